@@ -1,0 +1,102 @@
+package device
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"time"
+)
+
+// pemType is the block type of a stored device key: PKCS #8 (RFC 5958).
+const pemType = "PRIVATE KEY"
+
+// Key is a device's long-term TLS key pair: P-256, with a self-signed
+// certificate that is nothing but the key's envelope. It signs TLS handshakes;
+// it is no SSH key and can sign nothing for SSH.
+type Key struct {
+	id   ID
+	cert tls.Certificate
+}
+
+// NewKey makes a device key.
+func NewKey() (*Key, error) {
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make device key: %w", err)
+	}
+	return newKey(priv)
+}
+
+// ParseKey reads what Marshal wrote. Anything but one P-256 key in PKCS #8 in
+// PEM is an error, which never repeats the input.
+func ParseKey(b []byte) (*Key, error) {
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("device key: not one PEM block of type " + pemType)
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("device key: not PKCS #8")
+	}
+	priv, ok := k.(*ecdsa.PrivateKey)
+	if !ok || priv.Curve != elliptic.P256() {
+		return nil, errors.New("device key: not a P-256 key")
+	}
+	return newKey(priv)
+}
+
+// Marshal returns the key as PKCS #8 in PEM, for the device's own store.
+func (k *Key) Marshal() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(k.cert.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("encode device key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+}
+
+// ID returns the device's ID.
+func (k *Key) ID() ID { return k.id }
+
+// Certificate returns the certificate and key to present in a TLS handshake.
+func (k *Key) Certificate() tls.Certificate { return k.cert }
+
+// LogValue keeps the key out of logs.
+func (k *Key) LogValue() slog.Value { return slog.StringValue("device key " + k.id.Short()) }
+
+// String keeps the key out of formatted text.
+func (k *Key) String() string { return "device key " + k.id.Short() }
+
+// GoString keeps the key out of %#v.
+func (k *Key) GoString() string { return k.String() }
+
+func newKey(priv *ecdsa.PrivateKey) (*Key, error) {
+	// The certificate is made anew at each start: peers pin the key, so nothing
+	// in it matters but the key. Fixed dates keep it from telling the clock.
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "vmux device"},
+		NotBefore:    time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280 4.1.2.5: no expiry
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &priv.PublicKey, priv)
+	if err != nil {
+		return nil, fmt.Errorf("make device certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read device certificate: %w", err)
+	}
+	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv, Leaf: leaf}
+	return &Key{id: IDOf(leaf), cert: cert}, nil
+}

@@ -1,0 +1,220 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vmux/internal/wire"
+)
+
+// MaxPeers bounds a trust store.
+const MaxPeers = 256
+
+// maxAddresses is how many last known addresses a peer keeps.
+const maxAddresses = 4
+
+// Errors of a trust store.
+var (
+	ErrNotPaired = errors.New("not paired")
+	ErrAmbiguous = errors.New("names more than one device")
+	ErrTooMany   = fmt.Errorf("over %d paired devices", MaxPeers)
+)
+
+// Peer is a paired device as it rests in the store.
+type Peer struct {
+	ID       ID        `json:"id"`
+	Name     string    `json:"name"`
+	PairedAt time.Time `json:"pairedAt"`
+	// Routes are where it was last reached, newest first: "tcp:HOST:PORT" or
+	// "hub:URL".
+	Routes []string `json:"routes,omitempty"`
+}
+
+// Store keeps one document. Load returns nil and no error when there is none
+// yet. Save replaces it as a whole or leaves it as it was.
+type Store interface {
+	Load() ([]byte, error)
+	Save([]byte) error
+}
+
+// Trust is the set of paired devices. It reads its store at each use: another
+// process of the same user may pair or unpair meanwhile. Safe for concurrent
+// use; processes that change it at the same time need a store that locks.
+type Trust struct {
+	store Store
+	mu    sync.Mutex
+}
+
+type trustDocument struct {
+	Version int    `json:"version"`
+	Peers   []Peer `json:"peers"`
+}
+
+// NewTrust returns the trust that rests in store.
+func NewTrust(store Store) *Trust { return &Trust{store: store} }
+
+// Peers returns the paired devices by name, then ID.
+func (t *Trust) Peers() ([]Peer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers, err := t.load()
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID.String(), b.ID.String())
+	}), nil
+}
+
+// Get returns the peer, or ErrNotPaired. A store that cannot be read trusts
+// nobody and says why.
+func (t *Trust) Get(id ID) (Peer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers, err := t.load()
+	if err != nil {
+		return Peer{}, err
+	}
+	p, ok := peers[id]
+	if !ok {
+		return Peer{}, ErrNotPaired
+	}
+	return p, nil
+}
+
+// Find returns the one peer whose name, ID or beginning of an ID (at least six
+// characters) is text. Errors: ErrNotPaired, ErrAmbiguous.
+func (t *Trust) Find(text string) (Peer, error) {
+	peers, err := t.Peers()
+	if err != nil {
+		return Peer{}, err
+	}
+	var found []Peer
+	for _, p := range peers {
+		if p.Name == text || len(text) >= 6 && strings.HasPrefix(p.ID.String(), text) {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Peer{}, ErrNotPaired
+	case 1:
+		return found[0], nil
+	}
+	return Peer{}, ErrAmbiguous
+}
+
+// Add pins a peer, or replaces what was known of it.
+func (t *Trust) Add(p Peer) error {
+	p.Name = wire.Show(p.Name)
+	return t.update(func(peers map[ID]Peer) error {
+		if _, known := peers[p.ID]; !known && len(peers) >= MaxPeers {
+			return ErrTooMany
+		}
+		peers[p.ID] = p
+		return nil
+	})
+}
+
+// Remove ends the trust in a peer. It returns ErrNotPaired if there was none.
+func (t *Trust) Remove(id ID) error {
+	return t.update(func(peers map[ID]Peer) error {
+		if _, ok := peers[id]; !ok {
+			return ErrNotPaired
+		}
+		delete(peers, id)
+		return nil
+	})
+}
+
+// Reached notes where a peer was reached, so that it is tried there first next
+// time, and its name, if not empty. It writes only what changed.
+func (t *Trust) Reached(id ID, name, route string) error {
+	err := t.update(func(peers map[ID]Peer) error {
+		p, ok := peers[id]
+		if !ok {
+			return ErrNotPaired
+		}
+		before := p
+		if name != "" {
+			p.Name = wire.Show(name)
+		}
+		if route != "" && (len(p.Routes) == 0 || p.Routes[0] != route) {
+			others := slices.DeleteFunc(slices.Clone(p.Routes), func(r string) bool { return r == route })
+			p.Routes = slices.Concat([]string{route}, others)
+			p.Routes = p.Routes[:min(len(p.Routes), maxAddresses)]
+		}
+		if p.Name == before.Name && slices.Equal(p.Routes, before.Routes) {
+			return errUnchanged
+		}
+		peers[id] = p
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
+var errUnchanged = errors.New("unchanged")
+
+func (t *Trust) update(change func(map[ID]Peer) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l, ok := t.store.(interface{ Lock() (func(), error) }); ok {
+		unlock, err := l.Lock()
+		if err != nil {
+			return fmt.Errorf("lock paired devices: %w", err)
+		}
+		defer unlock()
+	}
+	peers, err := t.load()
+	if err != nil {
+		return err
+	}
+	if err := change(peers); err != nil {
+		return err
+	}
+	doc := trustDocument{Version: 1, Peers: slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
+		return strings.Compare(a.ID.String(), b.ID.String())
+	})}
+	b, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode paired devices: %w", err)
+	}
+	if err := t.store.Save(append(b, '\n')); err != nil {
+		return fmt.Errorf("save paired devices: %w", err)
+	}
+	return nil
+}
+
+func (t *Trust) load() (map[ID]Peer, error) {
+	b, err := t.store.Load()
+	if err != nil {
+		return nil, fmt.Errorf("load paired devices: %w", err)
+	}
+	peers := map[ID]Peer{}
+	if b == nil {
+		return peers, nil
+	}
+	var doc trustDocument
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, errors.New("paired devices: the file is damaged")
+	}
+	if doc.Version != 1 {
+		return nil, fmt.Errorf("paired devices: version %d, want 1", doc.Version)
+	}
+	for _, p := range doc.Peers {
+		peers[p.ID] = p
+	}
+	return peers, nil
+}
