@@ -2,6 +2,7 @@ package sshdtest
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // socket's path and its process ID.
 func (o OpenSSH) StartAgent(t TB) (socket string, pid int) {
 	t.Helper()
-	socket = filepath.Join(t.TempDir(), "agent.sock")
+	socket = filepath.Join(shortTempDir(t), "agent.sock")
 	log, stdout, err := newLog()
 	if err != nil {
 		t.Fatalf("start ssh-agent: %v", err)
@@ -37,6 +38,18 @@ func (o OpenSSH) StartAgent(t TB) (socket string, pid int) {
 		t.Fatalf("start ssh-agent: %v: %s", err, log)
 	}
 	return socket, agent.Process.Pid
+}
+
+// shortTempDir is for sockets, whose paths must stay below 104 bytes: t.TempDir
+// carries the test's name.
+func shortTempDir(t TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vmux")
+	if err != nil {
+		t.Fatalf("make a scratch folder: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // Add runs `ssh-add ARGS…` against an agent and returns what it printed.

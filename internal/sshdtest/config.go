@@ -29,6 +29,8 @@ type Config struct {
 	MaxAuthTries int
 
 	// DisallowAgentForwarding forbids `ssh -A`, which is allowed otherwise.
+	// (An sshd of 10.1 or newer puts the forwarded socket into ~/.ssh/agent of
+	// the user; nothing else of ~/.ssh is touched.)
 	DisallowAgentForwarding bool
 
 	// Extra are lines of sshd_config. They win over those written here.

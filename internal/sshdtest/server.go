@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -30,7 +31,7 @@ type Server struct {
 	log      *log
 	process  *exec.Cmd
 	exited   chan struct{}
-	clients  int    // numbers the clients' configuration files
+	stopOnce sync.Once
 	hostLine string // for known_hosts
 }
 
@@ -64,12 +65,39 @@ func (s *Server) WaitForLog(t TB, text string) {
 	}
 }
 
-// Stop ends the server and its sessions' monitors. It may be called twice.
+// Stop ends the server and all its sessions. It may be called twice.
 func (s *Server) Stop() {
-	// The negative number means the process group, which is the server's own.
-	syscall.Kill(-s.process.Process.Pid, syscall.SIGKILL)
+	s.stopOnce.Do(s.kill)
+}
+
+func (s *Server) kill() {
+	// Each session is a process group of its own, and once the listener
+	// is gone nothing tells whose it was: so first the list, then the end.
+	sessions := descendants(s.process.Process.Pid)
+	s.process.Process.Kill()
 	<-s.exited
+	for _, pid := range sessions {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
 	s.log.close()
+}
+
+// descendants lists the processes below one. It asks ps, which Linux and macOS
+// share; without an answer the list is empty.
+func descendants(root int) []int {
+	table, _ := exec.Command("ps", "-A", "-o", "ppid=,pid=").Output()
+	children := map[int][]int{}
+	for line := range strings.Lines(string(table)) {
+		var parent, pid int
+		if _, err := fmt.Sscan(line, &parent, &pid); err == nil {
+			children[parent] = append(children[parent], pid)
+		}
+	}
+	found := children[root]
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i]]...)
+	}
+	return found
 }
 
 // prepare makes the host key, finds out the user, and writes all files but
@@ -158,7 +186,6 @@ func (s *Server) start(config Config) error {
 	s.process = exec.Command(s.OpenSSH.SSHD, "-D", "-e", "-f", path)
 	s.process.Stderr = stderr
 	s.process.Env = []string{"PATH=" + searchPath}
-	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.process.Start(); err != nil {
 		log.close()
 		return err
@@ -179,7 +206,7 @@ func (s *Server) waitUntilListening() error {
 	defer cancel()
 	listening := func(log string) bool { return strings.Contains(log, "Server listening on 127.0.0.1 ") }
 	if err := s.log.wait(ctx, listening); err != nil {
-		s.Stop()
+		s.kill()
 		return fmt.Errorf("%w; it logged:\n%s", err, s.Log())
 	}
 	return nil

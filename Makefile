@@ -1,0 +1,46 @@
+# The two that a newcomer needs: `make demo` and `make test`. `make help` lists all.
+
+GO ?= go
+# Where the tools for tests and lint are built; see tools/go.mod.
+TOOLS := $(CURDIR)/.cache/bin
+# Each program that is in cmd/, but for the one that runs in the browser.
+PROGRAMS := $(filter-out vmux-phone-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
+
+.PHONY: build help demo test lint bench fuzz setup setup-demo tools clean
+
+build: ## build the programs into bin/
+	@mkdir -p bin
+	@for program in $(PROGRAMS); do \
+		echo "bin/$$program"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/$$program ./cmd/$$program || exit 1; \
+	done
+
+demo: setup-demo build ## show everything on this machine, in a scratch folder
+	@if [ -t 0 ]; then exec bin/vmux demo; else exec bin/vmux demo --yes; fi
+
+test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test')
+	@GO=$(GO) TOOLS=$(TOOLS) scripts/test.sh $(TESTFLAGS)
+
+lint: setup tools ## check the code, and build it for every platform
+	@GO=$(GO) TOOLS=$(TOOLS) scripts/lint.sh
+
+bench: setup build ## measure against OpenSSH, side by side, and print a table
+	$(GO) run ./bench $(BENCHFLAGS)
+
+fuzz: ## search for bad input, FUZZTIME (10s) for each target
+	@GO=$(GO) scripts/fuzz.sh
+
+setup: ## install what the tests need
+	@scripts/setup.sh test
+
+setup-demo:
+	@scripts/setup.sh demo
+
+tools:
+	@GOBIN=$(TOOLS) $(GO) -C tools install tool
+
+clean: ## remove what was built
+	rm -rf bin .cache
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10

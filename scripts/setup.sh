@@ -1,0 +1,136 @@
+#!/bin/bash
+# Installs what this machine lacks: `setup.sh demo` for the demonstration,
+# `setup.sh test` for the tests and linters as well. Where nothing is missing it
+# is done in a moment, so every make target may call it.
+#
+# It knows Debian and what descends from it; elsewhere it names what to install.
+# Services that come with a newly installed package (an SSH server!) are
+# neither started nor enabled: the tests start their own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly DEMO_PACKAGES=(openssh-client openssh-server)
+readonly TEST_PACKAGES=(
+	"${DEMO_PACKAGES[@]}"
+	gcc libc6-dev # for the race detector
+	patchelf debian-archive-keyring # for fetch-openssh.sh
+	shellcheck
+	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
+	iproute2 util-linux # network namespaces
+	git rsync # what people do over ssh
+	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
+	procps strace
+)
+# Units of the packages above that must not start on their own.
+readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket)
+
+die() {
+	echo "setup: $*" >&2
+	exit 1
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# programs_missing NAMES: those that are not installed. Servers are often not on
+# an ordinary user's PATH.
+programs_missing() {
+	local name
+	for name; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null || echo "$name"
+	done
+}
+
+packages_missing() {
+	local installed
+	# shellcheck disable=SC2016 # dpkg's format, not the shell's
+	installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
+		sed -n 's/^installed //p') || true
+	printf '%s\n' "$@" | grep -vxF "${installed:-none}" || true
+}
+
+apt_install() {
+	echo "setup: installing $*" >&2
+	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+		die "not root, and there is no sudo; run as root: apt-get install $*"
+	fi
+	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
+	forbid_service_starts
+	as_root "${apt[@]}" update </dev/null >&2 ||
+		echo "setup: apt-get update failed; trying with the package lists there are" >&2
+	as_root "${apt[@]}" install --no-install-recommends "$@" </dev/null >&2
+	disable_services "$@"
+}
+
+# forbid_service_starts uses Debian's own way to say so, until this script ends.
+forbid_service_starts() {
+	local policy=/usr/sbin/policy-rc.d
+	[ ! -e "$policy" ] || return 0
+	trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+	trap 'exit 1' INT TERM HUP
+	printf '#!/bin/sh\n# Written by a set-up that was running; safe to remove.\nexit 101\n' |
+		as_root tee "$policy" >/dev/null
+	as_root chmod 755 "$policy"
+}
+
+# disable_services NEW_PACKAGES: keeps them off after the next boot too. A
+# service that was here before is the owner's business.
+disable_services() {
+	command -v systemctl >/dev/null || return 0
+	local unit package
+	for unit in "${SERVICES[@]}"; do
+		case $unit in
+		ssh.*) package=openssh-server ;;
+		*) package=${unit%%.*} ;;
+		esac
+		if [[ " $* " = *" $package "* ]] && [ -e "/lib/systemd/system/$unit" ]; then
+			as_root systemctl disable "$unit" >&2
+		fi
+	done
+}
+
+check_go() {
+	local version
+	version=$(go env GOVERSION 2>/dev/null) || die "Go 1.26 or newer is needed (go.dev)"
+	# Older ones cannot fetch the version that go.mod asks for.
+	[ "$(printf '%s\ngo1.21\n' "$version" | sort -V | head -n 1)" = go1.21 ] ||
+		die "$version is too old: Go 1.26 or newer is needed (go.dev)"
+}
+
+setup_demo() {
+	local missing
+	missing=$(programs_missing ssh ssh-add ssh-keygen sshd)
+	[ -n "$missing" ] || return 0
+	command -v apt-get >/dev/null ||
+		die "missing: ${missing//$'\n'/, }; install OpenSSH's client and server"
+	apt_install "${DEMO_PACKAGES[@]}"
+}
+
+setup_test() {
+	local missing
+	if command -v apt-get >/dev/null; then
+		missing=$(packages_missing "${TEST_PACKAGES[@]}")
+		# shellcheck disable=SC2086 # one word per package
+		[ -z "$missing" ] || apt_install $missing
+	elif [ "$(uname -s)" = Darwin ]; then
+		missing=$(programs_missing brew cc git rsync shellcheck plink)
+		[ -z "$missing" ] ||
+			die "missing: ${missing//$'\n'/, }; run: xcode-select --install; brew install openssh rsync shellcheck putty"
+		echo "setup: the tests with network namespaces and with Debian's SSH clients fail on macOS; they need Debian 12 or newer" >&2
+	else
+		die "the tests need Debian 12 or newer (or one of its kind with apt-get)"
+	fi
+	internal/sshdtest/fetch-openssh.sh >/dev/null
+}
+
+check_go
+case ${1:-} in
+demo) setup_demo ;;
+test) setup_test ;;
+*) die "usage: setup.sh demo|test" ;;
+esac
