@@ -1,0 +1,225 @@
+// Package vmux holds no code: its tests state the rules that hold for the
+// module as a whole, each with its reason.
+package vmux
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// rule says what a package must not come to depend on, directly or through
+// others. A rule for a package that does not exist yet waits for it.
+type rule struct {
+	from   string   // package below vmux/; "x/..." is x and all below it
+	never  []string // packages; "x/..." is x and all below it
+	except []string // what of never is allowed
+	why    string
+}
+
+var dependencyRules = []rule{
+	{
+		from: "internal/agent/...", never: []string{"vmux/internal/signer/..."},
+		why: "the computer must hold no code that handles a phone's private keys",
+	},
+	{
+		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},
+		why: "the phone must work without the computer's side: it is compiled for the browser",
+	},
+	{
+		from: "internal/wire/...", never: []string{"vmux/..."}, except: []string{"vmux/internal/wire/..."},
+		why: "the vocabulary is what everything else rests on",
+	},
+	{
+		from: "internal/device/...", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/device/...", "vmux/internal/wire/..."},
+		why:    "imports point one way: link, signer → device, sshctx → wire",
+	},
+	{
+		from: "internal/sshctx/...", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/sshctx/...", "vmux/internal/wire/..."},
+		why:    "imports point one way: link, signer → device, sshctx → wire",
+	},
+	{
+		from: "internal/link/...", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/link/...", "vmux/internal/device/...", "vmux/internal/wire/..."},
+		why:    "the link carries messages for both sides and for any route; it must not know who speaks",
+	},
+	{
+		from: "internal/signer/...", never: []string{"vmux/..."},
+		except: []string{
+			"vmux/internal/signer/...", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
+		},
+		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
+	},
+	{
+		from: "internal/...", never: []string{"vmux/cmd/...", "vmux/test/...", "vmux/bench/..."},
+		why: "imports point one way: programs and tests are at the top",
+	},
+	{
+		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "testing"},
+		why: "test programs and their flags have no place in the product",
+	},
+	{
+		from: "cmd/vmux", never: []string{"github.com/nats-io/...", "vmux/internal/hub/..."},
+		why: "the agent provably does not link the hub's message bus",
+	},
+	{
+		from: "cmd/vmux-hub", never: []string{"vmux/internal/agent/...", "vmux/internal/signer/..."},
+		why: "the hub provably does not handle keys",
+	},
+	{
+		from: "cmd/vmux-phone-wasm",
+		never: []string{
+			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",
+			"github.com/nats-io/...", "github.com/spf13/cobra/...", "net/http/httptest", "os/exec",
+		},
+		why: "everybody who opens the web app downloads it, and a page can do none of this",
+	},
+}
+
+// pure packages are given bytes, clocks, stores and approvers, so that they run
+// on the computer, on a phone and in a page alike, and so that a test decides
+// over everything they see. This holds for what they import themselves: the
+// standard library's cryptography imports net and os all the same.
+var purePackages = []string{"internal/wire", "internal/device", "internal/signer", "internal/sshctx"}
+
+var impure = []string{
+	"os/...", "io/ioutil", "path/filepath", // files, processes, terminals
+	"net", "net/http/...", "net/rpc/...", "net/smtp", // sockets; net/url and net/netip are text
+	"syscall/...", "plugin", "golang.org/x/sys/...", "golang.org/x/term/...", "github.com/google/renameio/...",
+	"log", // writes to the process's standard error
+}
+
+// platforms are those that the code is built for. The imports of all of them
+// count: a rule that holds on Linux alone is none.
+var platforms = []string{"linux/amd64", "darwin/arm64", "windows/amd64", "js/wasm"}
+
+func TestDependencies(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, r := range dependencyRules {
+			if !matches("vmux/"+r.from, p.ImportPath) {
+				continue
+			}
+			for _, dependency := range p.Deps {
+				if matchesAny(r.never, dependency) && !matchesAny(r.except, dependency) {
+					t.Errorf("%s (%s) depends on %s, but %s", p.ImportPath, p.platform, dependency, r.why)
+				}
+			}
+		}
+	}
+}
+
+func TestPurePackages(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, "vmux/")
+		if !slices.Contains(purePackages, name) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if matchesAny(impure, imported) {
+				t.Errorf("%s (%s) imports %s, but it must know nothing of files, sockets and processes", name, p.platform, imported)
+			}
+		}
+	}
+}
+
+// A name that says nothing collects everything.
+func TestPackageNames(t *testing.T) {
+	for _, p := range packages(t) {
+		name := p.ImportPath[strings.LastIndex(p.ImportPath, "/")+1:]
+		if slices.Contains([]string{"util", "utils", "common", "types", "helpers", "misc"}, name) {
+			t.Errorf("package %s: name it after what it is", p.ImportPath)
+		}
+	}
+}
+
+// The rules above are worth what the matching is worth.
+func TestMatches(t *testing.T) {
+	for _, test := range []struct {
+		pattern, path string
+		want          bool
+	}{
+		{"os/...", "os", true},
+		{"os/...", "os/exec", true},
+		{"os/...", "osier", false},
+		{"net", "net", true},
+		{"net", "net/url", false},
+		{"vmux/internal/link/...", "vmux/internal/link/lan", true},
+		{"vmux/internal/link/...", "vmux/internal/linkage", false},
+	} {
+		if got := matches(test.pattern, test.path); got != test.want {
+			t.Errorf("matches(%q, %q) = %v", test.pattern, test.path, got)
+		}
+	}
+}
+
+// listed is one package on one platform, as `go list` tells it.
+type listed struct {
+	ImportPath, Dir           string
+	Name                      string
+	GoFiles, IgnoredGoFiles   []string
+	TestGoFiles, XTestGoFiles []string
+	Imports, Deps             []string
+
+	platform string
+}
+
+// packages lists the module's packages, once per platform.
+func packages(t *testing.T) []listed {
+	t.Helper()
+	all, err := listPackages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < len(platforms) {
+		t.Fatalf("go list knows only of %d packages on %d platforms", len(all), len(platforms))
+	}
+	return all
+}
+
+var listPackages = sync.OnceValues(func() ([]listed, error) {
+	var all []listed
+	for _, platform := range platforms {
+		goos, goarch, _ := strings.Cut(platform, "/")
+		// -e: a package without files for this platform is no error.
+		cmd := exec.Command("go", "list", "-e",
+			"-json=ImportPath,Dir,Name,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports,Deps", "./...")
+		cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, errors.New("go list: " + stderr.String())
+		}
+		for d := json.NewDecoder(bytes.NewReader(out)); ; {
+			p := listed{platform: platform}
+			if err := d.Decode(&p); err == io.EOF {
+				break
+			} else if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+	}
+	return all, nil
+})
+
+func matchesAny(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, path) })
+}
+
+// matches reports whether an import path is what a rule names.
+func matches(pattern, path string) bool {
+	if base, below := strings.CutSuffix(pattern, "/..."); below {
+		return path == base || strings.HasPrefix(path, base+"/")
+	}
+	return path == pattern
+}
