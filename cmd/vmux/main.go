@@ -1,0 +1,24 @@
+// Command vmux is the whole product but for the hub: the agent on the computer,
+// the native phone, and the commands that talk to both. The commands are in
+// internal/cli; main is the one place where the process ends.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"vmux/internal/cli"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+// run keeps deferred clean-up out of main, which ends without any.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	return cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+}

@@ -1,0 +1,126 @@
+// Package cli is the command line: one file for each noun, over the packages
+// that do the work. It holds no logic of the product; output.go alone decides
+// how anything is printed and with which status the program ends.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/wire"
+)
+
+// Streams are the process's three standard streams. In, Out and Err that are
+// *os.File can be terminals; anything else is none.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// app is what every command works with: the streams, and the output over two of
+// them.
+type app struct {
+	*output
+	in io.Reader
+}
+
+// Run runs the command that args name and returns the process's exit status.
+// When ctx ends, by a signal, the command ends what it started and returns.
+func Run(ctx context.Context, args []string, s Streams) int {
+	a := &app{output: &output{out: s.Out, err: s.Err}, in: s.In}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out) // help that was asked for is the answer
+	root.SetErr(s.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return wire.ExitDone
+	}
+	a.fail(explain(ctx, cmd, err))
+	return exitOf(err)
+}
+
+// explain adds what only the outermost caller knows: which command was used
+// wrongly, and that a signal came.
+func explain(ctx context.Context, cmd *cobra.Command, err error) error {
+	if u, ok := err.(*usageError); ok && u.hint == "" {
+		return &usageError{u.text, fmt.Sprintf("%s --help", cmd.CommandPath())}
+	}
+	if ctx.Err() != nil && exitOf(err) == wire.ExitFailed {
+		return fmt.Errorf("%s: interrupted", cmd.CommandPath())
+	}
+	return err
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vmux",
+		Short: "SSH keys on your phone, an SSH agent on your computer",
+		Long: `Your SSH keys live on your phone. On your computer runs an SSH agent that
+holds none of them: it asks the phone for each signature, you approve there,
+the phone signs. For many logins at once, the phone's own certificate
+authority issues the computer a short-lived session certificate.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 phone not reachable, 4 denied
+on the phone, 5 expired.`,
+		Example: `  vmux demo                    see all of it on this machine
+  vmux agent                   on the computer: serve SSH clients
+  vmux phone run               on the machine that holds the keys
+  vmux pair                    on the computer: pair the two
+  vmux status                  on the computer: is the phone there?`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
+	root.AddCommand(
+		newVersionCommand(a),
+		newManCommand(a),
+		newPhoneCommand(a),
+	)
+	asGroup(a, root)
+	return root
+}
+
+// asGroup lets a command that only has commands below it answer by itself:
+// cobra's own answer to an unknown one cannot be told from other errors.
+func asGroup(a *app, cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			a.aside(cmd.UsageString())
+			return usagef("which command?")
+		}
+		e := &usageError{text: fmt.Sprintf("%s has no command %s", cmd.CommandPath(), wire.Show(args[0]))}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			e.hint = cmd.CommandPath() + " " + near[0]
+		}
+		return e
+	}
+	return cmd
+}
+
+// args makes a check of the positional arguments: exactly these, by the names
+// that stand in the usage line.
+func args(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, got []string) error {
+		switch {
+		case len(got) > len(names):
+			return usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[len(names)]))
+		case len(got) < len(names):
+			return usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(got):], " and "))
+		}
+		return nil
+	}
+}
+
+// withJSON gives a command the --json flag.
+func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "answer in JSON, one value on one line")
+	return cmd
+}

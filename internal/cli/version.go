@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// Version is this program's version, as CHANGELOG.md names it.
+const Version = "0.1.0"
+
+func newVersionCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:     "version",
+		Short:   "Print the version of this program",
+		Example: "  vmux version --json",
+		Args:    args(),
+		RunE: func(*cobra.Command, []string) error {
+			v := versionAnswer{Version: Version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			return a.answer(v, func() error {
+				return a.line("vmux %s (%s, %s)", v.Version, v.Platform, v.Go)
+			})
+		},
+	})
+}
+
+type versionAnswer struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"` // of the source, if it was built from a checkout
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
+}
+
+func newManCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "man FOLDER",
+		Short:   "Write the manual pages into a folder",
+		Example: "  vmux man ~/.local/share/man/man1 && man vmux-agent",
+		Args:    args("FOLDER"),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := os.MkdirAll(names[0], 0o755); err != nil {
+				return fmt.Errorf("make the folder: %w", err)
+			}
+			header := &doc.GenManHeader{Title: "VMUX", Section: "1", Source: "vmux " + Version, Manual: "vmux"}
+			if err := doc.GenManTree(cmd.Root(), header, names[0]); err != nil {
+				return fmt.Errorf("write manual pages to %s: %w", filepath.Clean(names[0]), err)
+			}
+			a.say("manual pages are in %s", filepath.Clean(names[0]))
+			return nil
+		},
+	}
+}
