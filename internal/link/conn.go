@@ -1,0 +1,261 @@
+package link
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vmux/internal/wire"
+)
+
+const (
+	chunk    = 8 << 10  // what a frame's announcement alone allocates
+	maxSpare = 16 << 10 // the largest write buffer that is kept
+)
+
+// conn carries envelopes over a byte stream. One goroutine reads; any may
+// write. Writing never blocks: frames join a bounded queue which a goroutine,
+// started when there is something to write, sends with as few writes as it can.
+type conn struct {
+	net.Conn
+	r            *bufio.Reader
+	writeTimeout time.Duration
+	began        time.Time
+	heard        atomic.Int64 // when bytes last came, as time since began
+
+	mu       sync.Mutex
+	queue    []byte
+	spare    []byte // the last queue written, to be used again
+	flushing bool
+	drained  *sync.Cond // signalled when flushing ends
+	leaving  error      // why it is about to be closed: see farewell
+	err      error      // why the connection was closed
+}
+
+func newConn(c net.Conn, writeTimeout time.Duration) *conn {
+	l := &conn{Conn: c, writeTimeout: writeTimeout, began: time.Now()}
+	l.drained = sync.NewCond(&l.mu)
+	l.r = bufio.NewReaderSize(hearing{l}, 4<<10)
+	return l
+}
+
+// hearing notes each arrival: a peer that sends a large frame slowly is alive.
+type hearing struct{ l *conn }
+
+func (h hearing) Read(b []byte) (int, error) {
+	n, err := h.l.Conn.Read(b)
+	if n > 0 {
+		h.l.heard.Store(int64(time.Since(h.l.began)))
+	}
+	return n, err
+}
+
+// quiet returns for how long nothing has come.
+func (l *conn) quiet() time.Duration {
+	return time.Since(l.began) - time.Duration(l.heard.Load())
+}
+
+// read returns the next envelope. A frame over limit, or one that is no
+// envelope, gives ErrMalformed; the connection is of no use after any error.
+func (l *conn) read(limit int) (wire.Envelope, error) {
+	b, err := readFrame(l.r, limit)
+	if err != nil {
+		return wire.Envelope{}, err
+	}
+	e, err := wire.DecodeEnvelope(b)
+	if err != nil {
+		return wire.Envelope{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return e, nil
+}
+
+// readFrame reads a length and that many bytes. What it allocates grows with
+// what has come, not with what was announced.
+func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
+	var prefix [wire.LengthPrefixSize]byte
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return nil, err
+	}
+	n, err := wire.FrameSize(prefix)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if n > limit {
+		return nil, fmt.Errorf("%w: %d bytes, %d allowed", ErrMalformed, n, limit)
+	}
+	b := make([]byte, min(n, chunk))
+	for have := 0; ; {
+		if _, err := io.ReadFull(r, b[have:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		if have = len(b); have == n {
+			return b, nil
+		}
+		b = append(b, make([]byte, min(n-have, have))...)
+	}
+}
+
+// send queues one envelope.
+func (l *conn) send(id string, kind wire.Kind, body any) error {
+	frame, err := frameOf(id, kind, body)
+	if err != nil {
+		return err
+	}
+	return l.write(frame)
+}
+
+func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
+	e, err := wire.NewEnvelope(id, kind, body)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendFrame(nil, e)
+}
+
+// write queues one frame. A peer that leaves more unread than the queue holds
+// loses the connection.
+func (l *conn) write(frame []byte) error {
+	l.mu.Lock()
+	if l.err == nil && len(l.queue)+len(frame) > maxQueued {
+		l.mu.Unlock()
+		l.close(ErrSlowPeer)
+		return ErrSlowPeer
+	}
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.queue = append(l.queue, frame...)
+	if !l.flushing {
+		l.flushing = true
+		go l.flush()
+	}
+	return nil
+}
+
+// flush writes until the queue is empty or the connection closed.
+func (l *conn) flush() {
+	l.mu.Lock()
+	for len(l.queue) > 0 && l.err == nil {
+		b := l.queue
+		l.queue, l.spare = l.spare[:0], nil
+		l.mu.Unlock()
+		_ = l.SetWriteDeadline(time.Now().Add(l.writeTimeout))
+		_, err := l.Write(b)
+		if err != nil {
+			l.close(writeReason(err))
+		}
+		l.mu.Lock()
+		if cap(b) <= maxSpare { // one large frame must not stay
+			l.spare = b
+		}
+	}
+	l.flushing = false
+	l.drained.Broadcast()
+	l.mu.Unlock()
+}
+
+func writeReason(err error) error {
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
+		return ErrSlowPeer
+	}
+	return fmt.Errorf("%w: %w", ErrConnection, err)
+}
+
+// close ends the connection for a reason; the first one stays. What is queued
+// is dropped.
+func (l *conn) close(reason error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	if l.leaving != nil {
+		reason = l.leaving
+	}
+	l.err = reason
+	l.mu.Unlock()
+	if t, ok := l.Conn.(*tls.Conn); ok && abrupt(reason) {
+		_ = t.NetConn().Close()
+		return
+	}
+	_ = l.Conn.Close()
+}
+
+// abrupt reports whether the TLS closing alert is left out, for writing it to a
+// peer that does not read would take seconds.
+func abrupt(reason error) bool {
+	return errors.Is(reason, ErrDead) || errors.Is(reason, ErrSlowPeer) ||
+		errors.Is(reason, ErrReplaced) || errors.Is(reason, ErrConnection)
+}
+
+// reason returns why the connection was closed, nil if it is not.
+func (l *conn) reason() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// wait returns when nothing is being written any more. The flushing goroutine
+// ends by itself: each write has a deadline.
+func (l *conn) wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.flushing {
+		l.drained.Wait()
+	}
+}
+
+// farewell tells the peer why the link ends. The peer closes when it has read
+// that; until then, and not longer than timeout, whoever reads goes on doing so
+// and drops what comes, for a reset would take the word away from the peer.
+func (l *conn) farewell(e *wire.Error, reason error, timeout time.Duration) {
+	if err := l.send(linkID, wire.KindError, e); err != nil {
+		l.close(reason)
+		return
+	}
+	l.mu.Lock()
+	if l.leaving == nil {
+		l.leaving = reason
+	}
+	l.mu.Unlock()
+	_ = l.SetReadDeadline(time.Now().Add(timeout))
+}
+
+// refuse is farewell where nobody reads: it reads itself, and closes.
+func (l *conn) refuse(e *wire.Error, timeout time.Duration) error {
+	l.farewell(e, e, timeout)
+	_, _ = io.CopyN(io.Discard, l.r, wire.MaxEnvelopeSize)
+	l.close(e)
+	return e
+}
+
+// isLeaving reports whether farewell was said.
+func (l *conn) isLeaving() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaving != nil
+}
+
+// readReason names a failed read for people.
+func readReason(err error) error {
+	n, ok := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, ErrMalformed):
+		return err
+	case errors.Is(err, io.EOF):
+		return ErrPeerClosed
+	case ok && n.Timeout():
+		return ErrHandshakeTime
+	}
+	return fmt.Errorf("%w: %w", ErrConnection, err)
+}

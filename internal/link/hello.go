@@ -1,0 +1,282 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// greet exchanges hellos with a paired device whose ID the handshake has
+// proved, and makes the connection its link.
+func (n *Node) greet(ctx context.Context, c *conn, t device.Peer, route string) (*session, error) {
+	hello, err := n.exchange(ctx, c)
+	if err != nil {
+		err = c.fail(err)
+		c.wait()
+		return nil, err
+	}
+	return n.adopt(c, t, hello, route)
+}
+
+func (n *Node) exchange(ctx context.Context, c *conn) (wire.Hello, error) {
+	defer c.closeAt(ctx)()
+	if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+		return wire.Hello{}, err
+	}
+	return c.readHello()
+}
+
+// closeAt closes the connection when ctx ends; the returned function stops that.
+func (l *conn) closeAt(ctx context.Context) func() {
+	stop := context.AfterFunc(ctx, func() { l.close(ErrNodeClosed) })
+	return func() { stop() }
+}
+
+// fail closes the connection because of err and returns why it is closed.
+func (l *conn) fail(err error) error {
+	if _, told := errors.AsType[*wire.Error](err); !told && l.reason() == nil {
+		err = readReason(err)
+	}
+	l.close(err)
+	return l.reason()
+}
+
+// readAs reads the next envelope into record. An error that the peer sends
+// instead is returned as it is.
+func (l *conn) readAs(kind wire.Kind, record wire.Checker) error {
+	e, err := l.read(maxStrangerFrame)
+	if err != nil {
+		return err
+	}
+	if e.Kind == wire.KindError {
+		return asError(e)
+	}
+	if e.Kind != kind {
+		return fmt.Errorf("%w: want %s", ErrMalformed, kind)
+	}
+	if err := wire.DecodeBody(e, record); err != nil {
+		return fmt.Errorf("%w: %s", ErrMalformed, err.Error())
+	}
+	return nil
+}
+
+func (l *conn) readHello() (wire.Hello, error) {
+	var h wire.Hello
+	err := l.readAs(wire.KindHello, &h)
+	return h, err
+}
+
+// asError returns what an error envelope says.
+func asError(e wire.Envelope) error {
+	var told wire.Error
+	if err := wire.DecodeBody(e, &told); err != nil {
+		return wire.Errorf(wire.CodeMalformedRequest, "the other device sent a malformed error")
+	}
+	return &told
+}
+
+// welcome is the accepting side after the handshake with whatever device: it
+// ends with a link, or tells the stranger why not.
+func (n *Node) welcome(ctx context.Context, tc *tls.Conn) error {
+	c := newConn(tc, n.timing.Write)
+	cs := tc.ConnectionState()
+	id, err := peerID(&cs)
+	if err != nil {
+		c.close(err)
+		return err
+	}
+	defer c.closeAt(ctx)()
+	t, hello, err := n.meet(c, &cs, id)
+	if err != nil {
+		err = c.fail(err)
+		c.wait()
+		return err
+	}
+	_, err = n.adopt(c, t, hello, routeOf(tc))
+	return err
+}
+
+// meet greets who came. The nameless hello is that of a phone which comes to
+// pair; it may be one that is paired already and forgot about it.
+func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer, wire.Hello, error) {
+	var none wire.Hello
+	t, err := n.trust.Get(id)
+	paired := err == nil
+	if err != nil && !errors.Is(err, device.ErrNotPaired) {
+		n.log.Error("paired devices", "error", err)
+		return t, none, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.Farewell)
+	}
+	if !paired && n.openOffer() == nil {
+		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
+	}
+	if paired {
+		if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+			return t, none, err
+		}
+	}
+	hello, err := c.readHello()
+	switch {
+	case err != nil:
+		return t, none, err
+	case hello.DeviceName == "":
+		if t, err = n.redeem(c, cs, id, paired); err != nil {
+			return t, none, err
+		}
+		hello, err = c.readHello()
+		return t, hello, err
+	case !paired:
+		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
+	}
+	if hello.DeviceName != t.Name {
+		t.Name = hello.DeviceName
+		if err := n.trust.Reached(id, t.Name, ""); err != nil {
+			n.log.Warn("noting the name", "peer", id.Short(), "error", err)
+		}
+	}
+	return t, hello, nil
+}
+
+var (
+	errNotPaired  = wire.Errorf(wire.CodePairingInvalid, "not paired with this device")
+	errWrongProof = wire.Errorf(wire.CodePairingInvalid, "wrong pairing secret")
+	errOfferEnded = wire.Errorf(wire.CodeRequestExpired, "the invitation is used up or expired")
+)
+
+// redeem is the inviting side of pairing. known says that the device has had a
+// hello already.
+func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool) (device.Peer, error) {
+	offer := n.openOffer()
+	if offer == nil {
+		return device.Peer{}, c.refuse(errOfferEnded, n.timing.Farewell)
+	}
+	if !known {
+		if err := c.send(wire.NewID(), wire.KindHello, n.hello(true)); err != nil {
+			return device.Peer{}, err
+		}
+	}
+	var req wire.PairRequest
+	if err := c.readAs(wire.KindPairRequest, &req); err != nil {
+		return device.Peer{}, err
+	}
+	proof, err := offer.Redeem(cs, req.Proof, time.Now())
+	switch {
+	case errors.Is(err, device.ErrWrongProof):
+		n.log.Warn("wrong pairing proof", "peer", id.Short(), "from", routeOf(c))
+		return device.Peer{}, c.refuse(errWrongProof, n.timing.Farewell)
+	case errors.Is(err, device.ErrInvitationEnded):
+		return device.Peer{}, c.refuse(errOfferEnded, n.timing.Farewell)
+	case err != nil:
+		return device.Peer{}, err
+	}
+	t := device.Peer{ID: id, Name: named(req.DeviceName, id), PairedAt: time.Now().UTC(), Routes: req.Routes}
+	if err := n.trust.Add(t); err != nil {
+		n.log.Error("pairing", "error", err)
+		return t, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.Farewell)
+	}
+	answer := wire.PairResponse{Proof: proof, DeviceName: n.name}
+	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
+		return t, err
+	}
+	n.paired(t)
+	return t, c.send(wire.NewID(), wire.KindHello, n.hello(false))
+}
+
+func named(name string, id device.ID) string {
+	if name == "" {
+		return id.Short()
+	}
+	return name
+}
+
+func (n *Node) paired(t device.Peer) {
+	n.log.Info("paired", "peer", t.ID.Short(), "name", t.Name)
+	if n.handler != nil {
+		n.handler.Paired(t)
+	}
+	n.keepDialing(t.ID)
+}
+
+// Pair redeems an invitation: it dials the inviting device by the invitation's
+// routes, exchanges proofs, and adds the device to Trust. Routes are where this
+// device can be reached, for the other to remember. Errors wrap
+// device.ErrInvitationEnded (used up, expired, or never made) and
+// device.ErrWrongProof; others say that the device could not be reached.
+func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string) (device.Peer, error) {
+	if !n.begin() {
+		return device.Peer{}, ErrNodeClosed
+	}
+	defer n.wg.Done()
+	t := device.Peer{ID: inv.DeviceID, Name: inv.Name, Routes: inv.Routes}
+	tc, route, err := n.dialAny(ctx, t)
+	if err != nil {
+		return device.Peer{}, fmt.Errorf("pair: %w", err)
+	}
+	c := newConn(tc, n.timing.Write)
+	t, hello, err := n.prove(ctx, c, inv, routes)
+	if err != nil {
+		err = c.fail(err)
+		c.wait()
+		return device.Peer{}, fmt.Errorf("pair: %w", err)
+	}
+	if n.handler == nil {
+		c.close(ErrNodeClosed)
+		c.wait()
+		return t, nil
+	}
+	_, err = n.adopt(c, t, hello, route)
+	return t, err
+}
+
+// prove is the invited side of pairing.
+func (n *Node) prove(ctx context.Context, c *conn, inv device.Invitation, routes []string) (t device.Peer, hello wire.Hello, err error) {
+	defer c.closeAt(ctx)()
+	if err = c.send(wire.NewID(), wire.KindHello, n.hello(true)); err != nil {
+		return t, hello, err
+	}
+	if _, err = c.readHello(); err != nil {
+		return t, hello, because(err, device.ErrInvitationEnded)
+	}
+	cs := c.Conn.(*tls.Conn).ConnectionState()
+	proof, err := inv.PhoneProof(&cs)
+	if err != nil {
+		return t, hello, err
+	}
+	req := wire.PairRequest{Proof: proof, DeviceName: n.name, Routes: routes}
+	if err = c.send(wire.NewID(), wire.KindPairRequest, req); err != nil {
+		return t, hello, err
+	}
+	var resp wire.PairResponse
+	if err = c.readAs(wire.KindPairResponse, &resp); err != nil {
+		return t, hello, because(err, device.ErrWrongProof)
+	}
+	if err = inv.CheckAgentProof(&cs, resp.Proof); err != nil {
+		return t, hello, err
+	}
+	t = device.Peer{ID: inv.DeviceID, Name: named(resp.DeviceName, inv.DeviceID), PairedAt: time.Now().UTC(), Routes: resp.Routes}
+	if err = n.trust.Add(t); err != nil {
+		return t, hello, err
+	}
+	n.paired(t)
+	if n.handler == nil {
+		return t, hello, nil
+	}
+	hello, err = n.exchange(ctx, c)
+	return t, hello, err
+}
+
+// because adds to a peer's refusal what it means at this point of the pairing.
+func because(err, meaning error) error {
+	e, told := errors.AsType[*wire.Error](err)
+	switch {
+	case told && e.Code == wire.CodeRequestExpired:
+		return fmt.Errorf("%w: %w", device.ErrInvitationEnded, err)
+	case told && e.Code == wire.CodePairingInvalid:
+		return fmt.Errorf("%w: %w", meaning, err)
+	}
+	return err
+}

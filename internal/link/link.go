@@ -1,0 +1,207 @@
+// Package link is the conversation between two paired devices: mutual TLS 1.3
+// with pinned device IDs over whatever byte stream a Route opens, framing,
+// request and answer, keep-alive, reconnect, pairing. It knows nothing of keys,
+// people or SSH: what a request means is its Handler's business.
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// Limits of a node.
+const (
+	// MaxRequests bounds the requests of one peer that are being served at
+	// once; one more is answered with wire.CodeSignerBusy.
+	MaxRequests = 64
+	// MaxAsks bounds the requests that wait for one peer's answer.
+	MaxAsks = 256
+	// MaxStrangers bounds the accepted connections that have not shown yet that
+	// they belong to a paired device; MaxStrangersPerHost those of one address.
+	MaxStrangers        = 64
+	MaxStrangersPerHost = 16
+	// maxQueued bounds the bytes that wait to be written to one peer.
+	maxQueued = 4 * wire.MaxEnvelopeSize
+	// maxStrangerFrame bounds a frame before the peer is known to be paired.
+	maxStrangerFrame = 64 << 10
+
+	// linkID is the envelope ID of an error that concerns the link as a whole
+	// and answers nothing.
+	linkID = "link"
+)
+
+// Reasons for which a link ends, and errors of asking. LinkDown's reason is, or
+// wraps, one of the first group or a *wire.Error.
+var (
+	ErrPeerClosed    = errors.New("the other device closed the link")
+	ErrConnection    = errors.New("connection lost")
+	ErrDead          = errors.New("no sign of life from the other device")
+	ErrSlowPeer      = errors.New("the other device reads too slowly")
+	ErrReplaced      = errors.New("replaced by a newer connection")
+	ErrMalformed     = errors.New("malformed envelope")
+	ErrNodeClosed    = errors.New("link node closed")
+	ErrUnpairedHere  = wire.Errorf(wire.CodePairingInvalid, "unpaired on this device")
+	ErrTrustUnread   = errors.New("the list of paired devices cannot be read")
+	ErrHandshakeTime = errors.New("no hello in time")
+
+	ErrWrongDevice = errors.New("another device answered")
+	ErrNoRoute     = errors.New("no route to the device")
+	ErrTooManyAsks = wire.Errorf(wire.CodeSignerBusy, "too many requests wait for this device")
+	ErrDuplicateID = errors.New("a request of this ID is waiting already")
+)
+
+// Secure runs the TLS handshake on a byte stream that leads, perhaps, to the
+// peer, and fails unless the peer's own device ends it. It closes conn when it
+// fails.
+type Secure func(ctx context.Context, conn net.Conn) (*tls.Conn, error)
+
+// Route opens byte streams to a device. Dial offers what it opens to secure,
+// possibly several at once since a last known address may have become somebody
+// else's, and returns the first that passes with the place it leads to
+// ("tcp:HOST:PORT", "hub:URL"). It closes all others. It returns ErrNoRoute when
+// it knows no way to the peer.
+type Route interface {
+	Name() string
+	Dial(ctx context.Context, peer device.Peer, secure Secure) (conn *tls.Conn, route string, err error)
+}
+
+// Finder is a Route that hears of devices by itself. Node.Run runs it; found
+// tells that a device can be dialled now, and does not block.
+type Finder interface {
+	Find(ctx context.Context, found func(device.ID)) error
+}
+
+// Handler is told of links and serves the peers' requests. Calls for one peer's
+// links come one after the other; calls for different peers come concurrently.
+type Handler interface {
+	// LinkUp and LinkDown come in pairs. Ask may be called from within LinkUp.
+	LinkUp(p device.Peer, hello wire.Hello, route string)
+	LinkDown(p device.Peer, reason error)
+	// Unpaired tells that the peer says it is not paired with this device. The
+	// node itself changes nothing in Trust.
+	Unpaired(p device.Peer)
+	// Paired tells that a pairing has been completed; Trust has the peer.
+	Paired(p device.Peer)
+	// Serve answers one request, in a goroutine of its own. An answer without
+	// kind is not sent. ctx ends when the peer cancels the request, when it is
+	// unpaired, and when the node closes; not when the link is lost, since the
+	// peer sends the request again after it has reconnected: the node then
+	// joins it to the running Serve, and delivers a finished answer that may
+	// have been lost. A duplicate on the link that brought the original is
+	// served anew, to be refused by whoever keeps the replay guard.
+	Serve(ctx context.Context, req *Request) (wire.Kind, any)
+}
+
+// Request is one request of a peer.
+type Request struct {
+	From     device.Peer
+	Envelope wire.Envelope
+	Hello    wire.Hello
+
+	received func()
+}
+
+// Received tells the peer that the request is shown to a person.
+func (r *Request) Received() {
+	if r.received != nil {
+		r.received()
+	}
+}
+
+// Config configures a Node. Key, Trust and Name are required.
+type Config struct {
+	Key   *device.Key
+	Trust *device.Trust
+	Name  string
+	// Hello returns what this role adds to its hello; the node fills in
+	// versions, name and clock. Nil adds nothing. Called concurrently.
+	Hello func() wire.Hello
+	// Routes are the ways to dial; none for a device that is only dialled.
+	Routes []Route
+	// Handler is nil for a node that only pairs: it closes the connection once
+	// paired.
+	Handler Handler
+	// Log is where the node writes; nil discards. Neither bodies nor names of
+	// strangers are logged.
+	Log *slog.Logger
+	// Timing's zero fields have the defaults of DefaultTiming.
+	Timing Timing
+}
+
+// Timing holds the node's times.
+type Timing struct {
+	PingAfter    time.Duration // quiet on a link before a ping
+	DeadAfter    time.Duration // quiet on a link before it counts as dead
+	ProbeTimeout time.Duration // the same, after Wake
+	Handshake    time.Duration // TLS, hello and pairing of a stranger, together
+	Dial         time.Duration // one attempt by all routes, without Handshake
+	Write        time.Duration // one write to the network
+	Farewell     time.Duration // for the peer to read why a link ends
+	BackoffMin   time.Duration
+	BackoffMax   time.Duration
+	Steady       time.Duration // age of a link that resets the back-off
+	TrustPoll    time.Duration // between readings of Trust
+}
+
+// DefaultTiming notices a dead link within 12 s and an unpairing within one.
+var DefaultTiming = Timing{
+	PingAfter:    4 * time.Second,
+	DeadAfter:    12 * time.Second,
+	ProbeTimeout: 3 * time.Second,
+	Handshake:    10 * time.Second,
+	Dial:         10 * time.Second,
+	Write:        10 * time.Second,
+	Farewell:     time.Second,
+	BackoffMin:   200 * time.Millisecond,
+	BackoffMax:   15 * time.Second,
+	Steady:       5 * time.Second,
+	TrustPoll:    time.Second,
+}
+
+func (t Timing) withDefaults() Timing {
+	d := DefaultTiming
+	for _, f := range []struct{ to, from *time.Duration }{
+		{&t.PingAfter, &d.PingAfter}, {&t.DeadAfter, &d.DeadAfter}, {&t.ProbeTimeout, &d.ProbeTimeout},
+		{&t.Handshake, &d.Handshake}, {&t.Dial, &d.Dial}, {&t.Write, &d.Write}, {&t.Farewell, &d.Farewell},
+		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.TrustPoll, &d.TrustPoll},
+	} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	return t
+}
+
+// PeerStatus is what a node knows of one paired device.
+type PeerStatus struct {
+	ID         device.ID
+	Name       string
+	Connected  bool
+	Connecting bool
+	Route      string    // of the link, if connected
+	Since      time.Time // of the link, or of its end; zero if there was none
+	// ClockDifference is how far the peer's clock was ahead of this one's at
+	// its last hello.
+	ClockDifference time.Duration
+	Hello           wire.Hello // the last one
+	// LastError is why the last link ended or the last attempt failed; nil
+	// while connected.
+	LastError error
+}
+
+// routeOf names the place at a connection's other end.
+func routeOf(c net.Conn) string {
+	a := c.RemoteAddr()
+	if a == nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s:%s", a.Network(), a)
+}

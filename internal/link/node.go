@@ -1,0 +1,344 @@
+package link
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// Node is one device's end of all its links. Its methods are safe for
+// concurrent use.
+type Node struct {
+	// Fixed after New.
+	key     *device.Key
+	trust   *device.Trust
+	name    string
+	role    func() wire.Hello
+	routes  []Route
+	handler Handler
+	log     *slog.Logger
+	timing  Timing
+	program string // what hello tells if the role does not
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // sessions, requests, dialling
+
+	// mu guards what follows and everything in each peer. Nothing is waited
+	// for while it is held: writing to a link only queues.
+	mu     sync.Mutex
+	closed bool
+	peers  map[device.ID]*peer
+	offer  *device.Offer
+	serial uint64 // of the last session
+	asked  uint64 // of the last ask
+}
+
+// peer is what a node keeps of one device across its links. Guarded by Node.mu.
+type peer struct {
+	id         device.ID
+	session    *session // nil when not connected
+	connecting bool
+	unpaired   bool               // it said so, and no link came up since
+	stop       context.CancelFunc // ends dialling; nil if there is none
+	wake       chan struct{}      // of capacity 1: dial now
+
+	asks      map[string]*ask
+	withdrawn map[string]time.Time // cancels to send at the next link-up
+	serving   map[string]*serving
+	requests  int // in Handler.Serve
+
+	hello   wire.Hello
+	clock   time.Duration
+	since   time.Time
+	lastErr error
+}
+
+// New returns a node that does nothing yet: see Run, Serve, Pair, Close.
+func New(c Config) *Node {
+	n := &Node{
+		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
+		handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
+		peers: map[device.ID]*peer{},
+	}
+	if n.name == "" {
+		n.name = c.Key.ID().Short() // an empty name is that of a stranger
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	if b, ok := debug.ReadBuildInfo(); ok {
+		n.program = b.Main.Version
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// Run keeps a link to each paired device that some Route can dial, ends the
+// links of those that are unpaired by whatever process, and probes all links
+// when the machine has slept. When ctx ends it closes the node. It returns nil
+// after all of the node's goroutines have ended.
+func (n *Node) Run(ctx context.Context) error {
+	for _, r := range n.routes {
+		if f, ok := r.(Finder); ok && n.begin() {
+			go n.find(r.Name(), f)
+		}
+	}
+	n.pollTrust(ctx)
+	n.Close()
+	return nil
+}
+
+func (n *Node) find(name string, f Finder) {
+	defer n.wg.Done()
+	if err := f.Find(n.ctx, n.wakePeer); err != nil && n.ctx.Err() == nil {
+		n.log.Warn("finding devices failed", "route", name, "error", err)
+	}
+}
+
+// Close ends all links and requests and waits for the node's goroutines.
+func (n *Node) Close() {
+	n.mu.Lock()
+	n.closed = true
+	var open []*session
+	for _, p := range n.peers {
+		if p.session != nil {
+			open = append(open, p.session)
+		}
+	}
+	n.mu.Unlock()
+	for _, s := range open {
+		s.close(ErrNodeClosed)
+	}
+	n.cancel()
+	n.wg.Wait()
+}
+
+// begin counts a goroutine, unless the node is closed.
+func (n *Node) begin() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.beginLocked()
+}
+
+func (n *Node) beginLocked() bool {
+	if !n.closed {
+		n.wg.Add(1)
+	}
+	return !n.closed
+}
+
+// pollTrust brings dialling and links in step with Trust until ctx ends.
+func (n *Node) pollTrust(ctx context.Context) {
+	t := time.NewTicker(n.timing.TrustPoll)
+	defer t.Stop()
+	last := time.Now()
+	for {
+		n.followTrust()
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		if slept(last, now) {
+			n.Wake()
+		}
+		last = now
+	}
+}
+
+// slept reports whether the machine slept between two readings of the clock:
+// the wall clock goes on then, the monotonic one does not.
+func slept(before, after time.Time) bool {
+	return after.Round(0).Sub(before.Round(0))-after.Sub(before) > 2*time.Second
+}
+
+// followTrust reads Trust once. If it cannot be read nobody is trusted, but
+// nobody is told to be unpaired.
+func (n *Node) followTrust() {
+	peers, err := n.trust.Peers()
+	if err != nil {
+		n.log.Error("paired devices", "error", err)
+		n.forgetOthers(nil, wire.NewError(wire.CodeInternalError), ErrTrustUnread)
+		return
+	}
+	paired := make(map[device.ID]bool, len(peers))
+	for _, p := range peers {
+		paired[p.ID] = true
+		n.keepDialing(p.ID)
+	}
+	n.forgetOthers(paired, ErrUnpairedHere, ErrUnpairedHere)
+}
+
+// forgetOthers ends what concerns devices that are not paired.
+func (n *Node) forgetOthers(paired map[device.ID]bool, e *wire.Error, reason error) {
+	var others []device.ID
+	n.mu.Lock()
+	for id := range n.peers {
+		if !paired[id] {
+			others = append(others, id)
+		}
+	}
+	n.mu.Unlock()
+	for _, id := range others {
+		n.drop(id, e, reason)
+	}
+}
+
+// Disconnect ends the link to a device, telling it why. With
+// wire.CodePairingInvalid, which belongs to an unpairing, it also ends dialling
+// and all requests from and to the device; otherwise the device may come back.
+func (n *Node) Disconnect(id device.ID, reason *wire.Error) {
+	if reason.Code == wire.CodePairingInvalid {
+		n.drop(id, reason, reason)
+		return
+	}
+	n.mu.Lock()
+	s := n.peerLocked(id).session
+	n.mu.Unlock()
+	if s != nil {
+		s.farewell(reason, reason, n.timing.Farewell)
+	}
+}
+
+// drop ends dialling, requests, asks and link of a device.
+func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
+	n.mu.Lock()
+	p := n.peerLocked(id)
+	if p.stop != nil {
+		p.stop()
+		p.stop = nil
+	}
+	for _, v := range p.serving {
+		v.cancel(reason)
+	}
+	clear(p.serving)
+	clear(p.withdrawn)
+	p.failAsksLocked(e)
+	s := p.session
+	if s == nil && p.requests == 0 {
+		delete(n.peers, id)
+	}
+	n.mu.Unlock()
+	if s != nil && !s.isLeaving() {
+		s.farewell(e, reason, n.timing.Farewell)
+	}
+}
+
+// peerLocked returns the node's record of a device, made if need be.
+func (n *Node) peerLocked(id device.ID) *peer {
+	p := n.peers[id]
+	if p == nil {
+		p = &peer{
+			id: id, wake: make(chan struct{}, 1),
+			asks: map[string]*ask{}, withdrawn: map[string]time.Time{}, serving: map[string]*serving{},
+		}
+		n.peers[id] = p
+	}
+	return p
+}
+
+// Offer opens the door to one stranger who proves to know the invitation, until
+// the offer ends. Nil closes it.
+func (n *Node) Offer(o *device.Offer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.offer = o
+}
+
+func (n *Node) openOffer() *device.Offer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.offer == nil || n.offer.Ended(time.Now()) {
+		return nil
+	}
+	return n.offer
+}
+
+// Wake dials at once whatever is waited for, and asks each link for a sign of
+// life: for when the machine has woken or the network has changed.
+func (n *Node) Wake() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		p.poke()
+		if p.session != nil {
+			p.session.probeNow()
+		}
+	}
+}
+
+func (n *Node) wakePeer(id device.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.peers[id]; p != nil {
+		p.poke()
+	}
+}
+
+func (p *peer) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Peers returns the paired devices by name, and how it stands with each.
+func (n *Node) Peers() []PeerStatus {
+	peers, err := n.trust.Peers()
+	if err != nil {
+		n.log.Error("paired devices", "error", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]PeerStatus, 0, len(peers))
+	for _, t := range peers {
+		s := PeerStatus{ID: t.ID, Name: t.Name}
+		if p := n.peers[t.ID]; p != nil {
+			s.fill(p)
+		}
+		list = append(list, s)
+	}
+	slices.SortStableFunc(list, func(a, b PeerStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (s *PeerStatus) fill(p *peer) {
+	s.Connecting, s.Since, s.LastError = p.connecting, p.since, p.lastErr
+	s.Hello, s.ClockDifference = p.hello, p.clock
+	if p.session != nil {
+		s.Connected, s.Route, s.LastError = true, p.session.route, nil
+	}
+}
+
+// hello is this device's first word on a link. A stranger is told neither the
+// name nor anything of the role.
+func (n *Node) hello(stranger bool) wire.Hello {
+	var h wire.Hello
+	if !stranger {
+		if n.role != nil {
+			h = n.role()
+		}
+		h.DeviceName = n.name
+		h.ProgramVersion = cmp.Or(h.ProgramVersion, n.program)
+	}
+	h.ProtocolVersion = wire.Version
+	h.ClockMilliseconds = time.Now().UnixMilli()
+	return h
+}
+
+// asPairing returns the error that says that the peer does not know this device.
+func asPairing(err error) (*wire.Error, bool) {
+	e, ok := errors.AsType[*wire.Error](err)
+	return e, ok && e.Code == wire.CodePairingInvalid
+}

@@ -1,0 +1,112 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+)
+
+// Serve accepts connections from l until ctx ends or the node closes, and
+// closes l. Whoever comes may finish the handshake; without pairing or open
+// offer it is told wire.CodePairingInvalid. Links that came up outlive Serve.
+func (n *Node) Serve(ctx context.Context, l net.Listener) error {
+	if !n.begin() {
+		_ = l.Close()
+		return ErrNodeClosed
+	}
+	defer n.wg.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(n.ctx, cancel)()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	strangers := strangers{hosts: map[string]int{}}
+	defer strangers.wait(cancel)
+	for pause := n.timing.BackoffMin; ; {
+		c, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors, perhaps: others may be freed
+			n.log.Warn("accepting", "error", err)
+			sleep(ctx, pause, nil)
+			pause = min(2*pause, time.Second)
+		case !strangers.enter(hostOf(c)):
+			n.log.Warn("too many unauthenticated connections", "from", routeOf(c))
+			_ = c.Close()
+		default:
+			pause = n.timing.BackoffMin
+			go func() {
+				defer strangers.leave(hostOf(c))
+				n.receive(ctx, c)
+			}()
+		}
+	}
+}
+
+// receive takes one accepted connection to a link or to its end.
+func (n *Node) receive(ctx context.Context, c net.Conn) {
+	config := baseTLS(n.key, func(device.ID) error { return nil })
+	tc, err := n.handshake(ctx, tls.Server(c, config))
+	if err == nil {
+		err = n.welcome(ctx, tc)
+	}
+	if err != nil {
+		n.log.Debug("connection refused", "from", routeOf(c), "error", err)
+	}
+}
+
+// strangers counts the connections that are not authenticated yet.
+type strangers struct {
+	mu    sync.Mutex
+	hosts map[string]int
+	count int
+	wg    sync.WaitGroup
+}
+
+func (s *strangers) enter(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= MaxStrangers || s.hosts[host] >= MaxStrangersPerHost {
+		return false
+	}
+	s.count++
+	s.hosts[host]++
+	s.wg.Add(1)
+	return true
+}
+
+func (s *strangers) leave(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+	if s.hosts[host]--; s.hosts[host] == 0 {
+		delete(s.hosts, host)
+	}
+	s.wg.Done()
+}
+
+func (s *strangers) wait(cancel context.CancelFunc) {
+	cancel()
+	s.wg.Wait()
+}
+
+func hostOf(c net.Conn) string {
+	a := c.RemoteAddr()
+	if a == nil {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
+}

@@ -1,0 +1,192 @@
+package link
+
+import (
+	"errors"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// session is one link that is up: a connection to a paired device. Its
+// goroutines end when the connection is closed.
+type session struct {
+	*conn
+	node   *Node
+	owner  *peer
+	peer   device.Peer
+	hello  wire.Hello
+	route  string
+	serial uint64        // later sessions have higher ones
+	before *session      // the one that this replaced; nil once that has ended
+	probe  chan struct{} // of capacity 1: ask for a sign of life now
+	ended  chan struct{} // closed when Handler.LinkDown has returned
+}
+
+// adopt makes a connection whose peer has said hello that peer's link, in place
+// of an older one, and sends again what waits for an answer.
+func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string) (*session, error) {
+	_ = c.SetReadDeadline(time.Time{})
+	s := &session{
+		conn: c, node: n, peer: t, hello: hello, route: route,
+		probe: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	if hello.DeviceName != "" {
+		s.peer.Name = hello.DeviceName
+	}
+	n.mu.Lock()
+	if n.handler == nil || !n.beginLocked() {
+		n.mu.Unlock()
+		c.close(ErrNodeClosed)
+		c.wait()
+		return nil, ErrNodeClosed
+	}
+	p := n.peerLocked(t.ID)
+	n.serial++
+	s.owner, s.serial, s.before = p, n.serial, p.session
+	p.session, p.unpaired = s, false
+	p.hello, p.clock, p.since = hello, time.Until(hello.Clock()).Round(time.Millisecond), time.Now()
+	p.sendAgainLocked(s)
+	n.mu.Unlock()
+	if s.before != nil {
+		s.before.close(ErrReplaced)
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *session) run() {
+	defer s.node.wg.Done()
+	defer close(s.ended)
+	if s.before != nil {
+		<-s.before.ended
+		s.before = nil
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.close(s.readAll())
+	}()
+	s.node.log.Info("link up", "peer", s.peer.ID.Short(), "route", s.route)
+	s.node.handler.LinkUp(s.peer, s.hello, s.route)
+	s.keepAlive(read)
+	<-read
+	s.wait()
+	s.down()
+}
+
+// down reports the link's end.
+func (s *session) down() {
+	reason := s.reason()
+	n, p := s.node, s.owner
+	n.mu.Lock()
+	if p.session == s {
+		p.session, p.since, p.lastErr = nil, time.Now(), reason
+	}
+	_, invalid := asPairing(reason)
+	told := invalid && !errors.Is(reason, ErrUnpairedHere) && !s.isLeaving()
+	if told {
+		p.unpaired = true
+		e, _ := asPairing(reason)
+		p.failAsksLocked(e)
+	}
+	n.mu.Unlock()
+	n.log.Info("link down", "peer", s.peer.ID.Short(), "route", s.route, "reason", reason)
+	n.handler.LinkDown(s.peer, reason)
+	if told {
+		n.tellUnpaired(s.peer.ID)
+	}
+}
+
+// keepAlive pings when the link is quiet and closes it when it stays so.
+func (s *session) keepAlive(read <-chan struct{}) {
+	t := time.NewTimer(s.node.timing.PingAfter)
+	defer t.Stop()
+	var probed time.Time // when a sign of life was asked for; zero if not
+	var heard int64
+	timing := &s.node.timing
+	for {
+		select {
+		case <-read:
+			return
+		case <-s.probe:
+			if probed.IsZero() {
+				probed, heard = time.Now(), s.heard.Load()
+				_ = s.send(wire.NewID(), wire.KindPing, nil)
+			}
+		case <-t.C:
+		}
+		quiet := s.quiet()
+		if !probed.IsZero() && s.heard.Load() != heard {
+			probed = time.Time{}
+		}
+		left := timing.DeadAfter - quiet
+		if !probed.IsZero() {
+			left = min(left, timing.ProbeTimeout-time.Since(probed))
+		}
+		if left <= 0 {
+			s.close(ErrDead)
+			return
+		}
+		if quiet >= timing.PingAfter {
+			_ = s.send(wire.NewID(), wire.KindPing, nil)
+			quiet = 0
+		}
+		t.Reset(min(left, max(timing.PingAfter-quiet, timing.PingAfter/4)))
+	}
+}
+
+func (s *session) probeNow() {
+	select {
+	case s.probe <- struct{}{}:
+	default:
+	}
+}
+
+// readAll reads until the link's end and returns its reason.
+func (s *session) readAll() error {
+	for {
+		e, err := s.read(wire.MaxEnvelopeSize)
+		if err != nil {
+			if errors.Is(err, ErrMalformed) {
+				_ = s.send(linkID, wire.KindError, wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"))
+			}
+			return readReason(err)
+		}
+		if s.isLeaving() {
+			continue
+		}
+		if err := s.take(e); err != nil {
+			return err
+		}
+	}
+}
+
+// take deals with one envelope. Its error ends the link.
+func (s *session) take(e wire.Envelope) error {
+	n, p := s.node, s.owner
+	if e.Version != wire.Version || !e.Kind.Known() {
+		return s.send(e.ID, wire.KindError, wire.NewError(wire.CodeVersionUnsupported))
+	}
+	switch e.Kind {
+	case wire.KindPing:
+		return s.send(e.ID, wire.KindPong, nil)
+	case wire.KindPong:
+	case wire.KindError:
+		if e.ID == linkID {
+			return asError(e)
+		}
+		n.answer(p, e)
+	case wire.KindKeyListResponse, wire.KindSignResponse, wire.KindCertificateResponse:
+		n.answer(p, e)
+	case wire.KindReceived:
+		n.received(p, e)
+	case wire.KindCancel:
+		n.cancelled(p, e)
+	case wire.KindKeyListRequest, wire.KindSignRequest, wire.KindCertificateRequest, wire.KindDeviceTokenUpdate:
+		return n.request(s, e)
+	case wire.KindHello, wire.KindPairRequest, wire.KindPairResponse:
+		return s.send(e.ID, wire.KindError, wire.Errorf(wire.CodeMalformedRequest, "%s out of place", e.Kind))
+	}
+	return nil
+}
