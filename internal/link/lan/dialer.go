@@ -1,0 +1,178 @@
+// Package lan is the route between devices of one network: TCP, to addresses
+// that DNS-SD (RFC 6763, over multicast DNS, RFC 6762) tells or that a peer was
+// last known at. It proves nothing about who is there: the link's handshake does.
+package lan
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+)
+
+const (
+	routePrefix = "tcp:"
+	// stagger is the head start of each address before the next
+	// (RFC 8305 section 5).
+	stagger = 250 * time.Millisecond
+	// addressTime bounds one address, from the first packet to the end of the
+	// handshake: hosts that drop packets must not hold up those behind them.
+	addressTime = 5 * time.Second
+	maxTries    = 16 // addresses of one dial
+)
+
+// Route returns the route string of a TCP address HOST:PORT.
+func Route(address string) string { return routePrefix + address }
+
+// Address returns the TCP address of a route string, if it is one.
+func Address(route string) (string, bool) {
+	a, ok := strings.CutPrefix(route, routePrefix)
+	if !ok {
+		return "", false
+	}
+	host, port, err := net.SplitHostPort(a)
+	return a, err == nil && host != "" && port != "" && port != "0"
+}
+
+// Dialer is the link.Route of the local network. While Find runs, which a
+// link.Node does by itself, it knows the devices that advertise themselves;
+// without, or where multicast does not pass, last known addresses remain.
+type Dialer struct {
+	log    *slog.Logger
+	browse bool
+
+	mu   sync.Mutex
+	seen map[string]Entry // by service instance
+}
+
+// NewDialer returns a Dialer; browse says whether Find may use multicast. A nil
+// log discards.
+func NewDialer(browse bool, log *slog.Logger) *Dialer {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Dialer{log: log, browse: browse, seen: map[string]Entry{}}
+}
+
+// Name implements link.Route.
+func (*Dialer) Name() string { return "lan" }
+
+// Find implements link.Finder: it browses until ctx ends. It returns at once,
+// without error, when the dialer was told not to browse.
+func (d *Dialer) Find(ctx context.Context, found func(device.ID)) error {
+	if !d.browse {
+		return nil
+	}
+	return Browse(ctx, d.log, func(e Entry) {
+		d.mu.Lock()
+		if len(d.seen) < maxSeen || d.seen[e.instance()].Name != "" {
+			d.seen[e.instance()] = e
+		}
+		d.mu.Unlock()
+		found(e.ID)
+	}, func(e Entry) {
+		d.mu.Lock()
+		delete(d.seen, e.instance())
+		d.mu.Unlock()
+	})
+}
+
+// addresses returns where the peer may be: where it says it is, then where it
+// was.
+func (d *Dialer) addresses(peer device.Peer) []string {
+	var list []string
+	d.mu.Lock()
+	for _, e := range d.seen {
+		if e.ID == peer.ID {
+			list = append(list, e.Addresses...)
+		}
+	}
+	d.mu.Unlock()
+	slices.Sort(list)
+	for _, r := range peer.Routes {
+		if a, ok := Address(r); ok {
+			list = append(list, a)
+		}
+	}
+	return unique(list)[:min(len(unique(list)), maxTries)]
+}
+
+func unique(list []string) []string {
+	var out []string
+	for _, a := range list {
+		if !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+type result struct {
+	conn    *tls.Conn
+	address string
+	err     error
+}
+
+// Dial implements link.Route. It tries the peer's addresses one after the
+// other, each with a short head start before the next, and returns the first
+// at which the peer's own device answers.
+func (d *Dialer) Dial(ctx context.Context, peer device.Peer, secure link.Secure) (*tls.Conn, string, error) {
+	list := d.addresses(peer)
+	if len(list) == 0 {
+		return nil, "", link.ErrNoRoute
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan result)
+	for i, address := range list {
+		go func() { results <- try(ctx, time.Duration(i)*stagger, address, secure) }()
+	}
+	var won result
+	var errs []error
+	for range list { // all of them, so that no goroutine stays
+		switch r := <-results; {
+		case r.err != nil:
+			errs = append(errs, r.err)
+		case won.conn != nil:
+			_ = r.conn.Close()
+		default:
+			won = r
+			cancel()
+		}
+	}
+	if won.conn == nil {
+		return nil, "", errors.Join(errs...)
+	}
+	return won.conn, Route(won.address), nil
+}
+
+func try(ctx context.Context, after time.Duration, address string, secure link.Secure) result {
+	start := time.NewTimer(after)
+	defer start.Stop()
+	select {
+	case <-ctx.Done():
+		return result{err: ctx.Err()}
+	case <-start.C:
+	}
+	ctx, cancel := context.WithTimeout(ctx, addressTime)
+	defer cancel()
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return result{err: err}
+	}
+	c, err := secure(ctx, raw)
+	if err != nil {
+		return result{err: fmt.Errorf("%s: %w", address, err)}
+	}
+	return result{conn: c, address: address}
+}
