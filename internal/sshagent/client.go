@@ -1,0 +1,252 @@
+package sshagent
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+// smallBuffer holds all messages of an ordinary login. A connection gives back
+// what a larger message took.
+const smallBuffer = 2 << 10
+
+// client is one connection. Its goroutine owns all fields.
+type client struct {
+	server *Server
+	conn   net.Conn
+	peer   Peer
+
+	buf   []byte // buf[start:end] is read and not yet handled
+	start int
+	end   int
+	reply []byte
+}
+
+func (c *client) serve(ctx context.Context) {
+	c.buf = make([]byte, smallBuffer)
+	for {
+		msg, err := c.next()
+		if err != nil {
+			return
+		}
+		frame, err := c.handle(ctx, msg)
+		if err != nil || c.write(frame) != nil {
+			return
+		}
+		c.shrink()
+	}
+}
+
+// next returns the next message, which is valid until the following call. A
+// length of zero or over MaxFrame ends the connection: what follows cannot be
+// told apart from a message.
+func (c *client) next() ([]byte, error) {
+	defer func() { c.normalise() }()
+	if err := c.fill(headerSize); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint32(c.buf[c.start:]))
+	if n == 0 || n > MaxFrame {
+		return nil, errMalformed
+	}
+	if err := c.fill(headerSize + n); err != nil {
+		return nil, err
+	}
+	msg := c.buf[c.start+headerSize : c.start+headerSize+n]
+	c.start += headerSize + n
+	return msg, nil
+}
+
+// normalise makes room at the front once everything read was handled; the
+// message just returned stays where it is until the next read.
+func (c *client) normalise() {
+	if c.start == c.end {
+		c.start, c.end = 0, 0
+	}
+}
+
+// fill reads until n bytes are at hand. Only a begun message has a deadline.
+func (c *client) fill(n int) error {
+	if c.end-c.start >= n {
+		return nil
+	}
+	c.room(n)
+	deadline := false
+	defer func() {
+		if deadline {
+			c.conn.SetReadDeadline(time.Time{})
+		}
+	}()
+	for c.end-c.start < n {
+		if c.end > c.start && !deadline {
+			c.conn.SetReadDeadline(time.Now().Add(c.server.cfg.FrameTimeout))
+			deadline = true
+		}
+		read, err := c.conn.Read(c.buf[c.end:])
+		c.end += read
+		if err != nil && c.end-c.start < n {
+			return err
+		}
+	}
+	return nil
+}
+
+// room makes the buffer hold n bytes from start on.
+func (c *client) room(n int) {
+	if c.start+n <= len(c.buf) {
+		return
+	}
+	buf := c.buf
+	if n > len(buf) {
+		buf = make([]byte, n)
+	}
+	c.end = copy(buf, c.buf[c.start:c.end])
+	c.start, c.buf = 0, buf
+}
+
+func (c *client) shrink() {
+	if len(c.buf) > smallBuffer && c.end-c.start <= smallBuffer {
+		buf := make([]byte, smallBuffer)
+		c.end = copy(buf, c.buf[c.start:c.end])
+		c.start, c.buf = 0, buf
+	}
+	if cap(c.reply) > smallBuffer {
+		c.reply = nil
+	}
+}
+
+func (c *client) write(frame []byte) error {
+	c.conn.SetWriteDeadline(time.Now().Add(c.server.cfg.WriteTimeout))
+	_, err := c.conn.Write(frame)
+	return err
+}
+
+// handle returns the frame that answers a message. An error ends the
+// connection without an answer. Adding keys is refused unread, like any message
+// not named here: this agent holds none.
+func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
+	s := c.server
+	switch msg[0] {
+	case msgRequestIdentities:
+		if len(msg) != 1 {
+			return failureFrame, nil
+		}
+		if s.lock.locked() {
+			return emptyListing.frame, nil
+		}
+		return s.cfg.Backend.Listing().frame, nil
+	case msgSignRequest:
+		return c.sign(ctx, msg)
+	case msgRemoveAll:
+		if s.lock.locked() || len(msg) != 1 {
+			return failureFrame, nil
+		}
+		s.cfg.Backend.RemoveAll()
+		return successFrame, nil
+	case msgLock, msgUnlock:
+		return c.lockOrUnlock(ctx, msg)
+	}
+	return failureFrame, nil
+}
+
+func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
+	passphrase, rest, ok := cutString(msg[1:])
+	if !ok || len(rest) != 0 {
+		return failureFrame, nil
+	}
+	done := false
+	if msg[0] == msgLock {
+		done = c.server.lock.lock(passphrase)
+	} else {
+		done = c.server.lock.unlock(ctx, passphrase)
+	}
+	clear(passphrase)
+	if done {
+		return successFrame, nil
+	}
+	return failureFrame, nil
+}
+
+func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
+	r, err := parseSignRequest(msg)
+	if err != nil || c.server.lock.locked() {
+		return failureFrame, nil
+	}
+	if signature, ok := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags); ok {
+		return c.signResponse(signature), nil
+	}
+	signature, err := c.wait(ctx, SignRequest{
+		Blob:  bytes.Clone(r.blob), // the buffer is read into meanwhile
+		Data:  bytes.Clone(r.data),
+		Flags: r.flags,
+		Peer:  c.peer,
+	})
+	if errors.Is(err, errGone) {
+		return nil, err
+	}
+	if err != nil || c.server.lock.locked() {
+		return failureFrame, nil
+	}
+	return c.signResponse(signature), nil
+}
+
+func (c *client) signResponse(signature []byte) []byte {
+	c.reply = appendSignResponse(c.reply[:0], signature)
+	return c.reply
+}
+
+// errGone tells that the client went away while its request was waiting.
+var errGone = errors.New("client went away")
+
+// wait lets the backend sign in another goroutine and goes on reading, since
+// that is how a client's going away is noticed. What is read is kept for later;
+// a client that sends more than the buffer holds is not read from until it is
+// answered. The signer's goroutine wakes a blocked Read by a deadline in the
+// past, after it has left its result.
+func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		signature []byte
+		err       error
+	}
+	var answer result
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		signature, err := c.server.cfg.Backend.Sign(ctx, r)
+		answer = result{signature, err}
+		c.conn.SetReadDeadline(time.Unix(1, 0))
+	}()
+	err := c.readAhead()
+	if err != nil {
+		cancel()
+	}
+	<-done
+	c.conn.SetReadDeadline(time.Time{})
+	if err != nil {
+		return nil, errGone
+	}
+	return answer.signature, answer.err
+}
+
+// readAhead reads until the read deadline is set into the past, or the buffer
+// is full, and then returns nil; any other end of reading is an error.
+func (c *client) readAhead() error {
+	c.room(smallBuffer)
+	for c.end < len(c.buf) {
+		n, err := c.conn.Read(c.buf[c.end:])
+		c.end += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

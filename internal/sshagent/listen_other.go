@@ -1,0 +1,18 @@
+//go:build !unix
+
+package sshagent
+
+import (
+	"errors"
+	"net"
+)
+
+var errNoSocket = errors.New("the agent's socket needs a Unix system")
+
+// Listen fails: this system has no Unix sockets with peer credentials.
+func Listen(string) (net.Listener, error) { return nil, errNoSocket }
+
+// CheckPeer fails, as Listen does.
+func CheckPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
+
+func checkPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }

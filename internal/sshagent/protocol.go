@@ -1,0 +1,124 @@
+// Package sshagent serves the SSH agent protocol (RFC 9987, OpenSSH's
+// PROTOCOL.agent) on a Unix socket, on behalf of a Backend that knows the
+// identities. It holds no keys and knows no phones.
+//
+// It exists beside golang.org/x/crypto/ssh/agent because ServeAgent has no
+// context, hides the connection, accepts frames of 16 MiB and waits for one
+// request before it reads the next: a request that waits for a person must not
+// keep the agent from noticing that the asker has gone.
+package sshagent
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// MaxFrame bounds one message, without its length prefix. It is what OpenSSH's
+// own agent accepts.
+const MaxFrame = 256 << 10
+
+// Message numbers of RFC 9987 section 6.1.
+const (
+	msgFailure           = 5
+	msgSuccess           = 6
+	msgRequestIdentities = 11
+	msgIdentitiesAnswer  = 12
+	msgSignRequest       = 13
+	msgSignResponse      = 14
+	msgRemoveAll         = 19
+	msgLock              = 22
+	msgUnlock            = 23
+)
+
+// headerSize is the big-endian length in front of each message.
+const headerSize = 4
+
+var (
+	failureFrame = []byte{0, 0, 0, 1, msgFailure}
+	successFrame = []byte{0, 0, 0, 1, msgSuccess}
+	emptyListing = NewListing(nil)
+)
+
+var errMalformed = errors.New("malformed message")
+
+// Identity is one key or certificate as clients see it.
+type Identity struct {
+	Blob    []byte // RFC 4253 section 6.6
+	Comment string
+}
+
+// Listing is an immutable list of identities with its encoded answer.
+type Listing struct {
+	identities []Identity
+	frame      []byte
+}
+
+// NewListing encodes the identities in their order. Those that would take the
+// answer over MaxFrame are left out.
+func NewListing(identities []Identity) *Listing {
+	body := make([]byte, headerSize+1+4, 1024)
+	n := 0
+	for _, id := range identities {
+		if len(body)+8+len(id.Blob)+len(id.Comment) > MaxFrame {
+			break
+		}
+		body = appendString(body, id.Blob)
+		body = appendString(body, []byte(id.Comment))
+		n++
+	}
+	binary.BigEndian.PutUint32(body, uint32(len(body)-headerSize))
+	body[headerSize] = msgIdentitiesAnswer
+	binary.BigEndian.PutUint32(body[headerSize+1:], uint32(n))
+	return &Listing{identities: identities[:n:n], frame: body}
+}
+
+// Identities returns what is listed. It must not be changed.
+func (l *Listing) Identities() []Identity { return l.identities }
+
+// signRequest is the body of SSH_AGENTC_SIGN_REQUEST.
+type signRequest struct {
+	blob, data []byte
+	flags      uint32
+}
+
+// parseSignRequest reads a whole message; blob and data point into it.
+func parseSignRequest(msg []byte) (signRequest, error) {
+	var r signRequest
+	var ok bool
+	rest := msg[1:]
+	if r.blob, rest, ok = cutString(rest); !ok {
+		return r, errMalformed
+	}
+	if r.data, rest, ok = cutString(rest); !ok {
+		return r, errMalformed
+	}
+	if len(rest) != 4 {
+		return r, errMalformed
+	}
+	r.flags = binary.BigEndian.Uint32(rest)
+	return r, nil
+}
+
+// cutString splits an SSH string (RFC 4251 section 5) off b.
+func cutString(b []byte) (s, rest []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	n := binary.BigEndian.Uint32(b)
+	if uint64(n) > uint64(len(b)-4) {
+		return nil, nil, false
+	}
+	return b[4 : 4+n], b[4+n:], true
+}
+
+func appendString(dst, s []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
+	return append(dst, s...)
+}
+
+// appendSignResponse appends the frame of SSH_AGENT_SIGN_RESPONSE.
+func appendSignResponse(dst, signature []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(1+4+len(signature)))
+	dst = append(dst, msgSignResponse)
+	return appendString(dst, signature)
+}

@@ -1,0 +1,174 @@
+package sshagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Peer is the process at the other end of a connection, as the system tells.
+type Peer struct {
+	PID int // 0 if the system does not say
+	UID int
+}
+
+// SignRequest is a signature that a client asks for. Its bytes are the
+// backend's own.
+type SignRequest struct {
+	Blob, Data []byte
+	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 and _512
+	Peer       Peer
+}
+
+// Backend knows the identities. All its methods are called concurrently.
+type Backend interface {
+	// Listing returns what is listed now. It must not wait.
+	Listing() *Listing
+	// SignLocal signs with a key that is at hand and returns the SSH signature
+	// blob, or false when Sign has to be asked. It must not wait and keeps
+	// neither of its arguments.
+	SignLocal(blob, data []byte, flags uint32) (signature []byte, ok bool)
+	// Sign returns the SSH signature blob. It may wait for a person; it
+	// returns soon after ctx ends, which is when the client goes away.
+	Sign(ctx context.Context, r SignRequest) ([]byte, error)
+	// RemoveAll destroys the keys that the computer itself holds.
+	RemoveAll()
+}
+
+// Config says how to serve.
+type Config struct {
+	Backend Backend
+	Log     *slog.Logger // nil discards
+
+	// MaxConnections is how many clients may be connected; default 4096. A
+	// further one is closed at once.
+	MaxConnections int
+	// FrameTimeout is how long a message may take from its first byte to its
+	// last; default 15 s. A connection without a begun message may idle.
+	FrameTimeout time.Duration
+	// WriteTimeout is how long a client may take to read an answer; default 15 s.
+	WriteTimeout time.Duration
+	// CheckPeer tells the process at the other end and refuses strangers.
+	// Default: the system's peer credentials, and only this user.
+	CheckPeer func(net.Conn) (Peer, error)
+}
+
+// Server serves clients on listeners.
+type Server struct {
+	cfg  Config
+	lock lock
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// New returns a server.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = 4096
+	}
+	if cfg.FrameTimeout == 0 {
+		cfg.FrameTimeout = 15 * time.Second
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = 15 * time.Second
+	}
+	if cfg.CheckPeer == nil {
+		cfg.CheckPeer = checkPeer
+	}
+	return &Server{cfg: cfg, conns: map[net.Conn]struct{}{}}
+}
+
+// Serve accepts clients until ctx ends or the listener fails, and returns when
+// all of its connections have ended. It closes the listener.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.wg.Wait()
+	defer s.closeAll()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	return s.accept(ctx, l)
+}
+
+// accept survives a lack of file descriptors: it waits until others are closed.
+func (s *Server) accept(ctx context.Context, l net.Listener) error {
+	const longest = time.Second
+	pause := 5 * time.Millisecond
+	for {
+		c, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil:
+			s.cfg.Log.Warn("accept failed, trying again", "err", err)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			pause = min(2*pause, longest)
+		default:
+			pause = 5 * time.Millisecond
+			s.start(ctx, c)
+		}
+	}
+}
+
+func (s *Server) start(ctx context.Context, c net.Conn) {
+	peer, err := s.cfg.CheckPeer(c)
+	if err != nil {
+		s.cfg.Log.Warn("client refused", "err", err)
+		c.Close()
+		return
+	}
+	if !s.add(c) {
+		s.cfg.Log.Warn("client refused: too many connections", "limit", s.cfg.MaxConnections)
+		c.Close()
+		return
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer s.remove(c)
+		client := &client{server: s, conn: c, peer: peer}
+		client.serve(ctx)
+	}()
+}
+
+func (s *Server) add(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= s.cfg.MaxConnections {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c net.Conn) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Close()
+	}
+}
