@@ -1,0 +1,191 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+)
+
+// MaxFile bounds one document.
+const MaxFile = 16 << 20
+
+// Dir is a folder of documents that this user alone can read. A document is
+// replaced as a whole: whoever reads it, even after a crash in the middle of a
+// write, finds the old one or the new one.
+type Dir struct{ path string }
+
+// OpenDir opens the folder, making it and its parents with mode 0700. A folder
+// of another user's, or one that others can write to, is refused.
+func OpenDir(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make state folder: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("look at state folder: %w", err)
+	}
+	if err := checkOwner(path, info); err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(path, 0o700); err != nil {
+			return nil, fmt.Errorf("restrict state folder: %w", err)
+		}
+	}
+	return &Dir{path: path}, nil
+}
+
+// Path returns the folder's path.
+func (d *Dir) Path() string { return d.path }
+
+// file maps a document's name to its path. Names are lower-case words with
+// dashes and dots, one folder deep at most.
+func (d *Dir) file(name string) (string, error) {
+	bad := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("-._/", r))
+	}
+	if name == "" || strings.HasPrefix(name, ".") || strings.Count(name, "/") > 1 ||
+		!filepath.IsLocal(name) || strings.IndexFunc(name, bad) >= 0 {
+		return "", fmt.Errorf("not a document's name: %q", name)
+	}
+	return filepath.Join(d.path, filepath.FromSlash(name)), nil
+}
+
+// Get returns the document, or nil and no error if there is none.
+func (d *Dir) Get(name string) ([]byte, error) {
+	path, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > MaxFile {
+		return nil, fmt.Errorf("%s is over %d bytes", name, MaxFile)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b, nil
+}
+
+// Put replaces the document. When it returns, the new one is on the disk.
+func (d *Dir) Put(name string, b []byte) error {
+	path, err := d.file(name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := replace(path, b); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// Append adds b to the end of the document and waits until it is on the disk.
+func (d *Dir) Append(name string, b []byte) error {
+	path, err := d.file(name)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		return fmt.Errorf("append to %s: %w", name, err)
+	}
+	return f.Sync()
+}
+
+// Delete removes the document; one that is not there is no error.
+func (d *Dir) Delete(name string) error {
+	path, err := d.file(name)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// List returns the sorted names of the documents that begin with prefix.
+func (d *Dir) List(prefix string) ([]string, error) {
+	folder := d.path
+	parent, _, deep := strings.Cut(prefix, "/")
+	if deep {
+		folder = filepath.Join(folder, parent)
+	}
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		name := e.Name()
+		if deep {
+			name = parent + "/" + name
+		}
+		if e.Type().IsRegular() && strings.HasPrefix(name, prefix) && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Lock keeps every other process (and every other caller of Lock) from changing
+// the folder until unlock is called. Readers need no lock.
+func (d *Dir) Lock() (unlock func(), err error) {
+	return lockFile(filepath.Join(d.path, ".lock"))
+}
+
+// SetAside renames a damaged document so that it is out of the way and yet not
+// lost, and returns its new name.
+func (d *Dir) SetAside(name, suffix string) (string, error) {
+	path, err := d.file(name)
+	if err != nil {
+		return "", err
+	}
+	return name + suffix, os.Rename(path, path+suffix)
+}
+
+// File is one document of a folder as a store of its own.
+func (d *Dir) File(name string) *File { return &File{dir: d, name: name} }
+
+// File implements device.Store.
+type File struct {
+	dir  *Dir
+	name string
+}
+
+// Load returns the document, or nil and no error if there is none.
+func (f *File) Load() ([]byte, error) { return f.dir.Get(f.name) }
+
+// Save replaces the document.
+func (f *File) Save(b []byte) error { return f.dir.Put(f.name, b) }
+
+// Lock locks the whole folder.
+func (f *File) Lock() (unlock func(), err error) { return f.dir.Lock() }

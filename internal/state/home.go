@@ -1,0 +1,74 @@
+// Package state keeps vmux's files: where they lie, who may read them, and how
+// they are replaced without ever being half written. It knows nothing of what
+// the files mean.
+package state
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// maxSocketPath is the longest path of a Unix socket on macOS, less the final
+// zero; Linux allows 107 bytes.
+const maxSocketPath = 103
+
+// Home is the folder below which all state lies.
+type Home struct {
+	path     string
+	explicit bool // from VMUX_HOME: the socket then lies in it, too
+}
+
+// Find returns the home: $VMUX_HOME if set, else the platform's folder for
+// state. It makes nothing.
+func Find() (Home, error) {
+	if path := os.Getenv("VMUX_HOME"); path != "" {
+		if !filepath.IsAbs(path) {
+			return Home{}, fmt.Errorf("VMUX_HOME is not an absolute path: %q", path)
+		}
+		return Home{path: filepath.Clean(path), explicit: true}, nil
+	}
+	path, err := platformFolder()
+	if err != nil {
+		return Home{}, fmt.Errorf("find the state folder: %w", err)
+	}
+	return Home{path: path}, nil
+}
+
+// Path returns the home's own path.
+func (h Home) Path() string { return h.path }
+
+// Agent opens the folder of the computer's side, making it if need be.
+func (h Home) Agent() (*Dir, error) { return OpenDir(filepath.Join(h.path, "agent")) }
+
+// Phone opens the folder of the native phone, making it if need be.
+func (h Home) Phone() (*Dir, error) { return OpenDir(filepath.Join(h.path, "phone")) }
+
+// AgentSocket returns the path of the SSH agent's socket: $VMUX_HOME/agent.sock,
+// or ~/.ssh/vmux-agent.sock if VMUX_HOME is not set.
+func (h Home) AgentSocket() (string, error) {
+	if h.explicit {
+		return checkSocket(filepath.Join(h.path, "agent.sock"))
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the home folder: %w", err)
+	}
+	return checkSocket(filepath.Join(user, ".ssh", "vmux-agent.sock"))
+}
+
+// ControlSocket returns the path of the agent's control socket.
+func (h Home) ControlSocket() (string, error) {
+	return checkSocket(filepath.Join(h.path, "agent", "control.sock"))
+}
+
+// ErrSocketPath is returned for a path that the system cannot bind.
+var ErrSocketPath = errors.New("the socket's path is too long")
+
+func checkSocket(path string) (string, error) {
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("%w: %d bytes, at most %d: %s", ErrSocketPath, len(path), maxSocketPath, path)
+	}
+	return path, nil
+}

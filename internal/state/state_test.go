@@ -1,0 +1,98 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func open(t *testing.T) *Dir {
+	t.Helper()
+	d, err := OpenDir(filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDocumentsAreKeptPrivately(t *testing.T) {
+	d := open(t)
+	if b, err := d.Get("a.json"); b != nil || err != nil {
+		t.Fatalf("a document that is not there: %q, %v", b, err)
+	}
+	for _, text := range []string{"one", "two"} {
+		if err := d.Put("keys/a.json", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := d.Get("keys/a.json"); string(b) != text || err != nil {
+			t.Fatalf("got %q, %v; want %q", b, err, text)
+		}
+	}
+	info, err := os.Stat(filepath.Join(d.Path(), "keys", "a.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+	if names, err := d.List("keys/"); err != nil || len(names) != 1 || names[0] != "keys/a.json" {
+		t.Errorf("listed %v, %v", names, err)
+	}
+	if err := d.Delete("keys/a.json"); err != nil {
+		t.Error(err)
+	}
+	if b, err := d.Get("keys/a.json"); b != nil || err != nil {
+		t.Errorf("deleted, and yet %q, %v", b, err)
+	}
+}
+
+func TestNamesStayInTheFolder(t *testing.T) {
+	d := open(t)
+	for _, name := range []string{"", "..", "../a", "a/../../b", "/etc/passwd", "a/b/c", ".lock", "A", "a b", "a\x00"} {
+		if err := d.Put(name, nil); err == nil {
+			t.Errorf("wrote a document named %q", name)
+		}
+	}
+}
+
+func TestLockKeepsOthersOut(t *testing.T) {
+	d := open(t)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			unlock, err := d.Lock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer unlock()
+			b, _ := d.Get("n")
+			if err := d.Put("n", append(b, 'x')); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if b, _ := d.Get("n"); len(b) != 20 {
+		t.Errorf("%d of 20 changes were kept", len(b))
+	}
+}
+
+func TestHomeFollowsItsVariables(t *testing.T) {
+	t.Setenv("VMUX_HOME", "/x")
+	h, err := Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := h.AgentSocket(); s != "/x/agent.sock" || err != nil {
+		t.Errorf("socket %q, %v", s, err)
+	}
+	t.Setenv("VMUX_HOME", "/"+strings.Repeat("x", 200))
+	h, _ = Find()
+	if _, err := h.AgentSocket(); err == nil {
+		t.Error("a socket's path of over 200 bytes was taken")
+	}
+	t.Setenv("VMUX_HOME", "relative")
+	if _, err := Find(); err == nil {
+		t.Error("a relative VMUX_HOME was taken")
+	}
+}
