@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,8 @@ type client struct {
 	start int
 	end   int
 	reply []byte
+
+	bindings []Binding
 }
 
 func (c *client) serve(ctx context.Context) {
@@ -176,14 +179,19 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil || c.server.lock.locked() {
 		return failureFrame, nil
 	}
-	if signature, ok := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags); ok {
+	signature, ok, err := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags)
+	if err != nil {
+		return failureFrame, nil
+	}
+	if ok {
 		return c.signResponse(signature), nil
 	}
-	signature, err := c.wait(ctx, SignRequest{
-		Blob:  bytes.Clone(r.blob), // the buffer is read into meanwhile
-		Data:  bytes.Clone(r.data),
-		Flags: r.flags,
-		Peer:  c.peer,
+	signature, err = c.wait(ctx, SignRequest{
+		Blob:     bytes.Clone(r.blob), // the buffer is read into meanwhile
+		Data:     bytes.Clone(r.data),
+		Flags:    r.flags,
+		Peer:     c.peer,
+		Bindings: slices.Clip(c.bindings),
 	})
 	if errors.Is(err, errGone) {
 		return nil, err

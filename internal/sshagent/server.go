@@ -19,8 +19,9 @@ type Peer struct {
 // backend's own.
 type SignRequest struct {
 	Blob, Data []byte
-	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 and _512
+	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 (2) and _512 (4), RFC 9987
 	Peer       Peer
+	Bindings   []Binding // verified ones of this connection, oldest first; read only
 }
 
 // Backend knows the identities. All its methods are called concurrently.
@@ -28,9 +29,10 @@ type Backend interface {
 	// Listing returns what is listed now. It must not wait.
 	Listing() *Listing
 	// SignLocal signs with a key that is at hand and returns the SSH signature
-	// blob, or false when Sign has to be asked. It must not wait and keeps
-	// neither of its arguments.
-	SignLocal(blob, data []byte, flags uint32) (signature []byte, ok bool)
+	// blob (RFC 4253 section 6.6: string format, string signature). ok is false
+	// when the key is not at hand and Sign has to be asked; an error is final.
+	// It must not wait and keeps neither of its arguments.
+	SignLocal(blob, data []byte, flags uint32) (signature []byte, ok bool, err error)
 	// Sign returns the SSH signature blob. It may wait for a person; it
 	// returns soon after ctx ends, which is when the client goes away.
 	Sign(ctx context.Context, r SignRequest) ([]byte, error)
