@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vmux/internal/wire"
+)
+
+// TestMain lets the scripts, and vmux demo itself, run this program as `vmux`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"vmux": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			status := Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+			stop()
+			os.Exit(status)
+		},
+	})
+}
+
+// result is what a command in this process left.
+type result struct {
+	stdout, stderr string
+	exit           int
+}
+
+func run(t *testing.T, args ...string) result {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	exit := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
+	return result{stdout.String(), stderr.String(), exit}
+}
+
+// Wrong usage is told with its hint on standard error, and ends with 2.
+func TestWrongUsage(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"", "vmux: which command?\nhint: vmux --help\n"},
+		{"sttaus", "vmux: vmux has no command sttaus\nhint: vmux status\n"},
+		{"version --jsn", "vmux: unknown flag: --jsn\nhint: vmux version --help\n"},
+		{"version now", "vmux: vmux version: unexpected argument now\nhint: vmux version --help\n"},
+		{"man", "vmux: vmux man: FOLDER is missing\nhint: vmux man --help\n"},
+		{"cert", "vmux: which command?\nhint: vmux cert --help\n"},
+		{"cert rnew", "vmux: vmux cert has no command rnew\nhint: vmux cert --help\n"},
+		{"phone", "vmux: which command?\nhint: vmux phone --help\n"},
+		{"unpair", "vmux: vmux unpair: DEVICE is missing\nhint: vmux unpair --help\n"},
+		{"agent --hub wss://hub.example", "vmux: this version has no hub: --hub accepts only none\nhint: vmux agent --help\n"},
+		{"agent --passkeys first", "vmux: --passkeys accepts last, never or no-certificate\nhint: vmux agent --help\n"},
+		{"agent --approval-timeout 2m", "vmux: --approval-timeout accepts 1s to 1m40s\nhint: vmux agent --help\n"},
+		{"demo", "vmux: there is no terminal to ask for approval on\nhint: vmux demo --yes\n"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			t.Setenv("VMUX_HOME", t.TempDir())
+			r := run(t, strings.Fields(test.args)...)
+			if r.exit != wire.ExitUsage || !strings.HasSuffix(r.stderr, test.want) || r.stdout != "" {
+				t.Errorf("exit %d, stdout %q, stderr %q; want exit 2 and %q", r.exit, r.stdout, r.stderr, test.want)
+			}
+		})
+	}
+}
+
+// Errors carry their code's exit status and hint, however deep they are wrapped,
+// and a hint of the caller who knows more wins.
+func TestFailures(t *testing.T) {
+	denied := wire.NewError(wire.CodeUserDenied)
+	for _, test := range []struct {
+		err  error
+		exit int
+		want string
+	}{
+		{errors.New("the disk is full"), 1, "vmux: the disk is full\n"},
+		{fmt.Errorf("ask: %w", denied), 4, "vmux: ask: Denied on the phone.\nhint: " + wire.MeaningOf(wire.CodeUserDenied).Hint + "\n"},
+		{withHint(fmt.Errorf("ask: %w", denied), "ask again"), 4, "vmux: ask: Denied on the phone.\nhint: ask again\n"},
+		{wire.NewError(wire.CodePhoneNotReachable), 3, "vmux: The phone is not reachable.\nhint: " + wire.MeaningOf(wire.CodePhoneNotReachable).Hint + "\n"},
+		{wire.NewError(wire.CodeRequestExpired), 5, "vmux: No answer within 60 s.\nhint: " + wire.MeaningOf(wire.CodeRequestExpired).Hint + "\n"},
+		{errors.New("one\ntwo"), 1, "vmux: one two\n"},
+	} {
+		var b strings.Builder
+		(&output{err: &b}).fail(test.err)
+		if b.String() != test.want || exitOf(test.err) != test.exit {
+			t.Errorf("%v: exit %d, %q; want %d, %q", test.err, exitOf(test.err), b.String(), test.exit, test.want)
+		}
+	}
+}
+
+// Without an agent every command that needs one says so, and how to start it.
+func TestNoAgent(t *testing.T) {
+	for _, args := range []string{"status", "status --json", "pair", "keys refresh", "cert request", "cert show", "ca", "ca accept", "devices", "unpair somebody"} {
+		t.Run(args, func(t *testing.T) {
+			t.Setenv("VMUX_HOME", t.TempDir())
+			r := run(t, strings.Fields(args)...)
+			if r.exit != wire.ExitFailed || r.stderr != "vmux: the agent is not running\nhint: vmux agent\n" || r.stdout != "" {
+				t.Errorf("exit %d, stdout %q, stderr %q", r.exit, r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+func TestHelpIsTheAnswer(t *testing.T) {
+	r := run(t, "cert", "request", "--help")
+	if r.exit != 0 || r.stderr != "" || !strings.Contains(r.stdout, "Usage:\n  vmux cert request") {
+		t.Errorf("exit %d, stdout %q, stderr %q", r.exit, r.stdout, r.stderr)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if r := run(t, "version"); r.exit != 0 || !strings.HasPrefix(r.stdout, "vmux "+Version+" (") {
+		t.Errorf("exit %d, %q", r.exit, r.stdout)
+	}
+	if log := read(t, "CHANGELOG.md"); !strings.Contains(log, "\n## "+Version) {
+		t.Errorf("CHANGELOG.md has no section for %s", Version)
+	}
+}

@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmux/internal/wire"
+)
+
+func newDemoCommand(a *app) *cobra.Command {
+	d := &demo{app: a}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show all of it on this machine, in a scratch folder",
+		Long: `Runs a phone, a computer's agent and a private SSH server on this machine, as
+real processes in a scratch folder, and logs in with the real ssh: first by a
+key that only the phone holds, then by a session certificate. You are the
+phone's owner and approve on this terminal; --yes approves by itself.
+
+Nothing of yours is touched: not ~/.ssh, not a running agent, not the system's
+SSH server. It all listens on the loopback interface only, and is gone at the
+end, also after ^C.`,
+		Example: "  vmux demo --yes",
+		Args:    args(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+	}
+	cmd.Flags().BoolVar(&d.yes, "yes", false, "approve by itself; no terminal is needed")
+	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave the scratch folder, to look at")
+	return cmd
+}
+
+// demo is one run of the demonstration.
+type demo struct {
+	*app
+	yes, keep bool
+
+	tools     demoTools
+	program   string // this program
+	dir       string // the scratch folder
+	agent     *child
+	phone     *child
+	server    *demoSSHD
+	passwords string // the file with the phone's passphrase
+	began     time.Time
+	number    int // of the step
+	summary   []string
+}
+
+func (d *demo) run(ctx context.Context) (err error) {
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	defer func() {
+		d.phone.stop()
+		d.agent.stop()
+		if d.server != nil {
+			d.server.stop()
+		}
+		if cleaned := d.clean(err); err == nil {
+			err = cleaned
+		}
+	}()
+	if err := d.line("One machine plays all parts, in the scratch folder %s ($D below).", d.dir); err != nil {
+		return err
+	}
+	for _, s := range d.steps() {
+		if err := d.step(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.title, err)
+		}
+	}
+	return d.conclude()
+}
+
+// prepare finds what is needed before anything is started.
+func (d *demo) prepare() (err error) {
+	if f, ok := d.in.(*os.File); !d.yes && (!ok || !term.IsTerminal(int(f.Fd()))) {
+		return &usageError{"there is no terminal to ask for approval on", "vmux demo --yes"}
+	}
+	if d.tools, err = findDemoTools(); err != nil {
+		return err
+	}
+	if d.program, err = os.Executable(); err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	base := ""
+	if len(os.TempDir()) > 40 {
+		base = "/tmp" // a socket's path may have 103 bytes at most
+	}
+	if d.dir, err = os.MkdirTemp(base, "vmux-demo-"); err != nil {
+		return fmt.Errorf("make a scratch folder: %w", err)
+	}
+	for _, sub := range []string{"computer", "phone", "server"} {
+		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o700); err != nil {
+			return fmt.Errorf("make a scratch folder: %w", err)
+		}
+	}
+	d.passwords = filepath.Join(d.dir, "phone", "passphrase")
+	if err := os.WriteFile(d.passwords, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("choose a passphrase: %w", err)
+	}
+	d.began = time.Now()
+	return nil
+}
+
+// clean removes the scratch folder, unless it is to be kept.
+func (d *demo) clean(failed error) error {
+	if d.keep {
+		d.say("the scratch folder stays: %s", d.dir)
+		return nil
+	}
+	if failed != nil {
+		d.say("the scratch folder is removed; --keep leaves it to look at")
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		return fmt.Errorf("remove the scratch folder: %w", err)
+	}
+	return nil
+}
+
+type demoStep struct {
+	title string
+	run   func(context.Context) error
+}
+
+func (d *demo) steps() []demoStep {
+	return []demoStep{
+		{"The phone makes an SSH key and a certificate authority of its own", d.makePhone},
+		{"The computer starts an agent, which holds no key", d.startAgent},
+		{"The two are paired, by an invitation that the phone scans", d.pair},
+		{"SSH clients see the phone's key through the agent", d.list},
+		{"A server is told of the key and of the CA", d.startServer},
+		{"Log in by the phone-held key: the phone is asked", d.loginByKey},
+		{"Get a session certificate: the phone is asked once more", d.requestCertificate},
+		{"Log in by the certificate, as often as you like: nobody is asked", d.loginByCertificate},
+	}
+}
+
+func (d *demo) step(ctx context.Context, s demoStep) error {
+	d.number++
+	if err := d.line("\n%d. %s", d.number, s.title); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	return d.line("   -- %s", seconds(time.Since(began)))
+}
+
+func (d *demo) makePhone(ctx context.Context) error {
+	me, err := user.Current()
+	if err != nil {
+		return fmt.Errorf("find out who runs this: %w", err)
+	}
+	for _, line := range [][]string{
+		{"phone", "identity", "create", "--label", "demo-key", "--passphrase-file", d.passwords},
+		{"phone", "ca", "create", "--passphrase-file", d.passwords},
+		{"phone", "ca", "policy", "--principals", me.Username, "--max-validity", "8h", "--auto-issue=false"},
+	} {
+		if _, err := d.vmux(ctx, "phone", "", line...); err != nil {
+			return err
+		}
+	}
+	approve := "prompt"
+	if d.yes {
+		approve = "always"
+	}
+	line := []string{"phone", "run", "--approve", approve, "--passphrase-file", d.passwords, "--listen", "127.0.0.1:0"}
+	if err := d.prompt("phone", "vmux", append(line, "&")); err != nil {
+		return err
+	}
+	cmd := d.command("phone", line...)
+	if !d.yes { // its questions are asked here
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = d.in.(*os.File), d.output.err, d.output.err
+	}
+	d.phone, err = startChild("vmux phone run", cmd, filepath.Join(d.dir, "phone.log"))
+	return err
+}
+
+func (d *demo) startAgent(ctx context.Context) (err error) {
+	line := []string{"agent", "--lan=false"}
+	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {
+		return err
+	}
+	d.agent, err = startChild("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log"))
+	if err != nil {
+		return err
+	}
+	return d.agent.wait(ctx, "its socket", func() bool {
+		_, err := d.capture(ctx, d.command("computer", "status", "--json"), "")
+		return err == nil
+	})
+}
+
+func (d *demo) list(ctx context.Context) error {
+	_, err := d.openssh(ctx, d.tools.sshAdd, "-l")
+	return err
+}
+
+func (d *demo) startServer(ctx context.Context) error {
+	keys, err := d.openssh(ctx, d.tools.sshAdd, "-L")
+	if err != nil {
+		return err
+	}
+	ca, err := d.vmux(ctx, "computer", "", "ca")
+	if err != nil {
+		return err
+	}
+	d.server, err = startDemoSSHD(ctx, d.tools, filepath.Join(d.dir, "server"),
+		strings.TrimSpace(keys), strings.TrimSpace(ca), d.socket())
+	if err != nil {
+		return err
+	}
+	return d.line("   sshd listens, with the first line in authorized_keys, the second in TrustedUserCAKeys")
+}
+
+func (d *demo) loginByKey(ctx context.Context) error {
+	took, err := d.login(ctx, "ECDSA SHA256:")
+	if err != nil {
+		return err
+	}
+	n, err := d.approvals(ctx)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("the phone signed %d times, want once", n)
+	}
+	d.summary = append(d.summary, fmt.Sprintf("by phone-held key     1 login,  %s, approved on the phone", seconds(took)))
+	return nil
+}
+
+func (d *demo) requestCertificate(ctx context.Context) error {
+	if _, err := d.vmux(ctx, "computer", "", "cert", "request"); err != nil {
+		return err
+	}
+	if err := d.list(ctx); err != nil {
+		return err
+	}
+	_, err := d.vmux(ctx, "computer", "", "status")
+	return err
+}
+
+// demoLogins is how often the demonstration logs in by certificate.
+const demoLogins = 5
+
+func (d *demo) loginByCertificate(ctx context.Context) error {
+	before, err := d.approvals(ctx)
+	if err != nil {
+		return err
+	}
+	var total time.Duration
+	for range demoLogins {
+		took, err := d.login(ctx, "ECDSA-CERT SHA256:")
+		if err != nil {
+			return err
+		}
+		total += took
+	}
+	after, err := d.approvals(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return fmt.Errorf("the phone signed %d times for logins by certificate", after-before)
+	}
+	d.summary = append(d.summary, fmt.Sprintf("by certificate        %d logins, %s each, nobody asked", demoLogins, seconds(total/demoLogins)))
+	return nil
+}
+
+// login runs ssh once, and sees in the server's log by what it was let in.
+func (d *demo) login(ctx context.Context, want string) (time.Duration, error) {
+	offset := len(d.server.read())
+	began := time.Now()
+	if _, err := d.openssh(ctx, d.tools.ssh, "-F", d.server.config, "demo", "echo logged in as $(id -un)"); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	line := d.server.accepted(offset)
+	if !strings.HasPrefix(line, want) {
+		return 0, fmt.Errorf("the server says it let in %q, want %s", line, want)
+	}
+	return took, d.line("   the server let in: %s  -- %s", wire.Show(line), seconds(took))
+}
+
+func (d *demo) conclude() error {
+	lines := append([]string{"", fmt.Sprintf("Done in %s. Logged in to a real sshd", seconds(time.Since(d.began)))}, d.summary...)
+	lines = append(lines,
+		"The computer never held the phone's key, and its certificate's key was in memory only.",
+		"Next: `vmux agent` on your computer, `vmux phone run` where the keys shall be; see README.md.")
+	return d.text(strings.Join(lines, "\n") + "\n")
+}
+
+func seconds(t time.Duration) string { return fmt.Sprintf("%.2f s", t.Seconds()) }

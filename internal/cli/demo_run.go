@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"vmux/internal/wire"
+)
+
+// How the demonstration runs programs, and shows them being run.
+
+// socket is the path of the agent's socket, which follows from VMUX_HOME.
+func (d *demo) socket() string { return filepath.Join(d.dir, "computer", "agent.sock") }
+
+// command is `vmux ARGS…` as the actor's own: "computer" or "phone".
+func (d *demo) command(actor string, args ...string) *exec.Cmd {
+	cmd := exec.Command(d.program, args...)
+	cmd.Args[0] = "vmux"
+	cmd.Env = append(d.environment(), "VMUX_HOME="+filepath.Join(d.dir, actor))
+	return cmd
+}
+
+// environment is this process's without what leads to the user's own agent,
+// state and desktop.
+func (d *demo) environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return strings.HasPrefix(name, "VMUX_") || slices.Contains([]string{
+			"SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
+		}, name)
+	})
+}
+
+// vmux shows and runs `vmux ARGS…`, shows its answer and returns it.
+func (d *demo) vmux(ctx context.Context, actor, stdin string, args ...string) (string, error) {
+	if err := d.prompt(actor, "vmux", args); err != nil {
+		return "", err
+	}
+	out, err := d.capture(ctx, d.command(actor, args...), stdin)
+	return out, errors.Join(d.show(out), err)
+}
+
+// openssh shows and runs one of OpenSSH's programs on the computer.
+func (d *demo) openssh(ctx context.Context, path string, args ...string) (string, error) {
+	if err := d.prompt("computer", filepath.Base(path), args); err != nil {
+		return "", err
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(d.environment(), "SSH_AUTH_SOCK="+d.socket())
+	out, err := d.capture(ctx, cmd, "")
+	return out, errors.Join(d.show(out), err)
+}
+
+// prompt shows a command line as it would be typed.
+func (d *demo) prompt(actor, program string, args []string) error {
+	words := []string{program}
+	for _, a := range args {
+		a = strings.ReplaceAll(a, d.dir, "$D")
+		if strings.ContainsAny(a, " ()") {
+			a = "'" + a + "'"
+		}
+		words = append(words, a)
+	}
+	return d.line("   %s$ %s", actor, strings.Join(words, " "))
+}
+
+func (d *demo) show(out string) error {
+	for line := range strings.Lines(out) {
+		if err := d.line("   %s", wire.Show(strings.TrimRight(line, "\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// capture runs a command to its end and returns its standard output. When ctx
+// ends, so does the command. What it said is part of its error.
+func (d *demo) capture(ctx context.Context, cmd *exec.Cmd, stdin string) (string, error) {
+	var out, words bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &words
+	cmd.WaitDelay = time.Second // a grandchild may hold the pipes
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("start %s: %w", cmd.Args[0], err)
+	}
+	over := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer over()
+	if err := cmd.Wait(); err != nil {
+		name := strings.Join(cmd.Args[:min(3, len(cmd.Args))], " ")
+		return out.String(), fmt.Errorf("%s: %w: %s", filepath.Base(name), err, bytes.TrimSpace(words.Bytes()))
+	}
+	return out.String(), nil
+}
+
+// pair reads the invitation that `vmux pair` prints and hands it to the phone,
+// as scanning the code would.
+func (d *demo) pair(ctx context.Context) error {
+	line := []string{"pair", "--json", "--listen", "127.0.0.1:0"}
+	if err := d.prompt("computer", "vmux", line); err != nil {
+		return err
+	}
+	cmd := d.command("computer", line...)
+	answers, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("run vmux pair: %w", err)
+	}
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("run vmux pair: %w", err)
+	}
+	over := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer over()
+	err = d.redeem(ctx, json.NewDecoder(answers))
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	if ended := cmd.Wait(); ended != nil && err == nil {
+		err = ended
+	}
+	if err != nil {
+		return fmt.Errorf("vmux pair: %w: %s", err, bytes.TrimSpace(words.Bytes()))
+	}
+	return d.agent.wait(ctx, "the link to the phone", func() bool {
+		out, err := d.capture(ctx, d.command("computer", "status"), "")
+		return err == nil && strings.Contains(out, "Connected to ") && strings.Contains(out, "SHA256:")
+	})
+}
+
+// redeem reads the two answers of `vmux pair --json`, and acts between them.
+func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
+	var answer pairAnswer
+	if err := answers.Decode(&answer); err != nil {
+		return fmt.Errorf("read the invitation: %w", err)
+	}
+	if _, err := d.vmux(ctx, "phone", answer.Invitation+"\n", "phone", "pair", "-"); err != nil {
+		return err
+	}
+	if err := answers.Decode(&answer); err != nil || answer.Paired == nil {
+		return fmt.Errorf("not paired: %w", err)
+	}
+	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), answer.Paired.ID.Short())
+}
+
+// approvals counts the signatures that the phone was asked for and gave.
+func (d *demo) approvals(ctx context.Context) (n int, err error) {
+	out, err := d.capture(ctx, d.command("phone", "phone", "log", "--json"), "")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(out) {
+		var record struct{ Kind, Decision string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			return 0, fmt.Errorf("read the phone's log: %w", err)
+		}
+		if record.Kind == "sign" && record.Decision == "approved" {
+			n++
+		}
+	}
+	return n, nil
+}
