@@ -11,7 +11,7 @@ import (
 	"vmux/internal/device"
 )
 
-// keepDialing sees to it that somebody dials the device.
+// keepDialing sees to it that somebody dials the device, while Run runs.
 func (n *Node) keepDialing(id device.ID) {
 	if len(n.routes) == 0 {
 		return
@@ -19,7 +19,7 @@ func (n *Node) keepDialing(id device.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peerLocked(id)
-	if p.stop != nil || !n.beginLocked() {
+	if !n.running || p.stop != nil || !n.beginLocked() {
 		return
 	}
 	ctx, stop := context.WithCancel(n.ctx)

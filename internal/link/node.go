@@ -33,12 +33,13 @@ type Node struct {
 
 	// mu guards what follows and everything in each peer. Nothing is waited
 	// for while it is held: writing to a link only queues.
-	mu     sync.Mutex
-	closed bool
-	peers  map[device.ID]*peer
-	offer  *device.Offer
-	serial uint64 // of the last session
-	asked  uint64 // of the last ask
+	mu      sync.Mutex
+	closed  bool
+	running bool // Run is
+	peers   map[device.ID]*peer
+	offer   *device.Offer
+	serial  uint64 // of the last session
+	asked   uint64 // of the last ask
 }
 
 // peer is what a node keeps of one device across its links. Guarded by Node.mu.
@@ -86,6 +87,9 @@ func New(c Config) *Node {
 // when the machine has slept. When ctx ends it closes the node. It returns nil
 // after all of the node's goroutines have ended.
 func (n *Node) Run(ctx context.Context) error {
+	n.mu.Lock()
+	n.running = true
+	n.mu.Unlock()
 	for _, r := range n.routes {
 		if f, ok := r.(Finder); ok && n.begin() {
 			go n.find(r.Name(), f)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"vmux/internal/device"
@@ -83,11 +84,10 @@ func (s *session) down() {
 	if p.session == s {
 		p.session, p.since, p.lastErr = nil, time.Now(), reason
 	}
-	_, invalid := asPairing(reason)
-	told := invalid && !errors.Is(reason, ErrUnpairedHere) && !s.isLeaving()
+	e, invalid := asPairing(reason)
+	told := invalid && !s.isLeaving() // else it was this side that said so
 	if told {
 		p.unpaired = true
-		e, _ := asPairing(reason)
 		p.failAsksLocked(e)
 	}
 	n.mu.Unlock()
@@ -147,10 +147,11 @@ func (s *session) probeNow() {
 func (s *session) readAll() error {
 	for {
 		e, err := s.read(wire.MaxEnvelopeSize)
+		if errors.Is(err, ErrMalformed) && !s.isLeaving() {
+			s.farewell(wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"), err, s.node.timing.Farewell)
+			_, _ = io.CopyN(io.Discard, s.r, wire.MaxEnvelopeSize)
+		}
 		if err != nil {
-			if errors.Is(err, ErrMalformed) {
-				_ = s.send(linkID, wire.KindError, wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"))
-			}
 			return readReason(err)
 		}
 		if s.isLeaving() {

@@ -1,0 +1,261 @@
+package link
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// inviting is an agent that listens with an open offer, and a phone that can
+// dial it.
+func inviting(t *testing.T) (agent, phone *actor, m *memory, offer *device.Offer) {
+	m = newMemory()
+	agent = newActor(t, "laptop")
+	phone = newActor(t, "phone", func(c *Config) { c.Routes = []Route{m} })
+	inv := device.NewInvitation(agent.id, "laptop", []string{"memory:x"}, "")
+	offer = device.NewOffer(inv, time.Now())
+	agent.Offer(offer)
+	return agent, phone, m, offer
+}
+
+func listen(a *actor, m *memory) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = a.Node.Serve(ctx, m) }()
+	return func() { a.Close(); cancel(); <-done }
+}
+
+// TestPair: the invitation makes both trust each other, and the same channel
+// becomes the link.
+func TestPair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, m, offer := inviting(t)
+		defer listen(agent, m)()
+		defer phone.Close()
+		inv := must(device.ParseInvitation(offer.Invitation().URL()))
+		p, err := phone.Pair(t.Context(), inv, []string{"tcp:192.0.2.7:41234"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent.until(func() bool { return agent.up == 1 })
+		phone.until(func() bool { return phone.up == 1 })
+		if p.ID != agent.id || p.Name != "laptop" || len(phone.paired) != 1 || len(agent.paired) != 1 {
+			t.Errorf("paired %+v", p)
+		}
+		known, err := agent.trust.Get(phone.id)
+		if err != nil || known.Name != "phone" || len(known.Routes) != 1 || known.Routes[0] != "tcp:192.0.2.7:41234" {
+			t.Errorf("agent knows %+v, %v", known, err)
+		}
+		if agent.hello.DeviceName != "phone" || phone.hello.DeviceName != "laptop" {
+			t.Errorf("hellos %+v %+v", agent.hello, phone.hello)
+		}
+		if _, err := agent.Ask(t.Context(), phone.id, wire.KindKeyListRequest, wire.NewID(), nil, nil); err != nil {
+			t.Error(err)
+		}
+		other := newActor(t, "otherphone", func(c *Config) { c.Routes = []Route{m} })
+		defer other.Close()
+		if _, err := other.Pair(t.Context(), inv, nil); !errors.Is(err, device.ErrInvitationEnded) {
+			t.Errorf("second use of the invitation: %v", err)
+		}
+	})
+}
+
+// TestPairAgain: the phone has forgotten the agent, which still trusts it.
+func TestPairAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, m, offer := inviting(t)
+		agent.trusts(phone)
+		defer listen(agent, m)()
+		defer phone.Close()
+		if _, err := phone.Pair(t.Context(), offer.Invitation(), nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestPairOnly: a node without handler pairs and hangs up.
+func TestPairOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, _, m, offer := inviting(t)
+		defer listen(agent, m)()
+		only := newActor(t, "phone", func(c *Config) { c.Routes = []Route{m}; c.Handler = nil })
+		defer only.Close()
+		if _, err := only.Pair(t.Context(), offer.Invitation(), nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(agent.paired) != 1 || agent.up != 0 {
+			t.Errorf("paired %d, links %d", len(agent.paired), agent.up)
+		}
+	})
+}
+
+// withWrongSecret returns the invitation with another secret.
+func withWrongSecret(agent *actor) device.Invitation {
+	return device.NewInvitation(agent.id, "laptop", []string{"memory:x"}, "")
+}
+
+// TestWrongSecret: five wrong proofs end the offer, for the right phone too.
+func TestWrongSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, m, offer := inviting(t)
+		defer listen(agent, m)()
+		defer phone.Close()
+		attacker := newActor(t, "attacker", func(c *Config) { c.Routes = []Route{m} })
+		defer attacker.Close()
+		for i := range device.MaxWrongProofs {
+			_, err := attacker.Pair(t.Context(), withWrongSecret(agent), nil)
+			if !errors.Is(err, device.ErrWrongProof) || wire.CodeOf(err) != wire.CodePairingInvalid {
+				t.Fatalf("try %d: %v", i, err)
+			}
+		}
+		if _, err := phone.Pair(t.Context(), offer.Invitation(), nil); !errors.Is(err, device.ErrInvitationEnded) {
+			t.Errorf("afterwards: %v", err)
+		}
+		if peers := must(agent.trust.Peers()); len(peers) != 0 || len(agent.paired) != 0 {
+			t.Errorf("trusts %v", peers)
+		}
+	})
+}
+
+// TestExpiredOffer: after five minutes nobody gets in.
+func TestExpiredOffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, m, offer := inviting(t)
+		defer listen(agent, m)()
+		defer phone.Close()
+		time.Sleep(device.InvitationLife)
+		if _, err := phone.Pair(t.Context(), offer.Invitation(), nil); !errors.Is(err, device.ErrInvitationEnded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestStranger: a device that is not paired is told so, offer or not, and
+// learns no name.
+func TestStranger(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			agent, stranger, m, _ := inviting(t)
+			if !open {
+				agent.Offer(nil)
+			}
+			defer listen(agent, m)()
+			stranger.trusts(agent) // it believes to be paired
+			defer stranger.run()()
+			stranger.until(func() bool { return stranger.unpaired == 1 })
+			if stranger.up+agent.up != 0 {
+				t.Error("link came up")
+			}
+			if s := stranger.Peers(); wire.CodeOf(s[0].LastError) != wire.CodePairingInvalid {
+				t.Errorf("last error %v", s[0].LastError)
+			}
+		})
+	}
+}
+
+// TestManInTheMiddle: somebody who sits between ends both handshakes with his
+// own key. The phone, which pins the agent's ID, says nothing to him; an agent
+// which dials finds another device.
+func TestManInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, _, offer := inviting(t)
+		defer agent.Close()
+		evil := newMemory()
+		middle := newActor(t, "middle")
+		phone.Node.routes = []Route{evil}
+		defer phone.Close()
+		middle.Offer(device.NewOffer(withWrongSecret(middle), time.Now()))
+		defer listen(middle, evil)()
+		if _, err := phone.Pair(t.Context(), offer.Invitation(), nil); !errors.Is(err, ErrWrongDevice) {
+			t.Errorf("pairing through the middle: %v", err)
+		}
+		phone.trusts(agent)
+		defer phone.run()()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if phone.up+middle.up != 0 || len(phone.served) != 0 {
+			t.Error("link through the middle")
+		}
+		if s := phone.Peers(); !errors.Is(s[0].LastError, ErrWrongDevice) {
+			t.Errorf("last error %v", s[0].LastError)
+		}
+	})
+}
+
+// TestProofCarriedOver: the middle has got hold of a phone's proof for another
+// channel and presents it on his own.
+func TestProofCarriedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, _, m, offer := inviting(t)
+		defer listen(agent, m)()
+		attacker := newActor(t, "attacker")
+		channel := func() (*raw, *tls.ConnectionState) {
+			tc := must(attacker.secureTo(agent.id)(t.Context(), must(m.open(t.Context()))))
+			cs := tc.ConnectionState()
+			return &raw{newConn(tc, time.Second), t}, &cs
+		}
+		r1, cs1 := channel()
+		defer r1.finish()
+		proof := must(offer.Invitation().PhoneProof(cs1))
+		r2, _ := channel()
+		defer r2.finish()
+		_ = r2.send("h", wire.KindHello, attacker.Node.hello(true))
+		var h wire.Hello
+		if e := r2.next(); json.Unmarshal(e.Body, &h) != nil || h.DeviceName != "" || h.OpenSSHVersion != "" {
+			t.Errorf("hello before pairing: %s", e.Body)
+		}
+		_ = r2.send("p", wire.KindPairRequest, wire.PairRequest{Proof: proof, DeviceName: "attacker"})
+		r2.wantError(linkID, wire.CodePairingInvalid)
+	})
+}
+
+// TestSilentStranger: connections that say nothing are closed in time, and are
+// never more than the limit.
+func TestSilentStranger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCouple(t, nil)
+		defer c.startPhone()()
+		for range MaxStrangersPerHost {
+			must(c.net.open(t.Context()))
+		}
+		synctest.Wait()
+		p := must(c.net.open(t.Context()))
+		began := time.Now()
+		if _, err := p.Read(make([]byte, 1)); err == nil || time.Since(began) != 0 {
+			t.Errorf("one too many: %v after %v", err, time.Since(began))
+		}
+		time.Sleep(DefaultTiming.Handshake + DefaultTiming.Farewell)
+		synctest.Wait()
+		r := c.dialRaw(t) // there is room again
+		r.finish()
+	})
+}
+
+// FuzzReadFrame: whatever comes, the reader returns an error or a frame that
+// encodes to the same bytes, and never more than the limit.
+func FuzzReadFrame(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 2, '{', '}'})
+	f.Add([]byte{0, 8, 0, 1, '{'})
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add(must(frameOf("a", wire.KindPing, nil)))
+	f.Add(append([]byte{0, 0, 0x80, 0}, bytes.Repeat([]byte("x"), 0x8000)...))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), maxStrangerFrame)
+		if err != nil {
+			return
+		}
+		if len(b) > maxStrangerFrame || len(in) < 4 || !bytes.Equal(in[4:4+len(b)], b) {
+			t.Fatalf("read %d bytes that were not sent", len(b))
+		}
+	})
+}
