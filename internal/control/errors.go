@@ -1,0 +1,56 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+
+	"vmux/internal/wire"
+)
+
+// Codes of the control socket itself, beside those of wire.
+const (
+	CodeNoSuchDevice wire.Code = "noSuchDevice"
+	CodeNoCA         wire.Code = "noCA"
+	CodeCAChanged    wire.Code = "caChanged"
+	CodeNotPaired    wire.Code = "notPaired"
+	CodeNoCert       wire.Code = "noCertificate"
+	CodeInvalid      wire.Code = "invalidArgument"
+	CodeBusy         wire.Code = "busy"
+)
+
+// ErrNotRunning tells that no agent serves the control socket.
+var ErrNotRunning = errors.New("the agent is not running")
+
+// Error is a failure as the control socket tells it.
+type Error struct {
+	Code     wire.Code `json:"code"`
+	Sentence string    `json:"sentence"`
+	Hint     string    `json:"hint,omitempty"`
+}
+
+// Errorf makes an Error.
+func Errorf(code wire.Code, hint, format string, args ...any) *Error {
+	return &Error{Code: code, Sentence: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// AsError makes an Error of any error. A code's own hint is added.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	code := wire.CodeOf(err)
+	sentence := err.Error()
+	var coded *wire.Error
+	if errors.As(err, &coded) {
+		sentence = coded.Error()
+	}
+	return &Error{Code: code, Sentence: sentence, Hint: wire.MeaningOf(code).Hint}
+}
+
+// Error returns the sentence.
+func (e *Error) Error() string { return e.Sentence }
+
+// Unwrap returns the *wire.Error of the same code, whose row in wire.Meanings
+// tells the exit status.
+func (e *Error) Unwrap() error { return &wire.Error{Code: e.Code, Message: e.Sentence} }

@@ -1,0 +1,143 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// slotConn gives its slot back when it is closed.
+type slotConn struct {
+	net.Conn
+	once sync.Once
+	free chan struct{}
+}
+
+func (c *slotConn) Close() error {
+	c.once.Do(func() { <-c.free })
+	return c.Conn.Close()
+}
+
+type handler struct {
+	service Service
+	log     *slog.Logger
+	running sync.WaitGroup
+}
+
+func (h *handler) wait() { h.running.Wait() }
+
+func (h *handler) routes() http.Handler {
+	m := http.NewServeMux()
+	on := func(pattern string, f http.HandlerFunc) { m.HandleFunc(pattern, f) }
+	s := h.service
+	on("GET /v1/status", h.get(func() (any, error) { return s.Status(), nil }))
+	on("GET /v1/watch", h.watch)
+	on("POST /v1/pair", h.pair)
+	on("POST /v1/keys/refresh", h.do(func(r *http.Request) (any, error) { return s.RefreshKeys(r.Context()) }))
+	on("GET /v1/certificate", h.get(func() (any, error) { return s.ShowCertificate(), nil }))
+	on("POST /v1/certificate", h.do(func(r *http.Request) (any, error) {
+		var o CertificateOptions
+		if err := decode(r, &o); err != nil {
+			return nil, err
+		}
+		return s.RequestCertificate(r.Context(), o)
+	}))
+	on("GET /v1/devices", h.get(func() (any, error) { return s.Devices() }))
+	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
+	on("GET /v1/ca", h.get(func() (any, error) { return s.CA() }))
+	on("POST /v1/ca/accept", h.do(func(r *http.Request) (any, error) {
+		var a acceptCA
+		if err := decode(r, &a); err != nil {
+			return nil, err
+		}
+		return s.AcceptCA(a.Device, a.Fingerprint)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.running.Add(1)
+		defer h.running.Done()
+		// A page in a browser cannot reach a Unix socket; a proxy that it
+		// reached could, and would bring an Origin.
+		if r.Header.Get("Origin") != "" {
+			http.Error(w, "not for browsers", http.StatusForbidden)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		m.ServeHTTP(w, r)
+	})
+}
+
+func decode(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return Errorf(CodeInvalid, "bring the command and the agent to the same version", "malformed request")
+	}
+	return nil
+}
+
+func (h *handler) get(f func() (any, error)) http.HandlerFunc {
+	return h.do(func(*http.Request) (any, error) { return f() })
+}
+
+func (h *handler) do(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer, err := f(r)
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			answer = AsError(err)
+		}
+		h.write(w, answer)
+	}
+}
+
+func (h *handler) write(w http.ResponseWriter, v any) {
+	if err := writeJSON(w, v); err != nil {
+		h.log.Debug("control answer not read", "error", err)
+	}
+}
+
+// watch writes a line with each status until the client goes away.
+func (h *handler) watch(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/jsonl")
+	for {
+		changed := h.service.Changed() // before the status, so that no change is missed
+		if err := send(w, h.service.Status()); err != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func send(w http.ResponseWriter, v any) error {
+	if err := writeJSON(w, v); err != nil {
+		return err
+	}
+	return http.NewResponseController(w).Flush()
+}
+
+func (h *handler) pair(w http.ResponseWriter, r *http.Request) {
+	var o PairOptions
+	if err := decode(r, &o); err != nil {
+		h.do(func(*http.Request) (any, error) { return nil, err })(w, r)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	w.Header().Set("Content-Type", "application/jsonl")
+	d, err := h.service.Pair(ctx, o, func(i Invitation) error { return send(w, PairEvent{Invitation: &i}) })
+	last := PairEvent{Paired: &d}
+	if err != nil {
+		last = PairEvent{Error: AsError(err)}
+	}
+	if err := send(w, last); err != nil {
+		h.log.Debug("control answer not read", "error", err)
+	}
+}

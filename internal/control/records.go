@@ -1,0 +1,219 @@
+package control
+
+import (
+	"time"
+
+	"vmux/internal/wire"
+)
+
+// The records are JSON objects; times are RFC 3339, blobs standard base64,
+// device IDs their 52-character text, fingerprints `SHA256:` and unpadded
+// base64. Fields are only ever added.
+
+// The lines of a Status, word for word; the phone's name or the time follows.
+const (
+	LineConnected          = "Connected to "
+	LineNotConnected       = "Phone not connected"
+	LineCertificateValid   = "Certificate valid until "
+	LineCertificateExpired = "Certificate expired — connect phone to renew"
+	LineNoCertificate      = "No session certificate"
+)
+
+// TimeLayout is how the lines of a Status write a time, in local time.
+const TimeLayout = "2006-01-02 15:04:05"
+
+// Status is how it stands with the agent.
+type Status struct {
+	// ConnectionLine and CertificateLine are for people.
+	ConnectionLine  string `json:"connectionLine"`
+	CertificateLine string `json:"certificateLine"`
+
+	Connected   bool        `json:"connected"` // to any phone
+	Certificate Certificate `json:"certificate"`
+	// Identities are what SSH clients see, in their order.
+	Identities []Identity `json:"identities"`
+	Phones     []Device   `json:"phones"`
+	// Waiting are the requests that wait for a phone, oldest first.
+	Waiting []Request `json:"waiting"`
+	// LastFailure is the newest failure, if nothing of its kind has succeeded
+	// since.
+	LastFailure *Failure `json:"lastFailure,omitempty"`
+	// History are the last finished requests and events, newest first.
+	History []Event `json:"history"`
+	// Warnings are sentences about what needs the user: clocks that differ, a
+	// damaged cache set aside, a CA that has changed.
+	Warnings []string `json:"warnings"`
+
+	DeviceID   string    `json:"deviceID"` // this computer's
+	DeviceName string    `json:"deviceName"`
+	Socket     string    `json:"socket"` // path of the SSH agent's socket
+	PID        int       `json:"pid"`
+	Version    string    `json:"version"`
+	StartedAt  time.Time `json:"startedAt"`
+}
+
+// CertificateState says what there is.
+type CertificateState string
+
+// The certificate states.
+const (
+	CertificateNone    CertificateState = "none"
+	CertificateValid   CertificateState = "valid"
+	CertificateExpired CertificateState = "expired"
+)
+
+// Certificate is the session certificate. All but State is empty when there is
+// none.
+type Certificate struct {
+	State       CertificateState `json:"state"`
+	Phone       string           `json:"phone,omitempty"`    // name of the phone whose CA signed it
+	DeviceID    string           `json:"deviceID,omitempty"` // of that phone
+	KeyID       string           `json:"keyID,omitempty"`
+	Serial      string           `json:"serial,omitempty"` // decimal: JSON numbers lose 64 bits
+	Principals  []string         `json:"principals,omitempty"`
+	ValidAfter  time.Time        `json:"validAfter,omitzero"`
+	ValidBefore time.Time        `json:"validBefore,omitzero"`
+	// CriticalOptions and Extensions as in PROTOCOL.certkeys.
+	CriticalOptions map[string]string `json:"criticalOptions,omitempty"`
+	Extensions      map[string]string `json:"extensions,omitempty"`
+	// Fingerprint is that of the ephemeral key, which ssh-add -l prints.
+	Fingerprint   string `json:"fingerprint,omitempty"`
+	CAFingerprint string `json:"caFingerprint,omitempty"`
+	// Line is the certificate as ssh-add -L prints it, without a line end.
+	Line string `json:"line,omitempty"`
+	// Renewing tells that a phone is being asked for the next one.
+	Renewing bool `json:"renewing,omitempty"`
+	// AutomaticHeld tells that nothing is asked automatically, since the user
+	// has denied it, or has removed the certificate.
+	AutomaticHeld bool `json:"automaticHeld,omitempty"`
+}
+
+// Identity is one key as SSH clients see it.
+type Identity struct {
+	Comment     string `json:"comment"`
+	Fingerprint string `json:"fingerprint"`
+	Algorithm   string `json:"algorithm"`
+	PublicKey   string `json:"publicKey"` // an authorized_keys line without comment
+	// Certificate marks the session certificate; the fields below are empty then.
+	Certificate  bool              `json:"certificate,omitempty"`
+	DisplayName  string            `json:"displayName,omitempty"`
+	ProviderKind wire.ProviderKind `json:"providerKind,omitempty"`
+	Phones       []string          `json:"phones,omitempty"` // names of those that hold it
+	Available    bool              `json:"available"`        // one of them is connected, or it is the certificate
+}
+
+// Device is a paired phone.
+type Device struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	PairedAt  time.Time `json:"pairedAt,omitzero"`
+	Connected bool      `json:"connected"`
+	Route     string    `json:"route,omitempty"` // of the link: "tcp:HOST:PORT", "hub:URL"
+	Since     time.Time `json:"since,omitzero"`  // of the link, or of its end
+	Keys      int       `json:"keys"`            // how many are known of it
+	// ClockDifferenceMilliseconds is how far the phone's clock is ahead.
+	ClockDifferenceMilliseconds int64 `json:"clockDifferenceMilliseconds,omitempty"`
+	ClockWarning                bool  `json:"clockWarning,omitempty"` // 30 s or more
+	AutomaticIssuance           bool  `json:"automaticIssuance"`
+	// CAFingerprint is the CA that is accepted of this phone; CAChangedTo the
+	// one that it uses now and that nobody has confirmed.
+	CAFingerprint  string `json:"caFingerprint,omitempty"`
+	CAChangedTo    string `json:"caChangedTo,omitempty"`
+	ProgramVersion string `json:"programVersion,omitempty"`
+	LastError      string `json:"lastError,omitempty"` // why it is not connected
+}
+
+// Request is something that waits for a person.
+type Request struct {
+	RequestID   string    `json:"requestID"`
+	Kind        string    `json:"kind"` // "sign" or "certificate"
+	Identity    string    `json:"identity,omitempty"`
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Detail      string    `json:"detail,omitempty"` // user name, namespace; as the bytes say
+	Program     string    `json:"program,omitempty"`
+	Since       time.Time `json:"since"`
+	Until       time.Time `json:"until"`
+	Shown       bool      `json:"shown"` // a phone has acknowledged it
+}
+
+// Failure is why something did not work.
+type Failure struct {
+	Code     wire.Code `json:"code"`
+	Sentence string    `json:"sentence"`
+	Hint     string    `json:"hint,omitempty"`
+	Kind     string    `json:"kind"` // "sign", "certificate" or "keys"
+	At       time.Time `json:"at"`
+}
+
+// Event is one line of the history.
+type Event struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"` // "sign", "certificate", "keys", "pairing", "link"
+	Text string    `json:"text"`
+	Code wire.Code `json:"code,omitempty"` // of a failure
+}
+
+// PairOptions says how to invite.
+type PairOptions struct {
+	// Hosts are the addresses to listen at and to name in the invitation;
+	// empty means all of this machine's. Port 0 of each is the system's choice.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// PairEvent is one step of a pairing: exactly one field is set.
+type PairEvent struct {
+	// Invitation is a secret URL, to be shown to the user alone.
+	Invitation *Invitation `json:"invitation,omitempty"`
+	Paired     *Device     `json:"paired,omitempty"`
+	Error      *Error      `json:"error,omitempty"`
+}
+
+// Invitation is what to show to the phone.
+type Invitation struct {
+	URL     string    `json:"url"`
+	Expires time.Time `json:"expires"`
+	Routes  []string  `json:"routes"`
+}
+
+// CertificateOptions says which certificate to request. The zero value asks
+// for the usual one.
+type CertificateOptions struct {
+	// Phone is a device's name, ID or beginning of an ID; empty means the one
+	// that issued the present certificate, else the only one that has a CA.
+	Phone string `json:"phone,omitempty"`
+	// ValiditySeconds defaults to 28800.
+	ValiditySeconds int64 `json:"validitySeconds,omitempty"`
+	// Identity is the fingerprint or comment of a phone-held key; empty means
+	// the phone's default.
+	Identity   string   `json:"identity,omitempty"`
+	Principals []string `json:"principals,omitempty"`
+}
+
+// RefreshResult is what a refresh found.
+type RefreshResult struct {
+	Phones []RefreshedPhone `json:"phones"`
+	// Identities are what SSH clients see now.
+	Identities []Identity `json:"identities"`
+}
+
+// RefreshedPhone is one phone's part in a refresh.
+type RefreshedPhone struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Keys  int    `json:"keys"`
+	Error *Error `json:"error,omitempty"` // its old list stays
+}
+
+// CA is the certificate authority of a phone.
+type CA struct {
+	DeviceID string `json:"deviceID"`
+	Phone    string `json:"phone"`
+	// Line is the public key as a line for TrustedUserCAKeys, without line end.
+	Line        string `json:"line"`
+	Fingerprint string `json:"fingerprint"`
+	// Confirmed tells that certificates of this CA are accepted. False after
+	// a change, until AcceptCA.
+	Confirmed bool `json:"confirmed"`
+	// Previous is the fingerprint accepted so far, after a change.
+	Previous string `json:"previous,omitempty"`
+}

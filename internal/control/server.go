@@ -1,0 +1,113 @@
+// Package control is the agent's control socket: HTTP with JSON records over a
+// Unix socket of the user's own, the handlers over a Service, and the typed
+// client that commands, tray and tests share. It decides nothing itself and
+// knows neither keys nor links.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"vmux/internal/sshagent"
+)
+
+const (
+	pathPrefix = "/v1/"
+	// maxRequest bounds what a client sends.
+	maxRequest = 64 << 10
+	// maxConnections bounds the clients at once.
+	maxConnections = 64
+)
+
+// Service does what the commands ask for. Its methods are called concurrently
+// and end soon after ctx, which ends when the client goes away. Errors are told
+// by AsError.
+type Service interface {
+	Status() Status
+	// Changed returns a channel that is closed at the next change of Status.
+	Changed() <-chan struct{}
+	// Pair tells the invitation and waits until it is redeemed or ends.
+	Pair(ctx context.Context, o PairOptions, invited func(Invitation) error) (Device, error)
+	RefreshKeys(ctx context.Context) (RefreshResult, error)
+	RequestCertificate(ctx context.Context, o CertificateOptions) (Certificate, error)
+	ShowCertificate() Certificate
+	Devices() ([]Device, error)
+	Unpair(device string) (Device, error)
+	CA() ([]CA, error)
+	AcceptCA(device, fingerprint string) (CA, error)
+}
+
+// Listen makes the control socket: mode 0600, in a folder of mode 0700, with
+// the rules of sshagent.Listen for what stands there already.
+func Listen(path string) (net.Listener, error) { return sshagent.Listen(path) }
+
+// Serve answers clients of this user until ctx ends, closes l, and returns when
+// all handlers have ended.
+func Serve(ctx context.Context, l net.Listener, s Service, log *slog.Logger) error {
+	h := &handler{service: s, log: log}
+	server := &http.Server{
+		Handler:           h.routes(),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		patience, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if server.Shutdown(patience) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.Serve(&ownOnly{Listener: l, log: log, slots: make(chan struct{}, maxConnections)})
+	if !stop() {
+		<-stopped
+	}
+	h.wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// ownOnly accepts this user's processes only, maxConnections at once.
+type ownOnly struct {
+	net.Listener
+	log   *slog.Logger
+	slots chan struct{}
+}
+
+func (l *ownOnly) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := sshagent.CheckPeer(c); err != nil {
+			l.log.Warn("control connection refused", "error", err)
+			_ = c.Close()
+			continue
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slotConn{Conn: c, free: l.slots}, nil
+		default:
+			l.log.Warn("control connection refused", "error", "too many")
+			_ = c.Close()
+		}
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
