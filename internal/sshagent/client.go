@@ -31,8 +31,11 @@ type client struct {
 
 func (c *client) serve(ctx context.Context) {
 	c.buf = make([]byte, smallBuffer)
-	for {
+	for ctx.Err() == nil {
 		msg, err := c.next()
+		if errors.Is(err, errMalformed) {
+			c.write(failureFrame)
+		}
 		if err != nil {
 			return
 		}
@@ -44,18 +47,19 @@ func (c *client) serve(ctx context.Context) {
 	}
 }
 
-// next returns the next message, which is valid until the following call. A
-// length of zero or over MaxFrame ends the connection: what follows cannot be
-// told apart from a message.
+// next returns the next message, which is valid until the following read. A
+// length over MaxFrame is errMalformed and ends the connection: what follows
+// cannot be told apart from a message.
 func (c *client) next() ([]byte, error) {
-	defer func() { c.normalise() }()
+	defer c.normalise()
 	if err := c.fill(headerSize); err != nil {
 		return nil, err
 	}
-	n := int(binary.BigEndian.Uint32(c.buf[c.start:]))
-	if n == 0 || n > MaxFrame {
+	length := binary.BigEndian.Uint32(c.buf[c.start:])
+	if length > MaxFrame {
 		return nil, errMalformed
 	}
+	n := int(length)
 	if err := c.fill(headerSize + n); err != nil {
 		return nil, err
 	}
@@ -132,6 +136,9 @@ func (c *client) write(frame []byte) error {
 // connection without an answer. Adding keys is refused unread, like any message
 // not named here: this agent holds none.
 func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
+	if len(msg) == 0 {
+		return failureFrame, nil
+	}
 	s := c.server
 	switch msg[0] {
 	case msgRequestIdentities:
@@ -152,6 +159,8 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 		return successFrame, nil
 	case msgLock, msgUnlock:
 		return c.lockOrUnlock(ctx, msg)
+	case msgExtension:
+		return c.extension(msg), nil
 	}
 	return failureFrame, nil
 }
@@ -210,12 +219,29 @@ func (c *client) signResponse(signature []byte) []byte {
 // errGone tells that the client went away while its request was waiting.
 var errGone = errors.New("client went away")
 
+// errBusy tells that too many requests are waiting.
+var errBusy = errors.New("too many requests are waiting")
+
+// past as a deadline ends a Read that is under way.
+var past = time.Unix(1, 0)
+
+// hangupPoll is how often a client whose messages fill the buffer is looked
+// after. It is well below the second in which its request is to be withdrawn.
+const hangupPoll = 200 * time.Millisecond
+
 // wait lets the backend sign in another goroutine and goes on reading, since
 // that is how a client's going away is noticed. What is read is kept for later;
 // a client that sends more than the buffer holds is not read from until it is
 // answered. The signer's goroutine wakes a blocked Read by a deadline in the
 // past, after it has left its result.
 func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
+	select {
+	case c.server.waiting <- struct{}{}:
+		defer func() { <-c.server.waiting }()
+	default:
+		c.server.cfg.Log.Warn("sign request refused: too many are waiting", "limit", c.server.cfg.MaxWaiting)
+		return nil, errBusy
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -228,9 +254,9 @@ func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
 		defer close(done)
 		signature, err := c.server.cfg.Backend.Sign(ctx, r)
 		answer = result{signature, err}
-		c.conn.SetReadDeadline(time.Unix(1, 0))
+		c.conn.SetReadDeadline(past)
 	}()
-	err := c.readAhead()
+	err := c.readAhead(done)
 	if err != nil {
 		cancel()
 	}
@@ -242,9 +268,10 @@ func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
 	return answer.signature, answer.err
 }
 
-// readAhead reads until the read deadline is set into the past, or the buffer
-// is full, and then returns nil; any other end of reading is an error.
-func (c *client) readAhead() error {
+// readAhead reads until the read deadline is set into the past, which is the
+// last thing before done, and then returns nil; any other end of reading is an
+// error. Once the buffer is full it only watches for the other end's closing.
+func (c *client) readAhead(done <-chan struct{}) error {
 	c.room(smallBuffer)
 	for c.end < len(c.buf) {
 		n, err := c.conn.Read(c.buf[c.end:])
@@ -256,5 +283,16 @@ func (c *client) readAhead() error {
 			return err
 		}
 	}
-	return nil
+	tick := time.NewTicker(hangupPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-tick.C:
+			if hungUp(c.conn) {
+				return errGone
+			}
+		}
+	}
 }

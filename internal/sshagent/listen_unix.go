@@ -3,6 +3,7 @@
 package sshagent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxPath is the longest path that fits sun_path on every Unix: 104 bytes on
+// macOS and the BSDs, with a zero at the end.
+const maxPath = 103
+
 // Listen makes the agent's socket at path, readable and writable by this user
 // alone, in a folder that is made with mode 0700 if it is missing. A stale
 // socket is taken over. A live one, a symbolic link, anything else and somebody
@@ -24,6 +29,9 @@ import (
 // A lock on a file beside the socket is held while it is served: of two agents
 // that start at once, one is refused.
 func Listen(path string) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d\nhint: choose a shorter one with --socket", path, len(path), maxPath)
+	}
 	if err := prepareFolder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
@@ -35,17 +43,31 @@ func Listen(path string) (net.Listener, error) {
 		held.Close()
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := listenPrivate(path)
 	if err != nil {
 		held.Close()
+		return nil, err
+	}
+	return &lockedListener{UnixListener: l, held: held}, nil
+}
+
+// listenPrivate makes the socket with mode 0600 whatever the umask. On Linux it
+// has that mode from its first moment: bind(2) gives it the descriptor's.
+// Elsewhere the mode follows a moment later, and until then CheckPeer stands
+// alone.
+func listenPrivate(path string) (*net.UnixListener, error) {
+	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) })
+	}}
+	l, err := private.Listen(context.Background(), "unix", path)
+	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
-		held.Close()
 		return nil, fmt.Errorf("restrict %s: %w", path, err)
 	}
-	return &lockedListener{UnixListener: l, held: held}, nil
+	return l.(*net.UnixListener), nil
 }
 
 type lockedListener struct {
@@ -72,7 +94,7 @@ func prepareFolder(dir string) error {
 		return fmt.Errorf("%s belongs to user %d", dir, uid)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %04o)", dir, info.Mode().Perm())
+		return fmt.Errorf("%s can be written by others (mode %04o)\nhint: chmod go-w the folder, or choose another path with --socket", dir, info.Mode().Perm())
 	}
 	return nil
 }
@@ -87,7 +109,7 @@ func holdLock(path string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another agent (process %s) serves this socket", holder(f))
+			return nil, fmt.Errorf("another agent (process %s) serves %s\nhint: use that one, or choose another path with --socket", holder(f), strings.TrimSuffix(path, ".lock"))
 		}
 		return nil, fmt.Errorf("lock the socket: %w", err)
 	}
@@ -120,9 +142,9 @@ func clearStale(path string) error {
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s is a symbolic link", path)
+		return fmt.Errorf("%s is a symbolic link; it is left alone\nhint: choose another path with --socket", path)
 	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is not a socket", path)
+		return fmt.Errorf("%s is not a socket; it is left alone\nhint: choose another path with --socket", path)
 	case ownerOf(info) != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d", path, ownerOf(info))
 	}
@@ -133,7 +155,7 @@ func clearStale(path string) error {
 			pid = fmt.Sprint(peer.PID)
 		}
 		c.Close()
-		return fmt.Errorf("another program (process %s) serves %s", pid, path)
+		return fmt.Errorf("another program (process %s) serves %s\nhint: end it, or choose another path with --socket", pid, path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%s is in use: %w", path, err)
@@ -166,6 +188,27 @@ func checkPeer(c net.Conn) (Peer, error) {
 // CheckPeer returns the process at the other end of a Unix connection, and an
 // error if it belongs to another user.
 func CheckPeer(c net.Conn) (Peer, error) { return checkPeer(c) }
+
+// hungUp tells whether the other end has closed, whatever is still unread.
+func hungUp(c net.Conn) bool {
+	gone := false
+	err := control(c, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is always reported
+		n, err := unix.Poll(p, 0)
+		gone = n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		return err
+	})
+	return gone || err != nil && !errors.Is(err, unix.EINTR)
+}
+
+// descriptorLimit is how many file descriptors the process may have.
+func descriptorLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024
+	}
+	return int(min(limit.Cur, 1<<16))
+}
 
 // control runs f on the connection's descriptor.
 func control(c net.Conn, f func(fd int) error) error {

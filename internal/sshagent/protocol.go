@@ -28,6 +28,9 @@ const (
 	msgRemoveAll         = 19
 	msgLock              = 22
 	msgUnlock            = 23
+	msgExtension         = 27
+	msgExtensionFailure  = 28
+	msgExtensionResponse = 29
 )
 
 // headerSize is the big-endian length in front of each message.
@@ -37,6 +40,8 @@ var (
 	failureFrame = []byte{0, 0, 0, 1, msgFailure}
 	successFrame = []byte{0, 0, 0, 1, msgSuccess}
 	emptyListing = NewListing(nil)
+
+	extensionFailureFrame = []byte{0, 0, 0, 1, msgExtensionFailure}
 )
 
 var errMalformed = errors.New("malformed message")

@@ -45,23 +45,31 @@ type Config struct {
 	Backend Backend
 	Log     *slog.Logger // nil discards
 
-	// MaxConnections is how many clients may be connected; default 4096. A
-	// further one is closed at once.
+	// MaxConnections is how many clients may be connected; default 4096, but
+	// at most three quarters of the process's file descriptors. A further one
+	// is closed at once.
 	MaxConnections int
+	// MaxWaiting is how many requests may wait in Backend.Sign; default 256.
+	// A further one fails at once: each holds up to MaxFrame of memory.
+	MaxWaiting int
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
 	FrameTimeout time.Duration
 	// WriteTimeout is how long a client may take to read an answer; default 15 s.
 	WriteTimeout time.Duration
+	// DrainTimeout is how long a connection may take to write its last answer
+	// when serving ends; default 1 s.
+	DrainTimeout time.Duration
 	// CheckPeer tells the process at the other end and refuses strangers.
 	// Default: the system's peer credentials, and only this user.
 	CheckPeer func(net.Conn) (Peer, error)
 }
 
-// Server serves clients on listeners.
+// Server serves clients.
 type Server struct {
-	cfg  Config
-	lock lock
+	cfg     Config
+	lock    lock
+	waiting chan struct{} // holds a value for each request in Backend.Sign
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -73,38 +81,49 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = 4096
-	}
-	if cfg.FrameTimeout == 0 {
-		cfg.FrameTimeout = 15 * time.Second
-	}
-	if cfg.WriteTimeout == 0 {
-		cfg.WriteTimeout = 15 * time.Second
-	}
+	setDefault(&cfg.MaxConnections, min(4096, descriptorLimit()/4*3))
+	setDefault(&cfg.MaxWaiting, 256)
+	setDefault(&cfg.FrameTimeout, 15*time.Second)
+	setDefault(&cfg.WriteTimeout, 15*time.Second)
+	setDefault(&cfg.DrainTimeout, time.Second)
 	if cfg.CheckPeer == nil {
 		cfg.CheckPeer = checkPeer
 	}
-	return &Server{cfg: cfg, conns: map[net.Conn]struct{}{}}
+	return &Server{
+		cfg:     cfg,
+		waiting: make(chan struct{}, cfg.MaxWaiting),
+		conns:   map[net.Conn]struct{}{},
+	}
 }
 
-// Serve accepts clients until ctx ends or the listener fails, and returns when
-// all of its connections have ended. It closes the listener.
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Serve accepts clients until ctx ends or the listener fails. It closes the
+// listener, lets answers that are being written be finished, and returns when
+// all connections have ended: soon after ctx, if Backend.Sign keeps its word.
+// It is called once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.wg.Wait()
-	defer s.closeAll()
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	defer l.Close()
-	return s.accept(ctx, l)
+	err := s.accept(ctx, l)
+	l.Close()
+	cancel()
+	s.drain()
+	return err
 }
 
-// accept survives a lack of file descriptors: it waits until others are closed.
+// accept survives a lack of file descriptors: it waits until others are
+// closed, a tenth of a second at most, since those who connect meanwhile wait.
 func (s *Server) accept(ctx context.Context, l net.Listener) error {
-	const longest = time.Second
-	pause := 5 * time.Millisecond
+	const first, longest = 5 * time.Millisecond, 100 * time.Millisecond
+	pause := first
 	for {
 		c, err := l.Accept()
 		switch {
@@ -116,14 +135,16 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil:
-			s.cfg.Log.Warn("accept failed, trying again", "err", err)
+			if pause == first { // once, not ten times a second
+				s.cfg.Log.Warn("accept failed, trying again", "err", err)
+			}
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
 			}
 			pause = min(2*pause, longest)
 		default:
-			pause = 5 * time.Millisecond
+			pause = first
 			s.start(ctx, c)
 		}
 	}
@@ -167,10 +188,21 @@ func (s *Server) remove(c net.Conn) {
 	delete(s.conns, c)
 }
 
-func (s *Server) closeAll() {
+// drain wakes connections that wait for a message, and closes those that have
+// not ended in time. The context has ended, so that each ends after its answer.
+func (s *Server) drain() {
+	s.each(func(c net.Conn) { c.SetReadDeadline(past) })
+	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
+		s.each(func(c net.Conn) { c.Close() })
+	})
+	defer late.Stop()
+	s.wg.Wait()
+}
+
+func (s *Server) each(f func(net.Conn)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.Close()
+		f(c)
 	}
 }
