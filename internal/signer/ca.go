@@ -1,0 +1,376 @@
+package signer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+const (
+	caDocument = "ca.json"
+
+	// DefaultValidity is the longest validity of a new CA's policy.
+	DefaultValidity = 8 * time.Hour
+	// maxValidity bounds what a policy can allow: a session, not a key.
+	maxValidity = 7 * 24 * time.Hour
+	minValidity = time.Minute
+	// backdate is how long before its issue a certificate begins, against clock
+	// skew.
+	backdate = 5 * time.Minute
+	// keyIDPrint is how much of the identity's fingerprint stands in a key ID.
+	keyIDPrint = 12
+)
+
+// ErrNoCA is returned when no CA has been made.
+var ErrNoCA = errors.New("this phone has no CA")
+
+// Policy is what the CA issues.
+type Policy struct {
+	MaxValiditySeconds int64    `json:"maxValiditySeconds"`
+	AutomaticIssuance  bool     `json:"automaticIssuance"`
+	Principals         []string `json:"principals"`
+	Extensions         []string `json:"extensions"`
+	SourceAddress      []string `json:"sourceAddress,omitempty"` // CIDR
+	ForceCommand       string   `json:"forceCommand,omitempty"`
+}
+
+// CA is the phone's certificate authority as it rests: a key of a provider,
+// never an identity, and its policy.
+type CA struct {
+	Version   int       `json:"version"`
+	Algorithm string    `json:"algorithm"`
+	PublicKey []byte    `json:"publicKey"`
+	Provider  string    `json:"provider"`
+	Ref       string    `json:"ref"`
+	CreatedAt time.Time `json:"createdAt"`
+	Policy    Policy    `json:"policy"`
+}
+
+// DefaultExtensions are what ssh-keygen gives a user certificate by default.
+var DefaultExtensions = []string{
+	"permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding", "permit-pty", "permit-user-rc",
+}
+
+// AuthorizedKey returns the CA's public key line for TrustedUserCAKeys.
+func (c CA) AuthorizedKey() string {
+	return Identity{PublicKey: c.PublicKey, Label: "vmux-ca"}.AuthorizedKey()
+}
+
+// CA returns the CA, or ErrNoCA.
+func (s *Signer) CA() (CA, error) {
+	b, err := s.cfg.Store.Get(caDocument)
+	if err != nil {
+		return CA{}, fmt.Errorf("load CA: %w", err)
+	}
+	if b == nil {
+		return CA{}, ErrNoCA
+	}
+	var ca CA
+	if err := json.Unmarshal(b, &ca); err != nil {
+		return CA{}, errors.New("load CA: the document is damaged")
+	}
+	if ca.Version != 1 {
+		return CA{}, fmt.Errorf("load CA: version %d, want 1", ca.Version)
+	}
+	return ca, nil
+}
+
+// CreateCA makes the CA: a P-256 key, encrypted under the passphrase. A phone
+// has one CA; a second is ErrExists.
+func (s *Signer) CreateCA(principals []string, passphrase []byte) (CA, error) {
+	if err := checkPrincipals(principals); err != nil {
+		return CA{}, err
+	}
+	key, err := generate(ssh.KeyAlgoECDSA256, 0)
+	if err != nil {
+		return CA{}, err
+	}
+	id, file, err := encryptKey("vmux-ca", key, passphrase)
+	if err != nil {
+		return CA{}, err
+	}
+	ca := CA{
+		Version: 1, Algorithm: id.Algorithm, PublicKey: id.PublicKey, Provider: id.Provider, Ref: id.Ref,
+		CreatedAt: s.cfg.Now().UTC(),
+		Policy: Policy{
+			MaxValiditySeconds: int64(DefaultValidity.Seconds()),
+			Principals:         principals, Extensions: DefaultExtensions,
+		},
+	}
+	return ca, s.locked(func() error {
+		if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
+			return errors.Join(err, ErrExists)
+		}
+		if err := s.cfg.Store.Put(ca.Ref, file); err != nil {
+			return fmt.Errorf("save the CA's key: %w", err)
+		}
+		return putJSON(s.cfg.Store, caDocument, ca)
+	})
+}
+
+// SetPolicy replaces the CA's policy by what change makes of it.
+func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
+	var p Policy
+	return p, s.locked(func() error {
+		ca, err := s.CA()
+		if err != nil {
+			return err
+		}
+		change(&ca.Policy)
+		if err := ca.Policy.check(); err != nil {
+			return err
+		}
+		p = ca.Policy
+		return putJSON(s.cfg.Store, caDocument, ca)
+	})
+}
+
+func (p Policy) check() error {
+	v := time.Duration(p.MaxValiditySeconds) * time.Second
+	if v < minValidity || v > maxValidity {
+		return fmt.Errorf("the longest validity is %s to %s, not %s", minValidity, maxValidity, v)
+	}
+	if strings.ContainsAny(p.ForceCommand, "\x00\n") {
+		return errors.New("a forced command is one line")
+	}
+	for _, e := range p.Extensions {
+		if e == "" || !wire.Printable(e) || strings.ContainsAny(e, " ,") {
+			return fmt.Errorf("not an extension: %q", e)
+		}
+	}
+	for _, a := range p.SourceAddress {
+		if _, err := netip.ParsePrefix(a); err != nil {
+			if _, err := netip.ParseAddr(a); err != nil {
+				return fmt.Errorf("not an address or CIDR: %q", a)
+			}
+		}
+	}
+	return checkPrincipals(p.Principals)
+}
+
+func checkPrincipals(list []string) error {
+	if len(list) > wire.MaxPrincipals {
+		return fmt.Errorf("over %d principals", wire.MaxPrincipals)
+	}
+	for _, p := range list {
+		if p == "" || len(p) > wire.MaxNameSize || !wire.Printable(p) || strings.ContainsAny(p, ", \t") {
+			return fmt.Errorf("not a principal: %q", p)
+		}
+	}
+	return nil
+}
+
+func (s *Signer) certify(ctx context.Context, from device.Peer, e wire.Envelope, received func()) *wire.CertificateResponse {
+	var r wire.CertificateRequest
+	if err := wire.DecodeBody(e, &r); err != nil {
+		return &wire.CertificateResponse{RequestID: e.ID, Error: wire.AsError(err)}
+	}
+	rec := Record{Kind: "certificate", RequestID: r.RequestID, DeviceID: from.ID.String(), DeviceName: from.Name, Key: sshctx.Fingerprint(r.PublicKeyBlob)}
+	cert, err := s.issueApproved(ctx, from, &r, received, &rec)
+	rec.decide(err)
+	if logErr := s.record(rec); logErr != nil && err == nil {
+		s.cfg.Log.Error("activity log", "request", r.RequestID, "err", logErr)
+		err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
+	}
+	if err != nil {
+		s.cfg.Log.Info("certificate refused", "request", r.RequestID, "code", wire.CodeOf(err))
+		return &wire.CertificateResponse{RequestID: r.RequestID, Error: wire.AsError(err)}
+	}
+	return &wire.CertificateResponse{
+		RequestID: r.RequestID, CertificateBlob: cert.Marshal(), CAPublicKey: cert.SignatureKey.Marshal(),
+		ValidAfter: cert.ValidAfter, ValidBefore: cert.ValidBefore,
+	}
+}
+
+func (s *Signer) issueApproved(ctx context.Context, from device.Peer, r *wire.CertificateRequest, received func(), rec *Record) (*ssh.Certificate, error) {
+	until, leave, err := s.admit(from, &r.Asking)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ca, err := s.CA()
+	if errors.Is(err, ErrNoCA) {
+		return nil, wire.Errorf(wire.CodePolicyDenied, "policy: this phone has no CA; make one with `vmux phone ca create`")
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.plan(ca, r)
+	if err != nil {
+		return nil, err
+	}
+	rec.Label = plan.identity.Label
+	sheet := CertificateSheet{
+		Sheet:      Sheet{From: from, Label: plan.identity.Label, Expires: until, Shown: received},
+		Principals: plan.principals, Validity: plan.validity, Automatic: r.Automatic,
+	}
+	ctx, cancel := context.WithTimeout(ctx, until.Sub(s.cfg.Now()))
+	defer cancel()
+	decision, err := s.cfg.Approver.certificate(ctx, sheet)
+	if err != nil {
+		return nil, outcome(ctx, err)
+	}
+	if err := plan.narrow(decision); err != nil {
+		return nil, err
+	}
+	cert, err := s.issue(ctx, ca, plan, from)
+	if err != nil {
+		return nil, outcome(ctx, err)
+	}
+	if ctx.Err() != nil || !s.cfg.Now().Before(until) {
+		return nil, wire.NewError(wire.CodeRequestExpired)
+	}
+	rec.Serial, rec.Principals, rec.ValidBefore = fmt.Sprint(cert.Serial), cert.ValidPrincipals, time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)
+	return cert, nil
+}
+
+// plan is a certificate before it is made.
+type plan struct {
+	key        ssh.PublicKey
+	identity   Identity
+	principals []string
+	validity   time.Duration
+}
+
+func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
+	var p plan
+	var err error
+	if r.Automatic && !ca.Policy.AutomaticIssuance {
+		return p, wire.Errorf(wire.CodePolicyDenied, "policy: certificates are not issued unasked; run `vmux cert request`")
+	}
+	if p.key, err = ssh.ParsePublicKey(r.PublicKeyBlob); err != nil || isCertificate(p.key) {
+		return p, wire.Errorf(wire.CodeMalformedRequest, "publicKeyBlob is not a plain public key")
+	}
+	if p.identity, err = s.certified(r.IdentityPublicKeyBlob); err != nil {
+		return p, err
+	}
+	allowed := p.identity.Principals
+	if len(allowed) == 0 {
+		allowed = ca.Policy.Principals
+	}
+	if len(allowed) == 0 {
+		return p, wire.Errorf(wire.CodePolicyDenied, "policy: no principals are set; set them with `vmux phone ca policy --principals NAMES`")
+	}
+	p.principals = allowed
+	if len(r.Principals) > 0 {
+		p.principals = r.Principals
+	}
+	for _, name := range p.principals {
+		if !slices.Contains(allowed, name) {
+			return p, wire.Errorf(wire.CodePolicyDenied, "policy: principal %s is not allowed", name)
+		}
+	}
+	longest := ca.Policy.MaxValiditySeconds
+	p.validity = time.Duration(min(r.RequestedValiditySeconds, longest)) * time.Second
+	return p, nil
+}
+
+// certified returns the identity that a certificate stands for: the one named,
+// else the default one.
+func (s *Signer) certified(blob []byte) (Identity, error) {
+	if len(blob) > 0 {
+		return s.enabled(blob)
+	}
+	list, err := s.Identities()
+	if err != nil {
+		return Identity{}, err
+	}
+	for _, id := range list {
+		if id.Default {
+			return s.enabled(id.PublicKey)
+		}
+	}
+	return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone has no identity that a certificate could stand for")
+}
+
+// narrow applies the person's decision, which cannot widen what was asked.
+func (p *plan) narrow(d CertificateDecision) error {
+	if d.Validity > 0 {
+		p.validity = min(p.validity, d.Validity)
+	}
+	if d.Principals != nil {
+		for _, name := range d.Principals {
+			if !slices.Contains(p.principals, name) {
+				return wire.Errorf(wire.CodePolicyDenied, "policy: principal %s was not asked for", name)
+			}
+		}
+		p.principals = d.Principals
+	}
+	if len(p.principals) == 0 || p.validity < time.Second {
+		return wire.NewError(wire.CodeUserDenied)
+	}
+	return nil
+}
+
+func (s *Signer) issue(ctx context.Context, ca CA, p plan, from device.Peer) (*ssh.Certificate, error) {
+	caKey, err := ssh.ParsePublicKey(ca.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA's key: %w", err)
+	}
+	provider := s.cfg.Providers[ca.Provider]
+	if provider == nil {
+		return nil, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach the CA's key")
+	}
+	var serial [8]byte
+	_, _ = rand.Read(serial[:])
+	now := s.cfg.Now()
+	cert := &ssh.Certificate{
+		Key: p.key, CertType: ssh.UserCert, Serial: binary.BigEndian.Uint64(serial[:]),
+		ValidPrincipals: p.principals,
+		ValidAfter:      uint64(now.Add(-backdate).Unix()),
+		ValidBefore:     uint64(now.Add(p.validity).Unix()),
+		Permissions:     ca.Policy.permissions(),
+	}
+	print := strings.TrimPrefix(p.identity.Fingerprint(), "SHA256:")[:keyIDPrint]
+	cert.KeyId = fmt.Sprintf("vmux:%s:%s:%d", from.ID, print, cert.Serial)
+	return cert, cert.SignCert(rand.Reader, caSigner{ctx, ca, caKey, provider, s.cfg.Approver.unlock("vmux-ca")})
+}
+
+func (p Policy) permissions() ssh.Permissions {
+	perms := ssh.Permissions{CriticalOptions: map[string]string{}, Extensions: map[string]string{}}
+	for _, e := range p.Extensions {
+		perms.Extensions[e] = ""
+	}
+	if len(p.SourceAddress) > 0 {
+		perms.CriticalOptions["source-address"] = strings.Join(p.SourceAddress, ",")
+	}
+	if p.ForceCommand != "" {
+		perms.CriticalOptions["force-command"] = p.ForceCommand
+	}
+	return perms
+}
+
+// caSigner lets x/crypto encode the certificate and a provider sign it.
+type caSigner struct {
+	ctx      context.Context // SignCert has none
+	ca       CA
+	key      ssh.PublicKey
+	provider Provider
+	unlock   Unlock
+}
+
+func (c caSigner) PublicKey() ssh.PublicKey { return c.key }
+
+func (c caSigner) Sign(_ io.Reader, data []byte) (*ssh.Signature, error) {
+	id := Identity{Label: "vmux-ca", Algorithm: c.ca.Algorithm, PublicKey: c.ca.PublicKey, Provider: c.ca.Provider, Ref: c.ca.Ref}
+	return c.provider.Sign(c.ctx, id, data, c.ca.Algorithm, c.unlock)
+}
+
+func isCertificate(k ssh.PublicKey) bool {
+	_, ok := k.(*ssh.Certificate)
+	return ok
+}

@@ -1,0 +1,250 @@
+package signer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+const identitiesDocument = "identities.json"
+
+// Names of the native providers.
+const (
+	ProviderFile     = "file"
+	ProviderUpstream = "upstream"
+)
+
+// Errors of identities.
+var (
+	ErrNoIdentity = errors.New("no such identity")
+	ErrAmbiguous  = errors.New("names more than one identity")
+	ErrExists     = errors.New("there is such an identity already")
+)
+
+// Identity is one SSH key pair as it rests on the phone: everything but the
+// private key.
+type Identity struct {
+	Label     string    `json:"label"`
+	Algorithm string    `json:"algorithm"` // OpenSSH key type
+	PublicKey []byte    `json:"publicKey"` // blob
+	Enabled   bool      `json:"enabled"`
+	Default   bool      `json:"default,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	Provider  string    `json:"provider"`
+	// Ref is the provider's own: for "file" the document with the encrypted
+	// key, for "upstream" the agent's socket.
+	Ref string `json:"ref"`
+	// Principals go into session certificates for this identity; empty means
+	// those of the CA's policy.
+	Principals []string `json:"principals,omitempty"`
+}
+
+// Fingerprint is the text of `ssh-keygen -l`.
+func (i Identity) Fingerprint() string { return sshctx.Fingerprint(i.PublicKey) }
+
+// AuthorizedKey returns the identity's line for authorized_keys, without a
+// newline.
+func (i Identity) AuthorizedKey() string {
+	key, err := ssh.ParsePublicKey(i.PublicKey)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " " + i.Label
+}
+
+type identityDocument struct {
+	Version    int        `json:"version"`
+	Identities []Identity `json:"identities"`
+}
+
+// Identities returns all identities in the order in which they were made.
+func (s *Signer) Identities() ([]Identity, error) {
+	b, err := s.cfg.Store.Get(identitiesDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load identities: %w", err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var doc identityDocument
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, errors.New("load identities: the document is damaged")
+	}
+	if doc.Version != 1 {
+		return nil, fmt.Errorf("load identities: version %d, want 1", doc.Version)
+	}
+	return doc.Identities, nil
+}
+
+// Find returns the identity that text names: its label, its fingerprint, or at
+// least six characters of the fingerprint behind "SHA256:".
+func (s *Signer) Find(text string) (Identity, error) {
+	list, err := s.Identities()
+	if err != nil {
+		return Identity{}, err
+	}
+	var found []Identity
+	for _, i := range list {
+		print := i.Fingerprint()
+		short := strings.TrimPrefix(text, "SHA256:")
+		if i.Label == text || print == text ||
+			len(short) >= 6 && strings.HasPrefix(strings.TrimPrefix(print, "SHA256:"), short) {
+			found = append(found, i)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Identity{}, ErrNoIdentity
+	case 1:
+		return found[0], nil
+	}
+	return Identity{}, ErrAmbiguous
+}
+
+// Add keeps an identity whose key the provider already holds. The first one
+// becomes the default.
+func (s *Signer) Add(id Identity) error {
+	if err := checkLabel(id.Label); err != nil {
+		return err
+	}
+	key, err := ssh.ParsePublicKey(id.PublicKey)
+	if err != nil || key.Type() != id.Algorithm {
+		return errors.New("the public key does not fit its algorithm")
+	}
+	if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
+		return errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
+	}
+	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		for _, other := range list {
+			if other.Label == id.Label || bytes.Equal(other.PublicKey, id.PublicKey) {
+				return nil, ErrExists
+			}
+		}
+		if len(list) >= wire.MaxKeys {
+			return nil, fmt.Errorf("over %d identities", wire.MaxKeys)
+		}
+		id.Default = len(list) == 0
+		return append(list, id), nil
+	})
+}
+
+// Rename changes an identity's label.
+func (s *Signer) Rename(id Identity, label string) error {
+	if err := checkLabel(label); err != nil {
+		return err
+	}
+	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		for _, other := range list {
+			if other.Label == label && !bytes.Equal(other.PublicKey, id.PublicKey) {
+				return nil, ErrExists
+			}
+		}
+		return list, change(list, id, func(i *Identity) { i.Label = label })
+	})
+}
+
+// SetEnabled switches an identity on or off. One that is off is not listed and
+// signs nothing.
+func (s *Signer) SetEnabled(id Identity, enabled bool) error {
+	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		return list, change(list, id, func(i *Identity) { i.Enabled = enabled })
+	})
+}
+
+// SetPrincipals sets what session certificates for this identity name.
+func (s *Signer) SetPrincipals(id Identity, principals []string) error {
+	if err := checkPrincipals(principals); err != nil {
+		return err
+	}
+	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		return list, change(list, id, func(i *Identity) { i.Principals = principals })
+	})
+}
+
+// SetDefault chooses the identity that session certificates stand for.
+func (s *Signer) SetDefault(id Identity) error {
+	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		for n := range list {
+			list[n].Default = false
+		}
+		return list, change(list, id, func(i *Identity) { i.Default = true })
+	})
+}
+
+// Delete forgets an identity and destroys its key file.
+func (s *Signer) Delete(id Identity) error {
+	err := s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		rest := slices.DeleteFunc(slices.Clone(list), func(i Identity) bool {
+			return bytes.Equal(i.PublicKey, id.PublicKey)
+		})
+		if len(rest) == len(list) {
+			return nil, ErrNoIdentity
+		}
+		if id.Default && len(rest) > 0 {
+			rest[0].Default = true
+		}
+		return rest, nil
+	})
+	if err != nil || id.Provider != ProviderFile {
+		return err
+	}
+	return s.cfg.Store.Delete(id.Ref)
+}
+
+func change(list []Identity, id Identity, f func(*Identity)) error {
+	for n := range list {
+		if bytes.Equal(list[n].PublicKey, id.PublicKey) {
+			f(&list[n])
+			return nil
+		}
+	}
+	return ErrNoIdentity
+}
+
+func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, error)) error {
+	return s.locked(func() error {
+		list, err := s.Identities()
+		if err != nil {
+			return err
+		}
+		if list, err = f(list); err != nil {
+			return err
+		}
+		return putJSON(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
+	})
+}
+
+func putJSON(store Store, name string, document any) error {
+	b, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	if err := store.Put(name, append(b, '\n')); err != nil {
+		return fmt.Errorf("save %s: %w", name, err)
+	}
+	return nil
+}
+
+func checkLabel(label string) error {
+	if label == "" || len(label) > wire.MaxNameSize || !wire.Printable(label) || strings.TrimSpace(label) != label {
+		return fmt.Errorf("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
+	}
+	return nil
+}
+
+// keyDocument names the document of a key file by its public key.
+func keyDocument(blob []byte) string {
+	sum := sha256.Sum256(blob)
+	return "keys/" + hex.EncodeToString(sum[:16])
+}

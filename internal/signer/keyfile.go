@@ -1,0 +1,237 @@
+package signer
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/wire"
+)
+
+const (
+	// MinRSABits is the least that a new RSA key has.
+	MinRSABits = 3072
+	// minImportedRSABits is the least that sshd accepts by default elsewhere,
+	// and what older keys have.
+	minImportedRSABits = 2048
+	maxPassphraseTries = 3
+)
+
+// Errors of key files.
+var (
+	ErrNoPassphrase    = errors.New("the passphrase is empty")
+	ErrWrongPassphrase = errors.New("wrong passphrase")
+	ErrEncrypted       = errors.New("the key file is encrypted")
+)
+
+// Create makes a key pair of the algorithm, an OpenSSH key type, and keeps its
+// private half encrypted under the passphrase. Bits count for ssh-rsa only; 0
+// means 3072.
+func (s *Signer) Create(label, algorithm string, bits int, passphrase []byte) (Identity, error) {
+	key, err := generate(algorithm, bits)
+	if err != nil {
+		return Identity{}, err
+	}
+	return s.keepKey(label, key, passphrase)
+}
+
+// Import keeps the private key of an OpenSSH or PEM key file, encrypted anew
+// under passphrase. Old is the file's own passphrase, nil if it has none. It
+// returns ErrEncrypted if one is needed and ErrWrongPassphrase if it is wrong.
+func (s *Signer) Import(label string, file, old, passphrase []byte) (Identity, error) {
+	key, err := parsePrivate(file, old)
+	if err != nil {
+		return Identity{}, err
+	}
+	if k, ok := key.(*rsa.PrivateKey); ok && k.N.BitLen() < minImportedRSABits {
+		return Identity{}, fmt.Errorf("an RSA key of %d bits is too short, want at least %d", k.N.BitLen(), minImportedRSABits)
+	}
+	return s.keepKey(label, key, passphrase)
+}
+
+// Export returns the identity's private key as an OpenSSH key file, encrypted
+// as it rests.
+func (s *Signer) Export(id Identity) ([]byte, error) {
+	if id.Provider != ProviderFile {
+		return nil, errors.New("the private key of this identity is not on this phone")
+	}
+	b, err := s.cfg.Store.Get(id.Ref)
+	if err == nil && b == nil {
+		err = errors.New("the key file is missing")
+	}
+	return b, err
+}
+
+func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte) (Identity, error) {
+	id, file, err := encryptKey(label, key, passphrase)
+	if err != nil {
+		return Identity{}, err
+	}
+	id.CreatedAt = s.cfg.Now().UTC()
+	if err := checkLabel(label); err != nil {
+		return Identity{}, err
+	}
+	// The key goes first: an identity without its key would be a lie, a key
+	// without its identity is only a file.
+	if old, err := s.cfg.Store.Get(id.Ref); err != nil || old != nil {
+		return Identity{}, errors.Join(err, ErrExists)
+	}
+	if err := s.cfg.Store.Put(id.Ref, file); err != nil {
+		return Identity{}, fmt.Errorf("save key: %w", err)
+	}
+	if err := s.Add(id); err != nil {
+		return Identity{}, errors.Join(err, s.cfg.Store.Delete(id.Ref))
+	}
+	return s.Find(id.Fingerprint())
+}
+
+// encryptKey returns an identity of a key and its encrypted OpenSSH key file.
+func encryptKey(label string, key crypto.PrivateKey, passphrase []byte) (Identity, []byte, error) {
+	if len(passphrase) == 0 {
+		return Identity{}, nil, ErrNoPassphrase
+	}
+	if k, ok := key.(*ed25519.PrivateKey); ok {
+		key = *k
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return Identity{}, nil, fmt.Errorf("use key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, label, passphrase)
+	if err != nil {
+		return Identity{}, nil, fmt.Errorf("encrypt key: %w", err)
+	}
+	blob := signer.PublicKey().Marshal()
+	return Identity{
+		Label: label, Algorithm: signer.PublicKey().Type(), PublicKey: blob,
+		Enabled: true, Provider: ProviderFile, Ref: keyDocument(blob),
+	}, pem.EncodeToMemory(block), nil
+}
+
+func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
+	if bits == 0 {
+		bits = MinRSABits
+	}
+	switch algorithm {
+	case ssh.KeyAlgoECDSA256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case ssh.KeyAlgoECDSA384:
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case ssh.KeyAlgoECDSA521:
+		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case ssh.KeyAlgoED25519:
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	case ssh.KeyAlgoRSA:
+		if bits < MinRSABits || bits > 16384 {
+			return nil, fmt.Errorf("an RSA key has %d to 16384 bits, not %d", MinRSABits, bits)
+		}
+		return rsa.GenerateKey(rand.Reader, bits)
+	}
+	return nil, wire.Errorf(wire.CodeAlgorithmUnsupported,
+		"no keys of algorithm %q: use ecdsa-sha2-nistp256, -nistp384, -nistp521, ssh-ed25519 or ssh-rsa", algorithm)
+}
+
+// parsePrivate reads a key file. Its errors never repeat what is in the file.
+func parsePrivate(file, passphrase []byte) (crypto.PrivateKey, error) {
+	var key any
+	var err error
+	if len(passphrase) == 0 {
+		key, err = ssh.ParseRawPrivateKey(file)
+	} else {
+		key, err = ssh.ParseRawPrivateKeyWithPassphrase(file, passphrase)
+	}
+	var missing *ssh.PassphraseMissingError
+	switch {
+	case errors.As(err, &missing):
+		return nil, ErrEncrypted
+	case errors.Is(err, x509.IncorrectPasswordError):
+		return nil, ErrWrongPassphrase
+	case err != nil:
+		return nil, errors.New("not a private key file that can be read")
+	}
+	return key, nil
+}
+
+// fileProvider signs with encrypted OpenSSH key files in the store. The
+// passphrase is asked at each signature and nothing decrypted is kept.
+type fileProvider struct{ store Store }
+
+func (fileProvider) Kind() wire.ProviderKind { return wire.ProviderUnknown }
+
+func (p fileProvider) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+	file, err := p.store.Get(id.Ref)
+	if err != nil {
+		return nil, fmt.Errorf("load key: %w", err)
+	}
+	if file == nil {
+		return nil, wire.Errorf(wire.CodeKeyNotFound, "the key file of %s is missing on the phone", id.Label)
+	}
+	for attempt := 1; ; attempt++ {
+		key, err := unlockFile(ctx, file, attempt, unlock)
+		if errors.Is(err, ErrWrongPassphrase) && attempt < maxPassphraseTries {
+			continue
+		}
+		if errors.Is(err, ErrWrongPassphrase) {
+			return nil, wire.NewError(wire.CodeAuthenticationFailed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer wipe(key)
+		return signRaw(key, data, algorithm)
+	}
+}
+
+func unlockFile(ctx context.Context, file []byte, attempt int, unlock Unlock) (crypto.PrivateKey, error) {
+	passphrase, err := unlock(ctx, attempt)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(passphrase)
+	if len(passphrase) == 0 {
+		return nil, ErrWrongPassphrase
+	}
+	return parsePrivate(file, passphrase)
+}
+
+func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signature, error) {
+	if k, ok := key.(*ed25519.PrivateKey); ok {
+		key = *k
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("use key: %w", err)
+	}
+	as, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, wire.NewError(wire.CodeAlgorithmUnsupported)
+	}
+	return as.SignWithAlgorithm(rand.Reader, data, algorithm)
+}
+
+// wipe overwrites what Go lets one reach. The runtime may have made copies:
+// SECURITY.md says so.
+func wipe(key crypto.PrivateKey) {
+	switch k := key.(type) {
+	case *ed25519.PrivateKey:
+		clear(*k)
+	case ed25519.PrivateKey:
+		clear(k)
+	case *rsa.PrivateKey:
+		clear(k.D.Bits())
+		for _, p := range k.Primes {
+			clear(p.Bits())
+		}
+	}
+}

@@ -1,0 +1,152 @@
+// Package signer is the phone: identities, approval, the certificate authority
+// with its policy, the guard against replays, and the activity log. It is pure:
+// storage, keys and people stand behind small interfaces, so that it runs
+// natively and in a browser. It knows no files, sockets or terminals.
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// Store keeps documents. It is read at each use, so that changes by another
+// process of the same user count at once. A store that processes share also
+// has Lock() (unlock func(), err error).
+type Store interface {
+	// Get returns nil and no error for a document that is not there.
+	Get(name string) ([]byte, error)
+	// Put replaces a document as a whole or leaves it as it was.
+	Put(name string, b []byte) error
+	Delete(name string) error
+	List(prefix string) ([]string, error)
+}
+
+// Provider holds private keys, or knows who does.
+type Provider interface {
+	Kind() wire.ProviderKind
+	// Sign makes an SSH signature with the algorithm, one that the identity's
+	// key type can make. Errors that are a *wire.Error are told to the asker.
+	Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error)
+}
+
+// Unlock asks the person for the secret that protects a key; attempt counts
+// from 1. The provider wipes what it gets.
+type Unlock func(ctx context.Context, attempt int) ([]byte, error)
+
+// Config says what a signer consists of.
+type Config struct {
+	Store     Store
+	Providers map[string]Provider // by Identity.Provider; "file" is added if it is missing
+	Approver  Approver
+	Now       func() time.Time // default time.Now
+	Log       *slog.Logger     // nil discards
+
+	// OnlyNameable refuses to sign what the phone cannot name, instead of
+	// showing it as unknown.
+	OnlyNameable bool
+}
+
+// Signer answers requests. Safe for concurrent use.
+type Signer struct {
+	cfg    Config
+	replay replayGuard
+	queue  queue
+
+	mu      sync.Mutex // guards changes of documents by this process
+	logSize int        // bytes in the activity log; -1: not known yet
+}
+
+// New returns a signer.
+func New(cfg Config) (*Signer, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("signer without a store")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	providers := map[string]Provider{ProviderFile: fileProvider{cfg.Store}}
+	for name, p := range cfg.Providers {
+		providers[name] = p
+	}
+	cfg.Providers = providers
+	return &Signer{cfg: cfg, logSize: -1}, nil
+}
+
+// Hello returns what the phone adds to its hello.
+func (s *Signer) Hello() wire.Hello {
+	ca, err := s.CA()
+	if err != nil {
+		return wire.Hello{}
+	}
+	return wire.Hello{AutomaticIssuance: ca.Policy.AutomaticIssuance, CAPublicKey: ca.PublicKey}
+}
+
+// Serve answers one request of a paired device and returns the answer's kind
+// and body. It calls received when the person is shown the request. It returns
+// soon after ctx ends, which is how a request is withdrawn.
+func (s *Signer) Serve(ctx context.Context, from device.Peer, e wire.Envelope, received func()) (wire.Kind, any) {
+	switch e.Kind {
+	case wire.KindKeyListRequest:
+		keys, err := s.keyList()
+		if err != nil {
+			s.cfg.Log.Error("list keys", "err", err)
+			return wire.KindError, wire.AsError(err)
+		}
+		return wire.KindKeyListResponse, keys
+	case wire.KindSignRequest:
+		return wire.KindSignResponse, s.sign(ctx, from, e, received)
+	case wire.KindCertificateRequest:
+		return wire.KindCertificateResponse, s.certify(ctx, from, e, received)
+	}
+	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "this phone does not answer %s", e.Kind)
+}
+
+func (s *Signer) keyList() (*wire.KeyListResponse, error) {
+	list, err := s.Identities()
+	if err != nil {
+		return nil, err
+	}
+	r := &wire.KeyListResponse{Keys: []wire.RemoteSignerPublicKey{}}
+	for _, id := range list {
+		if id.Enabled && len(r.Keys) < wire.MaxKeys {
+			r.Keys = append(r.Keys, wire.RemoteSignerPublicKey{
+				Algorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Comment: id.Label,
+				ProviderKind: s.kindOf(id), Default: id.Default,
+			})
+		}
+	}
+	return r, nil
+}
+
+func (s *Signer) kindOf(id Identity) wire.ProviderKind {
+	if p := s.cfg.Providers[id.Provider]; p != nil {
+		return p.Kind()
+	}
+	return wire.ProviderUnknown
+}
+
+// locked runs a change of documents alone.
+func (s *Signer) locked(change func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l, ok := s.cfg.Store.(interface{ Lock() (func(), error) }); ok {
+		unlock, err := l.Lock()
+		if err != nil {
+			return fmt.Errorf("lock the phone's state: %w", err)
+		}
+		defer unlock()
+	}
+	return change()
+}
