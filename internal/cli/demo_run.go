@@ -104,7 +104,7 @@ func (d *demo) capture(ctx context.Context, cmd *exec.Cmd, stdin string) (string
 // pair reads the invitation that `vmux pair` prints and hands it to the phone,
 // as scanning the code would.
 func (d *demo) pair(ctx context.Context) error {
-	line := []string{"pair", "--json", "--listen", "127.0.0.1:0"}
+	line := []string{"pair", "--json", "--address", "127.0.0.1"}
 	if err := d.prompt("computer", "vmux", line); err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
 	if err := answers.Decode(&answer); err != nil || answer.Paired == nil {
 		return fmt.Errorf("not paired: %w", err)
 	}
-	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), answer.Paired.ID.Short())
+	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), wire.Show(answer.Paired.ID))
 }
 
 // approvals counts the signatures that the phone was asked for and gave.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
@@ -21,6 +22,7 @@ import (
 //   - With --json each answer is one JSON value on one line. Fields are added,
 //     never renamed or removed. Failures stay words on standard error, and the
 //     exit status tells them apart: see exitOf.
+//   - A program that goes on running logs to standard error in slog's text form.
 //   - No colours, no cursor movements: what is printed means the same in a
 //     terminal, a pipe and a log.
 //   - What another device or a file named is shown through wire.Show, so that it
@@ -79,6 +81,13 @@ func (o *output) hint(format string, args ...any) {
 // aside writes to standard error as it is: a QR code, a prompt, a help text.
 func (o *output) aside(s string) { _ = o.write(o.err, s) }
 
+// logs is where a log is written: standard error, each record as a whole.
+func (o *output) logs() io.Writer { return logWriter{o} }
+
+type logWriter struct{ *output }
+
+func (w logWriter) Write(b []byte) (int, error) { return len(b), w.write(w.err, string(b)) }
+
 // fail tells a failure and its hint.
 func (o *output) fail(err error) {
 	o.say("%s", sentence(err))
@@ -132,12 +141,17 @@ func sentence(err error) string {
 func hintOf(err error) string {
 	var hinted *hintedError
 	var usage *usageError
+	var refused *control.Error
 	var coded *wire.Error
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.hint
 	case errors.As(err, &usage):
 		return usage.hint
+	case errors.Is(err, control.ErrNotRunning):
+		return "vmux agent"
+	case errors.As(err, &refused):
+		return refused.Hint
 	case errors.As(err, &coded):
 		return wire.MeaningOf(coded.Code).Hint
 	}

@@ -1,9 +1,102 @@
 package cli
 
-import "vmux/internal/device"
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
 
-// pairAnswer is one of the two lines of `vmux pair --json`.
+	"github.com/mdp/qrterminal/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+// pairAnswer is one of the two lines of `vmux pair --json`: what is to be handed
+// to the phone, then who has used it.
 type pairAnswer struct {
-	Invitation string       `json:"invitation,omitempty"`
-	Paired     *device.Peer `json:"paired,omitempty"`
+	Invitation string          `json:"invitation,omitempty"`
+	Expires    time.Time       `json:"expires,omitzero"`
+	Paired     *control.Device `json:"paired,omitempty"`
+}
+
+func newPairCommand(a *app) *cobra.Command {
+	var addresses []string
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "pair",
+		Short: "Invite a phone, and wait until it is paired",
+		Long: `Prints an invitation: a code for the phone's camera, and the same thing as text
+for ` + "`vmux phone pair`" + `. It works once, for 5 minutes. Whoever sees it first can
+pair: show it to your own phone only.
+
+While it waits, and only then, the agent listens on a TCP port.`,
+		Example: `  vmux pair
+  vmux pair --address 192.0.2.7
+  vmux pair --json`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.pair(cmd.Context(), control.PairOptions{Hosts: addresses})
+		},
+	})
+	cmd.Flags().StringSliceVar(&addresses, "address", nil, "`ADDRESS` of this computer to listen at and to name in the invitation (default all it has)")
+	return cmd
+}
+
+func (a *app) pair(ctx context.Context, o control.PairOptions) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Pair(ctx, o, func(e control.PairEvent) error {
+		switch {
+		case e.Invitation != nil:
+			answer := pairAnswer{Invitation: e.Invitation.URL, Expires: e.Invitation.Expires}
+			return a.answer(answer, func() error { return a.invite(*e.Invitation) })
+		case e.Paired != nil:
+			return a.answer(pairAnswer{Paired: e.Paired}, func() error {
+				a.say("paired with %s, device ID %s", wire.Show(e.Paired.Name), e.Paired.ID)
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// invite shows the code where somebody can see it, and the same as text.
+func (a *app) invite(i control.Invitation) error {
+	if f, ok := a.output.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		a.aside(qrCode(i.URL))
+	}
+	a.say("scan the code, or run on the phone: vmux phone pair INVITATION, with this text:")
+	if err := a.line("%s", i.URL); err != nil {
+		return err
+	}
+	a.say("it works once, until %s; waiting for the phone", localTime(i.Expires))
+	return nil
+}
+
+// qrCode draws text with half blocks, light on dark, which every camera reads.
+func qrCode(text string) string {
+	var b strings.Builder
+	qrterminal.GenerateWithConfig(text, qrterminal.Config{
+		Level: qrterminal.L, Writer: &b, HalfBlocks: true, QuietZone: 2,
+		BlackChar: qrterminal.BLACK_BLACK, WhiteChar: qrterminal.WHITE_WHITE,
+		BlackWhiteChar: qrterminal.BLACK_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
+	})
+	return b.String()
+}
+
+// lastsFor is a span of time as people say it.
+func lastsFor(t time.Duration) string {
+	switch t = t.Round(time.Second); {
+	case t < time.Minute:
+		return fmt.Sprintf("%d s", int(t.Seconds()))
+	case t < time.Hour:
+		return fmt.Sprintf("%d min", int(t.Minutes()))
+	}
+	return fmt.Sprintf("%d h %d min", int(t.Hours()), int(t.Minutes())%60)
 }

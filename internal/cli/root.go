@@ -79,6 +79,10 @@ on the phone, 5 expired.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
 	root.AddCommand(
+		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
+		newKeysCommand(a), newCertCommand(a), newCACommand(a),
+		newDevicesCommand(a), newUnpairCommand(a),
+		newDemoCommand(a),
 		newVersionCommand(a),
 		newManCommand(a),
 		newPhoneCommand(a),
@@ -91,6 +95,7 @@ on the phone, 5 expired.`,
 // cobra's own answer to an unknown one cannot be told from other errors.
 func asGroup(a *app, cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			a.aside(cmd.UsageString())

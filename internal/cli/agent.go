@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/agent"
+	"vmux/internal/link"
+	"vmux/internal/link/lan"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// agentFlags are the flags of `vmux agent`.
+type agentFlags struct {
+	socket, hub, passkeys string
+	lan, verbose          bool
+	approvalTimeout       time.Duration
+}
+
+func newAgentCommand(a *app) *cobra.Command {
+	var f agentFlags
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Serve SSH clients on this computer, in the foreground",
+		Long: `Serves the SSH agent protocol on a socket, and asks the paired phones for each
+signature. It holds no phone-held key. It ends on ^C or SIGTERM; a session
+certificate ends with it.
+
+Tell SSH clients of it in ~/.ssh/config:
+
+  Host *
+      IdentityAgent ~/.ssh/vmux-agent.sock
+
+and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.`,
+		Example: "  vmux agent\n  vmux agent --approval-timeout 100s --verbose",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return a.runAgent(cmd.Context(), f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.socket, "socket", "", "`PATH` of the socket (default ~/.ssh/vmux-agent.sock, or $VMUX_HOME/agent.sock if that is set)")
+	flags.StringVar(&f.hub, "hub", "none", "the hub to use; this version has none, and accepts only `none`")
+	flags.BoolVar(&f.lan, "lan", true, "look for phones on the local network by DNS-SD; without, last known addresses are dialled")
+	flags.DurationVar(&f.approvalTimeout, "approval-timeout", wire.Window, "how long a person may take to answer, at most 100s")
+	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
+	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
+	return cmd
+}
+
+// check tells wrong usage before anything is started.
+func (f *agentFlags) check() error {
+	if f.hub != "none" {
+		return usagef("this version has no hub: --hub accepts only none")
+	}
+	switch agent.Passkeys(f.passkeys) {
+	case agent.PasskeysLast, agent.PasskeysNever, agent.PasskeysNoCertificate:
+	default:
+		return usagef("--passkeys accepts last, never or no-certificate")
+	}
+	if f.approvalTimeout < time.Second || f.approvalTimeout > wire.MaxWindow {
+		return usagef("--approval-timeout accepts 1s to %v", wire.MaxWindow)
+	}
+	return nil
+}
+
+func (a *app) runAgent(ctx context.Context, f agentFlags) error {
+	home, err := state.Find()
+	if err != nil {
+		return err
+	}
+	dir, err := home.Agent()
+	if err != nil {
+		return err
+	}
+	if f.socket == "" {
+		f.socket, err = home.AgentSocket()
+	} else {
+		f.socket, err = filepath.Abs(f.socket)
+	}
+	if err != nil {
+		return fmt.Errorf("find the socket's path: %w", err)
+	}
+	log := a.logger(f.verbose)
+	running, err := agent.New(agent.Config{
+		StateDir:        dir.Path(),
+		Socket:          f.socket,
+		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
+		ApprovalTimeout: f.approvalTimeout,
+		Passkeys:        agent.Passkeys(f.passkeys),
+		OpenSSHVersion:  opensshVersion(ctx),
+		ProgramVersion:  Version,
+		Log:             log,
+	})
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		select {
+		case <-running.Ready():
+			a.say("serving SSH clients: SSH_AUTH_SOCK=%s", f.socket)
+		case <-ended:
+		}
+	}()
+	err = running.Run(ctx)
+	close(ended)
+	<-told
+	return err
+}
+
+// logger writes to standard error. It never gets keys, payloads or invitations:
+// that is for those who log.
+func (a *app) logger(verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.logs(), &slog.HandlerOptions{Level: level}))
+}
+
+// opensshVersion is what `ssh -V` says, up to the first space or comma; empty
+// where there is no ssh. Phones are told, since old clients cannot use all keys.
+func opensshVersion(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "OpenSSH_") {
+		return ""
+	}
+	version, _, _ := strings.Cut(string(out), ",")
+	return wire.Show(strings.Fields(version)[0])
+}

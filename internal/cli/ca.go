@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+func newCACommand(a *app) *cobra.Command {
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "ca",
+		Short: "Print the phone's CA key, for servers to trust",
+		Long: `Prints the public key of the phone's certificate authority: one line for a
+server's TrustedUserCAKeys. How a server is told stands on standard error.`,
+		Example: "  vmux ca | ssh admin@server 'sudo tee /etc/ssh/vmux_ca.pub'",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showCA(cmd.Context()) },
+	})
+	cmd.AddCommand(newCAAcceptCommand(a))
+	cmd.Args = func(cmd *cobra.Command, got []string) error {
+		if len(got) > 0 {
+			return usagef("%s has no command %s", cmd.CommandPath(), wire.Show(got[0]))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) showCA(ctx context.Context) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	all, err := c.CA(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.value(all)
+	}
+	var lines []string
+	for _, ca := range all {
+		if ca.Confirmed {
+			lines = append(lines, ca.Line+"\n")
+		} else {
+			a.say("%s", changeText(ca))
+			a.hint("vmux ca accept %s", ca.DeviceID)
+		}
+	}
+	if len(lines) == 0 {
+		if len(all) > 0 {
+			return errors.New("no CA is confirmed")
+		}
+		return withHint(errors.New("no paired phone has a CA"), "on the phone: vmux phone ca create")
+	}
+	if err := a.text(strings.Join(lines, "")); err != nil {
+		return err
+	}
+	a.say("%s", trustText)
+	return nil
+}
+
+const trustText = `a server trusts it when the line above is in a file there, and sshd_config says
+    TrustedUserCAKeys /etc/ssh/vmux_ca.pub
+Certificates are good for the accounts that are among their principals.`
+
+func changeText(ca control.CA) string {
+	return fmt.Sprintf("the CA of %s has changed: it was %s, now it is %s", wire.Show(ca.Phone), ca.Previous, ca.Fingerprint)
+}
+
+func newCAAcceptCommand(a *app) *cobra.Command {
+	var fingerprint string
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "accept [DEVICE]",
+		Short: "Accept the new CA of a phone, after a change",
+		Long: `The agent uses no certificate of another CA than the one that this phone has used
+before. After you have made a new CA on the phone, compare its fingerprint
+(` + "`vmux phone ca show`" + ` there) and accept it here. Servers have to be told of the
+new CA as well. DEVICE is needed when several phones have a new CA.`,
+		Example: "  vmux ca accept\n  vmux ca accept my-phone --fingerprint SHA256:…",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return a.acceptCA(cmd.Context(), strings.Join(names, ""), fingerprint)
+		},
+	})
+	cmd.Flags().StringVar(&fingerprint, "fingerprint", "", "`FINGERPRINT` that you have compared; asks on the terminal without")
+	return cmd
+}
+
+func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	all, err := c.CA(ctx)
+	if err != nil {
+		return err
+	}
+	ca, err := changedCA(all, device)
+	if err != nil {
+		return err
+	}
+	if fingerprint == "" {
+		if err := a.confirmCA(ca); err != nil {
+			return err
+		}
+		fingerprint = ca.Fingerprint
+	}
+	accepted, err := c.AcceptCA(ctx, ca.DeviceID, fingerprint)
+	if err != nil {
+		return err
+	}
+	return a.answer(accepted, func() error {
+		a.say("accepted: certificates by the CA %s of %s", accepted.Fingerprint, wire.Show(accepted.Phone))
+		return nil
+	})
+}
+
+// changedCA finds the one CA that waits for the user's word.
+func changedCA(all []control.CA, device string) (control.CA, error) {
+	var found []control.CA
+	for _, ca := range all {
+		if !ca.Confirmed && (device == "" || ca.Phone == device || (len(device) >= 6 && strings.HasPrefix(ca.DeviceID, device))) {
+			found = append(found, ca)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return control.CA{}, errors.New("no CA waits to be accepted")
+	case len(found) > 1:
+		return control.CA{}, withHint(errors.New("several phones have a new CA"), "vmux ca accept %s", found[0].DeviceID)
+	}
+	return found[0], nil
+}
+
+// confirmCA asks on the terminal. Without one, nobody has compared anything.
+func (a *app) confirmCA(ca control.CA) error {
+	a.say("%s", changeText(ca))
+	if f, ok := a.in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return &usageError{"compare the fingerprint with the one on the phone", "vmux ca accept " + ca.DeviceID + " --fingerprint " + ca.Fingerprint}
+	}
+	a.aside("Does the phone show the same (vmux phone ca show)? Type yes: ")
+	answer, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil || strings.TrimSpace(answer) != "yes" {
+		return errors.New("not accepted")
+	}
+	return nil
+}

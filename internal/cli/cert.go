@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+func newCertCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cert",
+		Short: "Request and show the session certificate",
+	}
+	cmd.AddCommand(newCertRequestCommand(a), newCertShowCommand(a))
+	return asGroup(a, cmd)
+}
+
+func newCertRequestCommand(a *app) *cobra.Command {
+	var o control.CertificateOptions
+	var validity time.Duration
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "request",
+		Short: "Get a session certificate from the phone, which asks you",
+		Long: `Makes a fresh key in the agent's memory and asks the phone's certificate
+authority to certify it. The phone may shorten what you ask for. Until the
+certificate expires, logins by it ask nobody.`,
+		Example: `  vmux cert request
+  vmux cert request --validity 1h --principals deploy`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if validity < time.Second {
+				return usagef("--validity accepts one second and more")
+			}
+			o.ValiditySeconds = int64(validity / time.Second)
+			return a.requestCertificate(cmd.Context(), o)
+		},
+	})
+	flags := cmd.Flags()
+	flags.DurationVar(&validity, "validity", 8*time.Hour, "how long it shall be valid")
+	flags.StringVar(&o.Identity, "identity", "", "`KEY` that it stands for: comment or fingerprint (default the phone's default)")
+	flags.StringSliceVar(&o.Principals, "principals", nil, "`NAMES` it shall be good for (default what the phone has set)")
+	flags.StringVar(&o.Phone, "phone", "", "`DEVICE` to ask: name, or beginning of its ID (default the one with a CA)")
+	return cmd
+}
+
+func (a *app) requestCertificate(ctx context.Context, o control.CertificateOptions) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.ShowCertificate(ctx); errors.Is(err, control.ErrNotRunning) {
+		return err // before it says that anything is asked
+	}
+	a.say("asking the phone: approve it there")
+	cert, err := c.RequestCertificate(ctx, o)
+	if err != nil {
+		return err
+	}
+	return a.answer(cert, func() error { return a.text(certificateText(cert)) })
+}
+
+func newCertShowCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:     "show",
+		Short:   "Show the session certificate",
+		Long:    "Prints what the session certificate says. Exit status 1 when there is none.",
+		Example: "  vmux cert show\n  vmux cert show --json",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			cert, err := c.ShowCertificate(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if cert.State == control.CertificateNone {
+				return withHint(errors.New("there is no session certificate"), "vmux cert request")
+			}
+			return a.answer(cert, func() error { return a.text(certificateText(cert)) })
+		},
+	})
+}
+
+// certificateText says what ssh-keygen -L would, as far as it tells something.
+func certificateText(c control.Certificate) string {
+	var b strings.Builder
+	row := func(name, value string) {
+		if value != "" {
+			b.WriteString(name + strings.Repeat(" ", 13-len(name)) + wire.Show(value) + "\n")
+		}
+	}
+	row("state", string(c.State))
+	row("valid until", localTime(c.ValidBefore))
+	row("principals", strings.Join(c.Principals, ", "))
+	row("key ID", c.KeyID)
+	row("serial", c.Serial)
+	row("fingerprint", c.Fingerprint)
+	row("CA", c.CAFingerprint)
+	row("phone", c.Phone)
+	for _, name := range slices.Sorted(maps.Keys(c.CriticalOptions)) {
+		row("limited to", name+" "+c.CriticalOptions[name])
+	}
+	row("extensions", strings.Join(slices.Sorted(maps.Keys(c.Extensions)), ", "))
+	return b.String()
+}

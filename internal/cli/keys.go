@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"vmux/internal/wire"
+)
+
+func newKeysCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Refresh the list of phone-held keys",
+	}
+	cmd.AddCommand(newKeysRefreshCommand(a))
+	return asGroup(a, cmd)
+}
+
+func newKeysRefreshCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "refresh",
+		Short: "Read the list of keys from the connected phones again",
+		Long: `Asks each connected phone for its keys, and prints what SSH clients see now. The
+list of a phone that does not answer stays as it was.`,
+		Example: "  vmux keys refresh",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			r, err := c.RefreshKeys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.answer(r, func() error {
+				for _, p := range r.Phones {
+					if p.Error != nil {
+						a.say("%s: %s", wire.Show(p.Name), wire.Show(p.Error.Sentence))
+					} else {
+						a.say("%s: %d keys", wire.Show(p.Name), p.Keys)
+					}
+				}
+				return a.text(identityLines(r.Identities))
+			})
+		},
+	})
+}

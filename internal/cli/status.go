@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+func newStatusCommand(a *app) *cobra.Command {
+	var watch bool
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "status",
+		Short: "Show the phone, the certificate, the keys, and what failed last",
+		Long: `Prints a line on the connection, a line on the session certificate, and a line
+for each identity that SSH clients see: its comment and fingerprint. What needs
+your attention follows on standard error: requests that wait, the last failure
+with its reason, warnings. --json has all of it, and the recent history.`,
+		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return a.watchStatus(cmd.Context())
+			}
+			return a.status(cmd.Context())
+		},
+	})
+	cmd.Flags().BoolVar(&watch, "watch", false, "print it again after each change, until ^C")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return a.showStatus(s)
+}
+
+func (a *app) watchStatus(ctx context.Context) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	first := true
+	err = c.Watch(ctx, func(s control.Status) error {
+		if !first && !a.json {
+			if err := a.line(""); err != nil {
+				return err
+			}
+		}
+		first = false
+		return a.showStatus(s)
+	})
+	if ctx.Err() != nil {
+		return nil // which is how watching ends
+	}
+	return err
+}
+
+func (a *app) showStatus(s control.Status) error {
+	return a.answer(s, func() error {
+		if err := a.text(statusText(s)); err != nil {
+			return err
+		}
+		a.attend(s)
+		return nil
+	})
+}
+
+// statusText is the three lines' worth that the status has been asked for.
+func statusText(s control.Status) string {
+	var b strings.Builder
+	b.WriteString(wire.Show(s.ConnectionLine) + "\n")
+	b.WriteString(wire.Show(s.CertificateLine) + "\n")
+	b.WriteString(identityLines(s.Identities))
+	return b.String()
+}
+
+// attend says what needs the user's attention.
+func (a *app) attend(s control.Status) {
+	if len(s.Phones) == 0 {
+		a.say("no phone is paired")
+		a.hint("vmux pair")
+	}
+	for _, w := range s.Warnings {
+		a.say("warning: %s", wire.Show(w))
+	}
+	for _, r := range s.Waiting {
+		a.say("%s", waitingText(r, time.Now()))
+	}
+	if f := s.LastFailure; f != nil {
+		a.say("last failure, %s: %s (%s)", localTime(f.At), wire.Show(f.Sentence), wire.Show(string(f.Code)))
+		if f.Hint != "" {
+			a.hint("%s", wire.Show(f.Hint))
+		}
+	}
+}
+
+func waitingText(r control.Request, now time.Time) string {
+	words := []string{"waiting for the phone:"}
+	if r.Kind == "certificate" {
+		words = append(words, "a session certificate")
+	} else {
+		words = append(words, "a signature by", wire.Show(r.Identity))
+	}
+	if r.Detail != "" {
+		words = append(words, "("+wire.Show(r.Detail)+")")
+	}
+	if r.Program != "" {
+		words = append(words, "for", wire.Show(r.Program))
+	}
+	text := strings.Join(words, " ") + ", " + lastsFor(max(0, r.Until.Sub(now))) + " left"
+	if !r.Shown {
+		text += ", not shown there yet"
+	}
+	return text
+}
