@@ -1,0 +1,44 @@
+package sshagent
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestMain checks that no goroutine outlives the tests. It is also the child
+// process of tests that need one with limits of its own.
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(childSocket); socket != "" {
+		os.Exit(serveStarved(socket))
+	}
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	if code == 0 && !settles(func() bool { return runtime.NumGoroutine() <= before }) {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "goroutines leaked: %d, were %d\n%s\n",
+			runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// settles waits until something that another goroutine or process brings about
+// is true.
+func settles(f func() bool) bool {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if f() {
+			return true
+		}
+	}
+	return f()
+}
+
+func waitFor(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	if !settles(f) {
+		t.Fatalf("waited in vain: %s", what)
+	}
+}
