@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"vmux/internal/control"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -143,9 +144,12 @@ func hintOf(err error) string {
 	var usage *usageError
 	var refused *control.Error
 	var coded *wire.Error
+	var refused *state.Refusal
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.hint
+	case errors.As(err, &refused):
+		return refused.Hint()
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.Is(err, control.ErrNotRunning):

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -19,8 +20,24 @@ const MaxFile = 16 << 20
 // write, finds the old one or the new one.
 type Dir struct{ path string }
 
+// Refusal is a folder or file that is not used because of who else can change
+// or read it.
+type Refusal struct{ text, hint string }
+
+func refuse(hint, format string, args ...any) error {
+	return &Refusal{text: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// Error tells what was refused and why.
+func (r *Refusal) Error() string { return r.text }
+
+// Hint tells what to do about it.
+func (r *Refusal) Hint() string { return r.hint }
+
 // OpenDir opens the folder, making it and its parents with mode 0700. A folder
-// of another user's, or one that others can write to, is refused.
+// of another user's, or one that others can write to, is a *Refusal: whoever
+// could plant files there could plant keys and peers. One that others can only
+// read is closed to them.
 func OpenDir(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
@@ -29,8 +46,14 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at state folder: %w", err)
 	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("the state folder %s is not a folder", path)
+	}
 	if err := checkOwner(path, info); err != nil {
 		return nil, err
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
+		return nil, refuse("chmod 700 "+path, "others can write to the state folder %s", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(path, 0o700); err != nil {
@@ -89,13 +112,27 @@ func (d *Dir) Put(name string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+	folder := filepath.Dir(path)
+	if err := d.makeFolder(folder); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	if err := replace(path, b); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncFolder(folder)
+}
+
+// makeFolder makes the folder that a document lies in, and makes it last: a
+// document in a folder that a power cut undoes is lost.
+func (d *Dir) makeFolder(folder string) error {
+	err := os.Mkdir(folder, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(folder))
 }
 
 // Append adds b to the end of the document and waits until it is on the disk.
@@ -121,7 +158,11 @@ func (d *Dir) Delete(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))

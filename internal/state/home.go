@@ -45,6 +45,9 @@ func (h Home) Agent() (*Dir, error) { return OpenDir(filepath.Join(h.path, "agen
 // Phone opens the folder of the native phone, making it if need be.
 func (h Home) Phone() (*Dir, error) { return OpenDir(filepath.Join(h.path, "phone")) }
 
+// Hub opens the folder of the hub, making it if need be.
+func (h Home) Hub() (*Dir, error) { return OpenDir(filepath.Join(h.path, "hub")) }
+
 // AgentSocket returns the path of the SSH agent's socket: $VMUX_HOME/agent.sock,
 // or ~/.ssh/vmux-agent.sock if VMUX_HOME is not set.
 func (h Home) AgentSocket() (string, error) {
@@ -68,7 +71,7 @@ var ErrSocketPath = errors.New("the socket's path is too long")
 
 func checkSocket(path string) (string, error) {
 	if len(path) > maxSocketPath {
-		return "", fmt.Errorf("%w: %d bytes, at most %d: %s", ErrSocketPath, len(path), maxSocketPath, path)
+		return "", fmt.Errorf("%w: %d bytes, at most %d, choose a shorter VMUX_HOME: %s", ErrSocketPath, len(path), maxSocketPath, path)
 	}
 	return path, nil
 }

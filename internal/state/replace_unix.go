@@ -3,7 +3,6 @@
 package state
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -44,10 +43,11 @@ func lockFile(path string) (func(), error) {
 	return func() { f.Close() }, nil
 }
 
+// checkOwner refuses what another user could change.
 func checkOwner(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("state folder %s belongs to user %d, not to you", path, st.Uid)
+		return refuse("set VMUX_HOME to a folder of your own, or run vmux as that user", "the state folder %s belongs to user %d, not to you", path, st.Uid)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,5 +95,63 @@ func TestHomeFollowsItsVariables(t *testing.T) {
 	t.Setenv("VMUX_HOME", "relative")
 	if _, err := Find(); err == nil {
 		t.Error("a relative VMUX_HOME was taken")
+	}
+}
+
+func TestFoldersThatOthersCanChangeAreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o770, 0o702, 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := OpenDir(path)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Hint() != "chmod 700 "+path {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+	}
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDir(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("a folder that others could read is left at %v, %v", info.Mode(), err)
+	}
+}
+
+func TestPassphraseFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p")
+	for _, test := range []struct {
+		text, want string
+		mode       os.FileMode
+	}{
+		{"secret\n", "secret", 0o600},
+		{"secret", "secret", 0o400},
+		{" two words \r\n", " two words ", 0o600},
+		{"secret\n", "", 0o640},
+		{"secret\n", "", 0o604},
+		{"", "", 0o600},
+		{"\n", "", 0o600},
+		{"secret\nmore\n", "", 0o600},
+		{strings.Repeat("x", maxSecret), strings.Repeat("x", maxSecret), 0o600},
+		{strings.Repeat("x", maxSecret+1), "", 0o600},
+		{strings.Repeat("x", 3*maxSecret), "", 0o600},
+	} {
+		_ = os.Remove(path)
+		if err := os.WriteFile(path, []byte(test.text), test.mode); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadSecret(path)
+		if string(got) != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%.20q, mode %v: %.20q, %v", test.text, test.mode, got, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error repeats the secret: %v", err)
+		}
 	}
 }

@@ -1,5 +1,3 @@
-//go:build darwin || windows
-
 package state
 
 import (
@@ -7,8 +5,7 @@ import (
 	"path/filepath"
 )
 
-// platformFolder is ~/Library/Application Support on macOS and %AppData% on
-// Windows.
+// platformFolder is ~/Library/Application Support/vmux.
 func platformFolder() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
