@@ -27,13 +27,15 @@ func findDemoTools() (demoTools, error) {
 	return t, nil
 }
 
-// findProgram looks where servers are, too: often that is not on the PATH of an
-// ordinary user. The path is absolute, without which sshd does not start.
+// serverFolders are where servers are, beside the PATH of an ordinary user.
+var serverFolders = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"}
+
+// findProgram returns an absolute path, without which sshd does not start.
 func findProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return filepath.Abs(path)
 	}
-	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/usr/local/bin", "/usr/bin"} {
+	for _, dir := range serverFolders {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 			return path, nil
 		}
