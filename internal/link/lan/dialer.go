@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -73,17 +74,18 @@ func (d *Dialer) Find(ctx context.Context, found func(device.ID)) error {
 		return nil
 	}
 	return Browse(ctx, d.log, func(e Entry) {
-		d.mu.Lock()
-		if len(d.seen) < maxSeen || d.seen[e.instance()].Name != "" {
-			d.seen[e.instance()] = e
-		}
-		d.mu.Unlock()
+		d.remember(e)
 		found(e.ID)
-	}, func(e Entry) {
-		d.mu.Lock()
-		delete(d.seen, e.instance())
-		d.mu.Unlock()
 	})
+}
+
+func (d *Dialer) remember(e Entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.seen, func(_ string, e Entry) bool { return time.Now().After(e.Expires) })
+	if _, known := d.seen[e.Instance]; known || len(d.seen) < maxSeen {
+		d.seen[e.Instance] = e
+	}
 }
 
 // addresses returns where the peer may be: where it says it is, then where it
@@ -92,7 +94,7 @@ func (d *Dialer) addresses(peer device.Peer) []string {
 	var list []string
 	d.mu.Lock()
 	for _, e := range d.seen {
-		if e.ID == peer.ID {
+		if e.ID == peer.ID && time.Now().Before(e.Expires) {
 			list = append(list, e.Addresses...)
 		}
 	}
@@ -103,7 +105,8 @@ func (d *Dialer) addresses(peer device.Peer) []string {
 			list = append(list, a)
 		}
 	}
-	return unique(list)[:min(len(unique(list)), maxTries)]
+	list = unique(list)
+	return list[:min(len(list), maxTries)]
 }
 
 func unique(list []string) []string {

@@ -2,13 +2,15 @@ package lan
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
-	"github.com/brutella/dnssd"
+	"github.com/libp2p/zeroconf/v2"
 
 	"vmux/internal/device"
 	"vmux/internal/wire"
@@ -18,6 +20,7 @@ const (
 	// ServiceType is the DNS-SD service of a phone (RFC 6763 section 7).
 	ServiceType = "_vmuxsigner._tcp"
 
+	domain      = "local."
 	textID      = "id" // TXT: the device ID
 	textVersion = "v"  // TXT: the protocol version
 	// maxLabel bounds an instance name, which is one DNS label (RFC 6763
@@ -26,102 +29,211 @@ const (
 	// maxSeen bounds the instances that are remembered, for anyone on the
 	// network can make them up.
 	maxSeen = 256
+	// The library looks at the interfaces once and reports an instance once.
+	// networkPoll is how often a change of interfaces is looked for, browseFor
+	// how long one round of browsing lasts before another finds what moved.
+	networkPoll = 3 * time.Second
+	browseFor   = time.Minute
 )
 
 // Entry is a device that advertises itself. Nothing in it is proof.
 type Entry struct {
 	ID        device.ID
-	Name      string
-	Interface string
+	Instance  string   // in DNS presentation format (RFC 1035 section 5.1)
 	Addresses []string // HOST:PORT
+	Expires   time.Time
 }
 
-func (e Entry) instance() string { return e.Name + "\x00" + e.Interface }
-
 // Advertise tells the networks of this machine that the device listens on the
-// TCP port, until ctx ends; then it says goodbye. Where there is no multicast
-// interface it only waits, since one may come up later.
-func Advertise(ctx context.Context, id device.ID, name string, port int) error {
-	service, err := dnssd.NewService(dnssd.Config{
-		Name: label(name), Type: ServiceType, Port: port,
-		Text: map[string]string{textID: id.String(), textVersion: strconv.Itoa(wire.Version)},
+// TCP port, until ctx ends; then it says goodbye. It follows interfaces that
+// come and go, and returns nil.
+func Advertise(ctx context.Context, id device.ID, name string, port int, log *slog.Logger) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	text := []string{textID + "=" + id.String(), textVersion + "=" + strconv.Itoa(wire.Version)}
+	onNetworks(ctx, 0, func(ctx context.Context, n network) {
+		// A host name of its own: the machine's may be another responder's.
+		s, err := zeroconf.RegisterProxy(label(name, id), ServiceType, domain, port,
+			"vmux-"+id.Short(), n.addresses, text, n.interfaces)
+		if err != nil {
+			log.Warn("advertising", "error", err)
+			<-ctx.Done()
+			return
+		}
+		<-ctx.Done()
+		s.Shutdown()
 	})
-	if err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	responder, err := dnssd.NewResponder()
-	if err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	if _, err := responder.Add(service); err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	if err := responder.Respond(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
 	return nil
 }
 
-// label cuts a name to one DNS label, at a character's boundary.
-func label(name string) string {
-	name = wire.Show(name)
-	for len(name) > maxLabel {
+// label makes one DNS label of a name, cut at a character's boundary. The
+// beginning of the ID keeps two devices of one name apart, since the library
+// does not resolve conflicts.
+func label(name string, id device.ID) string {
+	suffix := " " + id.Short()[:6]
+	name = strings.Map(func(r rune) rune {
+		if r == '.' || r == '\\' {
+			return '-'
+		}
+		return r
+	}, wire.Show(name))
+	for len(name)+len(suffix) > maxLabel {
 		r := []rune(name)
 		name = string(r[:len(r)-1])
 	}
-	if name == "" {
-		return "vmux"
-	}
-	return name
+	return strings.TrimSpace(name + suffix)
 }
 
-// Browse calls found for each device that advertises itself and gone when it
-// says goodbye or its records expire, until ctx ends.
-func Browse(ctx context.Context, log *slog.Logger, found, gone func(Entry)) error {
-	tell := func(to func(Entry)) func(dnssd.BrowseEntry) {
-		return func(b dnssd.BrowseEntry) {
-			e, err := entryOf(b)
-			if err != nil {
-				log.Debug("advertisement ignored", "error", err)
-				return
-			}
-			to(e)
+// Browse calls found for each device that advertises itself, again at least
+// every minute as long as it does, until ctx ends.
+func Browse(ctx context.Context, log *slog.Logger, found func(Entry)) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	onNetworks(ctx, browseFor, func(ctx context.Context, n network) {
+		entries, browsed := make(chan *zeroconf.ServiceEntry), make(chan struct{})
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			readEntries(entries, browsed, func(z *zeroconf.ServiceEntry) { report(log, z, found) })
+		}()
+		err := zeroconf.Browse(ctx, ServiceType, domain, entries, zeroconf.SelectIfaces(n.interfaces))
+		close(browsed)
+		<-read
+		if err != nil && ctx.Err() == nil {
+			log.Debug("browsing", "error", err)
+			<-ctx.Done()
 		}
-	}
-	err := dnssd.LookupType(ctx, ServiceType+".local.", tell(found), tell(gone))
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("browse: %w", err)
-	}
+	})
 	return nil
 }
 
-func entryOf(b dnssd.BrowseEntry) (Entry, error) {
-	id, err := device.ParseID(b.Text[textID])
+// readEntries reads until browsing has ended. The library closes the channel
+// then, but not if it could not begin.
+func readEntries(entries <-chan *zeroconf.ServiceEntry, browsed <-chan struct{}, each func(*zeroconf.ServiceEntry)) {
+	for {
+		select {
+		case e, open := <-entries:
+			if !open {
+				return
+			}
+			each(e)
+		case <-browsed:
+			return
+		}
+	}
+}
+
+func report(log *slog.Logger, z *zeroconf.ServiceEntry, found func(Entry)) {
+	e, err := entryOf(z)
+	if err != nil {
+		log.Debug("advertisement ignored", "error", err)
+		return
+	}
+	found(e)
+}
+
+func entryOf(z *zeroconf.ServiceEntry) (Entry, error) {
+	var text string
+	for _, t := range z.Text {
+		if v, ok := strings.CutPrefix(t, textID+"="); ok {
+			text = v
+		}
+	}
+	id, err := device.ParseID(text)
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{ID: id, Name: wire.Show(b.Name), Interface: b.IfaceName}
-	for _, ip := range b.IPs {
-		if a, ok := address(ip, b.IfaceName, b.Port); ok && len(e.Addresses) < maxTries {
+	e := Entry{ID: id, Instance: z.Instance, Expires: z.Expiry}
+	for _, ip := range slices.Concat(z.AddrIPv4, z.AddrIPv6) {
+		if a, ok := address(ip, z.Port); ok && len(e.Addresses) < maxTries {
 			e.Addresses = append(e.Addresses, a)
 		}
 	}
 	return e, nil
 }
 
-// address writes an advertised address. A link-local IPv6 address means
-// something only together with the interface that it came by.
-func address(ip net.IP, ifname string, port int) (string, bool) {
+// address writes an advertised address. The library does not tell by which
+// interface a link-local one came, so that it cannot be dialled.
+func address(ip net.IP, port int) (string, bool) {
 	a, ok := netip.AddrFromSlice(ip)
-	if !ok || port < 1 || port > 65535 {
-		return "", false
-	}
 	a = a.Unmap()
-	if a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+	if !ok || port < 1 || port > 65535 || !a.IsGlobalUnicast() && !a.Is4() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
 		return "", false
-	}
-	if a.Is6() && a.IsLinkLocalUnicast() {
-		a = a.WithZone(ifname)
 	}
 	return netip.AddrPortFrom(a, uint16(port)).String(), true
+}
+
+// network is what this machine is connected to.
+type network struct {
+	interfaces []net.Interface
+	addresses  []string
+}
+
+// current returns the interfaces that multicast can pass, and their addresses.
+func current() network {
+	var n network
+	all, _ := net.Interfaces()
+	for _, i := range all {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagMulticast == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		list, _ := i.Addrs()
+		before := len(n.addresses)
+		for _, a := range list {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
+				n.addresses = append(n.addresses, p.Addr().String())
+			}
+		}
+		if len(n.addresses) > before {
+			n.interfaces = append(n.interfaces, i)
+		}
+	}
+	return n
+}
+
+func (n network) same(o network) bool {
+	return slices.Equal(n.addresses, o.addresses) &&
+		slices.EqualFunc(n.interfaces, o.interfaces, func(a, b net.Interface) bool { return a.Index == b.Index && a.Name == b.Name })
+}
+
+// onNetworks runs f, which returns when its context ends, for what the machine
+// is connected to; anew when that changes and, if round is not zero, after each
+// round.
+func onNetworks(ctx context.Context, round time.Duration, f func(context.Context, network)) {
+	for ctx.Err() == nil {
+		n := current()
+		inner, cancel := context.WithCancel(ctx)
+		if round > 0 {
+			inner, cancel = context.WithTimeout(ctx, round)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if len(n.interfaces) > 0 {
+				f(inner, n)
+				return
+			}
+			<-inner.Done()
+		}()
+		waitForChange(inner, n)
+		cancel()
+		<-done
+	}
+}
+
+func waitForChange(ctx context.Context, n network) {
+	t := time.NewTicker(networkPoll)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if !current().same(n) {
+				return
+			}
+		}
+	}
 }
