@@ -1,12 +1,158 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"vmux/internal/phone"
+	"vmux/internal/signer"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
 
 // newPhoneCommand is `vmux phone` and all below it.
 func newPhoneCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "phone",
 		Short: "Be the phone: hold SSH keys and sign with them after approval",
+		Long: `The phone's side, on any second machine: it holds the SSH keys in encrypted
+files, shows what paired computers ask for, and signs what you approve.
+
+All of these commands work whether or not "vmux phone run" is running.`,
 	}
+	cmd.AddCommand(newPhoneRunCommand(a), newPhoneIdentityCommand(a), newPhoneCACommand(a),
+		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a))
 	return asGroup(a, cmd)
 }
+
+// openPhone opens the phone's state for a command that approves nothing.
+func openPhone() (*phone.Phone, error) {
+	home, err := state.Find()
+	if err != nil {
+		return nil, err
+	}
+	return phone.Open(home, signer.Approver{}, nil)
+}
+
+// passphraseFlag gives a command --passphrase-file.
+func passphraseFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "passphrase-file", "", "read the passphrase from `FILE` (- is standard input) instead of asking")
+}
+
+// passphrase returns the secret from the file, or asks for it on the terminal;
+// twice if it is a new one. The caller wipes it.
+func (a *app) passphrase(path, prompt string, fresh bool) ([]byte, error) {
+	switch path {
+	case "":
+		return a.typed(prompt, fresh)
+	case "-":
+		return state.ParseSecret(a.in)
+	}
+	return state.ReadSecret(path)
+}
+
+func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
+	in, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return nil, withHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
+	}
+	a.aside(prompt + ": ")
+	first, err := term.ReadPassword(int(in.Fd()))
+	a.aside("\n")
+	if err != nil || !fresh {
+		return first, err
+	}
+	if len(first) == 0 {
+		return nil, errors.New("the passphrase is empty")
+	}
+	a.aside("The same again: ")
+	second, err := term.ReadPassword(int(in.Fd()))
+	a.aside("\n")
+	defer clear(second)
+	if err == nil && string(first) != string(second) {
+		err = errors.New("the two are not the same")
+	}
+	if err != nil {
+		clear(first)
+		return nil, err
+	}
+	return first, nil
+}
+
+type phoneRunFlags struct{ approve, passphraseFile, listen string }
+
+func newPhoneRunCommand(a *app) *cobra.Command {
+	var f phoneRunFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Serve paired computers: show what they ask, sign what you approve",
+		Long: `Listens for paired computers, announces itself on the local network by DNS-SD,
+and asks on this terminal for each signature. Ends on ^C.`,
+		Example: `  vmux phone run
+  vmux phone run --listen 192.0.2.7:41234`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at (default all addresses, at the port of last time)")
+	passphraseFlag(cmd, &f.passphraseFile)
+	return cmd
+}
+
+func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
+	approver, err := a.approver(f)
+	if err != nil {
+		return err
+	}
+	home, err := state.Find()
+	if err != nil {
+		return err
+	}
+	p, err := phone.Open(home, approver, nil)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx, phone.RunConfig{Listen: f.listen, State: func(s string) { a.say("%s", wire.Show(s)) }, Log: a.logger(false)})
+}
+
+func (a *app) approver(f phoneRunFlags) (signer.Approver, error) {
+	var secret []byte
+	var err error
+	if f.passphraseFile != "" {
+		if secret, err = a.passphrase(f.passphraseFile, "", false); err != nil {
+			return signer.Approver{}, err
+		}
+	}
+	switch {
+	case f.approve == "always" && secret == nil:
+		return signer.Approver{}, usagef("--approve always needs --passphrase-file: there is nobody to ask")
+	case f.approve == "always":
+		a.say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
+		return phone.Always(secret, func(s string) { a.say("%s", s) }), nil
+	case f.approve != "prompt":
+		return signer.Approver{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
+	case f.passphraseFile == "-":
+		return signer.Approver{}, usagef("--approve prompt reads your answers from standard input: give the passphrase another way")
+	}
+	return a.prompting(secret), nil
+}
+
+func (a *app) prompting(secret []byte) signer.Approver {
+	var hide func() (func(), error)
+	if in, ok := a.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		hide = func() (func(), error) { return phone.HideEcho(int(in.Fd())) }
+	}
+	approver := phone.NewTerminal(a.in, a.err, hide).Approver()
+	if secret != nil {
+		approver.Passphrase = phone.WithPassphrase(secret)
+	}
+	return approver
+}
+
+// local shows a time as people read it where they are.
+func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

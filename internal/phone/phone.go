@@ -257,7 +257,7 @@ func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) erro
 		return nil
 	}
 	c.State("Advertising, listening on " + a.String())
-	if err := lan.Advertise(ctx, p.ID(), p.Name, a.Port); err != nil && ctx.Err() == nil {
+	if err := lan.Advertise(ctx, p.ID(), p.Name, a.Port, c.Log); err != nil && ctx.Err() == nil {
 		// Computers that know the address still find the phone.
 		c.State("DNS-SD does not work here: " + err.Error())
 	}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/signer"
+	"vmux/internal/sshctx"
+)
+
+// phoneCAAnswer is the CA in JSON.
+type phoneCAAnswer struct {
+	PublicKey   string        `json:"publicKey"`
+	Fingerprint string        `json:"fingerprint"`
+	CreatedAt   time.Time     `json:"createdAt"`
+	Policy      signer.Policy `json:"policy"`
+}
+
+func newPhoneCACommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "ca", Short: "The certificate authority that issues session certificates"}
+	cmd.AddCommand(newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a))
+	return asGroup(a, cmd)
+}
+
+func newPhoneCACreateCommand(a *app) *cobra.Command {
+	var passphraseFile string
+	var principals []string
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "create",
+		Short: "Make this phone's CA",
+		Long: `Makes the key that signs session certificates, P-256, in a file that is encrypted
+under a passphrase, and prints its line for TrustedUserCAKeys.`,
+		Example: `  vmux phone ca create --principals root,deploy`,
+		Args:    args(),
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			if _, err := p.Signer.CA(); err == nil {
+				return withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
+			}
+			secret, err := a.passphrase(passphraseFile, "New passphrase for the CA", true)
+			if err != nil {
+				return err
+			}
+			defer clear(secret)
+			ca, err := p.Signer.CreateCA(principals, secret)
+			if err != nil {
+				return err
+			}
+			if len(principals) == 0 {
+				a.say("it issues nothing until it knows as whom one may log in")
+				a.hint("vmux phone ca policy --principals NAMES")
+			}
+			return a.showPhoneCA(ca)
+		},
+	})
+	cmd.Flags().StringSliceVar(&principals, "principals", nil, "`NAMES` as whom certificates log in")
+	passphraseFlag(cmd, &passphraseFile)
+	return cmd
+}
+
+func (a *app) showPhoneCA(ca signer.CA) error {
+	answer := phoneCAAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
+	return a.answer(answer, func() error { return a.line("%s", answer.PublicKey) })
+}
+
+func newPhoneCAShowCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "show", Short: "Print the CA's public key line; its policy goes to standard error", Args: args(),
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			ca, err := p.Signer.CA()
+			if err != nil {
+				return noCA(err)
+			}
+			if !a.json {
+				a.sayPolicy(ca.Policy)
+			}
+			return a.showPhoneCA(ca)
+		},
+	})
+}
+
+func noCA(err error) error {
+	if errors.Is(err, signer.ErrNoCA) {
+		return withHint(err, "vmux phone ca create --principals NAMES")
+	}
+	return err
+}
+
+func (a *app) sayPolicy(p signer.Policy) {
+	orNone := func(list []string) string {
+		if len(list) == 0 {
+			return "none"
+		}
+		return strings.Join(list, ",")
+	}
+	a.say("principals: %s", orNone(p.Principals))
+	a.say("longest validity: %s", time.Duration(p.MaxValiditySeconds)*time.Second)
+	a.say("automatic issuance: %t", p.AutomaticIssuance)
+	a.say("extensions: %s", orNone(p.Extensions))
+	a.say("source addresses: %s", strings.Replace(orNone(p.SourceAddress), "none", "any", 1))
+	if p.ForceCommand != "" {
+		a.say("forced command: %q", p.ForceCommand)
+	}
+}
+
+func newPhoneCAPolicyCommand(a *app) *cobra.Command {
+	var principals, extensions, sources []string
+	var longest time.Duration
+	var auto bool
+	var command string
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "policy",
+		Short: "Show the CA's policy, or change what the flags name",
+		Example: `  vmux phone ca policy --principals root,deploy --max-validity 8h --auto-issue=true
+  vmux phone ca policy --source-address 192.0.2.0/24`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			set := cmd.Flags().Changed
+			policy, err := p.Signer.SetPolicy(func(p *signer.Policy) {
+				if set("principals") {
+					p.Principals = principals
+				}
+				if set("extensions") {
+					p.Extensions = extensions
+				}
+				if set("source-address") {
+					p.SourceAddress = sources
+				}
+				if set("max-validity") {
+					p.MaxValiditySeconds = int64(longest / time.Second)
+				}
+				if set("auto-issue") {
+					p.AutomaticIssuance = auto
+				}
+				if set("force-command") {
+					p.ForceCommand = command
+				}
+			})
+			if err != nil {
+				return noCA(err)
+			}
+			return a.answer(policy, func() error { a.sayPolicy(policy); return nil })
+		},
+	})
+	f := cmd.Flags()
+	f.StringSliceVar(&principals, "principals", nil, "`NAMES` as whom certificates log in")
+	f.StringSliceVar(&extensions, "extensions", nil, "`NAMES` of certificate extensions")
+	f.StringSliceVar(&sources, "source-address", nil, "`ADDRESSES` (CIDR) from which certificates work")
+	f.DurationVar(&longest, "max-validity", signer.DefaultValidity, "longest validity")
+	f.BoolVar(&auto, "auto-issue", false, "let computers ask when nobody pressed a button")
+	f.StringVar(&command, "force-command", "", "the only `COMMAND` that certificates run")
+	return cmd
+}

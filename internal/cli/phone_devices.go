@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// phoneDevice is a paired computer in JSON.
+type phoneDevice struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	PairedAt time.Time `json:"pairedAt"`
+}
+
+func newPhonePairCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "pair INVITATION",
+		Short: "Pair this phone with the computer that printed the invitation",
+		Long: `Takes the text that "vmux pair" prints on the computer; - reads it from standard
+input. It works once, for 5 minutes.`,
+		Example: `  vmux phone pair 'vmux://pair#…'
+  vmux phone pair -`,
+		Args: args("INVITATION"),
+		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0]) },
+	})
+}
+
+func (a *app) phonePair(ctx context.Context, text string) error {
+	if text == "-" {
+		b, err := io.ReadAll(io.LimitReader(a.in, 4096))
+		if err != nil {
+			return fmt.Errorf("read the invitation: %w", err)
+		}
+		text = string(b)
+	}
+	again := "run `vmux pair` on the computer and use all of what it prints"
+	inv, err := device.ParseInvitation(strings.TrimSpace(text))
+	if err != nil {
+		return withHint(err, "%s", again)
+	}
+	p, err := openPhone()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	peer, err := p.Pair(ctx, inv)
+	switch {
+	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, device.ErrWrongProof):
+		return withHint(err, "%s", again)
+	case err != nil:
+		return withHint(err, "is the computer on this network, and does `vmux pair` still wait there?")
+	}
+	return a.answer(phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt}, func() error {
+		a.say("paired with %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
+		a.hint("vmux phone run")
+		return nil
+	})
+}
+
+func newPhoneDevicesCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "devices", Short: "List the computers that this phone is paired with", Args: args(),
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			peers, err := p.Trust.Peers()
+			if err != nil {
+				return err
+			}
+			answers := []phoneDevice{}
+			for _, peer := range peers {
+				answers = append(answers, phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt})
+			}
+			return a.answer(answers, func() error { return a.showPhoneDevices(answers) })
+		},
+	})
+}
+
+func (a *app) showPhoneDevices(list []phoneDevice) error {
+	if len(list) == 0 {
+		a.say("paired with no computer")
+		a.hint("vmux phone pair INVITATION")
+	}
+	for _, d := range list {
+		if err := a.line("%s  %s  paired %s", wire.Show(d.Name), d.ID, local(d.PairedAt)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newPhoneUnpairCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature", Args: args("DEVICE"),
+		Long:    "Ends the pairing with a computer. DEVICE is its name, its ID, or the ID's first\nsix characters or more.",
+		Example: "  vmux phone unpair laptop",
+		RunE: func(_ *cobra.Command, v []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			peer, err := p.Trust.Find(v[0])
+			if err != nil {
+				return withHint(fmt.Errorf("computer %q: %w", wire.Show(v[0]), err), "vmux phone devices")
+			}
+			if err := p.Trust.Remove(peer.ID); err != nil {
+				return err
+			}
+			a.say("unpaired %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
+			return nil
+		},
+	}
+}
+
+func newPhoneLogCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
+		Long: "Shows what was asked of this phone and what became of it, oldest first. With\n--json, one record on each line.",
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			records, err := p.Signer.Activity()
+			if err != nil {
+				return err
+			}
+			for _, r := range records {
+				err := a.answer(r, func() error {
+					what := r.What
+					if r.Kind == "certificate" {
+						what = "session certificate for " + strings.Join(r.Principals, ",")
+					}
+					return a.line("%s  %-9s  %s  key %s  %s  %s", local(r.Time), r.Decision, wire.Show(r.DeviceName), wire.Show(r.Label), wire.Show(what), r.Message)
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
