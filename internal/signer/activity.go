@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -28,7 +29,7 @@ type Record struct {
 	DeviceID    string              `json:"deviceID"`
 	DeviceName  string              `json:"deviceName"`
 	Label       string              `json:"label,omitempty"`
-	Key         string              `json:"key"` // fingerprint; of a certificate, of the computer's key
+	Key         string              `json:"key,omitempty"` // fingerprint; of a certificate, of the computer's key
 	Quality     wire.ContextQuality `json:"contextQuality,omitempty"`
 	What        string              `json:"what,omitempty"` // what the signed bytes say
 	Decision    string              `json:"decision"`       // approved, denied, expired, withdrawn, refused
@@ -37,6 +38,10 @@ type Record struct {
 	Serial      string              `json:"serial,omitempty"` // decimal: 64 bits are too many for JSON numbers
 	Principals  []string            `json:"principals,omitempty"`
 	ValidBefore string              `json:"validBefore,omitempty"`
+}
+
+func newRecord(kind string, from device.Peer, e wire.Envelope) Record {
+	return Record{Kind: kind, RequestID: wire.Show(e.ID), DeviceID: from.ID.String(), DeviceName: wire.Show(from.Name)}
 }
 
 func (r *Record) describe(s SignSheet) { r.Quality, r.What = s.Quality, s.What() }
@@ -56,6 +61,7 @@ func (r *Record) decide(err error) {
 	}
 	if errors.Is(err, errWithdrawn) {
 		r.Decision, r.Code = "withdrawn", ""
+		return
 	}
 	r.Message = wire.AsError(err).Message
 }
@@ -84,21 +90,25 @@ func (s *Signer) record(r Record) error {
 	return s.locked(func() error { return s.appendActivity(line) })
 }
 
+// appendActivity adds a line; the caller holds the lock. A store that can append
+// spares writing the whole log again.
 func (s *Signer) appendActivity(line []byte) error {
 	store := s.cfg.Store
 	appender, appends := store.(interface{ Append(string, []byte) error })
-	if s.logSize < 0 || !appends {
-		b, err := store.Get(activityDocument)
+	if !appends || s.logSize < 0 {
+		old, err := store.Get(activityDocument)
 		if err != nil {
 			return err
 		}
-		s.logSize = len(b)
-		if !appends {
-			line = append(bytes.Clone(b), line...)
-			s.logSize = 0
+		if len(old) > 0 && old[len(old)-1] != '\n' { // cut off by a crash: what follows stays readable
+			line = append([]byte{'\n'}, line...)
+		}
+		s.logSize = len(old)
+		if !appends && s.logSize+len(line) <= maxActivity {
+			return store.Put(activityDocument, append(old, line...))
 		}
 	}
-	if s.logSize+len(line) > maxActivity && s.logSize > 0 {
+	if s.logSize > 0 && s.logSize+len(line) > maxActivity {
 		if err := s.turnOver(); err != nil {
 			return err
 		}
@@ -110,6 +120,7 @@ func (s *Signer) appendActivity(line []byte) error {
 	return store.Put(activityDocument, line)
 }
 
+// turnOver keeps the full log as the old one, and the old one no longer.
 func (s *Signer) turnOver() error {
 	b, err := s.cfg.Store.Get(activityDocument)
 	if err != nil {

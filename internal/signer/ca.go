@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 
 const (
 	caDocument = "ca.json"
+	caLabel    = "vmux-ca"
 
 	// DefaultValidity is the longest validity of a new CA's policy.
 	DefaultValidity = 8 * time.Hour
@@ -30,7 +33,9 @@ const (
 	minValidity = time.Minute
 	// backdate is how long before its issue a certificate begins, against clock
 	// skew.
-	backdate = 5 * time.Minute
+	backdate        = 5 * time.Minute
+	maxForceCommand = 1024
+	maxPolicyList   = 64
 	// keyIDPrint is how much of the identity's fingerprint stands in a key ID.
 	keyIDPrint = 12
 )
@@ -67,7 +72,7 @@ var DefaultExtensions = []string{
 
 // AuthorizedKey returns the CA's public key line for TrustedUserCAKeys.
 func (c CA) AuthorizedKey() string {
-	return Identity{PublicKey: c.PublicKey, Label: "vmux-ca"}.AuthorizedKey()
+	return Identity{PublicKey: c.PublicKey, Label: caLabel}.AuthorizedKey()
 }
 
 // CA returns the CA, or ErrNoCA.
@@ -86,40 +91,74 @@ func (s *Signer) CA() (CA, error) {
 	if ca.Version != 1 {
 		return CA{}, fmt.Errorf("load CA: version %d, want 1", ca.Version)
 	}
+	if err := ca.Policy.check(); err != nil {
+		return CA{}, fmt.Errorf("load CA: %w", err)
+	}
 	return ca, nil
 }
 
 // CreateCA makes the CA: a P-256 key, encrypted under the passphrase. A phone
-// has one CA; a second is ErrExists.
+// has one CA; a second is ErrExists. Principals may be set later by SetPolicy:
+// without them nothing is issued for identities that have none of their own.
 func (s *Signer) CreateCA(principals []string, passphrase []byte) (CA, error) {
-	if err := checkPrincipals(principals); err != nil {
-		return CA{}, err
-	}
 	key, err := generate(ssh.KeyAlgoECDSA256, 0)
 	if err != nil {
 		return CA{}, err
 	}
-	id, file, err := encryptKey("vmux-ca", key, passphrase)
+	defer wipe(key)
+	id, file, err := encryptKey(caLabel, key, passphrase)
 	if err != nil {
 		return CA{}, err
 	}
+	if err := s.cfg.Store.Put(id.Ref, file); err != nil {
+		return CA{}, fmt.Errorf("save the CA's key: %w", err)
+	}
+	ca, err := s.AddCA(id, principals)
+	if err != nil {
+		return CA{}, errors.Join(err, s.cfg.Store.Delete(id.Ref))
+	}
+	return ca, nil
+}
+
+// AddCA makes the CA of a key that a provider already holds: P-256, or the
+// passkey form of it. A key that is an identity is refused: what an identity
+// signs, a computer chooses, and it could choose a certificate.
+func (s *Signer) AddCA(key Identity, principals []string) (CA, error) {
+	if err := checkPrincipals(principals); err != nil {
+		return CA{}, err
+	}
+	public, err := ssh.ParsePublicKey(key.PublicKey)
+	if err != nil || public.Type() != key.Algorithm {
+		return CA{}, errors.New("the public key does not fit its algorithm")
+	}
+	if key.Algorithm != ssh.KeyAlgoECDSA256 && key.Algorithm != ssh.KeyAlgoSKECDSA256 {
+		return CA{}, wire.Errorf(wire.CodeAlgorithmUnsupported, "a CA's key is P-256, not %s", key.Algorithm)
+	}
 	ca := CA{
-		Version: 1, Algorithm: id.Algorithm, PublicKey: id.PublicKey, Provider: id.Provider, Ref: id.Ref,
+		Version: 1, Algorithm: key.Algorithm, PublicKey: key.PublicKey, Provider: key.Provider, Ref: key.Ref,
 		CreatedAt: s.cfg.Now().UTC(),
 		Policy: Policy{
 			MaxValiditySeconds: int64(DefaultValidity.Seconds()),
-			Principals:         principals, Extensions: DefaultExtensions,
+			Principals:         principals, Extensions: slices.Clone(DefaultExtensions),
 		},
 	}
-	return ca, s.locked(func() error {
-		if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
-			return errors.Join(err, ErrExists)
+	return ca, s.locked(func() error { return s.keepCA(ca) })
+}
+
+func (s *Signer) keepCA(ca CA) error {
+	if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
+		return errors.Join(err, ErrExists)
+	}
+	list, err := s.Identities()
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		if bytes.Equal(id.PublicKey, ca.PublicKey) {
+			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
 		}
-		if err := s.cfg.Store.Put(ca.Ref, file); err != nil {
-			return fmt.Errorf("save the CA's key: %w", err)
-		}
-		return putJSON(s.cfg.Store, caDocument, ca)
-	})
+	}
+	return putJSON(s.cfg.Store, caDocument, ca)
 }
 
 // SetPolicy replaces the CA's policy by what change makes of it.
@@ -130,9 +169,13 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 		if err != nil {
 			return err
 		}
+		had := len(ca.Policy.Principals) > 0
 		change(&ca.Policy)
 		if err := ca.Policy.check(); err != nil {
 			return err
+		}
+		if had && len(ca.Policy.Principals) == 0 {
+			return errors.New("a CA needs at least one principal: sshd rejects a certificate without")
 		}
 		p = ca.Policy
 		return putJSON(s.cfg.Store, caDocument, ca)
@@ -144,8 +187,11 @@ func (p Policy) check() error {
 	if v < minValidity || v > maxValidity {
 		return fmt.Errorf("the longest validity is %s to %s, not %s", minValidity, maxValidity, v)
 	}
-	if strings.ContainsAny(p.ForceCommand, "\x00\n") {
-		return errors.New("a forced command is one line")
+	if len(p.ForceCommand) > maxForceCommand || !wire.Printable(p.ForceCommand) {
+		return fmt.Errorf("a forced command is one printable line of at most %d bytes", maxForceCommand)
+	}
+	if len(p.Extensions) > maxPolicyList || len(p.SourceAddress) > maxPolicyList {
+		return fmt.Errorf("over %d extensions or source addresses", maxPolicyList)
 	}
 	for _, e := range p.Extensions {
 		if e == "" || !wire.Printable(e) || strings.ContainsAny(e, " ,") {
@@ -153,13 +199,21 @@ func (p Policy) check() error {
 		}
 	}
 	for _, a := range p.SourceAddress {
-		if _, err := netip.ParsePrefix(a); err != nil {
-			if _, err := netip.ParseAddr(a); err != nil {
-				return fmt.Errorf("not an address or CIDR: %q", a)
-			}
+		if !isSourceAddress(a) {
+			return fmt.Errorf("not an address or a network such as 192.0.2.0/24: %q", a)
 		}
 	}
 	return checkPrincipals(p.Principals)
+}
+
+// isSourceAddress reports whether sshd takes a for source-address: like
+// ssh-keygen it refuses networks with bits behind the mask.
+func isSourceAddress(a string) bool {
+	if p, err := netip.ParsePrefix(a); err == nil {
+		return p == p.Masked()
+	}
+	addr, err := netip.ParseAddr(a)
+	return err == nil && addr.Zone() == ""
 }
 
 func checkPrincipals(list []string) error {
@@ -176,28 +230,24 @@ func checkPrincipals(list []string) error {
 
 func (s *Signer) certify(ctx context.Context, from device.Peer, e wire.Envelope, received func()) *wire.CertificateResponse {
 	var r wire.CertificateRequest
-	if err := wire.DecodeBody(e, &r); err != nil {
+	rec := newRecord("certificate", from, e)
+	var cert *ssh.Certificate
+	err := wire.DecodeBody(e, &r)
+	if err == nil {
+		rec.Key = sshctx.Fingerprint(r.PublicKeyBlob)
+		cert, err = s.issueApproved(ctx, from, e, &r, received, &rec)
+	}
+	if err = s.conclude(rec, err); err != nil {
 		return &wire.CertificateResponse{RequestID: e.ID, Error: wire.AsError(err)}
 	}
-	rec := Record{Kind: "certificate", RequestID: r.RequestID, DeviceID: from.ID.String(), DeviceName: from.Name, Key: sshctx.Fingerprint(r.PublicKeyBlob)}
-	cert, err := s.issueApproved(ctx, from, &r, received, &rec)
-	rec.decide(err)
-	if logErr := s.record(rec); logErr != nil && err == nil {
-		s.cfg.Log.Error("activity log", "request", r.RequestID, "err", logErr)
-		err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
-	}
-	if err != nil {
-		s.cfg.Log.Info("certificate refused", "request", r.RequestID, "code", wire.CodeOf(err))
-		return &wire.CertificateResponse{RequestID: r.RequestID, Error: wire.AsError(err)}
-	}
 	return &wire.CertificateResponse{
-		RequestID: r.RequestID, CertificateBlob: cert.Marshal(), CAPublicKey: cert.SignatureKey.Marshal(),
+		RequestID: e.ID, CertificateBlob: cert.Marshal(), CAPublicKey: cert.SignatureKey.Marshal(),
 		ValidAfter: cert.ValidAfter, ValidBefore: cert.ValidBefore,
 	}
 }
 
-func (s *Signer) issueApproved(ctx context.Context, from device.Peer, r *wire.CertificateRequest, received func(), rec *Record) (*ssh.Certificate, error) {
-	until, leave, err := s.admit(from, &r.Asking)
+func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.CertificateRequest, received func(), rec *Record) (*ssh.Certificate, error) {
+	until, leave, err := s.admit(from, e, &r.Asking)
 	if err != nil {
 		return nil, err
 	}
@@ -214,29 +264,30 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, r *wire.Ce
 		return nil, err
 	}
 	rec.Label = plan.identity.Label
-	sheet := CertificateSheet{
-		Sheet:      Sheet{From: from, Label: plan.identity.Label, Expires: until, Shown: received},
-		Principals: plan.principals, Validity: plan.validity, Automatic: r.Automatic,
-	}
-	ctx, cancel := context.WithTimeout(ctx, until.Sub(s.cfg.Now()))
-	defer cancel()
-	decision, err := s.cfg.Approver.certificate(ctx, sheet)
+	var cert *ssh.Certificate
+	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheet Sheet) error {
+		sheet.From, sheet.Label = from, plan.identity.Label
+		decision, err := s.cfg.Approver.certificate(ctx, CertificateSheet{
+			Sheet: sheet, Principals: slices.Clone(plan.principals), Validity: plan.validity, Automatic: r.Automatic,
+		})
+		if err != nil {
+			return err
+		}
+		if err := plan.narrow(decision); err != nil {
+			return err
+		}
+		cert, err = s.issue(ctx, ca, plan, from)
+		return err
+	})
 	if err != nil {
-		return nil, outcome(ctx, err)
-	}
-	if err := plan.narrow(decision); err != nil {
 		return nil, err
 	}
-	cert, err := s.issue(ctx, ca, plan, from)
-	if err != nil {
-		return nil, outcome(ctx, err)
-	}
-	if ctx.Err() != nil || !s.cfg.Now().Before(until) {
-		return nil, wire.NewError(wire.CodeRequestExpired)
-	}
-	rec.Serial, rec.Principals, rec.ValidBefore = fmt.Sprint(cert.Serial), cert.ValidPrincipals, time.Unix(int64(cert.ValidBefore), 0).UTC().Format(time.RFC3339)
+	rec.issued(cert)
 	return cert, nil
 }
+
+// sessionAlgorithms are those of keys that a certificate is issued for.
+var sessionAlgorithms = []string{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoED25519}
 
 // plan is a certificate before it is made.
 type plan struct {
@@ -252,8 +303,11 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 	if r.Automatic && !ca.Policy.AutomaticIssuance {
 		return p, wire.Errorf(wire.CodePolicyDenied, "policy: certificates are not issued unasked; run `vmux cert request`")
 	}
-	if p.key, err = ssh.ParsePublicKey(r.PublicKeyBlob); err != nil || isCertificate(p.key) {
-		return p, wire.Errorf(wire.CodeMalformedRequest, "publicKeyBlob is not a plain public key")
+	if p.key, err = ssh.ParsePublicKey(r.PublicKeyBlob); err != nil {
+		return p, wire.Errorf(wire.CodeMalformedRequest, "publicKeyBlob is not a public key")
+	}
+	if !slices.Contains(sessionAlgorithms, p.key.Type()) {
+		return p, wire.Errorf(wire.CodeAlgorithmUnsupported, "session certificates are not issued for %s", p.key.Type())
 	}
 	if p.identity, err = s.certified(r.IdentityPublicKeyBlob); err != nil {
 		return p, err
@@ -337,7 +391,12 @@ func (s *Signer) issue(ctx context.Context, ca CA, p plan, from device.Peer) (*s
 	}
 	print := strings.TrimPrefix(p.identity.Fingerprint(), "SHA256:")[:keyIDPrint]
 	cert.KeyId = fmt.Sprintf("vmux:%s:%s:%d", from.ID, print, cert.Serial)
-	return cert, cert.SignCert(rand.Reader, caSigner{ctx, ca, caKey, provider, s.cfg.Approver.unlock("vmux-ca")})
+	return cert, cert.SignCert(rand.Reader, caSigner{ctx, ca, caKey, provider, s.cfg.Approver.unlock(caLabel)})
+}
+
+func (r *Record) issued(c *ssh.Certificate) {
+	r.Serial, r.Principals = strconv.FormatUint(c.Serial, 10), c.ValidPrincipals
+	r.ValidBefore = time.Unix(int64(c.ValidBefore), 0).UTC().Format(time.RFC3339)
 }
 
 func (p Policy) permissions() ssh.Permissions {
@@ -366,11 +425,6 @@ type caSigner struct {
 func (c caSigner) PublicKey() ssh.PublicKey { return c.key }
 
 func (c caSigner) Sign(_ io.Reader, data []byte) (*ssh.Signature, error) {
-	id := Identity{Label: "vmux-ca", Algorithm: c.ca.Algorithm, PublicKey: c.ca.PublicKey, Provider: c.ca.Provider, Ref: c.ca.Ref}
+	id := Identity{Label: caLabel, Algorithm: c.ca.Algorithm, PublicKey: c.ca.PublicKey, Provider: c.ca.Provider, Ref: c.ca.Ref}
 	return c.provider.Sign(c.ctx, id, data, c.ca.Algorithm, c.unlock)
-}
-
-func isCertificate(k ssh.PublicKey) bool {
-	_, ok := k.(*ssh.Certificate)
-	return ok
 }

@@ -3,6 +3,7 @@ package signer
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -77,6 +78,12 @@ func (s *Signer) Identities() ([]Identity, error) {
 	if b == nil {
 		return nil, nil
 	}
+	return decodeIdentities(b)
+}
+
+// decodeIdentities reads the document, which another program may have damaged:
+// what comes out of it can be shown, and has one key and label each.
+func decodeIdentities(b []byte) ([]Identity, error) {
 	var doc identityDocument
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return nil, errors.New("load identities: the document is damaged")
@@ -84,7 +91,34 @@ func (s *Signer) Identities() ([]Identity, error) {
 	if doc.Version != 1 {
 		return nil, fmt.Errorf("load identities: version %d, want 1", doc.Version)
 	}
+	if len(doc.Identities) > wire.MaxKeys {
+		return nil, fmt.Errorf("load identities: over %d", wire.MaxKeys)
+	}
+	seen := map[string]bool{}
+	for n, id := range doc.Identities {
+		if checkLabel(id.Label) != nil || checkPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
+			len(id.PublicKey) > wire.MaxBlobSize || algorithmOf(id.PublicKey) != id.Algorithm {
+			return nil, fmt.Errorf("load identities: entry %d is damaged", n+1)
+		}
+		if seen["l"+id.Label] || seen["k"+string(id.PublicKey)] {
+			return nil, fmt.Errorf("load identities: entry %d is there twice", n+1)
+		}
+		seen["l"+id.Label], seen["k"+string(id.PublicKey)] = true, true
+	}
 	return doc.Identities, nil
+}
+
+// algorithmOf returns the key type in front of a public key blob (RFC 4253
+// section 6.6), "" if there is none.
+func algorithmOf(blob []byte) string {
+	if len(blob) < 4 {
+		return ""
+	}
+	n := uint64(binary.BigEndian.Uint32(blob))
+	if n > uint64(len(blob)-4) {
+		return ""
+	}
+	return string(blob[4 : 4+n])
 }
 
 // Find returns the identity that text names: its label, its fingerprint, or at
@@ -122,10 +156,13 @@ func (s *Signer) Add(id Identity) error {
 	if err != nil || key.Type() != id.Algorithm {
 		return errors.New("the public key does not fit its algorithm")
 	}
-	if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
-		return errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
+	if err := checkPrincipals(id.Principals); err != nil {
+		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
+			return nil, errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
+		}
 		for _, other := range list {
 			if other.Label == id.Label || bytes.Equal(other.PublicKey, id.PublicKey) {
 				return nil, ErrExists
@@ -182,24 +219,31 @@ func (s *Signer) SetDefault(id Identity) error {
 	})
 }
 
-// Delete forgets an identity and destroys its key file.
+// Delete forgets an identity and destroys its private key, if the provider has
+// Forget(Identity) error. The first of those that are left becomes the default,
+// if it was.
 func (s *Signer) Delete(id Identity) error {
+	var gone Identity
 	err := s.changeIdentities(func(list []Identity) ([]Identity, error) {
-		rest := slices.DeleteFunc(slices.Clone(list), func(i Identity) bool {
-			return bytes.Equal(i.PublicKey, id.PublicKey)
-		})
-		if len(rest) == len(list) {
+		n := slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) })
+		if n < 0 {
 			return nil, ErrNoIdentity
 		}
-		if id.Default && len(rest) > 0 {
-			rest[0].Default = true
+		gone = list[n]
+		list = slices.Delete(list, n, n+1)
+		if gone.Default && len(list) > 0 {
+			list[0].Default = true
 		}
-		return rest, nil
+		return list, nil
 	})
-	if err != nil || id.Provider != ProviderFile {
+	if err != nil {
 		return err
 	}
-	return s.cfg.Store.Delete(id.Ref)
+	// The list goes first: an identity without its key would be a lie.
+	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
+		return p.Forget(gone)
+	}
+	return nil
 }
 
 func change(list []Identity, id Identity, f func(*Identity)) error {

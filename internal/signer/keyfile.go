@@ -24,6 +24,7 @@ const (
 	// minImportedRSABits is the least that sshd accepts by default elsewhere,
 	// and what older keys have.
 	minImportedRSABits = 2048
+	maxRSABits         = 16384 // what ssh-keygen makes at most
 	maxPassphraseTries = 3
 )
 
@@ -42,6 +43,7 @@ func (s *Signer) Create(label, algorithm string, bits int, passphrase []byte) (I
 	if err != nil {
 		return Identity{}, err
 	}
+	defer wipe(key)
 	return s.keepKey(label, key, passphrase)
 }
 
@@ -53,10 +55,26 @@ func (s *Signer) Import(label string, file, old, passphrase []byte) (Identity, e
 	if err != nil {
 		return Identity{}, err
 	}
-	if k, ok := key.(*rsa.PrivateKey); ok && k.N.BitLen() < minImportedRSABits {
-		return Identity{}, fmt.Errorf("an RSA key of %d bits is too short, want at least %d", k.N.BitLen(), minImportedRSABits)
+	defer wipe(key)
+	if err := checkImported(key); err != nil {
+		return Identity{}, err
 	}
 	return s.keepKey(label, key, passphrase)
+}
+
+// checkImported refuses keys that servers refuse as well, or that cost too much
+// time to sign with.
+func checkImported(key crypto.PrivateKey) error {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if bits := k.N.BitLen(); bits < minImportedRSABits || bits > maxRSABits {
+			return fmt.Errorf("an RSA key of %d bits is not imported: it has to have %d to %d", bits, minImportedRSABits, maxRSABits)
+		}
+	case *ecdsa.PrivateKey, ed25519.PrivateKey, *ed25519.PrivateKey:
+	default:
+		return wire.Errorf(wire.CodeAlgorithmUnsupported, "only ECDSA, Ed25519 and RSA keys are imported")
+	}
+	return nil
 }
 
 // Export returns the identity's private key as an OpenSSH key file, encrypted
@@ -72,18 +90,18 @@ func (s *Signer) Export(id Identity) ([]byte, error) {
 	return b, err
 }
 
+// keepKey stores the key first: an identity without its key would be a lie, a
+// key without its identity is only a file.
 func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte) (Identity, error) {
+	if err := checkLabel(label); err != nil {
+		return Identity{}, err
+	}
 	id, file, err := encryptKey(label, key, passphrase)
 	if err != nil {
 		return Identity{}, err
 	}
 	id.CreatedAt = s.cfg.Now().UTC()
-	if err := checkLabel(label); err != nil {
-		return Identity{}, err
-	}
-	// The key goes first: an identity without its key would be a lie, a key
-	// without its identity is only a file.
-	if old, err := s.cfg.Store.Get(id.Ref); err != nil || old != nil {
+	if _, err := s.Find(id.Fingerprint()); !errors.Is(err, ErrNoIdentity) {
 		return Identity{}, errors.Join(err, ErrExists)
 	}
 	if err := s.cfg.Store.Put(id.Ref, file); err != nil {
@@ -133,8 +151,8 @@ func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
 	case ssh.KeyAlgoRSA:
-		if bits < MinRSABits || bits > 16384 {
-			return nil, fmt.Errorf("an RSA key has %d to 16384 bits, not %d", MinRSABits, bits)
+		if bits < MinRSABits || bits > maxRSABits {
+			return nil, fmt.Errorf("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
 		}
 		return rsa.GenerateKey(rand.Reader, bits)
 	}
@@ -144,14 +162,11 @@ func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
 
 // parsePrivate reads a key file. Its errors never repeat what is in the file.
 func parsePrivate(file, passphrase []byte) (crypto.PrivateKey, error) {
-	var key any
-	var err error
-	if len(passphrase) == 0 {
-		key, err = ssh.ParseRawPrivateKey(file)
-	} else {
+	var missing *ssh.PassphraseMissingError
+	key, err := ssh.ParseRawPrivateKey(file)
+	if errors.As(err, &missing) && len(passphrase) > 0 {
 		key, err = ssh.ParseRawPrivateKeyWithPassphrase(file, passphrase)
 	}
-	var missing *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &missing):
 		return nil, ErrEncrypted
@@ -168,6 +183,9 @@ func parsePrivate(file, passphrase []byte) (crypto.PrivateKey, error) {
 type fileProvider struct{ store Store }
 
 func (fileProvider) Kind() wire.ProviderKind { return wire.ProviderUnknown }
+
+// Forget destroys the key file.
+func (p fileProvider) Forget(id Identity) error { return p.store.Delete(id.Ref) }
 
 func (p fileProvider) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
 	file, err := p.store.Get(id.Ref)
@@ -188,8 +206,9 @@ func (p fileProvider) Sign(ctx context.Context, id Identity, data []byte, algori
 		if err != nil {
 			return nil, err
 		}
-		defer wipe(key)
-		return signRaw(key, data, algorithm)
+		signature, err := signRaw(key, data, algorithm)
+		wipe(key)
+		return signature, err
 	}
 }
 
@@ -228,6 +247,9 @@ func wipe(key crypto.PrivateKey) {
 		clear(*k)
 	case ed25519.PrivateKey:
 		clear(k)
+	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 deprecated for arithmetic, yet it is where the secret is
+		clear(k.D.Bits())
 	case *rsa.PrivateKey:
 		clear(k.D.Bits())
 		for _, p := range k.Primes {

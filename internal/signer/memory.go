@@ -32,6 +32,17 @@ func (m *MemoryStore) Put(name string, b []byte) error {
 	return nil
 }
 
+// Append adds to the end of a document.
+func (m *MemoryStore) Append(name string, b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.docs == nil {
+		m.docs = map[string][]byte{}
+	}
+	m.docs[name] = append(m.docs[name], b...)
+	return nil
+}
+
 // Delete implements Store.
 func (m *MemoryStore) Delete(name string) error {
 	m.mu.Lock()

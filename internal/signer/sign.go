@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -21,26 +22,21 @@ const (
 
 func (s *Signer) sign(ctx context.Context, from device.Peer, e wire.Envelope, received func()) *wire.SignResponse {
 	var r wire.RemoteSignRequest
-	if err := wire.DecodeBody(e, &r); err != nil {
+	rec := newRecord("sign", from, e)
+	var signature *ssh.Signature
+	err := wire.DecodeBody(e, &r)
+	if err == nil {
+		rec.Key = sshctx.Fingerprint(r.PublicKeyBlob)
+		signature, err = s.signApproved(ctx, from, e, &r, received, &rec)
+	}
+	if err = s.conclude(rec, err); err != nil {
 		return &wire.SignResponse{RequestID: e.ID, Error: wire.AsError(err)}
 	}
-	rec := Record{Kind: "sign", RequestID: r.RequestID, DeviceID: from.ID.String(), DeviceName: from.Name, Key: sshctx.Fingerprint(r.PublicKeyBlob)}
-	signature, err := s.signApproved(ctx, from, &r, received, &rec)
-	rec.decide(err)
-	if logErr := s.record(rec); logErr != nil && err == nil {
-		// A signature that the log does not know would be a lie by omission.
-		s.cfg.Log.Error("activity log", "request", r.RequestID, "err", logErr)
-		err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
-	}
-	if err != nil {
-		s.cfg.Log.Info("signature refused", "request", r.RequestID, "code", wire.CodeOf(err))
-		return &wire.SignResponse{RequestID: r.RequestID, Error: wire.AsError(err)}
-	}
-	return &wire.SignResponse{RequestID: r.RequestID, Signature: ssh.Marshal(signature)}
+	return &wire.SignResponse{RequestID: e.ID, Signature: ssh.Marshal(signature)}
 }
 
-func (s *Signer) signApproved(ctx context.Context, from device.Peer, r *wire.RemoteSignRequest, received func(), rec *Record) (*ssh.Signature, error) {
-	until, leave, err := s.admit(from, &r.Asking)
+func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.RemoteSignRequest, received func(), rec *Record) (*ssh.Signature, error) {
+	until, leave, err := s.admit(from, e, &r.Asking)
 	if err != nil {
 		return nil, err
 	}
@@ -58,22 +54,62 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, r *wire.Rem
 	if err != nil {
 		return nil, err
 	}
-	sheet.Expires, sheet.Shown = until, received
 	rec.describe(sheet)
+	var signature *ssh.Signature
+	return signature, s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
+		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
+		if err := s.cfg.Approver.sign(ctx, sheet); err != nil {
+			return err
+		}
+		if id, err = s.enabled(id.PublicKey); err != nil { // switched off while it waited
+			return err
+		}
+		signature, err = s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label))
+		return err
+	})
+}
 
+// inWindow runs ask, which asks the person and signs, in the request's turn and
+// within its window. When the window ends before ask does, or the computer
+// withdraws, what ask made is of no use, and inWindow returns an error.
+func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(), ask func(context.Context, Sheet) error) error {
+	if received == nil {
+		received = func() {}
+	}
 	ctx, cancel := context.WithTimeout(ctx, until.Sub(s.cfg.Now()))
 	defer cancel()
-	if err := s.cfg.Approver.sign(ctx, sheet); err != nil {
-		return nil, outcome(ctx, err)
-	}
-	signature, err := s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label))
+	done, err := s.queue.await(ctx, received)
 	if err != nil {
-		return nil, outcome(ctx, err)
+		return outcome(ctx, err)
 	}
-	if ctx.Err() != nil || !s.cfg.Now().Before(until) { // the wall clock counts, even if timers slept
-		return nil, wire.NewError(wire.CodeRequestExpired)
+	defer done()
+	err = ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.queue.others()})
+	if ctx.Err() != nil {
+		return outcome(ctx, ctx.Err())
 	}
-	return signature, nil
+	if err == nil && !s.cfg.Now().Before(until) { // the wall clock counts, even if timers slept
+		err = wire.NewError(wire.CodeRequestExpired)
+	}
+	return err
+}
+
+// conclude writes the record of a request that ended with err, and returns what
+// the computer is told.
+func (s *Signer) conclude(rec Record, err error) error {
+	rec.decide(err)
+	switch {
+	case rec.Code == wire.CodeInternalError:
+		s.cfg.Log.Error("request failed", "request", rec.RequestID, "err", err)
+	case err != nil:
+		s.cfg.Log.Info("request refused", "request", rec.RequestID, "decision", rec.Decision, "code", rec.Code)
+	}
+	if logErr := s.record(rec); logErr != nil {
+		s.cfg.Log.Error("write activity log", "request", rec.RequestID, "err", logErr)
+		if err == nil { // a signature that the log does not know would be a lie by omission
+			err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
+		}
+	}
+	return err
 }
 
 // errWithdrawn tells that the computer no longer waits.
@@ -95,6 +131,10 @@ func (s *Signer) enabled(blob []byte) (Identity, error) {
 	list, err := s.Identities()
 	if err != nil {
 		return Identity{}, err
+	}
+	if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, blob) {
+		// However it came into the list: what it signs here could be a certificate.
+		return Identity{}, wire.Errorf(wire.CodePolicyDenied, "policy: the CA's key signs certificates only")
 	}
 	for _, id := range list {
 		if !bytes.Equal(id.PublicKey, blob) {

@@ -81,7 +81,11 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	return &Signer{cfg: cfg, logSize: -1}, nil
+	s := &Signer{cfg: cfg, logSize: -1}
+	if cfg.Approver.OneAtATime {
+		s.queue.turn = make(chan struct{}, 1)
+	}
+	return s, nil
 }
 
 // Hello returns what the phone adds to its hello.
@@ -97,6 +101,9 @@ func (s *Signer) Hello() wire.Hello {
 // and body. It calls received when the person is shown the request. It returns
 // soon after ctx ends, which is how a request is withdrawn.
 func (s *Signer) Serve(ctx context.Context, from device.Peer, e wire.Envelope, received func()) (wire.Kind, any) {
+	if e.Version != wire.Version {
+		return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "this phone speaks version %d of the protocol, not %d", wire.Version, e.Version)
+	}
 	switch e.Kind {
 	case wire.KindKeyListRequest:
 		keys, err := s.keyList()

@@ -1,0 +1,114 @@
+package signer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// Limits of requests that wait for the person.
+const (
+	MaxWaiting        = 64
+	MaxWaitingPerPeer = 16
+)
+
+// queue counts the requests that wait for the person, and lets them before an
+// approver that can show only one in turn.
+type queue struct {
+	mu      sync.Mutex
+	total   int
+	perPeer map[device.ID]int
+
+	turn chan struct{} // holds one token while a sheet is shown; nil: all at once
+}
+
+func (q *queue) enter(id device.ID) (leave func(), err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.total >= MaxWaiting || q.perPeer[id] >= MaxWaitingPerPeer {
+		return nil, wire.NewError(wire.CodeSignerBusy)
+	}
+	if q.perPeer == nil {
+		q.perPeer = map[device.ID]int{}
+	}
+	q.total++
+	q.perPeer[id]++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.total--
+		if q.perPeer[id]--; q.perPeer[id] == 0 {
+			delete(q.perPeer, id)
+		}
+	}, nil
+}
+
+// others is how many requests wait beside one.
+func (q *queue) others() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.total - 1
+}
+
+// await waits for the request's turn. One that has to wait has reached the
+// person all the same, who works on the one before it: shown says so.
+func (q *queue) await(ctx context.Context, shown func()) (done func(), err error) {
+	if q.turn == nil {
+		return func() {}, nil
+	}
+	select {
+	case q.turn <- struct{}{}:
+	default:
+		shown()
+		select {
+		case q.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return func() { <-q.turn }, nil
+}
+
+// admit decides whether a request may be looked at, and until when it may wait.
+// The caller leaves the queue.
+func (s *Signer) admit(from device.Peer, e wire.Envelope, a *wire.Asking) (until time.Time, leave func(), err error) {
+	if e.ID != a.RequestID {
+		return until, nil, wire.Errorf(wire.CodeMalformedRequest, "the envelope's id is not the requestID")
+	}
+	if a.SourceDeviceID != from.ID.String() {
+		return until, nil, wire.Errorf(wire.CodePairingInvalid, "the request names another computer than the one that sent it")
+	}
+	now := s.cfg.Now()
+	if until, err = window(a, now); err != nil {
+		return until, nil, err
+	}
+	if leave, err = s.queue.enter(from.ID); err != nil {
+		return until, nil, err
+	}
+	if err = s.replay.check(from.ID, a, now); err != nil {
+		leave()
+		return until, nil, err
+	}
+	return until, leave, nil
+}
+
+// window returns the end of the request's window on this phone's clock: at most
+// its length (and wire.MaxWindow) from now, less by what has passed of it. A
+// request from outside its window is refused: either it was held back, or the
+// clocks differ by more than the window. Which of the two cannot be told apart
+// from here, and a hub that holds requests back must not gain by it.
+func window(a *wire.Asking, now time.Time) (time.Time, error) {
+	span := a.ExpiresAtMilliseconds - a.IssuedAtMilliseconds
+	if span <= 0 { // also where the difference does not fit 64 bits
+		return time.Time{}, wire.Errorf(wire.CodeMalformedRequest, "the request's window is not one")
+	}
+	length := time.Duration(min(span, wire.MaxWindow.Milliseconds())) * time.Millisecond
+	age := now.Sub(time.UnixMilli(a.IssuedAtMilliseconds)) // saturates
+	if age >= length || age <= -length {
+		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, "Clocks differ by %d s.", int64(age.Abs().Seconds()))
+	}
+	return now.Add(min(length-age, length)), nil
+}
