@@ -229,3 +229,15 @@ func (f *File) Save(b []byte) error { return f.dir.Put(f.name, b) }
 
 // Lock locks the whole folder.
 func (f *File) Lock() (unlock func(), err error) { return f.dir.Lock() }
+
+// ErrClaimed is returned when another process has claimed the name.
+var ErrClaimed = errors.New("claimed by another process")
+
+// Claim makes this process the only one that does what name stands for, until
+// release is called or the process ends. It does not wait: ErrClaimed.
+func (d *Dir) Claim(name string) (release func(), err error) {
+	if _, err := d.file(name); err != nil {
+		return nil, err
+	}
+	return claimFile(filepath.Join(d.path, "."+name))
+}

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -25,13 +26,23 @@ func syncFolder(path string) error {
 	return f.Sync()
 }
 
-func lockFile(path string) (func(), error) {
+func lockFile(path string) (func(), error) { return flock(path, unix.LOCK_EX) }
+
+func claimFile(path string) (func(), error) {
+	release, err := flock(path, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, ErrClaimed
+	}
+	return release, err
+}
+
+func flock(path string, how int) (func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		err = unix.Flock(int(f.Fd()), how)
 		if err != unix.EINTR {
 			break
 		}
