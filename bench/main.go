@@ -1,0 +1,62 @@
+// Bench measures vmux side by side with OpenSSH's ssh-agent and with a plain Go
+// agent, and prints a table of ratios: `make bench`, or `go run ./bench`. The
+// variants are interleaved round by round, since machines have good and bad
+// seconds. Absolute times are printed, but only ratios are judged.
+//
+// It is no test: it fails when it cannot measure, not when a target is missed.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// limit ends a run that hangs. An ordinary one takes three minutes.
+const limit = 6 * time.Minute
+
+// roles are what this program runs itself as: agents on a socket.
+var roles = map[string]func(socket string) error{
+	"plain-agent":  plainAgent,
+	"socket-alone": serveAlone,
+}
+
+func main() {
+	if len(os.Args) == 3 && roles[os.Args[1]] != nil {
+		fmt.Fprintln(os.Stderr, roles[os.Args[1]](os.Args[2]))
+		os.Exit(1)
+	}
+	quick := flag.Bool("quick", false, "measure briefly: shows that everything runs, no more")
+	program := flag.String("vmux", "bin/vmux", "the vmux `program` to measure")
+	alone := flag.Bool("alone", false, "measure the socket server without agent and phone")
+	flag.Parse()
+	if flag.NArg() != 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(*program, *quick, *alone); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything. What it started is ended whatever happens.
+func run(program string, quick, alone bool) (err error) {
+	if _, err := os.Stat(program); err != nil && !alone {
+		return fmt.Errorf("%w: run make build", err)
+	}
+	s := &scope{}
+	defer func() { err = errors.Join(err, s.end()) }()
+	time.AfterFunc(limit, func() {
+		s.end()
+		fmt.Fprintln(os.Stderr, "bench: not done after", limit)
+		os.Exit(1)
+	})
+	return s.catch(func() {
+		b := newBench(s, program, quick, alone)
+		b.measureAll()
+		b.table.print(os.Stdout)
+	})
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// row compares vmux with a yardstick by paired rounds.
+type row struct {
+	what, yardstick string
+	unit            unit
+	vmux, other     []float64 // one value for each round
+	target          target
+}
+
+// target is a bound for the ratio of vmux to the yardstick. Without one a row
+// is only told.
+type target struct {
+	bound  float64
+	atMost bool
+}
+
+func atMost(bound float64) target  { return target{bound, true} }
+func atLeast(bound float64) target { return target{bound, false} }
+
+type unit func(float64) string
+
+func perSecond(v float64) string { return fmt.Sprintf("%.0f/s", v) }
+func mebibytes(v float64) string { return fmt.Sprintf("%.1f MiB", v/(1<<20)) }
+
+func seconds(v float64) string {
+	switch {
+	case v < 1e-3:
+		return fmt.Sprintf("%.1f µs", v*1e6)
+	case v < 1:
+		return fmt.Sprintf("%.2f ms", v*1e3)
+	}
+	return fmt.Sprintf("%.2f s", v)
+}
+
+// ratios are those of the rounds, sorted.
+func (r row) ratios() []float64 {
+	ratios := make([]float64, len(r.vmux))
+	for i := range ratios {
+		ratios[i] = r.vmux[i] / r.other[i]
+	}
+	slices.Sort(ratios)
+	return ratios
+}
+
+func (r row) verdict(ratio float64) (wanted, met string) {
+	if r.target.bound == 0 {
+		return "", ""
+	}
+	sign, good := "≥", ratio >= r.target.bound
+	if r.target.atMost {
+		sign, good = "≤", ratio <= r.target.bound
+	}
+	met = "no"
+	if good {
+		met = "yes"
+	}
+	return fmt.Sprintf("%s %g", sign, r.target.bound), met
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// table is what is printed in the end.
+type table struct {
+	notes []string
+	rows  []row
+}
+
+func (t *table) note(format string, args ...any) {
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+func (t *table) add(r row) { t.rows = append(t.rows, r) }
+
+func (t *table) print(w io.Writer) {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	print := func(cells ...string) { fmt.Fprintln(out, strings.Join(cells, "\t")) }
+	print("what", "vmux", "yardstick", "", "ratio", "spread", "target", "met")
+	missed := 0
+	for _, r := range t.rows {
+		ratios := r.ratios()
+		ratio := ratios[len(ratios)/2]
+		wanted, met := r.verdict(ratio)
+		if met == "no" {
+			missed++
+		}
+		print(r.what, r.unit(median(r.vmux)), r.yardstick, r.unit(median(r.other)),
+			fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%.2f–%.2f", ratios[0], ratios[len(ratios)-1]), wanted, met)
+	}
+	out.Flush()
+	fmt.Fprintln(w, "\nratio: vmux to the yardstick, median of the paired rounds; spread: least and greatest")
+	for _, note := range t.notes {
+		fmt.Fprintln(w, note)
+	}
+	fmt.Fprintf(w, "%d of the targets missed\n", missed)
+}
