@@ -11,8 +11,8 @@ import (
 
 // Limits of requests that wait for the person.
 const (
-	MaxWaiting        = 64
-	MaxWaitingPerPeer = 16
+	maxWaiting        = 64
+	maxWaitingPerPeer = 16
 )
 
 // queue counts the requests that wait for the person, and lets them before an
@@ -28,7 +28,7 @@ type queue struct {
 func (q *queue) enter(id device.ID) (leave func(), err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.total >= MaxWaiting || q.perPeer[id] >= MaxWaitingPerPeer {
+	if q.total >= maxWaiting || q.perPeer[id] >= maxWaitingPerPeer {
 		return nil, wire.NewError(wire.CodeSignerBusy)
 	}
 	if q.perPeer == nil {
