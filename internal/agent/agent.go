@@ -8,10 +8,23 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/sshagent"
+	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // Passkeys says where passkey identities (`sk-…`) are listed.
@@ -47,9 +60,9 @@ type Config struct {
 	PairHosts []string
 	// ProgramVersion is shown in the status.
 	ProgramVersion string
-	// Notify tells the user something outside of any terminal. It must not
-	// block for long; calls come one after the other. Default: the desktop's
-	// notifications. NoNotify turns them off.
+	// Notify tells the user something outside of any terminal. Calls come one
+	// after the other, each with a ctx of a few seconds; nothing waits for
+	// them. Default: the desktop's notifications. NoNotify turns them off.
 	Notify func(ctx context.Context, title, text string) error
 	// Log is where the agent writes; nil discards.
 	Log *slog.Logger
@@ -61,16 +74,233 @@ const ControlSocketName = "control.sock"
 // NoNotify is a Config.Notify that tells nothing.
 func NoNotify(context.Context, string, string) error { return nil }
 
-// Agent is a running agent.
-type Agent struct{ cfg Config }
+// phones is what the agent needs of a link.Node.
+type phones interface {
+	Ask(ctx context.Context, to device.ID, kind wire.Kind, id string, body any, received func()) (wire.Envelope, error)
+	Peers() []link.PeerStatus
+	Wake()
+	Disconnect(id device.ID, reason *wire.Error)
+	Offer(o *device.Offer)
+	Serve(ctx context.Context, l net.Listener) error
+}
 
-// New opens the agent's state: it makes a device key at first. Errors name the
+// maxWaiting bounds the signatures that wait for a person.
+const maxWaiting = 128
+
+// Agent is a running agent.
+type Agent struct {
+	// Fixed after construction.
+	cfg     Config
+	log     *slog.Logger
+	docs    documents
+	self    device.ID
+	trust   *device.Trust
+	node    phones
+	link    *link.Node // node, but in tests without links
+	ready   chan struct{}
+	started time.Time
+	slots   chan struct{}
+	notices chan notice
+	renewal chan struct{} // tells keepCertificate that something has changed
+
+	snapshot atomic.Pointer[snapshot]
+	saving   sync.Mutex // orders the writes of documents; taken before mu
+	tasks    tasks
+
+	mu       sync.Mutex
+	keys     map[device.ID][]AgentKeyInfo
+	cas      caPins
+	cert     certificates
+	denied   denials
+	waiting  map[string]*control.Request
+	failures map[string]*control.Failure // by kind
+	history  []control.Event             // newest last
+	warnings map[string]string           // by what they are about
+	changed  chan struct{}
+	pairing  *pairing
+}
+
+// New opens the agent's state; it makes a device key at first. Errors name the
 // file.
-func New(c Config) (*Agent, error) { return &Agent{cfg: c}, nil }
+func New(c Config) (*Agent, error) {
+	if err := c.fill(); err != nil {
+		return nil, err
+	}
+	dir, err := state.OpenDir(c.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's state: %w", err)
+	}
+	key, err := deviceKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAgent(c, dir, key.ID(), device.NewTrust(dir.File(documentTrust)))
+	if err != nil {
+		return nil, err
+	}
+	a.link = link.New(link.Config{
+		Key: key, Trust: a.trust, Name: c.Name, Routes: c.Routes, Handler: handler{a}, Log: a.log,
+		Hello: func() wire.Hello {
+			return wire.Hello{OpenSSHVersion: c.OpenSSHVersion, ProgramVersion: c.ProgramVersion}
+		},
+	})
+	a.node = a.link
+	return a, nil
+}
+
+// fill sets defaults and checks.
+func (c *Config) fill() error {
+	if c.Name == "" {
+		c.Name, _ = os.Hostname() // without one, the fallback below
+	}
+	if c.Name = wire.Show(c.Name); c.Name == "" {
+		c.Name = "computer"
+	}
+	if c.ApprovalTimeout == 0 {
+		c.ApprovalTimeout = wire.Window
+	}
+	if c.ApprovalTimeout < time.Second || c.ApprovalTimeout > wire.MaxWindow {
+		return fmt.Errorf("approval timeout %s: it can be 1 s to %s", c.ApprovalTimeout, wire.MaxWindow)
+	}
+	switch c.Passkeys {
+	case "":
+		c.Passkeys = PasskeysLast
+	case PasskeysLast, PasskeysNever, PasskeysNoCertificate:
+	default:
+		return fmt.Errorf("passkeys %q: it can be last, never or no-certificate", c.Passkeys)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Notify == nil {
+		c.Notify = desktopNotify
+	}
+	return nil
+}
+
+// newAgent makes an agent without links.
+func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*Agent, error) {
+	a := &Agent{
+		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
+		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
+		notices: make(chan notice, maxNotices), renewal: make(chan struct{}, 1),
+		waiting: map[string]*control.Request{}, failures: map[string]*control.Failure{},
+		warnings: map[string]string{}, changed: make(chan struct{}),
+	}
+	keys, warning, err := loadCache(docs, a.started)
+	if err != nil {
+		return nil, err
+	}
+	a.keys = keys
+	a.warn(warningCache, warning)
+	if a.cas, warning, err = loadCAs(docs, a.started); err != nil {
+		return nil, err
+	}
+	a.warn(warningCAs, warning)
+	a.forgetStrangers()
+	a.rebuildLocked()
+	return a, nil
+}
+
+// deviceKey reads this computer's device key, or makes it. A damaged one is an
+// error: another key would end all pairings in silence.
+func deviceKey(d *state.Dir) (*device.Key, error) {
+	b, err := d.Get(documentDeviceKey)
+	if err != nil {
+		return nil, fmt.Errorf("read the device key: %w", err)
+	}
+	if b != nil {
+		key, err := device.ParseKey(b)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", filepath.Join(d.Path(), documentDeviceKey), err)
+		}
+		return key, nil
+	}
+	key, err := device.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	if b, err = key.Marshal(); err != nil {
+		return nil, err
+	}
+	if err := d.Put(documentDeviceKey, b); err != nil {
+		return nil, fmt.Errorf("keep the device key: %w", err)
+	}
+	return key, nil
+}
 
 // Ready is closed once both sockets are served.
-func (a *Agent) Ready() <-chan struct{} { return nil }
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
 // Run serves until ctx ends, and returns after all goroutines have ended and
-// the session key is wiped.
-func (a *Agent) Run(ctx context.Context) error { return errors.ErrUnsupported }
+// the session key is forgotten. It can be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	// The control socket comes first: its lock keeps a second agent from this
+	// state folder, wherever that one's SSH socket is.
+	controlSocket, err := control.Listen(filepath.Join(a.cfg.StateDir, ControlSocketName))
+	if err != nil {
+		return err
+	}
+	socket, err := sshagent.Listen(a.cfg.Socket)
+	if err != nil {
+		return errors.Join(err, controlSocket.Close())
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a.tasks.start(ctx)
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log})
+	var parts sync.WaitGroup
+	part := func(name string, run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	part("SSH agent socket", func() error { return server.Serve(ctx, socket) })
+	part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
+	part("links", func() error { return a.link.Run(ctx) })
+	part("session certificate", func() error { a.keepCertificate(ctx); return nil })
+	part("notifications", func() error { a.tellNotices(ctx); return nil })
+	a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
+	close(a.ready)
+	<-ctx.Done()
+	parts.Wait()
+	a.tasks.wait()
+	a.mu.Lock()
+	a.cert.destroyLocked()
+	a.rebuildLocked()
+	a.mu.Unlock()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// forgetStrangers drops cached keys of phones that have been unpaired while the
+// agent was not running. When the trust cannot be read they stay.
+func (a *Agent) forgetStrangers() {
+	peers, err := a.trust.Peers()
+	if err != nil {
+		a.warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
+		return
+	}
+	paired := map[device.ID]bool{}
+	for _, p := range peers {
+		paired[p.ID] = true
+	}
+	for id := range a.keys {
+		if !paired[id] {
+			delete(a.keys, id)
+		}
+	}
+}
+
+// keyOf returns the identity that a client names, or nil.
+func (a *Agent) keyOf(blob []byte) *identity { return a.snapshot.Load().byBlob[string(blob)] }
+
+// authorizedLine is a key as it stands in authorized_keys, without comment.
+func authorizedLine(key ssh.PublicKey) string {
+	b := ssh.MarshalAuthorizedKey(key)
+	return string(b[:len(b)-1])
+}

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// reachTimeout is how long phones have to show a request to a person.
+const reachTimeout = 25 * time.Second
+
+// question is one request to a person, put to one or more phones.
+type question[T any] struct {
+	phones []device.ID
+	kind   wire.Kind
+	id     string
+	body   any
+	until  time.Time // end of the window
+	window time.Duration
+	shown  func() // called when a phone shows it; may be called more than once
+	// accept checks an answer. Its error means that this phone cannot help.
+	accept func(from device.ID, e wire.Envelope) (T, error)
+}
+
+// final reports whether an error is a person's or a policy's decision, after
+// which no other phone is asked.
+func final(err error) bool {
+	switch wire.CodeOf(err) {
+	case wire.CodeUserDenied, wire.CodePolicyDenied, wire.CodeAuthenticationFailed:
+		return true
+	}
+	return false
+}
+
+// verdict is what one phone said.
+type verdict[T any] struct {
+	phone device.ID
+	value T
+	err   error
+}
+
+// ask puts the question to all its phones, also to those that connect
+// meanwhile. The first decision is final, and withdraws it from the others. It
+// fails with CodePhoneNotReachable when nobody shows it within reachTimeout,
+// with CodeRequestExpired at the end of the window, and with ctx's cause.
+func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
+	ctx, cancel := context.WithDeadline(ctx, q.until)
+	defer cancel()
+	near := a.connected(q.phones)
+	if len(near) == 0 {
+		a.node.Wake()
+	}
+	var shown atomic.Bool
+	verdicts := make(chan verdict[T], len(q.phones))
+	var asked sync.WaitGroup
+	for _, phone := range q.phones {
+		asked.Go(func() {
+			e, err := a.node.Ask(ctx, phone, q.kind, q.id, q.body, func() { shown.Store(true); q.shown() })
+			v := verdict[T]{phone: phone, err: err}
+			if err == nil {
+				v.value, v.err = q.accept(phone, e)
+			}
+			verdicts <- v
+		})
+	}
+	value, phone, err := q.await(ctx, verdicts, near, &shown)
+	cancel() // withdraws it from the others
+	asked.Wait()
+	return value, phone, err
+}
+
+// await returns the first decision, or why there is none.
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *atomic.Bool) (T, device.ID, error) {
+	var none T
+	var firstErr error
+	reach := time.NewTimer(reachTimeout)
+	defer reach.Stop()
+	hadNear, left := len(near) > 0, len(q.phones)
+	for left > 0 {
+		select {
+		case v := <-verdicts:
+			if ctx.Err() != nil && v.err != nil {
+				return none, v.phone, q.ended(ctx)
+			}
+			if v.err == nil || final(v.err) {
+				return v.value, v.phone, v.err
+			}
+			left--
+			delete(near, v.phone)
+			if firstErr == nil {
+				firstErr = v.err
+			}
+			if hadNear && len(near) == 0 && !shown.Load() {
+				left = 0 // those that could be asked cannot help
+			}
+		case <-reach.C:
+			if !shown.Load() {
+				return none, device.ID{}, wire.NewError(wire.CodePhoneNotReachable)
+			}
+		case <-ctx.Done():
+			return none, device.ID{}, q.ended(ctx)
+		}
+	}
+	if firstErr == nil {
+		firstErr = wire.NewError(wire.CodePhoneNotReachable)
+	}
+	return none, device.ID{}, firstErr
+}
+
+// ended says why there was no answer.
+func (q *question[T]) ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return noAnswer(q.window)
+	}
+	return context.Cause(ctx)
+}
+
+func noAnswer(window time.Duration) error {
+	return wire.Errorf(wire.CodeRequestExpired, "No answer within %s.", seconds(window))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) }
+
+// connected returns which of the phones have a link.
+func (a *Agent) connected(phones []device.ID) map[device.ID]bool {
+	near := map[device.ID]bool{}
+	for _, p := range a.node.Peers() {
+		for _, id := range phones {
+			if p.ID == id && p.Connected {
+				near[id] = true
+			}
+		}
+	}
+	return near
+}
+
+// asking is the head of a request that begins now.
+func (a *Agent) asking(now time.Time) wire.Asking {
+	return wire.NewAsking(a.self.String(), a.cfg.Name, now, a.cfg.ApprovalTimeout)
+}

@@ -1,0 +1,226 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// caPins are the CAs that phones are known by. A phone's first CA is pinned;
+// another one is refused until the user confirms it.
+type caPins struct {
+	accepted map[device.ID][]byte // blobs
+	offered  map[device.ID][]byte // the CA of today, where it is not accepted
+	// distrustFirst: the pins have been lost, so that even a first CA needs
+	// the user's word.
+	distrustFirst bool
+}
+
+type casDocument struct {
+	Version       int         `json:"version"`
+	CAs           []caOfPhone `json:"cas"`
+	DistrustFirst bool        `json:"distrustFirst,omitempty"`
+}
+
+type caOfPhone struct {
+	DeviceID  device.ID `json:"deviceID"`
+	PublicKey []byte    `json:"publicKey"`
+}
+
+// loadCAs reads the pins. When they are damaged nothing is trusted at first
+// sight any more: silently taking the next CA is what an attacker would want.
+func loadCAs(d documents, now time.Time) (caPins, string, error) {
+	p := caPins{accepted: map[device.ID][]byte{}, offered: map[device.ID][]byte{}}
+	b, err := d.Get(documentCAs)
+	if err != nil {
+		return p, "", fmt.Errorf("read the trusted CAs: %w", err)
+	}
+	if b == nil {
+		return p, "", nil
+	}
+	var doc casDocument
+	if err := json.Unmarshal(b, &doc); err == nil && doc.Version == cacheVersion {
+		for _, c := range doc.CAs {
+			p.accepted[c.DeviceID] = c.PublicKey
+		}
+		p.distrustFirst = doc.DistrustFirst
+		return p, "", nil
+	}
+	aside, err := d.SetAside(documentCAs, damagedSuffix(now))
+	if err != nil {
+		return p, "", fmt.Errorf("set the damaged list of CAs aside: %w", err)
+	}
+	p.distrustFirst = true
+	if b, err = p.encode(); err != nil {
+		return p, "", err
+	}
+	if err := d.Put(documentCAs, b); err != nil {
+		return p, "", fmt.Errorf("keep the trusted CAs: %w", err)
+	}
+	return p, fmt.Sprintf("The list of trusted CAs was damaged and is set aside as %s. Confirm each phone's CA again.", aside), nil
+}
+
+func (p *caPins) encode() ([]byte, error) {
+	doc := casDocument{Version: cacheVersion, CAs: []caOfPhone{}, DistrustFirst: p.distrustFirst}
+	for id, blob := range p.accepted {
+		doc.CAs = append(doc.CAs, caOfPhone{id, blob})
+	}
+	slices.SortFunc(doc.CAs, func(a, b caOfPhone) int { return bytes.Compare(a.DeviceID[:], b.DeviceID[:]) })
+	return json.MarshalIndent(doc, "", "  ")
+}
+
+// errCAChanged refuses a CA that the user has not confirmed.
+func errCAChanged(phone string, blob []byte) error {
+	return control.Errorf(control.CodeCAChanged,
+		"compare the fingerprint with the phone's, then confirm with `vmux ca --accept`",
+		"%s has another CA than before: %s.", phone, sshctx.Fingerprint(blob))
+}
+
+// meetCA pins a phone's first CA and refuses another one. It waits for the
+// disk: a pin that is forgotten at the next start is none.
+func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	a.mu.Lock()
+	accepted, known := a.cas.accepted[phone]
+	switch {
+	case known && bytes.Equal(accepted, blob):
+		delete(a.cas.offered, phone)
+		a.warnLocked(warningCAs+phone.String(), "")
+		a.mu.Unlock()
+		return nil
+	case known || a.cas.distrustFirst:
+		err := errCAChanged(name, blob)
+		a.cas.offered[phone] = blob
+		a.warnLocked(warningCAs+phone.String(), err.Error())
+		a.mu.Unlock()
+		return err
+	}
+	a.mu.Unlock()
+	return a.pinCA(phone, blob)
+}
+
+// pinCA accepts a CA. The caller holds saving.
+func (a *Agent) pinCA(phone device.ID, blob []byte) error {
+	return a.saveCAs(func(accepted map[device.ID][]byte) { accepted[phone] = blob })
+}
+
+// saveCAs writes changed pins, then uses them. The caller holds saving.
+func (a *Agent) saveCAs(change func(map[device.ID][]byte)) error {
+	a.mu.Lock()
+	next := caPins{accepted: maps.Clone(a.cas.accepted), distrustFirst: a.cas.distrustFirst}
+	a.mu.Unlock()
+	change(next.accepted)
+	b, err := next.encode()
+	if err != nil {
+		return fmt.Errorf("keep the trusted CAs: %w", err)
+	}
+	if err := a.docs.Put(documentCAs, b); err != nil {
+		a.warn(warningDisk, "The agent cannot write its state: "+err.Error())
+		return fmt.Errorf("keep the trusted CAs: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cas.accepted = next.accepted
+	for id := range a.cas.offered {
+		if bytes.Equal(a.cas.offered[id], next.accepted[id]) {
+			delete(a.cas.offered, id)
+			a.warnLocked(warningCAs+id.String(), "")
+		}
+	}
+	a.tellLocked()
+	return nil
+}
+
+// CA implements control.Service.
+func (a *Agent) CA() ([]control.CA, error) {
+	peers, err := a.trust.Peers()
+	if err != nil {
+		return nil, err
+	}
+	list := []control.CA{}
+	for _, p := range peers {
+		if ca, ok := a.caOf(p); ok {
+			list = append(list, ca)
+		}
+	}
+	return list, nil
+}
+
+func (a *Agent) caOf(p device.Peer) (control.CA, bool) {
+	a.mu.Lock()
+	accepted, offered := a.cas.accepted[p.ID], a.cas.offered[p.ID]
+	a.mu.Unlock()
+	ca := control.CA{DeviceID: p.ID.String(), Phone: p.Name, Confirmed: len(offered) == 0}
+	blob := accepted
+	if len(offered) > 0 {
+		blob = offered
+		if len(accepted) > 0 {
+			ca.Previous = sshctx.Fingerprint(accepted)
+		}
+	}
+	key, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		return ca, false
+	}
+	ca.Line, ca.Fingerprint = authorizedLine(key), sshctx.Fingerprint(blob)
+	return ca, true
+}
+
+// AcceptCA implements control.Service. It ends the hold on automatic issuance,
+// since the user has spoken.
+func (a *Agent) AcceptCA(name, fingerprint string) (control.CA, error) {
+	p, err := a.find(name)
+	if err != nil {
+		return control.CA{}, err
+	}
+	ca, ok := a.caOf(p)
+	switch {
+	case !ok:
+		return ca, control.Errorf(control.CodeNoCA, "create one on the phone: `vmux phone ca create`", "%s has no CA.", p.Name)
+	case fingerprint != "" && fingerprint != ca.Fingerprint:
+		return ca, control.Errorf(control.CodeInvalid, "run `vmux ca`", "The CA of %s is %s.", p.Name, ca.Fingerprint)
+	case ca.Confirmed:
+		return ca, nil
+	}
+	a.saving.Lock()
+	a.mu.Lock()
+	blob := a.cas.offered[p.ID]
+	a.mu.Unlock()
+	if sshctx.Fingerprint(blob) != ca.Fingerprint {
+		err = control.Errorf(control.CodeCAChanged, "run `vmux ca` again", "The CA of %s has just changed again.", p.Name)
+	} else {
+		err = a.pinCA(p.ID, blob)
+	}
+	a.saving.Unlock()
+	if err != nil {
+		return ca, err
+	}
+	a.log.Info("CA accepted", "phone", p.ID.Short(), "ca", ca.Fingerprint)
+	ca.Confirmed, ca.Previous = true, ""
+	a.considerRenewal()
+	return ca, nil
+}
+
+// find returns the paired device that the user names.
+func (a *Agent) find(name string) (device.Peer, error) {
+	p, err := a.trust.Find(name)
+	switch {
+	case errors.Is(err, device.ErrNotPaired):
+		return p, control.Errorf(control.CodeNoSuchDevice, "see `vmux devices`", "No paired device %s.", wire.Show(name))
+	case errors.Is(err, device.ErrAmbiguous):
+		return p, control.Errorf(control.CodeNoSuchDevice, "see `vmux devices`", "%s names more than one device.", wire.Show(name))
+	}
+	return p, err
+}

@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/wire"
+)
+
+// refreshTimeout bounds one keyListRequest: no person is asked.
+const refreshTimeout = 15 * time.Second
+
+// handler is what the link tells the agent.
+type handler struct{ a *Agent }
+
+// LinkUp implements link.Handler.
+func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
+	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
+	h.a.note(kindLink, "Connected to "+p.Name)
+	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
+}
+
+// greet does what every link-up brings: the CA is compared, the keys are
+// listed, a missing certificate is asked for.
+func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
+	if len(hello.CAPublicKey) > 0 {
+		if err := a.meetCA(p.ID, p.Name, hello.CAPublicKey); err != nil {
+			a.fail(kindCertificate, p.Name, err)
+		}
+	}
+	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
+		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
+		a.fail(kindKeys, p.Name, err)
+	}
+	a.connectedAnew(time.Now())
+}
+
+// LinkDown implements link.Handler.
+func (h handler) LinkDown(p device.Peer, reason error) {
+	h.a.log.Info("phone disconnected", "phone", p.ID.Short(), "reason", reason)
+	h.a.note(kindLink, "Disconnected from "+p.Name)
+}
+
+// Unpaired implements link.Handler: the phone has ended the pairing, and so
+// does this side.
+func (h handler) Unpaired(p device.Peer) {
+	h.a.log.Warn("the phone has ended the pairing", "phone", p.ID.Short())
+	h.a.tasks.run(func(context.Context) {
+		if err := h.a.forget(p.ID); err != nil {
+			h.a.log.Error("forget a phone", "phone", p.ID.Short(), "error", err)
+		}
+		h.a.fail(kindPairing, p.Name, wire.NewError(wire.CodePairingInvalid))
+	})
+}
+
+// Paired implements link.Handler.
+func (h handler) Paired(p device.Peer) {
+	h.a.log.Info("paired", "phone", p.ID.Short())
+	h.a.succeed(kindPairing, "Paired with "+p.Name)
+	h.a.mu.Lock()
+	defer h.a.mu.Unlock()
+	if h.a.pairing != nil {
+		h.a.pairing.redeemed(p)
+	}
+}
+
+// Serve implements link.Handler: a phone has nothing to ask of an agent yet.
+func (h handler) Serve(_ context.Context, r *link.Request) (wire.Kind, any) {
+	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "a computer does not serve %s", r.Envelope.Kind)
+}
+
+func (a *Agent) note(kind, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.noteLocked(kind, text, "")
+}
+
+// refresh replaces what is known of one phone's keys and returns how many it
+// has.
+func (a *Agent) refresh(ctx context.Context, p device.Peer) (int, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, refreshTimeout, wire.NewError(wire.CodePhoneNotReachable))
+	defer cancel()
+	e, err := a.node.Ask(ctx, p.ID, wire.KindKeyListRequest, wire.NewID(), wire.KeyListRequest{}, nil)
+	if err != nil {
+		return 0, err
+	}
+	var answer wire.KeyListResponse
+	if err := wire.DecodeBody(e, &answer); err != nil {
+		return 0, err
+	}
+	keys := []AgentKeyInfo{} // nil would remove the phone
+	for _, k := range answer.Keys {
+		info, err := keyInfo(k)
+		if err != nil {
+			a.log.Warn("key of a phone left out", "phone", p.ID.Short(), "reason", err)
+			continue
+		}
+		keys = append(keys, info)
+	}
+	if err := a.setKeys(p.ID, keys); err != nil {
+		return 0, err
+	}
+	a.succeed(kindKeys, fmt.Sprintf("%d keys on %s", len(keys), p.Name))
+	return len(keys), nil
+}
+
+// setKeys uses a phone's keys at once and writes them to the cache. That the
+// disk fails is a warning: the keys work nevertheless. Keys that come after an
+// unpairing are not taken.
+func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	if keys != nil {
+		if _, err := a.trust.Get(phone); err != nil {
+			return fmt.Errorf("keys of a phone: %w", err)
+		}
+	}
+	a.mu.Lock()
+	if keys == nil {
+		delete(a.keys, phone)
+	} else {
+		a.keys[phone] = keys
+	}
+	a.rebuildLocked()
+	a.tellLocked()
+	all := maps.Clone(a.keys)
+	a.mu.Unlock()
+	b, err := encodeCache(all)
+	if err == nil {
+		err = a.docs.Put(documentCache, b)
+	}
+	if err != nil {
+		a.warn(warningDisk, "The agent cannot write its state: "+err.Error())
+		return nil
+	}
+	a.warn(warningDisk, "")
+	return nil
+}
+
+// forget removes a phone, its keys, its CA and the certificate it issued.
+func (a *Agent) forget(phone device.ID) error {
+	err := a.trust.Remove(phone)
+	if serr := a.setKeys(phone, nil); err == nil {
+		err = serr
+	}
+	a.saving.Lock()
+	if serr := a.saveCAs(func(accepted map[device.ID][]byte) { delete(accepted, phone) }); err == nil {
+		err = serr
+	}
+	a.saving.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dropCertificateOfLocked(phone)
+	delete(a.cas.offered, phone)
+	a.warnLocked(warningCAs+phone.String(), "")
+	a.rebuildLocked()
+	a.tellLocked()
+	return err
+}
+
+// RefreshKeys implements control.Service.
+func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) {
+	peers := a.node.Peers()
+	if len(peers) == 0 {
+		return control.RefreshResult{}, control.Errorf(control.CodeNotPaired, "run `vmux pair`", "No phone is paired with this computer.")
+	}
+	if !anyConnected(peers) {
+		a.node.Wake()
+	}
+	results := make([]control.RefreshedPhone, len(peers))
+	var asked sync.WaitGroup
+	for i, p := range peers {
+		results[i] = control.RefreshedPhone{ID: p.ID.String(), Name: p.Name}
+		if !p.Connected && anyConnected(peers) {
+			results[i].Error = control.AsError(wire.NewError(wire.CodePhoneNotReachable))
+			continue
+		}
+		asked.Go(func() {
+			n, err := a.refresh(ctx, device.Peer{ID: p.ID, Name: p.Name})
+			results[i].Keys = n
+			if err != nil {
+				results[i].Error = control.AsError(err)
+			}
+		})
+	}
+	asked.Wait()
+	for _, r := range results {
+		if r.Error == nil {
+			return control.RefreshResult{Phones: results, Identities: a.identities()}, nil
+		}
+	}
+	return control.RefreshResult{}, results[0].Error
+}
+
+func anyConnected(peers []link.PeerStatus) bool {
+	for _, p := range peers {
+		if p.Connected {
+			return true
+		}
+	}
+	return false
+}

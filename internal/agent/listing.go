@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/sshagent"
+)
+
+// certificateComment is how the session certificate is listed.
+const certificateComment = "vmux-session-cert"
+
+// graceOfOld is how long a certificate that has been replaced still signs: for
+// the login that saw it in the list just before.
+const graceOfOld = 2 * time.Minute
+
+// identity is a phone-held key and who holds it.
+type identity struct {
+	AgentKeyInfo
+	key     ssh.PublicKey
+	holders []device.ID
+}
+
+// snapshot is all that listing and local signing need. It is immutable and read
+// without a lock.
+type snapshot struct {
+	identities []*identity // as listed
+	byBlob     map[string]*identity
+	with       *sshagent.Listing // with the session certificate
+	without    *sshagent.Listing
+	session    *session // nil: none
+	old        *session // the one before
+	oldUntil   time.Time
+}
+
+// rebuildLocked makes the snapshot anew after a change.
+func (a *Agent) rebuildLocked() {
+	s := &snapshot{session: a.cert.session, old: a.cert.old, oldUntil: a.cert.oldUntil}
+	s.identities, s.byBlob = a.mergeLocked()
+	var normal, passkeys []sshagent.Identity
+	for _, id := range s.identities {
+		listed := sshagent.Identity{Blob: id.PublicKeyBlob, Comment: id.Comment}
+		if id.passkey() {
+			passkeys = append(passkeys, listed)
+		} else {
+			normal = append(normal, listed)
+		}
+	}
+	without, with := slices.Clone(normal), slices.Clone(normal)
+	switch a.cfg.Passkeys {
+	case PasskeysNever:
+	case PasskeysNoCertificate:
+		without = append(without, passkeys...)
+	default:
+		without, with = append(without, passkeys...), append(with, passkeys...)
+	}
+	s.without = sshagent.NewListing(without)
+	s.with = s.without
+	if s.session != nil {
+		first := sshagent.Identity{Blob: s.session.blob, Comment: certificateComment}
+		s.with = sshagent.NewListing(append([]sshagent.Identity{first}, with...))
+	}
+	a.snapshot.Store(s)
+}
+
+// mergeLocked lists each key once, passkeys last: a key that several phones
+// hold has the comment of the first of them, in the order of their IDs.
+func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
+	phones := make([]device.ID, 0, len(a.keys))
+	for id := range a.keys {
+		phones = append(phones, id)
+	}
+	slices.SortFunc(phones, func(a, b device.ID) int { return bytes.Compare(a[:], b[:]) })
+	var list []*identity
+	byBlob := map[string]*identity{}
+	for _, phone := range phones {
+		for _, k := range a.keys[phone] {
+			if known := byBlob[string(k.PublicKeyBlob)]; known != nil {
+				if !slices.Contains(known.holders, phone) {
+					known.holders = append(known.holders, phone)
+				}
+				continue
+			}
+			key, err := ssh.ParsePublicKey(k.PublicKeyBlob)
+			if err != nil {
+				continue // checked when it came
+			}
+			id := &identity{AgentKeyInfo: k, key: key, holders: []device.ID{phone}}
+			byBlob[string(k.PublicKeyBlob)] = id
+			list = append(list, id)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *identity) int {
+		switch {
+		case a.passkey() == b.passkey():
+			return 0
+		case a.passkey():
+			return 1
+		}
+		return -1
+	})
+	return list, byBlob
+}
+
+// Listing implements sshagent.Backend.
+func (a *Agent) Listing() *sshagent.Listing {
+	s := a.snapshot.Load()
+	if s.session.valid(time.Now()) {
+		return s.with
+	}
+	return s.without
+}
+
+// SignLocal implements sshagent.Backend: it signs with the session key when the
+// client names the certificate. The flags choose RSA hashes and mean nothing
+// here.
+func (a *Agent) SignLocal(blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
+	s := a.snapshot.Load()
+	now := time.Now()
+	switch {
+	case s.session.valid(now) && bytes.Equal(blob, s.session.blob):
+		signature, err = s.session.sign(data)
+		return signature, true, err
+	case s.old.valid(now) && now.Round(0).Before(s.oldUntil) && bytes.Equal(blob, s.old.blob):
+		signature, err = s.old.sign(data)
+		return signature, true, err
+	}
+	return nil, false, nil
+}
+
+// RemoveAll implements sshagent.Backend: it destroys the session certificate
+// and its key. None is asked for automatically until the user requests one or a
+// phone connects anew.
+func (a *Agent) RemoveAll() {
+	a.mu.Lock()
+	a.cert.destroyLocked()
+	a.cert.held = heldRemoved
+	a.rebuildLocked()
+	a.noteLocked(kindCertificate, "Session certificate removed by ssh-add -D", "")
+	a.mu.Unlock()
+	a.log.Info("session certificate removed")
+}

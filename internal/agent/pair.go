@@ -1,0 +1,211 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link/lan"
+	"vmux/internal/wire"
+)
+
+const (
+	// maxPairHosts is how many addresses fit into an invitation.
+	maxPairHosts = 8
+	// offerPoll is how often the end of an invitation is looked for: it ends
+	// by time or by wrong proofs.
+	offerPoll = 200 * time.Millisecond
+	// redeemPatience is how long a redeemed pairing may take to be reported.
+	redeemPatience = 10 * time.Second
+)
+
+// pairing is the one open invitation.
+type pairing struct {
+	once sync.Once
+	done chan device.Peer // of capacity 1
+}
+
+func (p *pairing) redeemed(peer device.Peer) { p.once.Do(func() { p.done <- peer }) }
+
+// Pair implements control.Service. It listens on TCP for as long as the
+// invitation is open, and no longer.
+func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(control.Invitation) error) (control.Device, error) {
+	p := &pairing{done: make(chan device.Peer, 1)}
+	if !a.beginPairing(p) {
+		return control.Device{}, control.Errorf(control.CodeBusy, "use that invitation, or end it with Ctrl-C", "Another invitation is open.")
+	}
+	defer a.endPairing()
+	hosts := o.Hosts
+	if len(hosts) == 0 {
+		hosts = a.cfg.PairHosts
+	}
+	listeners, routes, err := listenForPairing(hosts)
+	if err != nil {
+		return control.Device{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel() // before waiting
+	for _, l := range listeners {
+		serving.Go(func() {
+			if err := a.node.Serve(ctx, l); err != nil {
+				a.log.Warn("listener of the invitation", "error", err)
+			}
+		})
+	}
+	offer := device.NewOffer(device.NewInvitation(a.self, a.cfg.Name, routes, ""), time.Now())
+	defer offer.End()
+	a.node.Offer(offer)
+	defer a.node.Offer(nil)
+	a.log.Info("invitation open", "routes", routes)
+	if err := invited(control.Invitation{URL: offer.Invitation().URL(), Expires: offer.Expires(), Routes: routes}); err != nil {
+		return control.Device{}, fmt.Errorf("tell the invitation: %w", err)
+	}
+	peer, err := p.await(ctx, offer)
+	if err != nil {
+		return control.Device{}, err
+	}
+	return a.device(peer), nil
+}
+
+func (a *Agent) beginPairing(p *pairing) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pairing != nil {
+		return false
+	}
+	a.pairing = p
+	return true
+}
+
+func (a *Agent) endPairing() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pairing = nil
+}
+
+// await returns the device that has redeemed the invitation, or why none did.
+func (p *pairing) await(ctx context.Context, offer *device.Offer) (device.Peer, error) {
+	poll := time.NewTicker(offerPoll)
+	defer poll.Stop()
+	var patience <-chan time.Time
+	for {
+		select {
+		case peer := <-p.done:
+			return peer, nil
+		case <-ctx.Done():
+			return device.Peer{}, ctx.Err()
+		case now := <-poll.C:
+			if !offer.Ended(now) || patience != nil {
+				continue
+			}
+			if !now.Before(offer.Expires()) {
+				return device.Peer{}, control.Errorf(wire.CodeRequestExpired, "run `vmux pair` again", "The invitation has expired.")
+			}
+			// Redeemed, and soon reported, or ended by wrong proofs.
+			timer := time.NewTimer(redeemPatience)
+			defer timer.Stop()
+			patience = timer.C
+		case <-patience:
+			return device.Peer{}, control.Errorf(wire.CodePairingInvalid, "run `vmux pair` again", "The invitation was ended by wrong proofs.")
+		}
+	}
+}
+
+// listenForPairing listens at each host, on one port for all where that is
+// free, and returns the routes to name.
+func listenForPairing(hosts []string) ([]net.Listener, []string, error) {
+	if len(hosts) == 0 {
+		hosts = ownAddresses()
+	}
+	if len(hosts) > maxPairHosts {
+		hosts = hosts[:maxPairHosts]
+	}
+	var listeners []net.Listener
+	var routes []string
+	var errs []error
+	port := "0"
+	for _, host := range hosts {
+		l, err := listenAt(host, port)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		listeners = append(listeners, l)
+		address := l.Addr().(*net.TCPAddr)
+		port = strconv.Itoa(address.Port)
+		routes = append(routes, lan.Route(address.String()))
+	}
+	if len(listeners) == 0 {
+		return nil, nil, fmt.Errorf("listen for the phone: %w", errors.Join(errs...))
+	}
+	return listeners, routes, nil
+}
+
+// listenAt listens at HOST or HOST:PORT; another port serves as well when the
+// wanted one is taken.
+func listenAt(host, port string) (net.Listener, error) {
+	if h, p, err := net.SplitHostPort(host); err == nil {
+		return net.Listen("tcp", net.JoinHostPort(h, p))
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil && port != "0" {
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	return l, err
+}
+
+// ownAddresses are this machine's addresses that another one can use: IPv4
+// first, without link-local ones, which mean nothing elsewhere. Loopback is
+// named only when there is nothing else.
+func ownAddresses() []string {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return []string{"127.0.0.1"}
+	}
+	var v4, v6 []string
+	for _, a := range list {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil || !prefix.Addr().IsGlobalUnicast() {
+			continue
+		}
+		if ip := prefix.Addr().Unmap(); ip.Is4() {
+			v4 = append(v4, ip.String())
+		} else {
+			v6 = append(v6, ip.String())
+		}
+	}
+	if all := slices.Concat(v4, v6); len(all) > 0 {
+		return all
+	}
+	return []string{"127.0.0.1"}
+}
+
+// Unpair implements control.Service: the phone is told, if it is connected, and
+// learns of it at its next connection otherwise.
+func (a *Agent) Unpair(name string) (control.Device, error) {
+	p, err := a.find(name)
+	if err != nil {
+		return control.Device{}, err
+	}
+	d := a.device(p)
+	err = a.forget(p.ID)
+	a.node.Disconnect(p.ID, wire.Errorf(wire.CodePairingInvalid, "unpaired by the computer"))
+	if err != nil {
+		return d, fmt.Errorf("unpair: %w", err)
+	}
+	a.log.Info("unpaired", "phone", p.ID.Short())
+	a.note(kindPairing, "Unpaired from "+p.Name)
+	d.Connected = false
+	return d, nil
+}

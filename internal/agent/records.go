@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+// Kinds of requests, failures and events.
+const (
+	kindSign        = "sign"
+	kindCertificate = "certificate"
+	kindKeys        = "keys"
+	kindPairing     = "pairing"
+	kindLink        = "link"
+)
+
+// What warnings are about.
+const (
+	warningCache = "cache"
+	warningCAs   = "cas"
+	warningTrust = "trust"
+	warningDisk  = "disk"
+)
+
+const maxHistory = 50
+
+// noteLocked adds an event to the history and wakes those who watch.
+func (a *Agent) noteLocked(kind, text string, code wire.Code) {
+	a.history = append(a.history, control.Event{At: time.Now(), Kind: kind, Text: text, Code: code})
+	if len(a.history) > maxHistory {
+		a.history = append(a.history[:0:0], a.history[len(a.history)-maxHistory:]...)
+	}
+	a.tellLocked()
+}
+
+// tellLocked wakes those who watch the status.
+func (a *Agent) tellLocked() {
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// Changed implements control.Service.
+func (a *Agent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// succeed notes a success, which ends the failure of its kind.
+func (a *Agent) succeed(kind, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.failures, kind)
+	a.noteLocked(kind, text, "")
+}
+
+// fail keeps why something failed, and tells the user.
+func (a *Agent) fail(kind, about string, err error) {
+	e := control.AsError(err)
+	f := &control.Failure{Code: e.Code, Sentence: e.Sentence, Hint: e.Hint, Kind: kind, At: time.Now()}
+	text := e.Sentence
+	if about != "" {
+		text = about + ": " + text
+	}
+	a.mu.Lock()
+	a.failures[kind] = f
+	a.noteLocked(kind, text, e.Code)
+	a.mu.Unlock()
+	a.log.Warn("failed", "kind", kind, "about", about, "code", e.Code, "reason", e.Sentence)
+	a.notify(text)
+}
+
+// warn sets or, with an empty text, takes away a warning.
+func (a *Agent) warn(about, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.warnLocked(about, text)
+}
+
+func (a *Agent) warnLocked(about, text string) {
+	if a.warnings[about] == text {
+		return
+	}
+	delete(a.warnings, about)
+	if text != "" {
+		a.warnings[about] = text
+		a.log.Warn("warning", "text", text)
+	}
+	a.tellLocked()
+}
+
+// waits lists a request as waiting until done is called.
+func (a *Agent) waits(r *control.Request) (done func()) {
+	a.mu.Lock()
+	a.waiting[r.RequestID] = r
+	a.tellLocked()
+	a.mu.Unlock()
+	return func() {
+		a.mu.Lock()
+		delete(a.waiting, r.RequestID)
+		a.tellLocked()
+		a.mu.Unlock()
+	}
+}
+
+// shown notes that a phone shows the request.
+func (a *Agent) shown(requestID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.waiting[requestID]; r != nil && !r.Shown {
+		shown := *r
+		shown.Shown = true
+		a.waiting[requestID] = &shown
+		a.tellLocked()
+	}
+}

@@ -1,0 +1,166 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// Sign implements sshagent.Backend: it asks the phones that hold the key. It
+// returns soon after ctx ends, which withdraws the request. Every error is one
+// failure to the client; its reason is kept for the status.
+func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error) {
+	id := a.keyOf(r.Blob)
+	if id == nil {
+		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
+	}
+	about := describe(r.Data)
+	if a.isDenied(about.SessionID, id.Fingerprint) {
+		return nil, wire.NewError(wire.CodeUserDenied)
+	}
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	default:
+		return nil, a.failSign(id, wire.Errorf(wire.CodeSignerBusy, "Too many requests are waiting for a phone."))
+	}
+	signature, phone, err := a.askSignature(ctx, id, r, about)
+	switch {
+	case err == nil:
+		a.signed(id, phone, about)
+		return signature, nil
+	case ctx.Err() != nil:
+		a.withdrawn(id)
+		return nil, err
+	case wire.CodeOf(err) == wire.CodeUserDenied:
+		a.remember(about.SessionID, id.Fingerprint)
+	}
+	return nil, a.failSign(id, err)
+}
+
+// describe reads what is to be signed. What it cannot read stays empty.
+func describe(data []byte) sshctx.Context {
+	c, err := sshctx.Parse(data)
+	if err != nil {
+		return sshctx.Context{}
+	}
+	return c
+}
+
+func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context) ([]byte, device.ID, error) {
+	now := time.Now()
+	request := &wire.RemoteSignRequest{
+		Asking:         a.asking(now),
+		KeyAlgorithm:   id.Algorithm,
+		PublicKeyBlob:  id.PublicKeyBlob,
+		SignatureFlags: r.Flags,
+		Origin:         wire.Origin,
+		DataToSign:     r.Data,
+		Context:        contextOf(r.Peer.PID),
+	}
+	done := a.waits(waitingSign(request, id, about))
+	defer done()
+	q := question[[]byte]{
+		phones: a.stillPaired(id.holders), kind: wire.KindSignRequest, id: request.RequestID, body: request,
+		until: now.Add(a.cfg.ApprovalTimeout), window: a.cfg.ApprovalTimeout,
+		shown: func() { a.shown(request.RequestID) },
+		accept: func(from device.ID, e wire.Envelope) ([]byte, error) {
+			return a.acceptSignature(id, r, request.RequestID, from, e)
+		},
+	}
+	a.log.Info("signature asked for", "request", request.RequestID, "key", id.Fingerprint, "kind", about.Kind)
+	return ask(ctx, a, q)
+}
+
+// acceptSignature verifies what a phone has sent: a phone that errs must not
+// make a client or a server believe that the user's key is broken.
+func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, requestID string, from device.ID, e wire.Envelope) ([]byte, error) {
+	var answer wire.SignResponse
+	if err := wire.DecodeBody(e, &answer); err != nil {
+		return nil, err
+	}
+	if answer.RequestID != requestID {
+		return nil, wire.Errorf(wire.CodeMalformedRequest, "The phone answered another request.")
+	}
+	if answer.Error != nil {
+		return nil, answer.Error
+	}
+	if err := checkSignature(id.key, r.Data, answer.Signature, r.Flags); err != nil {
+		a.log.Error("signature refused", "request", requestID, "phone", from.Short(), "error", err)
+		return nil, wire.Errorf(wire.CodeInternalError, "The phone's signature does not verify.")
+	}
+	return answer.Signature, nil
+}
+
+// stillPaired leaves out phones that are no longer trusted.
+func (a *Agent) stillPaired(holders []device.ID) []device.ID {
+	var paired []device.ID
+	for _, id := range holders {
+		if _, err := a.trust.Get(id); err == nil {
+			paired = append(paired, id)
+		}
+	}
+	return paired
+}
+
+func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) *control.Request {
+	w := &control.Request{
+		RequestID: r.RequestID, Kind: kindSign, Identity: id.Comment, Fingerprint: id.Fingerprint,
+		Detail: detail(about), Since: time.UnixMilli(r.IssuedAtMilliseconds), Until: r.ExpiresAt(),
+	}
+	if len(r.Context.Programs) > 0 {
+		w.Program = r.Context.Programs[0]
+	}
+	return w
+}
+
+// detail is what the signed bytes say, for people.
+func detail(about sshctx.Context) string {
+	switch about.Kind {
+	case sshctx.UserAuth, sshctx.HostBound:
+		return "login as " + wire.Show(about.User)
+	case sshctx.SSHSIG:
+		return "signature for " + wire.Show(about.Namespace)
+	}
+	return ""
+}
+
+// contextOf is what the agent claims of a request.
+func contextOf(pid int) wire.Context {
+	programs := programsOf(pid)
+	if len(programs) == 0 {
+		return wire.Context{ContextQuality: wire.QualityUnknown}
+	}
+	return wire.Context{ContextQuality: wire.QualityClaimed, Programs: programs}
+}
+
+func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {
+	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
+	text := "Signed by " + id.Comment
+	if d := detail(about); d != "" {
+		text += ": " + d
+	}
+	a.succeed(kindSign, text)
+}
+
+func (a *Agent) withdrawn(id *identity) {
+	a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.noteLocked(kindSign, "Withdrawn: the SSH client went away", "")
+}
+
+// failSign keeps the reason and returns the error.
+func (a *Agent) failSign(id *identity, err error) error {
+	name := ""
+	if id != nil {
+		name = id.Comment
+	}
+	a.fail(kindSign, name, err)
+	return err
+}

@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// Status implements control.Service.
+func (a *Agent) Status() control.Status {
+	peers := a.node.Peers()
+	s := control.Status{
+		ConnectionLine: connectionLine(peers), Connected: anyConnected(peers),
+		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
+		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
+		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
+		Warnings: []string{}, Waiting: []control.Request{},
+	}
+	s.CertificateLine = certificateLine(s.Certificate)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.waiting {
+		s.Waiting = append(s.Waiting, *r)
+	}
+	slices.SortFunc(s.Waiting, func(a, b control.Request) int { return a.Since.Compare(b.Since) })
+	for _, f := range a.failures {
+		if s.LastFailure == nil || f.At.After(s.LastFailure.At) {
+			s.LastFailure = f
+		}
+	}
+	s.History = append([]control.Event{}, a.history...)
+	slices.Reverse(s.History)
+	for _, about := range slices.Sorted(maps.Keys(a.warnings)) {
+		s.Warnings = append(s.Warnings, a.warnings[about])
+	}
+	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
+	return s
+}
+
+// connectionLine names all connected phones.
+func connectionLine(peers []link.PeerStatus) string {
+	var names []string
+	for _, p := range peers {
+		if p.Connected {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return control.LineNotConnected
+	}
+	return control.LineConnected + strings.Join(names, ", ")
+}
+
+func certificateLine(c control.Certificate) string {
+	switch c.State {
+	case control.CertificateValid:
+		return control.LineCertificateValid + c.ValidBefore.Local().Format(control.TimeLayout)
+	case control.CertificateExpired:
+		return control.LineCertificateExpired
+	}
+	return control.LineNoCertificate
+}
+
+func clockWarnings(peers []link.PeerStatus) []string {
+	var list []string
+	for _, p := range peers {
+		if p.Connected && clockOff(p) {
+			list = append(list, fmt.Sprintf("Clocks differ by %.0f s: this computer's and that of %s.", p.ClockDifference.Abs().Seconds(), p.Name))
+		}
+	}
+	return list
+}
+
+func clockOff(p link.PeerStatus) bool { return p.ClockDifference.Abs() >= wire.ClockWarning }
+
+// ShowCertificate implements control.Service.
+func (a *Agent) ShowCertificate() control.Certificate {
+	a.mu.Lock()
+	c := a.cert
+	a.mu.Unlock()
+	now := time.Now()
+	shown := control.Certificate{State: control.CertificateNone}
+	switch {
+	case c.session.valid(now):
+		shown = a.describeCertificate(c.session)
+		shown.State = control.CertificateValid
+	case c.session != nil:
+		shown = a.describeCertificate(c.session)
+		shown.State = control.CertificateExpired
+	case c.expired != nil:
+		shown = a.describeCertificate(c.expired)
+		shown.State = control.CertificateExpired
+	}
+	shown.Renewing, shown.AutomaticHeld = c.flight != nil, c.held != heldNot
+	return shown
+}
+
+func (a *Agent) describeCertificate(s *session) control.Certificate {
+	return control.Certificate{
+		Phone: a.nameOf(s.phone), DeviceID: s.phone.String(),
+		KeyID: s.cert.KeyId, Serial: strconv.FormatUint(s.cert.Serial, 10), Principals: s.cert.ValidPrincipals,
+		ValidAfter: time.Unix(int64(s.cert.ValidAfter), 0), ValidBefore: s.validBefore(),
+		CriticalOptions: s.cert.CriticalOptions, Extensions: s.cert.Extensions,
+		Fingerprint:   sshctx.Fingerprint(s.cert.Key.Marshal()),
+		CAFingerprint: sshctx.Fingerprint(s.cert.SignatureKey.Marshal()),
+		Line:          authorizedLine(s.cert) + " " + certificateComment,
+	}
+}
+
+func (a *Agent) nameOf(id device.ID) string {
+	p, err := a.trust.Get(id)
+	if err != nil {
+		return id.Short()
+	}
+	return p.Name
+}
+
+// identities are what SSH clients see.
+func (a *Agent) identities() []control.Identity { return a.identitiesWith(a.node.Peers()) }
+
+func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
+	byID := map[device.ID]link.PeerStatus{}
+	for _, p := range peers {
+		byID[p.ID] = p
+	}
+	list := []control.Identity{}
+	s := a.snapshot.Load()
+	for _, listed := range a.Listing().Identities() {
+		if id := s.byBlob[string(listed.Blob)]; id != nil {
+			list = append(list, describeIdentity(id, byID))
+		} else if cert, ok := parseCertificate(listed.Blob); ok {
+			list = append(list, control.Identity{
+				Comment: listed.Comment, Fingerprint: sshctx.Fingerprint(cert.Key.Marshal()), Algorithm: cert.Type(),
+				PublicKey: authorizedLine(cert), Certificate: true, Available: true,
+			})
+		}
+	}
+	return list
+}
+
+func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
+	key, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		return nil, false
+	}
+	cert, ok := key.(*ssh.Certificate)
+	return cert, ok
+}
+
+func describeIdentity(id *identity, peers map[device.ID]link.PeerStatus) control.Identity {
+	d := control.Identity{
+		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: authorizedLine(id.key),
+		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind,
+	}
+	for _, holder := range id.holders {
+		if p, ok := peers[holder]; ok {
+			d.Phones = append(d.Phones, p.Name)
+			d.Available = d.Available || p.Connected
+		}
+	}
+	return d
+}
+
+// Devices implements control.Service.
+func (a *Agent) Devices() ([]control.Device, error) {
+	if _, err := a.trust.Peers(); err != nil {
+		return nil, err
+	}
+	return a.devices(a.node.Peers()), nil
+}
+
+func (a *Agent) devices(peers []link.PeerStatus) []control.Device {
+	list := make([]control.Device, 0, len(peers))
+	for _, p := range peers {
+		list = append(list, a.deviceOf(p))
+	}
+	return list
+}
+
+// device is how it stands with a paired phone.
+func (a *Agent) device(peer device.Peer) control.Device {
+	for _, p := range a.node.Peers() {
+		if p.ID == peer.ID {
+			return a.deviceOf(p)
+		}
+	}
+	return control.Device{ID: peer.ID.String(), Name: peer.Name, PairedAt: peer.PairedAt}
+}
+
+func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
+	d := control.Device{
+		ID: p.ID.String(), Name: p.Name, Connected: p.Connected, Route: p.Route, Since: p.Since,
+		ClockDifferenceMilliseconds: p.ClockDifference.Milliseconds(), ClockWarning: clockOff(p),
+		AutomaticIssuance: p.Hello.AutomaticIssuance, ProgramVersion: p.Hello.ProgramVersion,
+	}
+	if p.LastError != nil && !p.Connected {
+		d.LastError = cmp.Or(p.LastError.Error(), "unknown")
+	}
+	if peer, err := a.trust.Get(p.ID); err == nil {
+		d.PairedAt = peer.PairedAt
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d.Keys = len(a.keys[p.ID])
+	if blob := a.cas.accepted[p.ID]; len(blob) > 0 {
+		d.CAFingerprint = sshctx.Fingerprint(blob)
+	}
+	if blob := a.cas.offered[p.ID]; len(blob) > 0 {
+		d.CAChangedTo = sshctx.Fingerprint(blob)
+	}
+	return d
+}
