@@ -105,53 +105,73 @@ and asks on this terminal for each signature. Ends on ^C.`,
 }
 
 func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
-	approver, err := a.approver(f)
+	asking, err := a.approver(f)
 	if err != nil {
 		return err
 	}
+	defer asking.close()
 	home, err := state.Find()
 	if err != nil {
 		return err
 	}
-	p, err := phone.Open(home, approver, nil)
+	p, err := phone.Open(home, asking.Approver, nil)
 	if err != nil {
 		return err
 	}
-	return p.Run(ctx, phone.RunConfig{Listen: f.listen, State: func(s string) { a.say("%s", wire.Show(s)) }, Log: a.logger(false)})
+	err = p.Run(ctx, phone.RunConfig{
+		Listen: f.listen,
+		State:  func(s string) { asking.above(func() { a.say("%s", wire.Show(s)) }) },
+		Log:    a.logger(false),
+	})
+	if errors.Is(err, phone.ErrRunning) {
+		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
+	}
+	return err
 }
 
-func (a *app) approver(f phoneRunFlags) (signer.Approver, error) {
+// asking is how a running phone asks: on a terminal, or nobody.
+type asking struct {
+	signer.Approver
+	above func(func()) // writes without tearing what is asked
+	close func()
+}
+
+func (a *app) approver(f phoneRunFlags) (asking, error) {
 	var secret []byte
 	var err error
 	if f.passphraseFile != "" {
 		if secret, err = a.passphrase(f.passphraseFile, "", false); err != nil {
-			return signer.Approver{}, err
+			return asking{}, err
 		}
 	}
 	switch {
 	case f.approve == "always" && secret == nil:
-		return signer.Approver{}, usagef("--approve always needs --passphrase-file: there is nobody to ask")
+		return asking{}, usagef("--approve always needs --passphrase-file: there is nobody to ask")
 	case f.approve == "always":
 		a.say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
-		return phone.Always(secret, func(s string) { a.say("%s", s) }), nil
+		approver := phone.Always(secret, func(s string) { a.say("%s", s) })
+		return asking{approver, func(write func()) { write() }, func() {}}, nil
 	case f.approve != "prompt":
-		return signer.Approver{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
-	case f.passphraseFile == "-":
-		return signer.Approver{}, usagef("--approve prompt reads your answers from standard input: give the passphrase another way")
+		return asking{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
 	}
-	return a.prompting(secret), nil
+	tty, err := a.terminal()
+	if err != nil {
+		return asking{}, err
+	}
+	t := phone.NewTerminal(tty)
+	return asking{t.Approver(secret), t.Above, t.Close}, nil
 }
 
-func (a *app) prompting(secret []byte) signer.Approver {
-	var hide func() (func(), error)
+// terminal returns the terminal to ask on: the one that controls this process,
+// or standard input if that is one.
+func (a *app) terminal() (*os.File, error) {
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
+		return tty, nil
+	}
 	if in, ok := a.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
-		hide = func() (func(), error) { return phone.HideEcho(int(in.Fd())) }
+		return in, nil
 	}
-	approver := phone.NewTerminal(a.in, a.err, hide).Approver()
-	if secret != nil {
-		approver.Passphrase = phone.WithPassphrase(secret)
-	}
-	return approver
+	return nil, &usageError{"there is no terminal to ask on", "run it in a terminal; --approve always is for tests"}
 }
 
 // local shows a time as people read it where they are.

@@ -1,207 +1,281 @@
 package phone
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
 
-// inert is how long a sheet takes no answer: what was typed for something else
-// must not approve it.
-const inert = 500 * time.Millisecond
+const (
+	// inert is how long a sheet takes no key: what was typed for something else
+	// must not approve it.
+	inert = 500 * time.Millisecond
+	// maxTyped bounds a typed passphrase, in bytes.
+	maxTyped = 1024
+)
 
-// Terminal asks a person at a terminal, one sheet after the other.
+// ErrHungUp is returned when nobody can answer: the terminal is gone.
+var ErrHungUp = errors.New("the terminal is gone")
+
+// Terminal asks a person at a terminal, one question after the other. Each ends
+// with its outcome, also when the computer withdraws it or its time is over.
+// Safe for concurrent use.
 type Terminal struct {
-	out      io.Writer
-	lines    chan typed
-	hideEcho func() (restore func(), err error)
+	tty    *os.File
+	screen screen
+	silent bool // no passphrase is asked for
 
-	mu      sync.Mutex // held while something is asked
-	waiting atomic.Int32
+	// drawing guards the terminal's last line. It is held for writing alone.
+	drawing sync.Mutex
+	line    string // the question that stands there unfinished
+	restore func() // of the terminal's mode; owned by who has the screen
 }
 
-type typed struct {
-	text string
-	at   time.Time
-}
-
-// NewTerminal returns an approver that reads lines from in, which it owns from
-// now on, and writes sheets to out. HideEcho keeps what is typed off the screen;
-// it is nil where in is no terminal.
-func NewTerminal(in io.Reader, out io.Writer, hideEcho func() (func(), error)) *Terminal {
-	t := &Terminal{out: out, lines: make(chan typed), hideEcho: hideEcho}
-	go t.read(in)
+// NewTerminal returns a Terminal that asks on tty. Between questions the
+// terminal stays as it was found.
+func NewTerminal(tty *os.File) *Terminal {
+	t := &Terminal{tty: tty}
+	t.screen.enter = func() (err error) {
+		t.restore, err = keystrokes(int(tty.Fd()))
+		return err
+	}
+	t.screen.leave = func() { t.restore() }
 	return t
 }
 
-// read ends with its input: a blocked read of a terminal cannot be interrupted,
-// so this goroutine may outlive the Terminal until the process ends.
-func (t *Terminal) read(in io.Reader) {
-	defer close(t.lines)
-	for s := bufio.NewScanner(in); s.Scan(); {
-		t.lines <- typed{s.Text(), time.Now()}
+// Approver returns the functions that ask. With a passphrase, that one is used
+// instead of asking for any.
+func (t *Terminal) Approver(passphrase []byte) signer.Approver {
+	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase}
+	if passphrase != nil {
+		a.Passphrase = WithPassphrase(passphrase)
+		t.silent = true
 	}
+	return a
 }
 
-// Approver returns the functions that ask.
-func (t *Terminal) Approver() signer.Approver {
-	return signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase}
+// Close leaves the terminal as it was found. Nothing may be asked any more.
+func (t *Terminal) Close() { t.screen.close() }
+
+// Above runs f, which writes whole lines to the terminal, without tearing the
+// question that stands there.
+func (t *Terminal) Above(f func()) {
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	standing := t.line
+	t.redraw("")
+	f()
+	t.redraw(standing)
 }
 
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (bool, error) {
-	lines := []string{"Key      " + s.Label + "  " + s.Fingerprint, "What     " + s.What() + "  (" + quality(s.Quality) + ")"}
-	if s.Claimed.HostName != "" {
-		lines = append(lines, "Host     "+wire.Show(s.Claimed.HostName)+"  (the computer says so)")
-	}
-	if len(s.Claimed.Programs) > 0 {
-		lines = append(lines, "Program  "+wire.Show(strings.Join(s.Claimed.Programs, " ← "))+"  (the computer says so)")
-	}
-	return t.ask(ctx, "Signature request", s.Sheet, lines)
-}
-
-func quality(q wire.ContextQuality) string {
-	switch q {
-	case wire.QualityVerified:
-		return "verified: it stands in the signed bytes"
-	case wire.QualityClaimed:
-		return "the server is not known; the rest is what the computer says"
-	}
-	return "nothing else is known"
+	key, err := t.ask(ctx, s.Sheet, signText(s), "Sign?  y yes, n no", "yn")
+	return key == 'y', err
 }
 
 func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
-	lines := []string{
-		"For      " + s.Label,
-		"Logs in  as " + wire.Show(strings.Join(s.Principals, ", ")) + ", without asking again",
-		"Valid    " + s.Validity.String(),
+	question, keys := "Issue it?  y yes, n no", "yn"
+	if s.Validity > time.Hour {
+		question, keys = "Issue it?  y yes, h yes but for one hour, n no", "yhn"
 	}
-	if s.Automatic {
-		lines = append(lines, "Asked    by the computer itself: nobody pressed a button there")
+	key, err := t.ask(ctx, s.Sheet, certificateText(s), question, keys)
+	d := signer.CertificateDecision{Approved: key == 'y' || key == 'h'}
+	if key == 'h' {
+		d.Validity = time.Hour
 	}
-	approved, err := t.ask(ctx, "Session certificate request", s.Sheet, lines)
-	return signer.CertificateDecision{Approved: approved}, err
+	return d, err
 }
 
-func (t *Terminal) ask(ctx context.Context, title string, s signer.Sheet, lines []string) (bool, error) {
-	t.waiting.Add(1)
-	defer t.waiting.Add(-1)
-	s.Shown() // in the count of those that wait, if not on top
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+// ask shows a sheet and returns the key that answers it. It returns the error of
+// ctx when the window closes or the computer withdraws the request.
+func (t *Terminal) ask(ctx context.Context, s signer.Sheet, text, question, keys string) (byte, error) {
+	shown(s) // one that waits is shown as a number below the sheet before it
+	if err := t.screen.take(ctx, false); err != nil {
+		return 0, err
 	}
-	fmt.Fprintf(t.out, "\n== %s ==\nFrom     %s  (device %s)\n%s\n", title, wire.Show(s.From.Name), s.From.ID.Short(), strings.Join(lines, "\n"))
-	if more := t.waiting.Load() - 1; more > 0 {
-		fmt.Fprintf(t.out, "         %d more waiting\n", more)
-	}
-	answer, err := t.prompt(ctx, s.Expires)
-	if err != nil {
-		return false, err
-	}
-	if answer {
-		fmt.Fprintln(t.out, "Approved.")
+	t.print("\n" + text)
+	key, err := t.countDown(ctx, s.Expires, question, keys)
+	t.finish(s, key, err)
+	if (key == 'y' || key == 'h') && !t.silent {
+		t.screen.giveAfter()
 	} else {
-		fmt.Fprintln(t.out, "Denied.")
+		t.screen.give()
 	}
-	return answer, nil
+	return key, err
 }
 
-// prompt counts the seconds down until a line comes that was typed after the
-// sheet could be read.
-func (t *Terminal) prompt(ctx context.Context, expires time.Time) (bool, error) {
-	ready := time.Now().Add(inert)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+// countDown reads keys until one of those that answer.
+func (t *Terminal) countDown(ctx context.Context, expires time.Time, question, keys string) (byte, error) {
+	began := time.Now()
 	for {
-		left := max(0, time.Until(expires).Round(time.Second)/time.Second)
-		fmt.Fprintf(t.out, "\rApprove? [y/N] (%2d s left) ", left)
-		select {
-		case line, ok := <-t.lines:
-			if !ok {
-				return false, nil // nobody is there who could approve
-			}
-			if line.at.Before(ready) {
-				continue
-			}
-			answer := strings.ToLower(strings.TrimSpace(line.text))
-			return answer == "y" || answer == "yes", nil
-		case <-tick.C:
-		case <-ctx.Done():
-			return false, t.over(ctx)
-		}
-	}
-}
-
-func (t *Terminal) over(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		fmt.Fprintln(t.out, "\nExpired: nothing was signed.")
-	} else {
-		fmt.Fprintln(t.out, "\nWithdrawn by the computer: nothing was signed.")
-	}
-	return ctx.Err()
-}
-
-func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if r.Attempt > 1 {
-		fmt.Fprintln(t.out, "Wrong passphrase.")
-	}
-	if t.hideEcho != nil {
-		restore, err := t.hideEcho()
+		t.draw(fmt.Sprintf("%s   %d s left%s ", question, secondsLeft(expires), more(t.screen.others())))
+		typed, err := t.read(ctx)
 		if err != nil {
-			return nil, wire.Errorf(wire.CodeAuthenticationFailed, "the phone's terminal cannot hide what is typed")
+			return 0, err
 		}
-		defer restore()
-	}
-	fmt.Fprintf(t.out, "Passphrase for %s: ", r.Label)
-	defer fmt.Fprintln(t.out)
-	select {
-	case line, ok := <-t.lines:
-		if !ok {
-			return nil, wire.NewError(wire.CodeAuthenticationFailed)
+		if time.Since(began) < inert {
+			continue
 		}
-		return []byte(line.text), nil
-	case <-ctx.Done():
-		return nil, t.over(ctx)
+		for _, b := range []byte(strings.ToLower(string(typed))) {
+			if strings.IndexByte(keys, b) >= 0 {
+				return b, nil
+			}
+		}
 	}
 }
 
-// Always approves everything and answers with the one passphrase: for tests and
-// demonstrations only. It says what it approves through say.
-func Always(passphrase []byte, say func(string)) signer.Approver {
-	return signer.Approver{
-		Sign: func(_ context.Context, s signer.SignSheet) (bool, error) {
-			s.Shown()
-			say("approved by itself: " + s.What() + ", key " + s.Label + ", for " + wire.Show(s.From.Name))
-			return true, nil
-		},
-		Certificate: func(_ context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
-			s.Shown()
-			say("approved by itself: session certificate for " + wire.Show(s.From.Name) + ", " + s.Validity.String())
-			return signer.CertificateDecision{Approved: true}, nil
-		},
-		Passphrase: WithPassphrase(passphrase),
+func secondsLeft(expires time.Time) int {
+	return int(max(0, time.Until(expires.Round(0)).Round(time.Second)/time.Second))
+}
+
+func more(waiting int) string {
+	if waiting == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d more waiting", waiting)
+}
+
+// finish replaces the question by what became of it.
+func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
+	outcome := "Approved."
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		outcome = "Expired: the time to answer is over."
+	case errors.Is(err, context.Canceled):
+		outcome = "Withdrawn: " + wire.Show(s.From.Name) + " no longer waits."
+	case err != nil:
+		outcome = "Not answered: " + err.Error() + "."
+	case key == 'n':
+		outcome = "Denied."
+	case key == 'h':
+		outcome = "Approved for one hour."
+	}
+	t.end(outcome)
+}
+
+// passphrase asks for a passphrase, of which nothing appears on the screen.
+// ^D gives up.
+func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
+	if err := t.screen.take(ctx, true); err != nil {
+		return nil, err
+	}
+	defer t.screen.giveAfter() // a wrong one is asked again at once
+	question := "Passphrase of " + wire.Show(r.Label) + ": "
+	if r.Attempt > 1 {
+		question = "Wrong. " + question
+	}
+	t.draw(question)
+	secret, err := t.readLine(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		t.end("Expired: the time to answer is over.")
+	case errors.Is(err, context.Canceled):
+		t.end("Withdrawn: the computer no longer waits.")
+	case err != nil:
+		t.end("No passphrase: denied.")
+	default:
+		t.end(question)
+	}
+	return secret, err
+}
+
+// readLine reads a line without showing it. Its buffer never grows, so that no
+// copies stay behind; the caller wipes it.
+func (t *Terminal) readLine(ctx context.Context) ([]byte, error) {
+	line := make([]byte, 0, maxTyped)
+	for {
+		typed, err := t.read(ctx)
+		if err != nil {
+			clear(line)
+			return nil, err
+		}
+		for _, b := range typed {
+			switch {
+			case b == '\n' || b == '\r':
+				clear(typed)
+				return line, nil
+			case b == 0x04: // ^D
+				clear(line)
+				return nil, wire.NewError(wire.CodeUserDenied)
+			case b == 0x15: // ^U
+				clear(line)
+				line = line[:0]
+			case b == 0x7f || b == '\b':
+				_, size := utf8.DecodeLastRune(line)
+				line = line[:len(line)-size]
+			case len(line) < maxTyped:
+				line = append(line, b)
+			}
+		}
+		clear(typed)
 	}
 }
 
-// WithPassphrase answers with one passphrase, once for each signature: a wrong
-// one does not become right by being tried again.
-func WithPassphrase(passphrase []byte) func(context.Context, signer.PassphraseRequest) ([]byte, error) {
-	return func(_ context.Context, r signer.PassphraseRequest) ([]byte, error) {
-		if r.Attempt > 1 {
-			return nil, wire.NewError(wire.CodeAuthenticationFailed)
-		}
-		return append([]byte{}, passphrase...), nil // the caller wipes it
+// read returns what was typed, perhaps nothing, within a tenth of a second.
+func (t *Terminal) read(ctx context.Context) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
+	const tooSoon = 10 * time.Millisecond // nothing was typed, and yet it did not wait: hung up
+	var b [64]byte
+	began := time.Now()
+	n, err := readKeys(int(t.tty.Fd()), b[:])
+	if err != nil || n == 0 && time.Since(began) < tooSoon {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrHungUp, err)
+		}
+	}
+	return b[:n], nil
+}
+
+// print writes whole lines.
+func (t *Terminal) print(text string) {
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	t.redraw("")
+	_, _ = t.tty.WriteString(text)
+}
+
+// draw replaces the last line.
+func (t *Terminal) draw(line string) {
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	t.redraw(line)
+}
+
+// end replaces the last line for good.
+func (t *Terminal) end(line string) {
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	t.redraw(line)
+	_, _ = t.tty.WriteString("\n")
+	t.line = ""
+}
+
+// redraw overwrites the last line, with spaces where the old one was longer.
+// The caller holds drawing.
+func (t *Terminal) redraw(line string) {
+	if line == t.line {
+		return
+	}
+	rest := utf8.RuneCountInString(t.line) - utf8.RuneCountInString(line)
+	text := "\r" + line
+	if rest > 0 {
+		text += strings.Repeat(" ", rest) + strings.Repeat("\b", rest)
+	}
+	_, _ = t.tty.WriteString(text)
+	t.line = line
 }

@@ -1,10 +1,10 @@
 package phone
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -45,30 +45,40 @@ func (Upstream) Sign(ctx context.Context, id signer.Identity, data []byte, algor
 		flags = agent.SignatureFlagRsaSha512
 	}
 	signature, err := agent.NewClient(conn).SignWithFlags(key, data, flags)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeAuthenticationFailed, "the agent that holds %s refused to sign", id.Label)
 	}
-	if signature.Format != algorithm && id.Algorithm == ssh.KeyAlgoRSA {
+	if signature.Format != algorithm {
 		return nil, wire.Errorf(wire.CodeAlgorithmUnsupported, "the agent that holds %s makes %s only", id.Label, signature.Format)
+	}
+	if err := key.Verify(data, signature); err != nil {
+		return nil, fmt.Errorf("signature of the upstream agent: %w", err)
 	}
 	return signature, nil
 }
 
-// UpstreamKeys lists the keys of the agent at socket, certificates left out.
+// UpstreamKeys lists the keys of the agent at socket, certificates left out:
+// those come from the phone's own CA.
 func UpstreamKeys(ctx context.Context, socket string) ([]*agent.Key, error) {
 	conn, err := dialAgent(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("reach the agent at %s: %w", socket, err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(upstreamDial))
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := conn.SetDeadline(time.Now().Add(upstreamDial)); err != nil {
+		return nil, fmt.Errorf("bound the wait for %s: %w", socket, err)
+	}
 	all, err := agent.NewClient(conn).List()
 	if err != nil {
 		return nil, fmt.Errorf("list the keys of the agent at %s: %w", socket, err)
 	}
 	var keys []*agent.Key
 	for _, k := range all {
-		if !bytes.Contains([]byte(k.Format), []byte("-cert-v01@")) {
+		if !strings.Contains(k.Format, "-cert-v01@") && len(keys) < wire.MaxKeys {
 			keys = append(keys, k)
 		}
 	}

@@ -1,0 +1,120 @@
+package phone
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// handOff is how long the screen stays with a request after an approval, for
+// the passphrase that is asked next: no other sheet comes between, and what is
+// typed already does not appear on the screen.
+const handOff = time.Second
+
+// screen is what one person looks at: it belongs to one question at a time.
+// Those who wait get it in order, passphrases of what is approved already first.
+type screen struct {
+	enter func() error // called when the first one takes the screen
+	leave func()       // called when nobody has it any more
+
+	mu      sync.Mutex
+	held    bool
+	kept    *time.Timer // of a hand-off; nil if there is none
+	waiting []*turn
+}
+
+type turn struct {
+	urgent bool
+	come   chan struct{} // closed when it is this one's turn
+}
+
+// take waits for the screen until ctx ends.
+func (s *screen) take(ctx context.Context, urgent bool) error {
+	s.mu.Lock()
+	if urgent && s.kept != nil && s.kept.Stop() {
+		s.kept = nil
+		s.mu.Unlock()
+		return nil
+	}
+	if !s.held {
+		defer s.mu.Unlock()
+		if err := s.enter(); err != nil {
+			return err
+		}
+		s.held = true
+		return nil
+	}
+	t := &turn{urgent: urgent, come: make(chan struct{})}
+	at := len(s.waiting)
+	if urgent {
+		at = 0
+	}
+	s.waiting = slices.Insert(s.waiting, at, t)
+	s.mu.Unlock()
+	select {
+	case <-t.come:
+		return nil
+	case <-ctx.Done():
+		s.forget(t)
+		return ctx.Err()
+	}
+}
+
+// forget gives up a turn, or passes it on if it has come just now.
+func (s *screen) forget(t *turn) {
+	s.mu.Lock()
+	i := slices.Index(s.waiting, t)
+	if i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	}
+	s.mu.Unlock()
+	if i < 0 {
+		s.give()
+	}
+}
+
+// give passes the screen on to the next.
+func (s *screen) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = nil
+	if len(s.waiting) == 0 {
+		s.held = false
+		s.leave()
+		return
+	}
+	next := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	close(next.come)
+}
+
+// giveAfter passes the screen on unless a passphrase takes it within handOff.
+func (s *screen) giveAfter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) > 0 && s.waiting[0].urgent {
+		next := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		close(next.come)
+		return
+	}
+	s.kept = time.AfterFunc(handOff, s.give)
+}
+
+// close ends a hand-off that is under way.
+func (s *screen) close() {
+	s.mu.Lock()
+	stopped := s.kept != nil && s.kept.Stop()
+	s.mu.Unlock()
+	if stopped {
+		s.give()
+	}
+}
+
+// others counts those who wait for a first look.
+func (s *screen) others() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}
