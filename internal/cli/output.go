@@ -144,12 +144,12 @@ func hintOf(err error) string {
 	var usage *usageError
 	var refused *control.Error
 	var coded *wire.Error
-	var refused *state.Refusal
+	var unsafe *state.Refusal
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.hint
-	case errors.As(err, &refused):
-		return refused.Hint()
+	case errors.As(err, &unsafe):
+		return unsafe.Hint()
 	case errors.As(err, &usage):
 		return usage.hint
 	case errors.Is(err, control.ErrNotRunning):
