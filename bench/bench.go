@@ -22,8 +22,7 @@ type variant struct {
 
 type bench struct {
 	*scope
-	program  string
-	quick    bool
+	options
 	rounds   int
 	duration time.Duration // of a load in one round
 
@@ -36,21 +35,21 @@ type bench struct {
 	table table
 }
 
-func newBench(s *scope, program string, quick, alone bool) *bench {
-	b := &bench{scope: s, program: program, quick: quick, rounds: 9, duration: 300 * time.Millisecond}
-	if quick {
+func newBench(s *scope, o options) *bench {
+	b := &bench{scope: s, options: o, rounds: 9, duration: 300 * time.Millisecond}
+	if b.quick {
 		b.rounds, b.duration = 1, 20*time.Millisecond
 	}
 	b.old, b.new = sshdtest.Old(s), sshdtest.New(s)
 	b.agent9 = b.startAgent(b.old)
 	b.agent10 = b.startAgent(b.new)
 	b.plain = b.startPlain()
-	if alone {
+	if b.alone {
 		b.vmux = b.startAlone()
 		return b
 	}
 	b.progress("pairing")
-	b.world = newWorld(s, program, b.plain.socket)
+	b.world = newWorld(s, b.program, b.plain.socket)
 	b.vmux = b.world.variant()
 	return b
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
@@ -28,35 +29,42 @@ func main() {
 		fmt.Fprintln(os.Stderr, roles[os.Args[1]](os.Args[2]))
 		os.Exit(1)
 	}
-	quick := flag.Bool("quick", false, "measure briefly: shows that everything runs, no more")
-	program := flag.String("vmux", "bin/vmux", "the vmux `program` to measure")
-	alone := flag.Bool("alone", false, "measure the socket server without agent and phone")
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "measure briefly: shows that everything runs, no more")
+	flag.StringVar(&o.program, "vmux", "bin/vmux", "the vmux `program` to measure")
+	flag.BoolVar(&o.alone, "alone", false, "measure the socket server without agent and phone")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(*program, *quick, *alone); err != nil {
+	if err := run(os.Stdout, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+type options struct {
+	program      string
+	quick, alone bool
+}
+
 // run measures everything. What it started is ended whatever happens.
-func run(program string, quick, alone bool) (err error) {
-	if _, err := os.Stat(program); err != nil && !alone {
+func run(out io.Writer, o options) (err error) {
+	if _, err := os.Stat(o.program); err != nil && !o.alone {
 		return fmt.Errorf("%w: run make build", err)
 	}
 	s := &scope{}
 	defer func() { err = errors.Join(err, s.end()) }()
-	time.AfterFunc(limit, func() {
+	late := time.AfterFunc(limit, func() {
 		s.end()
 		fmt.Fprintln(os.Stderr, "bench: not done after", limit)
 		os.Exit(1)
 	})
+	defer late.Stop()
 	return s.catch(func() {
-		b := newBench(s, program, quick, alone)
+		b := newBench(s, o)
 		b.measureAll()
-		b.table.print(os.Stdout)
+		b.table.print(out)
 	})
 }

@@ -58,10 +58,11 @@ func (b *bench) measureSocket() {
 		b.compare(what, s, b.agent10, seconds, byP50, atMost(0.25))
 		b.compare(what, s, b.plain, seconds, byP50, atMost(1))
 		b.compare("sign, 1 connection, one CPU, p99", s, b.agent9, seconds, byP99, target{})
+		b.noteFloor()
 	})
 	for _, n := range []int{1, 2, 8} {
 		s := b.interleave(signing, n, b.variants()...)
-		b.tell(fmt.Sprintf("sign, %d connections", n), s)
+		b.tell(fmt.Sprintf("sign, %s", counted(n)), s)
 	}
 	s := b.interleave(signing, 64, b.variants()...)
 	b.compare("sign, 64 connections", s, b.agent9, perSecond, byRate, atLeast(12))
@@ -78,6 +79,13 @@ func (b *bench) measureSocket() {
 	b.compare("list, 8 connections, p50", s, b.agent9, seconds, byP50, target{})
 	b.compare("list, 8 connections, p99", s, b.agent9, seconds, byP99, atMost(0.8))
 	b.compare("list, 8 connections, p99", s, b.plain, seconds, byP99, target{})
+}
+
+func counted(connections int) string {
+	if connections == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", connections)
 }
 
 // tell adds rows without a target.

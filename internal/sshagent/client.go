@@ -26,6 +26,7 @@ type client struct {
 	end   int
 	reply []byte
 
+	writeBy  time.Time // the connection's write deadline
 	bindings []Binding
 }
 
@@ -126,8 +127,14 @@ func (c *client) shrink() {
 	}
 }
 
+// write gives the client between one and two WriteTimeouts: to set the
+// deadline anew for each answer would cost as much as the answer itself.
 func (c *client) write(frame []byte) error {
-	c.conn.SetWriteDeadline(time.Now().Add(c.server.cfg.WriteTimeout))
+	timeout := c.server.cfg.WriteTimeout
+	if now := time.Now(); c.writeBy.Sub(now) < timeout {
+		c.writeBy = now.Add(2 * timeout)
+		c.conn.SetWriteDeadline(c.writeBy)
+	}
 	_, err := c.conn.Write(frame)
 	return err
 }

@@ -55,7 +55,8 @@ type Config struct {
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
 	FrameTimeout time.Duration
-	// WriteTimeout is how long a client may take to read an answer; default 15 s.
+	// WriteTimeout is how long a client may take at least to read an answer;
+	// default 15 s. After twice as long it is closed.
 	WriteTimeout time.Duration
 	// DrainTimeout is how long a connection may take to write its last answer
 	// when serving ends; default 1 s.

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain is also this program in its other roles.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && roles[os.Args[1]] != nil {
+		os.Stderr.WriteString(roles[os.Args[1]](os.Args[2]).Error())
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// Everything that is measured can be measured. The figures of so short a run
+// say nothing, and none is judged here.
+func TestQuick(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "vmux")
+	if out, err := exec.Command("go", "build", "-o", program, "vmux/cmd/vmux").CombinedOutput(); err != nil {
+		t.Fatalf("build vmux: %v\n%s", err, out)
+	}
+	var out bytes.Buffer
+	if err := run(&out, options{program: program, quick: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{
+		"sign, 1 connection, one CPU", "sign, 64 connections", "list, 8 connections", "ssh … true, wall", "agent's CPU",
+		"TLS 1.3 echo", "32 requests waiting", "start to first answer", "memory idle", "signatures",
+	} {
+		if !strings.Contains(out.String(), what) {
+			t.Errorf("the table has no %q:\n%s", what, out.String())
+		}
+	}
+}
+
+func TestQuickAlone(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(&out, options{quick: true, alone: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "list, 8 connections") {
+		t.Errorf("the table is short:\n%s", out.String())
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	r := row{vmux: []float64{1, 4, 9}, other: []float64{2, 2, 2}}
+	ratios := r.ratios()
+	if ratios[0] != 0.5 || ratios[1] != 2 || ratios[2] != 4.5 {
+		t.Fatalf("ratios %v", ratios)
+	}
+	for _, test := range []struct {
+		target target
+		met    string
+	}{{atMost(2), "yes"}, {atMost(1.9), "no"}, {atLeast(2), "yes"}, {atLeast(2.1), "no"}, {target{}, ""}} {
+		r.target = test.target
+		if _, met := r.verdict(ratios[1]); met != test.met {
+			t.Errorf("%+v: met %q, want %q", test.target, met, test.met)
+		}
+	}
+}
+
+// A failure gives back what was started, and nothing twice.
+func TestScope(t *testing.T) {
+	s := &scope{}
+	var order []int
+	err := s.catch(func() {
+		s.Cleanup(func() { order = append(order, 1) })
+		s.Cleanup(func() { order = append(order, 2) })
+		s.Fatalf("no %s", "luck")
+	})
+	if err == nil || err.Error() != "no luck" {
+		t.Errorf("err %v", err)
+	}
+	s.end()
+	s.end()
+	if len(order) != 2 || order[0] != 2 {
+		t.Errorf("cleaned up in order %v", order)
+	}
+}
