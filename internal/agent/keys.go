@@ -73,8 +73,8 @@ type documents interface {
 const (
 	documentDeviceKey = "device-key"
 	documentTrust     = "devices"
-	documentCache     = "cachedKeys"
-	documentCAs       = "trustedCAs"
+	documentCache     = "cached-keys.json"
+	documentCAs       = "trusted-cas.json"
 )
 
 const cacheVersion = 1
@@ -82,7 +82,7 @@ const cacheVersion = 1
 // cachedKeys is the cache's document. Phones are in the order of their IDs.
 type cachedKeys struct {
 	Version int           `json:"version"`
-	Phones  []cachedPhone `json:"phones"`
+	Phones  []cachedPhone `json:"cachedKeys"`
 }
 
 type cachedPhone struct {
