@@ -66,11 +66,11 @@ func OpenDir(path string) (*Dir, error) {
 // Path returns the folder's path.
 func (d *Dir) Path() string { return d.path }
 
-// file maps a document's name to its path. Names are lower-case words with
+// file maps a document's name to its path. Names are words of ASCII letters and digits with
 // dashes and dots, one folder deep at most.
 func (d *Dir) file(name string) (string, error) {
 	bad := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("-._/", r))
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._/", r))
 	}
 	if name == "" || strings.HasPrefix(name, ".") || strings.Count(name, "/") > 1 ||
 		!filepath.IsLocal(name) || strings.IndexFunc(name, bad) >= 0 {

@@ -48,7 +48,7 @@ func TestDocumentsAreKeptPrivately(t *testing.T) {
 
 func TestNamesStayInTheFolder(t *testing.T) {
 	d := open(t)
-	for _, name := range []string{"", "..", "../a", "a/../../b", "/etc/passwd", "a/b/c", ".lock", "A", "a b", "a\x00"} {
+	for _, name := range []string{"", "..", "../a", "a/../../b", "/etc/passwd", "a/b/c", ".lock", "a b", "a\x00"} {
 		if err := d.Put(name, nil); err == nil {
 			t.Errorf("wrote a document named %q", name)
 		}
