@@ -3,6 +3,8 @@ package link
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +22,9 @@ const (
 )
 
 // conn carries envelopes over a byte stream. One goroutine reads; any may
-// write. Writing never blocks: frames join a bounded queue which a goroutine,
-// started when there is something to write, sends with as few writes as it can.
+// write. Writing never blocks: frames join a bounded queue, which a goroutine
+// sends with as few writes as it can. It starts with the first frame and ends
+// when the connection is closed.
 type conn struct {
 	net.Conn
 	r            *bufio.Reader
@@ -29,18 +32,20 @@ type conn struct {
 	began        time.Time
 	heard        atomic.Int64 // when bytes last came, as time since began
 
-	mu       sync.Mutex
-	queue    []byte
-	spare    []byte // the last queue written, to be used again
-	flushing bool
-	drained  *sync.Cond // signalled when flushing ends
-	leaving  error      // why it is about to be closed: see farewell
-	err      error      // why the connection was closed
+	written chan struct{} // closed when the writing goroutine has ended
+
+	mu      sync.Mutex
+	queue   []byte
+	spare   []byte // the last queue written, to be used again
+	writing bool   // the goroutine has been started
+	work    *sync.Cond
+	leaving error // why it is about to be closed: see farewell
+	err     error // why the connection was closed
 }
 
 func newConn(c net.Conn, writeTimeout time.Duration) *conn {
-	l := &conn{Conn: c, writeTimeout: writeTimeout, began: time.Now()}
-	l.drained = sync.NewCond(&l.mu)
+	l := &conn{Conn: c, writeTimeout: writeTimeout, began: time.Now(), written: make(chan struct{})}
+	l.work = sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(hearing{l}, 4<<10)
 	return l
 }
@@ -113,12 +118,23 @@ func (l *conn) send(id string, kind wire.Kind, body any) error {
 	return l.write(frame)
 }
 
+// frameOf encodes envelope and body in one pass: wire.AppendFrame would have to
+// read an encoded body again.
 func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
-	e, err := wire.NewEnvelope(id, kind, body)
+	b, err := json.Marshal(struct {
+		Version int       `json:"version"`
+		ID      string    `json:"id"`
+		Kind    wire.Kind `json:"kind"`
+		Body    any       `json:"body,omitempty"`
+	}{wire.Version, id, kind, body})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
-	return wire.AppendFrame(nil, e)
+	if len(b) > wire.MaxEnvelopeSize {
+		return nil, wire.ErrTooLarge
+	}
+	frame := make([]byte, 0, wire.LengthPrefixSize+len(b))
+	return append(binary.BigEndian.AppendUint32(frame, uint32(len(b))), b...), nil
 }
 
 // write queues one frame. A peer that leaves more unread than the queue holds
@@ -135,23 +151,31 @@ func (l *conn) write(frame []byte) error {
 		return l.err
 	}
 	l.queue = append(l.queue, frame...)
-	if !l.flushing {
-		l.flushing = true
-		go l.flush()
+	if !l.writing {
+		l.writing = true
+		go l.writeQueued()
 	}
+	l.work.Signal()
 	return nil
 }
 
-// flush writes until the queue is empty or the connection closed.
-func (l *conn) flush() {
+// writeQueued writes what is queued until the connection is closed.
+func (l *conn) writeQueued() {
+	defer close(l.written)
 	l.mu.Lock()
-	for len(l.queue) > 0 && l.err == nil {
+	defer l.mu.Unlock()
+	for {
+		for len(l.queue) == 0 && l.err == nil {
+			l.work.Wait()
+		}
+		if l.err != nil {
+			return
+		}
 		b := l.queue
 		l.queue, l.spare = l.spare[:0], nil
 		l.mu.Unlock()
 		_ = l.SetWriteDeadline(time.Now().Add(l.writeTimeout))
-		_, err := l.Write(b)
-		if err != nil {
+		if _, err := l.Write(b); err != nil {
 			l.close(writeReason(err))
 		}
 		l.mu.Lock()
@@ -159,9 +183,6 @@ func (l *conn) flush() {
 			l.spare = b
 		}
 	}
-	l.flushing = false
-	l.drained.Broadcast()
-	l.mu.Unlock()
 }
 
 func writeReason(err error) error {
@@ -183,6 +204,7 @@ func (l *conn) close(reason error) {
 		reason = l.leaving
 	}
 	l.err = reason
+	l.work.Signal()
 	l.mu.Unlock()
 	if t, ok := l.Conn.(*tls.Conn); ok && abrupt(reason) {
 		_ = t.NetConn().Close()
@@ -205,13 +227,14 @@ func (l *conn) reason() error {
 	return l.err
 }
 
-// wait returns when nothing is being written any more. The flushing goroutine
-// ends by itself: each write has a deadline.
+// wait returns when a closed connection's goroutine has ended, which each write's
+// deadline sees to.
 func (l *conn) wait() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.flushing {
-		l.drained.Wait()
+	writing := l.writing
+	l.mu.Unlock()
+	if writing {
+		<-l.written
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -23,6 +24,9 @@ import (
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f.Value.String() != "" {
+		os.Exit(code) // the fuzzing engine has goroutines of its own
+	}
 	deadline := time.Now().Add(5 * time.Second)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		runtime.Gosched()
@@ -873,6 +877,19 @@ func TestWrongAnswers(t *testing.T) {
 			t.Errorf("the link did not survive: %v", err)
 		}
 	})
+}
+
+// TestFrameOf: the frame is the one that wire would have made.
+func TestFrameOf(t *testing.T) {
+	for _, body := range []any{nil, wire.Cancel{RequestID: "a<b"}, json.RawMessage(`{"a":1}`)} {
+		want := must(wire.AppendFrame(nil, must(wire.NewEnvelope("i\"d", wire.KindCancel, body))))
+		if got := must(frameOf("i\"d", wire.KindCancel, body)); string(got) != string(want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if _, err := frameOf("id", wire.KindCancel, strings.Repeat("x", wire.MaxEnvelopeSize)); !errors.Is(err, wire.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
 }
 
 // TestBusy: one request more than MaxRequests is refused, the others go on.
