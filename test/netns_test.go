@@ -37,6 +37,11 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 
 const networkScript = `
 mkdir -p /run/avahi-daemon
+# Without root there is one user ID only: avahi-daemon must find its own to be that.
+for f in passwd group; do
+  sed -E 's/^avahi:x:[0-9]+:[0-9]+/avahi:x:0:0/; s/^avahi:x:[0-9]+:/avahi:x:0:/' /etc/$f >/run/$f
+  mount --bind /run/$f /etc/$f
+done
 for n in phone laptop switch; do ip netns add $n; ip -n $n link set lo up; done
 ip -n switch link add br0 type bridge
 ip -n switch link set br0 up
