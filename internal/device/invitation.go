@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -50,14 +51,16 @@ type Invitation struct {
 	Name     string
 	Routes   []string // "tcp:HOST:PORT" or "hub:URL", best first
 
-	base   string // what stands before the fragment
-	secret [secretSize]byte
+	base string // what stands before the fragment
+	// A pointer, so that fmt prints an address where an Invitation is an
+	// unexported field of something printed and its methods are passed by.
+	secret *[secretSize]byte
 }
 
 // NewInvitation makes an invitation of the device with a fresh secret. Base is
 // the URL to open on the phone, without its fragment; empty means vmux://pair.
 func NewInvitation(id ID, name string, routes []string, base string) Invitation {
-	i := Invitation{DeviceID: id, Name: wire.Show(name), Routes: routes, base: base}
+	i := Invitation{DeviceID: id, Name: wire.Show(name), Routes: routes, base: base, secret: new([secretSize]byte)}
 	_, _ = rand.Read(i.secret[:])
 	return i
 }
@@ -65,7 +68,11 @@ func NewInvitation(id ID, name string, routes []string, base string) Invitation 
 // URL returns the invitation as text: a URL whose fragment (which browsers do
 // not send to a server) carries v, the version; d, the device ID; n, the name;
 // one r for each route; and s, the secret in unpadded base64url.
+// The zero Invitation has no URL: it returns "".
 func (i Invitation) URL() string {
+	if i.secret == nil {
+		return ""
+	}
 	v := url.Values{
 		"v": {invitationVersion},
 		"d": {i.DeviceID.String()},
@@ -89,18 +96,18 @@ func ParseInvitation(s string) (Invitation, error) {
 		return Invitation{}, ErrNotInvitation
 	}
 	v, err := url.ParseQuery(fragment)
-	if err != nil {
+	if err != nil || !once(v, "v", "d", "n", "s") {
 		return Invitation{}, ErrNotInvitation
 	}
 	if v.Get("v") != invitationVersion {
 		return Invitation{}, fmt.Errorf("%w of version %s", ErrNotInvitation, invitationVersion)
 	}
-	i := Invitation{Name: v.Get("n"), Routes: v["r"], base: base}
+	i := Invitation{Name: v.Get("n"), Routes: v["r"], base: base, secret: new([secretSize]byte)}
 	if i.DeviceID, err = ParseID(v.Get("d")); err != nil {
 		return Invitation{}, ErrNotInvitation
 	}
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(v.Get("s"))
-	if err != nil || len(secret) != secretSize {
+	if err != nil || len(secret) != secretSize || strings.ContainsAny(v.Get("s"), "\r\n") {
 		return Invitation{}, ErrNotInvitation
 	}
 	copy(i.secret[:], secret)
@@ -110,8 +117,19 @@ func ParseInvitation(s string) (Invitation, error) {
 	return i, nil
 }
 
+// once reports whether each field is there exactly once: of two values, one
+// reader might show the first and another use the second.
+func once(v url.Values, fields ...string) bool {
+	for _, f := range fields {
+		if len(v[f]) != 1 {
+			return false
+		}
+	}
+	return true
+}
+
 func (i Invitation) showable() bool {
-	if len(i.Routes) > maxRoutes || len(i.Name) > wire.MaxNameSize || !wire.Printable(i.Name) {
+	if len(i.Routes) > maxRoutes || len(i.Name) > wire.MaxNameSize || !wire.Printable(i.Name) || !wire.Printable(i.base) {
 		return false
 	}
 	for _, r := range i.Routes {
@@ -137,6 +155,9 @@ func (i Invitation) CheckAgentProof(cs *tls.ConnectionState, proof []byte) error
 // 32 bytes of this channel's TLS exporter: a proof cannot be carried to another
 // channel, nor reflected to the side that made it.
 func (i Invitation) proof(cs *tls.ConnectionState, side string) ([]byte, error) {
+	if i.secret == nil { // the zero Invitation, which proves nothing
+		return nil, ErrNotInvitation
+	}
 	channel, err := cs.ExportKeyingMaterial(exporterLabel, nil, 32)
 	if err != nil {
 		return nil, fmt.Errorf("bind pairing to channel: %w", err)
@@ -164,8 +185,8 @@ func (i Invitation) LogValue() slog.Value { return slog.StringValue(i.String()) 
 // String keeps the secret out of formatted text; URL writes it.
 func (i Invitation) String() string { return "invitation of " + i.DeviceID.Short() }
 
-// GoString keeps the secret out of %#v.
-func (i Invitation) GoString() string { return i.String() }
+// Format keeps the secret out of every verb, also those that pass String by.
+func (i Invitation) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, i.String()) }
 
 // Offer is an invitation on the inviting side: it can be redeemed once, within
 // InvitationLife, and ends after MaxWrongProofs. Safe for concurrent use.
@@ -182,6 +203,9 @@ type Offer struct {
 func NewOffer(inv Invitation, now time.Time) *Offer {
 	return &Offer{inv: inv, expires: now.Add(InvitationLife).Round(0)}
 }
+
+// Format keeps the secret out of formatted text.
+func (o *Offer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "offer of "+o.inv.DeviceID.Short()) }
 
 // Invitation returns what to show.
 func (o *Offer) Invitation() Invitation { return o.inv }

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"time"
@@ -70,13 +71,13 @@ func (k *Key) ID() ID { return k.id }
 func (k *Key) Certificate() tls.Certificate { return k.cert }
 
 // LogValue keeps the key out of logs.
-func (k *Key) LogValue() slog.Value { return slog.StringValue("device key " + k.id.Short()) }
+func (k Key) LogValue() slog.Value { return slog.StringValue("device key " + k.id.Short()) }
 
 // String keeps the key out of formatted text.
-func (k *Key) String() string { return "device key " + k.id.Short() }
+func (k Key) String() string { return "device key " + k.id.Short() }
 
-// GoString keeps the key out of %#v.
-func (k *Key) GoString() string { return k.String() }
+// Format keeps the key out of every verb, also those that pass String by.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 func newKey(priv *ecdsa.PrivateKey) (*Key, error) {
 	// The certificate is made anew at each start: peers pin the key, so nothing

@@ -115,6 +115,9 @@ func (t *Trust) Find(text string) (Peer, error) {
 
 // Add pins a peer, or replaces what was known of it.
 func (t *Trust) Add(p Peer) error {
+	if p.ID.IsZero() {
+		return ErrNotID
+	}
 	p.Name = wire.Show(p.Name)
 	return t.update(func(peers map[ID]Peer) error {
 		if _, known := peers[p.ID]; !known && len(peers) >= MaxPeers {
@@ -214,6 +217,9 @@ func (t *Trust) load() (map[ID]Peer, error) {
 		return nil, fmt.Errorf("paired devices: version %d, want 1", doc.Version)
 	}
 	for _, p := range doc.Peers {
+		if _, twice := peers[p.ID]; twice || p.ID.IsZero() {
+			return nil, errors.New("paired devices: the file is damaged")
+		}
 		peers[p.ID] = p
 	}
 	return peers, nil

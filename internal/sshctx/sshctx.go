@@ -1,12 +1,12 @@
 // Package sshctx reads what an SSH client asks to have signed: a user
-// authentication request or an SSHSIG message. It is total, exact and pure; it
-// verifies no signature and trusts nobody's word.
+// authentication request or an SSHSIG message, and the session bindings that go
+// with them. It is total, exact and pure, and trusts nobody's word: what it
+// returns stands in the bytes, and a binding was signed by the host key it names.
 package sshctx
 
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 )
 
@@ -74,10 +74,20 @@ func parseUserAuth(data []byte) (Context, error) {
 	}
 	known := c.Kind == UserAuth || c.Kind == HostBound && len(c.HostKey) > 0
 	if !r.done() || !known || number != msgUserAuthRequest || hasSignature != 1 ||
-		c.Service != service || len(c.SessionID) < sha256.Size/2 || len(c.PublicKey) == 0 {
+		c.Service != service || !isExchangeHash(c.SessionID) || !signs(c.Algorithm, c.PublicKey) {
 		return Context{}, ErrUnknown
 	}
 	return c, nil
+}
+
+// isExchangeHash reports whether the session ID has the size of a hash that SSH
+// key exchanges use: SHA-1, SHA-256, SHA-384 or SHA-512 (RFC 4253 section 7.2).
+func isExchangeHash(id []byte) bool {
+	switch len(id) {
+	case 20, 32, 48, 64:
+		return true
+	}
+	return false
 }
 
 func parseSSHSIG(data []byte) (Context, error) {
@@ -116,44 +126,4 @@ func (c Context) Marshal() []byte {
 func Fingerprint(blob []byte) string {
 	sum := sha256.Sum256(blob)
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
-}
-
-// reader takes SSH data types (RFC 4251 section 5) from the front of rest. After
-// the first failure it returns zero values and done reports false.
-type reader struct {
-	rest   []byte
-	failed bool
-}
-
-func (r *reader) byte() byte {
-	if r.failed || len(r.rest) == 0 {
-		r.failed = true
-		return 0
-	}
-	b := r.rest[0]
-	r.rest = r.rest[1:]
-	return b
-}
-
-func (r *reader) bytes() []byte {
-	if r.failed || len(r.rest) < 4 {
-		r.failed = true
-		return nil
-	}
-	n := binary.BigEndian.Uint32(r.rest)
-	if uint64(n) > uint64(len(r.rest)-4) {
-		r.failed = true
-		return nil
-	}
-	s := r.rest[4 : 4+n : 4+n]
-	r.rest = r.rest[4+n:]
-	return s
-}
-
-func (r *reader) text() string { return string(r.bytes()) }
-
-func (r *reader) done() bool { return !r.failed && len(r.rest) == 0 }
-
-func appendString(b, s []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }

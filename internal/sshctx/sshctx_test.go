@@ -6,11 +6,16 @@ import (
 	"testing"
 )
 
+// blob is as much of a public key as Parse looks at.
+func blob(keyType string) []byte {
+	return append(appendString(nil, []byte(keyType)), "key"...)
+}
+
 func examples() []Context {
 	id := bytes.Repeat([]byte{7}, 32)
 	return []Context{
-		{Kind: UserAuth, SessionID: id, User: "root", Service: service, Algorithm: "ssh-ed25519", PublicKey: []byte("key")},
-		{Kind: HostBound, SessionID: id, User: "git", Service: service, Algorithm: "rsa-sha2-512", PublicKey: []byte("key"), HostKey: []byte("host")},
+		{Kind: UserAuth, SessionID: id, User: "root", Service: service, Algorithm: "ssh-ed25519", PublicKey: blob("ssh-ed25519")},
+		{Kind: HostBound, SessionID: id, User: "git", Service: service, Algorithm: "rsa-sha2-512", PublicKey: blob("ssh-rsa"), HostKey: []byte("host")},
 		{Kind: SSHSIG, Namespace: "git", HashAlgorithm: "sha512", Hash: bytes.Repeat([]byte{1}, 64)},
 		{Kind: SSHSIG, Namespace: "file", Reserved: []byte("r"), HashAlgorithm: "sha256", Hash: bytes.Repeat([]byte{1}, 32)},
 	}

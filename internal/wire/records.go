@@ -196,6 +196,9 @@ func NewAsking(deviceID, deviceName string, now time.Time, window time.Duration)
 func (a *Asking) ExpiresAt() time.Time { return time.UnixMilli(a.ExpiresAtMilliseconds) }
 
 func (a *Asking) check() error {
+	if a.IssuedAtMilliseconds < 0 { // so that no difference of the two overflows
+		return errors.New("issuedAtMilliseconds is negative")
+	}
 	if a.ExpiresAtMilliseconds <= a.IssuedAtMilliseconds {
 		return errors.New("window ends before it begins")
 	}
@@ -375,17 +378,22 @@ func Printable(s string) bool {
 }
 
 // Show makes s fit to be shown: what Printable forbids becomes U+FFFD, and what
-// is over MaxNameSize is cut.
+// is then over MaxNameSize bytes is cut between two characters.
 func Show(s string) string {
-	if len(s) > MaxNameSize {
-		s = s[:MaxNameSize]
-	}
-	return strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		if unshowable(r) {
 			return utf8.RuneError
 		}
 		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+	}, strings.ToValidUTF8(s[:min(len(s), 2*MaxNameSize)], "\uFFFD"))
+	if len(s) <= MaxNameSize {
+		return s
+	}
+	end := MaxNameSize
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }
 
 func unshowable(r rune) bool {

@@ -165,6 +165,8 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 		return Envelope{}, errors.New("decode envelope: id missing or too long")
 	case e.Kind == "" || len(e.Kind) > MaxIDSize:
 		return Envelope{}, errors.New("decode envelope: kind missing or too long")
+	case !Printable(e.ID) || !Printable(string(e.Kind)): // both reach logs and terminals
+		return Envelope{}, errors.New("decode envelope: id or kind cannot be shown")
 	}
 	return e, nil
 }
