@@ -1,0 +1,295 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// TestMain fails when a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f.Value.String() != "" {
+		os.Exit(code) // the fuzzing engine has goroutines of its own
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// actor is one device of a test: a node, and what its handler was told.
+type actor struct {
+	*Node
+	t     testing.TB
+	id    device.ID
+	trust *device.Trust
+	key   *device.Key
+
+	serve func(ctx context.Context, req *Request) (wire.Kind, any)
+
+	mu       sync.Mutex
+	up, down int
+	reasons  []error
+	hello    wire.Hello
+	route    string
+	unpaired int
+	paired   []device.Peer
+	served   []wire.Envelope
+	changed  *sync.Cond
+}
+
+func (a *actor) note(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+	a.changed.Broadcast()
+}
+
+// until waits for what the handler is told. It ends with the test's own
+// deadline, or at once in a bubble where nothing can happen any more.
+func (a *actor) until(cond func() bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !cond() {
+		a.changed.Wait()
+	}
+}
+
+func (a *actor) LinkUp(p device.Peer, h wire.Hello, route string) {
+	a.note(func() { a.up++; a.hello, a.route = h, route })
+}
+func (a *actor) LinkDown(p device.Peer, reason error) {
+	a.note(func() { a.down++; a.reasons = append(a.reasons, reason) })
+}
+func (a *actor) Unpaired(device.Peer) { a.note(func() { a.unpaired++ }) }
+func (a *actor) Paired(p device.Peer) { a.note(func() { a.paired = append(a.paired, p) }) }
+func (a *actor) Serve(ctx context.Context, req *Request) (wire.Kind, any) {
+	a.note(func() { a.served = append(a.served, req.Envelope) })
+	if a.serve != nil {
+		return a.serve(ctx, req)
+	}
+	return wire.KindKeyListResponse, wire.KeyListResponse{}
+}
+
+func (a *actor) lastReason() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.reasons) == 0 {
+		return nil
+	}
+	return a.reasons[len(a.reasons)-1]
+}
+
+// newActor makes a device; change may alter its configuration.
+func newActor(t testing.TB, name string, change ...func(*Config)) *actor {
+	t.Helper()
+	key, err := device.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &actor{t: t, id: key.ID(), key: key, trust: device.NewTrust(new(device.MemoryStore))}
+	a.changed = sync.NewCond(&a.mu)
+	c := Config{Key: key, Trust: a.trust, Name: name, Handler: a}
+	for _, f := range change {
+		f(&c)
+	}
+	a.Node = New(c)
+	return a
+}
+
+func (a *actor) trusts(b *actor) {
+	a.t.Helper()
+	if err := a.trust.Add(device.Peer{ID: b.id, Name: b.name}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// run runs the node until the test ends or stop is called.
+func (a *actor) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = a.Run(ctx) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	a.t.Cleanup(stop)
+	return stop
+}
+
+// memory is a network in memory: a Route and a net.Listener over net.Pipe.
+type memory struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+
+	mu     sync.Mutex
+	dials  int
+	refuse bool
+	last   []*pipeEnd
+}
+
+// pipeEnd is one end of a pipe that can be made a black hole: what is written
+// vanishes, nothing arrives, and nobody is told.
+type pipeEnd struct {
+	net.Conn
+	mu   sync.Mutex
+	hole bool
+}
+
+func (p *pipeEnd) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	hole := p.hole
+	p.mu.Unlock()
+	if hole {
+		return len(b), nil
+	}
+	return p.Conn.Write(b)
+}
+
+func (p *pipeEnd) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hole = true
+}
+
+// Close of a black hole's end is not seen by the other.
+func (p *pipeEnd) Close() error {
+	p.mu.Lock()
+	hole := p.hole
+	p.mu.Unlock()
+	if hole {
+		return p.SetDeadline(time.Now())
+	}
+	return p.Conn.Close()
+}
+
+func newMemory() *memory {
+	return &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (m *memory) Name() string   { return "memory" }
+func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+func (m *memory) Close() error   { m.once.Do(func() { close(m.done) }); return nil }
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) open(ctx context.Context) (net.Conn, error) {
+	m.mu.Lock()
+	m.dials++
+	refuse := m.refuse
+	m.mu.Unlock()
+	if refuse {
+		return nil, errors.New("refused")
+	}
+	a, b := net.Pipe()
+	near, far := &pipeEnd{Conn: a}, &pipeEnd{Conn: b}
+	select {
+	case m.conns <- far:
+		m.mu.Lock()
+		m.last = []*pipeEnd{near, far}
+		m.mu.Unlock()
+		return near, nil
+	case <-m.done:
+	case <-ctx.Done():
+	}
+	_, _ = a.Close(), b.Close()
+	return nil, errors.New("nobody listens")
+}
+
+func (m *memory) Dial(ctx context.Context, peer device.Peer, secure Secure) (*tls.Conn, string, error) {
+	c, err := m.open(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := secure(ctx, c)
+	return s, "memory:x", err
+}
+
+// cut ends the newest connection; hole makes it swallow everything.
+func (m *memory) cut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.last {
+		_ = c.Close()
+	}
+}
+
+func (m *memory) hole() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.last {
+		c.swallow()
+	}
+}
+
+func (m *memory) setRefuse(r bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = r
+}
+
+func (m *memory) dialled() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dials
+}
+
+// couple is an agent that dials a phone over a network in memory; both trust
+// each other and run.
+type couple struct {
+	agent, phone *actor
+	net          *memory
+}
+
+func newCouple(t testing.TB, serve func(context.Context, *Request) (wire.Kind, any)) *couple {
+	t.Helper()
+	m := newMemory()
+	c := &couple{net: m}
+	c.phone = newActor(t, "phone")
+	c.phone.serve = serve
+	c.agent = newActor(t, "laptop", func(c *Config) { c.Routes = []Route{m} })
+	c.agent.trusts(c.phone)
+	c.phone.trusts(c.agent)
+	return c
+}
+
+func (c *couple) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.phone.Node.Serve(ctx, c.net) }()
+	stopPhone, stopAgent := c.phone.run(), c.agent.run()
+	return func() { stopAgent(); stopPhone(); cancel(); <-done }
+}
+
+func (c *couple) linked() { c.agent.until(func() bool { return c.agent.up > c.agent.down }) }
+
+// linkedAgain waits for the n-th link.
+func (c *couple) linkedAgain(n int) { c.agent.until(func() bool { return c.agent.up >= n }) }
+
+func (c *couple) askList(ctx context.Context) (wire.Envelope, error) {
+	return c.agent.Ask(ctx, c.phone.id, wire.KindKeyListRequest, wire.NewID(), wire.KeyListRequest{}, nil)
+}
