@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -94,12 +96,13 @@ func newPhoneRunCommand(a *app) *cobra.Command {
 		Long: `Listens for paired computers, announces itself on the local network by DNS-SD,
 and asks on this terminal for each signature. Ends on ^C.`,
 		Example: `  vmux phone run
-  vmux phone run --listen 192.0.2.7:41234`,
+  vmux phone run --listen 192.0.2.7:41234
+  vmux phone run --approve always --passphrase-file FILE    for tests only`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
-	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at (default all addresses, at the port of last time)")
+	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
 	passphraseFlag(cmd, &f.passphraseFile)
 	return cmd
 }
@@ -114,14 +117,15 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	p, err := phone.Open(home, asking.Approver, nil)
+	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, nil))
+	p, err := phone.Open(home, asking.Approver, log)
 	if err != nil {
 		return err
 	}
 	err = p.Run(ctx, phone.RunConfig{
 		Listen: f.listen,
 		State:  func(s string) { asking.above(func() { a.say("%s", wire.Show(s)) }) },
-		Log:    a.logger(false),
+		Log:    log,
 	})
 	if errors.Is(err, phone.ErrRunning) {
 		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
@@ -134,6 +138,17 @@ type asking struct {
 	signer.Approver
 	above func(func()) // writes without tearing what is asked
 	close func()
+}
+
+// aboveWriter writes whole lines above what is asked.
+type aboveWriter struct {
+	to    io.Writer
+	above func(func())
+}
+
+func (w aboveWriter) Write(b []byte) (n int, err error) {
+	w.above(func() { n, err = w.to.Write(b) })
+	return n, err
 }
 
 func (a *app) approver(f phoneRunFlags) (asking, error) {

@@ -53,6 +53,7 @@ func (a *app) phonePair(ctx context.Context, text string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	a.say("Connecting to %s", wire.Show(inv.Name))
 	peer, err := p.Pair(ctx, inv)
 	switch {
 	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, device.ErrWrongProof):

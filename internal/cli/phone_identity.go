@@ -203,16 +203,22 @@ func (a *app) importKey(p *phone.Phone, f createFlags) (signer.Identity, error) 
 		return signer.Identity{}, err
 	}
 	defer clear(file)
-	secret, err := a.passphrase(f.passphraseFile, "Passphrase (of the file, or a new one if it has none)", false)
+	_, err = ssh.ParseRawPrivateKey(file)
+	var needs *ssh.PassphraseMissingError
+	encrypted := errors.As(err, &needs)
+	prompt := "New passphrase for " + wire.Show(f.label)
+	if encrypted {
+		prompt = "Passphrase of " + wire.Show(filepath.Base(f.file))
+	}
+	secret, err := a.passphrase(f.passphraseFile, prompt, !encrypted)
 	if err != nil {
 		return signer.Identity{}, err
 	}
 	defer clear(secret)
-	i, err := p.Signer.Import(f.label, file, nil, secret)
-	if errors.Is(err, signer.ErrEncrypted) {
-		i, err = p.Signer.Import(f.label, file, secret, secret)
+	if encrypted {
+		return p.Signer.Import(f.label, file, secret, secret)
 	}
-	return i, err
+	return p.Signer.Import(f.label, file, nil, secret)
 }
 
 func readKeyFile(path string) ([]byte, error) {
@@ -264,6 +270,7 @@ func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Ide
 
 func newIdentityExportCommand(a *app) *cobra.Command {
 	var out string
+	var public bool
 	cmd := &cobra.Command{
 		Use:   "export IDENTITY",
 		Short: "Print an identity's public line, or write its encrypted private key file",
@@ -273,6 +280,9 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
   vmux phone identity export work --out work.key`,
 		Args: args("IDENTITY"),
 		RunE: func(_ *cobra.Command, v []string) error {
+			if public && out != "" {
+				return usagef("--public prints, --out writes the private key: choose one")
+			}
 			return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
 				if out == "" {
 					return a.line("%s", i.AuthorizedKey())
@@ -281,6 +291,7 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&public, "public", false, "print the public line, as without any flag")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write the encrypted private key to")
 	return cmd
 }
@@ -295,8 +306,10 @@ func exportKey(s *signer.Signer, i signer.Identity, path string) error {
 		return fmt.Errorf("export: %w", err)
 	}
 	if _, err := f.Write(b); err != nil {
-		f.Close()
+		return fmt.Errorf("export: %w", errors.Join(err, f.Close()))
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	return f.Close()
+	return nil
 }

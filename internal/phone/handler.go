@@ -1,0 +1,77 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/wire"
+)
+
+// handler is the link's handler while a phone runs.
+type handler struct {
+	phone *Phone
+	say   func(string)
+	log   *slog.Logger
+
+	mu sync.Mutex
+	up []device.Peer // connected computers, by the time they came
+}
+
+// LinkUp implements link.Handler.
+func (h *handler) LinkUp(peer device.Peer, hello wire.Hello, _ string) {
+	h.mu.Lock()
+	h.up = append(h.up, peer)
+	h.mu.Unlock()
+	h.say("Connected to " + wire.Show(peer.Name))
+	if off := time.Until(hello.Clock()).Abs(); off >= wire.ClockWarning {
+		h.say(fmt.Sprintf("the clock of %s differs from this one by %d s", wire.Show(peer.Name), int(off.Seconds())))
+	}
+}
+
+// LinkDown implements link.Handler.
+func (h *handler) LinkDown(peer device.Peer, reason error) {
+	h.mu.Lock()
+	i := slices.IndexFunc(h.up, func(p device.Peer) bool { return p.ID == peer.ID })
+	if i >= 0 {
+		h.up = slices.Delete(h.up, i, i+1)
+	}
+	state := "Advertising"
+	if len(h.up) > 0 {
+		var names []string
+		for _, p := range h.up {
+			names = append(names, wire.Show(p.Name))
+		}
+		state = "Connected to " + strings.Join(names, ", ")
+	}
+	h.mu.Unlock()
+	h.say(state + ": " + wire.Show(peer.Name) + " is gone: " + wire.Show(reason.Error()))
+}
+
+// Unpaired forgets a computer that has ended the pairing: it will not come back.
+func (h *handler) Unpaired(peer device.Peer) {
+	err := h.phone.Trust.Remove(peer.ID)
+	if errors.Is(err, device.ErrNotPaired) {
+		return
+	}
+	if err != nil {
+		h.log.Error("forget a computer", "peer", peer.ID.Short(), "error", err)
+		return
+	}
+	h.say(wire.Show(peer.Name) + " has ended the pairing")
+}
+
+// Paired implements link.Handler.
+func (h *handler) Paired(peer device.Peer) { h.say("Paired with " + wire.Show(peer.Name)) }
+
+// Serve implements link.Handler.
+func (h *handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
+	return h.phone.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
+}

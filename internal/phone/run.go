@@ -1,0 +1,85 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"vmux/internal/link"
+	"vmux/internal/link/lan"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// ErrRunning is returned when another process runs this phone: both would ask.
+var ErrRunning = errors.New("this phone is running already")
+
+// RunConfig says how a phone runs.
+type RunConfig struct {
+	// Listen is HOST:PORT; empty means all addresses, and port 0 the port of
+	// last time.
+	Listen string
+	// State is told, in words for people and fit to be shown: `Advertising`,
+	// `Connected to …` and `Offline`, and what happens to pairings. It is called
+	// concurrently.
+	State func(string)
+	Log   *slog.Logger
+}
+
+// Run serves paired computers until ctx ends.
+func (p *Phone) Run(ctx context.Context, c RunConfig) error {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	release, err := p.dir.Claim("run")
+	if errors.Is(err, state.ErrClaimed) {
+		return ErrRunning
+	}
+	if err != nil {
+		return fmt.Errorf("claim the phone: %w", err)
+	}
+	defer release()
+	if _, err := p.Trust.Peers(); err != nil {
+		return err // better said now than to each computer that comes
+	}
+	l, err := p.listen(ctx, c.Listen)
+	if err != nil {
+		return err
+	}
+	node := link.New(link.Config{
+		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.Signer.Hello,
+		Handler: &handler{phone: p, say: c.State, log: c.Log}, Log: c.Log,
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 3)
+	go func() { done <- node.Run(ctx) }()
+	go func() { done <- node.Serve(ctx, l) }()
+	go func() { done <- p.advertise(ctx, l, c) }()
+	for range cap(done) {
+		if e := <-done; e != nil && ctx.Err() == nil {
+			err = errors.Join(err, e)
+			cancel()
+		}
+	}
+	c.State("Offline")
+	return err
+}
+
+func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {
+	a := l.Addr().(*net.TCPAddr)
+	if a.IP.IsLoopback() {
+		c.State("Advertising to nobody: listening on " + a.String() + ", for this machine alone")
+		<-ctx.Done()
+		return nil
+	}
+	c.State("Advertising, listening on " + a.String())
+	if err := lan.Advertise(ctx, p.ID(), p.Name, a.Port, c.Log); err != nil && ctx.Err() == nil {
+		// Computers that know the address still find the phone.
+		c.State("DNS-SD does not work here: " + wire.Show(err.Error()))
+	}
+	<-ctx.Done()
+	return nil
+}
