@@ -43,11 +43,22 @@ func newWorld(s *scope, program, upstream string) *world {
 	s.must(waitFor("the agent's control socket", func() bool { return w.try("status") == nil }))
 	w.pair()
 	w.run(w.computer, "", "cert", "request")
-	s.must(waitFor("the session certificate", func() bool {
-		keys, err := listKeys(w.socket())
-		return err == nil && len(keys) == 2
-	}))
+	w.waitForKeys("the session certificate", 2)
 	return w
+}
+
+// waitForKeys waits until n identities are listed, and shows the logs if they
+// never are.
+func (w *world) waitForKeys(what string, n int) {
+	err := waitFor(what, func() bool {
+		keys, err := listKeys(w.socket())
+		return err == nil && len(keys) == n
+	})
+	if err != nil {
+		computer, _ := os.ReadFile(filepath.Join(w.computer, "agent.log"))
+		phone, _ := os.ReadFile(filepath.Join(w.phone, "phone.log"))
+		w.Fatalf("%v\n%s\n%s", err, computer, phone)
+	}
 }
 
 func (w *world) socket() string { return filepath.Join(w.computer, "agent.sock") }
@@ -130,10 +141,7 @@ func (w *world) pair() {
 	if err := pair.Wait(); err != nil {
 		w.Fatalf("vmux pair: %v", err)
 	}
-	w.must(waitFor("the phone's keys", func() bool {
-		keys, err := listKeys(w.socket())
-		return err == nil && len(keys) == 1
-	}))
+	w.waitForKeys("the phone's keys", 1)
 }
 
 func listKeys(socket string) ([]*agent.Key, error) {

@@ -127,7 +127,11 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 		if t, err = n.redeem(c, cs, id, paired); err != nil {
 			return t, none, err
 		}
+		// Its hello, or its going, tells that it has stored the pairing. A link
+		// that is dialled before may meet another process of the same device
+		// which does not know of the pairing yet, and says so.
 		hello, err = c.readHello()
+		n.paired(t)
 		return t, hello, err
 	case !paired:
 		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
@@ -182,8 +186,10 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
 		return t, err
 	}
-	n.paired(t)
-	return t, c.send(wire.NewID(), wire.KindHello, n.hello(false))
+	if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+		n.log.Debug("hello after pairing", "peer", id.Short(), "error", err) // reading will tell
+	}
+	return t, nil
 }
 
 func named(name string, id device.ID) string {
