@@ -113,12 +113,13 @@ func (a *Agent) lookAtCertificate(now time.Time) time.Duration {
 	next := lookAgain
 	if s := a.cert.session; s != nil {
 		for _, at := range []time.Time{s.renewAt(), s.validBefore()} {
-			if left := at.Sub(now.Round(0)); left > 0 {
-				next = min(next, left)
+			// A moment later, since at the very time it is not due yet.
+			if left := at.Sub(now.Round(0)); left >= 0 {
+				next = min(next, left+time.Millisecond)
 			}
 		}
 	}
-	return max(next, time.Millisecond)
+	return next
 }
 
 // expire forgets keys whose certificates are over.

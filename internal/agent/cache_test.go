@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// After a restart the keys are listed though the phone is away.
+func TestCacheSurvivesRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		p.keys = []wire.RemoteSignerPublicKey{remoteKey(newSigner(t), "mine"), remoteKey(newSigner(t), "other")}
+		w.connect(p)
+		synctest.Wait()
+		w.stop()
+		again := newWorldIn(t, w.docs, w.trust)
+		if got := again.comments(); !slices.Equal(got, []string{"mine", "other"}) {
+			t.Errorf("after a restart: %q", got)
+		}
+		again.net.phones = w.net.phones
+		p.keys = p.keys[1:]
+		if _, err := again.RefreshKeys(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.comments(); !slices.Equal(got, []string{"other"}) {
+			t.Errorf("a key removed on the phone stays after a refresh: %q", got)
+		}
+		if _, err := again.Unpair("phone"); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.comments(); len(got) != 0 {
+			t.Errorf("keys of an unpaired phone: %q", got)
+		}
+		if left := newWorldIn(t, w.docs, w.trust).comments(); len(left) != 0 {
+			t.Errorf("keys of an unpaired phone after a restart: %q", left)
+		}
+		again.stop()
+	})
+}
+
+func TestDamagedCacheIsSetAside(t *testing.T) {
+	for name, damaged := range map[string]string{
+		"cut": `{"version":1,"pho`, "not JSON": "\x00\x01", "other version": `{"version":2,"phones":[]}`,
+		"wrong key": `{"version":1,"phones":[{"deviceID":"` + device.ID{1}.String() + `","keys":[{"publicKeyBlob":"AAAA"}]}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			docs := newMemory()
+			docs.docs[documentCache] = []byte(damaged)
+			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+			if s := w.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], documentCache+".damaged-") {
+				t.Errorf("warnings %q", s.Warnings)
+			}
+			if names := docs.names(); len(names) != 1 || string(docs.docs[names[0]]) != damaged {
+				t.Errorf("documents %q", names)
+			}
+			w.stop()
+		})
+	}
+}
+
+// Damaged pins must not let in whatever CA comes next.
+func TestDamagedPinsFailClosed(t *testing.T) {
+	docs := newMemory()
+	docs.docs[documentCAs] = []byte("damaged")
+	w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+	if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); err == nil {
+		t.Error("a CA is trusted at first sight after the pins were lost")
+	}
+	w.stop()
+}
+
+const cacheWriterEnv = "VMUX_TEST_CACHE_WRITER"
+
+// writeCacheForEver is the process that TestKilledWhileWriting kills: it
+// replaces the cache by ever other keys of the same phone.
+func writeCacheForEver(folder string) {
+	dir, err := state.OpenDir(folder)
+	if err != nil {
+		panic(err)
+	}
+	keys, err := parseCache(mustRead(filepath.Join(folder, documentCache)))
+	if err != nil {
+		panic(err)
+	}
+	list := keys[device.ID{1}]
+	fmt.Println("writing")
+	for i := 0; ; i++ {
+		list[0].Comment = strings.Repeat("x", 1+i%200)
+		b, err := encodeCache(keys)
+		if err != nil {
+			panic(err)
+		}
+		if err := dir.Put(documentCache, b); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func mustRead(path string) []byte {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// SIGKILL at any moment of a cache write loses nothing: whatever stands there
+// afterwards is a whole cache with all keys.
+func TestKilledWhileWriting(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "agent")
+	dir, err := state.OpenDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[device.ID][]AgentKeyInfo{}
+	for range 200 { // far more than one block of a disk
+		info, err := keyInfo(remoteKey(newSigner(t), "key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[device.ID{1}] = append(keys[device.ID{1}], info)
+	}
+	b, err := encodeCache(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Put(documentCache, b); err != nil {
+		t.Fatal(err)
+	}
+	for range 25 {
+		killWriter(t, folder)
+		left, warning, err := loadCache(dir, time.Now())
+		if err != nil || warning != "" || len(left[device.ID{1}]) != 200 {
+			t.Fatalf("after SIGKILL: %d keys, %q, %v", len(left[device.ID{1}]), warning, err)
+		}
+	}
+}
+
+func killWriter(t *testing.T, folder string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), cacheWriterEnv+"="+folder)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 16)); err != nil {
+		t.Errorf("writer: %v", err)
+	}
+	<-time.After(rand.N(10 * time.Millisecond))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the writer ended by itself")
+	}
+}

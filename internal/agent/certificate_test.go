@@ -1,0 +1,388 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+// inBubble runs a test in virtual time, with an agent whose certificate lives.
+func inBubble(t *testing.T, f func(t *testing.T, w *world, p *phone)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		p.keys = []wire.RemoteSignerPublicKey{remoteKey(newSigner(t), "mine")}
+		w.keepLife()
+		f(t, w, p)
+		w.stop()
+	})
+}
+
+func (w *world) wantAsked(p *phone, n int, when string) {
+	w.t.Helper()
+	synctest.Wait()
+	if len(p.requests()) != n {
+		w.t.Fatalf("%s: asked %d times for a certificate, want %d", when, len(p.requests()), n)
+	}
+}
+
+func (w *world) wantState(want control.CertificateState, when string) {
+	w.t.Helper()
+	synctest.Wait()
+	if got := w.state(); got != want {
+		w.t.Fatalf("%s: certificate is %s, want %s", when, got, want)
+	}
+	if listed := slices.Contains(w.comments(), certificateComment); listed != (want == control.CertificateValid) {
+		w.t.Fatalf("%s: certificate listed: %v, while it is %s", when, listed, want)
+	}
+}
+
+func TestIssueOnLinkUpAndRenew(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.wantState(control.CertificateNone, "at first")
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		w.wantAsked(p, 1, "after link-up")
+		if !p.requests()[0].Automatic || p.requests()[0].RequestedValiditySeconds != 28800 {
+			t.Errorf("asked for %+v", p.requests()[0])
+		}
+		if got := w.comments(); !slices.Equal(got, []string{certificateComment, "mine"}) {
+			t.Errorf("listed %q", got)
+		}
+		time.Sleep(7*time.Hour - time.Second)
+		w.wantAsked(p, 1, "60 minutes and a second before the end")
+		time.Sleep(3 * time.Second)
+		w.wantAsked(p, 2, "under 60 minutes before the end")
+		time.Sleep(2 * time.Hour)
+		w.wantState(control.CertificateValid, "after the first one's end")
+	})
+}
+
+// The old one serves until the new one is verified, and for logins under way a
+// little longer.
+func TestOldServesWhileRenewing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		old := w.Listing().Identities()[0].Blob
+		approve := make(chan struct{})
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			received()
+			select {
+			case <-approve:
+			case <-ctx.Done():
+			}
+			return p.approve(ctx, kind, body, received)
+		})
+		time.Sleep(7*time.Hour + 5*time.Second)
+		synctest.Wait()
+		if !w.ShowCertificate().Renewing {
+			t.Fatal("not renewing")
+		}
+		if _, ok, err := w.SignLocal(old, []byte("data"), 0); !ok || err != nil {
+			t.Fatal("the old certificate does not sign while the new one is asked for", err)
+		}
+		close(approve)
+		synctest.Wait()
+		current := w.Listing().Identities()[0].Blob
+		if string(current) == string(old) {
+			t.Fatal("not renewed")
+		}
+		if _, ok, _ := w.SignLocal(old, []byte("data"), 0); !ok {
+			t.Error("a login that saw the old certificate just before fails")
+		}
+		time.Sleep(graceOfOld + time.Second)
+		if _, ok, _ := w.SignLocal(old, []byte("data"), 0); ok {
+			t.Error("the old certificate signs for ever")
+		}
+	})
+}
+
+func TestDenialIsNotAskedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantAsked(p, 1, "after link-up")
+		p.refuse(wire.CodeUserDenied)
+		time.Sleep(7*time.Hour + time.Minute)
+		w.wantAsked(p, 2, "at renewal")
+		w.wantState(control.CertificateValid, "after the denial")
+		w.disconnect(p)
+		w.connect(p)
+		time.Sleep(50 * time.Minute)
+		w.wantAsked(p, 2, "while the old one is valid, though the phone reconnects")
+		time.Sleep(time.Hour)
+		w.wantState(control.CertificateExpired, "after expiry")
+		w.wantAsked(p, 2, "after expiry, without connecting anew")
+		if line := w.Status().CertificateLine; line != "Certificate expired — connect phone to renew" {
+			t.Errorf("certificate line %q", line)
+		}
+		p.does(p.approve)
+		w.disconnect(p)
+		w.connect(p)
+		w.wantAsked(p, 3, "expired and connected anew")
+		w.wantState(control.CertificateValid, "approved")
+	})
+}
+
+func TestUserAsksAfterDenial(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		p.refuse(wire.CodeUserDenied)
+		w.connect(p)
+		w.wantAsked(p, 1, "after link-up")
+		time.Sleep(time.Hour)
+		w.wantAsked(p, 1, "an hour later")
+		_, err := w.RequestCertificate(t.Context(), control.CertificateOptions{})
+		if wire.CodeOf(err) != wire.CodeUserDenied {
+			t.Fatalf("denied request: %v", err)
+		}
+		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodeUserDenied || f.Sentence != "Denied on the phone." {
+			t.Errorf("last failure %+v", f)
+		}
+		p.does(p.approve)
+		c, err := w.RequestCertificate(t.Context(), control.CertificateOptions{ValiditySeconds: 600})
+		if err != nil || c.State != control.CertificateValid || p.requests()[2].Automatic {
+			t.Fatalf("request: %v, %+v", err, c)
+		}
+		if w.Status().LastFailure != nil {
+			t.Error("a success does not end the failure")
+		}
+	})
+}
+
+// A life of 40 minutes is always under 60: it must not be renewed in a loop.
+func TestShortenedValidity(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			r, ok := body.(*wire.CertificateRequest)
+			if !ok {
+				return p.approve(ctx, kind, body, received)
+			}
+			p.note(r)
+			return wire.KindCertificateResponse, p.issue(r, 40*time.Minute, nil), nil
+		})
+		w.connect(p)
+		time.Sleep(29 * time.Minute)
+		w.wantAsked(p, 1, "with 11 of 40 minutes left")
+		time.Sleep(2 * time.Minute)
+		w.wantAsked(p, 2, "with 9 of 40 minutes left")
+	})
+}
+
+// Timers stop while a laptop sleeps: nothing here runs any, and yet an expired
+// certificate is neither listed nor used.
+func TestExpiryNeedsNoTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		w.connect(p)
+		synctest.Wait()
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.wantState(control.CertificateValid, "after the request")
+		blob := w.Listing().Identities()[0].Blob
+		w.disconnect(p)
+		time.Sleep(8*time.Hour - time.Second)
+		w.wantState(control.CertificateValid, "in its last second")
+		time.Sleep(time.Second)
+		w.wantState(control.CertificateExpired, "after its last second")
+		if _, ok, _ := w.SignLocal(blob, []byte("data"), 0); ok {
+			t.Error("an expired certificate signs")
+		}
+		w.connect(p)
+		synctest.Wait()
+		w.lookAtCertificate(time.Now())
+		w.wantState(control.CertificateValid, "the phone is back after the sleep")
+		w.stop()
+	})
+}
+
+func TestCAChangeIsRefusedUntilAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		before := w.Listing().Identities()[0].Blob
+		p.ca = newSigner(t)
+		_, err := w.RequestCertificate(t.Context(), control.CertificateOptions{})
+		if wire.CodeOf(err) != control.CodeCAChanged {
+			t.Fatalf("another CA: %v", err)
+		}
+		if string(w.Listing().Identities()[0].Blob) != string(before) {
+			t.Error("the refused certificate is listed")
+		}
+		ca, err := w.CA()
+		if err != nil || len(ca) != 1 || ca[0].Confirmed || ca[0].Previous == "" || len(w.Status().Warnings) != 1 {
+			t.Fatalf("CA %+v, %v; warnings %q", ca, err, w.Status().Warnings)
+		}
+		if _, err := w.AcceptCA("phone", "SHA256:other"); err == nil {
+			t.Error("accepted under another fingerprint")
+		}
+		if _, err := w.AcceptCA("phone", ca[0].Fingerprint); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
+			t.Errorf("after accepting: %v", err)
+		}
+		if len(w.Status().Warnings) != 0 {
+			t.Errorf("warnings stay: %q", w.Status().Warnings)
+		}
+	})
+}
+
+// attacker's certificates: each is refused, and what was there stays.
+func TestBadCertificates(t *testing.T) {
+	other := newSigner(t)
+	for name, spoil := range map[string]func(*ssh.Certificate){
+		"another key":         func(c *ssh.Certificate) { c.Key = other.PublicKey() },
+		"host certificate":    func(c *ssh.Certificate) { c.CertType = ssh.HostCert },
+		"no principals":       func(c *ssh.Certificate) { c.ValidPrincipals = nil },
+		"already expired":     func(c *ssh.Certificate) { c.ValidBefore = uint64(time.Now().Unix()) },
+		"not yet valid":       func(c *ssh.Certificate) { c.ValidAfter = uint64(time.Now().Add(time.Hour).Unix()) },
+		"for ever":            func(c *ssh.Certificate) { c.ValidBefore = ssh.CertTimeInfinity },
+		"unknown critical":    func(c *ssh.Certificate) { c.CriticalOptions = map[string]string{"new@example.com": ""} },
+		"longer than allowed": func(c *ssh.Certificate) { c.ValidBefore = uint64(time.Now().Add(9 * time.Hour).Unix()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+				return p.issue(r, 8*time.Hour, spoil)
+			})
+		})
+	}
+	t.Run("names another CA", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			a := p.issue(r, 8*time.Hour, nil)
+			a.CAPublicKey = other.PublicKey().Marshal()
+			return a
+		})
+	})
+	t.Run("says another validity", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			a := p.issue(r, 8*time.Hour, nil)
+			a.ValidBefore--
+			return a
+		})
+	})
+	t.Run("spoilt signature", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			a := p.issue(r, 8*time.Hour, nil)
+			a.CertificateBlob[len(a.CertificateBlob)-1] ^= 1
+			return a
+		})
+	})
+	t.Run("answers another request", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			a := p.issue(r, 8*time.Hour, nil)
+			a.RequestID = wire.NewID()
+			return a
+		})
+	})
+}
+
+func wantRefused(t *testing.T, answer func(*phone, *wire.CertificateRequest) wire.CertificateResponse) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.says(p, false)
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			if r, ok := body.(*wire.CertificateRequest); ok {
+				return wire.KindCertificateResponse, answer(p, r), nil
+			}
+			return p.approve(ctx, kind, body, received)
+		})
+		w.connect(p)
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err == nil {
+			t.Error("accepted")
+		}
+		w.wantState(control.CertificateNone, "after the refusal")
+	})
+}
+
+// Many who wait share one request, and the last one to leave withdraws it.
+func TestSingleFlight(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.says(p, false)
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			if _, ok := body.(*wire.CertificateRequest); !ok {
+				return p.approve(ctx, kind, body, received)
+			}
+			p.note(body.(*wire.CertificateRequest))
+			received()
+			<-ctx.Done()
+			return "", nil, ctx.Err()
+		})
+		w.connect(p)
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 5)
+		for range 5 {
+			go func() {
+				_, err := w.RequestCertificate(ctx, control.CertificateOptions{})
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		if asked := len(p.requests()); asked != 1 {
+			t.Fatalf("asked %d times", asked)
+		}
+		cancel()
+		for range 5 {
+			if err := <-errs; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		if p.withdrawn() != 1 || w.inFlight() {
+			t.Errorf("withdrawn %d times, still asking: %v", p.withdrawn(), w.inFlight())
+		}
+	})
+}
+
+func TestRemoveAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		blob := w.Listing().Identities()[0].Blob
+		w.RemoveAll()
+		w.wantState(control.CertificateNone, "after ssh-add -D")
+		if _, ok, _ := w.SignLocal(blob, nil, 0); ok {
+			t.Error("the removed certificate signs")
+		}
+		if got := w.comments(); !slices.Equal(got, []string{"mine"}) {
+			t.Errorf("listed %q", got)
+		}
+		time.Sleep(time.Hour)
+		w.wantAsked(p, 1, "an hour after ssh-add -D")
+		w.disconnect(p)
+		w.connect(p)
+		w.wantState(control.CertificateValid, "connected anew")
+	})
+}
+
+// A phone in a pocket is asked once, not every 30 seconds.
+func TestUnansweredIsNotRepeatedSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			if _, ok := body.(*wire.CertificateRequest); !ok {
+				return p.approve(ctx, kind, body, received)
+			}
+			p.note(body.(*wire.CertificateRequest))
+			received()
+			<-ctx.Done()
+			return "", nil, ctx.Err()
+		})
+		w.connect(p)
+		time.Sleep(61 * time.Second)
+		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodeRequestExpired || f.Sentence != "No answer within 60 s." {
+			t.Errorf("last failure %+v", f)
+		}
+		time.Sleep(9 * time.Minute)
+		if asked := len(p.requests()); asked != 1 {
+			t.Errorf("asked %d times within ten minutes", asked)
+		}
+	})
+}

@@ -1,0 +1,398 @@
+package agent
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// signing makes a phone that holds key and decides by decide.
+func (p *phone) signing(key ssh.Signer, decide func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error) {
+	p.keys = []wire.RemoteSignerPublicKey{remoteKey(key, "mine")}
+	p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+		r, ok := body.(*wire.RemoteSignRequest)
+		if !ok {
+			return p.approve(ctx, kind, body, received)
+		}
+		p.note(&wire.CertificateRequest{Asking: r.Asking})
+		if err := decide(ctx, r, received); err != nil {
+			return wire.KindSignResponse, wire.SignResponse{RequestID: r.RequestID, Error: wire.AsError(err)}, nil
+		}
+		signature, err := key.Sign(rand.Reader, r.DataToSign)
+		if err != nil {
+			panic(err)
+		}
+		return wire.KindSignResponse, wire.SignResponse{RequestID: r.RequestID, Signature: ssh.Marshal(signature)}, nil
+	})
+}
+
+func approves(_ context.Context, _ *wire.RemoteSignRequest, received func()) error {
+	received()
+	return nil
+}
+
+func denies(_ context.Context, _ *wire.RemoteSignRequest, received func()) error {
+	received()
+	return wire.NewError(wire.CodeUserDenied)
+}
+
+// silent shows the request and never answers.
+func silent(ctx context.Context, _ *wire.RemoteSignRequest, received func()) error {
+	received()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// inSigning runs a test in virtual time, with a phone without a CA.
+func inSigning(t *testing.T, f func(t *testing.T, w *world, p *phone, key ssh.Signer)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		p.hello = wire.Hello{}
+		f(t, w, p, newSigner(t))
+		w.stop()
+	})
+}
+
+func request(key ssh.Signer, session string) sshagent.SignRequest {
+	blob := key.PublicKey().Marshal()
+	id := sha256.Sum256([]byte(session))
+	data := sshctx.Context{
+		Kind: sshctx.UserAuth, SessionID: id[:], User: "root", Service: "ssh-connection",
+		Algorithm: key.PublicKey().Type(), PublicKey: blob,
+	}
+	return sshagent.SignRequest{Blob: blob, Data: data.Marshal()}
+}
+
+func TestSignByPhone(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		r := request(key, "session")
+		blob, err := w.Sign(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkSignature(key.PublicKey(), r.Data, blob, 0); err != nil {
+			t.Error(err)
+		}
+		if h := w.Status().History; h[0].Text != "Signed by mine: login as root" {
+			t.Errorf("history %+v", h[0])
+		}
+	})
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, silent)
+		w.connect(p)
+		synctest.Wait()
+		began := time.Now()
+		_, err := w.Sign(t.Context(), request(key, "session"))
+		if wire.CodeOf(err) != wire.CodeRequestExpired || time.Since(began) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		w.disconnect(p)
+		began = time.Now()
+		_, err = w.Sign(t.Context(), request(key, "session"))
+		if wire.CodeOf(err) != wire.CodePhoneNotReachable || time.Since(began) != reachTimeout {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if w.net.woken == 0 {
+			t.Error("nobody tried to wake the link")
+		}
+		if s := w.Status(); s.ConnectionLine != "Phone not connected" || s.LastFailure.Code != wire.CodePhoneNotReachable || s.LastFailure.Hint == "" {
+			t.Errorf("%q, %+v", s.ConnectionLine, s.LastFailure)
+		}
+	})
+}
+
+// A phone that connects while the client waits is asked.
+func TestPhoneComesLate(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		w.disconnect(p)
+		result := make(chan error, 1)
+		go func() {
+			_, err := w.Sign(context.Background(), request(key, "session"))
+			result <- err
+		}()
+		time.Sleep(20 * time.Second)
+		w.connect(p)
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestClientGoesAway(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, silent)
+		w.connect(p)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() {
+			_, err := w.Sign(ctx, request(key, "session"))
+			result <- err
+		}()
+		synctest.Wait()
+		if s := w.Status(); len(s.Waiting) != 1 || !s.Waiting[0].Shown || s.Waiting[0].Detail != "login as root" {
+			t.Errorf("waiting: %+v", s.Waiting)
+		}
+		cancel()
+		synctest.Wait()
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if s := w.Status(); p.withdrawn() != 1 || len(s.Waiting) != 0 || s.LastFailure != nil {
+			t.Errorf("withdrawn %d times; %+v", p.withdrawn(), s)
+		}
+	})
+}
+
+func TestDeniedOncePerSession(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, denies)
+		w.connect(p)
+		synctest.Wait()
+		for _, step := range []struct {
+			session string
+			asked   int
+		}{{"one", 1}, {"one", 1}, {"two", 2}} {
+			if _, err := w.Sign(t.Context(), request(key, step.session)); wire.CodeOf(err) != wire.CodeUserDenied {
+				t.Errorf("session %s: %v", step.session, err)
+			}
+			if n := len(p.requests()); n != step.asked {
+				t.Errorf("session %s: asked %d times, want %d", step.session, n, step.asked)
+			}
+		}
+	})
+}
+
+// Of two phones that hold a key both are asked; the first decision is final.
+func TestTwoPhones(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		first  func(context.Context, *wire.RemoteSignRequest, func()) error
+		want   wire.Code
+		second bool // is it the second phone that decides
+	}{
+		{name: "the first approves", first: approves},
+		{name: "the first denies", first: denies, want: wire.CodeUserDenied},
+		{name: "the first has lost the key", second: true, first: func(context.Context, *wire.RemoteSignRequest, func()) error {
+			return wire.NewError(wire.CodeKeyNotFound)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+				other := w.addPhone(2, "otherphone")
+				other.hello = wire.Hello{}
+				p.signing(key, test.first)
+				other.signing(key, silent)
+				if test.second {
+					other.signing(key, approves)
+				}
+				w.connect(p)
+				w.connect(other)
+				synctest.Wait()
+				if got := w.comments(); !slices.Equal(got, []string{"mine"}) {
+					t.Errorf("listed %q", got)
+				}
+				_, err := w.Sign(t.Context(), request(key, "session"))
+				if wire.CodeOf(err) != test.want {
+					t.Errorf("decision %v", err)
+				}
+				synctest.Wait()
+				if !test.second && other.withdrawn() != 1 {
+					t.Errorf("otherphone: withdrawn %d times", other.withdrawn())
+				}
+			})
+		})
+	}
+}
+
+// attacker: a phone that signs other bytes, or answers for another request.
+func TestBadSignatures(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		honest := p.answer
+		for name, spoil := range map[string]func(*wire.SignResponse){
+			"other bytes": func(r *wire.SignResponse) {
+				s, _ := key.Sign(rand.Reader, []byte("other"))
+				r.Signature = ssh.Marshal(s)
+			},
+			"garbage":        func(r *wire.SignResponse) { r.Signature = []byte("garbage") },
+			"bytes behind":   func(r *wire.SignResponse) { r.Signature = append(r.Signature, 0) },
+			"other request":  func(r *wire.SignResponse) { r.RequestID = wire.NewID() },
+			"empty envelope": func(r *wire.SignResponse) { r.Signature = nil },
+		} {
+			p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+				k, answer, err := honest(ctx, kind, body, received)
+				r := answer.(wire.SignResponse)
+				spoil(&r)
+				return k, r, err
+			})
+			if _, err := w.Sign(t.Context(), request(key, name)); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+	})
+}
+
+func TestPasskeys(t *testing.T) {
+	key, _ := passkey(t)
+	for choice, want := range map[Passkeys][2][]string{
+		PasskeysLast:          {{"plain", "passkey"}, {certificateComment, "plain", "passkey"}},
+		PasskeysNever:         {{"plain"}, {certificateComment, "plain"}},
+		PasskeysNoCertificate: {{"plain", "passkey"}, {certificateComment, "plain"}},
+	} {
+		t.Run(string(choice), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world, p *phone) {
+				w.cfg.Passkeys = choice
+				w.says(p, false)
+				p.keys = []wire.RemoteSignerPublicKey{
+					{Algorithm: key.Type(), PublicKeyBlob: key.Marshal(), Comment: "passkey", ProviderKind: wire.ProviderSecureEnclave},
+					remoteKey(newSigner(t), "plain"),
+				}
+				w.connect(p)
+				synctest.Wait()
+				if got := w.comments(); !slices.Equal(got, want[0]) {
+					t.Errorf("without certificate: %q", got)
+				}
+				w.says(p, true)
+				w.connect(p)
+				w.wantAsked(p, 1, "allowed")
+				if got := w.comments(); !slices.Equal(got, want[1]) {
+					t.Errorf("with certificate: %q", got)
+				}
+			})
+		})
+	}
+}
+
+// passkey makes a security key's public half and its private one.
+func passkey(t *testing.T) (ssh.PublicKey, *ecdsa.PrivateKey) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := private.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.ParsePublicKey(ssh.Marshal(struct {
+		Type, Curve string
+		Point       []byte
+		Application string
+	}{ssh.KeyAlgoSKECDSA256, "nistp256", point, "phone.example"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public, private
+}
+
+// assertion makes a passkey's signature over data; change spoils it before the
+// authenticator signs, so that only the agent's own check can refuse it.
+func assertion(t *testing.T, private *ecdsa.PrivateKey, data []byte, change func(*webAuthn)) []byte {
+	t.Helper()
+	w := webAuthn{Flags: authUserPresent | 4, Counter: 7, Origin: "https://phone.example"}
+	w.ClientData = fmt.Sprintf(`{"type":"webauthn.get","challenge":"%s","origin":"%s","crossOrigin":false}`,
+		base64.RawURLEncoding.EncodeToString(data), w.Origin)
+	if change != nil {
+		change(&w)
+	}
+	rp, client := sha256.Sum256([]byte("phone.example")), sha256.Sum256([]byte(w.ClientData))
+	signed := append(slices.Clone(rp[:]), w.Flags)
+	signed = binary.BigEndian.AppendUint32(signed, w.Counter)
+	signed = append(append(signed, w.Extensions...), client[:]...)
+	digest := sha256.Sum256(signed)
+	der, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := signatureBlob(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sig ssh.Signature
+	if err := ssh.Unmarshal(plain, &sig); err != nil {
+		t.Fatal(err)
+	}
+	return ssh.Marshal(ssh.Signature{Format: formatWebAuthn, Blob: sig.Blob, Rest: ssh.Marshal(w)})
+}
+
+func TestWebAuthnSignature(t *testing.T) {
+	public, private := passkey(t)
+	data := []byte("bytes to sign")
+	if err := checkSignature(public, data, assertion(t, private, data, nil), 0); err != nil {
+		t.Errorf("good assertion: %v", err)
+	}
+	for name, change := range map[string]func(*webAuthn){
+		"user not present":   func(w *webAuthn) { w.Flags = 4 },
+		"attested data":      func(w *webAuthn) { w.Flags |= authAttested },
+		"missing extensions": func(w *webAuthn) { w.Flags |= authExtensions },
+		"unflagged ones":     func(w *webAuthn) { w.Extensions = []byte{0xa0} },
+		"another origin":     func(w *webAuthn) { w.Origin = "https://evilhub.example" },
+		"registration":       func(w *webAuthn) { w.ClientData = `{"type":"webauthn.create"` + w.ClientData[22:] },
+	} {
+		if err := checkSignature(public, data, assertion(t, private, data, change), 0); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if err := checkSignature(public, []byte("other bytes"), assertion(t, private, data, nil), 0); err == nil {
+		t.Error("assertion over other bytes: accepted")
+	}
+}
+
+func TestRSAFormatFollowsFlags(t *testing.T) {
+	for flags, want := range map[uint32]string{2: ssh.KeyAlgoRSASHA256, 4: ssh.KeyAlgoRSASHA512} {
+		for _, format := range []string{ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512} {
+			if fits := rsaFormatFits(format, flags); fits != (format == want) {
+				t.Errorf("flags %d, %s: %v", flags, format, fits)
+			}
+		}
+	}
+}
+
+// The session key's signatures verify, whatever the lengths of r and s.
+func TestSessionSignature(t *testing.T) {
+	key, public, err := newSessionKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{key: key, phone: device.ID{1}}
+	for i := range 2000 { // r or s is short in one of about 128
+		data := fmt.Appendf(nil, "data %d", i)
+		blob, err := s.sign(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkSignature(public, data, blob, 0); err != nil {
+			t.Fatalf("signature %d: %v", i, err)
+		}
+	}
+}
