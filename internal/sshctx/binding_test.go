@@ -1,0 +1,100 @@
+package sshctx
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func newBinding(t testing.TB) Binding {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := bytes.Repeat([]byte{3}, 32)
+	signature, err := host.Sign(rand.Reader, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Binding{HostKey: host.PublicKey().Marshal(), SessionID: id, Signature: ssh.Marshal(signature)}
+}
+
+// The attacker changes one bit anywhere: of the key, the session, the signature,
+// a length. Only the forwarding flag is not signed.
+func TestBindingRefusesEveryChangedBit(t *testing.T) {
+	good := newBinding(t).Marshal()
+	if _, err := ParseBinding(good); err != nil {
+		t.Fatal(err)
+	}
+	for i := range len(good) - 1 {
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << bit
+			if _, err := ParseBinding(bad); !errors.Is(err, ErrNotBinding) && !errors.Is(err, ErrBindingSignature) {
+				t.Fatalf("bit %d of byte %d changed: %v", bit, i, err)
+			}
+		}
+	}
+	for n := range good {
+		if _, err := ParseBinding(good[:n]); !errors.Is(err, ErrNotBinding) {
+			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+	if _, err := ParseBinding(append(bytes.Clone(good), 0)); !errors.Is(err, ErrNotBinding) {
+		t.Errorf("with a byte behind it: %v", err)
+	}
+	good[len(good)-1] = 2
+	if _, err := ParseBinding(good); !errors.Is(err, ErrNotBinding) {
+		t.Errorf("forwarding 2: %v", err)
+	}
+}
+
+func TestCovers(t *testing.T) {
+	b := newBinding(t)
+	login := Context{Kind: UserAuth, SessionID: b.SessionID, User: "root"}
+	bound := Context{Kind: HostBound, SessionID: b.SessionID, HostKey: b.HostKey}
+	other := bytes.Repeat([]byte{4}, 32)
+	forwarded := b
+	forwarded.Forwarding = true
+	tests := []struct {
+		name string
+		b    Binding
+		c    Context
+		want bool
+	}{
+		{"its login", b, login, true},
+		{"its bound login", b, bound, true},
+		{"another session", b, Context{Kind: UserAuth, SessionID: other}, false},
+		{"another host key", b, Context{Kind: HostBound, SessionID: b.SessionID, HostKey: []byte("other")}, false},
+		{"a forwarding hop", forwarded, login, false},
+		{"a file", b, Context{Kind: SSHSIG}, false},
+		{"nothing and nothing", Binding{}, Context{}, false},
+	}
+	for _, test := range tests {
+		if got := test.b.Covers(test.c); got != test.want {
+			t.Errorf("%s: %t, want %t", test.name, got, test.want)
+		}
+	}
+	if got := login.DescribeBound(forwarded); got != "root login, server unknown" {
+		t.Errorf("a forwarding hop named the server: %q", got)
+	}
+}
+
+func FuzzParseBinding(f *testing.F) {
+	f.Add(newBinding(f).Marshal())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		b, err := ParseBinding(raw)
+		if err == nil && !bytes.Equal(b.Marshal(), raw) {
+			t.Errorf("%x decodes to what encodes to %x", raw, b.Marshal())
+		}
+	})
+}
