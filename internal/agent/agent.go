@@ -53,8 +53,10 @@ type Config struct {
 	ApprovalTimeout time.Duration
 	// Passkeys defaults to PasskeysLast.
 	Passkeys Passkeys
-	// OpenSSHVersion is told to phones, for example "OpenSSH_9.2p1".
-	OpenSSHVersion string
+	// OpenSSHVersion finds what is told to phones, for example "OpenSSH_9.2p1".
+	// It may take a moment: it is called at each hello, also concurrently, and
+	// not before serving. Nil: nothing is told.
+	OpenSSHVersion func() string
 	// PairHosts are the addresses that an invitation names; default all of
 	// this machine's, loopback only if there is no other.
 	PairHosts []string
@@ -141,7 +143,7 @@ func New(c Config) (*Agent, error) {
 	a.link = link.New(link.Config{
 		Key: key, Trust: a.trust, Name: c.Name, Routes: c.Routes, Handler: handler{a}, Log: a.log,
 		Hello: func() wire.Hello {
-			return wire.Hello{OpenSSHVersion: c.OpenSSHVersion, ProgramVersion: c.ProgramVersion}
+			return wire.Hello{OpenSSHVersion: c.OpenSSHVersion(), ProgramVersion: c.ProgramVersion}
 		},
 	})
 	a.node = a.link
@@ -150,6 +152,9 @@ func New(c Config) (*Agent, error) {
 
 // fill sets defaults and checks.
 func (c *Config) fill() error {
+	if c.OpenSSHVersion == nil {
+		c.OpenSSHVersion = func() string { return "" }
+	}
 	if c.Name == "" {
 		c.Name, _ = os.Hostname() // without one, the fallback below
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,7 +100,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
 		ApprovalTimeout: f.approvalTimeout,
 		Passkeys:        agent.Passkeys(f.passkeys),
-		OpenSSHVersion:  opensshVersion(ctx),
+		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
 		ProgramVersion:  Version,
 		Log:             log,
 	})
