@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -14,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"vmux/internal/wire"
 )
 
 func newDemoCommand(a *app) *cobra.Command {
@@ -225,7 +225,7 @@ func (d *demo) startServer(ctx context.Context) error {
 }
 
 func (d *demo) loginByKey(ctx context.Context) error {
-	took, err := d.login(ctx, "ECDSA SHA256:")
+	took, err := d.login(ctx, "ECDSA SHA256:", true)
 	if err != nil {
 		return err
 	}
@@ -260,12 +260,17 @@ func (d *demo) loginByCertificate(ctx context.Context) error {
 		return err
 	}
 	var total time.Duration
-	for range demoLogins {
-		took, err := d.login(ctx, "ECDSA-CERT SHA256:")
+	for n := range demoLogins {
+		took, err := d.login(ctx, "ECDSA-CERT SHA256:", n == 0)
 		if err != nil {
 			return err
 		}
 		total += took
+		if n > 0 {
+			if err := d.line("   and again: %s", seconds(took)); err != nil {
+				return err
+			}
+		}
 	}
 	after, err := d.approvals(ctx)
 	if err != nil {
@@ -279,18 +284,28 @@ func (d *demo) loginByCertificate(ctx context.Context) error {
 }
 
 // login runs ssh once, and sees in the server's log by what it was let in.
-func (d *demo) login(ctx context.Context, want string) (time.Duration, error) {
+func (d *demo) login(ctx context.Context, want string, shown bool) (time.Duration, error) {
 	offset := len(d.server.read())
+	words := []string{"-F", d.server.config, "demo", "echo logged in as $(id -un)"}
+	if shown {
+		if err := d.prompt("computer", "ssh", words); err != nil {
+			return 0, err
+		}
+	}
 	began := time.Now()
-	if _, err := d.openssh(ctx, d.tools.ssh, "-F", d.server.config, "demo", "echo logged in as $(id -un)"); err != nil {
+	out, err := d.capture(ctx, d.client(d.tools.ssh, words...), "")
+	took := time.Since(began)
+	if err != nil {
 		return 0, err
 	}
-	took := time.Since(began)
 	line := d.server.accepted(offset)
 	if !strings.HasPrefix(line, want) {
 		return 0, fmt.Errorf("the server says it let in %q, want %s", line, want)
 	}
-	return took, d.line("   the server let in: %s  -- %s", wire.Show(line), seconds(took))
+	if !shown {
+		return took, nil
+	}
+	return took, errors.Join(d.show(out), d.show("the server's log: accepted "+strings.Replace(line, " ID ", "\n  ID ", 1)))
 }
 
 func (d *demo) conclude() error {

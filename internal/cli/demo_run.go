@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,10 +56,15 @@ func (d *demo) openssh(ctx context.Context, path string, args ...string) (string
 	if err := d.prompt("computer", filepath.Base(path), args); err != nil {
 		return "", err
 	}
+	out, err := d.capture(ctx, d.client(path, args...), "")
+	return out, errors.Join(d.show(out), err)
+}
+
+// client is an SSH client's program on the computer.
+func (d *demo) client(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(d.environment(), "SSH_AUTH_SOCK="+d.socket())
-	out, err := d.capture(ctx, cmd, "")
-	return out, errors.Join(d.show(out), err)
+	return cmd
 }
 
 // prompt shows a command line as it would be typed.
@@ -74,13 +80,26 @@ func (d *demo) prompt(actor, program string, args []string) error {
 	return d.line("   %s$ %s", actor, strings.Join(words, " "))
 }
 
+// show shows what a program has printed, the longest words cut.
 func (d *demo) show(out string) error {
 	for line := range strings.Lines(out) {
-		if err := d.line("   %s", wire.Show(strings.TrimRight(line, "\n"))); err != nil {
+		if err := d.line("   %s", wire.Show(shorten(strings.TrimRight(line, "\n")))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+var (
+	keyBlob  = regexp.MustCompile(`[A-Za-z0-9+/]{80,}=*`)
+	deviceID = regexp.MustCompile(`\b[a-z2-7]{52}\b`)
+)
+
+// shorten cuts public keys and device IDs, which fill a screen and tell nobody
+// anything beyond their first and last characters.
+func shorten(line string) string {
+	line = keyBlob.ReplaceAllStringFunc(line, func(s string) string { return s[:16] + "…" + s[len(s)-16:] })
+	return deviceID.ReplaceAllStringFunc(line, func(s string) string { return s[:12] + "…" })
 }
 
 // capture runs a command to its end and returns its standard output. When ctx
@@ -148,7 +167,7 @@ func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
 	if err := answers.Decode(&answer); err != nil || answer.Paired == nil {
 		return fmt.Errorf("not paired: %w", err)
 	}
-	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), wire.Show(answer.Paired.ID))
+	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), shorten(wire.Show(answer.Paired.ID)))
 }
 
 // approvals counts the signatures that the phone was asked for and gave.

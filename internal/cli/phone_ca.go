@@ -72,6 +72,7 @@ func (a *app) showPhoneCA(ca signer.CA) error {
 func newPhoneCAShowCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "show", Short: "Print the CA's public key line; its policy goes to standard error", Args: args(),
+		Example: "  vmux phone ca show",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
 			if err != nil {

@@ -71,6 +71,7 @@ func (a *app) phonePair(ctx context.Context, text string) error {
 func newPhoneDevicesCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "devices", Short: "List the computers that this phone is paired with", Args: args(),
+		Example: "  vmux phone devices --json",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
 			if err != nil {
@@ -128,7 +129,8 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 func newPhoneLogCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
-		Long: "Shows what was asked of this phone and what became of it, oldest first. With\n--json, one record on each line.",
+		Long:    "Shows what was asked of this phone and what became of it, oldest first. With\n--json, one record on each line.",
+		Example: "  vmux phone log",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
 			if err != nil {

@@ -42,6 +42,7 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 		newIdentityListCommand(a),
 		&cobra.Command{
 			Use: "rename IDENTITY LABEL", Short: "Give an identity another label", Args: args("IDENTITY", "LABEL"),
+			Example: "  vmux phone identity rename work 'work laptop'",
 			RunE: func(_ *cobra.Command, v []string) error {
 				return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error { return s.Rename(i, v[1]) })
 			},
@@ -80,6 +81,7 @@ func withIdentity(name string, act func(*signer.Signer, signer.Identity) error) 
 func newIdentityListCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "list", Short: "List the identities on this phone", Args: args(),
+		Example: "  vmux phone identity list --json",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
 			if err != nil {

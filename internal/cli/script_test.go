@@ -33,6 +33,7 @@ const patience = 30 * time.Second
 //	start NAME ARGS…    start `computer agent …` or `phone run …`; it ends with the script
 //	stop NAME           end it, as a service manager would
 //	pair                pair the two
+//	take NAME REGEXP    set the variable to what the last standard output has there
 //	waitfor REGEXP COMMAND…   repeat a command until it prints that
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"stop":     cmdStop,
 			"pair":     cmdPair,
 			"waitfor":  cmdWaitFor,
+			"take":     cmdTake,
 		},
 	})
 }
@@ -103,6 +105,9 @@ func enter(ts *testscript.TestScript, name string, args []string) []string {
 }
 
 func actor(ts *testscript.TestScript, name string, args []string) error {
+	if name == "exec" { // so that waitfor can wait for any program
+		return ts.Exec(args[0], args[1:]...)
+	}
 	return ts.Exec("vmux", enter(ts, name, args)...)
 }
 
@@ -194,6 +199,14 @@ func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
 		err := actor(ts, args[1], args[2:])
 		return err == nil && want.MatchString(ts.ReadFile("stdout")+ts.ReadFile("stderr"))
 	})
+}
+
+func cmdTake(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(args[1]).FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("no %s in the output", args[1])
+	}
+	ts.Setenv(args[0], found)
 }
 
 type fataler interface {
