@@ -336,19 +336,17 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 // certified returns the identity that a certificate stands for: the one named,
 // else the default one.
 func (s *Signer) certified(blob []byte) (Identity, error) {
-	if len(blob) > 0 {
-		return s.enabled(blob)
-	}
 	list, err := s.Identities()
 	if err != nil {
 		return Identity{}, err
 	}
-	for _, id := range list {
-		if id.Default {
-			return s.enabled(id.PublicKey)
-		}
+	if len(blob) > 0 {
+		return s.pick(list, func(id Identity) bool { return bytes.Equal(id.PublicKey, blob) })
 	}
-	return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone has no identity that a certificate could stand for")
+	if len(list) == 0 {
+		return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone has no identity that a certificate could stand for")
+	}
+	return s.pick(list, func(id Identity) bool { return id.Default })
 }
 
 // narrow applies the person's decision, which cannot widen what was asked.

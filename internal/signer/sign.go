@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -136,19 +137,22 @@ func (s *Signer) enabled(blob []byte) (Identity, error) {
 		// However it came into the list: what it signs here could be a certificate.
 		return Identity{}, wire.Errorf(wire.CodePolicyDenied, "policy: the CA's key signs certificates only")
 	}
-	for _, id := range list {
-		if !bytes.Equal(id.PublicKey, blob) {
-			continue
-		}
-		if !id.Enabled {
-			return Identity{}, wire.NewError(wire.CodeKeyDisabled)
-		}
-		if s.cfg.Providers[id.Provider] == nil {
-			return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach keys of provider %s", id.Provider)
-		}
-		return id, nil
+	return s.pick(list, func(id Identity) bool { return bytes.Equal(id.PublicKey, blob) })
+}
+
+// pick returns the first identity that is wanted, if it is enabled and its
+// private key within reach.
+func (s *Signer) pick(list []Identity, wanted func(Identity) bool) (Identity, error) {
+	n := slices.IndexFunc(list, wanted)
+	switch {
+	case n < 0:
+		return Identity{}, wire.NewError(wire.CodeKeyNotFound)
+	case !list[n].Enabled:
+		return Identity{}, wire.NewError(wire.CodeKeyDisabled)
+	case s.cfg.Providers[list[n].Provider] == nil:
+		return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach keys of provider %s", list[n].Provider)
 	}
-	return Identity{}, wire.NewError(wire.CodeKeyNotFound)
+	return list[n], nil
 }
 
 // signatureAlgorithm returns the algorithm that the flags ask for. SHA-1
