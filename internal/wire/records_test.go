@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// records returns a well-formed record of each kind that has a body.
+func records() map[Kind]Checker {
+	asking := NewAsking("computer", "laptop", noon, Window)
+	key := bytes.Repeat([]byte{1}, 80)
+	return map[Kind]Checker{
+		KindHello:               &Hello{ProtocolVersion: Version, ProgramVersion: "1.0", DeviceName: "laptop", ClockMilliseconds: noon.UnixMilli()},
+		KindPairRequest:         &PairRequest{Proof: make([]byte, 32), DeviceName: "phone", Routes: []string{"tcp:192.0.2.7:41234"}},
+		KindPairResponse:        &PairResponse{Proof: make([]byte, 32), DeviceName: "laptop"},
+		KindKeyListRequest:      &KeyListRequest{},
+		KindKeyListResponse:     &KeyListResponse{Keys: []RemoteSignerPublicKey{{Algorithm: "ssh-ed25519", PublicKeyBlob: key, Comment: "work", ProviderKind: ProviderUnknown}}},
+		KindSignRequest:         &RemoteSignRequest{Asking: asking, KeyAlgorithm: "ssh-ed25519", PublicKeyBlob: key, Origin: Origin, DataToSign: []byte("data"), Context: Context{ContextQuality: QualityUnknown}},
+		KindSignResponse:        &SignResponse{RequestID: asking.RequestID, Signature: key},
+		KindCertificateRequest:  &CertificateRequest{Asking: asking, PublicKeyBlob: key, RequestedValiditySeconds: 28800, Principals: []string{"root"}},
+		KindCertificateResponse: &CertificateResponse{RequestID: asking.RequestID, CertificateBlob: key, CAPublicKey: key, ValidAfter: 1, ValidBefore: 2},
+		KindReceived:            &Received{RequestID: asking.RequestID},
+		KindCancel:              &Cancel{RequestID: asking.RequestID},
+		KindError:               NewError(CodeUserDenied),
+	}
+}
+
+// empty returns an empty record of the same type.
+func empty(c Checker) Checker { return reflect.New(reflect.TypeOf(c).Elem()).Interface().(Checker) }
+
+func TestRecordsTravel(t *testing.T) {
+	for kind, want := range records() {
+		e, err := NewEnvelope("id", kind, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, err := AppendFrame(nil, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := FrameSize([LengthPrefixSize]byte(frame))
+		if err != nil || size != len(frame)-LengthPrefixSize {
+			t.Fatalf("%s: size %d, %v", kind, size, err)
+		}
+		got, err := DecodeEnvelope(frame[LengthPrefixSize:])
+		if err != nil || got.Kind != kind || got.ID != "id" || got.Version != Version {
+			t.Fatalf("%s: %+v, %v", kind, got, err)
+		}
+		record := empty(want)
+		if err := DecodeBody(got, record); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if !reflect.DeepEqual(record, want) {
+			t.Errorf("%s: got %+v, want %+v", kind, record, want)
+		}
+	}
+}
+
+// The largest request that an SSH client can make of the agent fits on the link.
+func TestLargestSignRequestFits(t *testing.T) {
+	r := records()[KindSignRequest].(*RemoteSignRequest)
+	r.DataToSign, r.PublicKeyBlob = make([]byte, MaxDataSize), make([]byte, MaxBlobSize)
+	e, err := NewEnvelope(r.RequestID, KindSignRequest, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := AppendFrame(nil, e); err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeBody(e, &RemoteSignRequest{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change sets one field of a well-formed record to what a peer must not send.
+type change struct {
+	kind  Kind
+	field string
+	value string // JSON
+}
+
+func TestMalformedRecords(t *testing.T) {
+	long := `"` + strings.Repeat("a", MaxNameSize+1) + `"`
+	text := func(n int) string { return `"` + strings.Repeat("AAAA", n/3+1) + `"` } // base64 of more than n bytes
+	many := func(n int) string { return "[" + strings.Repeat(`"a",`, n) + `"a"]` }
+	tests := []change{
+		{KindHello, "protocolVersion", "0"}, {KindHello, "deviceName", long}, {KindHello, "deviceName", `"a\nb"`},
+		{KindHello, "openSSHVersion", `"\u001b[2J"`}, {KindHello, "caPublicKey", text(MaxBlobSize)},
+		{KindHello, "clockMilliseconds", `"now"`},
+		{KindPairRequest, "proof", `"AAAA"`}, {KindPairRequest, "proof", "null"}, {KindPairRequest, "proof", text(32)},
+		{KindPairRequest, "deviceName", `"\u202egnohp"`}, {KindPairRequest, "routes", many(16)},
+		{KindPairResponse, "proof", `""`}, {KindPairResponse, "routes", `["a\u0000"]`},
+		{KindKeyListResponse, "keys", "[" + strings.Repeat("{},", MaxKeys) + "{}]"}, {KindKeyListResponse, "keys", "[{}]"},
+		{KindSignRequest, "requestID", `""`}, {KindSignRequest, "requestID", long}, {KindSignRequest, "requestID", `"a\u0007"`},
+		{KindSignRequest, "nonce", `"AAAA"`}, {KindSignRequest, "nonce", "null"},
+		{KindSignRequest, "expiresAtMilliseconds", "0"}, {KindSignRequest, "issuedAtMilliseconds", "-9223372036854775808"},
+		{KindSignRequest, "dataToSign", `""`}, {KindSignRequest, "dataToSign", text(MaxDataSize)},
+		{KindSignRequest, "dataToSign", `"not base64"`}, {KindSignRequest, "publicKeyBlob", "null"},
+		{KindSignRequest, "signatureFlags", "-1"}, {KindSignRequest, "signatureFlags", "4294967296"},
+		{KindSignRequest, "sourceDeviceName", `"a\u2028b"`}, {KindSignRequest, "context", `{"programs":` + many(16) + `}`},
+		{KindSignResponse, "signature", `""`}, {KindSignResponse, "error", `{"code":"userDenied"}`},
+		{KindCertificateRequest, "requestedValiditySeconds", "0"}, {KindCertificateRequest, "requestedValiditySeconds", "-1"},
+		{KindCertificateRequest, "principals", many(MaxPrincipals)}, {KindCertificateRequest, "publicKeyBlob", `""`},
+		{KindCertificateResponse, "certificateBlob", "null"}, {KindCertificateResponse, "error", `{"code":""}`},
+		{KindCertificateResponse, "validBefore", "-1"},
+		{KindReceived, "requestID", "null"}, {KindCancel, "requestID", "7"},
+		{KindError, "code", `""`}, {KindError, "message", long}, {KindError, "message", `"a\rb"`},
+	}
+	for _, test := range tests {
+		if err := decodeChanged(t, test); !errors.Is(err, NewError(CodeMalformedRequest)) {
+			t.Errorf("%s with %s %.40s: %v", test.kind, test.field, test.value, err)
+		} else if err := err.(*Error).Check(); err != nil {
+			t.Errorf("%s with %s: the answer is malformed itself: %v", test.kind, test.field, err)
+		}
+	}
+}
+
+func decodeChanged(t *testing.T, c change) error {
+	t.Helper()
+	record := records()[c.kind]
+	b, err := json.Marshal(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(b, &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields[c.field] = json.RawMessage(c.value)
+	e, err := NewEnvelope("id", c.kind, fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return DecodeBody(e, empty(record))
+}
+
+// What a peer sent never comes back in an error: it may be a secret, and the
+// error goes to a log.
+func TestErrorsDoNotRepeatInput(t *testing.T) {
+	const secret = "TOPSECRET"
+	for _, body := range []string{`{"requestID":"x","nonce":"` + secret + `!"}`, `{"nonce":{"` + secret + `":1}}`,
+		`"` + secret + `"`, secret, `{"signatureFlags":"` + secret + `"}`, `{"issuedAtMilliseconds":"` + secret + `"}`} {
+		err := DecodeBody(Envelope{Version: 1, ID: "id", Kind: KindSignRequest, Body: json.RawMessage(body)}, &RemoteSignRequest{})
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", body, err)
+		}
+		_, err = DecodeEnvelope([]byte(`{"version":` + body + `}`))
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("envelope: %v", err)
+		}
+	}
+}
+
+func TestWindowCannotOverflow(t *testing.T) {
+	a := NewAsking("d", "n", noon, Window)
+	a.IssuedAtMilliseconds, a.ExpiresAtMilliseconds = math.MinInt64, math.MaxInt64
+	if a.check() == nil {
+		t.Error("accepted a window whose length overflows")
+	}
+}
+
+func TestShow(t *testing.T) {
+	inputs := []string{"", "phone", "a\x00b", "\x1b[31mred", "\u202eevil", "a\u2028b", "\xff\xfe",
+		strings.Repeat("\x01", 300), strings.Repeat("é", 200), "a" + strings.Repeat("é", 200),
+		strings.Repeat("\xff", 1000), strings.Repeat("😀", 100), strings.Repeat("a", 10000)}
+	for _, s := range inputs {
+		checkShow(t, s)
+	}
+	if got := Show("Zoë's phone 📱"); got != "Zoë's phone 📱" {
+		t.Errorf("changed what can be shown: %q", got)
+	}
+}
+
+func checkShow(t *testing.T, s string) {
+	t.Helper()
+	got := Show(s)
+	if err := checkText("text", got); err != nil {
+		t.Errorf("Show(%q): %v", s, err)
+	}
+	if !utf8.ValidString(got) || Show(got) != got {
+		t.Errorf("Show(%q) = %q, which is not settled", s, got)
+	}
+	if Printable(s) && len(s) <= MaxNameSize && got != s {
+		t.Errorf("Show(%q) = %q, though it could be shown", s, got)
+	}
+}
+
+func FuzzShow(f *testing.F) {
+	f.Add("phone")
+	f.Add(strings.Repeat("\x01", 300))
+	f.Fuzz(checkShow)
+}
+
+// Whatever decodes encodes to what decodes to the same.
+func FuzzDecodeBody(f *testing.F) {
+	for kind, record := range records() {
+		b, err := json.Marshal(record)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(kind), b)
+	}
+	f.Fuzz(func(t *testing.T, kind string, body []byte) {
+		model, ok := records()[Kind(kind)]
+		if !ok {
+			return
+		}
+		first, second := empty(model), empty(model)
+		err := DecodeBody(Envelope{Kind: Kind(kind), Body: body}, first)
+		if err != nil {
+			if !errors.Is(err, NewError(CodeMalformedRequest)) || err.(*Error).Check() != nil {
+				t.Fatalf("%s: not an error to answer with: %v", kind, err)
+			}
+			return
+		}
+		e, err := NewEnvelope("id", Kind(kind), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := DecodeBody(e, second); err != nil {
+			t.Fatalf("%s: %s decodes and encodes to %s, which does not: %v", kind, body, e.Body, err)
+		}
+		again, err := NewEnvelope("id", Kind(kind), second)
+		if err != nil || !bytes.Equal(e.Body, again.Body) {
+			t.Errorf("%s: got %s, want %s (%v)", kind, again.Body, e.Body, err)
+		}
+	})
+}
