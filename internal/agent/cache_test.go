@@ -53,18 +53,27 @@ func TestCacheSurvivesRestart(t *testing.T) {
 
 func TestDamagedCacheIsSetAside(t *testing.T) {
 	for name, damaged := range map[string]string{
-		"cut": `{"version":1,"pho`, "not JSON": "\x00\x01", "other version": `{"version":2,"phones":[]}`,
-		"wrong key": `{"version":1,"phones":[{"deviceID":"` + device.ID{1}.String() + `","keys":[{"publicKeyBlob":"AAAA"}]}]}`,
+		"cut": `{"version":1,"pho`, "not JSON": "\x00\x01", "other version": `{"version":2,"cachedKeys":[]}`,
+		"wrong key": `{"version":1,"cachedKeys":[{"deviceID":"` + device.ID{1}.String() + `","keys":[{"publicKeyBlob":"AAAA"}]}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			docs := newMemory()
-			docs.docs[documentCache] = []byte(damaged)
+			docs, err := state.OpenDir(filepath.Join(t.TempDir(), "agent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := docs.Put(documentCache, []byte(damaged)); err != nil {
+				t.Fatal(err)
+			}
 			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
 			if s := w.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], documentCache+".damaged-") {
 				t.Errorf("warnings %q", s.Warnings)
 			}
-			if names := docs.names(); len(names) != 1 || string(docs.docs[names[0]]) != damaged {
-				t.Errorf("documents %q", names)
+			names, err := docs.List(documentCache)
+			if err != nil || len(names) != 1 {
+				t.Fatalf("documents %q, %v", names, err)
+			}
+			if kept, err := docs.Get(names[0]); err != nil || string(kept) != damaged {
+				t.Errorf("what was set aside is %q, %v", kept, err)
 			}
 			w.stop()
 		})

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -48,12 +47,6 @@ func (m *memory) SetAside(name, suffix string) (string, error) {
 	m.docs[name+suffix] = m.docs[name]
 	delete(m.docs, name)
 	return name + suffix, nil
-}
-
-func (m *memory) names() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.docs))
 }
 
 // phone is a phone of a test's, with a CA and keys of its own.
@@ -126,7 +119,7 @@ type world struct {
 	*Agent
 	t    *testing.T
 	net  *network
-	docs *memory
+	docs documents
 	stop func()
 }
 
@@ -134,7 +127,7 @@ func newWorld(t *testing.T) *world {
 	return newWorldIn(t, newMemory(), device.NewTrust(&device.MemoryStore{}))
 }
 
-func newWorldIn(t *testing.T, docs *memory, trust *device.Trust) *world {
+func newWorldIn(t *testing.T, docs documents, trust *device.Trust) *world {
 	t.Helper()
 	c := Config{Name: "computer", Notify: NoNotify, Log: slog.New(slog.DiscardHandler)}
 	if err := c.fill(); err != nil {

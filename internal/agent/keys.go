@@ -112,7 +112,7 @@ func loadCache(d documents, now time.Time) (keys map[device.ID][]AgentKeyInfo, w
 		fmt.Sprintf("The key cache was damaged and is set aside as %s. Keys are listed again once their phone connects.", aside), nil
 }
 
-func damagedSuffix(now time.Time) string { return ".damaged-" + now.UTC().Format("20060102T150405Z") }
+func damagedSuffix(now time.Time) string { return ".damaged-" + now.UTC().Format("20060102-150405") }
 
 func parseCache(b []byte) (map[device.ID][]AgentKeyInfo, error) {
 	var c cachedKeys

@@ -13,6 +13,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/device"
+	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/wire"
 )
@@ -25,6 +26,10 @@ const (
 	offerPoll = 200 * time.Millisecond
 	// redeemPatience is how long a redeemed pairing may take to be reported.
 	redeemPatience = 10 * time.Second
+	// settleTime is how long the connection that paired is left to become a link,
+	// looked for every settlePoll.
+	settleTime = time.Second
+	settlePoll = 20 * time.Millisecond
 )
 
 // pairing is the one open invitation.
@@ -75,7 +80,29 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 	if err != nil {
 		return control.Device{}, err
 	}
+	a.settle(ctx, peer.ID)
 	return a.device(peer), nil
+}
+
+// settle waits for the phone's link: the end of listening cuts the connection
+// that has just paired, unless it is a link by then, and the phone would take
+// that for a failure. A phone that does not stay has closed it by itself.
+func (a *Agent) settle(ctx context.Context, id device.ID) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	poll := time.NewTicker(settlePoll)
+	defer poll.Stop()
+	for !a.linked(id) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+func (a *Agent) linked(id device.ID) bool {
+	return slices.ContainsFunc(a.node.Peers(), func(p link.PeerStatus) bool { return p.ID == id && p.Connected })
 }
 
 func (a *Agent) beginPairing(p *pairing) bool {

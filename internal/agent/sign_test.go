@@ -208,7 +208,10 @@ func TestTwoPhones(t *testing.T) {
 			inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 				other := w.addPhone(2, "otherphone")
 				other.hello = wire.Hello{}
-				p.signing(key, test.first)
+				p.signing(key, func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error {
+					time.Sleep(time.Second) // by then the other one is asked too
+					return test.first(ctx, r, received)
+				})
 				other.signing(key, silent)
 				if test.second {
 					other.signing(key, approves)

@@ -1,0 +1,388 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	sshclient "golang.org/x/crypto/ssh/agent"
+
+	"vmux/internal/agent"
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/lan"
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+const patience = 20 * time.Second
+
+// waitFor is the one place where these tests wait by looking again.
+func waitFor(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ready(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// computer is an agent with its real sockets and links.
+type computer struct {
+	*agent.Agent
+	dir     string
+	control *control.Client
+	log     *safeBuffer
+	stop    func()
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func startComputer(t *testing.T, dir string) *computer {
+	t.Helper()
+	c := &computer{dir: dir, log: &safeBuffer{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName))}
+	a, err := agent.New(agent.Config{
+		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Name: "computer",
+		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"}, Notify: agent.NoNotify,
+		Log: slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Agent = a
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	c.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("agent: %v", err)
+		}
+		c.control.Close()
+	})
+	t.Cleanup(c.stop)
+	select {
+	case <-a.Ready():
+	case err := <-done:
+		done <- err
+		t.Fatalf("agent: %v", err)
+	case <-time.After(patience):
+		t.Fatal("the agent is not ready")
+	}
+	return c
+}
+
+func (c *computer) status(t *testing.T) control.Status {
+	t.Helper()
+	s, err := c.control.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// client is an SSH client's connection to the agent.
+func (c *computer) client(t *testing.T) sshclient.ExtendedAgent {
+	t.Helper()
+	conn, err := net.Dial("unix", filepath.Join(c.dir, "agent.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return sshclient.NewClient(conn)
+}
+
+// handset is a phone: the real signer on a real link.
+type handset struct {
+	link.Handler
+	*signer.Signer
+	node  *link.Node
+	trust *device.Trust
+	route string
+	stop  func()
+}
+
+func (h *handset) LinkUp(device.Peer, wire.Hello, string) {}
+func (h *handset) LinkDown(device.Peer, error)            {}
+func (h *handset) Paired(device.Peer)                     {}
+func (h *handset) Unpaired(p device.Peer)                 { _ = h.trust.Remove(p.ID) }
+
+func (h *handset) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
+	return h.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
+}
+
+func startHandset(t *testing.T, approves func() bool) *handset {
+	t.Helper()
+	passphrase := []byte("correct horse battery staple")
+	s, err := signer.New(signer.Config{Store: &signer.MemoryStore{}, Approver: signer.Approver{
+		Sign: func(_ context.Context, sheet signer.SignSheet) (bool, error) { sheet.Shown(); return approves(), nil },
+		Certificate: func(_ context.Context, sheet signer.CertificateSheet) (signer.CertificateDecision, error) {
+			sheet.Shown()
+			return signer.CertificateDecision{Approved: approves()}, nil
+		},
+		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return bytes.Clone(passphrase), nil },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Create("mine", ssh.KeyAlgoED25519, 0, passphrase); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateCA([]string{"root"}, passphrase); err != nil {
+		t.Fatal(err)
+	}
+	key, err := device.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &handset{Signer: s, trust: device.NewTrust(&device.MemoryStore{})}
+	h.node = link.New(link.Config{Key: key, Trust: h.trust, Name: "handset", Hello: s.Hello, Handler: h,
+		Routes: []link.Route{lan.NewDialer(false, nil)}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.route = lan.Route(l.Addr().String())
+	ctx, cancel := context.WithCancel(t.Context())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = h.node.Run(ctx) })
+	parts.Go(func() { _ = h.node.Serve(ctx, l) })
+	h.stop = sync.OnceFunc(func() { cancel(); parts.Wait() })
+	t.Cleanup(h.stop)
+	return h
+}
+
+func pair(t *testing.T, c *computer, h *handset) control.Device {
+	t.Helper()
+	var paired control.Device
+	err := c.control.Pair(t.Context(), control.PairOptions{}, func(e control.PairEvent) error {
+		if e.Paired != nil {
+			paired = *e.Paired
+			return nil
+		}
+		inv, err := device.ParseInvitation(e.Invitation.URL)
+		if err != nil {
+			return err
+		}
+		_, err = h.node.Pair(t.Context(), inv, []string{h.route})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the phone's keys", func() bool { return len(c.status(t).Identities) > 0 })
+	return paired
+}
+
+func TestWhole(t *testing.T) {
+	approves := true
+	var mu sync.Mutex
+	h := startHandset(t, func() bool { mu.Lock(); defer mu.Unlock(); return approves })
+	dir := t.TempDir()
+	c := startComputer(t, dir)
+	if s := c.status(t); s.ConnectionLine != "Phone not connected" || s.CertificateLine != "No session certificate" {
+		t.Errorf("at first: %q, %q", s.ConnectionLine, s.CertificateLine)
+	}
+	paired := pair(t, c, h)
+	if paired.Name != "handset" {
+		t.Errorf("paired with %+v", paired)
+	}
+	if s := c.status(t); s.ConnectionLine != "Connected to handset" || len(s.Phones) != 1 || s.Phones[0].Keys != 1 {
+		t.Errorf("paired: %q, %+v", s.ConnectionLine, s.Phones)
+	}
+
+	client := c.client(t)
+	signs(t, client, 0)
+	if _, err := c.control.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	signs(t, client, 0)
+	shown, err := c.control.ShowCertificate(t.Context())
+	if err != nil || shown.State != control.CertificateValid || !slices.Equal(shown.Principals, []string{"root"}) {
+		t.Errorf("certificate %+v, %v", shown, err)
+	}
+
+	mu.Lock()
+	approves = false
+	mu.Unlock()
+	signs(t, client, 0) // by certificate: nobody is asked
+	if err := client.RemoveAll(); err != nil {
+		t.Error(err)
+	}
+	list, err := client.List()
+	if err != nil || len(list) != 1 {
+		t.Fatalf("after ssh-add -D: %v, %v", list, err)
+	}
+	if _, err := client.Sign(list[0], []byte("data")); err == nil {
+		t.Error("signed though denied")
+	}
+	if f := c.status(t).LastFailure; f == nil || f.Code != wire.CodeUserDenied {
+		t.Errorf("last failure %+v", f)
+	}
+	if _, err := c.control.RequestCertificate(t.Context(), control.CertificateOptions{}); wire.CodeOf(err) != wire.CodeUserDenied {
+		t.Errorf("denied certificate: %v", err)
+	}
+
+	// Phone away, agent restarted: the keys are still listed.
+	h.stop()
+	c.stop()
+	c = startComputer(t, dir)
+	if s := c.status(t); len(s.Identities) != 1 || s.Connected {
+		t.Errorf("after a restart: %+v", s)
+	}
+	holdsNoSecret(t, c)
+	if _, err := c.control.Unpair(t.Context(), paired.ID[:12]); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.status(t); len(s.Identities)+len(s.Phones) != 0 {
+		t.Errorf("after unpairing: %+v", s)
+	}
+}
+
+// signs makes and checks a signature with the first identity in the list.
+func signs(t *testing.T, client sshclient.ExtendedAgent, flags sshclient.SignatureFlags) {
+	t.Helper()
+	list, err := client.List()
+	if err != nil || len(list) == 0 {
+		t.Fatalf("list: %v, %v", list, err)
+	}
+	data := []byte("data of a test")
+	signature, err := client.SignWithFlags(list[0], data, flags)
+	if err != nil {
+		t.Fatalf("sign with %s: %v", list[0].Comment, err)
+	}
+	key, err := ssh.ParsePublicKey(list[0].Blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := key.Verify(data, signature); err != nil {
+		t.Errorf("%s: %v", list[0].Comment, err)
+	}
+}
+
+// holdsNoSecret reads all that the agent has written: of private keys only the
+// device key, which signs TLS and nothing for SSH, may be there.
+func holdsNoSecret(t *testing.T, c *computer) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(c.dir, "agent"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+			return errors.Join(err, fs.ErrPermission)
+		}
+		if filepath.Base(path) != "device-key" && bytes.Contains(b, []byte("PRIVATE")) {
+			t.Errorf("%s holds a private key", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(c.log.String(), "data of a test") || strings.Contains(c.log.String(), "PRIVATE") {
+		t.Error("the log holds a payload or a key")
+	}
+}
+
+// A second agent on the same state is refused, whatever its socket.
+func TestSecondAgent(t *testing.T) {
+	dir := t.TempDir()
+	startComputer(t, dir)
+	second, err := agent.New(agent.Config{
+		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "second.sock"), Notify: agent.NoNotify,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Run(t.Context()); err == nil {
+		t.Error("two agents share a state folder")
+	}
+}
+
+func TestNotRunning(t *testing.T) {
+	client := control.NewClient(filepath.Join(t.TempDir(), "control.sock"))
+	if _, err := client.Status(t.Context()); !errors.Is(err, control.ErrNotRunning) {
+		t.Errorf("without an agent: %v", err)
+	}
+}
+
+// Who stops waiting for the invitation ends it, and the listener with it.
+func TestPairingEnds(t *testing.T) {
+	c := startComputer(t, t.TempDir())
+	var address string
+	stop := errors.New("^C")
+	err := c.control.Pair(t.Context(), control.PairOptions{}, func(e control.PairEvent) error {
+		address, _ = lan.Address(e.Invitation.Routes[0])
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Errorf("nobody listens while the invitation is open: %v", err)
+		} else {
+			conn.Close()
+		}
+		other := c.control.Pair(t.Context(), control.PairOptions{}, func(control.PairEvent) error { return nil })
+		if wire.CodeOf(other) != control.CodeBusy {
+			t.Errorf("a second invitation: %v", other)
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the listener", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}
+
+// --watch: a line at once, and one after each change.
+func TestWatch(t *testing.T) {
+	c := startComputer(t, t.TempDir())
+	stop, seen := errors.New("enough"), 0
+	err := c.control.Watch(t.Context(), func(s control.Status) error {
+		if seen++; seen == 1 {
+			c.client(t).RemoveAll()
+			return nil
+		}
+		if len(s.History) == 0 {
+			t.Error("the change is not told")
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		t.Error(err)
+	}
+}
