@@ -223,7 +223,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 		return device.Peer{}, fmt.Errorf("pair: %w", err)
 	}
 	c := newConn(tc, n.timing.Write)
-	t, hello, err := n.prove(ctx, c, inv, routes)
+	t, err = n.prove(ctx, c, inv, routes)
 	if err != nil {
 		err = c.fail(err)
 		c.wait()
@@ -234,45 +234,45 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 		c.wait()
 		return t, nil
 	}
-	_, err = n.adopt(c, t, hello, route)
-	return t, err
+	// Both have pinned the other: whatever happens to this connection now, the
+	// inviting side may be closing it for a link of its own, they are paired.
+	if _, err := n.greet(ctx, c, t, route); err != nil {
+		n.log.Debug("no link after pairing", "peer", t.ID.Short(), "error", err)
+	}
+	return t, nil
 }
 
 // prove is the invited side of pairing.
-func (n *Node) prove(ctx context.Context, c *conn, inv device.Invitation, routes []string) (t device.Peer, hello wire.Hello, err error) {
+func (n *Node) prove(ctx context.Context, c *conn, inv device.Invitation, routes []string) (t device.Peer, err error) {
 	defer c.closeAt(ctx)()
 	if err = c.send(wire.NewID(), wire.KindHello, n.hello(true)); err != nil {
-		return t, hello, err
+		return t, err
 	}
 	if _, err = c.readHello(); err != nil {
-		return t, hello, because(err, device.ErrInvitationEnded)
+		return t, because(err, device.ErrInvitationEnded)
 	}
 	cs := c.Conn.(*tls.Conn).ConnectionState()
 	proof, err := inv.PhoneProof(&cs)
 	if err != nil {
-		return t, hello, err
+		return t, err
 	}
 	req := wire.PairRequest{Proof: proof, DeviceName: n.name, Routes: routes}
 	if err = c.send(wire.NewID(), wire.KindPairRequest, req); err != nil {
-		return t, hello, err
+		return t, err
 	}
 	var resp wire.PairResponse
 	if err = c.readAs(wire.KindPairResponse, &resp); err != nil {
-		return t, hello, because(err, device.ErrWrongProof)
+		return t, because(err, device.ErrWrongProof)
 	}
 	if err = inv.CheckAgentProof(&cs, resp.Proof); err != nil {
-		return t, hello, err
+		return t, err
 	}
 	t = device.Peer{ID: inv.DeviceID, Name: named(resp.DeviceName, inv.DeviceID), PairedAt: time.Now().UTC(), Routes: resp.Routes}
 	if err = n.trust.Add(t); err != nil {
-		return t, hello, err
+		return t, err
 	}
 	n.paired(t)
-	if n.handler == nil {
-		return t, hello, nil
-	}
-	hello, err = n.exchange(ctx, c)
-	return t, hello, err
+	return t, nil
 }
 
 // because adds to a peer's refusal what it means at this point of the pairing.
