@@ -15,7 +15,7 @@ import (
 func signText(s signer.SignSheet) string {
 	var b strings.Builder
 	title(&b, s.From.Name, "asks for a signature")
-	row(&b, "computer", computer(s.Sheet))
+	row(&b, "computer", nameOf(s.Sheet))
 	row(&b, "key", wire.Show(s.Label)+"  "+s.Fingerprint)
 	what(&b, s)
 	if s.Claimed.HostName != "" {
@@ -30,7 +30,7 @@ func signText(s signer.SignSheet) string {
 func certificateText(s signer.CertificateSheet) string {
 	var b strings.Builder
 	title(&b, s.From.Name, "asks for a session certificate")
-	row(&b, "computer", computer(s.Sheet))
+	row(&b, "computer", nameOf(s.Sheet))
 	row(&b, "for", wire.Show(s.Label))
 	row(&b, "to", "log in as "+wire.Show(strings.Join(s.Principals, ", "))+" without asking again")
 	row(&b, "for", validity(s.Validity))
@@ -64,7 +64,7 @@ func row(b *strings.Builder, name, text string) {
 	fmt.Fprintf(b, "  %-9s %s\n", name, text)
 }
 
-func computer(s signer.Sheet) string {
+func nameOf(s signer.Sheet) string {
 	return wire.Show(s.From.Name) + "  (device " + s.From.ID.Short() + ")"
 }
 

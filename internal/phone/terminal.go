@@ -32,6 +32,7 @@ type Terminal struct {
 	tty    *os.File
 	screen screen
 	silent bool // no passphrase is asked for
+	inert  time.Duration
 
 	// drawing guards the terminal's last line. It is held for writing alone.
 	drawing sync.Mutex
@@ -42,7 +43,7 @@ type Terminal struct {
 // NewTerminal returns a Terminal that asks on tty. Between questions the
 // terminal stays as it was found.
 func NewTerminal(tty *os.File) *Terminal {
-	t := &Terminal{tty: tty}
+	t := &Terminal{tty: tty, inert: inert}
 	t.screen.enter = func() (err error) {
 		t.restore, err = keystrokes(int(tty.Fd()))
 		return err
@@ -121,7 +122,7 @@ func (t *Terminal) countDown(ctx context.Context, expires time.Time, question, k
 		if err != nil {
 			return 0, err
 		}
-		if time.Since(began) < inert {
+		if time.Since(began) < t.inert {
 			continue
 		}
 		for _, b := range []byte(strings.ToLower(string(typed))) {

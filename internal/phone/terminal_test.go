@@ -1,0 +1,306 @@
+//go:build linux || darwin
+
+package phone
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"vmux/internal/device"
+	"vmux/internal/signer"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// patience bounds every wait.
+const patience = 20 * time.Second
+
+// person sits at the other end of a real terminal.
+type person struct {
+	t    *testing.T
+	end  *os.File
+	mu   sync.Mutex
+	seen bytes.Buffer
+}
+
+// sitDown returns a Terminal on a pseudo-terminal and the person before it.
+func sitDown(t *testing.T) (*Terminal, *person) {
+	t.Helper()
+	end, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &person{t: t, end: end}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		b := make([]byte, 4096)
+		for {
+			n, err := end.Read(b)
+			p.mu.Lock()
+			p.seen.Write(b[:n])
+			p.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	})
+	terminal := NewTerminal(tty)
+	t.Cleanup(func() {
+		terminal.Close()
+		_ = tty.Close()
+		_ = end.Close()
+		reading.Wait()
+	})
+	return terminal, p
+}
+
+func (p *person) screen() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen.String()
+}
+
+func (p *person) types(text string) {
+	p.t.Helper()
+	if _, err := p.end.WriteString(text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// sees waits for text on the screen.
+func (p *person) sees(text string) {
+	p.t.Helper()
+	waitFor(p.t, text, func() bool { return strings.Contains(p.screen(), text) })
+}
+
+// keepsTyping types a key until done.
+func (p *person) keepsTyping(key string, done func() bool) {
+	p.t.Helper()
+	waitFor(p.t, "an answer to "+key, func() bool {
+		if !done() {
+			p.types(key)
+		}
+		return done()
+	})
+}
+
+func waitFor(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ready(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain for %q", patience, what)
+		}
+	}
+}
+
+func sheet(name string, left time.Duration) signer.SignSheet {
+	return signer.SignSheet{
+		Sheet: signer.Sheet{
+			From: device.Peer{Name: name}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
+		},
+		Fingerprint: "SHA256:abc",
+		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
+		Claimed:     wire.Context{HostName: "db1", Programs: []string{"ssh", "git"}},
+	}
+}
+
+type answer struct {
+	approved bool
+	err      error
+}
+
+// asks shows a sheet and returns where its answer comes.
+func asks(ctx context.Context, a signer.Approver, s signer.SignSheet) chan answer {
+	c := make(chan answer, 1)
+	go func() {
+		approved, err := a.Sign(ctx, s)
+		c <- answer{approved, err}
+	}()
+	return c
+}
+
+func get(t *testing.T, c chan answer) answer {
+	t.Helper()
+	select {
+	case a := <-c:
+		return a
+	case <-time.After(patience):
+		t.Fatal("no answer")
+		return answer{}
+	}
+}
+
+func TestSheetSaysWhoAsksForWhat(t *testing.T) {
+	terminal, p := sitDown(t)
+	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop\x1b[2J", 60*time.Second))
+	for _, text := range []string{
+		"laptop\uFFFD[2J asks for a signature", "work  SHA256:abc", "log in as root",
+		sshctx.Fingerprint([]byte("host")), "(verified)", `"db1", so the computer says`, "ssh, run by git", " s left",
+	} {
+		p.sees(text)
+	}
+	p.sees("58 s left") // it counts down
+	p.keepsTyping("y", func() bool { return len(c) > 0 })
+	if a := get(t, c); !a.approved || a.err != nil {
+		t.Errorf("approved with y: %v, %v", a.approved, a.err)
+	}
+	p.sees("Approved.")
+	if strings.Contains(p.screen(), "\x1b") {
+		t.Error("an escape sequence of the peer's reached the terminal")
+	}
+}
+
+// A person types something else while a sheet appears: "y" and a line end that
+// were typed before, and those of the first half second, approve nothing.
+func TestWhatWasTypedBeforeApprovesNothing(t *testing.T) {
+	terminal, p := sitDown(t)
+	p.types("y\ny")
+	p.sees("y\r\ny") // echoed: it is in the terminal's queue
+	terminal.inert = 2 * time.Second
+	began := time.Now()
+	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
+	p.sees(" s left")
+	p.types("y\n")
+	if time.Since(began) > terminal.inert {
+		t.Fatal("this machine is too slow for this test")
+	}
+	// An answer would come with the next reading, a tenth of a second later.
+	waitFor(t, "the end of the inert time", func() bool { return time.Since(began) > terminal.inert+500*time.Millisecond })
+	select {
+	case a := <-c:
+		t.Fatalf("answered by what was typed before: %v, %v", a.approved, a.err)
+	default:
+	}
+	p.types("x\n")
+	p.types("n")
+	if a := get(t, c); a.approved || a.err != nil {
+		t.Errorf("denied with n: %v, %v", a.approved, a.err)
+	}
+	p.sees("Denied.")
+}
+
+func TestWithdrawalAndExpiryReplaceTheQuestion(t *testing.T) {
+	terminal, p := sitDown(t)
+	a := terminal.Approver([]byte("x"))
+	ctx, cancel := context.WithCancel(t.Context())
+	c := asks(ctx, a, sheet("laptop", 60*time.Second))
+	p.sees(" s left")
+	cancel()
+	if got := get(t, c); got.approved || !errors.Is(got.err, context.Canceled) {
+		t.Errorf("withdrawn: %v, %v", got.approved, got.err)
+	}
+	p.sees("Withdrawn: laptop no longer waits.")
+
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	c = asks(ctx, a, sheet("laptop", 300*time.Millisecond))
+	if got := get(t, c); got.approved || !errors.Is(got.err, context.DeadlineExceeded) {
+		t.Errorf("expired: %v, %v", got.approved, got.err)
+	}
+	p.sees("Expired: the time to answer is over.")
+}
+
+func TestOneSheetAtATime(t *testing.T) {
+	terminal, p := sitDown(t)
+	a := terminal.Approver([]byte("x"))
+	first := asks(t.Context(), a, sheet("laptop", 60*time.Second))
+	p.sees("laptop asks")
+	shown := make(chan bool, 1)
+	s := sheet("desktop", 60*time.Second)
+	s.Shown = func() { shown <- true }
+	second := asks(t.Context(), a, s)
+	p.sees("1 more waiting")
+	<-shown // the computer is told, since the number is seen
+	if strings.Contains(p.screen(), "desktop asks") {
+		t.Error("two sheets at once")
+	}
+	p.keepsTyping("n", func() bool { return len(first) > 0 })
+	p.sees("desktop asks")
+	p.keepsTyping("y", func() bool { return len(second) > 0 })
+	if a, b := get(t, first), get(t, second); a.approved || !b.approved {
+		t.Errorf("first %v, second %v", a.approved, b.approved)
+	}
+}
+
+func TestPassphraseFollowsItsApprovalUnseen(t *testing.T) {
+	terminal, p := sitDown(t)
+	a := terminal.Approver(nil)
+	c := asks(t.Context(), a, sheet("laptop", 60*time.Second))
+	p.sees(" s left")
+	p.keepsTyping("y", func() bool { return len(c) > 0 })
+	get(t, c)
+	waits := asks(t.Context(), a, sheet("desktop", 60*time.Second))
+	secret := make(chan []byte, 1)
+	go func() {
+		b, err := a.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", Attempt: 1})
+		if err != nil {
+			t.Error(err)
+		}
+		secret <- b
+	}()
+	p.sees("Passphrase of work: ")
+	p.types("wrong\x15pass wörx\x7fd\n")
+	if b := <-secret; string(b) != "pass wörd" {
+		t.Errorf("got %q", b)
+	}
+	if s := p.screen(); strings.Contains(s, "pass w") || strings.Contains(s, "wrong") {
+		t.Error("the passphrase is on the screen")
+	} else if strings.Contains(s[:strings.Index(s, "Passphrase of")], "desktop asks") {
+		t.Error("another sheet came between")
+	}
+	p.sees("desktop asks")
+	p.keepsTyping("n", func() bool { return len(waits) > 0 })
+}
+
+func TestCertificateForOneHour(t *testing.T) {
+	terminal, p := sitDown(t)
+	c := make(chan signer.CertificateDecision, 1)
+	go func() {
+		d, err := terminal.Approver([]byte("x")).Certificate(t.Context(), signer.CertificateSheet{
+			Sheet:      signer.Sheet{From: device.Peer{Name: "laptop"}, Label: "work", Expires: time.Now().Add(time.Minute)},
+			Principals: []string{"root", "deploy"}, Validity: 8 * time.Hour, Automatic: true,
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		c <- d
+	}()
+	for _, text := range []string{"log in as root, deploy", "8h", "nobody pressed a button"} {
+		p.sees(text)
+	}
+	p.keepsTyping("h", func() bool { return len(c) > 0 })
+	if d := <-c; !d.Approved || d.Validity != time.Hour {
+		t.Errorf("decided %+v", d)
+	}
+}
+
+// A terminal that goes away approves nothing, and does not hang.
+func TestHangUpIsNoApproval(t *testing.T) {
+	terminal, p := sitDown(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	c := asks(ctx, terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
+	p.sees(" s left")
+	_ = p.end.Close()
+	if a := get(t, c); a.approved || a.err == nil {
+		t.Errorf("hung up: %v, %v", a.approved, a.err)
+	}
+}
+
+// What is said meanwhile stands above the question, which stays whole.
+func TestWordsStandAboveTheQuestion(t *testing.T) {
+	terminal, p := sitDown(t)
+	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
+	p.sees(" s left")
+	terminal.Above(func() { _, _ = terminal.tty.WriteString("vmux: Connected to desktop\n") })
+	p.sees("vmux: Connected to desktop\r\n\rSign?")
+	p.keepsTyping("n", func() bool { return len(c) > 0 })
+}
