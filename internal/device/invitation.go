@@ -52,16 +52,19 @@ type Invitation struct {
 	Routes   []string // "tcp:HOST:PORT" or "hub:URL", best first
 
 	base string // what stands before the fragment
-	// A pointer, so that fmt prints an address where an Invitation is an
-	// unexported field of something printed and its methods are passed by.
-	secret *[secretSize]byte
+	// A function, since of that fmt can only print the address: where an
+	// Invitation is an unexported field of something printed, its methods are
+	// passed by, and a wrong verb follows even a pointer.
+	secret func() [secretSize]byte
 }
 
 // NewInvitation makes an invitation of the device with a fresh secret. Base is
 // the URL to open on the phone, without its fragment; empty means vmux://pair.
 func NewInvitation(id ID, name string, routes []string, base string) Invitation {
-	i := Invitation{DeviceID: id, Name: wire.Show(name), Routes: routes, base: base, secret: new([secretSize]byte)}
-	_, _ = rand.Read(i.secret[:])
+	i := Invitation{DeviceID: id, Name: wire.Show(name), Routes: routes, base: base}
+	var secret [secretSize]byte
+	_, _ = rand.Read(secret[:])
+	i.secret = func() [secretSize]byte { return secret }
 	return i
 }
 
@@ -73,12 +76,13 @@ func (i Invitation) URL() string {
 	if i.secret == nil {
 		return ""
 	}
+	secret := i.secret()
 	v := url.Values{
 		"v": {invitationVersion},
 		"d": {i.DeviceID.String()},
 		"n": {i.Name},
 		"r": i.Routes,
-		"s": {base64.RawURLEncoding.EncodeToString(i.secret[:])},
+		"s": {base64.RawURLEncoding.EncodeToString(secret[:])},
 	}
 	base := strings.TrimSuffix(invitationPrefix, "#")
 	if i.base != "" {
@@ -102,7 +106,7 @@ func ParseInvitation(s string) (Invitation, error) {
 	if v.Get("v") != invitationVersion {
 		return Invitation{}, fmt.Errorf("%w of version %s", ErrNotInvitation, invitationVersion)
 	}
-	i := Invitation{Name: v.Get("n"), Routes: v["r"], base: base, secret: new([secretSize]byte)}
+	i := Invitation{Name: v.Get("n"), Routes: v["r"], base: base}
 	if i.DeviceID, err = ParseID(v.Get("d")); err != nil {
 		return Invitation{}, ErrNotInvitation
 	}
@@ -110,7 +114,7 @@ func ParseInvitation(s string) (Invitation, error) {
 	if err != nil || len(secret) != secretSize || strings.ContainsAny(v.Get("s"), "\r\n") {
 		return Invitation{}, ErrNotInvitation
 	}
-	copy(i.secret[:], secret)
+	i.secret = func() [secretSize]byte { return [secretSize]byte(secret) }
 	if !i.showable() {
 		return Invitation{}, ErrNotInvitation
 	}
@@ -162,7 +166,8 @@ func (i Invitation) proof(cs *tls.ConnectionState, side string) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("bind pairing to channel: %w", err)
 	}
-	mac := hmac.New(sha256.New, i.secret[:])
+	secret := i.secret()
+	mac := hmac.New(sha256.New, secret[:])
 	mac.Write([]byte(side + "\x00"))
 	mac.Write(channel)
 	return mac.Sum(nil), nil
@@ -205,7 +210,9 @@ func NewOffer(inv Invitation, now time.Time) *Offer {
 }
 
 // Format keeps the secret out of formatted text.
-func (o *Offer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "offer of "+o.inv.DeviceID.Short()) }
+func (o *Offer) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "offer of "+o.inv.DeviceID.Short())
+}
 
 // Invitation returns what to show.
 func (o *Offer) Invitation() Invitation { return o.inv }
