@@ -6,7 +6,7 @@ TOOLS := $(CURDIR)/.cache/bin
 # Each program that is in cmd/, but for the one that runs in the browser.
 PROGRAMS := $(filter-out vmux-phone-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
 
-.PHONY: build help demo test lint bench fuzz setup setup-demo tools clean
+.PHONY: build help demo test test-wasm lint bench fuzz setup setup-demo tools clean
 
 build: ## build the programs into bin/
 	@mkdir -p bin
@@ -20,6 +20,9 @@ demo: setup-demo build ## show everything on this machine, in a scratch folder
 
 test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test')
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/test.sh $(TESTFLAGS)
+
+test-wasm: setup ## run the tests of the phone's core as WebAssembly under Node
+	@GO=$(GO) scripts/test-wasm.sh
 
 lint: setup tools ## check the code, and build it for every platform
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/lint.sh
