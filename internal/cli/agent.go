@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -78,9 +77,6 @@ func (f *agentFlags) check() error {
 }
 
 func (a *app) runAgent(ctx context.Context, f agentFlags) error {
-	// The heap is small, so that collecting it more often costs nothing that
-	// could be measured; it leaves 3 MiB to others.
-	debug.SetGCPercent(25)
 	home, err := state.Find()
 	if err != nil {
 		return err
