@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
 )
 
 func newDemoCommand(a *app) *cobra.Command {
@@ -180,8 +179,8 @@ func (d *demo) makePhone(ctx context.Context) error {
 		return err
 	}
 	cmd := d.command("phone", line...)
-	if !d.yes { // its questions are asked here
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = d.in.(*os.File), d.output.err, d.output.err
+	if !d.yes { // it asks on this terminal
+		cmd.Stdin = d.in.(*os.File)
 	}
 	d.phone, err = startChild("vmux phone run", cmd, filepath.Join(d.dir, "phone.log"))
 	return err
@@ -296,7 +295,7 @@ func (d *demo) login(ctx context.Context, want string, shown bool) (time.Duratio
 	out, err := d.capture(ctx, d.client(d.tools.ssh, words...), "")
 	took := time.Since(began)
 	if err != nil {
-		return 0, err
+		return 0, d.reason(ctx, err)
 	}
 	line := d.server.accepted(offset)
 	if !strings.HasPrefix(line, want) {
@@ -309,7 +308,7 @@ func (d *demo) login(ctx context.Context, want string, shown bool) (time.Duratio
 }
 
 func (d *demo) conclude() error {
-	lines := append([]string{"", fmt.Sprintf("Done in %s. Logged in to a real sshd", seconds(time.Since(d.began)))}, d.summary...)
+	lines := append([]string{"", fmt.Sprintf("Done in %s. Logged in to a real sshd:", seconds(time.Since(d.began)))}, d.summary...)
 	lines = append(lines,
 		"The computer never held the phone's key, and its certificate's key was in memory only.",
 		"Next: `vmux agent` on your computer, `vmux phone run` where the keys shall be; see README.md.")

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
@@ -168,6 +169,16 @@ func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
 		return fmt.Errorf("not paired: %w", err)
 	}
 	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), shorten(wire.Show(answer.Paired.ID)))
+}
+
+// reason looks up why the agent failed, which ssh cannot know: that is err then.
+func (d *demo) reason(ctx context.Context, err error) error {
+	out, failed := d.capture(ctx, d.command("computer", "status", "--json"), "")
+	var s control.Status
+	if failed != nil || json.Unmarshal([]byte(out), &s) != nil || s.LastFailure == nil {
+		return err
+	}
+	return withHint(wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo")
 }
 
 // approvals counts the signatures that the phone was asked for and gave.
