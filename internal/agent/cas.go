@@ -83,7 +83,7 @@ func (p *caPins) encode() ([]byte, error) {
 // errCAChanged refuses a CA that the user has not confirmed.
 func errCAChanged(phone string, blob []byte) error {
 	return control.Errorf(control.CodeCAChanged,
-		"compare the fingerprint with the phone's, then confirm with `vmux ca --accept`",
+		"compare the fingerprint with the phone's, then confirm it: `vmux ca accept`",
 		"%s has another CA than before: %s.", phone, sshctx.Fingerprint(blob))
 }
 

@@ -56,7 +56,6 @@ type phone struct {
 	keys   []wire.RemoteSignerPublicKey
 	ca     ssh.Signer
 	asked  []wire.CertificateRequest
-	signs  int
 	gone   int // requests that were withdrawn
 	answer func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error)
 
