@@ -132,9 +132,11 @@ func withHint(err error, format string, args ...any) error {
 	return &hintedError{err, fmt.Sprintf(format, args...)}
 }
 
-// sentence is an error as a person reads it, on one line.
+// sentence is an error as a person reads it, on one line. A package that knows
+// what to do about an error may put that behind it, on a line `hint: …`.
 func sentence(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
+	return strings.Join(strings.Fields(text), " ")
 }
 
 // hintOf returns the hint that stands nearest to the error's surface: of the
@@ -159,7 +161,8 @@ func hintOf(err error) string {
 	case errors.As(err, &coded):
 		return wire.MeaningOf(coded.Code).Hint
 	}
-	return ""
+	_, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+	return strings.Join(strings.Fields(hint), " ")
 }
 
 // exitOf is the exit status for an error: 0 done, 2 wrong usage, what the table
