@@ -85,7 +85,8 @@ func TestActivityTurnsOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			full := append(bytes.Repeat([]byte("{}\n"), maxActivity/3), `{"kind":"cut o`...)
+			line := []byte(`{"what":"` + strings.Repeat("x", 4084) + "\"}\n") // 4096 bytes
+			full := append(bytes.Repeat(line, maxActivity/len(line)), `{"kind":"cut o`...)
 			if err := store.Put(activityDocument, full); err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +101,7 @@ func TestActivityTurnsOver(t *testing.T) {
 				t.Errorf("%d bytes, %d old ones", len(now), len(old))
 			}
 			records, err := s.Activity()
-			if n := len(records); err != nil || n != maxActivity/3+2 || records[n-2].RequestID != "first" || records[n-1].RequestID != "second" {
+			if n := len(records); err != nil || n != maxActivity/len(line)+2 || records[n-2].RequestID != "first" || records[n-1].RequestID != "second" {
 				t.Errorf("%d records, %v", n, err)
 			}
 		})

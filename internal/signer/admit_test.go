@@ -174,7 +174,11 @@ func TestTooManyWaitingRequests(t *testing.T) {
 			p.computer.ID = device.ID{computer}
 			for range maxWaitingPerPeer {
 				r := p.request(id)
-				go p.ask(ctx, r)
+				e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				go p.Serve(ctx, p.computer, e, nil)
 			}
 			synctest.Wait()
 			p.wantCode(p.ask(ctx, p.request(id)), wire.CodeSignerBusy)

@@ -3,7 +3,9 @@ package signer
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/rand"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,9 +96,16 @@ func (r ram) Forget(id Identity) error {
 	return nil
 }
 
+// sharedRSA is one key for all tests: finding the primes takes seconds.
+var sharedRSA = sync.OnceValues(func() (crypto.PrivateKey, error) { return generate("ssh-rsa", 0) })
+
 func (r ram) add(t testing.TB, label, algorithm string) Identity {
 	t.Helper()
-	key, err := generate(algorithm, 0)
+	generateKey := func() (crypto.PrivateKey, error) { return generate(algorithm, 0) }
+	if algorithm == "ssh-rsa" {
+		generateKey = sharedRSA
+	}
+	key, err := generateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
