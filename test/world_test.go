@@ -201,10 +201,9 @@ func (d *daemon) waitLog(text string) {
 // world is a computer with an agent and a phone, each in a home of its own.
 type world struct {
 	testing.TB
-	computer, phone   *home
-	agent, phoneRun   *daemon
-	passphraseFile    string
-	agentArgs, phArgs []string
+	computer, phone *home
+	agent, phoneRun *daemon
+	passphraseFile  string
 }
 
 // newWorld makes a phone with a CA (principals root and the test's user) and

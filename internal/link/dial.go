@@ -36,10 +36,9 @@ func (n *Node) keepDialing(id device.ID) {
 func (n *Node) dialLoop(ctx context.Context, p *peer) {
 	pause := n.timing.BackoffMin
 	for ctx.Err() == nil {
-		began := time.Now()
 		s, err := n.connect(ctx, p)
 		if s != nil {
-			began = time.Now()
+			began := time.Now()
 			select {
 			case <-s.ended:
 			case <-ctx.Done():

@@ -138,11 +138,13 @@ func misbehave(t *testing.T, k *keys, conns []net.Conn) {
 	for _, c := range conns[n : 2*n] {
 		go func() {
 			frame := signMessage(k.local.PublicKey().Marshal(), make([]byte, 1000))
+			slow := time.NewTicker(10 * time.Millisecond)
+			defer slow.Stop()
 			for _, b := range frame {
 				if _, err := c.Write([]byte{b}); err != nil {
 					return
 				}
-				time.Sleep(10 * time.Millisecond) // it is slow: that is what it is for
+				<-slow.C
 			}
 		}()
 	}

@@ -31,7 +31,9 @@ func TestMain(m *testing.M) {
 // settles waits until something that another goroutine or process brings about
 // is true.
 func settles(f func() bool) bool {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-look.C {
 		if f() {
 			return true
 		}
