@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -49,7 +50,7 @@ func (c *child) stop() {
 	if c == nil {
 		return
 	}
-	if err := c.cmd.Process.Signal(os.Interrupt); err == nil {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err == nil {
 		select {
 		case <-c.exited:
 			return
