@@ -173,6 +173,41 @@ func TestNetworkInside(t *testing.T) {
 	phone.await("down: "+link.ErrDead.Error(), 15*time.Second-took+2*time.Second)
 	wire("master", "br0")
 	t.Logf("back after %v", laptop.await("answered", 25*time.Second))
+	vmuxSignsAcrossHosts(t)
+}
+
+// vmuxSignsAcrossHosts runs the product on the two hosts: they pair, the phone
+// signs; it moves to another port, which only DNS-SD can tell, and signs again.
+func vmuxSignsAcrossHosts(t *testing.T) {
+	w := unpairedWorld(t)
+	w.phone.netns, w.computer.netns = "phone", "laptop"
+	w.createIdentity("key", "ecdsa-sha2-nistp256")
+	listen := func(address string) *daemon {
+		d := w.phone.start("phone.log", "phone", "run", "--approve", "always",
+			"--passphrase-file", w.passphraseFile, "--listen", address)
+		d.waitLog("Advertising")
+		return d
+	}
+	w.phoneRun = listen("0.0.0.0:45671")
+	w.startAgent()
+	w.pair()
+	sign := func() {
+		t.Helper()
+		message := w.computer.file("message", "text")
+		os.Remove(message + ".sig")
+		c := exec.Command("ssh-keygen", "-Y", "sign", "-n", "file", "-f", w.publicFile("key"), message)
+		c.Env = []string{"SSH_AUTH_SOCK=" + w.computer.socket()}
+		must(t, c)
+	}
+	sign()
+	w.phoneRun.stop()
+	w.waitStatus("Phone not connected")
+	w.phoneRun = listen("0.0.0.0:45672")
+	w.waitConnected()
+	sign()
+	if n := w.approvals(); n != 2 {
+		t.Errorf("the phone approved %d signatures, want 2", n)
+	}
 }
 
 func seenByAvahi(t *testing.T) {

@@ -52,8 +52,9 @@ func TestMain(m *testing.M) {
 // home is one machine's vmux: the computer's or the phone's, with a VMUX_HOME
 // of its own.
 type home struct {
-	t   testing.TB
-	dir string
+	t     testing.TB
+	dir   string
+	netns string // network namespace of its commands; empty: the test's own
 }
 
 func newHome(t testing.TB) *home {
@@ -84,6 +85,9 @@ func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 	path, err := program()
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if h.netns != "" {
+		path, args = "nsenter", append([]string{"--net=/run/netns/" + h.netns, path}, args...)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{
