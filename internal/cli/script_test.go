@@ -31,7 +31,7 @@ const patience = 30 * time.Second
 //	phone ARGS…         run `vmux phone ARGS…` on the phone
 //	exits N COMMAND…    run a computer or phone command that must end with that exit status
 //	start NAME ARGS…    start `computer agent …` or `phone run …`; it ends with the script
-//	stop NAME           end it, as a service manager would
+//	end NAME            end it, as a service manager would
 //	pair                pair the two
 //	take NAME REGEXP    set the variable to what the last standard output has there
 //	waitfor REGEXP COMMAND…   repeat a command until it prints that
@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			"phone":    func(ts *testscript.TestScript, neg bool, args []string) { expect(ts, neg, actor(ts, "phone", args)) },
 			"exits":    cmdExits,
 			"start":    cmdStart,
-			"stop":     cmdStop,
+			"end":      cmdEnd,
 			"pair":     cmdPair,
 			"waitfor":  cmdWaitFor,
 			"take":     cmdTake,
@@ -139,7 +139,7 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { p.stop(ts) })
 }
 
-func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
+func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("actors").(*actors).running[args[0]].stop(ts)
 }
 
