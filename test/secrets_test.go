@@ -21,10 +21,10 @@ import (
 
 // wiretap stands between two devices and keeps what passes.
 type wiretap struct {
-	l  net.Listener
-	to string
+	l net.Listener
 
 	mu    sync.Mutex
+	to    string
 	bytes bytes.Buffer
 }
 
@@ -51,7 +51,10 @@ func newWiretap(t testing.TB, to string) *wiretap {
 
 func (w *wiretap) pass(a net.Conn) {
 	defer a.Close()
-	b, err := net.Dial("tcp", w.to)
+	w.mu.Lock()
+	to := w.to
+	w.mu.Unlock()
+	b, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
@@ -145,7 +148,10 @@ func TestNothingSecretOnTheComputerOrTheWire(t *testing.T) {
 	w.agent.stop()
 
 	tap := newWiretap(t, "")
-	tap.to = w.moveRoutes(tap.l.Addr().String())
+	to := w.moveRoutes(tap.l.Addr().String())
+	tap.mu.Lock()
+	tap.to = to
+	tap.mu.Unlock()
 	w.startAgent("--lan=false")
 	w.waitConnected()
 	w.requestCertificate()
