@@ -117,7 +117,10 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, nil))
+	// What the person needs to know stands in states and sheets, and what was
+	// asked in `vmux phone log`: the terminal is kept free for them.
+	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
+	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, warnings))
 	p, err := phone.Open(home, asking.Approver, log)
 	if err != nil {
 		return err
