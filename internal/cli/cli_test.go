@@ -1,30 +1,41 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
+	"os/exec"
+	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-
-	"github.com/rogpeppe/go-internal/testscript"
 
 	"vmux/internal/wire"
 )
 
-// TestMain lets the scripts, and vmux demo itself, run this program as `vmux`.
+// built is vmux as it is shipped. It is not the test binary, since the race
+// detector makes a passphrase take seconds; package test has it watch whole
+// programs, and here it watches what runs in this process.
+var built string
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"vmux": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			status := Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
-			stop()
-			os.Exit(status)
-		},
-	})
+	os.Exit(withProgram(m))
+}
+
+func withProgram(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "vmux-cli-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built = filepath.Join(dir, "vmux")
+	build := exec.Command("go", "build", "-o", built, "vmux/cmd/vmux")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build vmux: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 // result is what a command in this process left.

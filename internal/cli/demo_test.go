@@ -25,17 +25,12 @@ import (
 // scratch folder in the folder that it returns.
 func demoProcess(t *testing.T, args ...string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmp, err = os.MkdirTemp("", "d") // short: a socket's path is limited
+	tmp, err := os.MkdirTemp("", "d") // short: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(tmp) })
-	cmd = exec.Command(self, append([]string{"demo"}, args...)...)
-	cmd.Args[0] = "vmux"
+	cmd = exec.Command(built, append([]string{"demo"}, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, tmp

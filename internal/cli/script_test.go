@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
+			e.Setenv("PATH", filepath.Dir(built)+":"+e.Getenv("PATH")+":/usr/sbin:/sbin")
 			e.Values["actors"] = &actors{running: map[string]*process{}}
 			return os.WriteFile(filepath.Join(e.WorkDir, "passphrase"), []byte("correct horse battery staple\n"), 0o600)
 		},
@@ -145,19 +145,12 @@ func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
 
 // program is vmux with the script's environment.
 func program(ts *testscript.TestScript, args ...string) *exec.Cmd {
-	for dir := range strings.SplitSeq(ts.Getenv("PATH"), ":") {
-		path := filepath.Join(dir, "vmux")
-		if _, err := os.Stat(path); err == nil {
-			cmd := exec.Command(path, args...)
-			cmd.Dir = ts.MkAbs(".")
-			for _, name := range []string{"PATH", "HOME", "TMPDIR", "VMUX_HOME"} {
-				cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
-			}
-			return cmd
-		}
+	cmd := exec.Command(built, args...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "VMUX_HOME"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
-	ts.Fatalf("no vmux on the script's PATH")
-	return nil
+	return cmd
 }
 
 // cmdPair reads the invitation of `vmux pair --json` and hands it to the phone.
