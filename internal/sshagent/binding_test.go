@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 )
+
+// exchange is a session ID of the size that SHA-256 key exchanges make, for
+// people to tell apart by its beginning.
+func exchange(name string) string { return name + strings.Repeat(".", 32-len(name)) }
 
 // bindMessage is what ssh tells of a session.
 func bindMessage(t testing.TB, host ssh.Signer, session string, forwarding byte) []byte {
@@ -30,17 +35,17 @@ func TestBindings(t *testing.T) {
 	k := newKeys(t)
 	c := dial(t, serve(t, Config{Backend: k}))
 	passphrase := sshString([]byte("x"))
-	wantAnswer(t, c, bindMessage(t, k.local, "one", 1), msgSuccess)
-	wantAnswer(t, c, bindMessage(t, k.local, "one", 1), msgSuccess)           // told twice
-	wantAnswer(t, c, bindMessage(t, k.remote, "one", 1), msgExtensionFailure) // another host's session
+	wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), 1), msgSuccess)
+	wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), 1), msgSuccess)           // told twice
+	wantAnswer(t, c, bindMessage(t, k.remote, exchange("one"), 1), msgExtensionFailure) // another host's session
 	wantAnswer(t, c, message(msgLock, passphrase), msgSuccess)
-	wantAnswer(t, c, bindMessage(t, k.remote, "two", 0), msgSuccess) // also while locked
+	wantAnswer(t, c, bindMessage(t, k.remote, exchange("two"), 0), msgSuccess) // also while locked
 	wantAnswer(t, c, message(msgUnlock, passphrase), msgSuccess)
-	wantAnswer(t, c, bindMessage(t, k.remote, "three", 0), msgExtensionFailure) // after one for authentication
+	wantAnswer(t, c, bindMessage(t, k.remote, exchange("three"), 0), msgExtensionFailure) // after one for authentication
 
 	send(t, c, signMessage(k.remote.PublicKey().Marshal(), nil))
 	b := (<-k.asked).Bindings
-	if len(b) != 2 || string(b[0].SessionID) != "one" || !b[0].Forwarding || string(b[1].SessionID) != "two" || b[1].Forwarding {
+	if len(b) != 2 || string(b[0].SessionID) != exchange("one") || !b[0].Forwarding || string(b[1].SessionID) != exchange("two") || b[1].Forwarding {
 		t.Errorf("bindings: %+v", b)
 	}
 }
@@ -49,21 +54,22 @@ func TestBindingsAreBounded(t *testing.T) {
 	k := newKeys(t)
 	c := dial(t, serve(t, Config{Backend: k}))
 	for i := range maxBindings {
-		wantAnswer(t, c, bindMessage(t, k.local, fmt.Sprint("session ", i), 1), msgSuccess)
+		wantAnswer(t, c, bindMessage(t, k.local, exchange(fmt.Sprint("session ", i)), 1), msgSuccess)
 	}
-	wantAnswer(t, c, bindMessage(t, k.local, "one too many", 1), msgExtensionFailure)
+	wantAnswer(t, c, bindMessage(t, k.local, exchange("one too many"), 1), msgExtensionFailure)
 	listsWithin(t, c)
 }
 
 func TestBadBindings(t *testing.T) {
 	k := newKeys(t)
 	c := dial(t, serve(t, Config{Backend: k}))
-	good := bindContents(t, k.local, "session", 1)
+	good := bindContents(t, k.local, exchange("session"), 1)
 	name := sshString([]byte(extensionSessionBind))
 	forged := bytes.Replace(good, []byte("session"), []byte("Session"), 1)
 	for _, contents := range [][]byte{
 		nil, good[:len(good)-1], append(bytes.Clone(good), 0), append(bytes.Clone(good[:len(good)-1]), 2), forged,
-		bindContents(t, k.local, "", 1), bindContents(t, k.local, string(make([]byte, maxSessionID+1)), 1),
+		bindContents(t, k.local, "", 1), bindContents(t, k.local, string(make([]byte, 129)), 1),
+		bindContents(t, k.local, "of no hash's size", 1),
 	} {
 		wantAnswer(t, c, message(msgExtension, name, contents), msgExtensionFailure)
 	}

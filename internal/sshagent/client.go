@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"vmux/internal/sshctx"
 )
 
 // smallBuffer holds all messages of an ordinary login. A connection gives back
@@ -27,7 +29,7 @@ type client struct {
 	reply []byte
 
 	writeBy  time.Time // the connection's write deadline
-	bindings []Binding
+	bindings []sshctx.Binding
 }
 
 func (c *client) serve(ctx context.Context) {

@@ -32,8 +32,8 @@ func FuzzParseSignRequest(f *testing.F) {
 // Whatever parses as a binding verifies again, and is made of just these bytes.
 func FuzzParseBinding(f *testing.F) {
 	k := newKeys(f)
-	f.Add(bindContents(f, k.local, "session", 1))
-	f.Add(bindContents(f, k.remote, "another", 0))
+	f.Add(bindContents(f, k.local, exchange("session"), 1))
+	f.Add(bindContents(f, k.remote, exchange("another"), 0))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		b, err := parseBinding(contents)
@@ -48,7 +48,7 @@ func FuzzParseBinding(f *testing.F) {
 		if again = append(again, forwarding); !bytes.Equal(again, contents) {
 			t.Errorf("%x became %x", contents, again)
 		}
-		if err := verifyBinding(b.HostKey, b.SessionID, b.Signature); err != nil {
+		if err := b.Verify(); err != nil {
 			t.Error(err)
 		}
 	})

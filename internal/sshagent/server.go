@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"vmux/internal/sshctx"
 )
 
 // Peer is the process at the other end of a connection, as the system tells.
@@ -21,7 +23,7 @@ type SignRequest struct {
 	Blob, Data []byte
 	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 (2) and _512 (4), RFC 9987
 	Peer       Peer
-	Bindings   []Binding // verified ones of this connection, oldest first; read only
+	Bindings   []sshctx.Binding // verified ones of this connection, oldest first; read only
 }
 
 // Backend knows the identities. All its methods are called concurrently.
