@@ -158,6 +158,29 @@ type Context struct {
 	HostName       string         `json:"hostName,omitempty"`
 	// Programs is the requesting program and its parents, nearest first.
 	Programs []string `json:"programs,omitempty"`
+	// Git is what a git signature is said to be for; nil if nothing is said.
+	Git *GitObject `json:"git,omitempty"`
+}
+
+// GitObject describes a commit or tag that is to be signed, in the words of the
+// computer. The signed bytes hold only its hash.
+type GitObject struct {
+	Kind       string `json:"kind"`       // "commit" or "tag"
+	Subject    string `json:"subject"`    // first line of the message
+	Author     string `json:"author"`     // "NAME <EMAIL>"; of a tag, the tagger
+	Repository string `json:"repository"` // name of the working tree's folder
+}
+
+func (g *GitObject) check() error {
+	if g == nil {
+		return nil
+	}
+	return firstError(
+		checkText("kind", g.Kind),
+		checkText("subject", g.Subject),
+		checkText("author", g.Author),
+		checkText("repository", g.Repository),
+	)
 }
 
 func (c *Context) check() error {
@@ -165,6 +188,7 @@ func (c *Context) check() error {
 		checkText("contextQuality", string(c.ContextQuality)),
 		checkText("hostName", c.HostName),
 		checkTexts("programs", c.Programs, 16),
+		c.Git.check(),
 	)
 }
 
@@ -219,6 +243,10 @@ type RemoteSignRequest struct {
 	Origin         string  `json:"origin"`
 	DataToSign     []byte  `json:"dataToSign"`
 	Context        Context `json:"context"`
+	// Bindings are the session bindings of the SSH client's connection, oldest
+	// first: each the contents of session-bind@openssh.com behind its name
+	// (OpenSSH PROTOCOL.agent section 1). Whoever reads them verifies them.
+	Bindings [][]byte `json:"bindings,omitempty"`
 }
 
 // Check reports what is malformed.
@@ -230,6 +258,7 @@ func (r *RemoteSignRequest) Check() error {
 		checkSize("dataToSign", r.DataToSign, 1, MaxDataSize),
 		checkText("origin", r.Origin),
 		r.Context.check(),
+		checkBindings(r.Bindings),
 	)
 }
 
@@ -316,6 +345,18 @@ type Cancel struct {
 
 // Check reports what is malformed.
 func (r *Cancel) Check() error { return checkID(r.RequestID) }
+
+func checkBindings(list [][]byte) error {
+	if len(list) > MaxBindings {
+		return fmt.Errorf("over %d bindings", MaxBindings)
+	}
+	for _, b := range list {
+		if err := checkSize("bindings", b, 1, MaxBindingSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func firstError(errs ...error) error {
 	for _, err := range errs {

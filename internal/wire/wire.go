@@ -37,6 +37,11 @@ const (
 	MaxKeys = 256
 	// MaxPrincipals bounds the principals that a certificateRequest names.
 	MaxPrincipals = 64
+	// MaxBindings bounds the session bindings of one request, as OpenSSH's agent
+	// does, and MaxBindingSize each of them in bytes: a host key or certificate
+	// and a signature.
+	MaxBindings    = 16
+	MaxBindingSize = 8 << 10
 	// NonceSize is the exact size of a request's nonce.
 	NonceSize = 32
 )
