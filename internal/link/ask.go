@@ -56,6 +56,19 @@ func (n *Node) Ask(ctx context.Context, to device.ID, kind wire.Kind, id string,
 	}
 }
 
+// Tell sends a paired device what needs no answer. It is not sent again: without
+// a link it returns ErrNotLinked, and what still matters then belongs into the
+// next Handler.LinkUp, from which Tell may be called.
+func (n *Node) Tell(to device.ID, kind wire.Kind, body any) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[to]
+	if p == nil || p.session == nil {
+		return ErrNotLinked
+	}
+	return p.session.send(wire.NewID(), kind, body)
+}
+
 // post makes the ask wait, and sends it if there is a link.
 func (n *Node) post(to device.ID, id string, a *ask) error {
 	n.mu.Lock()

@@ -53,6 +53,7 @@ var (
 	ErrHandshakeTime = errors.New("no hello in time")
 
 	ErrWrongDevice = errors.New("another device answered")
+	ErrNotLinked   = errors.New("not connected to the device")
 	ErrNoRoute     = errors.New("no route to the device")
 	ErrTooManyAsks = wire.Errorf(wire.CodeSignerBusy, "too many requests wait for this device")
 	ErrDuplicateID = errors.New("a request of this ID is waiting already")

@@ -19,12 +19,12 @@ func records() map[Kind]Checker {
 	asking := NewAsking("computer", "laptop", noon, Window)
 	key := bytes.Repeat([]byte{1}, 80)
 	return map[Kind]Checker{
-		KindHello:               &Hello{ProtocolVersion: Version, ProgramVersion: "1.0", DeviceName: "laptop", ClockMilliseconds: noon.UnixMilli()},
-		KindPairRequest:         &PairRequest{Proof: make([]byte, 32), DeviceName: "phone", Routes: []string{"tcp:192.0.2.7:41234"}},
-		KindPairResponse:        &PairResponse{Proof: make([]byte, 32), DeviceName: "laptop"},
-		KindKeyListRequest:      &KeyListRequest{},
-		KindKeyListResponse:     &KeyListResponse{Keys: []RemoteSignerPublicKey{{Algorithm: "ssh-ed25519", PublicKeyBlob: key, Comment: "work", ProviderKind: ProviderUnknown}}},
-		KindSignRequest:         &RemoteSignRequest{Asking: asking, KeyAlgorithm: "ssh-ed25519", PublicKeyBlob: key, Origin: Origin, DataToSign: []byte("data"), Bindings: [][]byte{[]byte("bound")},
+		KindHello:           &Hello{ProtocolVersion: Version, ProgramVersion: "1.0", DeviceName: "laptop", ClockMilliseconds: noon.UnixMilli()},
+		KindPairRequest:     &PairRequest{Proof: make([]byte, 32), DeviceName: "phone", Routes: []string{"tcp:192.0.2.7:41234"}},
+		KindPairResponse:    &PairResponse{Proof: make([]byte, 32), DeviceName: "laptop"},
+		KindKeyListRequest:  &KeyListRequest{},
+		KindKeyListResponse: &KeyListResponse{Keys: []RemoteSignerPublicKey{{Algorithm: "ssh-ed25519", PublicKeyBlob: key, Comment: "work", ProviderKind: ProviderUnknown}}},
+		KindSignRequest: &RemoteSignRequest{Asking: asking, KeyAlgorithm: "ssh-ed25519", PublicKeyBlob: key, Origin: Origin, DataToSign: []byte("data"), Bindings: [][]byte{[]byte("bound")},
 			Context: Context{ContextQuality: QualityUnknown, Git: &GitObject{Kind: "commit", Subject: "subject", Author: "A <a@example.com>", Repository: "repo"}}},
 		KindSignResponse:        &SignResponse{RequestID: asking.RequestID, Signature: key},
 		KindCertificateRequest:  &CertificateRequest{Asking: asking, PublicKeyBlob: key, RequestedValiditySeconds: 28800, Principals: []string{"root"}},
@@ -32,6 +32,7 @@ func records() map[Kind]Checker {
 		KindReceived:            &Received{RequestID: asking.RequestID},
 		KindCancel:              &Cancel{RequestID: asking.RequestID},
 		KindError:               NewError(CodeUserDenied),
+		KindDeviceTokenUpdate:   &DeviceTokenUpdate{Service: ServiceWebPush, Hub: "https://hub.example", Active: true},
 	}
 }
 
