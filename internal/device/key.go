@@ -2,6 +2,7 @@ package device
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -33,6 +34,18 @@ func NewKey() (*Key, error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make device key: %w", err)
+	}
+	return newKey(priv)
+}
+
+// FromSigner returns the device key whose private half is in the keeping of
+// something that signs with it and does not give it out, a browser's WebCrypto
+// for instance. It is P-256, and signs messages (crypto.MessageSigner) or their
+// SHA-256. Marshal fails for such a key.
+func FromSigner(priv crypto.Signer) (*Key, error) {
+	public, ok := priv.Public().(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return nil, errors.New("device key: not a P-256 key")
 	}
 	return newKey(priv)
 }
@@ -79,7 +92,7 @@ func (k Key) String() string { return "device key " + k.id.Short() }
 // Format keeps the key out of every verb, also those that pass String by.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-func newKey(priv *ecdsa.PrivateKey) (*Key, error) {
+func newKey(priv crypto.Signer) (*Key, error) {
 	// The certificate is made anew at each start: peers pin the key, so nothing
 	// in it matters but the key. Fixed dates keep it from telling the clock.
 	template := &x509.Certificate{
@@ -90,7 +103,7 @@ func newKey(priv *ecdsa.PrivateKey) (*Key, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &priv.PublicKey, priv)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, priv.Public(), priv)
 	if err != nil {
 		return nil, fmt.Errorf("make device certificate: %w", err)
 	}
