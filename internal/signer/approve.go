@@ -49,7 +49,12 @@ type SignSheet struct {
 	Quality     wire.ContextQuality
 	Known       sshctx.Context // what the signed bytes say; zero if unreadable
 	Claimed     wire.Context   // what the computer says
+	Destination Destination    // what the phone has found out
 }
+
+// MustAcknowledge reports whether the sheet carries a warning that the person
+// has to acknowledge, in an act of its own, before approving is possible.
+func (s SignSheet) MustAcknowledge() bool { return s.Destination.Memory == HostChanged }
 
 // CertificateSheet is what is shown of a request for a session certificate.
 type CertificateSheet struct {

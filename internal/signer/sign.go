@@ -66,7 +66,13 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 			return err
 		}
 		signature, err = s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label))
-		return err
+		if err != nil {
+			return err
+		}
+		if err := s.rememberHost(sheet.Destination, sheet.Known.User, r.Context.HostName); err != nil {
+			s.cfg.Log.Error("remember the host", "request", e.ID, "err", err) // asks again as if it were the first time
+		}
+		return nil
 	})
 }
 
@@ -181,23 +187,25 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		Sheet:       Sheet{From: from, Label: id.Label},
 		Fingerprint: id.Fingerprint(), Quality: wire.QualityUnknown, Claimed: r.Context,
 	}
-	if r.Context.HostName != "" || len(r.Context.Programs) > 0 {
-		sheet.Quality = wire.QualityClaimed
+	bindings, err := readBindings(r.Bindings)
+	if err != nil {
+		return sheet, err
 	}
 	known, err := sshctx.Parse(r.DataToSign)
-	if err != nil {
-		if s.cfg.OnlyNameable {
-			return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: only SSH logins and SSHSIG messages are signed")
-		}
-		return sheet, nil
-	}
-	if known.Kind != sshctx.SSHSIG && !sameKey(known.PublicKey, id.PublicKey) {
+	switch {
+	case err != nil && s.cfg.OnlyNameable:
+		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: only SSH logins and SSHSIG messages are signed")
+	case err != nil:
+		known = sshctx.Context{}
+	case known.Kind != sshctx.SSHSIG && !sameKey(known.PublicKey, id.PublicKey):
 		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: the login names another key than the one asked to sign")
 	}
 	sheet.Known = known
-	if known.Kind == sshctx.HostBound || known.Kind == sshctx.SSHSIG {
-		sheet.Quality = wire.QualityVerified
+	if sheet.Destination, err = destinationOf(known, bindings); err != nil {
+		return sheet, err
 	}
+	s.recall(&sheet.Destination, known.User, r.Context.HostName)
+	sheet.Quality = qualityOf(known, sheet.Destination, r.Context)
 	return sheet, nil
 }
 

@@ -1,0 +1,99 @@
+package signer
+
+import (
+	"bytes"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// Destination is what the phone itself has found of where a login leads: read
+// from the signed bytes and from session bindings whose signatures it verified.
+type Destination struct {
+	// HostKey is the blob of the server's host key; nil if nothing proves it.
+	HostKey []byte
+	// Via are the host keys of the servers through which the SSH client's
+	// connection to the agent is forwarded, nearest to the computer first. That
+	// it is empty proves nothing: a computer can leave bindings out.
+	Via [][]byte
+	// Memory is what this phone remembers of the host key.
+	Memory HostMemory
+	// Names are those that this phone knows the host key by.
+	Names []string
+	// Before are the fingerprints that the claimed host name had so far, if
+	// Memory is HostChanged.
+	Before []string
+	// NewUser tells that no login as this user to this host key was approved.
+	NewUser bool
+}
+
+// Forwarded reports whether the request came from another server.
+func (d Destination) Forwarded() bool { return len(d.Via) > 0 }
+
+// Fingerprint is that of the host key, "" if none is known.
+func (d Destination) Fingerprint() string {
+	if d.HostKey == nil {
+		return ""
+	}
+	return sshctx.Fingerprint(d.HostKey)
+}
+
+// errContradiction answers a computer whose session bindings and signed bytes
+// cannot both be true: it lies, or somebody lies to it.
+func errContradiction() *wire.Error {
+	return wire.Errorf(wire.CodePolicyDenied, "policy: the session binding contradicts what is to be signed")
+}
+
+// readBindings verifies all session bindings of a request (OpenSSH
+// PROTOCOL.agent section 1). One that its host key did not sign is a lie.
+func readBindings(list [][]byte) ([]sshctx.Binding, error) {
+	bindings := make([]sshctx.Binding, 0, len(list))
+	for i, b := range list {
+		bound, err := sshctx.ParseBinding(b)
+		if err != nil {
+			return nil, errContradiction()
+		}
+		if i > 0 && !bindings[i-1].Forwarding { // nothing comes after the login itself
+			return nil, errContradiction()
+		}
+		bindings = append(bindings, bound)
+	}
+	return bindings, nil
+}
+
+// destinationOf puts together what the bytes and the bindings prove.
+func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination, error) {
+	d := Destination{HostKey: known.HostKey}
+	for _, b := range bindings {
+		if b.Forwarding {
+			d.Via = append(d.Via, b.HostKey)
+		}
+	}
+	if known.Kind != sshctx.UserAuth && known.Kind != sshctx.HostBound {
+		return d, nil
+	}
+	for _, b := range bindings {
+		switch {
+		case b.Forwarding && bytes.Equal(b.SessionID, known.SessionID):
+			// A session to which the agent is forwarded is long logged in.
+			return d, errContradiction()
+		case b.Forwarding:
+		case !b.Covers(known):
+			return d, errContradiction()
+		default:
+			d.HostKey = b.HostKey
+		}
+	}
+	return d, nil
+}
+
+// qualityOf says how much of a request the phone knows by itself.
+func qualityOf(known sshctx.Context, d Destination, claimed wire.Context) wire.ContextQuality {
+	switch {
+	case known.Kind == sshctx.SSHSIG, d.HostKey != nil:
+		return wire.QualityVerified
+	case claimed.HostName != "" || len(claimed.Programs) > 0:
+		return wire.QualityClaimed
+	}
+	return wire.QualityUnknown
+}

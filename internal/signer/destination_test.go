@@ -1,0 +1,184 @@
+package signer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// server is an SSH server with a host key, in as far as its clients tell of it.
+type server struct {
+	key ssh.Signer
+}
+
+func newServer(t testing.TB) server {
+	t.Helper()
+	key, err := generate("ssh-ed25519", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server{s}
+}
+
+func (s server) blob() []byte        { return s.key.PublicKey().Marshal() }
+func (s server) fingerprint() string { return sshctx.Fingerprint(s.blob()) }
+
+// bind is what its client tells the agent of a session.
+func (s server) bind(t testing.TB, session []byte, forwarding bool) []byte {
+	t.Helper()
+	signature, err := s.key.Sign(rand.Reader, session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sshctx.Binding{
+		HostKey: s.blob(), SessionID: session, Signature: ssh.Marshal(signature), Forwarding: forwarding,
+	}.Marshal()
+}
+
+func sessionID(n byte) []byte { return []byte(strings.Repeat(string(rune('a'+n)), 32)) }
+
+// login is what a client asks to have signed; with a server it is host-bound.
+func login(id Identity, session []byte, user string, to *server) []byte {
+	c := sshctx.Context{
+		Kind: sshctx.UserAuth, SessionID: session, User: user, Service: "ssh-connection",
+		Algorithm: id.Algorithm, PublicKey: id.PublicKey,
+	}
+	if to != nil {
+		c.Kind, c.HostKey = sshctx.HostBound, to.blob()
+	}
+	return c.Marshal()
+}
+
+// askLogin asks for a signature and returns the phone's answer.
+func (p *phone) askLogin(id Identity, data []byte, hostName string, bindings ...[]byte) error {
+	p.t.Helper()
+	r := p.request(id)
+	r.DataToSign, r.Bindings, r.Context.HostName = data, bindings, hostName
+	answer := p.ask(context.Background(), r)
+	if answer.Error != nil {
+		return answer.Error
+	}
+	return nil
+}
+
+func TestDestination(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, bastion, other := newServer(t), newServer(t), newServer(t)
+	plain := login(id, sessionID(0), "root", nil)
+	bound := login(id, sessionID(0), "root", &prod)
+	sshsig := sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git", HashAlgorithm: "sha512", Hash: make([]byte, 64)}.Marshal()
+	self, hop := prod.bind(t, sessionID(0), false), bastion.bind(t, sessionID(1), true)
+	forged := prod.bind(t, sessionID(0), false)
+	forged[len(forged)-3] ^= 1
+	for _, test := range []struct {
+		name     string
+		data     []byte
+		bindings [][]byte
+		quality  wire.ContextQuality
+		host     string
+		via      int
+		refused  bool
+	}{
+		{name: "plain, nothing bound", data: plain, quality: wire.QualityUnknown},
+		{name: "plain, bound", data: plain, bindings: [][]byte{self}, quality: wire.QualityVerified, host: prod.fingerprint()},
+		{name: "host-bound, binding stripped", data: bound, quality: wire.QualityVerified, host: prod.fingerprint()},
+		{name: "host-bound, bound", data: bound, bindings: [][]byte{self}, quality: wire.QualityVerified, host: prod.fingerprint()},
+		{name: "through a bastion", data: bound, bindings: [][]byte{hop, self}, quality: wire.QualityVerified, host: prod.fingerprint(), via: 1},
+		{name: "through a bastion whose ssh does not bind", data: plain, bindings: [][]byte{hop}, quality: wire.QualityUnknown, via: 1},
+		{name: "git, through a bastion", data: sshsig, bindings: [][]byte{hop}, quality: wire.QualityVerified, via: 1},
+		{name: "another session", data: plain, bindings: [][]byte{prod.bind(t, sessionID(2), false)}, refused: true},
+		{name: "another server than the bytes say", data: bound, bindings: [][]byte{other.bind(t, sessionID(0), false)}, refused: true},
+		{name: "a session that is forwarded to", data: plain, bindings: [][]byte{bastion.bind(t, sessionID(0), true)}, refused: true},
+		{name: "not signed by the host", data: bound, bindings: [][]byte{forged}, refused: true},
+		{name: "a hop behind the login", data: bound, bindings: [][]byte{self, hop}, refused: true},
+		{name: "no binding", data: bound, bindings: [][]byte{[]byte("x")}, refused: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := p.asked
+			err := p.askLogin(id, test.data, "", test.bindings...)
+			if test.refused {
+				if !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || p.asked != asked {
+					t.Errorf("got %v, and the person was asked %d times", err, p.asked-asked)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := p.sheet.Destination
+			if p.sheet.Quality != test.quality || d.Fingerprint() != test.host || len(d.Via) != test.via {
+				t.Errorf("got %s, host %q, via %d", p.sheet.Quality, d.Fingerprint(), len(d.Via))
+			}
+		})
+	}
+}
+
+// The computer of an attacker says the name of a server that the person knows,
+// and logs in to another one.
+func TestHostMemory(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, evil := newServer(t), newServer(t)
+	see := func(to server, user, name string, want HostMemory, newUser bool) {
+		t.Helper()
+		if err := p.askLogin(id, login(id, sessionID(0), user, &to), name); err != nil {
+			t.Fatal(err)
+		}
+		d := p.sheet.Destination
+		if d.Memory != want || d.NewUser != newUser || p.sheet.MustAcknowledge() != (want == HostChanged) {
+			t.Errorf("%s as %s: got %q, new user %v", name, user, d.Memory, d.NewUser)
+		}
+	}
+	see(prod, "root", "prod.example", HostFirst, true)
+	see(prod, "root", "prod.example", HostKnown, false)
+	see(prod, "deploy", "prod.example", HostKnown, true)
+	see(prod, "deploy", "", HostKnown, false)
+	p.approver.Sign = func(_ context.Context, s SignSheet) (bool, error) { p.sheet = s; return false, nil }
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example"); !errors.Is(err, wire.NewError(wire.CodeUserDenied)) {
+		t.Fatal(err)
+	}
+	d := p.sheet.Destination
+	if d.Memory != HostChanged || len(d.Before) != 1 || d.Before[0] != prod.fingerprint() {
+		t.Errorf("got %q, before %v", d.Memory, d.Before)
+	}
+	hosts, err := p.Hosts()
+	if err != nil || len(hosts) != 1 {
+		t.Errorf("a denied login is remembered: %v, %v", hosts, err)
+	}
+	if err := p.ForgetHost(prod.fingerprint()); err != nil {
+		t.Fatal(err)
+	}
+	if hosts, err = p.Hosts(); err != nil || len(hosts) != 0 {
+		t.Errorf("not forgotten: %v, %v", hosts, err)
+	}
+}
+
+// After a change that the person has accepted, the old key is the new one.
+func TestHostChangeAccepted(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	before, after := newServer(t), newServer(t)
+	for i, step := range []struct {
+		to   server
+		want HostMemory
+	}{{before, HostFirst}, {after, HostChanged}, {after, HostKnown}, {before, HostChanged}} {
+		if err := p.askLogin(id, login(id, sessionID(0), "root", &step.to), "prod.example"); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.sheet.Destination.Memory; got != step.want {
+			t.Errorf("step %d: got %q, want %q", i, got, step.want)
+		}
+	}
+}

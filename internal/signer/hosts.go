@@ -1,0 +1,154 @@
+package signer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+const (
+	hostsDocument = "hosts.json"
+	// maxHosts bounds the memory of hosts: the one unseen for longest goes.
+	maxHosts = 2048
+	// maxHostNames and maxHostUsers bound what is kept of one host.
+	maxHostNames = 16
+	maxHostUsers = 64
+)
+
+// HostMemory is what a phone remembers of a host key.
+type HostMemory string
+
+// What can be remembered. HostChanged: the name that the computer claims
+// belonged to another host key so far, and a person has to acknowledge it.
+const (
+	HostFirst   HostMemory = "first"
+	HostKnown   HostMemory = "known"
+	HostChanged HostMemory = "changed"
+)
+
+// Host is a server that an approved login went to. The host key is proven; the
+// names are those that computers claimed.
+type Host struct {
+	HostKey   []byte    `json:"hostKey"` // blob
+	Names     []string  `json:"names,omitempty"`
+	Users     []string  `json:"users,omitempty"`
+	FirstSeen time.Time `json:"firstSeen"`
+	LastSeen  time.Time `json:"lastSeen"`
+}
+
+// Fingerprint is the text of `ssh-keygen -l`.
+func (h Host) Fingerprint() string { return sshctx.Fingerprint(h.HostKey) }
+
+type hostDocument struct {
+	Version int    `json:"version"`
+	Hosts   []Host `json:"hosts"`
+}
+
+// Hosts returns the servers that this phone remembers.
+func (s *Signer) Hosts() ([]Host, error) {
+	b, err := s.cfg.Store.Get(hostsDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load hosts: %w", err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var doc hostDocument
+	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
+		return nil, errors.New("load hosts: the document is damaged")
+	}
+	return doc.Hosts, nil
+}
+
+// ForgetHost forgets a server by its fingerprint, so that its next login is
+// the first one.
+func (s *Signer) ForgetHost(fingerprint string) error {
+	return s.locked(func() error {
+		list, err := s.Hosts()
+		if err != nil {
+			return err
+		}
+		kept := slices.DeleteFunc(slices.Clone(list), func(h Host) bool { return h.Fingerprint() == fingerprint })
+		if len(kept) == len(list) {
+			return errors.New("no such host")
+		}
+		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: kept})
+	})
+}
+
+// recall adds to a destination what this phone remembers of it. A memory that
+// cannot be read counts as none: everything is the first time then.
+func (s *Signer) recall(d *Destination, user, claimedName string) {
+	if d.HostKey == nil {
+		return
+	}
+	hosts, err := s.Hosts()
+	if err != nil {
+		s.cfg.Log.Error("remember hosts", "err", err)
+	}
+	d.Memory, d.NewUser = HostFirst, true
+	for _, h := range hosts {
+		if bytes.Equal(h.HostKey, d.HostKey) {
+			d.Memory, d.Names, d.NewUser = HostKnown, h.Names, !slices.Contains(h.Users, wire.Show(user))
+		}
+	}
+	if claimedName == "" || slices.Contains(d.Names, claimedName) {
+		return
+	}
+	for _, h := range hosts {
+		if slices.Contains(h.Names, claimedName) {
+			d.Memory, d.Before = HostChanged, append(d.Before, h.Fingerprint())
+		}
+	}
+}
+
+// rememberHost notes an approved login. After a change that a person has
+// acknowledged the name belongs to the new host key alone.
+func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
+	if d.HostKey == nil {
+		return nil
+	}
+	return s.locked(func() error {
+		hosts, err := s.Hosts()
+		if err != nil {
+			return err
+		}
+		now := s.cfg.Now().UTC()
+		n := slices.IndexFunc(hosts, func(h Host) bool { return bytes.Equal(h.HostKey, d.HostKey) })
+		if n < 0 {
+			hosts = append(hosts, Host{HostKey: d.HostKey, FirstSeen: now})
+			n = len(hosts) - 1
+		}
+		if claimedName != "" {
+			for i := range hosts {
+				hosts[i].Names = slices.DeleteFunc(hosts[i].Names, func(name string) bool { return name == claimedName })
+			}
+			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
+		}
+		hosts[n].Users = latest(hosts[n].Users, wire.Show(user), maxHostUsers)
+		hosts[n].LastSeen = now
+		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
+	})
+}
+
+// latest puts text first in the list, once, and keeps it within limit.
+func latest(list []string, text string, limit int) []string {
+	others := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == text })
+	list = slices.Concat([]string{text}, others)
+	return list[:min(len(list), limit)]
+}
+
+// newest leaves out the hosts that were unseen for longest, over maxHosts.
+func newest(hosts []Host) []Host {
+	if len(hosts) <= maxHosts {
+		return hosts
+	}
+	slices.SortStableFunc(hosts, func(a, b Host) int { return b.LastSeen.Compare(a.LastSeen) })
+	return hosts[:maxHosts]
+}
