@@ -39,6 +39,26 @@ func TestIDIsTheHashOfThePublicKey(t *testing.T) {
 	}
 }
 
+// The public key is what the ID is the hash of, and verifies what Sign signs.
+func TestSign(t *testing.T) {
+	k := newTestKey(t)
+	if sha256.Sum256(k.PublicKey()) != k.ID() {
+		t.Error("the ID is not the hash of PublicKey")
+	}
+	sig, err := k.Sign([]byte("message"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(k.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, other := sha256.Sum256([]byte("message")), sha256.Sum256([]byte("another"))
+	if !ecdsa.VerifyASN1(public.(*ecdsa.PublicKey), digest[:], sig) || ecdsa.VerifyASN1(public.(*ecdsa.PublicKey), other[:], sig) {
+		t.Error("the signature is not one of the message")
+	}
+}
+
 func TestParseIDIsStrict(t *testing.T) {
 	id := newTestKey(t).ID()
 	good := id.String()

@@ -34,6 +34,9 @@ const (
 	maxRoutes         = 8
 	// exporterLabel binds proofs to one TLS channel (RFC 8446 section 7.5).
 	exporterLabel = "EXPORTER-vmux-pairing"
+	// rendezvousLabel keeps the token apart from proofs, which begin with a
+	// side's name and a zero byte.
+	rendezvousLabel = "vmux rendezvous"
 )
 
 // Errors of invitations.
@@ -153,6 +156,20 @@ func (i Invitation) PhoneProof(cs *tls.ConnectionState) ([]byte, error) {
 // whoever ends this TLS channel does not know the secret.
 func (i Invitation) CheckAgentProof(cs *tls.ConnectionState, proof []byte) error {
 	return i.check(cs, "agent", proof)
+}
+
+// RendezvousToken is what lets one stream of a stranger pass a hub to the
+// inviting device: HMAC-SHA256 under the secret over "vmux rendezvous". The hub
+// learns it, and from it nothing of the secret, without which nobody pairs. The
+// zero Invitation has none: it returns zeros, which no hub is ever told.
+func (i Invitation) RendezvousToken() [sha256.Size]byte {
+	if i.secret == nil {
+		return [sha256.Size]byte{}
+	}
+	secret := i.secret()
+	mac := hmac.New(sha256.New, secret[:])
+	mac.Write([]byte(rendezvousLabel))
+	return [sha256.Size]byte(mac.Sum(nil))
 }
 
 // proof is HMAC-SHA256 under the secret over the side's name, a zero byte and

@@ -182,6 +182,26 @@ func TestInvitationTravels(t *testing.T) {
 	}
 }
 
+// Both ends of an invitation know one rendezvous token; another invitation, and
+// nobody's, have another, and it is not the secret.
+func TestRendezvousToken(t *testing.T) {
+	_, inv := newOffer(t, time.Now())
+	read, err := ParseInvitation(inv.URL())
+	if err != nil || read.RendezvousToken() != inv.RendezvousToken() {
+		t.Errorf("the phone's token differs: %v", err)
+	}
+	_, other := newOffer(t, time.Now())
+	secret := inv.secret()
+	for name, token := range map[string][32]byte{"another": other.RendezvousToken(), "nobody": {}, "the secret": secret} {
+		if token == inv.RendezvousToken() {
+			t.Errorf("the token is also that of %s", name)
+		}
+	}
+	if (Invitation{}).RendezvousToken() != [32]byte{} {
+		t.Error("the zero invitation has a token")
+	}
+}
+
 func TestParseInvitationRefuses(t *testing.T) {
 	good := NewInvitation(newTestKey(t).ID(), "laptop", []string{"tcp:192.0.2.7:1"}, "").URL()
 	base, fragment, _ := strings.Cut(good, "#")

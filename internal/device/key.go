@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -22,8 +23,8 @@ import (
 const pemType = "PRIVATE KEY"
 
 // Key is a device's long-term TLS key pair: P-256, with a self-signed
-// certificate that is nothing but the key's envelope. It signs TLS handshakes;
-// it is no SSH key and can sign nothing for SSH.
+// certificate that is nothing but the key's envelope. It signs TLS handshakes and
+// proofs to a hub; it is no SSH key and can sign nothing for SSH.
 type Key struct {
 	id   ID
 	cert tls.Certificate
@@ -82,6 +83,20 @@ func (k *Key) ID() ID { return k.id }
 
 // Certificate returns the certificate and key to present in a TLS handshake.
 func (k *Key) Certificate() tls.Certificate { return k.cert }
+
+// PublicKey returns the key's SubjectPublicKeyInfo in DER, whose SHA-256 is ID.
+func (k *Key) PublicKey() []byte { return slices.Clone(k.cert.Leaf.RawSubjectPublicKeyInfo) }
+
+// Sign returns an ECDSA signature in ASN.1 over the SHA-256 of message. What is
+// signed must begin like nothing else that this key signs: TLS (RFC 8446
+// section 4.4.3) begins with 64 spaces.
+func (k *Key) Sign(message []byte) ([]byte, error) {
+	sig, err := crypto.SignMessage(k.cert.PrivateKey.(crypto.Signer), rand.Reader, message, crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("sign with device key: %w", err)
+	}
+	return sig, nil
+}
 
 // LogValue keeps the key out of logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue("device key " + k.id.Short()) }

@@ -9,6 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
 
 	"vmux/internal/device"
 )
@@ -50,13 +53,15 @@ const (
 	TypeRendezvous Type = "rendezvous" // device: Token, Seconds; no Token ends it
 	TypeSubscribe  Type = "subscribe"  // device: Subscription; none ends it
 	TypeWake       Type = "wake"       // device: Peer
+	TypePing       Type = "ping"       // device: nothing; a page cannot send WebSocket pings, nor see them
 	TypeDone       Type = "done"       // hub: answers the request of the same ID
 	TypeError      Type = "error"      // hub: Code, Message; without ID it is about the connection, which ends
 )
 
 // Message is one text message. Which fields it has, its type says. Requests of
-// the device (allow, rendezvous, subscribe, wake) carry an ID of its choice,
-// and are answered with done or error of that ID.
+// the device (allow, rendezvous, subscribe, wake, ping) carry an ID of its
+// choice that is not zero, and are answered with done or error of that ID. A hub
+// ignores types that it does not know, and so does a device.
 type Message struct {
 	Type Type   `json:"type"`
 	ID   uint64 `json:"id,omitempty"`
@@ -95,6 +100,43 @@ const (
 	CodeClosing       Code = "closing"       // the hub ends
 	CodeInternal      Code = "internal"
 )
+
+// Origin returns the origin of a hub's public URL as a browser writes it:
+// scheme://host[:port], in lower case, without the scheme's own port. The URL is
+// https, or http to this very machine, and has neither user, query nor fragment.
+func Origin(public string) (string, error) {
+	u, err := url.Parse(public)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" {
+		return "", ErrURL
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	for _, c := range host {
+		if c <= ' ' || c > '~' || c == '"' || c == '%' {
+			return "", ErrURL
+		}
+	}
+	switch {
+	case u.Scheme == "https":
+	case u.Scheme != "http" || !loopback(host):
+		return "", ErrURL
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" && !(u.Scheme == "https" && port == "443") && !(u.Scheme == "http" && port == "80") {
+		host += ":" + port
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+// ErrURL is returned for what cannot be a hub's public URL.
+var ErrURL = errors.New("not the URL of a hub: want https://HOST, or http://localhost")
+
+// loopback is what browsers take for this machine (W3C Secure Contexts).
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && a.IsLoopback()
+}
 
 // SignedBytes is what a device signs to prove its ID: bound to one challenge of
 // one hub, and like nothing that TLS (64 spaces first) or SSH has signed.
