@@ -19,8 +19,12 @@ readonly TEST_PACKAGES=(
 	iproute2 util-linux # network namespaces
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
+	autossh # a client that tries again by itself
 	procps strace
+	pebble # an ACME server, for the hub's certificates
 )
+# What the tests take from npm, at the versions that test/npm pins.
+readonly NPM_CACHE=.cache/npm
 # Units of the packages above that must not start on their own.
 readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket)
 
@@ -94,6 +98,26 @@ disable_services() {
 	done
 }
 
+# setup_npm fetches the packages that test/npm/package-lock.json names, and
+# nothing that is not the very thing (integrity). None of their scripts runs.
+setup_npm() {
+	local missing
+	missing=$(programs_missing node npm)
+	if [ -n "$missing" ]; then
+		command -v apt-get >/dev/null || die "missing: ${missing//$'\n'/, }; install Node.js 18 or newer with npm"
+		apt_install nodejs npm
+	fi
+	if cmp -s test/npm/package-lock.json "$NPM_CACHE/package-lock.json" && [ -d "$NPM_CACHE/node_modules" ]; then
+		return 0
+	fi
+	echo "setup: fetching the npm packages of test/npm" >&2
+	rm -rf "$NPM_CACHE" "$NPM_CACHE.new"
+	mkdir -p "$NPM_CACHE.new"
+	cp test/npm/package.json test/npm/package-lock.json "$NPM_CACHE.new/"
+	npm ci --prefix "$NPM_CACHE.new" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+	mv "$NPM_CACHE.new" "$NPM_CACHE"
+}
+
 check_go() {
 	local version
 	version=$(go env GOVERSION 2>/dev/null) || die "Go 1.26 or newer is needed (go.dev)"
@@ -125,6 +149,7 @@ setup_test() {
 	else
 		die "the tests need Debian 12 or newer (or one of its kind with apt-get)"
 	fi
+	setup_npm
 	internal/sshdtest/fetch-openssh.sh >/dev/null
 }
 

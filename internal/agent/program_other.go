@@ -2,5 +2,7 @@
 
 package agent
 
-// programOf knows nothing here.
-func programOf(int) (string, int, bool) { return "", 0, false }
+// processOf knows nothing here.
+func processOf(int) (process, bool) { return process{}, false }
+
+func argumentsOf(int) []byte { return nil }

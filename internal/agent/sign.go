@@ -20,7 +20,8 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
-	if a.isDenied(about.SessionID, id.Fingerprint) {
+	if a.isDenied(r, about, id.Fingerprint) {
+		a.notAsked(id)
 		return nil, wire.NewError(wire.CodeUserDenied)
 	}
 	select {
@@ -38,7 +39,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 		a.withdrawn(id)
 		return nil, err
 	case wire.CodeOf(err) == wire.CodeUserDenied:
-		a.remember(about.SessionID, id.Fingerprint)
+		a.remember(r, about, id.Fingerprint)
 	}
 	return nil, a.failSign(id, err)
 }

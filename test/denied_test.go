@@ -1,0 +1,170 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"vmux/internal/sshdtest"
+)
+
+// screen is a program on a terminal and what stands there.
+type screen struct {
+	t    testing.TB
+	keys *os.File
+
+	mu   sync.Mutex
+	seen bytes.Buffer
+}
+
+// onTerminal runs a command on a terminal of its own until the test ends.
+func onTerminal(t testing.TB, cmd *exec.Cmd) *screen {
+	t.Helper()
+	keys, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, keys: keys}
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(s, keys) })
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGHUP)
+		_ = keys.Close()
+		_ = cmd.Wait()
+		reading.Wait()
+		if t.Failed() {
+			t.Logf("on the terminal of %v:\n%s", cmd.Args, tail(s.text(), 4000))
+		}
+	})
+	return s
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.Write(b)
+}
+
+func (s *screen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.String()
+}
+
+func (s *screen) types(text string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.keys, text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// count says how often text has been on the screen.
+func (s *screen) count(text string) int { return strings.Count(s.text(), text) }
+
+// waitCount waits until text has been on the screen n times, and types keys
+// meanwhile.
+func (s *screen) waitCount(text string, n int, keys string) {
+	s.t.Helper()
+	typed := time.Time{}
+	waitFor(s.t, fmt.Sprintf("%q, %d times on the terminal", text, n), func() bool {
+		if s.count(text) < n && keys != "" && time.Since(typed) > 200*time.Millisecond {
+			s.types(keys)
+			typed = time.Now()
+		}
+		return s.count(text) >= n
+	})
+}
+
+// askingWorld is a world whose phone asks a person, on the terminal returned.
+func askingWorld(t *testing.T, agentArgs ...string) (*world, *screen) {
+	w := unpairedWorld(t)
+	w.createIdentity("ssh-ed25519", "ssh-ed25519")
+	person := onTerminal(t, w.phone.command(t.Context(), "phone", "run", "--listen", "127.0.0.1:0",
+		"--passphrase-file", w.passphraseFile))
+	person.waitCount("Advertising", 1, "")
+	w.startAgent(agentArgs...)
+	w.pair()
+	return w, person
+}
+
+// sheets counts the requests that the phone's person was asked for.
+func (w *world) sheets(decision string) int {
+	w.Helper()
+	n := 0
+	for line := range strings.Lines(w.phone.run("phone", "log", "--json")) {
+		var entry struct{ Kind, Decision string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			w.Fatalf("phone log: %v\n%s", err, line)
+		}
+		if entry.Kind == "sign" && entry.Decision == decision {
+			n++
+		}
+	}
+	return n
+}
+
+// autossh starts ssh anew each time that it fails, and each is a new session.
+// The person who has said no is not asked again by it.
+func TestDeniedAutosshAsksOnce(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.Old(t)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+	logs := filepath.Join(w.computer.dir, "autossh.log")
+	cmd := exec.CommandContext(deadline(t), "autossh", "-M", "0", "-N", "-F", server.ClientConfig(t, w.computer.socket()), sshdtest.Host)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + w.computer.dir, "AUTOSSH_GATETIME=0", "AUTOSSH_PATH=" + o.SSH, "AUTOSSH_LOGFILE=" + logs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as a service has it
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+	person.waitCount("Denied.", 1, "n")
+	waitFor(t, "autossh to try nine times", func() bool {
+		b, _ := os.ReadFile(logs)
+		return strings.Contains(string(b), "starting ssh (count 9)")
+	})
+	waitFor(t, "the server to see each of them fail", func() bool {
+		return strings.Count(server.Log(), "Connection closed by authenticating user") >= 8
+	})
+	if n := w.sheets("denied"); n != 1 {
+		t.Errorf("the person was asked %d times, want once", n)
+	}
+	if r := w.computer.try("status", "--json"); !strings.Contains(r.stdout, "not asked again") {
+		t.Errorf("status does not tell that the phone was not asked: %s", r.stdout)
+	}
+}
+
+// A person who types the command again means it: the phone asks again.
+func TestDeniedPersonIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.Old(t)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+	shell := exec.CommandContext(deadline(t), "bash", "--norc", "--noprofile", "-i")
+	shell.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + w.computer.dir, "TERM=dumb", "PS1=ready> "}
+	desk := onTerminal(t, shell)
+	login := o.SSH + " -F " + server.ClientConfig(t, w.computer.socket()) + " " + sshdtest.Host + " echo welcome to $((40+2))\n"
+	for i := range 2 {
+		desk.waitCount("ready> ", i+1, "")
+		desk.types(login)
+		person.waitCount("Denied.", i+1, "n")
+	}
+	desk.waitCount("ready> ", 3, "")
+	desk.types(login)
+	person.waitCount("Approved.", 1, "y")
+	desk.waitCount("welcome to 42", 1, "")
+	if n := w.sheets("denied"); n != 2 {
+		t.Errorf("the person was asked %d times in vain, want twice", n)
+	}
+}
