@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -320,19 +319,15 @@ func passkey(t *testing.T) (ssh.PublicKey, *ecdsa.PrivateKey) {
 
 // assertion makes a passkey's signature over data; change spoils it before the
 // authenticator signs, so that only the agent's own check can refuse it.
-func assertion(t *testing.T, private *ecdsa.PrivateKey, data []byte, change func(*webAuthn)) []byte {
+func assertion(t *testing.T, private *ecdsa.PrivateKey, data []byte, change func(*sshctx.WebAuthn)) []byte {
 	t.Helper()
-	w := webAuthn{Flags: authUserPresent | 4, Counter: 7, Origin: "https://phone.example"}
+	w := sshctx.WebAuthn{Flags: sshctx.FlagUserPresent | 4, Counter: 7, Origin: "https://phone.example"}
 	w.ClientData = fmt.Sprintf(`{"type":"webauthn.get","challenge":"%s","origin":"%s","crossOrigin":false}`,
 		base64.RawURLEncoding.EncodeToString(data), w.Origin)
 	if change != nil {
 		change(&w)
 	}
-	rp, client := sha256.Sum256([]byte("phone.example")), sha256.Sum256([]byte(w.ClientData))
-	signed := append(slices.Clone(rp[:]), w.Flags)
-	signed = binary.BigEndian.AppendUint32(signed, w.Counter)
-	signed = append(append(signed, w.Extensions...), client[:]...)
-	digest := sha256.Sum256(signed)
+	digest := sha256.Sum256(w.Signed("phone.example"))
 	der, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +340,7 @@ func assertion(t *testing.T, private *ecdsa.PrivateKey, data []byte, change func
 	if err := ssh.Unmarshal(plain, &sig); err != nil {
 		t.Fatal(err)
 	}
-	return ssh.Marshal(ssh.Signature{Format: formatWebAuthn, Blob: sig.Blob, Rest: ssh.Marshal(w)})
+	return ssh.Marshal(ssh.Signature{Format: sshctx.FormatWebAuthn, Blob: sig.Blob, Rest: ssh.Marshal(w)})
 }
 
 func TestWebAuthnSignature(t *testing.T) {
@@ -354,13 +349,13 @@ func TestWebAuthnSignature(t *testing.T) {
 	if err := checkSignature(public, data, assertion(t, private, data, nil), 0); err != nil {
 		t.Errorf("good assertion: %v", err)
 	}
-	for name, change := range map[string]func(*webAuthn){
-		"user not present":   func(w *webAuthn) { w.Flags = 4 },
-		"attested data":      func(w *webAuthn) { w.Flags |= authAttested },
-		"missing extensions": func(w *webAuthn) { w.Flags |= authExtensions },
-		"unflagged ones":     func(w *webAuthn) { w.Extensions = []byte{0xa0} },
-		"another origin":     func(w *webAuthn) { w.Origin = "https://evilhub.example" },
-		"registration":       func(w *webAuthn) { w.ClientData = `{"type":"webauthn.create"` + w.ClientData[22:] },
+	for name, change := range map[string]func(*sshctx.WebAuthn){
+		"user not present":   func(w *sshctx.WebAuthn) { w.Flags = 4 },
+		"attested data":      func(w *sshctx.WebAuthn) { w.Flags |= sshctx.FlagAttested },
+		"missing extensions": func(w *sshctx.WebAuthn) { w.Flags |= sshctx.FlagExtensions },
+		"unflagged ones":     func(w *sshctx.WebAuthn) { w.Extensions = []byte{0xa0} },
+		"another origin":     func(w *sshctx.WebAuthn) { w.Origin = "https://evilhub.example" },
+		"registration":       func(w *sshctx.WebAuthn) { w.ClientData = `{"type":"webauthn.create"` + w.ClientData[22:] },
 	} {
 		if err := checkSignature(public, data, assertion(t, private, data, change), 0); err == nil {
 			t.Errorf("%s: accepted", name)

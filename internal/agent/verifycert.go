@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func checkCertificate(r *wire.CertificateResponse, own ssh.PublicKey, asked time
 			return nil, errors.New("certificate with an unknown critical option")
 		}
 	}
-	if err := verify(cert.SignatureKey, signedPart(cert), cert.Signature); err != nil {
+	if err := sshctx.VerifySignature(cert.SignatureKey, signedPart(cert), cert.Signature); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	return cert, nil
