@@ -37,6 +37,7 @@ type Record struct {
 	Message     string              `json:"message,omitempty"`
 	Serial      string              `json:"serial,omitempty"` // decimal: 64 bits are too many for JSON numbers
 	Principals  []string            `json:"principals,omitempty"`
+	ValidAfter  string              `json:"validAfter,omitempty"`
 	ValidBefore string              `json:"validBefore,omitempty"`
 }
 

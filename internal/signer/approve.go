@@ -32,9 +32,13 @@ type Approver struct {
 
 // Sheet is what is shown of any request. Names of devices are fit to be shown.
 type Sheet struct {
-	From    device.Peer
-	Label   string // the identity's
-	Expires time.Time
+	// RequestID is the computer's own, and one of a kind together with From.ID.
+	RequestID string
+	From      device.Peer
+	Label     string // the identity's
+	// Identity is whose signature is asked for, or for whom a certificate is.
+	Identity Identity
+	Expires  time.Time
 	// Waiting is how many other requests waited when this sheet was made.
 	Waiting int
 	// Shown tells the computer that the request has reached the person; without
@@ -46,6 +50,7 @@ type Sheet struct {
 type SignSheet struct {
 	Sheet
 	Fingerprint string
+	Data        []byte // what will be signed, all of it
 	Quality     wire.ContextQuality
 	Known       sshctx.Context // what the signed bytes say; zero if unreadable
 	Claimed     wire.Context   // what the computer says
@@ -61,7 +66,12 @@ type CertificateSheet struct {
 	Sheet
 	Principals []string
 	Validity   time.Duration
-	Automatic  bool // nobody pressed a button on the computer
+	Automatic  bool     // nobody pressed a button on the computer
+	CA         Identity // the key that will sign
+	// Prepare makes the certificate that a decision stands for, for an approver
+	// that has to know the bytes before the person agrees to them. It fails for
+	// a decision that would not be followed.
+	Prepare func(CertificateDecision) (*Draft, error)
 }
 
 // CertificateDecision is the person's. It can narrow what was asked, not widen.
@@ -69,12 +79,19 @@ type CertificateDecision struct {
 	Approved   bool
 	Validity   time.Duration // 0: as asked
 	Principals []string      // nil: as asked
+	// Draft, if not nil, is what Prepare of the same sheet has made and the
+	// person agreed to: it is signed as it is. Validity and Principals then
+	// count for nothing.
+	Draft *Draft
 }
 
 // PassphraseRequest says what a passphrase is for.
 type PassphraseRequest struct {
 	Label   string // the key's
 	Attempt int    // from 1
+	// RequestID and From are those of the sheet that was approved.
+	RequestID string
+	From      device.ID
 }
 
 func (a Approver) sign(ctx context.Context, sheet SignSheet) error {
@@ -99,12 +116,15 @@ func (a Approver) certificate(ctx context.Context, sheet CertificateSheet) (Cert
 	return d, err
 }
 
-func (a Approver) unlock(label string) Unlock {
+// unlock asks for the secret of a key for the request that a sheet shows.
+func (a Approver) unlock(label string, sheet Sheet) Unlock {
 	return func(ctx context.Context, attempt int) ([]byte, error) {
 		if a.Passphrase == nil {
 			return nil, wire.NewError(wire.CodeAuthenticationFailed)
 		}
-		secret, err := a.Passphrase(ctx, PassphraseRequest{Label: label, Attempt: attempt})
+		secret, err := a.Passphrase(ctx, PassphraseRequest{
+			Label: label, Attempt: attempt, RequestID: sheet.RequestID, From: sheet.From.ID,
+		})
 		var told *wire.Error
 		if err != nil && !errors.As(err, &told) {
 			err = fmt.Errorf("%w (%w)", wire.NewError(wire.CodeAuthenticationFailed), err)

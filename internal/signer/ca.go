@@ -63,6 +63,12 @@ func (c CA) AuthorizedKey() string {
 	return Identity{PublicKey: c.PublicKey, Label: caLabel}.AuthorizedKey()
 }
 
+// identity is the CA's key as a provider knows it; it is none of the phone's
+// identities.
+func (c CA) identity() Identity {
+	return Identity{Label: caLabel, Algorithm: c.Algorithm, PublicKey: c.PublicKey, Provider: c.Provider, Ref: c.Ref}
+}
+
 // CA returns the CA, or ErrNoCA.
 func (s *Signer) CA() (CA, error) {
 	b, err := s.cfg.Store.Get(caDocument)
@@ -147,6 +153,26 @@ func (s *Signer) keepCA(ca CA) error {
 		}
 	}
 	return putJSON(s.cfg.Store, caDocument, ca)
+}
+
+// DeleteCA forgets the CA and destroys its private key, if the provider has
+// Forget(Identity) error. Certificates that it has issued stay valid until they
+// expire.
+func (s *Signer) DeleteCA() error {
+	var gone CA
+	err := s.locked(func() (err error) {
+		if gone, err = s.CA(); err != nil {
+			return err
+		}
+		return s.cfg.Store.Delete(caDocument)
+	})
+	if err != nil {
+		return err
+	}
+	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
+		return p.Forget(gone.identity())
+	}
+	return nil
 }
 
 // SetPolicy replaces the CA's policy by what change makes of it.

@@ -3,14 +3,9 @@ package signer
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -18,14 +13,6 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
-)
-
-const (
-	// backdate is how long before its issue a certificate begins, against clock
-	// skew.
-	backdate = 5 * time.Minute
-	// keyIDPrint is how much of the identity's fingerprint stands in a key ID.
-	keyIDPrint = 12
 )
 
 func (s *Signer) certify(ctx context.Context, from device.Peer, e wire.Envelope, received func()) *wire.CertificateResponse {
@@ -66,17 +53,22 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 	rec.Label = plan.identity.Label
 	var cert *ssh.Certificate
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheet Sheet) error {
-		sheet.From, sheet.Label = from, plan.identity.Label
+		sheet.RequestID, sheet.From, sheet.Identity, sheet.Label = r.RequestID, from, plan.identity, plan.identity.Label
+		prepare := func(d CertificateDecision) (*Draft, error) { return prepare(ca, plan, from, d, s.cfg.Now()) }
 		decision, err := s.cfg.Approver.certificate(ctx, CertificateSheet{
-			Sheet: sheet, Principals: slices.Clone(plan.principals), Validity: plan.validity, Automatic: r.Automatic,
+			Sheet: sheet, CA: ca.identity(), Principals: slices.Clone(plan.principals), Validity: plan.validity,
+			Automatic: r.Automatic, Prepare: prepare,
 		})
 		if err != nil {
 			return err
 		}
-		if err := plan.narrow(decision); err != nil {
-			return err
+		draft := decision.Draft
+		if draft == nil {
+			if draft, err = prepare(decision); err != nil {
+				return err
+			}
 		}
-		cert, err = s.issue(ctx, ca, plan, from)
+		cert, err = s.issue(ctx, draft, r, sheet)
 		return err
 	})
 	if err != nil {
@@ -168,47 +160,8 @@ func (p *plan) narrow(d CertificateDecision) error {
 	return nil
 }
 
-func (s *Signer) issue(ctx context.Context, ca CA, p plan, from device.Peer) (*ssh.Certificate, error) {
-	caKey, err := ssh.ParsePublicKey(ca.PublicKey)
-	if err != nil {
-		return nil, fmt.Errorf("read the CA's key: %w", err)
-	}
-	provider := s.cfg.Providers[ca.Provider]
-	if provider == nil {
-		return nil, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach the CA's key")
-	}
-	var serial [8]byte
-	_, _ = rand.Read(serial[:])
-	now := s.cfg.Now()
-	cert := &ssh.Certificate{
-		Key: p.key, CertType: ssh.UserCert, Serial: binary.BigEndian.Uint64(serial[:]),
-		ValidPrincipals: p.principals,
-		ValidAfter:      uint64(now.Add(-backdate).Unix()),
-		ValidBefore:     uint64(now.Add(p.validity).Unix()),
-		Permissions:     ca.Policy.permissions(),
-	}
-	print := strings.TrimPrefix(p.identity.Fingerprint(), "SHA256:")[:keyIDPrint]
-	cert.KeyId = fmt.Sprintf("vmux:%s:%s:%d", from.ID, print, cert.Serial)
-	return cert, cert.SignCert(rand.Reader, caSigner{ctx, ca, caKey, provider, s.cfg.Approver.unlock(caLabel)})
-}
-
 func (r *Record) issued(c *ssh.Certificate) {
+	r.ValidAfter = time.Unix(int64(c.ValidAfter), 0).UTC().Format(time.RFC3339)
 	r.Serial, r.Principals = strconv.FormatUint(c.Serial, 10), c.ValidPrincipals
 	r.ValidBefore = time.Unix(int64(c.ValidBefore), 0).UTC().Format(time.RFC3339)
-}
-
-// caSigner lets x/crypto encode the certificate and a provider sign it.
-type caSigner struct {
-	ctx      context.Context // SignCert has none
-	ca       CA
-	key      ssh.PublicKey
-	provider Provider
-	unlock   Unlock
-}
-
-func (c caSigner) PublicKey() ssh.PublicKey { return c.key }
-
-func (c caSigner) Sign(_ io.Reader, data []byte) (*ssh.Signature, error) {
-	id := Identity{Label: caLabel, Algorithm: c.ca.Algorithm, PublicKey: c.ca.PublicKey, Provider: c.ca.Provider, Ref: c.ca.Ref}
-	return c.provider.Sign(c.ctx, id, data, c.ca.Algorithm, c.unlock)
 }

@@ -65,7 +65,7 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 		if id, err = s.enabled(id.PublicKey); err != nil { // switched off while it waited
 			return err
 		}
-		signature, err = s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label))
+		signature, err = s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label, sheet.Sheet))
 		if err != nil {
 			return err
 		}
@@ -184,8 +184,8 @@ func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) 
 // to sign contradict themselves.
 func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequest) (SignSheet, error) {
 	sheet := SignSheet{
-		Sheet:       Sheet{From: from, Label: id.Label},
-		Fingerprint: id.Fingerprint(), Quality: wire.QualityUnknown, Claimed: r.Context,
+		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: id.Label},
+		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: r.Context,
 	}
 	bindings, err := readBindings(r.Bindings)
 	if err != nil {

@@ -1,0 +1,137 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/wire"
+)
+
+// What the person agreed to is what is signed, to the byte: a passkey's sheet
+// shows a draft before anybody decides.
+func TestDraftIsSignedAsItIs(t *testing.T) {
+	p := newPhone(t)
+	p.create("work", "ssh-ed25519")
+	p.createCA("root", "deploy")
+	var draft *Draft
+	var data []byte
+	p.approver.Certificate = func(_ context.Context, s CertificateSheet) (CertificateDecision, error) {
+		if s.RequestID == "" || s.Identity.Label != "work" || s.CA.Algorithm != "ecdsa-sha2-nistp256" {
+			t.Errorf("sheet %+v", s.Sheet)
+		}
+		var err error
+		if draft, err = s.Prepare(CertificateDecision{Validity: time.Hour, Principals: []string{"deploy"}}); err != nil {
+			return CertificateDecision{}, err
+		}
+		data = draft.Data()
+		return CertificateDecision{Approved: true, Draft: draft, Validity: 2 * time.Hour, Principals: []string{"root"}}, nil
+	}
+	cert := p.wantCertificate(certificateRequest(t, p))
+	unsigned := *cert
+	unsigned.Signature = nil
+	if signed := unsigned.Marshal(); !bytes.Equal(signed[:len(signed)-4], data) {
+		t.Error("another certificate than the draft was signed")
+	}
+	if len(cert.ValidPrincipals) != 1 || cert.ValidPrincipals[0] != "deploy" || draft.Validity() != time.Hour {
+		t.Errorf("%v for %s", cert.ValidPrincipals, draft.Validity())
+	}
+	if err := (&ssh.CertChecker{}).CheckCert("deploy", cert); err != nil {
+		t.Error(err)
+	}
+}
+
+// A draft is of one moment; what the phone allows counts when it is signed.
+func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
+	for name, change := range map[string]func(p *phone, id Identity) error{
+		"another principal": func(p *phone, _ Identity) error {
+			_, err := p.SetPolicy(func(policy *Policy) { policy.Principals = []string{"deploy"} })
+			return err
+		},
+		"a shorter validity": func(p *phone, _ Identity) error {
+			_, err := p.SetPolicy(func(policy *Policy) { policy.MaxValiditySeconds = 60 })
+			return err
+		},
+		"a forced command": func(p *phone, _ Identity) error {
+			_, err := p.SetPolicy(func(policy *Policy) { policy.ForceCommand = "uptime" })
+			return err
+		},
+		"no extensions": func(p *phone, _ Identity) error {
+			_, err := p.SetPolicy(func(policy *Policy) { policy.Extensions = nil })
+			return err
+		},
+		"an identity that is off": func(p *phone, id Identity) error { return p.SetEnabled(id, false) },
+		"another CA": func(p *phone, _ Identity) error {
+			if err := p.DeleteCA(); err != nil {
+				return err
+			}
+			p.createCA("root")
+			return nil
+		},
+		"no CA": func(p *phone, _ Identity) error { return p.DeleteCA() },
+	} {
+		p := newPhone(t)
+		id := p.create("work", "ssh-ed25519")
+		p.createCA("root")
+		p.approver.Certificate = func(_ context.Context, s CertificateSheet) (CertificateDecision, error) {
+			draft, err := s.Prepare(CertificateDecision{})
+			return CertificateDecision{Approved: true, Draft: draft}, errors.Join(err, change(p, id))
+		}
+		if answer := p.askCertificate(certificateRequest(t, p)); answer.Error == nil {
+			t.Errorf("%s: a certificate was issued all the same", name)
+		}
+	}
+}
+
+func TestDraftBelongsToItsRequest(t *testing.T) {
+	p := newPhone(t)
+	p.create("work", "ssh-ed25519")
+	p.createCA("root")
+	var kept *Draft
+	p.approver.Certificate = func(_ context.Context, s CertificateSheet) (d CertificateDecision, err error) {
+		if kept == nil {
+			kept, err = s.Prepare(d)
+		}
+		return CertificateDecision{Approved: true, Draft: kept}, err
+	}
+	p.wantCertificate(certificateRequest(t, p))
+	if answer := p.askCertificate(certificateRequest(t, p)); wire.CodeOf(answer.Error) != wire.CodeInternalError {
+		t.Errorf("another request's draft: %v", answer.Error)
+	}
+}
+
+func TestPrepareRefusesWhatIsNotFollowed(t *testing.T) {
+	p := newPhone(t)
+	p.create("work", "ssh-ed25519")
+	p.createCA("root")
+	p.approver.Certificate = func(_ context.Context, s CertificateSheet) (CertificateDecision, error) {
+		for _, d := range []CertificateDecision{{Principals: []string{"admin"}}, {Principals: []string{}}} {
+			if _, err := s.Prepare(d); err == nil {
+				t.Errorf("%v was prepared", d)
+			}
+		}
+		if draft, err := s.Prepare(CertificateDecision{Validity: 1000 * time.Hour}); err != nil || draft.Validity() > s.Validity {
+			t.Errorf("a longer validity: %v", err)
+		}
+		return CertificateDecision{}, nil
+	}
+	p.askCertificate(certificateRequest(t, p))
+}
+
+func TestDeleteCA(t *testing.T) {
+	p := newPhone(t)
+	if err := p.DeleteCA(); !errors.Is(err, ErrNoCA) {
+		t.Errorf("without one: %v", err)
+	}
+	ca := p.createCA("root")
+	if err := p.DeleteCA(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.CA(); !errors.Is(err, ErrNoCA) || p.keys[ca.Ref] != nil {
+		t.Errorf("the CA is still there: %v", err)
+	}
+}
