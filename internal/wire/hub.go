@@ -12,10 +12,12 @@ import (
 // ErrHubURL is wrapped by the errors of ParseHubURL.
 var ErrHubURL = errors.New("not a hub's URL")
 
-// ParseHubURL returns a hub's public URL in its one form: scheme and host in
-// lower case, the port only if it is not the scheme's own, no slash at the end.
-// It is https, since the hub's page is what a phone runs; http is for this very
-// machine alone, where nobody stands between. Errors wrap ErrHubURL.
+// ParseHubURL returns a hub's public URL in its one form, which is its origin as
+// browsers write it: scheme and host in lower case, the port only if it is not
+// the scheme's own, no slash at the end. It is https, since the hub's page is
+// what a phone runs; http is for this very machine alone, where nobody stands
+// between. It has no path: whatever else stood on the same origin could use the
+// page's keys. Errors wrap ErrHubURL.
 func ParseHubURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || len(s) > MaxNameSize || !Printable(s) {
@@ -26,7 +28,11 @@ func ParseHubURL(s string) (string, error) {
 	case host == "" || u.Opaque != "":
 		return "", fmt.Errorf("%w: want https://HOST", ErrHubURL)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
-		return "", fmt.Errorf("%w: it has more than host and path", ErrHubURL)
+		return "", fmt.Errorf("%w: it has more than a host", ErrHubURL)
+	case u.Path != "" && u.Path != "/":
+		return "", fmt.Errorf("%w: a hub needs a host name, or a port, of its own", ErrHubURL)
+	case strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }):
+		return "", fmt.Errorf("%w: write the host's name in ASCII", ErrHubURL)
 	case u.Scheme == "http" && !loopback(host):
 		return "", fmt.Errorf("%w: http is for localhost only, want https", ErrHubURL)
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -42,7 +48,7 @@ func ParseHubURL(s string) (string, error) {
 	if port != "" && port != map[string]string{"http": "80", "https": "443"}[u.Scheme] {
 		host += ":" + port
 	}
-	return u.Scheme + "://" + host + strings.TrimRight(u.EscapedPath(), "/"), nil
+	return u.Scheme + "://" + host, nil
 }
 
 func loopback(host string) bool {
