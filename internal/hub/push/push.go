@@ -1,0 +1,158 @@
+// Package push is the hub's doorbell: it rings a phone that has no live link by
+// Web Push (RFC 8030, 8291, 8292). What it sends says "look", the same words to
+// everybody: it names no host, no user, no key and no device. It decides nothing
+// about who a device is; the hub has checked that before it asks.
+package push
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"vmux/internal/device"
+)
+
+const (
+	// SendTimeout bounds one push, from the look-up of its host to the answer.
+	SendTimeout = 10 * time.Second
+	// MaxSubscriptions bounds what one store holds; over it, only devices that
+	// have a subscription can change theirs.
+	MaxSubscriptions = 50_000
+	// StaleAfter is how long a subscription is kept that its device does not
+	// renew. Apps renew theirs at each start.
+	StaleAfter = 60 * 24 * time.Hour
+)
+
+// Errors of Subscribe and Wake. Everything else is a failure of the store, the
+// network or the push service.
+var (
+	// ErrNotSubscribed: the device has no subscription, or does not allow the
+	// one that wants to wake it. The two look the same to a stranger.
+	ErrNotSubscribed = errors.New("the device has no push subscription")
+	// ErrLimited: too often, or too much at once. Later it may work.
+	ErrLimited = errors.New("too many pushes")
+	// ErrSubscription: not a usable subscription; the text says why.
+	ErrSubscription = errors.New("unusable push subscription")
+	// ErrFull: the hub keeps MaxSubscriptions already.
+	ErrFull = errors.New("the hub keeps no more push subscriptions")
+)
+
+// Config is what a Service is made from.
+type Config struct {
+	// Store keeps the VAPID keys and the subscriptions. Required.
+	Store Store
+	// Subject is how a push service reaches who runs the hub (RFC 8292 section
+	// 2.1): "mailto:…" or an https URL. Required.
+	Subject string
+	// Log is where dropped subscriptions are told; nil: nowhere.
+	Log *slog.Logger
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Loopback, if not nil, lets endpoints be on the loopback interface, on any
+	// port, with certificates from this pool. For tests: it makes the hub a way
+	// into the machine it runs on.
+	Loopback *x509.CertPool
+}
+
+// Service sends pushes. It may be used concurrently.
+type Service struct {
+	store    Store
+	subject  string // as webpush-go takes it: without "mailto:"
+	log      *slog.Logger
+	now      func() time.Time
+	loopback bool
+	most     int // subscriptions; MaxSubscriptions but in tests
+	keys     vapidKeys
+	client   *http.Client
+
+	closed context.Context // ends with Close, and the sends with it
+	close  context.CancelFunc
+
+	// Slots bound the sends that are under way: one set for the push services
+	// that browsers come with, one for all others, so that whoever subscribes
+	// with a slow endpoint of their own stops only their kind.
+	known, other chan struct{}
+	// Each subscription is read and written by one at a time.
+	locks [64]chan struct{}
+
+	waking, woken, subscribing *limiter
+
+	mu      sync.Mutex
+	count   int // subscriptions: what there was at counted, and what was added since
+	counted time.Time
+}
+
+// New reads the VAPID keys from the store, or makes them there at the first
+// start. Call Close in the end.
+func New(ctx context.Context, c Config) (*Service, error) {
+	if c.Store == nil {
+		return nil, errors.New("push: no store")
+	}
+	subject, err := parseSubject(c.Subject)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		store: c.Store, subject: subject, log: c.Log, now: c.Now,
+		loopback: c.Loopback != nil, most: MaxSubscriptions, client: newClient(c.Loopback),
+		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
+		waking:      newLimiter(wakingBurst, wakingEvery),
+		woken:       newLimiter(wokenBurst, wokenEvery),
+		subscribing: newLimiter(subscribeBurst, subscribeEvery),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for i := range s.locks {
+		s.locks[i] = make(chan struct{}, 1)
+	}
+	if s.keys, err = loadKeys(ctx, c.Store); err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	s.closed, s.close = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// parseSubject checks a subject and brings it into webpush-go's form, which
+// writes "mailto:" before whatever is not an https URL.
+func parseSubject(subject string) (string, error) {
+	if address, ok := strings.CutPrefix(subject, "mailto:"); ok && strings.Contains(address, "@") {
+		return address, nil
+	}
+	if u, err := url.Parse(subject); err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil {
+		return subject, nil
+	}
+	return "", fmt.Errorf("push: the subject is neither mailto:… nor an https URL: %q", subject)
+}
+
+// VAPIDKey returns the public key by which push services know this hub: an
+// uncompressed P-256 point in unpadded base64url, as the Push API's
+// applicationServerKey takes it.
+func (s *Service) VAPIDKey() string { return s.keys.public }
+
+// Close ends the sends that are under way.
+func (s *Service) Close() {
+	s.close()
+	s.client.CloseIdleConnections()
+}
+
+// lock waits for the device's turn.
+func (s *Service) lock(ctx context.Context, id device.ID) (unlock func(), err error) {
+	turn := s.locks[int(id[0])%len(s.locks)]
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

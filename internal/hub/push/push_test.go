@@ -1,0 +1,414 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"vmux/internal/device"
+)
+
+// TestMain fails when a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var (
+	phone    = device.ID{1, 'p'}
+	agent    = device.ID{2, 'a'}
+	attacker = device.ID{3, 'x'}
+)
+
+// world is a hub's doorbell and a push service that it rings at.
+type world struct {
+	*Service
+	t       *testing.T
+	store   Store
+	server  *httptest.Server
+	browser browser
+	log     *bytes.Buffer
+
+	mu     sync.Mutex
+	now    time.Time
+	status int
+	pushes []pushed
+}
+
+// pushed is what the push service was sent.
+type pushed struct {
+	header http.Header
+	path   string
+	body   []byte
+}
+
+// browser is where the far end's keys are, and what knows how to use them.
+type browser struct{ PrivateKey, P256dh, Auth string }
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, store: &Memory{}, now: time.Now(), status: http.StatusCreated, log: &bytes.Buffer{}}
+	w.server = httptest.NewTLSServer(w)
+	t.Cleanup(w.server.Close)
+	runBrowser(t, "keys", nil, &w.browser)
+	w.start()
+	return w
+}
+
+// start starts the hub, or starts it anew.
+func (w *world) start() {
+	if w.Service != nil {
+		w.Close()
+	}
+	w.Service = w.service(Config{Loopback: w.pool()})
+	w.t.Cleanup(w.Close)
+}
+
+func (w *world) service(c Config) *Service {
+	w.t.Helper()
+	c.Store, c.Subject, c.Now = w.store, "https://hub.example", w.clock
+	c.Log = slog.New(slog.NewTextHandler(w.log, nil))
+	s, err := New(w.t.Context(), c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(w.server.Certificate())
+	return pool
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func (w *world) answer(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status = status
+}
+
+// ServeHTTP is the push service.
+func (w *world) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pushes = append(w.pushes, pushed{header: r.Header, path: r.URL.Path, body: body})
+	if w.status/100 == 3 {
+		to.Header().Set("Location", w.server.URL+"/elsewhere")
+	}
+	to.WriteHeader(w.status)
+}
+
+func (w *world) received() []pushed {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pushes
+}
+
+func (w *world) subscription(endpoint string) json.RawMessage {
+	b, err := json.Marshal(map[string]any{
+		"endpoint": endpoint, "expirationTime": nil,
+		"keys": map[string]string{"p256dh": w.browser.P256dh, "auth": w.browser.Auth},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b
+}
+
+func (w *world) subscribe(id device.ID, allow ...device.ID) {
+	w.t.Helper()
+	if err := w.Subscribe(w.t.Context(), id, w.subscription(w.server.URL+"/push/secret-token"), allow); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// wake wants the error that errors.Is finds.
+func (w *world) wake(from, to device.ID, want error) {
+	w.t.Helper()
+	if err := w.Wake(w.t.Context(), from, to); !errors.Is(err, want) {
+		w.t.Fatalf("wake: %v, want %v", err, want)
+	}
+}
+
+// runBrowser runs testdata/browser.js under node.
+func runBrowser(t *testing.T, what string, in, out any) {
+	t.Helper()
+	modules, err := filepath.Abs("../../../.cache/npm/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(modules); err != nil {
+		t.Fatalf("%v: run make setup", err)
+	}
+	input, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("node", "testdata/browser.js", what)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	cmd.Stdin = bytes.NewReader(input)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	b, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("node: %v (run make setup if it is missing)\n%s", err, &stderr)
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A browser opens what the hub sends, and it tells nobody anything.
+func TestBrowserOpensPush(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	w.wake(agent, phone, nil)
+	got := w.received()
+	if len(got) != 1 || got[0].path != "/push/secret-token" {
+		t.Fatalf("pushes: %+v", got)
+	}
+	p := got[0]
+	var opened struct {
+		Payload, Key string
+		Claims       struct {
+			Aud, Sub string
+			Exp      int64
+		}
+	}
+	runBrowser(t, "open", map[string]string{
+		"privateKey": w.browser.PrivateKey, "auth": w.browser.Auth,
+		"body": base64.StdEncoding.EncodeToString(p.body), "authorization": p.header.Get("Authorization"),
+	}, &opened)
+	if opened.Payload != `{"type":"waiting"}` {
+		t.Errorf("payload: %s", opened.Payload)
+	}
+	if opened.Key != w.VAPIDKey() || opened.Claims.Aud != w.server.URL || opened.Claims.Sub != "https://hub.example" {
+		t.Errorf("sender: %+v, want key %s", opened, w.VAPIDKey())
+	}
+	if left := time.Until(time.Unix(opened.Claims.Exp, 0)); left <= 0 || left > 24*time.Hour {
+		t.Errorf("the token is valid for %s; RFC 8292 allows 24 h", left)
+	}
+	for name, want := range map[string]string{"Ttl": "100", "Urgency": "high", "Topic": "waiting", "Content-Encoding": "aes128gcm"} {
+		if p.header.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, p.header.Get(name), want)
+		}
+	}
+	if len(p.body) != recordSize {
+		t.Errorf("body of %d bytes, want %d", len(p.body), recordSize)
+	}
+	for _, id := range []device.ID{agent, phone} {
+		if strings.Contains(fmt.Sprint(p.header), id.String()) {
+			t.Error("a header names a device")
+		}
+	}
+}
+
+func TestSubscriptionSurvivesRestart(t *testing.T) {
+	w := newWorld(t)
+	key := w.VAPIDKey()
+	w.subscribe(phone, agent)
+	w.start()
+	if w.VAPIDKey() != key {
+		t.Error("another VAPID key after a restart: every subscription is lost")
+	}
+	w.wake(agent, phone, nil)
+	if n := len(w.received()); n != 1 {
+		t.Errorf("%d pushes", n)
+	}
+}
+
+// Hubs that share a store and start together must agree on one key.
+func TestHubsAgreeOnKeys(t *testing.T) {
+	store := &Memory{}
+	keys := make(chan string)
+	for range 8 {
+		go func() {
+			k, err := loadKeys(t.Context(), store)
+			if err != nil {
+				t.Error(err)
+			}
+			keys <- k.public
+		}()
+	}
+	first := <-keys
+	for range 7 {
+		if k := <-keys; k != first {
+			t.Errorf("keys differ: %s, %s", first, k)
+		}
+	}
+}
+
+func TestDamagedKeysAreNoReasonForNewOnes(t *testing.T) {
+	store := &Memory{}
+	if err := store.Put(t.Context(), vapidName, []byte(`{"private":"AAAA"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), Config{Store: store, Subject: "mailto:root@hub.example"}); err == nil {
+		t.Error("damaged keys were taken or replaced")
+	}
+}
+
+// A stranger can neither ring nor learn who has a subscription, nor use up what
+// the phone's own computer may ring.
+func TestOnlyAllowedWake(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	for range wokenBurst + 1 {
+		w.wake(attacker, phone, ErrNotSubscribed)
+	}
+	w.wake(attacker, agent, ErrNotSubscribed) // has none
+	if n := len(w.received()); n != 0 {
+		t.Errorf("a stranger rang %d times", n)
+	}
+	w.wake(agent, phone, nil)
+
+	if err := w.Allow(t.Context(), phone, []device.ID{attacker}); err != nil {
+		t.Fatal(err)
+	}
+	w.wake(agent, phone, ErrNotSubscribed) // unpaired meanwhile
+	if err := w.Allow(t.Context(), agent, []device.ID{attacker}); err != nil {
+		t.Errorf("a device without a subscription: %v", err)
+	}
+	w.wake(phone, agent, ErrNotSubscribed)
+}
+
+func TestUnsubscribe(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	for range 2 { // the second finds none
+		if err := w.Unsubscribe(t.Context(), phone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wake(agent, phone, ErrNotSubscribed)
+}
+
+func TestDeadSubscriptionIsDropped(t *testing.T) {
+	for _, status := range []int{http.StatusGone, http.StatusNotFound} {
+		w := newWorld(t)
+		w.subscribe(phone, agent)
+		w.answer(status)
+		w.wake(agent, phone, ErrNotSubscribed)
+		w.answer(http.StatusCreated)
+		w.wake(agent, phone, ErrNotSubscribed)
+		if n := len(w.received()); n != 1 {
+			t.Errorf("status %d: the dead subscription was rung %d times", status, n)
+		}
+		w.subscribe(phone, agent) // the app renews it
+		w.wake(agent, phone, nil)
+	}
+}
+
+// The answer about an old subscription comes when the app has made a new one.
+func TestRenewedSubscriptionOutlivesOldAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	if err := w.drop(t.Context(), phone, w.server.URL+"/push/older"); err != nil {
+		t.Fatal(err)
+	}
+	w.wake(agent, phone, nil)
+}
+
+func TestOtherAnswersKeepSubscription(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	for _, status := range []int{http.StatusInternalServerError, http.StatusForbidden, http.StatusTooManyRequests, http.StatusTemporaryRedirect} {
+		w.answer(status)
+		err := w.Wake(t.Context(), agent, phone)
+		if err == nil || errors.Is(err, ErrLimited) != (status == http.StatusTooManyRequests) {
+			t.Errorf("status %d: %v", status, err)
+		}
+		w.pass(time.Minute)
+	}
+	w.answer(http.StatusCreated)
+	w.wake(agent, phone, nil)
+	for _, p := range w.received() {
+		if p.path == "/elsewhere" {
+			t.Error("a redirect was followed")
+		}
+	}
+}
+
+// An endpoint is a secret: whoever has it and the keys rings the phone.
+func TestEndpointIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	w.server.Close()
+	err := w.Wake(t.Context(), agent, phone)
+	if err == nil {
+		t.Fatal("no error from a push service that is gone")
+	}
+	endpoint, _ := url.Parse(w.server.URL)
+	if text := err.Error() + w.log.String(); strings.Contains(text, "secret-token") || strings.Contains(text, endpoint.Scheme+"://") {
+		t.Errorf("told: %s", text)
+	}
+	if text := fmt.Sprint(slog.AnyValue(w.keys).Resolve()); text != "redacted" {
+		t.Errorf("logged keys: %s", text)
+	}
+}
+
+func TestWakingEndsWithContextAndClose(t *testing.T) {
+	for name, end := range map[string]func(*world, context.CancelFunc){
+		"context": func(_ *world, cancel context.CancelFunc) { cancel() },
+		"close":   func(w *world, _ context.CancelFunc) { w.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.subscribe(phone, agent)
+			asked, hold := make(chan bool), make(chan bool)
+			w.server.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				close(asked)
+				<-hold
+			})
+			defer close(hold)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			woken := make(chan error)
+			go func() { woken <- w.Wake(ctx, agent, phone) }()
+			<-asked
+			end(w, cancel)
+			if err := <-woken; !errors.Is(err, context.Canceled) {
+				t.Errorf("wake: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package push
+
+import (
+	"context"
+	"crypto/ecdh"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"vmux/internal/device"
+)
+
+const (
+	// maxSubscription bounds a subscription's JSON, maxEndpoint its URL, in bytes.
+	maxSubscription = 4 << 10
+	maxEndpoint     = 2 << 10
+	authSize        = 16 // RFC 8291 section 3.2
+
+	subscriptionPrefix = "subscription."
+	// A count of all subscriptions is read anew after recount; what is stale is
+	// looked for when there is no room, as often.
+	recount = 10 * time.Minute
+)
+
+// browserSubscription is PushSubscription.toJSON() of the Push API.
+type browserSubscription struct {
+	Endpoint string `json:"endpoint"`
+	Keys     struct {
+		P256dh string `json:"p256dh"`
+		Auth   string `json:"auth"`
+	} `json:"keys"`
+}
+
+// storedSubscription is how a subscription rests in the store.
+type storedSubscription struct {
+	Endpoint string      `json:"endpoint"`
+	P256dh   []byte      `json:"p256dh"`
+	Auth     []byte      `json:"auth"`
+	Allow    []device.ID `json:"allow"`   // who may wake the device
+	Renewed  int64       `json:"renewed"` // Unix seconds
+}
+
+// Subscribe replaces the device's subscription: where it is to be rung, and by
+// whom. The subscription is PushSubscription.toJSON() of the Push API, at most
+// 4 KiB; ErrSubscription says what is wrong with it.
+func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json.RawMessage, allow []device.ID) error {
+	if !s.subscribing.take(id, s.now()) {
+		return ErrLimited
+	}
+	sub, err := s.parse(subscription)
+	if err != nil {
+		return err
+	}
+	if len(allow) > device.MaxPeers {
+		return fmt.Errorf("%w: over %d devices may wake it", ErrSubscription, device.MaxPeers)
+	}
+	sub.Allow, sub.Renewed = slices.Clone(allow), s.now().Unix()
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	old, err := s.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		if err := s.makeRoom(ctx); err != nil {
+			return err
+		}
+	}
+	return s.save(ctx, id, sub)
+}
+
+// Allow changes who may wake the device, and nothing else. A device without a
+// subscription is no error.
+func (s *Service) Allow(ctx context.Context, id device.ID, allow []device.ID) error {
+	if len(allow) > device.MaxPeers {
+		return fmt.Errorf("%w: over %d devices may wake it", ErrSubscription, device.MaxPeers)
+	}
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	sub, err := s.load(ctx, id)
+	if err != nil || sub == nil || slices.Equal(sub.Allow, allow) {
+		return err
+	}
+	sub.Allow = slices.Clone(allow)
+	return s.save(ctx, id, sub)
+}
+
+// Unsubscribe forgets the device's subscription; that there is none is no error.
+func (s *Service) Unsubscribe(ctx context.Context, id device.ID) error {
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.store.Delete(ctx, name(id)); err != nil {
+		return fmt.Errorf("delete push subscription: %w", err)
+	}
+	return nil
+}
+
+// drop forgets a subscription that its push service says is dead, unless the
+// device has renewed it meanwhile.
+func (s *Service) drop(ctx context.Context, id device.ID, endpoint string) error {
+	unlock, err := s.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	sub, err := s.load(ctx, id)
+	if err != nil || sub == nil || sub.Endpoint != endpoint {
+		return err
+	}
+	return s.store.Delete(ctx, name(id))
+}
+
+func name(id device.ID) string { return subscriptionPrefix + id.String() }
+
+// load returns the device's subscription, or nil if it has none. A damaged one
+// is none: the app renews it.
+func (s *Service) load(ctx context.Context, id device.ID) (*storedSubscription, error) {
+	b, err := s.store.Get(ctx, name(id))
+	if err != nil {
+		return nil, fmt.Errorf("read push subscription: %w", err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	sub := &storedSubscription{}
+	if json.Unmarshal(b, sub) != nil || sub.Endpoint == "" {
+		s.log.Warn("damaged push subscription", "device", id.Short())
+		return nil, nil
+	}
+	return sub, nil
+}
+
+func (s *Service) save(ctx context.Context, id device.ID, sub *storedSubscription) error {
+	b, err := json.Marshal(sub)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Put(ctx, name(id), b); err != nil {
+		return fmt.Errorf("store push subscription: %w", err)
+	}
+	return nil
+}
+
+// makeRoom counts one subscription more, or says ErrFull. The count is of the
+// whole store but not exact: other hubs may write to it.
+func (s *Service) makeRoom(ctx context.Context) error {
+	if s.recountDue() {
+		names, err := s.names(ctx)
+		if err != nil {
+			return err
+		}
+		count := len(names)
+		if count >= s.most {
+			count -= s.removeStale(ctx, names)
+		}
+		s.mu.Lock()
+		s.count = count
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= s.most {
+		return ErrFull
+	}
+	s.count++
+	return nil
+}
+
+// recountDue says so to one caller only.
+func (s *Service) recountDue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if !s.counted.IsZero() && now.Sub(s.counted).Abs() < recount {
+		return false
+	}
+	s.counted = now
+	return true
+}
+
+func (s *Service) names(ctx context.Context) ([]string, error) {
+	keys, err := s.store.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list push subscriptions: %w", err)
+	}
+	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, subscriptionPrefix) }), nil
+}
+
+// removeStale deletes the subscriptions that nobody has renewed for StaleAfter,
+// and returns how many.
+func (s *Service) removeStale(ctx context.Context, names []string) int {
+	removed, oldest := 0, s.now().Add(-StaleAfter).Unix()
+	for _, key := range names {
+		b, err := s.store.Get(ctx, key)
+		if err != nil || b == nil {
+			continue
+		}
+		var sub storedSubscription
+		if json.Unmarshal(b, &sub) == nil && sub.Renewed >= oldest {
+			continue
+		}
+		if s.store.Delete(ctx, key) == nil {
+			removed++
+		}
+	}
+	s.log.Info("stale push subscriptions removed", "number", removed)
+	return removed
+}
+
+// parse checks what a device sent. The endpoint is an address that this hub is
+// going to send requests to, chosen by a stranger: the name is looked at here,
+// the address behind it at each connection (guard.go).
+func (s *Service) parse(b json.RawMessage) (*storedSubscription, error) {
+	bad := func(why string) (*storedSubscription, error) {
+		return nil, fmt.Errorf("%w: %s", ErrSubscription, why)
+	}
+	var from browserSubscription
+	if len(b) > maxSubscription {
+		return bad("over 4 KiB")
+	}
+	if json.Unmarshal(b, &from) != nil {
+		return bad("not the JSON of a PushSubscription")
+	}
+	if why := s.checkEndpoint(from.Endpoint); why != "" {
+		return bad(why)
+	}
+	sub := &storedSubscription{Endpoint: from.Endpoint}
+	var err error
+	if sub.P256dh, err = decode(from.Keys.P256dh); err != nil {
+		return bad("p256dh is not base64url")
+	}
+	if _, err := ecdh.P256().NewPublicKey(sub.P256dh); err != nil {
+		return bad("p256dh is not a point of P-256")
+	}
+	if sub.Auth, err = decode(from.Keys.Auth); err != nil || len(sub.Auth) != authSize {
+		return bad("auth is not 16 bytes of base64url")
+	}
+	return sub, nil
+}
+
+func decode(s string) ([]byte, error) {
+	return base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
+}
+
+// checkEndpoint says what is wrong with the URL, or nothing.
+func (s *Service) checkEndpoint(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	switch {
+	case len(endpoint) > maxEndpoint:
+		return "the endpoint's URL is too long"
+	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
+		return "the endpoint is not an https URL"
+	case u.User != nil || u.Fragment != "":
+		return "the endpoint's URL has a user or a fragment"
+	case s.loopback:
+		return ""
+	case u.Port() != "" && u.Port() != "443":
+		return "the endpoint's port is not 443"
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || !strings.Contains(u.Hostname(), ".") {
+		return "the endpoint's host is not a public name"
+	}
+	return ""
+}
