@@ -207,7 +207,7 @@ func checkHidden(t *testing.T, secret []byte, values ...any) {
 
 func TestKeyDoesNotLeak(t *testing.T) {
 	k := newTestKey(t)
-	secret, err := k.cert.PrivateKey.(*ecdsa.PrivateKey).Bytes()
+	secret, err := k.private.(*ecdsa.PrivateKey).Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -16,6 +17,7 @@ import (
 	"log/slog"
 	"math/big"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -26,8 +28,10 @@ const pemType = "PRIVATE KEY"
 // certificate that is nothing but the key's envelope. It signs TLS handshakes and
 // proofs to a hub; it is no SSH key and can sign nothing for SSH.
 type Key struct {
-	id   ID
-	cert tls.Certificate
+	id      ID
+	private crypto.Signer
+	public  []byte                          // SubjectPublicKeyInfo in DER
+	cert    func() (tls.Certificate, error) // made when it is first asked for
 }
 
 // NewKey makes a device key.
@@ -36,7 +40,7 @@ func NewKey() (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make device key: %w", err)
 	}
-	return newKey(priv)
+	return proven(newKey(priv))
 }
 
 // FromSigner returns the device key whose private half is in the keeping of
@@ -48,7 +52,7 @@ func FromSigner(priv crypto.Signer) (*Key, error) {
 	if !ok || public.Curve != elliptic.P256() {
 		return nil, errors.New("device key: not a P-256 key")
 	}
-	return newKey(priv)
+	return proven(newKey(priv))
 }
 
 // ParseKey reads what Marshal wrote. Anything but one P-256 key in PKCS #8 in
@@ -71,7 +75,7 @@ func ParseKey(b []byte) (*Key, error) {
 
 // Marshal returns the key as PKCS #8 in PEM, for the device's own store.
 func (k *Key) Marshal() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(k.cert.PrivateKey)
+	der, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {
 		return nil, fmt.Errorf("encode device key: %w", err)
 	}
@@ -82,16 +86,22 @@ func (k *Key) Marshal() ([]byte, error) {
 func (k *Key) ID() ID { return k.id }
 
 // Certificate returns the certificate and key to present in a TLS handshake.
-func (k *Key) Certificate() tls.Certificate { return k.cert }
+func (k *Key) Certificate() tls.Certificate {
+	cert, err := k.cert()
+	if err != nil {
+		return tls.Certificate{} // no handshake passes with none
+	}
+	return cert
+}
 
 // PublicKey returns the key's SubjectPublicKeyInfo in DER, whose SHA-256 is ID.
-func (k *Key) PublicKey() []byte { return slices.Clone(k.cert.Leaf.RawSubjectPublicKeyInfo) }
+func (k *Key) PublicKey() []byte { return slices.Clone(k.public) }
 
 // Sign returns an ECDSA signature in ASN.1 over the SHA-256 of message. What is
 // signed must begin like nothing else that this key signs: TLS (RFC 8446
 // section 4.4.3) begins with 64 spaces.
 func (k *Key) Sign(message []byte) ([]byte, error) {
-	sig, err := crypto.SignMessage(k.cert.PrivateKey.(crypto.Signer), rand.Reader, message, crypto.SHA256)
+	sig, err := crypto.SignMessage(k.private, rand.Reader, message, crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("sign with device key: %w", err)
 	}
@@ -107,7 +117,31 @@ func (k Key) String() string { return "device key " + k.id.Short() }
 // Format keeps the key out of every verb, also those that pass String by.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
+// newKey leaves the certificate for later: an agent that starts is to answer
+// SSH clients first.
 func newKey(priv crypto.Signer) (*Key, error) {
+	public, err := x509.MarshalPKIXPublicKey(priv.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encode device key: %w", err)
+	}
+	return &Key{
+		id: sha256.Sum256(public), private: priv, public: public,
+		cert: sync.OnceValues(func() (tls.Certificate, error) { return envelope(priv) }),
+	}, nil
+}
+
+// proven makes the certificate of a key that is new here, whose signer may fail.
+func proven(k *Key, err error) (*Key, error) {
+	if err != nil {
+		return nil, err
+	}
+	if _, err := k.cert(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func envelope(priv crypto.Signer) (tls.Certificate, error) {
 	// The certificate is made anew at each start: peers pin the key, so nothing
 	// in it matters but the key. Fixed dates keep it from telling the clock.
 	template := &x509.Certificate{
@@ -120,12 +154,11 @@ func newKey(priv crypto.Signer) (*Key, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, priv.Public(), priv)
 	if err != nil {
-		return nil, fmt.Errorf("make device certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("make device certificate: %w", err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("read device certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("read device certificate: %w", err)
 	}
-	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv, Leaf: leaf}
-	return &Key{id: IDOf(leaf), cert: cert}, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv, Leaf: leaf}, nil
 }
