@@ -79,6 +79,9 @@ func (b *bench) measureAll() {
 		steps = steps[:3]
 	}
 	for _, step := range steps {
+		if !strings.Contains(step.name, b.only) {
+			continue
+		}
 		b.progress(step.name)
 		step.f()
 	}

@@ -33,6 +33,7 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "measure briefly: shows that everything runs, no more")
 	flag.StringVar(&o.program, "vmux", "bin/vmux", "the vmux `program` to measure")
 	flag.BoolVar(&o.alone, "alone", false, "measure the socket server without agent and phone")
+	flag.StringVar(&o.only, "only", "", "measure only what has this `word` in its name: memory, signatures, logins, forwarded, wait, start, size")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		flag.Usage()
@@ -46,6 +47,7 @@ func main() {
 
 type options struct {
 	program      string
+	only         string // part of the name of a step; empty: all
 	quick, alone bool
 }
 
