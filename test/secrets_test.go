@@ -24,17 +24,17 @@ type wiretap struct {
 	l net.Listener
 
 	mu    sync.Mutex
-	to    string
+	to    string // where to pass it on
 	bytes bytes.Buffer
 }
 
-func newWiretap(t testing.TB, to string) *wiretap {
+func newWiretap(t testing.TB) *wiretap {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wiretap{l: l, to: to}
+	w := &wiretap{l: l}
 	var group sync.WaitGroup
 	t.Cleanup(func() { l.Close(); group.Wait() })
 	group.Go(func() {
@@ -147,7 +147,7 @@ func TestNothingSecretOnTheComputerOrTheWire(t *testing.T) {
 	w.pair()
 	w.agent.stop()
 
-	tap := newWiretap(t, "")
+	tap := newWiretap(t)
 	to := w.moveRoutes(tap.l.Addr().String())
 	tap.mu.Lock()
 	tap.to = to

@@ -254,8 +254,14 @@ func (w *world) startAgent(args ...string) {
 	})
 }
 
-// pair reads the invitation that `vmux pair` prints and hands it to the phone.
+// pair pairs the two programs.
 func (w *world) pair() {
+	w.Helper()
+	w.invite(func(invitation string) { w.phone.runInput(invitation+"\n", "phone", "pair", "-") })
+}
+
+// invite hands the invitation that `vmux pair` prints to whoever redeems it.
+func (w *world) invite(redeem func(invitation string)) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -279,7 +285,7 @@ func (w *world) pair() {
 		cmd.Wait()
 		w.Fatalf("vmux pair: %v, no invitation: %s", err, stderr.String())
 	}
-	w.phone.runInput(line.Invitation+"\n", "phone", "pair", "-")
+	redeem(line.Invitation)
 	if err := lines.Decode(&line); err != nil || len(line.Paired) == 0 {
 		w.Errorf("vmux pair: %v, not paired", err)
 	}
