@@ -240,15 +240,16 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // Run serves until ctx ends, and returns after all goroutines have ended and
 // the session key is forgotten. It can be called once.
 func (a *Agent) Run(ctx context.Context) error {
-	// The control socket comes first: its lock keeps a second agent from this
-	// state folder, wherever that one's SSH socket is.
-	controlSocket, err := control.Listen(filepath.Join(a.cfg.StateDir, ControlSocketName))
+	// The control socket's lock comes first: it keeps a second agent from this
+	// state folder, wherever that one's SSH socket is. The socket itself can
+	// wait until SSH clients are served.
+	place, err := sshagent.Hold(filepath.Join(a.cfg.StateDir, ControlSocketName))
 	if err != nil {
 		return err
 	}
 	socket, err := sshagent.Listen(a.cfg.Socket)
 	if err != nil {
-		return errors.Join(err, controlSocket.Close())
+		return errors.Join(err, place.Close())
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -263,12 +264,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	part("SSH agent socket", func() error { return server.Serve(ctx, socket) })
-	part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
-	part("links", func() error { return a.link.Run(ctx) })
-	part("session certificate", func() error { a.keepCertificate(ctx); return nil })
-	part("notifications", func() error { a.tellNotices(ctx); return nil })
-	a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
-	close(a.ready)
+	if controlSocket, err := place.Listen(); err != nil {
+		cancel(err)
+	} else {
+		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
+		part("links", func() error { return a.link.Run(ctx) })
+		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
+		part("notifications", func() error { a.tellNotices(ctx); return nil })
+		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
+		close(a.ready)
+	}
 	<-ctx.Done()
 	parts.Wait()
 	a.tasks.wait()

@@ -330,6 +330,33 @@ func TestSecondAgent(t *testing.T) {
 	}
 }
 
+// Something else stands where the control socket belongs: the agent says so,
+// and takes back the SSH socket that it already serves.
+func TestControlSocketInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	a, err := agent.New(agent.Config{
+		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Notify: agent.NoNotify,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inTheWay := filepath.Join(dir, "agent", agent.ControlSocketName)
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), inTheWay+" is not a socket") {
+		t.Errorf("the agent ran: %v", err)
+	}
+	select {
+	case <-a.Ready():
+		t.Error("the agent calls itself ready")
+	default:
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "agent.sock")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the SSH socket: %v", err)
+	}
+}
+
 func TestNotRunning(t *testing.T) {
 	client := control.NewClient(filepath.Join(t.TempDir(), "control.sock"))
 	if _, err := client.Status(t.Context()); !errors.Is(err, control.ErrNotRunning) {

@@ -29,6 +29,23 @@ const maxPath = 103
 // A lock on a file beside the socket is held while it is served: of two agents
 // that start at once, one is refused.
 func Listen(path string) (net.Listener, error) {
+	place, err := Hold(path)
+	if err != nil {
+		return nil, err
+	}
+	return place.Listen()
+}
+
+// Place is a socket's path that no other agent can take meanwhile.
+type Place struct {
+	path string
+	held *os.File
+}
+
+// Hold is the first half of Listen: it takes the lock and makes no socket yet.
+// Its result is given back by Listen's failing, by closing what Listen returns,
+// or by Close.
+func Hold(path string) (*Place, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d\nhint: choose a shorter one with --socket", path, len(path), maxPath)
 	}
@@ -39,16 +56,24 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := clearStale(path); err != nil {
-		held.Close()
+	return &Place{path, held}, nil
+}
+
+// Close gives up a place that was not listened at.
+func (p *Place) Close() error { return p.held.Close() }
+
+// Listen makes the socket. It is called once.
+func (p *Place) Listen() (net.Listener, error) {
+	if err := clearStale(p.path); err != nil {
+		p.held.Close()
 		return nil, err
 	}
-	l, err := listenPrivate(path)
+	l, err := listenPrivate(p.path)
 	if err != nil {
-		held.Close()
+		p.held.Close()
 		return nil, err
 	}
-	return &lockedListener{UnixListener: l, held: held}, nil
+	return &lockedListener{UnixListener: l, held: p.held}, nil
 }
 
 // listenPrivate makes the socket with mode 0600 whatever the umask. On Linux it
@@ -120,18 +145,18 @@ func holdLock(path string) (*os.File, error) {
 	return f, nil
 }
 
+// writePID writes as many bytes whatever the number, over those of the agent
+// before: to truncate the file takes the disk longer.
 func writePID(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	_, err := f.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0)
 	return err
 }
 
 func holder(f *os.File) string {
 	b := make([]byte, 20)
 	n, _ := f.ReadAt(b, 0)
-	if pid := strings.TrimSpace(string(b[:n])); pid != "" {
+	line, _, _ := strings.Cut(string(b[:n]), "\n")
+	if pid := strings.TrimSpace(line); pid != "" {
 		return pid
 	}
 	return "unknown"
