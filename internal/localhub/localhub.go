@@ -1,0 +1,215 @@
+// Package localhub runs the hub's program beside the agent: it starts it, starts
+// it again when it ends, passes on what it logs, and ends it. It knows nothing
+// of what a hub does, so that the agent does not link it.
+package localhub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ProgramName is the hub's program, which stands beside that of the agent.
+const ProgramName = "vmux-hub"
+
+// exitUsage is the exit status of a hub that would refuse its flags again.
+const exitUsage = 2
+
+// maxLine bounds one line of the hub's log; what is longer is cut into several.
+const maxLine = 16 << 10
+
+// Errors.
+var (
+	ErrNotFound = errors.New("the hub's program is not there")
+	ErrRefused  = errors.New("the hub refuses to run")
+)
+
+// Config says what to run.
+type Config struct {
+	// Program is the hub's path; see Find.
+	Program string
+	// Args are the program's. It must end when its standard input does, which
+	// is how it learns that the agent was killed.
+	Args []string
+	// Lines is given each line that the hub writes, without its end. Calls come
+	// one after the other.
+	Lines func(string)
+	// Log is told of starts and ends; nil discards.
+	Log *slog.Logger
+	// Timing's zero fields have the defaults of DefaultTiming.
+	Timing Timing
+}
+
+// Timing holds the times of a Config.
+type Timing struct {
+	BackoffMin time.Duration // before the first new start
+	BackoffMax time.Duration
+	Steady     time.Duration // age of a hub that resets the back-off
+	Farewell   time.Duration // for the hub to end by itself
+}
+
+// DefaultTiming brings a hub that has crashed back within a moment.
+var DefaultTiming = Timing{
+	BackoffMin: 200 * time.Millisecond,
+	BackoffMax: 15 * time.Second,
+	Steady:     10 * time.Second,
+	Farewell:   5 * time.Second,
+}
+
+func (t Timing) withDefaults() Timing {
+	d := DefaultTiming
+	for _, f := range []struct{ to, from *time.Duration }{
+		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.Farewell, &d.Farewell},
+	} {
+		if *f.to == 0 {
+			*f.to = *f.from
+		}
+	}
+	return t
+}
+
+// Find returns the path of the hub's program beside this one. Its error wraps
+// ErrNotFound.
+func Find() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if real, err := filepath.EvalSymlinks(self); err == nil {
+		self = real
+	}
+	path := filepath.Join(filepath.Dir(self), ProgramName+filepath.Ext(self))
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%w: %s", ErrNotFound, path)
+	}
+	return path, nil
+}
+
+// Run keeps the hub running until ctx ends, and returns when it is gone. It
+// gives up, with ErrRefused, on one that says it was started wrongly.
+func Run(ctx context.Context, c Config) error {
+	timing := c.Timing.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	pause := timing.BackoffMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := c.once(ctx, timing.Farewell)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitUsage {
+			return ErrRefused
+		}
+		if time.Since(began) >= timing.Steady {
+			pause = timing.BackoffMin
+		}
+		rest := pause/2 + rand.N(pause/2+1)
+		c.Log.Warn("the hub has ended and is started again", "reason", reason(err), "in", rest.Round(time.Millisecond))
+		timer := time.NewTimer(rest)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+		pause = min(2*pause, timing.BackoffMax)
+	}
+	return nil
+}
+
+func reason(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// once runs the hub until it ends, or ends it with ctx.
+func (c Config) once(ctx context.Context, farewell time.Duration) error {
+	cmd := exec.Command(c.Program, c.Args...)
+	// The pipe is held open as long as this process lives, and no longer.
+	life, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("start the hub: %w", err)
+	}
+	lines := &lineWriter{to: c.Lines}
+	cmd.Stdout, cmd.Stderr = lines, lines // one writer: exec copies with one goroutine
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the hub: %w", err)
+	}
+	c.Log.Info("hub started", "pid", cmd.Process.Pid)
+	exited := make(chan struct{})
+	var ending sync.WaitGroup
+	ending.Go(func() { end(ctx, cmd.Process, life, exited, farewell) })
+	err = cmd.Wait()
+	close(exited)
+	ending.Wait()
+	lines.flush()
+	return err
+}
+
+// end asks the hub to end when ctx ends, and makes it if it does not.
+func end(ctx context.Context, p *os.Process, life io.Closer, exited <-chan struct{}, farewell time.Duration) {
+	select {
+	case <-exited:
+		return
+	case <-ctx.Done():
+	}
+	_ = p.Signal(syscall.SIGTERM) // where there is no such signal, the pipe's end says it
+	_ = life.Close()
+	timer := time.NewTimer(farewell)
+	defer timer.Stop()
+	select {
+	case <-exited:
+	case <-timer.C:
+		_ = p.Kill() // it may have ended just now
+	}
+}
+
+// lineWriter passes on whole lines.
+type lineWriter struct {
+	to   func(string)
+	part []byte
+}
+
+// Write implements io.Writer.
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.part = append(w.part, b...)
+	for {
+		n := bytes.IndexByte(w.part, '\n') + 1
+		if n == 0 || n > maxLine+1 {
+			if len(w.part) < maxLine {
+				return len(b), nil
+			}
+			n = maxLine
+		}
+		w.pass(string(w.part[:n]))
+		w.part = w.part[n:]
+	}
+}
+
+func (w *lineWriter) flush() {
+	if len(w.part) > 0 {
+		w.pass(string(w.part))
+		w.part = nil
+	}
+}
+
+func (w *lineWriter) pass(line string) {
+	if line = strings.TrimSpace(line); line != "" && w.to != nil {
+		w.to(line)
+	}
+}
