@@ -32,7 +32,7 @@ type app struct {
 // When ctx ends, by a signal, the command ends what it started and returns.
 func Run(ctx context.Context, args []string, s Streams) int {
 	a := &app{output: &output{out: s.Out, err: s.Err}, in: s.In}
-	root := newRoot(a)
+	root := rootFor(a, args)
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out) // help that was asked for is the answer
@@ -57,7 +57,33 @@ func explain(ctx context.Context, cmd *cobra.Command, err error) error {
 	return err
 }
 
+// rootFor spares the agent, which is to answer soon after it is started, all
+// other commands. Everything else gets the whole tree.
+func rootFor(a *app, args []string) *cobra.Command {
+	if len(args) == 0 || args[0] != "agent" {
+		return newRoot(a)
+	}
+	root := newBareRoot(a)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newAgentCommand(a))
+	return root
+}
+
 func newRoot(a *app) *cobra.Command {
+	root := newBareRoot(a)
+	root.AddCommand(
+		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
+		newKeysCommand(a), newCertCommand(a), newCACommand(a),
+		newDevicesCommand(a), newUnpairCommand(a),
+		newDemoCommand(a),
+		newVersionCommand(a),
+		newManCommand(a),
+		newPhoneCommand(a),
+	)
+	return root
+}
+
+func newBareRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vmux",
 		Short: "SSH keys on your phone, an SSH agent on your computer",
@@ -78,17 +104,7 @@ on the phone, 5 expired.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
-	root.AddCommand(
-		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
-		newKeysCommand(a), newCertCommand(a), newCACommand(a),
-		newDevicesCommand(a), newUnpairCommand(a),
-		newDemoCommand(a),
-		newVersionCommand(a),
-		newManCommand(a),
-		newPhoneCommand(a),
-	)
-	asGroup(a, root)
-	return root
+	return asGroup(a, root)
 }
 
 // asGroup lets a command that only has commands below it answer by itself:

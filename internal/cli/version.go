@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
 // Version is this program's version, as CHANGELOG.md names it.
@@ -47,24 +43,4 @@ func revision() string {
 		}
 	}
 	return ""
-}
-
-func newManCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "man FOLDER",
-		Short:   "Write the manual pages into a folder",
-		Example: "  vmux man ~/.local/share/man/man1 && man vmux-agent",
-		Args:    args("FOLDER"),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			if err := os.MkdirAll(names[0], 0o755); err != nil {
-				return fmt.Errorf("make the folder: %w", err)
-			}
-			header := &doc.GenManHeader{Title: "VMUX", Section: "1", Source: "vmux " + Version, Manual: "vmux"}
-			if err := doc.GenManTree(cmd.Root(), header, names[0]); err != nil {
-				return fmt.Errorf("write manual pages to %s: %w", filepath.Clean(names[0]), err)
-			}
-			a.say("manual pages are in %s", filepath.Clean(names[0]))
-			return nil
-		},
-	}
 }
