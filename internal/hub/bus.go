@@ -1,0 +1,181 @@
+package hub
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"vmux/internal/device"
+)
+
+const (
+	busStartTime = 15 * time.Second
+	// One subject for all hubs, and one for each; never one for a device.
+	subjectAll = "vmux.hub.all"
+	subjectTo  = "vmux.hub.to."
+
+	// maxInbox bounds the messages that NATS has brought and the hub has not
+	// taken yet, maxOutbox the announcements that wait to be sent.
+	maxInbox  = 4096
+	maxOutbox = 4096
+)
+
+// hubID names one run of a hub.
+type hubID [16]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (id hubID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (id *hubID) UnmarshalText(b []byte) error {
+	if len(b) != hex.EncodedLen(len(id)) {
+		return errors.New("not a hub's ID")
+	}
+	_, err := hex.Decode(id[:], b)
+	return err
+}
+
+func (id hubID) subject() string { return subjectTo + hex.EncodeToString(id[:]) }
+
+// op is what a message from one hub to another is.
+type op byte
+
+const (
+	opFrame op = 1 // a frame for a device
+	opRight op = 2 // a frame of kind open, as the answer to one: the token was right
+)
+
+// prefixSize is what stands before a frame between hubs: the op, the hub that
+// sends, the device.
+const prefixSize = 1 + len(hubID{}) + len(device.ID{})
+
+// bus connects hubs.
+type bus struct {
+	id     hubID
+	alone  bool // the server is this process's own: there are no other hubs
+	nc     *nats.Conn
+	server *server.Server // nil: somebody else's
+	inbox  chan *nats.Msg
+	outbox chan announcement
+	sender sync.WaitGroup
+	ended  chan struct{}
+}
+
+type busConfig struct {
+	URL, Credentials string
+	Dir              string // for a server of our own
+	Log              *slog.Logger
+}
+
+// newBus connects to NATS, and starts a server for itself if it has no URL.
+func newBus(c busConfig) (*bus, error) {
+	b := &bus{
+		inbox: make(chan *nats.Msg, maxInbox), outbox: make(chan announcement, maxOutbox),
+		ended: make(chan struct{}),
+	}
+	if _, err := rand.Read(b.id[:]); err != nil {
+		return nil, err
+	}
+	options := []nats.Option{
+		nats.Name("vmux-hub"), nats.Timeout(busStartTime / 3), nats.FlusherTimeout(5 * time.Second),
+		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectBufSize(-1), // what cannot be sent now must not come later
+		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			c.Log.Error("NATS", "reason", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.Log.Error("NATS is away", "reason", err)
+			}
+		}),
+	}
+	if c.Credentials != "" {
+		options = append(options, nats.UserCredentials(c.Credentials))
+	}
+	if c.URL == "" {
+		ns, err := startServer(c.Dir, c.Log)
+		if err != nil {
+			return nil, err
+		}
+		b.server, b.alone = ns, true
+		options = append(options, nats.InProcessServer(ns))
+	}
+	nc, err := nats.Connect(c.URL, options...)
+	if err != nil {
+		b.closeServer()
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	b.nc = nc
+	return b, nil
+}
+
+// listen begins to take messages. After NATS was away it calls back.
+func (b *bus) listen(back func()) error {
+	b.nc.SetReconnectHandler(func(*nats.Conn) { back() })
+	// Both subjects come by one channel, in the order in which a hub sent.
+	for _, subject := range []string{subjectAll, b.id.subject()} {
+		if _, err := b.nc.ChanSubscribe(subject, b.inbox); err != nil {
+			return fmt.Errorf("subscribe: %w", err)
+		}
+	}
+	b.sender.Go(b.sendAnnouncements)
+	return b.nc.FlushTimeout(busStartTime / 3)
+}
+
+// close ends the connection, and the server if it is our own.
+func (b *bus) close() {
+	close(b.ended)
+	b.sender.Wait()
+	_ = b.nc.FlushTimeout(time.Second)
+	b.nc.Close()
+	b.closeServer()
+}
+
+// sendFrame sends an encoded frame to a device at another hub. The frame stays
+// the caller's.
+func (b *bus) sendFrame(to hubID, id device.ID, frame []byte) error {
+	return b.send(opFrame, to, id, frame)
+}
+
+func (b *bus) send(o op, to hubID, id device.ID, frame []byte) error {
+	buffer := largeBuffers.Get().(*[]byte)
+	defer release(buffer)
+	m := append((*buffer)[:0], byte(o))
+	m = append(m, b.id[:]...)
+	m = append(m, id[:]...)
+	m = append(m, frame...)
+	return b.nc.Publish(to.subject(), m)
+}
+
+// sendAnnouncements publishes what is in the outbox. It is a goroutine so that
+// nobody waits for NATS while holding the hub's lock.
+func (b *bus) sendAnnouncements() {
+	for {
+		select {
+		case a := <-b.outbox:
+			b.publish(a)
+		case <-b.ended:
+			for len(b.outbox) > 0 {
+				b.publish(<-b.outbox)
+			}
+			return
+		}
+	}
+}
+
+// publish sends an announcement. One that is lost leaves a gap, which the other
+// hubs notice.
+func (b *bus) publish(a announcement) {
+	if text, err := json.Marshal(a); err == nil {
+		_ = b.nc.Publish(subjectAll, text)
+	}
+}

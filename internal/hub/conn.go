@@ -1,0 +1,231 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"vmux/internal/device"
+	"vmux/internal/link/hubwire"
+)
+
+// reserve is how far a queue may go over its limit for the hub's own messages.
+// A device that lets even these lie is cut off.
+const reserve = 256 << 10
+
+// conn is one device's connection. Its run reads; what others send to the device
+// they append to queue, and whoever finds nobody writing starts a goroutine that
+// writes until the queue is empty. So a device that is silent costs one
+// goroutine, and a slow one stops nobody else.
+type conn struct {
+	// Fixed once proven.
+	hub    *Hub
+	ws     *websocket.Conn
+	socket *socket
+	from   netip.Addr
+	id     device.ID
+
+	// Guarded by hub.mu.
+	epoch uint64
+	allow allowList
+
+	// Of run alone.
+	asked time.Duration // when the device is back at its burst of requests
+
+	over    atomic.Bool  // it ends: nothing is taken from it any more
+	why     atomic.Int32 // reason + 1, the first that was given
+	begun   atomic.Int64 // hub's time when the message began that is being read; 0: none
+	wrote   atomic.Int64 // hub's time of the last progress in writing
+	pinging atomic.Bool
+	writers sync.WaitGroup
+
+	// Guarded by mu, which is taken after hub.mu, and never two at once.
+	mu         sync.Mutex
+	streams    map[streamKey]stream
+	rendezvous *rendezvous
+	guesses    int // tokens shown that were not right, or not yet
+	wrong      int // those that were wrong
+	queue      []item
+	waiting    int // bytes in queue, and being written
+	writing    bool
+	farewell   websocket.StatusCode // what ends the connection once all is written; 0: nothing
+	errands    []func(context.Context)
+	running    bool // somebody does errands
+}
+
+// item is one WebSocket message that waits to be written.
+type item struct {
+	b      []byte
+	text   bool
+	pooled *[]byte // to give back; may be nil
+}
+
+// send queues the hub's own message.
+func (c *conn) send(m hubwire.Message) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return // no such message exists
+	}
+	if !c.enqueue(item{b: b, text: true}, c.hub.limits.QueueBytes+reserve) {
+		c.cut(endSlow)
+	}
+}
+
+// sendFrame queues a frame that the hub itself has made.
+func (c *conn) sendFrame(f hubwire.Frame) {
+	if !c.enqueue(item{b: f.Append(nil)}, c.hub.limits.QueueBytes+reserve) {
+		c.cut(endSlow)
+	}
+}
+
+// enqueue appends to the queue, unless more than limit bytes would wait then.
+// What comes for a connection that ends is dropped.
+func (c *conn) enqueue(it item, limit int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over.Load() {
+		it.free()
+		return true
+	}
+	if c.waiting+len(it.b) > limit {
+		it.free()
+		return false
+	}
+	c.add(it)
+	return true
+}
+
+// add queues and sees to it that somebody writes. c.mu is held.
+func (c *conn) add(it item) {
+	c.queue = append(c.queue, it)
+	c.waiting += len(it.b)
+	c.hub.queued.Add(int64(len(it.b)))
+	if !c.writing {
+		c.writing = true
+		c.wrote.Store(int64(c.hub.now()))
+		c.writers.Add(1)
+		go c.write()
+	}
+}
+
+// write writes until nothing waits.
+func (c *conn) write() {
+	defer c.writers.Done()
+	var done []item
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			farewell := c.farewell
+			if cap(done) <= 4 {
+				c.queue = done[:0]
+			} else {
+				c.queue = nil
+			}
+			c.writing = false
+			c.mu.Unlock()
+			if farewell != 0 {
+				_ = c.ws.Close(farewell, "")
+			}
+			return
+		}
+		batch := c.queue
+		c.queue = done[:0]
+		c.mu.Unlock()
+		c.writeBatch(batch)
+		clear(batch)
+		done = batch
+	}
+}
+
+func (c *conn) writeBatch(batch []item) {
+	for _, it := range batch {
+		typ := websocket.MessageBinary
+		if it.text {
+			typ = websocket.MessageText
+		}
+		err := c.ws.Write(context.Background(), typ, it.b)
+		n := len(it.b)
+		it.free()
+		c.hub.queued.Add(-int64(n))
+		c.mu.Lock()
+		c.waiting -= n
+		c.mu.Unlock()
+		if err != nil {
+			c.cut(endLost) // the rest fails at once
+		}
+		c.wrote.Store(int64(c.hub.now()))
+	}
+}
+
+func (it item) free() {
+	if it.pooled != nil {
+		release(it.pooled)
+	}
+}
+
+// end tells the device why its connection ends, and ends it once that is
+// written, or after closeTime.
+func (c *conn) end(why reason, code hubwire.Code, message string) {
+	b, err := json.Marshal(hubwire.Message{Type: hubwire.TypeError, Code: code, Message: message})
+	if err != nil {
+		return // no such message exists
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over.Swap(true) {
+		return
+	}
+	c.because(why)
+	c.farewell = websocket.StatusPolicyViolation
+	if why == endClosing {
+		c.farewell = websocket.StatusGoingAway
+	}
+	_ = c.socket.SetDeadline(time.Now().Add(closeTime))
+	c.add(item{b: b, text: true})
+}
+
+// cut ends the connection at once.
+func (c *conn) cut(why reason) {
+	c.because(why)
+	c.over.Store(true)
+	c.socket.kill()
+}
+
+// because keeps the first reason.
+func (c *conn) because(why reason) { c.why.CompareAndSwap(0, int32(why)+1) }
+
+// reason returns why the connection ended.
+func (c *conn) reason() reason {
+	if why := c.why.Load(); why > 0 {
+		return reason(why - 1)
+	}
+	return endLost
+}
+
+// run reads until the connection ends, and leaves nothing behind.
+func (c *conn) run() {
+	h := c.hub
+	defer h.wg.Done()
+	c.read()
+	h.leave(c)
+	c.mu.Lock()
+	c.over.Store(true)
+	c.mu.Unlock()
+	c.writers.Wait()
+	_ = c.ws.CloseNow()
+	c.mu.Lock()
+	for _, it := range c.queue {
+		h.queued.Add(-int64(len(it.b)))
+		it.free()
+	}
+	c.queue = nil
+	c.mu.Unlock()
+	why := c.reason()
+	h.ended[why].Add(1)
+	h.log.Debug("device left", "device", c.id.Short(), "reason", why.String())
+}

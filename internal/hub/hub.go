@@ -1,0 +1,257 @@
+// Package hub is the relay between devices that cannot reach each other: it
+// proves who a device is, tells devices of each other, carries ciphertext
+// between them, and rings phones by Web Push. What it carries it cannot read,
+// and no key of a user's is ever here. It is a library; cmd/vmux-hub listens.
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/hub/push"
+	"vmux/internal/link/hubwire"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// closeTime is how long Close waits for devices to read that the hub ends.
+const closeTime = 2 * time.Second
+
+// Config is what a Hub is made from.
+type Config struct {
+	// PublicURL is where devices find the hub: https://HOST[:PORT], or http for
+	// localhost, without a path, since whatever else shares its origin could use
+	// the web app's keys. Devices prove themselves to this origin only.
+	PublicURL string
+	// StateDir is the folder of what the hub must remember, made with mode 0700.
+	// Required unless NATSURL is set; one hub at a time.
+	StateDir string
+	// NATSURL names servers of an existing NATS cluster with JetStream
+	// (nats:// or tls://, separated by commas); empty: NATS in this process,
+	// without a listener. Hubs of one cluster are one hub to their devices, and
+	// trust each other.
+	NATSURL string
+	// NATSCredentials is the path of a credentials file for NATSURL, if it wants one.
+	NATSCredentials string
+	// App serves everything that is not the hub's own; nil: a sentence.
+	App http.Handler
+	// BehindProxy takes a client's address from the last entry of
+	// X-Forwarded-For, which the proxy in front must set.
+	BehindProxy bool
+	// PushSubject is how push services reach who runs the hub: "mailto:…" or an
+	// https URL; empty: PublicURL. Without an https URL in either there is no
+	// Web Push.
+	PushSubject string
+	// Log is where the hub writes; nil discards. It is given short device IDs
+	// and reasons, never tokens, subscriptions or payloads.
+	Log *slog.Logger
+	// Limits' zero fields have the defaults of DefaultLimits.
+	Limits Limits
+	// NoShortCut sends everything through NATS, also what stays on this hub. It
+	// is for measurements and tests.
+	NoShortCut bool
+}
+
+// Hub serves devices until Close.
+type Hub struct {
+	config Config
+	limits Limits
+	origin string
+	log    *slog.Logger
+	start  time.Time
+
+	bus       *bus
+	store     *store
+	push      *push.Service // nil: no Web Push
+	addresses *addresses
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	// errands bounds what is done for devices outside of their reading: pushes
+	// and the store.
+	errands chan struct{}
+
+	unproven atomic.Int64
+	queued   atomic.Int64 // bytes that wait for all devices
+	ended    [reasons]atomic.Uint64
+
+	mu      sync.RWMutex
+	closing bool
+	// The devices of this hub, and those that other hubs told of.
+	local  map[device.ID]*conn
+	remote map[device.ID]remoteDevice
+	clock  uint64 // the greatest epoch seen
+	// The other hubs, and what they were told.
+	hubs   map[hubID]*peerHub
+	seq    uint64
+	beaten time.Duration
+}
+
+// New starts a hub. Call Close in the end.
+func New(c Config) (*Hub, error) {
+	origin, err := parseOrigin(c.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Hub{
+		config: c, limits: c.Limits.withDefaults(), origin: origin, log: c.Log, start: time.Now(),
+		local: map[device.ID]*conn{}, remote: map[device.ID]remoteDevice{}, hubs: map[hubID]*peerHub{},
+		errands: make(chan struct{}, maxErrands),
+	}
+	h.addresses = newAddresses(h.limits)
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	if err := h.startBus(); err != nil {
+		h.stop()
+		return nil, err
+	}
+	if err := h.startPush(); err != nil {
+		h.stop()
+		h.bus.close()
+		return nil, err
+	}
+	h.wg.Go(h.watch)
+	return h, nil
+}
+
+// startBus connects the hub to NATS, which it starts itself unless there is one.
+func (h *Hub) startBus() error {
+	dir := ""
+	if h.config.NATSURL == "" {
+		if h.config.StateDir == "" {
+			return errors.New("hub: no folder for its state")
+		}
+		d, err := state.OpenDir(h.config.StateDir)
+		if err != nil {
+			return fmt.Errorf("hub: %w", err)
+		}
+		dir = d.Path()
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
+	defer cancel()
+	b, err := newBus(busConfig{URL: h.config.NATSURL, Credentials: h.config.NATSCredentials, Dir: dir, Log: h.log})
+	if err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	if h.store, err = openStore(ctx, b.nc); err != nil {
+		b.close()
+		return fmt.Errorf("hub: %w", err)
+	}
+	h.bus = b
+	if err := h.join(); err != nil {
+		b.close()
+		return fmt.Errorf("hub: %w", err)
+	}
+	return nil
+}
+
+func (h *Hub) startPush() error {
+	subject := h.config.PushSubject
+	if subject == "" {
+		subject = h.origin
+	}
+	if u, err := url.Parse(subject); h.config.PushSubject == "" && (err != nil || u.Scheme != "https") {
+		return nil // a hub on localhost: browsers give it no subscriptions that others could push to
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
+	defer cancel()
+	service, err := push.New(ctx, push.Config{Store: h.store, Subject: subject, Log: h.log})
+	if err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	h.push = service
+	return nil
+}
+
+// parseOrigin checks a public URL and returns its origin, scheme://host[:port].
+func parseOrigin(publicURL string) (string, error) {
+	origin, err := wire.ParseHubURL(publicURL)
+	if err != nil {
+		return "", fmt.Errorf("hub: public URL: %w", err)
+	}
+	if u, err := url.Parse(origin); err != nil || u.Path != "" {
+		return "", errors.New("hub: public URL: a hub needs a host name, or a port, of its own")
+	}
+	return origin, nil
+}
+
+// Origin returns the origin of the public URL, which devices name when they
+// prove themselves.
+func (h *Hub) Origin() string { return h.origin }
+
+// ServeHTTP serves the devices' WebSocket at hubwire.Path, /healthz, and the
+// web app.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == hubwire.Path:
+		h.serveDevice(w, r)
+	case r.URL.Path == "/healthz":
+		h.serveHealth(w)
+	case h.config.App != nil:
+		h.config.App.ServeHTTP(w, r)
+	default:
+		http.Error(w, "This hub of vmux has no web app.", http.StatusNotFound)
+	}
+}
+
+func (h *Hub) serveHealth(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if !h.bus.nc.IsConnected() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("no connection to NATS\n"))
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// Close tells all devices that the hub ends, and ends. It may be called once.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.closing = true
+	conns := h.conns()
+	h.mu.Unlock()
+	for _, c := range conns {
+		c.end(endClosing, hubwire.CodeClosing, "the hub ends")
+	}
+	h.stop()
+	cut := time.AfterFunc(closeTime, func() {
+		for _, c := range conns {
+			c.cut(endClosing)
+		}
+	})
+	defer cut.Stop()
+	if h.push != nil {
+		h.push.Close()
+	}
+	h.wg.Wait()
+	h.mu.Lock()
+	if !h.bus.alone {
+		h.post(announcement{Bye: true})
+	}
+	h.mu.Unlock()
+	h.bus.close()
+}
+
+// conns returns the connections of this hub's devices. h.mu is held.
+func (h *Hub) conns() []*conn {
+	conns := make([]*conn, 0, len(h.local))
+	for _, c := range h.local {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// now is a moment of the hub's own clock, which nobody sets.
+func (h *Hub) now() time.Duration { return time.Since(h.start) }

@@ -1,0 +1,138 @@
+package hub
+
+import "time"
+
+const (
+	// MaxRendezvous is how long a rendezvous token can be used at most.
+	MaxRendezvous = 5 * time.Minute
+	// MaxWrongTokens ends the connection that shows them.
+	MaxWrongTokens = 5
+
+	maxErrands      = 64 // at once, of all devices
+	maxErrandQueue  = 4  // at once, of one device
+	requestBurst    = 64 // text messages of one device at once, and
+	requestsEvery   = 100 * time.Millisecond
+	maxAddresses    = 1 << 16 // whose rates are remembered
+	readBufferSize  = 1 << 10 // of each WebSocket, while it is idle
+	writeBufferSize = 2 << 10
+)
+
+// Limits bounds what devices, and strangers, can take from a hub.
+type Limits struct {
+	// Handshake is the time from a connection's request to its proof.
+	Handshake time.Duration
+	// Unproven bounds the connections whose proof has not come yet, and
+	// UnprovenPerAddress those of one address: an IPv4 address or an IPv6 /64.
+	Unproven, UnprovenPerAddress int
+	// ConnectBurst connections of one address are taken at once, then one in
+	// every ConnectEvery.
+	ConnectBurst int
+	ConnectEvery time.Duration
+	// SlowedEvery is ConnectEvery for an address that showed wrong tokens, for
+	// the time of SlowedFor.
+	SlowedEvery, SlowedFor time.Duration
+	// Devices bounds the devices on this hub.
+	Devices int
+	// Streams bounds the streams of one device, StreamsPerPeer those of two.
+	Streams, StreamsPerPeer int
+	// QueueBytes bounds what waits for one device to read it, in bytes; over
+	// it the stream that it belongs to is closed. TotalQueueBytes bounds what
+	// waits for all devices.
+	QueueBytes, TotalQueueBytes int
+	// PingAfter is how long a device may be quiet before it is asked for a sign
+	// of life, DeadAfter before it is taken for gone.
+	PingAfter, DeadAfter time.Duration
+	// MessageTime is how long one message may take to arrive, and WriteTime how
+	// long a device may read nothing of what waits for it.
+	MessageTime, WriteTime time.Duration
+}
+
+// DefaultLimits are those of a hub that is not told otherwise.
+var DefaultLimits = Limits{
+	Handshake: 10 * time.Second,
+	Unproven:  1024, UnprovenPerAddress: 64,
+	ConnectBurst: 120, ConnectEvery: 250 * time.Millisecond,
+	SlowedEvery: 10 * time.Second, SlowedFor: 2 * time.Minute,
+	Devices: 100_000,
+	Streams: 512, StreamsPerPeer: 16,
+	QueueBytes: 2 << 20, TotalQueueBytes: 512 << 20,
+	PingAfter: 5 * time.Second, DeadAfter: 13 * time.Second,
+	MessageTime: 30 * time.Second, WriteTime: 10 * time.Second,
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits
+	or(&l.Handshake, d.Handshake)
+	or(&l.Unproven, d.Unproven)
+	or(&l.UnprovenPerAddress, d.UnprovenPerAddress)
+	or(&l.ConnectBurst, d.ConnectBurst)
+	or(&l.ConnectEvery, d.ConnectEvery)
+	or(&l.SlowedEvery, d.SlowedEvery)
+	or(&l.SlowedFor, d.SlowedFor)
+	or(&l.Devices, d.Devices)
+	or(&l.Streams, d.Streams)
+	or(&l.StreamsPerPeer, d.StreamsPerPeer)
+	or(&l.QueueBytes, d.QueueBytes)
+	or(&l.TotalQueueBytes, d.TotalQueueBytes)
+	or(&l.PingAfter, d.PingAfter)
+	or(&l.DeadAfter, d.DeadAfter)
+	or(&l.MessageTime, d.MessageTime)
+	or(&l.WriteTime, d.WriteTime)
+	return l
+}
+
+func or[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// reason is why a connection ended. The numbers are counted, not stored.
+type reason int
+
+const (
+	endLost      reason = iota // the device closed it, or the network did
+	endReplaced                // the same device has connected anew
+	endDead                    // no sign of life
+	endSlow                    // it reads nothing of what waits for it
+	endMalformed               // a message that is none
+	endGuessing                // too many wrong tokens
+	endBusy                    // over a limit
+	endHandshake               // no proof in time, or a wrong one
+	endClosing                 // the hub ends
+	reasons
+)
+
+// String names the reason, for logs and counts.
+func (r reason) String() string {
+	return [...]string{
+		"lost", "replaced", "dead", "slow", "malformed", "guessing", "busy", "handshake", "closing",
+	}[r]
+}
+
+// Stats is how a hub is doing.
+type Stats struct {
+	Devices   int // online at this hub
+	Elsewhere int // online at other hubs of the same cluster
+	Unproven  int // connections whose proof has not come yet
+	Queued    int // bytes that wait for devices
+	// Ended counts the connections that ended, by reason: lost, replaced, dead,
+	// slow, malformed, guessing, busy, handshake, closing.
+	Ended map[string]uint64
+}
+
+// Stats tells how the hub is doing.
+func (h *Hub) Stats() Stats {
+	h.mu.RLock()
+	s := Stats{Devices: len(h.local), Elsewhere: len(h.remote)}
+	h.mu.RUnlock()
+	s.Unproven, s.Queued = int(h.unproven.Load()), int(h.queued.Load())
+	s.Ended = map[string]uint64{}
+	for r := range reasons {
+		if n := h.ended[r].Load(); n > 0 {
+			s.Ended[r.String()] = n
+		}
+	}
+	return s
+}

@@ -1,0 +1,245 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"vmux/internal/device"
+	"vmux/internal/hub/push"
+	"vmux/internal/link/hubwire"
+)
+
+// errandTime bounds what is done for one request outside of the reading.
+const errandTime = 15 * time.Second
+
+// Messages are read into buffers of two sizes: nearly all are small, and a
+// buffer is held only while a message is on its way.
+const smallBuffer = 2 << 10
+
+var (
+	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
+	largeBuffers = sync.Pool{New: func() any { b := make([]byte, hubwire.MaxMessage); return &b }}
+)
+
+func release(b *[]byte) {
+	if len(*b) == smallBuffer {
+		smallBuffers.Put(b)
+	} else {
+		largeBuffers.Put(b)
+	}
+}
+
+// read takes messages until there are no more.
+func (c *conn) read() {
+	for {
+		typ, r, err := c.ws.Reader(context.Background())
+		if err != nil {
+			return
+		}
+		c.begun.Store(int64(c.hub.now()))
+		buffer, n, err := readMessage(r)
+		c.begun.Store(0)
+		if err != nil {
+			c.because(unreadable(err))
+			return
+		}
+		switch {
+		case c.over.Load(): // what it still says counts no more
+			release(buffer)
+		case typ == websocket.MessageBinary:
+			c.takeFrame(item{b: (*buffer)[:n], pooled: buffer})
+		default:
+			c.takeMessage((*buffer)[:n])
+			release(buffer)
+		}
+	}
+}
+
+func unreadable(err error) reason {
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		return endMalformed
+	}
+	return endLost
+}
+
+// readMessage reads one message of at most hubwire.MaxMessage bytes, which the
+// WebSocket's read limit sees to.
+func readMessage(r io.Reader) (*[]byte, int, error) {
+	buffer, n := smallBuffers.Get().(*[]byte), 0
+	for {
+		if n == len(*buffer) && n == smallBuffer {
+			larger := largeBuffers.Get().(*[]byte)
+			copy(*larger, *buffer)
+			release(buffer)
+			buffer = larger
+		}
+		m, err := r.Read((*buffer)[n:])
+		n += m
+		if err == io.EOF {
+			return buffer, n, nil
+		}
+		if err != nil {
+			release(buffer)
+			return nil, 0, err
+		}
+	}
+}
+
+// takeMessage serves a text message.
+func (c *conn) takeMessage(b []byte) {
+	m, err := hubwire.ParseMessage(b)
+	if err != nil {
+		c.end(endMalformed, hubwire.CodeMalformed, err.Error())
+		return
+	}
+	if m.ID == 0 {
+		c.end(endMalformed, hubwire.CodeMalformed, "a request without ID")
+		return
+	}
+	if !c.mayAsk() {
+		c.refuseRequest(m.ID, hubwire.CodeBusy, "too many requests")
+		return
+	}
+	switch m.Type {
+	case hubwire.TypePing:
+		c.done(m.ID)
+	case hubwire.TypeAllow:
+		c.hub.setAllow(c, newAllowList(c.id, m.Allow))
+		c.errand(m.ID, c.keepAllow)
+	case hubwire.TypeRendezvous:
+		c.takeRendezvous(m)
+	case hubwire.TypeSubscribe:
+		c.errand(m.ID, func(ctx context.Context) error { return c.subscribe(ctx, m) })
+	case hubwire.TypeWake:
+		c.errand(m.ID, func(ctx context.Context) error { return c.wake(ctx, m.Peer) })
+	}
+}
+
+// mayAsk counts a request of the device. It belongs to run.
+func (c *conn) mayAsk() bool {
+	now := c.hub.now()
+	full := max(c.asked, now) + requestsEvery
+	if full-now > requestBurst*requestsEvery {
+		return false
+	}
+	c.asked = full
+	return true
+}
+
+func (c *conn) done(id uint64) { c.send(hubwire.Message{Type: hubwire.TypeDone, ID: id}) }
+
+func (c *conn) refuseRequest(id uint64, code hubwire.Code, message string) {
+	c.send(hubwire.Message{Type: hubwire.TypeError, ID: id, Code: code, Message: message})
+}
+
+// errand does what waits for the store or the network, one after the other for
+// one device, and answers the request when it is done.
+func (c *conn) errand(id uint64, do func(context.Context) error) {
+	run := func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		defer cancel()
+		err := do(ctx)
+		switch code := codeOf(err); {
+		case err == nil:
+			c.done(id)
+		case code == hubwire.CodeInternal:
+			c.hub.log.Error("request failed", "device", c.id.Short(), "reason", err)
+			c.refuseRequest(id, code, "the hub failed")
+		default:
+			c.refuseRequest(id, code, err.Error())
+		}
+	}
+	c.mu.Lock()
+	full := len(c.errands) >= maxErrandQueue
+	if !full {
+		c.errands = append(c.errands, run)
+	}
+	idle := !full && !c.running
+	c.running = c.running || idle
+	c.mu.Unlock()
+	switch {
+	case full:
+		c.refuseRequest(id, hubwire.CodeBusy, "too many requests at once")
+	case idle:
+		c.hub.wg.Go(c.runErrands) // run holds the group while this is called
+	}
+}
+
+func (c *conn) runErrands() {
+	h := c.hub
+	for {
+		c.mu.Lock()
+		if len(c.errands) == 0 {
+			c.errands, c.running = nil, false
+			c.mu.Unlock()
+			return
+		}
+		do := c.errands[0]
+		c.errands = c.errands[1:]
+		c.mu.Unlock()
+		select {
+		case h.errands <- struct{}{}:
+			do(h.ctx)
+			<-h.errands
+		case <-h.ctx.Done():
+		}
+	}
+}
+
+// errNoPush is returned where there is no Web Push.
+var errNoPush = fmt.Errorf("this hub has no Web Push: %w", push.ErrNotSubscribed)
+
+// keepAllow tells the doorbell who may ring.
+func (c *conn) keepAllow(ctx context.Context) error {
+	if c.hub.push == nil {
+		return nil
+	}
+	return c.hub.push.Allow(ctx, c.id, c.allowed())
+}
+
+// allowed returns whom the device allows now.
+func (c *conn) allowed() []device.ID {
+	c.hub.mu.RLock()
+	defer c.hub.mu.RUnlock()
+	return c.allow // replaced as a whole, never changed
+}
+
+func (c *conn) subscribe(ctx context.Context, m hubwire.Message) error {
+	switch {
+	case c.hub.push == nil && len(m.Subscription) > 0:
+		return errNoPush
+	case c.hub.push == nil:
+		return nil
+	case len(m.Subscription) == 0:
+		return c.hub.push.Unsubscribe(ctx, c.id)
+	}
+	return c.hub.push.Subscribe(ctx, c.id, m.Subscription, c.allowed())
+}
+
+func (c *conn) wake(ctx context.Context, peer *device.ID) error {
+	switch {
+	case peer == nil:
+		return hubwire.ErrMessage
+	case c.hub.push == nil:
+		return errNoPush
+	}
+	return c.hub.push.Wake(ctx, c.id, *peer)
+}
+
+func codeOf(err error) hubwire.Code {
+	switch {
+	case errors.Is(err, push.ErrNotSubscribed):
+		return hubwire.CodeNotSubscribed
+	case errors.Is(err, push.ErrLimited), errors.Is(err, push.ErrFull):
+		return hubwire.CodeBusy
+	case errors.Is(err, push.ErrSubscription), errors.Is(err, hubwire.ErrMessage):
+		return hubwire.CodeMalformed
+	}
+	return hubwire.CodeInternal
+}

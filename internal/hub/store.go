@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"vmux/internal/hub/push"
+)
+
+const (
+	// bucket is the JetStream key-value bucket of all hubs of a cluster. One
+	// that exists already keeps its settings.
+	bucket       = "vmux-hub"
+	maxBucket    = 128 << 20 // bytes
+	maxValue     = 32 << 10
+	keepDeletion = time.Hour
+)
+
+// store is what the hub remembers: small values under names of ASCII letters,
+// digits, dots, dashes. It is a push.Store; all of it may be called concurrently.
+type store struct{ kv jetstream.KeyValue }
+
+var _ push.Store = (*store)(nil)
+
+// openStore opens the bucket, which it makes if there is none.
+func openStore(ctx context.Context, nc *nats.Conn) (*store, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	kv, err := js.KeyValue(ctx, bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: bucket, Description: "what the hubs of vmux remember",
+			MaxValueSize: maxValue, MaxBytes: maxBucket, History: 1, LimitMarkerTTL: keepDeletion,
+		})
+	}
+	if errors.Is(err, jetstream.ErrBucketExists) { // made by another hub just now
+		kv, err = js.KeyValue(ctx, bucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &store{kv}, nil
+}
+
+// Get returns the value, or nil and no error if there is none.
+func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
+	entry, err := s.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read from store: %w", err)
+	}
+	return append([]byte{}, entry.Value()...), nil
+}
+
+// Create stores the value unless there is one already: push.ErrExists.
+func (s *store) Create(ctx context.Context, key string, value []byte) error {
+	_, err := s.kv.Create(ctx, key, value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return push.ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("write to store: %w", err)
+	}
+	return nil
+}
+
+// Put replaces the value. When it returns, the new one is on the disk.
+func (s *store) Put(ctx context.Context, key string, value []byte) error {
+	if _, err := s.kv.Put(ctx, key, value); err != nil {
+		return fmt.Errorf("write to store: %w", err)
+	}
+	return nil
+}
+
+// Delete removes the value; one that is not there is no error.
+func (s *store) Delete(ctx context.Context, key string) error {
+	if err := s.kv.Purge(ctx, key, jetstream.PurgeTTL(keepDeletion)); err != nil {
+		return fmt.Errorf("delete from store: %w", err)
+	}
+	return nil
+}
+
+// Keys returns the names of all values, in any order.
+func (s *store) Keys(ctx context.Context) ([]string, error) {
+	keys, err := s.kv.Keys(ctx, jetstream.IgnoreDeletes())
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the store: %w", err)
+	}
+	return keys, nil
+}
