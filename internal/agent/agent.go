@@ -57,6 +57,9 @@ type Config struct {
 	// It may take a moment: it is called at each hello, also concurrently, and
 	// not before serving. Nil: nothing is told.
 	OpenSSHVersion func() string
+	// KnownHosts are the files in which host names are looked up; default those
+	// that ssh reads by default.
+	KnownHosts []string
 	// PairHosts are the addresses that an invitation names; default all of
 	// this machine's, loopback only if there is no other.
 	PairHosts []string
@@ -108,6 +111,7 @@ type Agent struct {
 	snapshot atomic.Pointer[snapshot]
 	saving   sync.Mutex // orders the writes of documents; taken before mu
 	tasks    tasks
+	git      gitClaims
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
@@ -173,6 +177,9 @@ func (c *Config) fill() error {
 	case PasskeysLast, PasskeysNever, PasskeysNoCertificate:
 	default:
 		return fmt.Errorf("passkeys %q: it can be last, never or no-certificate", c.Passkeys)
+	}
+	if c.KnownHosts == nil {
+		c.KnownHosts = knownHostsFiles()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

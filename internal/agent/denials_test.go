@@ -64,6 +64,11 @@ func TestDeniedOncePerRetryingProgram(t *testing.T) {
 			time.Sleep(step.after)
 			r := request(key, "session "+time.Duration(i).String())
 			r.Peer, r.Bindings = sshagent.Peer{PID: step.pid}, step.bindings
+			for i := range r.Bindings {
+				if !r.Bindings[i].Forwarding {
+					r.Bindings[i].SessionID = describe(r.Data).SessionID
+				}
+			}
 			if _, err := w.Sign(t.Context(), r); wire.CodeOf(err) != wire.CodeUserDenied {
 				t.Errorf("%s: %v", step.name, err)
 			}

@@ -20,6 +20,9 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
+	if contradicts(r.Bindings, about) {
+		return nil, a.failSign(id, wire.Errorf(wire.CodePolicyDenied, "The login is to another server than the one that the connection is bound to."))
+	}
 	if a.isDenied(r, about, id.Fingerprint) {
 		a.notAsked(id)
 		return nil, wire.NewError(wire.CodeUserDenied)
@@ -62,7 +65,8 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		SignatureFlags: r.Flags,
 		Origin:         wire.Origin,
 		DataToSign:     r.Data,
-		Context:        contextOf(r.Peer.PID),
+		Context:        a.contextOf(r, about),
+		Bindings:       marshalBindings(r.Bindings),
 	}
 	done := a.waits(waitingSign(request, id, about))
 	defer done()
@@ -129,15 +133,6 @@ func detail(about sshctx.Context) string {
 		return "signature for " + wire.Show(about.Namespace)
 	}
 	return ""
-}
-
-// contextOf is what the agent claims of a request.
-func contextOf(pid int) wire.Context {
-	programs := programsOf(pid)
-	if len(programs) == 0 {
-		return wire.Context{ContextQuality: wire.QualityUnknown}
-	}
-	return wire.Context{ContextQuality: wire.QualityClaimed, Programs: programs}
 }
 
 func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {

@@ -89,8 +89,13 @@ type logWriter struct{ *output }
 
 func (w logWriter) Write(b []byte) (int, error) { return len(b), w.write(w.err, string(b)) }
 
-// fail tells a failure and its hint.
+// fail tells a failure and its hint. A program that this one stands for has told
+// its failure itself.
 func (o *output) fail(err error) {
+	var program *exitError
+	if errors.As(err, &program) {
+		return
+	}
 	o.say("%s", sentence(err))
 	if h := hintOf(err); h != "" {
 		o.hint("%s", h)
@@ -170,9 +175,12 @@ func hintOf(err error) string {
 func exitOf(err error) int {
 	var usage *usageError
 	var coded *wire.Error
+	var program *exitError
 	switch {
 	case err == nil:
 		return wire.ExitDone
+	case errors.As(err, &program):
+		return program.status
 	case errors.As(err, &usage):
 		return wire.ExitUsage
 	case errors.As(err, &coded):

@@ -115,6 +115,13 @@ func (c *Client) AcceptCA(ctx context.Context, device, fingerprint string) (CA, 
 	return call[CA](ctx, c, http.MethodPost, "ca/accept", acceptCA{device, fingerprint})
 }
 
+// ClaimGit tells what the git signature that is asked for next is for, so that
+// the phone can show it beside what the signed bytes prove.
+func (c *Client) ClaimGit(ctx context.Context, claim GitClaim) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "git", claim)
+	return err
+}
+
 type acceptCA struct {
 	Device      string `json:"device"`
 	Fingerprint string `json:"fingerprint,omitempty"`

@@ -33,6 +33,7 @@ func (r refusing) Devices() ([]Device, error)          { return nil, r.err }
 func (r refusing) Unpair(string) (Device, error)       { return Device{}, r.err }
 func (r refusing) CA() ([]CA, error)                   { return nil, r.err }
 func (r refusing) AcceptCA(string, string) (CA, error) { return CA{}, r.err }
+func (r refusing) ClaimGit(GitClaim) error             { return r.err }
 
 func serve(t *testing.T, s Service) string {
 	t.Helper()
@@ -62,8 +63,9 @@ func TestErrorsKeepCodeSentenceAndHint(t *testing.T) {
 	_, accept := c.AcceptCA(t.Context(), "phone", "")
 	_, devices := c.Devices(t.Context())
 	_, ca := c.CA(t.Context())
+	git := c.ClaimGit(t.Context(), GitClaim{})
 	pair := c.Pair(t.Context(), PairOptions{}, func(PairEvent) error { return nil })
-	for _, err := range []error{refresh, request, unpair, accept, devices, ca, pair} {
+	for _, err := range []error{refresh, request, unpair, accept, devices, ca, git, pair} {
 		var e *Error
 		if !errors.As(err, &e) || e.Sentence != "The phone is not reachable." || e.Hint == "" ||
 			wire.MeaningOf(wire.CodeOf(err)).Exit != wire.ExitNotReachable {

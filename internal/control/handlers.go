@@ -55,6 +55,13 @@ func (h *handler) routes() http.Handler {
 		}
 		return s.AcceptCA(a.Device, a.Fingerprint)
 	}))
+	on("POST /v1/git", h.do(func(r *http.Request) (any, error) {
+		var c GitClaim
+		if err := decode(r, &c); err != nil {
+			return nil, err
+		}
+		return struct{}{}, s.ClaimGit(c)
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.running.Add(1)
 		defer h.running.Done()

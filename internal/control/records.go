@@ -189,6 +189,13 @@ type CertificateOptions struct {
 	Principals []string `json:"principals,omitempty"`
 }
 
+// GitClaim says what a git signature that is asked for next is for.
+type GitClaim struct {
+	// Hash is what will be signed: the hash algorithm, a colon, hexadecimal.
+	Hash   string         `json:"hash"`
+	Object wire.GitObject `json:"object"`
+}
+
 // RefreshResult is what a refresh found.
 type RefreshResult struct {
 	Phones []RefreshedPhone `json:"phones"`

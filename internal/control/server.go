@@ -41,6 +41,8 @@ type Service interface {
 	Unpair(device string) (Device, error)
 	CA() ([]CA, error)
 	AcceptCA(device, fingerprint string) (CA, error)
+	// ClaimGit notes what a git signature is for; it must not wait.
+	ClaimGit(GitClaim) error
 }
 
 // Listen makes the control socket: mode 0600, in a folder of mode 0700, with

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"vmux/internal/signer"
-	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
@@ -14,17 +13,25 @@ import (
 
 func signText(s signer.SignSheet) string {
 	var b strings.Builder
-	title(&b, s.From.Name, "asks for a signature")
+	title(&b, s.From.Name, "asks: "+s.Title())
 	row(&b, "computer", nameOf(s.Sheet))
 	row(&b, "key", wire.Show(s.Label)+"  "+s.Fingerprint)
-	what(&b, s)
-	if s.Claimed.HostName != "" {
-		row(&b, "host", fmt.Sprintf("%q, so the computer says", wire.Show(s.Claimed.HostName)))
+	if s.Known.Kind == "" {
+		row(&b, "to", "sign bytes that this phone cannot read")
 	}
-	if len(s.Claimed.Programs) > 0 {
-		row(&b, "program", wire.Show(strings.Join(s.Claimed.Programs, ", run by "))+", so the computer says")
+	for _, l := range s.Lines() {
+		row(&b, l.Name, l.Value+how(l))
 	}
 	return b.String()
+}
+
+// how says how far a line can be believed. What the phone has found by itself
+// stands as it is; what the computer says is marked.
+func how(l signer.Line) string {
+	if l.Quality == wire.QualityClaimed {
+		return "  (so the computer says)"
+	}
+	return "  (verified)"
 }
 
 func certificateText(s signer.CertificateSheet) string {
@@ -38,22 +45,6 @@ func certificateText(s signer.CertificateSheet) string {
 		row(&b, "asked", "by the computer itself: nobody pressed a button there")
 	}
 	return b.String()
-}
-
-// what says what the signed bytes say, and how far that can be trusted.
-func what(b *strings.Builder, s signer.SignSheet) {
-	k := s.Known
-	switch k.Kind {
-	case sshctx.HostBound:
-		row(b, "to", "log in as "+wire.Show(k.User)+" to the server with the host key")
-		row(b, "", sshctx.Fingerprint(k.HostKey)+", and to no other (verified)")
-	case sshctx.UserAuth:
-		row(b, "to", "log in as "+wire.Show(k.User)+" to a server that is not known")
-	case sshctx.SSHSIG:
-		row(b, "to", "sign data for the purpose "+fmt.Sprintf("%q", wire.Show(k.Namespace))+" (verified)")
-	default:
-		row(b, "to", "sign bytes that this phone cannot read")
-	}
 }
 
 func title(b *strings.Builder, name, asks string) {

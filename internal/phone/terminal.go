@@ -78,8 +78,12 @@ func (t *Terminal) Above(f func()) {
 }
 
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (bool, error) {
-	key, err := t.ask(ctx, s.Sheet, signText(s), "Sign?  y yes, n no", "yn")
-	return key == 'y', err
+	question, keys := "Sign?  y yes, n no", "yn"
+	if s.MustAcknowledge() {
+		question, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
+	}
+	key, err := t.ask(ctx, s.Sheet, signText(s), question, keys)
+	return key == 'y' || key == 'C', err
 }
 
 func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
@@ -105,7 +109,7 @@ func (t *Terminal) ask(ctx context.Context, s signer.Sheet, text, question, keys
 	t.print("\n" + text)
 	key, err := t.countDown(ctx, s.Expires, question, keys)
 	t.finish(s, key, err)
-	if (key == 'y' || key == 'h') && !t.silent {
+	if (key == 'y' || key == 'h' || key == 'C') && !t.silent {
 		t.screen.giveAfter()
 	} else {
 		t.screen.give()
@@ -125,9 +129,12 @@ func (t *Terminal) countDown(ctx context.Context, expires time.Time, question, k
 		if time.Since(began) < t.inert {
 			continue
 		}
-		for _, b := range []byte(strings.ToLower(string(typed))) {
+		for _, b := range typed {
 			if strings.IndexByte(keys, b) >= 0 {
 				return b, nil
+			}
+			if low := b | 0x20; b >= 'A' && b <= 'Z' && strings.IndexByte(keys, low) >= 0 {
+				return low, nil
 			}
 		}
 	}

@@ -109,6 +109,7 @@ func sheet(name string, left time.Duration) signer.SignSheet {
 		Fingerprint: "SHA256:abc",
 		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
 		Claimed:     wire.Context{HostName: "db1", Programs: []string{"ssh", "git"}},
+		Destination: signer.Destination{HostKey: []byte("host"), Memory: signer.HostFirst, NewUser: true},
 	}
 }
 
@@ -142,8 +143,9 @@ func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 	terminal, p := sitDown(t)
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop\x1b[2J", 60*time.Second))
 	for _, text := range []string{
-		"laptop\uFFFD[2J asks for a signature", "work  SHA256:abc", "log in as root",
-		sshctx.Fingerprint([]byte("host")), "(verified)", `"db1", so the computer says`, "ssh, run by git", " s left",
+		"laptop\uFFFD[2J asks: root@db1", "work  SHA256:abc", "user      root",
+		"server    " + sshctx.Fingerprint([]byte("host")) + "  (verified)", "seen      never before",
+		"name      db1  (so the computer says)", "program   ssh ← git", " s left",
 	} {
 		p.sees(text)
 	}
@@ -155,6 +157,31 @@ func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 	p.sees("Approved.")
 	if strings.Contains(p.screen(), "\x1b") {
 		t.Error("an escape sequence of the peer's reached the terminal")
+	}
+}
+
+// A server whose host key has changed is approved by a key of its own: whoever
+// types y by habit has not read the warning.
+func TestChangedHostKeyIsAcknowledged(t *testing.T) {
+	terminal, p := sitDown(t)
+	s := sheet("laptop", 60*time.Second)
+	s.Destination.Memory, s.Destination.Before = signer.HostChanged, []string{"SHA256:before"}
+	c := asks(t.Context(), terminal.Approver([]byte("x")), s)
+	p.sees("warning   db1 had another host key: SHA256:before")
+	p.sees("The host key has CHANGED.")
+	began := time.Now()
+	waitFor(t, "a second of y and c", func() bool {
+		p.types("yYc")
+		return time.Since(began) > time.Second+terminal.inert
+	})
+	select {
+	case a := <-c:
+		t.Fatalf("answered by y or c: %v, %v", a.approved, a.err)
+	default:
+	}
+	p.keepsTyping("C", func() bool { return len(c) > 0 })
+	if a := get(t, c); !a.approved || a.err != nil {
+		t.Errorf("acknowledged with C: %v, %v", a.approved, a.err)
 	}
 }
 

@@ -12,10 +12,10 @@ import (
 type Destination struct {
 	// HostKey is the blob of the server's host key; nil if nothing proves it.
 	HostKey []byte
-	// Via are the host keys of the servers through which the SSH client's
-	// connection to the agent is forwarded, nearest to the computer first. That
-	// it is empty proves nothing: a computer can leave bindings out.
-	Via [][]byte
+	// Via are the servers through which the SSH client's connection to the agent
+	// is forwarded, nearest to the computer first. That it is empty proves
+	// nothing: a computer can leave bindings out.
+	Via []Hop
 	// Memory is what this phone remembers of the host key.
 	Memory HostMemory
 	// Names are those that this phone knows the host key by.
@@ -25,6 +25,20 @@ type Destination struct {
 	Before []string
 	// NewUser tells that no login as this user to this host key was approved.
 	NewUser bool
+}
+
+// Hop is a server to which the agent is forwarded.
+type Hop struct {
+	HostKey []byte   // proven
+	Names   []string // by which this phone knows it
+}
+
+// String is the name that this phone knows, or the fingerprint.
+func (h Hop) String() string {
+	if len(h.Names) > 0 {
+		return h.Names[0]
+	}
+	return sshctx.Fingerprint(h.HostKey)
 }
 
 // Forwarded reports whether the request came from another server.
@@ -66,7 +80,7 @@ func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination
 	d := Destination{HostKey: known.HostKey}
 	for _, b := range bindings {
 		if b.Forwarding {
-			d.Via = append(d.Via, b.HostKey)
+			d.Via = append(d.Via, Hop{HostKey: b.HostKey})
 		}
 	}
 	if known.Kind != sshctx.UserAuth && known.Kind != sshctx.HostBound {

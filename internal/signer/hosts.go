@@ -85,18 +85,25 @@ func (s *Signer) ForgetHost(fingerprint string) error {
 // recall adds to a destination what this phone remembers of it. A memory that
 // cannot be read counts as none: everything is the first time then.
 func (s *Signer) recall(d *Destination, user, claimedName string) {
-	if d.HostKey == nil {
+	if d.HostKey == nil && len(d.Via) == 0 {
 		return
 	}
 	hosts, err := s.Hosts()
 	if err != nil {
 		s.cfg.Log.Error("remember hosts", "err", err)
 	}
-	d.Memory, d.NewUser = HostFirst, true
-	for _, h := range hosts {
-		if bytes.Equal(h.HostKey, d.HostKey) {
-			d.Memory, d.Names, d.NewUser = HostKnown, h.Names, !slices.Contains(h.Users, wire.Show(user))
+	for i, hop := range d.Via {
+		if n := indexHost(hosts, hop.HostKey); n >= 0 {
+			d.Via[i].Names = hosts[n].Names
 		}
+	}
+	if d.HostKey == nil {
+		return
+	}
+	d.Memory, d.NewUser = HostFirst, true
+	if n := indexHost(hosts, d.HostKey); n >= 0 {
+		d.Memory, d.Names = HostKnown, hosts[n].Names
+		d.NewUser = !slices.Contains(hosts[n].Users, wire.Show(user))
 	}
 	if claimedName == "" || slices.Contains(d.Names, claimedName) {
 		return
@@ -120,7 +127,7 @@ func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
 			return err
 		}
 		now := s.cfg.Now().UTC()
-		n := slices.IndexFunc(hosts, func(h Host) bool { return bytes.Equal(h.HostKey, d.HostKey) })
+		n := indexHost(hosts, d.HostKey)
 		if n < 0 {
 			hosts = append(hosts, Host{HostKey: d.HostKey, FirstSeen: now})
 			n = len(hosts) - 1
@@ -135,6 +142,10 @@ func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
 		hosts[n].LastSeen = now
 		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 	})
+}
+
+func indexHost(hosts []Host, hostKey []byte) int {
+	return slices.IndexFunc(hosts, func(h Host) bool { return bytes.Equal(h.HostKey, hostKey) })
 }
 
 // latest puts text first in the list, once, and keeps it within limit.

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"strings"
+
+	"vmux/internal/gitsign"
+	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// contextOf is what the agent claims of a request. A client that comes over a
+// forwarded connection is none of this computer's programs: what runs here is
+// the ssh that forwards.
+func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context) wire.Context {
+	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: programsOf(r.Peer.PID)}
+	if key := serverOf(r.Bindings, about); key != nil {
+		var words []string
+		if !forwarded(r.Bindings) {
+			words = strings.Split(string(argumentsOf(r.Peer.PID)), "\x00")
+		}
+		c.HostName = hostNameOf(a.cfg.KnownHosts, key, hostCandidates(words))
+	}
+	if about.Kind == sshctx.SSHSIG && about.Namespace == gitsign.Namespace {
+		c.Git = a.git.take(gitsign.Hash(about.HashAlgorithm, about.Hash))
+	}
+	if c.HostName != "" || len(c.Programs) > 0 || c.Git != nil {
+		c.ContextQuality = wire.QualityClaimed
+	}
+	return c
+}
+
+// serverOf returns the host key of the server that a login is for, nil if
+// nothing tells it.
+func serverOf(bindings []sshctx.Binding, about sshctx.Context) []byte {
+	if about.HostKey != nil {
+		return about.HostKey
+	}
+	if n := len(bindings); n > 0 && bindings[n-1].Covers(about) {
+		return bindings[n-1].HostKey
+	}
+	return nil
+}
+
+// forwarded reports whether the connection comes from another host.
+func forwarded(bindings []sshctx.Binding) bool {
+	return len(bindings) > 0 && bindings[0].Forwarding
+}
+
+// contradicts reports whether the bytes are a login to another session or
+// server than the one that the connection is bound to (as OpenSSH's ssh-agent
+// refuses it): somebody uses the connection for a login that is not its own.
+func contradicts(bindings []sshctx.Binding, about sshctx.Context) bool {
+	if about.Kind != sshctx.UserAuth && about.Kind != sshctx.HostBound || len(bindings) == 0 {
+		return false
+	}
+	last := bindings[len(bindings)-1]
+	if last.Forwarding { // the client on the other host does not bind
+		return string(last.SessionID) == string(about.SessionID)
+	}
+	return !last.Covers(about)
+}
+
+// marshalBindings are those that a phone can verify itself. One that is too
+// long for a request is left out: the phone then knows less, and says so.
+func marshalBindings(bindings []sshctx.Binding) [][]byte {
+	var list [][]byte
+	for _, b := range bindings {
+		if text := b.Marshal(); len(text) <= wire.MaxBindingSize {
+			list = append(list, text)
+		}
+	}
+	return list
+}

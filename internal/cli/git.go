@@ -1,0 +1,322 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/gitsign"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// claimTime bounds how long a signature waits for the agent to be told what it
+// is for: it is asked for all the same.
+const claimTime = 2 * time.Second
+
+func newGitSignCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "git-sign [ARGUMENTS OF ssh-keygen -Y]",
+		Short: "Sign commits and tags: git's gpg.ssh.program",
+		Long: `Runs ssh-keygen with the same arguments, and tells the agent first what a commit
+or tag is, so that the phone shows its subject, author and repository, as the
+computer claims them, beside what the signed bytes prove.
+
+vmux git setup tells git of it.`,
+		Example:            "  git config --global gpg.ssh.program ~/.local/state/vmux/agent/git-sign",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+				return cmd.Help()
+			}
+			return a.gitSign(cmd.Context(), args)
+		},
+	}
+}
+
+// exitError is the status of a program that this one stands for, which has said
+// itself what there is to say.
+type exitError struct{ status int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("ended with status %d", e.status) }
+
+func (a *app) gitSign(ctx context.Context, args []string) error {
+	keygen := exec.CommandContext(ctx, "ssh-keygen", args...)
+	keygen.Stdin, keygen.Stdout, keygen.Stderr = a.in, a.out, a.err
+	if call := gitsign.ParseCall(args); call.Sign {
+		if err := a.prepareSignature(ctx, call, keygen); err != nil {
+			return err
+		}
+	}
+	err := keygen.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		return &exitError{exit.ExitCode()}
+	}
+	if err != nil {
+		return withHint(fmt.Errorf("run ssh-keygen: %w", err), "install OpenSSH's client")
+	}
+	return nil
+}
+
+// prepareSignature sends ssh-keygen to the agent if that has the key, and tells
+// the agent what the signature is for. Neither is needed for a signature.
+func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *exec.Cmd) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	status, err := c.Status(ctx)
+	if err != nil || !holds(status, call.KeyFile) {
+		return nil
+	}
+	keygen.Env = append(os.Environ(), "SSH_AUTH_SOCK="+status.Socket)
+	if call.Namespace != gitsign.Namespace || call.File == "" {
+		return nil
+	}
+	object, err := readObject(call.File)
+	if err != nil {
+		return nil
+	}
+	described, ok := gitsign.Describe(object, repositoryName(ctx))
+	if ok {
+		err = c.ClaimGit(ctx, control.GitClaim{Hash: gitsign.HashOf(call.Hash, object), Object: described})
+	}
+	if err != nil {
+		a.say("the phone will not show what is signed: %s", sentence(err))
+	}
+	return nil
+}
+
+// holds reports whether the agent lists the public key that stands in the file.
+func holds(s control.Status, file string) bool {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(b)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(s.Identities, func(i control.Identity) bool {
+		return i.Fingerprint == ssh.FingerprintSHA256(key)
+	})
+}
+
+func readObject(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, gitsign.MaxObject+1))
+	if err == nil && len(b) > gitsign.MaxObject {
+		err = errors.New("too long")
+	}
+	return b, err
+}
+
+// repositoryName is the name of the working tree's folder.
+func repositoryName(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel").Output()
+	top := strings.TrimSpace(string(out))
+	if err != nil || top == "" {
+		if top, err = os.Getwd(); err != nil {
+			return ""
+		}
+	}
+	return filepath.Base(top)
+}
+
+func newGitCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "git", Short: "Sign commits and tags with a phone-held key"}
+	cmd.AddCommand(newGitSetupCommand(a))
+	return asGroup(a, cmd)
+}
+
+// gitSetup is what `vmux git setup` has written.
+type gitSetup struct {
+	Key            string            `json:"key"` // fingerprint
+	Email          string            `json:"email"`
+	AllowedSigners string            `json:"allowedSigners"` // file
+	Config         map[string]string `json:"config"`
+}
+
+func newGitSetupCommand(a *app) *cobra.Command {
+	var key string
+	var local, always bool
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "setup",
+		Short: "Tell git to sign with a phone-held key",
+		Long: `Writes gpg.format, user.signingkey, gpg.ssh.program and gpg.ssh.allowedSignersFile
+to git's configuration, and the key to the file of allowed signers, by which
+git log --show-signature verifies. A file of allowed signers that git knows
+already is added to.`,
+		Example: "  vmux git setup\n  vmux git setup --key work --always\n  git commit -S",
+		Args:    args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			scope := "--global"
+			if local {
+				scope = "--local"
+			}
+			return a.setUpGit(cmd.Context(), key, scope, always)
+		},
+	})
+	f := cmd.Flags()
+	f.StringVar(&key, "key", "", "comment or fingerprint of the `KEY` (default the first phone-held one)")
+	f.BoolVar(&local, "local", false, "for the repository that you are in alone")
+	f.BoolVar(&always, "always", false, "sign every commit and tag, without -S and -s")
+	return cmd
+}
+
+func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) error {
+	c, err := client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := signingKey(status, name)
+	if err != nil {
+		return err
+	}
+	email, err := gitConfig(ctx, "user.email")
+	if err != nil || email == "" {
+		return withHint(errors.New("git does not know your e-mail address"), "git config --global user.email you@example.com")
+	}
+	program, err := writeGitProgram()
+	if err != nil {
+		return err
+	}
+	signers, err := allowSigner(ctx, email, id.PublicKey)
+	if err != nil {
+		return err
+	}
+	settings := [][2]string{
+		{"gpg.format", "ssh"}, {"user.signingkey", "key::" + id.PublicKey},
+		{"gpg.ssh.program", program}, {"gpg.ssh.allowedSignersFile", signers},
+	}
+	if always {
+		settings = append(settings, [2]string{"commit.gpgsign", "true"}, [2]string{"tag.gpgsign", "true"})
+	}
+	done := gitSetup{Key: id.Fingerprint, Email: email, AllowedSigners: signers, Config: map[string]string{}}
+	for _, s := range settings {
+		if out, err := exec.CommandContext(ctx, "git", "config", scope, s[0], s[1]).CombinedOutput(); err != nil {
+			return fmt.Errorf("git config %s: %w: %s", s[0], err, wire.Show(string(out)))
+		}
+		done.Config[s[0]] = s[1]
+	}
+	return a.answer(done, func() error {
+		for _, s := range settings {
+			a.say("git config %s %s %q", scope, s[0], wire.Show(s[1]))
+		}
+		a.say("%s signs for %s", wire.Show(id.Comment), wire.Show(email))
+		return nil
+	})
+}
+
+// signingKey returns the identity of that comment or fingerprint, or the first
+// that git can use: a session certificate is none, since it expires.
+func signingKey(s control.Status, name string) (control.Identity, error) {
+	for _, id := range s.Identities {
+		if !id.Certificate && (name == "" || id.Comment == name || id.Fingerprint == name) {
+			return id, nil
+		}
+	}
+	if name != "" {
+		return control.Identity{}, withHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
+	}
+	return control.Identity{}, withHint(errors.New("there is no phone-held key"), "vmux status")
+}
+
+func gitConfig(ctx context.Context, name string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", "config", "--get", name).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
+		return "", nil // not set
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// writeGitProgram writes the program that git runs: git takes a single path,
+// without arguments.
+func writeGitProgram() (string, error) {
+	home, err := state.Find()
+	if err != nil {
+		return "", err
+	}
+	dir, err := home.Agent()
+	if err != nil {
+		return "", err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	script := "#!/bin/sh\n# git's gpg.ssh.program; `vmux git setup` wrote it.\n"
+	if set := os.Getenv("VMUX_HOME"); set != "" {
+		script += "VMUX_HOME=" + shellQuote(set) + " "
+	}
+	script += "exec " + shellQuote(self) + " git-sign \"$@\"\n"
+	path := filepath.Join(dir.Path(), "git-sign")
+	if err := dir.Put("git-sign", []byte(script)); err != nil {
+		return "", fmt.Errorf("write git's signing program: %w", err)
+	}
+	return path, os.Chmod(path, 0o700)
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// allowSigner adds the key to the file of allowed signers (ssh-keygen(1),
+// ALLOWED SIGNERS), once, and returns the file.
+func allowSigner(ctx context.Context, email, publicKey string) (string, error) {
+	file, err := gitConfig(ctx, "gpg.ssh.allowedSignersFile")
+	if err != nil {
+		return "", fmt.Errorf("git config: %w", err)
+	}
+	if rest, ok := strings.CutPrefix(file, "~/"); ok || file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("find the home folder: %w", err)
+		}
+		if file == "" {
+			rest = ".ssh/allowed_signers"
+		}
+		file = filepath.Join(home, rest)
+	}
+	line := email + ` namespaces="git" ` + publicKey
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if slices.Contains(strings.Split(string(old), "\n"), line) {
+		return file, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return "", err
+	}
+	if len(old) > 0 && old[len(old)-1] != '\n' {
+		line = "\n" + line
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString(line + "\n")
+	return file, errors.Join(err, f.Close())
+}

@@ -1,0 +1,124 @@
+package signer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// Line is one thing that a sheet says, and how far it can be believed. Both
+// texts are fit to be shown.
+type Line struct {
+	Name    string              `json:"name"`
+	Value   string              `json:"value"`
+	Quality wire.ContextQuality `json:"quality"` // verified by the phone, or claimed by the computer
+	// Warning marks what a person has to acknowledge.
+	Warning bool `json:"warning,omitempty"`
+}
+
+// Title says in a few words what is asked for: `root@prod-1.example.com`, `git
+// commit signature`, `unknown`. The host's name in it is a claim; Lines say so.
+func (s SignSheet) Title() string {
+	k := s.Known
+	switch k.Kind {
+	case sshctx.HostBound, sshctx.UserAuth:
+		return wire.Show(k.User + "@" + s.hostTitle())
+	case sshctx.SSHSIG:
+		if g := s.Claimed.Git; g != nil && k.Namespace == "git" {
+			return wire.Show("git " + g.Kind + " signature")
+		}
+		return wire.Show(k.Namespace + " signature")
+	}
+	return "unknown"
+}
+
+func (s SignSheet) hostTitle() string {
+	switch {
+	case s.Claimed.HostName != "":
+		return s.Claimed.HostName
+	case len(s.Destination.Names) > 0:
+		return s.Destination.Names[0]
+	case s.Destination.HostKey != nil:
+		return s.Destination.Fingerprint()
+	}
+	return "unknown"
+}
+
+// Lines say the rest, the most important first. Key, computer and time stand in
+// the sheet itself.
+func (s SignSheet) Lines() []Line {
+	var list []Line
+	verified := func(name, value string) {
+		list = append(list, Line{Name: name, Value: wire.Show(value), Quality: wire.QualityVerified})
+	}
+	claimed := func(name, value string) {
+		if value != "" {
+			list = append(list, Line{Name: name, Value: wire.Show(value), Quality: wire.QualityClaimed})
+		}
+	}
+	if s.Destination.Memory == HostChanged {
+		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: wire.Show(fmt.Sprintf(
+			"%s had another host key: %s", s.Claimed.HostName, strings.Join(s.Destination.Before, ", ")))})
+	}
+	switch s.Known.Kind {
+	case sshctx.HostBound, sshctx.UserAuth:
+		verified("user", s.Known.User+s.userNote())
+		s.describeServer(verified)
+	case sshctx.SSHSIG:
+		verified("purpose", s.Known.Namespace)
+	}
+	claimed("name", s.Claimed.HostName)
+	if len(s.Destination.Via) > 0 {
+		verified("through", through(s.Destination.Via))
+	}
+	if g := s.Claimed.Git; g != nil {
+		claimed("subject", g.Subject)
+		claimed("author", g.Author)
+		claimed("repository", g.Repository)
+	}
+	claimed("program", strings.Join(s.Claimed.Programs, " ← "))
+	if s.Known.Kind == sshctx.SSHSIG {
+		verified("hash", s.Known.HashAlgorithm+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
+	}
+	return list
+}
+
+func (s SignSheet) userNote() string {
+	if s.Destination.Memory == HostKnown && s.Destination.NewUser {
+		return ", for the first time on this server"
+	}
+	return ""
+}
+
+// describeServer tells the host key, and what this phone remembers of it.
+func (s SignSheet) describeServer(verified func(name, value string)) {
+	d := s.Destination
+	if d.HostKey == nil {
+		list := "not known: nothing in what is signed names it"
+		if d.Forwarded() {
+			list = "not known: whoever asks there does not say"
+		}
+		verified("server", list)
+		return
+	}
+	verified("server", d.Fingerprint())
+	switch {
+	case d.Memory == HostFirst:
+		verified("seen", "never before by this phone")
+	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []string{s.Claimed.HostName}):
+		verified("seen", "before, as "+strings.Join(d.Names, ", "))
+	case d.Memory == HostKnown:
+		verified("seen", "before")
+	}
+}
+
+func through(hops []Hop) string {
+	names := make([]string, len(hops))
+	for i, h := range hops {
+		names[i] = h.String()
+	}
+	return strings.Join(names, " → ")
+}
