@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,6 @@ import (
 	"vmux/internal/hub/push"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/state"
-	"vmux/internal/wire"
 )
 
 // closeTime is how long Close waits for devices to read that the hub ends.
@@ -176,12 +176,12 @@ func (h *Hub) startPush() error {
 
 // parseOrigin checks a public URL and returns its origin, scheme://host[:port].
 func parseOrigin(publicURL string) (string, error) {
-	origin, err := wire.ParseHubURL(publicURL)
+	origin, err := hubwire.Origin(publicURL)
 	if err != nil {
 		return "", fmt.Errorf("hub: public URL: %w", err)
 	}
-	if u, err := url.Parse(origin); err != nil || u.Path != "" {
-		return "", errors.New("hub: public URL: a hub needs a host name, or a port, of its own")
+	if u, err := url.Parse(publicURL); err != nil || strings.Trim(u.Path, "/") != "" {
+		return "", errors.New("hub: public URL: a hub needs a host name, or a port, of its own, and no path")
 	}
 	return origin, nil
 }

@@ -98,6 +98,11 @@ func (c *conn) takeMessage(b []byte) {
 		c.end(endMalformed, hubwire.CodeMalformed, err.Error())
 		return
 	}
+	switch m.Type {
+	case hubwire.TypePing, hubwire.TypeAllow, hubwire.TypeRendezvous, hubwire.TypeSubscribe, hubwire.TypeWake:
+	default:
+		return // of a later version
+	}
 	if m.ID == 0 {
 		c.end(endMalformed, hubwire.CodeMalformed, "a request without ID")
 		return
@@ -106,6 +111,10 @@ func (c *conn) takeMessage(b []byte) {
 		c.refuseRequest(m.ID, hubwire.CodeBusy, "too many requests")
 		return
 	}
+	c.serveRequest(m)
+}
+
+func (c *conn) serveRequest(m hubwire.Message) {
 	switch m.Type {
 	case hubwire.TypePing:
 		c.done(m.ID)

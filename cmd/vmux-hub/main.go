@@ -1,0 +1,140 @@
+// Command vmux-hub is the relay between devices that cannot reach each other,
+// and the place where phones find the web app. What it does is in internal/hub;
+// here are the flags, the listener, and the one place where the process ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/state"
+)
+
+// Exit statuses, as `vmux` has them. Whoever supervises a hub need not start it
+// again after exitUsage.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdin, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// errUsage marks what the flags make impossible.
+var errUsage = errors.New("wrong usage")
+
+// options are the flags.
+type options struct {
+	listen, publicURL    string
+	tlsCert, tlsKey      string
+	nats, natsCreds      string
+	state, pushSubject   string
+	behindProxy, verbose bool
+	endWithInput         bool
+}
+
+// run is the whole program but for its end.
+func run(ctx context.Context, args []string, in io.Reader, errs io.Writer) int {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "vmux-hub",
+		Short: "Relay between vmux agents and phones, and host of the phone web app",
+		Long: `vmux-hub carries ciphertext between vmux agents and phones, serves the phone
+web app, and wakes phones by Web Push. It cannot read what it carries.
+
+It speaks HTTP on --listen, or HTTPS with --tls-cert and --tls-key. --public-url
+is the address that phones and agents use; its host name is part of every passkey
+that the web app makes, so it should never change.`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(*cobra.Command, []string) error {
+			o, err := o.complete()
+			if err != nil {
+				return err
+			}
+			return serve(ctx, o, in, errs)
+		},
+	}
+	cmd.SetArgs(args)
+	cmd.SetOut(errs)
+	cmd.SetErr(errs)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	o.flags(cmd)
+	err := cmd.Execute()
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(errs, "vmux-hub:", err)
+		fmt.Fprintln(errs, "hint: vmux-hub --help")
+		return exitUsage
+	}
+	fmt.Fprintln(errs, "vmux-hub:", err)
+	if refusal, ok := errors.AsType[*state.Refusal](err); ok {
+		fmt.Fprintln(errs, "hint:", refusal.Hint())
+	}
+	return exitFailed
+}
+
+func (o *options) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", "localhost:8722", "`address` to listen on")
+	f.StringVar(&o.publicURL, "public-url", "", "`URL` by which devices reach this hub (default: http://localhost and the port of --listen)")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain, PEM `file`; read again when it changes")
+	f.StringVar(&o.tlsKey, "tls-key", "", "private key of --tls-cert, PEM `file`")
+	f.BoolVar(&o.behindProxy, "behind-proxy", false, "speak HTTP to a proxy that ends TLS and sets X-Forwarded-For")
+	f.StringVar(&o.nats, "nats", "", "`URL` of an existing NATS cluster with JetStream (default: NATS inside this process, without a port)")
+	f.StringVar(&o.natsCreds, "nats-creds", "", "credentials `file` for --nats")
+	f.StringVar(&o.state, "state", "", "`folder` for what the hub remembers (default: hub/ in vmux's state folder)")
+	f.StringVar(&o.pushSubject, "push-subject", "", "mailto: address or https `URL` for push services to reach who runs this hub (default: the public URL)")
+	f.BoolVar(&o.endWithInput, "end-with-input", false, "end when standard input does: for the program that starts this one")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log each device that comes and goes, by its short ID")
+}
+
+// complete checks the flags with each other and finds the defaults.
+func (o options) complete() (options, error) {
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		return o, fmt.Errorf("%w: --tls-cert and --tls-key go together", errUsage)
+	}
+	if o.behindProxy && o.tlsCert != "" {
+		return o, fmt.Errorf("%w: --behind-proxy leaves TLS to the proxy", errUsage)
+	}
+	if o.natsCreds != "" && o.nats == "" {
+		return o, fmt.Errorf("%w: --nats-creds without --nats", errUsage)
+	}
+	if o.publicURL == "" && (o.behindProxy || o.tlsCert != "") {
+		return o, fmt.Errorf("%w: --public-url is missing: the https URL by which devices reach this hub", errUsage)
+	}
+	if o.state == "" && o.nats == "" {
+		home, err := state.Find()
+		if err != nil {
+			return o, err
+		}
+		dir, err := home.Hub()
+		if err != nil {
+			return o, err
+		}
+		o.state = dir.Path()
+	}
+	return o, nil
+}
+
+func newLog(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
