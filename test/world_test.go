@@ -55,6 +55,8 @@ type home struct {
 	t     testing.TB
 	dir   string
 	netns string // network namespace of its commands; empty: the test's own
+	// descriptors is how many its commands may have open; 0: as many as the test.
+	descriptors int
 }
 
 func newHome(t testing.TB) *home {
@@ -88,6 +90,9 @@ func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	if h.netns != "" {
 		path, args = "nsenter", append([]string{"--net=/run/netns/" + h.netns, path}, args...)
+	}
+	if h.descriptors > 0 {
+		path, args = "prlimit", append([]string{fmt.Sprintf("--nofile=%d", h.descriptors), path}, args...)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{
