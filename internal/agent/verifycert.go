@@ -24,9 +24,9 @@ var criticalOptions = map[string]bool{"force-command": true, "source-address": t
 // by which CA, and how long it holds. Whether that CA is the phone's is asked
 // elsewhere.
 func checkCertificate(r *wire.CertificateResponse, own ssh.PublicKey, asked time.Duration, now time.Time) (*ssh.Certificate, error) {
-	cert, ok := parseCertificate(r.CertificateBlob)
-	if !ok {
-		return nil, errors.New("not a certificate")
+	cert, err := sshctx.ParseCertificate(r.CertificateBlob)
+	if err != nil {
+		return nil, err
 	}
 	_, nested := cert.SignatureKey.(*ssh.Certificate)
 	switch {

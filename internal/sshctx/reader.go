@@ -34,6 +34,14 @@ func (r *reader) bytes() []byte {
 	return s
 }
 
+func (r *reader) skip(n int) {
+	if r.failed || len(r.rest) < n {
+		r.failed = true
+		return
+	}
+	r.rest = r.rest[n:]
+}
+
 func (r *reader) text() string { return string(r.bytes()) }
 
 func (r *reader) done() bool { return !r.failed && len(r.rest) == 0 }

@@ -1,0 +1,99 @@
+package sshctx
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const application = "phone.example"
+
+// passkeySign is a passkey that signs data.
+func passkeySign(t testing.TB, private *ecdsa.PrivateKey, data []byte) *ssh.Signature {
+	t.Helper()
+	w := WebAuthn{Flags: FlagUserPresent | FlagUserVerified, Counter: 7, Origin: "https://" + application}
+	w.ClientData = fmt.Sprintf(`{"type":"webauthn.get","challenge":"%s","origin":"%s","crossOrigin":false}`,
+		base64.RawURLEncoding.EncodeToString(data), w.Origin)
+	digest := sha256.Sum256(w.Signed(application))
+	r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ssh.Signature{Format: FormatWebAuthn, Blob: ssh.Marshal(struct{ R, S *big.Int }{r, s}), Rest: ssh.Marshal(w)}
+}
+
+func newPasskey(t testing.TB) (*ecdsa.PrivateKey, ssh.PublicKey) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := PasskeyBlob(&private.PublicKey, application)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.ParsePublicKey(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private, public
+}
+
+// certificateBy makes a certificate over an ECDSA key that a passkey signs.
+func certificateBy(t testing.TB) *ssh.Certificate {
+	t.Helper()
+	private, authority := newPasskey(t)
+	key, err := ssh.NewPublicKey(&private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &ssh.Certificate{
+		Nonce: make([]byte, 32), Key: key, CertType: ssh.UserCert, ValidPrincipals: []string{"root"},
+		ValidBefore: ssh.CertTimeInfinity, SignatureKey: authority, KeyId: "a key",
+		Permissions: ssh.Permissions{Extensions: map[string]string{"permit-pty": ""}},
+	}
+	unsigned := cert.Marshal()
+	cert.Signature = passkeySign(t, private, unsigned[:len(unsigned)-4])
+	return cert
+}
+
+func TestCertificateByPasskey(t *testing.T) {
+	want := certificateBy(t)
+	cert, err := ParseCertificate(want.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(cert.Marshal(), want.Marshal()) || cert.KeyId != "a key" || cert.ValidPrincipals[0] != "root" {
+		t.Errorf("read as %+v", cert)
+	}
+	unsigned := *cert
+	unsigned.Signature = nil
+	b := unsigned.Marshal()
+	if err := VerifySignature(cert.SignatureKey, b[:len(b)-4], cert.Signature); err != nil {
+		t.Error(err)
+	}
+	if err := VerifySignature(cert.SignatureKey, b, cert.Signature); !errors.Is(err, ErrSignature) {
+		t.Errorf("over other bytes: %v", err)
+	}
+}
+
+func FuzzParseCertificate(f *testing.F) {
+	f.Add(certificateBy(f).Marshal())
+	_, key := newPasskey(f)
+	f.Add(key.Marshal())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cert, err := ParseCertificate(b)
+		if err == nil && !bytes.Equal(cert.Marshal(), b) {
+			t.Errorf("%x is read as another certificate", b)
+		}
+	})
+}
