@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -63,6 +64,7 @@ type bus struct {
 	alone  bool // the server is this process's own: there are no other hubs
 	nc     *nats.Conn
 	server *server.Server // nil: somebody else's
+	lock   *os.File       // of the state folder
 	inbox  chan *nats.Msg
 	outbox chan announcement
 	sender sync.WaitGroup
@@ -102,12 +104,10 @@ func newBus(c busConfig) (*bus, error) {
 		options = append(options, nats.UserCredentials(c.Credentials))
 	}
 	if c.URL == "" {
-		ns, err := startServer(c.Dir, c.Log)
-		if err != nil {
+		if err := b.startServer(c.Dir, c.Log); err != nil {
 			return nil, err
 		}
-		b.server, b.alone = ns, true
-		options = append(options, nats.InProcessServer(ns))
+		options = append(options, nats.InProcessServer(b.server))
 	}
 	nc, err := nats.Connect(c.URL, options...)
 	if err != nil {

@@ -12,11 +12,28 @@ import (
 const (
 	maxStored  = 256 << 20 // bytes on disk
 	natsFolder = "nats"
+	lockFile   = "lock"
 )
 
-// startServer starts NATS in this process: no port, no signals, JetStream on
+// ErrStateInUse is returned by New when another hub uses the state folder.
+var ErrStateInUse = errors.New("another hub uses this state folder")
+
+// startServer starts a server for this hub alone.
+func (b *bus) startServer(dir string, log *slog.Logger) (err error) {
+	if b.lock, err = lockState(filepath.Join(dir, lockFile)); err != nil {
+		return err
+	}
+	if b.server, err = newServer(dir, log); err != nil {
+		_ = b.lock.Close()
+		return err
+	}
+	b.alone = true
+	return nil
+}
+
+// newServer starts NATS in this process: no port, no signals, JetStream on
 // disk, each write waited for.
-func startServer(dir string, log *slog.Logger) (*server.Server, error) {
+func newServer(dir string, log *slog.Logger) (*server.Server, error) {
 	ns, err := server.NewServer(&server.Options{
 		ServerName: "vmux-hub", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: filepath.Join(dir, natsFolder), SyncAlways: true,
@@ -40,6 +57,7 @@ func (b *bus) closeServer() {
 	if b.server != nil {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
+		_ = b.lock.Close()
 	}
 }
 

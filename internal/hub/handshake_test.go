@@ -1,0 +1,337 @@
+package hub
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"vmux/internal/link/hubwire"
+)
+
+// Whoever cannot sign for the device, here and now and for this hub, is told so
+// and gets no further.
+func TestWrongProofs(t *testing.T) {
+	h := newHub(t, withLimits(Limits{ConnectBurst: 1000}))
+	victim, attacker := newActor(t), newActor(t)
+	old := challengeOf(t, h)
+	replay := victim.proof(old)
+	for _, test := range []struct {
+		name  string
+		proof func(challenge hubwire.Message) hubwire.Message
+		code  hubwire.Code
+	}{
+		{"another device's signature", func(c hubwire.Message) hubwire.Message {
+			m := attacker.proof(c)
+			m.PublicKey = victim.key.PublicKey()
+			return m
+		}, hubwire.CodeBadProof},
+		// An evil hub passes on the challenge of this one.
+		{"a proof to another hub", func(c hubwire.Message) hubwire.Message {
+			c.Origin = "https://evilhub.example"
+			return victim.proof(c)
+		}, hubwire.CodeBadProof},
+		{"a proof of another connection", func(hubwire.Message) hubwire.Message { return replay }, hubwire.CodeBadProof},
+		{"no signature", func(c hubwire.Message) hubwire.Message {
+			m := victim.proof(c)
+			m.Signature = nil
+			return m
+		}, hubwire.CodeBadProof},
+		{"no key", func(c hubwire.Message) hubwire.Message {
+			m := victim.proof(c)
+			m.PublicKey = nil
+			return m
+		}, hubwire.CodeBadProof},
+		{"an Ed25519 key", ed25519Proof, hubwire.CodeBadProof},
+		{"a P-384 key", p384Proof, hubwire.CodeBadProof},
+		{"something else", func(hubwire.Message) hubwire.Message { return hubwire.Message{Type: hubwire.TypeAllow} }, hubwire.CodeMalformed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ws, challenge := unproven(t, h)
+			if err := writeText(ws, test.proof(challenge)); err != nil {
+				t.Fatal(err)
+			}
+			m, err := readText(ws)
+			if err != nil || m.Type != hubwire.TypeError || m.Code != test.code || m.ID != 0 {
+				t.Fatalf("got %+v, %v; want the error %s", m, err, test.code)
+			}
+			if _, err := readText(ws); err == nil {
+				t.Fatal("the connection goes on")
+			}
+		})
+	}
+	waitFor(t, "no device", func() bool { s := h.Stats(); return s.Devices == 0 && s.Unproven == 0 })
+	victim.connect(h) // the hub is as before
+}
+
+// unproven opens a connection up to the challenge.
+func unproven(t testing.TB, h *testHub) (*websocket.Conn, hubwire.Message) {
+	t.Helper()
+	ws, _, _, err := dialHub(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	challenge, err := readText(ws)
+	if err != nil || challenge.Type != hubwire.TypeChallenge || len(challenge.Challenge) != hubwire.ChallengeSize || challenge.Origin != h.Origin() {
+		t.Fatalf("no challenge: %+v, %v", challenge, err)
+	}
+	return ws, challenge
+}
+
+func challengeOf(t testing.TB, h *testHub) hubwire.Message {
+	ws, challenge := unproven(t, h)
+	ws.CloseNow()
+	return challenge
+}
+
+func ed25519Proof(c hubwire.Message) hubwire.Message {
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	spki, _ := x509.MarshalPKIXPublicKey(public)
+	return hubwire.Message{Type: hubwire.TypeProof, PublicKey: spki, Signature: ed25519.Sign(private, hubwire.SignedBytes(c.Origin, c.Challenge))}
+}
+
+func p384Proof(c hubwire.Message) hubwire.Message {
+	private, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	spki, _ := x509.MarshalPKIXPublicKey(private.Public())
+	digest := sha256.Sum256(hubwire.SignedBytes(c.Origin, c.Challenge))
+	signature, _ := ecdsa.SignASN1(rand.Reader, private, digest[:])
+	return hubwire.Message{Type: hubwire.TypeProof, PublicKey: spki, Signature: signature}
+}
+
+// What is no proof at all costs its own connection.
+func TestMalformedProofs(t *testing.T) {
+	h := newHub(t, withLimits(Limits{ConnectBurst: 1000}))
+	for name, send := range map[string]func(ws *websocket.Conn) error{
+		"no JSON": func(ws *websocket.Conn) error {
+			return ws.Write(context.Background(), websocket.MessageText, []byte("{"))
+		},
+		"nothing": func(ws *websocket.Conn) error { return ws.Write(context.Background(), websocket.MessageText, nil) },
+		"wrong type": func(ws *websocket.Conn) error {
+			return ws.Write(context.Background(), websocket.MessageText, []byte(`{"type":7}`))
+		},
+		"deep JSON": func(ws *websocket.Conn) error {
+			return ws.Write(context.Background(), websocket.MessageText, []byte(strings.Repeat(`{"type":`, 8000)))
+		},
+		"a frame": func(ws *websocket.Conn) error {
+			return ws.Write(context.Background(), websocket.MessageBinary, hubwire.Frame{Kind: hubwire.KindOpen}.Append(nil))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ws, _ := unproven(t, h)
+			if err := send(ws); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := readText(ws); err != nil || m.Code != hubwire.CodeMalformed {
+				t.Fatalf("got %+v, %v", m, err)
+			}
+		})
+	}
+	t.Run("too long", func(t *testing.T) {
+		ws, _ := unproven(t, h)
+		// The hub may end the connection before all is written.
+		_ = ws.Write(context.Background(), websocket.MessageText, make([]byte, hubwire.MaxMessage+2))
+		if _, err := readText(ws); err == nil {
+			t.Fatal("the connection goes on")
+		}
+	})
+	newActor(t).connect(h)
+}
+
+// A stranger who says nothing is forgotten soon, at whatever step.
+func TestSilentStrangers(t *testing.T) {
+	h := newHub(t, withLimits(quick))
+	ws, _ := unproven(t, h)
+	began := time.Now()
+	if _, err := readText(ws); err == nil || time.Since(began) > 10*time.Second {
+		t.Fatalf("after %v: %v", time.Since(began), err)
+	}
+	waitFor(t, "the place to be free", func() bool { return h.Stats().Unproven == 0 })
+}
+
+// What is not the hub's WebSocket is refused before it costs anything.
+func TestOtherRequests(t *testing.T) {
+	h := newHub(t)
+	get := func(path string, header map[string]string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodGet, h.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range header {
+			r.Header.Set(name, value)
+		}
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		return response
+	}
+	upgrade := func(more ...string) map[string]string {
+		m := map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+			"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": hubwire.Subprotocol,
+		}
+		for i := 0; i < len(more); i += 2 {
+			m[more[i]] = more[i+1]
+		}
+		return m
+	}
+	for name, test := range map[string]struct {
+		path   string
+		header map[string]string
+		status int
+	}{
+		"health":               {"/healthz", nil, http.StatusOK},
+		"no app":               {"/", nil, http.StatusNotFound},
+		"no WebSocket":         {hubwire.Path, nil, http.StatusUpgradeRequired},
+		"another version":      {hubwire.Path, upgrade("Sec-WebSocket-Version", "8"), http.StatusBadRequest},
+		"another site's page":  {hubwire.Path, upgrade("Origin", "https://evil.example"), http.StatusForbidden},
+		"a page of this hub":   {hubwire.Path, upgrade("Origin", h.url), http.StatusSwitchingProtocols},
+		"not a page":           {hubwire.Path, upgrade(), http.StatusSwitchingProtocols},
+		"a page of no origin":  {hubwire.Path, upgrade("Origin", "null"), http.StatusForbidden},
+		"this host, not https": {hubwire.Path, upgrade("Origin", strings.Replace(h.url, "http:", "https:", 1)), http.StatusForbidden},
+	} {
+		if got := get(test.path, test.header); got.StatusCode != test.status {
+			t.Errorf("%s: status %d, want %d", name, got.StatusCode, test.status)
+		}
+	}
+}
+
+// A client of another protocol learns that it is one.
+func TestSubprotocol(t *testing.T) {
+	h := newHub(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, h.url+hubwire.Path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	if m, err := readText(ws); err != nil || m.Code != hubwire.CodeMalformed {
+		t.Fatalf("got %+v, %v", m, err)
+	}
+}
+
+// A flood of connections from one address takes the places of that address, and
+// is refused with the time to wait. Whoever is there stays there.
+func TestFloodOfConnections(t *testing.T) {
+	h := newHub(t, withLimits(Limits{ConnectBurst: 20, ConnectEvery: time.Minute}))
+	agent, phone := newActor(t), newActor(t)
+	agent.connect(h, phone.id)
+	phone.connect(h, agent.id)
+	refused := 0
+	for range 200 {
+		ws, _, response, err := dialHub(h.url)
+		if err == nil {
+			ws.CloseNow()
+			continue
+		}
+		if response == nil || response.StatusCode != http.StatusTooManyRequests || response.Header.Get("Retry-After") == "" {
+			t.Fatalf("refused with %v, %v", response, err)
+		}
+		refused++
+	}
+	if refused < 180 {
+		t.Errorf("%d of 200 connections were refused", refused)
+	}
+	agent.sends(hubwire.KindOpen, phone, 1, "")
+	phone.sees(agent, true)
+	phone.wants(hubwire.KindOpen, agent, 1, "")
+}
+
+// So does a flood of connections that are opened and left waiting.
+func TestFloodOfStrangers(t *testing.T) {
+	h := newHub(t, withLimits(Limits{UnprovenPerAddress: 8, ConnectBurst: 1000}))
+	for range 8 {
+		unproven(t, h)
+	}
+	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusTooManyRequests {
+		t.Fatalf("one more stranger: %v, %v", response, err)
+	}
+	if s := h.Stats(); s.Unproven != 8 {
+		t.Errorf("%d strangers", s.Unproven)
+	}
+}
+
+// Behind a proxy it is the address that the proxy has seen, never one that the
+// client has made up.
+func TestAddressOf(t *testing.T) {
+	h := &Hub{}
+	request := func(remote string, forwarded ...string) *http.Request {
+		return &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": forwarded}}
+	}
+	for _, test := range []struct {
+		proxy   bool
+		request *http.Request
+		want    string
+	}{
+		{false, request("192.0.2.1:5"), "192.0.2.1"},
+		{false, request("192.0.2.1:5", "198.51.100.7"), "192.0.2.1"},
+		{true, request("127.0.0.1:5", "198.51.100.7"), "198.51.100.7"},
+		{true, request("127.0.0.1:5", "203.0.113.9, 198.51.100.7"), "198.51.100.7"},
+		{true, request("127.0.0.1:5", "203.0.113.9", "198.51.100.7"), "198.51.100.7"},
+		{true, request("127.0.0.1:5"), "127.0.0.1"},
+		{false, request("[2001:db8:1:2:3:4:5:6]:5"), "2001:db8:1:2::"},
+		{true, request("127.0.0.1:5", "2001:db8:1:2:9::1"), "2001:db8:1:2::"},
+		{false, request("[::ffff:192.0.2.1]:5"), "192.0.2.1"},
+		{true, request("127.0.0.1:5", "nonsense"), "invalid IP"},
+	} {
+		h.config.BehindProxy = test.proxy
+		if got := h.addressOf(test.request).String(); got != test.want {
+			t.Errorf("%v %v: %s, want %s", test.request.RemoteAddr, test.request.Header, got, test.want)
+		}
+	}
+}
+
+// The table of addresses does not grow without end.
+func TestAddressesAreForgotten(t *testing.T) {
+	a := newAddresses(DefaultLimits)
+	h := &Hub{}
+	for i := range maxAddresses + 100 {
+		from := h.addressOf(&http.Request{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)})
+		if _, ok := a.enter(from, 0); ok {
+			a.leave(from)
+		}
+	}
+	if n := len(a.known); n > maxAddresses {
+		t.Errorf("%d addresses are known", n)
+	}
+	a.tidy(time.Hour)
+	if n := len(a.known); n != 0 {
+		t.Errorf("%d addresses are known after an hour", n)
+	}
+}
+
+// A client that sends before it may is no WebSocket client.
+func TestEarlyData(t *testing.T) {
+	h := newHub(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nand more", hubwire.Path)
+	b := make([]byte, 4096)
+	for err == nil {
+		_, err = conn.Read(b)
+	}
+	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		t.Fatal("the connection goes on")
+	}
+	waitFor(t, "the place to be free", func() bool { return h.Stats().Unproven == 0 })
+}
