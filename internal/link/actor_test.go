@@ -285,7 +285,11 @@ func (c *couple) start() (stop func()) {
 	return func() { stopAgent(); stopPhone(); cancel(); <-done }
 }
 
-func (c *couple) linked() { c.agent.until(func() bool { return c.agent.up > c.agent.down }) }
+func (c *couple) linked() {
+	for _, a := range []*actor{c.agent, c.phone} {
+		a.until(func() bool { return a.up > a.down })
+	}
+}
 
 // linkedAgain waits for the n-th link.
 func (c *couple) linkedAgain(n int) { c.agent.until(func() bool { return c.agent.up >= n }) }

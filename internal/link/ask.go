@@ -95,6 +95,7 @@ func (n *Node) post(to device.ID, id string, a *ask) error {
 	p.asks[id] = a
 	if p.session == nil {
 		p.poke()
+		n.wakeRoutes()
 		return nil
 	}
 	a.sent = true

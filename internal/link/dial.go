@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"sync"
 	"time"
 
 	"vmux/internal/device"
@@ -34,50 +34,68 @@ func (n *Node) keepDialing(id device.ID) {
 // short. A link that did not last counts as a failure, so that two devices
 // that keep replacing each other's links slow down.
 func (n *Node) dialLoop(ctx context.Context, p *peer) {
-	pause := n.timing.BackoffMin
+	backoff := Backoff{Min: n.timing.BackoffMin, Max: n.timing.BackoffMax}
 	for ctx.Err() == nil {
 		s, err := n.connect(ctx, p)
 		if s != nil {
 			began := time.Now()
-			select {
-			case <-s.ended:
-			case <-ctx.Done():
+			if !n.improve(ctx, p, s) {
 				return
 			}
 			if time.Since(began) >= n.timing.Steady {
-				pause = n.timing.BackoffMin
+				backoff.Reset()
 			}
 		}
 		if _, invalid := asPairing(err); invalid {
-			pause = n.timing.BackoffMax
+			backoff.Longest()
 		}
-		n.rest(ctx, p, pause)
-		pause = min(2*pause, n.timing.BackoffMax)
+		backoff.Rest(ctx, p.wake)
 	}
 }
 
-// rest waits for about the pause: a random half of it keeps devices that lost
-// the same network from coming back in step. However often it is woken, it
-// lasts BackoffMin.
-func (n *Node) rest(ctx context.Context, p *peer, pause time.Duration) {
-	least := min(pause, n.timing.BackoffMin)
-	pause = max(least, pause/2+rand.N(pause/2+1))
-	if !sleep(ctx, least, nil) {
-		return
+// improve waits for the end of the link, and meanwhile looks for one by a better
+// route than the link's: when something tells that the device may be reached,
+// and ever more seldom by itself. The new link replaces the old one, and what
+// waits for an answer goes on over it. It returns false when ctx has ended.
+func (n *Node) improve(ctx context.Context, p *peer, s *session) bool {
+	if s.rank == 0 {
+		select {
+		case <-ctx.Done():
+		case <-s.ended:
+		}
+		return ctx.Err() == nil
 	}
-	sleep(ctx, pause-least, p.wake)
+	for pause := n.timing.BetterMin; sleep(ctx, n.timing.BetterMin, s.ended); pause = min(2*pause, n.timing.Better) {
+		woken := false
+		again := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-s.ended:
+		case <-p.wake:
+			woken = true
+		case <-again.C:
+		}
+		again.Stop()
+		if isDone(s.ended) || ctx.Err() != nil {
+			if woken {
+				p.poke() // it was for the next link, perhaps
+			}
+			break
+		}
+		if _, err := n.dial(ctx, p.id, n.routes[:s.rank], s.ended); err != nil && ctx.Err() == nil {
+			n.log.Debug("no better route", "peer", p.id.Short(), "error", err)
+		}
+	}
+	return ctx.Err() == nil
 }
 
-func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
+func isDone(c <-chan struct{}) bool {
 	select {
-	case <-ctx.Done():
+	case <-c:
+		return true
+	default:
 		return false
-	case <-wake:
-	case <-t.C:
 	}
-	return true
 }
 
 // connect returns the link to the device: the one there is, or a new one.
@@ -89,7 +107,7 @@ func (n *Node) connect(ctx context.Context, p *peer) (*session, error) {
 	}
 	p.connecting = true
 	n.mu.Unlock()
-	s, err := n.dial(ctx, p.id)
+	s, err := n.dial(ctx, p.id, n.routes, nil)
 	var told bool
 	n.mu.Lock()
 	p.connecting = false
@@ -118,50 +136,74 @@ func (n *Node) tellUnpaired(id device.ID) {
 	}
 }
 
-func (n *Node) dial(ctx context.Context, id device.ID) (*session, error) {
+// dial makes a link by the first of the routes that leads to the device. It
+// gives up when done is closed before one has.
+func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-chan struct{}) (*session, error) {
 	t, err := n.trust.Get(id)
 	if err != nil {
 		return nil, err
 	}
-	c, route, err := n.dialAny(ctx, t)
+	until, stop := endsWith(ctx, done)
+	defer stop()
+	won, err := n.dialAny(until, routes, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
+		return r.Dial(ctx, t, n.secureTo(id))
+	})
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.greet(ctx, newConn(c, n.timing.Write), t, route)
+	s, err := n.greet(ctx, newConn(won.conn, n.timing.Write), t, won.route, won.rank)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.trust.Reached(id, s.hello.DeviceName, route); err != nil {
+	if err := n.trust.Reached(id, s.hello.DeviceName, won.route); err != nil {
 		n.log.Warn("noting the route", "peer", id.Short(), "error", err)
 	}
 	return s, nil
+}
+
+// endsWith returns a context that also ends when done is closed.
+func endsWith(ctx context.Context, done <-chan struct{}) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	if done == nil {
+		return ctx, cancel
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(); wg.Wait() }
 }
 
 // raced is what one route came to.
 type raced struct {
 	conn  *tls.Conn
 	route string
+	rank  int // the route's place among those tried
 	err   error
 }
 
 // dialAny tries all routes at once; the first connection that the peer's own
 // device ends wins.
-func (n *Node) dialAny(ctx context.Context, peer device.Peer) (*tls.Conn, string, error) {
+func (n *Node) dialAny(ctx context.Context, routes []Route, dial func(context.Context, Route) (*tls.Conn, string, error)) (raced, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Dial+n.timing.Handshake)
 	defer cancel()
 	results := make(chan raced)
-	for _, r := range n.routes {
+	for rank, r := range routes {
 		go func() {
-			c, route, err := r.Dial(ctx, peer, n.secureTo(peer.ID))
+			c, route, err := dial(ctx, r)
 			if err != nil {
 				err = fmt.Errorf("%s: %w", r.Name(), err)
 			}
-			results <- raced{c, route, err}
+			results <- raced{c, route, rank, err}
 		}()
 	}
-	var won raced
+	won := raced{}
 	var errs []error
-	for range n.routes { // all of them, so that no goroutine stays
+	for range routes { // all of them, so that no goroutine stays
 		switch got := <-results; {
 		case got.err != nil:
 			errs = append(errs, got.err)
@@ -173,9 +215,9 @@ func (n *Node) dialAny(ctx context.Context, peer device.Peer) (*tls.Conn, string
 		}
 	}
 	if won.conn == nil {
-		return nil, "", errors.Join(append(errs, noRoutes(n.routes))...)
+		return won, errors.Join(append(errs, noRoutes(routes))...)
 	}
-	return won.conn, won.route, nil
+	return won, nil
 }
 
 func noRoutes(routes []Route) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"vmux/internal/device"
@@ -13,14 +14,14 @@ import (
 
 // greet exchanges hellos with a paired device whose ID the handshake has
 // proved, and makes the connection its link.
-func (n *Node) greet(ctx context.Context, c *conn, t device.Peer, route string) (*session, error) {
+func (n *Node) greet(ctx context.Context, c *conn, t device.Peer, route string, rank int) (*session, error) {
 	hello, err := n.exchange(ctx, c)
 	if err != nil {
 		err = c.fail(err)
 		c.wait()
 		return nil, err
 	}
-	return n.adopt(c, t, hello, route)
+	return n.adopt(c, t, hello, route, rank)
 }
 
 func (n *Node) exchange(ctx context.Context, c *conn) (wire.Hello, error) {
@@ -97,8 +98,17 @@ func (n *Node) welcome(ctx context.Context, tc *tls.Conn) error {
 		c.wait()
 		return err
 	}
-	_, err = n.adopt(c, t, hello, routeOf(tc))
+	_, err = n.adopt(c, t, hello, routeOf(tc), n.rankOf(tc))
 	return err
+}
+
+// rankOf returns how good the route of an accepted connection is: a direct one
+// is as good as any, others count as the last.
+func (n *Node) rankOf(c net.Conn) int {
+	if _, direct := c.RemoteAddr().(*net.TCPAddr); direct {
+		return 0
+	}
+	return max(0, len(n.routes)-1)
 }
 
 // meet greets who came. The nameless hello is that of a phone which comes to
@@ -208,7 +218,7 @@ func (n *Node) paired(t device.Peer) {
 }
 
 // Pair redeems an invitation: it dials the inviting device by the invitation's
-// routes, exchanges proofs, and adds the device to Trust. Routes are where this
+// routes by PairRoutes, exchanges proofs, and adds the device to Trust. Routes are where this
 // device can be reached, for the other to remember. Errors wrap
 // device.ErrInvitationEnded (used up, expired, or never made) and
 // device.ErrWrongProof; others say that the device could not be reached.
@@ -218,11 +228,17 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 	}
 	defer n.wg.Done()
 	t := device.Peer{ID: inv.DeviceID, Name: inv.Name, Routes: inv.Routes}
-	tc, route, err := n.dialAny(ctx, t)
+	secure := n.secureTo(inv.DeviceID)
+	won, err := n.dialAny(ctx, n.inviter, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
+		if r, ok := r.(Inviter); ok {
+			return r.DialInvited(ctx, inv, secure)
+		}
+		return r.Dial(ctx, t, secure)
+	})
 	if err != nil {
 		return device.Peer{}, fmt.Errorf("pair: %w", err)
 	}
-	c := newConn(tc, n.timing.Write)
+	c := newConn(won.conn, n.timing.Write)
 	t, err = n.prove(ctx, c, inv, routes)
 	if err != nil {
 		err = c.fail(err)
@@ -236,7 +252,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 	}
 	// Both have pinned the other: whatever happens to this connection now, the
 	// inviting side may be closing it for a link of its own, they are paired.
-	if _, err := n.greet(ctx, c, t, route); err != nil {
+	if _, err := n.greet(ctx, c, t, won.route, won.rank); err != nil {
 		n.log.Debug("no link after pairing", "peer", t.ID.Short(), "error", err)
 	}
 	return t, nil

@@ -74,6 +74,17 @@ type Route interface {
 	Dial(ctx context.Context, peer device.Peer, secure Secure) (conn *tls.Conn, route string, err error)
 }
 
+// Inviter is a Route that opens byte streams to a device which invites this one,
+// with what the invitation has for it. Other routes dial the invitation's
+// addresses as they dial any peer's.
+type Inviter interface {
+	DialInvited(ctx context.Context, inv device.Invitation, secure Secure) (conn *tls.Conn, route string, err error)
+}
+
+// Waker is a Route that keeps a connection of its own: Wake makes it look after
+// that at once. It does not block.
+type Waker interface{ Wake() }
+
 // Finder is a Route that hears of devices by itself. Node.Run runs it; found
 // tells that a device can be dialled now, and does not block.
 type Finder interface {
@@ -125,8 +136,13 @@ type Config struct {
 	// Hello returns what this role adds to its hello; the node fills in
 	// versions, name and clock. Nil adds nothing. Called concurrently.
 	Hello func() wire.Hello
-	// Routes are the ways to dial; none for a device that is only dialled.
+	// Routes are the ways to dial; none for a device that is only dialled. All
+	// are tried at once. A link that came up by one of them, or that the peer
+	// opened, is replaced when a route that stands before it turns out to work.
 	Routes []Route
+	// PairRoutes are the ways by which Pair reaches who invites; nil: Routes. A
+	// device that is only dialled has them too.
+	PairRoutes []Route
 	// Handler is nil for a node that only pairs: it closes the connection once
 	// paired.
 	Handler Handler
@@ -150,6 +166,10 @@ type Timing struct {
 	BackoffMax   time.Duration
 	Steady       time.Duration // age of a link that resets the back-off
 	TrustPoll    time.Duration // between readings of Trust
+	// Better is the time between attempts to replace a link by one of a better
+	// route, if nothing tells of one; BetterMin the least time.
+	Better    time.Duration
+	BetterMin time.Duration
 }
 
 // DefaultTiming notices a dead link within 12 s and an unpairing within one.
@@ -165,6 +185,8 @@ var DefaultTiming = Timing{
 	BackoffMax:   15 * time.Second,
 	Steady:       5 * time.Second,
 	TrustPoll:    time.Second,
+	Better:       2 * time.Minute,
+	BetterMin:    5 * time.Second,
 }
 
 func (t Timing) withDefaults() Timing {
@@ -173,6 +195,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.PingAfter, &d.PingAfter}, {&t.DeadAfter, &d.DeadAfter}, {&t.ProbeTimeout, &d.ProbeTimeout},
 		{&t.Handshake, &d.Handshake}, {&t.Dial, &d.Dial}, {&t.Write, &d.Write}, {&t.Farewell, &d.Farewell},
 		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.TrustPoll, &d.TrustPoll},
+		{&t.Better, &d.Better}, {&t.BetterMin, &d.BetterMin},
 	} {
 		if *f.to == 0 {
 			*f.to = *f.from

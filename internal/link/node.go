@@ -23,6 +23,7 @@ type Node struct {
 	name    string
 	role    func() wire.Hello
 	routes  []Route
+	inviter []Route // by which Pair reaches who invites
 	handler Handler
 	log     *slog.Logger
 	timing  Timing
@@ -66,11 +67,14 @@ type peer struct {
 func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
-		handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
+		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
 		peers: map[device.ID]*peer{},
 	}
 	if n.name == "" {
 		n.name = c.Key.ID().Short() // an empty name is that of a stranger
+	}
+	if n.inviter == nil {
+		n.inviter = c.Routes
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -154,17 +158,11 @@ func (n *Node) pollTrust(ctx context.Context) {
 		case <-t.C:
 		}
 		now := time.Now()
-		if slept(last, now) {
+		if Slept(last, now) {
 			n.Wake()
 		}
 		last = now
 	}
-}
-
-// slept reports whether the machine slept between two readings of the clock:
-// the wall clock goes on then, the monotonic one does not.
-func slept(before, after time.Time) bool {
-	return after.Round(0).Sub(before.Round(0))-after.Sub(before) > 2*time.Second
 }
 
 // followTrust reads Trust once. If it cannot be read nobody is trusted, but
@@ -272,12 +270,22 @@ func (n *Node) openOffer() *device.Offer {
 // Wake dials at once whatever is waited for, and asks each link for a sign of
 // life: for when the machine has woken or the network has changed.
 func (n *Node) Wake() {
+	n.wakeRoutes()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, p := range n.peers {
 		p.poke()
 		if p.session != nil {
 			p.session.probeNow()
+		}
+	}
+}
+
+// wakeRoutes tells routes that keep a connection that it is wanted now.
+func (n *Node) wakeRoutes() {
+	for _, r := range n.routes {
+		if w, ok := r.(Waker); ok {
+			w.Wake()
 		}
 	}
 }

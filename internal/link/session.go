@@ -18,6 +18,7 @@ type session struct {
 	peer   device.Peer
 	hello  wire.Hello
 	route  string
+	rank   int           // the place of its route among the node's
 	serial uint64        // later sessions have higher ones
 	before *session      // the one that this replaced; nil once that has ended
 	probe  chan struct{} // of capacity 1: ask for a sign of life now
@@ -26,10 +27,10 @@ type session struct {
 
 // adopt makes a connection whose peer has said hello that peer's link, in place
 // of an older one, and sends again what waits for an answer.
-func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string) (*session, error) {
+func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, rank int) (*session, error) {
 	_ = c.SetReadDeadline(time.Time{})
 	s := &session{
-		conn: c, node: n, peer: t, hello: hello, route: route,
+		conn: c, node: n, peer: t, hello: hello, route: route, rank: rank,
 		probe: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if hello.DeviceName != "" {

@@ -35,7 +35,8 @@ const (
 	// MaxSubscription bounds a Web Push subscription, in bytes of JSON.
 	MaxSubscription = 4 << 10
 
-	headerSize = 1 + len(device.ID{}) + 8
+	// HeaderSize is what stands before a frame's payload, in bytes.
+	HeaderSize = 1 + len(device.ID{}) + 8
 )
 
 // Type names what a text message is.
@@ -215,10 +216,10 @@ func (f Frame) Append(b []byte) []byte {
 // ParseFrame reads a binary message. Payload is a part of b. What it accepts,
 // Append writes again byte by byte.
 func ParseFrame(b []byte) (Frame, error) {
-	if len(b) < headerSize {
+	if len(b) < HeaderSize {
 		return Frame{}, ErrFrame
 	}
-	f := Frame{Kind: Kind(b[0]), Stream: binary.BigEndian.Uint64(b[headerSize-8 : headerSize]), Payload: b[headerSize:]}
+	f := Frame{Kind: Kind(b[0]), Stream: binary.BigEndian.Uint64(b[HeaderSize-8 : HeaderSize]), Payload: b[HeaderSize:]}
 	copy(f.Peer[:], b[1:])
 	n := len(f.Payload)
 	ok := false

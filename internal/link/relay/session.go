@@ -1,0 +1,381 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/hubwire"
+)
+
+// session is one proven connection to the hub, with its streams. One goroutine
+// reads, one writes what is queued, one sees to it that the hub is alive; all
+// end when the session ends.
+type session struct {
+	client *Client
+	socket Socket
+	began  time.Time
+	wg     sync.WaitGroup
+	done   chan struct{} // closed when it ends
+	work   chan struct{} // of capacity 1: something is queued
+	probe  chan struct{} // of capacity 1: ask for a sign of life now
+
+	heard   atomic.Int64 // when a message last came, as time since began
+	writing atomic.Int64 // when the write under way began, likewise; 0: none
+	unread  atomic.Int64 // bytes in the buffers of all streams
+
+	// mu guards what follows. Nothing is waited for while it is held.
+	mu       sync.Mutex
+	err      error // why it ended
+	streams  map[streamID]*stream
+	inbound  int // of streams, those that others opened
+	queue    []outgoing
+	queued   int           // bytes in queue
+	room     chan struct{} // closed, and made anew, when there is room in queue
+	requests map[uint64]chan hubwire.Message
+	last     uint64 // request
+}
+
+// streamID names a stream: the other device, and the number that whoever opened
+// it chose.
+type streamID struct {
+	peer   device.ID
+	number uint64
+}
+
+type outgoing struct {
+	text bool
+	b    []byte
+}
+
+func newSession(c *Client, socket Socket) *session {
+	return &session{
+		client: c, socket: socket, began: time.Now(),
+		done: make(chan struct{}), work: make(chan struct{}, 1), probe: make(chan struct{}, 1),
+		streams: map[streamID]*stream{}, room: make(chan struct{}), requests: map[uint64]chan hubwire.Message{},
+	}
+}
+
+// end ends the session for a reason, of which the first stays, and all streams.
+func (s *session) end(err error) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.err = err
+	streams := s.streams
+	s.streams, s.inbound, s.queue = map[streamID]*stream{}, 0, nil
+	close(s.done)
+	s.mu.Unlock()
+	for _, t := range streams {
+		t.fail(fmt.Errorf("%w: %w", ErrHubLost, err))
+	}
+	_ = s.socket.Close()
+}
+
+func (s *session) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// readAll reads until the end and returns its reason.
+func (s *session) readAll() error {
+	for {
+		text, b, err := s.socket.Read()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrHubLost, err)
+		}
+		s.heard.Store(int64(time.Since(s.began)))
+		if text {
+			err = s.take(b)
+		} else {
+			err = s.takeFrame(b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take deals with a text message. Its error ends the connection.
+func (s *session) take(b []byte) error {
+	m, err := hubwire.ParseMessage(b)
+	if err != nil {
+		return ErrMalformed
+	}
+	switch m.Type {
+	case hubwire.TypePresence:
+		s.client.presence(m)
+	case hubwire.TypeDone:
+		s.answer(m)
+	case hubwire.TypeError:
+		if m.ID == 0 {
+			return asError(m)
+		}
+		s.answer(m)
+	}
+	return nil // a challenge now, or a type of a later version, is nobody's
+}
+
+func (s *session) answer(m hubwire.Message) {
+	s.mu.Lock()
+	waiting := s.requests[m.ID]
+	delete(s.requests, m.ID)
+	s.mu.Unlock()
+	if waiting != nil {
+		waiting <- m
+	} else if m.Type == hubwire.TypeError {
+		s.client.log.Warn("the hub refuses", "hub", s.client.host, "error", asError(m))
+	}
+}
+
+// request asks the hub for something and waits for its answer.
+func (s *session) request(ctx context.Context, m hubwire.Message) error {
+	answer := make(chan hubwire.Message, 1)
+	s.mu.Lock()
+	if len(s.requests) >= maxRequests {
+		s.mu.Unlock()
+		return ErrTooMany
+	}
+	s.last++
+	m.ID = s.last
+	s.requests[m.ID] = answer
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.requests, m.ID)
+	}()
+	s.put(m)
+	select {
+	case got := <-answer:
+		if got.Type == hubwire.TypeError {
+			return asError(got)
+		}
+		return nil
+	case <-s.done:
+		return fmt.Errorf("%w: %w", ErrHubLost, s.reason())
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// tell is request for one who does not wait for the answer.
+func (s *session) tell(m hubwire.Message) {
+	s.mu.Lock()
+	s.last++
+	m.ID = s.last
+	s.mu.Unlock()
+	s.put(m)
+}
+
+func (s *session) put(m hubwire.Message) {
+	b, err := json.Marshal(m)
+	if err != nil { // a subscription that is no JSON
+		s.answer(hubwire.Message{Type: hubwire.TypeError, ID: m.ID, Code: hubwire.CodeMalformed, Message: "not JSON"})
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queueLocked(outgoing{true, b})
+}
+
+func (s *session) queueLocked(o outgoing) {
+	if s.err != nil {
+		return
+	}
+	s.queue = append(s.queue, o)
+	s.queued += len(o.b)
+	poke(s.work)
+}
+
+// writeAll writes what is queued until the end.
+func (s *session) writeAll() {
+	for {
+		o, ok := s.next()
+		if !ok {
+			select {
+			case <-s.work:
+				continue
+			case <-s.done:
+				return
+			}
+		}
+		s.writing.Store(max(1, int64(time.Since(s.began))))
+		err := s.socket.Write(o.text, o.b)
+		s.writing.Store(0)
+		if err != nil {
+			s.end(fmt.Errorf("%w: %w", ErrHubLost, err))
+			return
+		}
+		s.wrote(len(o.b))
+	}
+}
+
+func (s *session) next() (outgoing, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return outgoing{}, false
+	}
+	o := s.queue[0]
+	s.queue[0] = outgoing{}
+	s.queue = s.queue[1:]
+	return o, true
+}
+
+func (s *session) wrote(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := s.queued >= maxQueued
+	s.queued -= n
+	if full && s.queued < maxQueued {
+		close(s.room)
+		s.room = make(chan struct{})
+	}
+}
+
+// keepAlive pings when the hub is quiet and ends the session when it stays so,
+// and when a write does not end.
+func (s *session) keepAlive() {
+	timing := &s.client.timing
+	t := time.NewTimer(timing.PingAfter)
+	defer t.Stop()
+	var probed time.Duration // when a sign of life was asked for; 0: not
+	for last := time.Now(); ; {
+		probe := false
+		select {
+		case <-s.done:
+			return
+		case <-s.probe:
+			probe = true
+		case <-t.C:
+		}
+		now := time.Now()
+		probe, last = probe || link.Slept(last, now), now
+		since, heard := now.Sub(s.began), time.Duration(s.heard.Load())
+		if heard >= probed {
+			probed = 0
+		}
+		if probe && probed == 0 {
+			probed = max(1, since)
+		}
+		left := timing.DeadAfter - (since - heard)
+		if probed != 0 {
+			left = min(left, timing.ProbeTimeout-(since-probed))
+		}
+		if w := time.Duration(s.writing.Load()); w != 0 {
+			left = min(left, timing.Write-(since-w))
+		}
+		if left <= 0 {
+			s.end(ErrSilent)
+			return
+		}
+		quiet := since - heard
+		if quiet >= timing.PingAfter || probe {
+			s.tell(hubwire.Message{Type: hubwire.TypePing})
+			quiet = 0
+		}
+		t.Reset(min(left, max(timing.PingAfter-quiet, timing.PingAfter/4)))
+	}
+}
+
+// takeFrame deals with a binary message. Its error ends the connection.
+func (s *session) takeFrame(b []byte) error {
+	f, err := hubwire.ParseFrame(b)
+	if err != nil {
+		return ErrMalformed
+	}
+	id := streamID{f.Peer, f.Stream}
+	s.mu.Lock()
+	t := s.streams[id]
+	s.mu.Unlock()
+	switch {
+	case f.Kind == hubwire.KindOpen && t == nil:
+		s.takeOpen(id)
+	case f.Kind == hubwire.KindData && t != nil:
+		t.receive(f.Payload)
+	case f.Kind == hubwire.KindData:
+		s.refuse(id) // its other end does not know yet that it has ended
+	case f.Kind == hubwire.KindClose && t != nil:
+		t.remoteClosed(hubwire.Reason(f.Payload[0]))
+	}
+	return nil
+}
+
+// refuse tells the other device that there is no such stream, unless this
+// device has more to say than the hub takes.
+func (s *session) refuse(id streamID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queued < maxQueued {
+		s.queueLocked(outgoing{b: closing(id)})
+	}
+}
+
+func closing(id streamID) []byte {
+	return hubwire.Frame{
+		Kind: hubwire.KindClose, Peer: id.peer, Stream: id.number, Payload: []byte{byte(hubwire.ReasonClosed)},
+	}.Append(nil)
+}
+
+// takeOpen takes a stream that another device opens, if anybody accepts them.
+func (s *session) takeOpen(id streamID) {
+	t := newStream(s, id, true)
+	s.mu.Lock()
+	ok := s.err == nil && s.inbound < MaxInbound && len(s.streams) < MaxStreams
+	if ok {
+		s.streams[id] = t
+		s.inbound++
+	}
+	s.mu.Unlock()
+	if !ok {
+		s.refuse(id)
+		return
+	}
+	if !s.client.offer(t) {
+		_ = t.Close()
+	}
+}
+
+// openStream opens a stream to a device; a token is nil or that of the peer's
+// rendezvous.
+func (s *session) openStream(peer device.ID, token []byte) (*stream, error) {
+	t := newStream(s, streamID{peer, randomNumber()}, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrHubLost, s.err)
+	case len(s.streams) >= MaxStreams:
+		return nil, ErrTooMany
+	}
+	s.streams[t.id] = t
+	open := hubwire.Frame{Kind: hubwire.KindOpen, Peer: peer, Stream: t.id.number, Payload: slices.Clone(token)}
+	s.queueLocked(outgoing{b: open.Append(nil)})
+	return t, nil
+}
+
+// forget takes a stream out of the session; farewell tells the other device.
+func (s *session) forget(t *stream, farewell bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[t.id] != t {
+		return
+	}
+	delete(s.streams, t.id)
+	if t.inbound {
+		s.inbound--
+	}
+	if farewell {
+		s.queueLocked(outgoing{b: closing(t.id)})
+	}
+}

@@ -1,0 +1,121 @@
+//go:build !js
+
+package relay
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"vmux/internal/link/hubwire"
+)
+
+// maxHeader bounds the answer to the WebSocket's request, in bytes.
+const maxHeader = 16 << 10
+
+// Way says how to connect to a hub, where its URL alone does not.
+type Way struct {
+	Roots   *x509.CertPool // whom to believe that it is the hub; nil: whom the system believes
+	Address string         // HOST:PORT to connect to in place of the URL's; empty: that
+}
+
+// webSocket opens WebSockets over the network.
+func webSocket(roots *x509.CertPool) func(context.Context, string) (Socket, error) {
+	return func(ctx context.Context, url string) (Socket, error) { return OpenSocket(ctx, url, Way{Roots: roots}) }
+}
+
+// OpenSocket opens a WebSocket over the network, as Config.Open wants it.
+// Redirections are not followed: the hub that was named is the one that is meant.
+func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, cmp.Or(way.Address, address))
+	}
+	client := &http.Client{
+		Transport: &http.Transport{
+			Proxy: way.proxy, DialContext: dial,
+			TLSClientConfig:        &tls.Config{RootCAs: way.Roots, MinVersion: tls.VersionTLS12},
+			MaxResponseHeaderBytes: maxHeader, DisableKeepAlives: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c, response, err := websocket.Dial(ctx, address, &websocket.DialOptions{
+		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, dialError(response, err)
+	}
+	if c.Subprotocol() != hubwire.Subprotocol {
+		_ = c.CloseNow()
+		return nil, errNotHub
+	}
+	c.SetReadLimit(hubwire.MaxMessage)
+	return &nativeSocket{conn: c, buf: make([]byte, 4<<10)}, nil
+}
+
+// proxy is the user's; an address that is dialled is not to be found there.
+func (w Way) proxy(r *http.Request) (*url.URL, error) {
+	if w.Address != "" {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
+}
+
+var errNotHub = errors.New("no hub answers at this address")
+
+func dialError(r *http.Response, err error) error {
+	if r != nil && r.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("%w: HTTP status %d", errNotHub, r.StatusCode)
+	}
+	return err
+}
+
+// nativeSocket passes no contexts to the WebSocket: each would cost a goroutine's
+// worth of bookkeeping per message, and Close ends everything.
+type nativeSocket struct {
+	conn *websocket.Conn
+	buf  []byte
+}
+
+// Read implements Socket.
+func (s *nativeSocket) Read() (text bool, message []byte, err error) {
+	kind, r, err := s.conn.Reader(context.Background())
+	if err != nil {
+		return false, nil, err
+	}
+	for n := 0; ; {
+		if n == len(s.buf) { // the read limit bounds this
+			s.buf = append(s.buf, make([]byte, len(s.buf))...)
+		}
+		k, err := r.Read(s.buf[n:])
+		n += k
+		if errors.Is(err, io.EOF) {
+			return kind == websocket.MessageText, s.buf[:n], nil
+		}
+		if err != nil {
+			return false, nil, err
+		}
+	}
+}
+
+// Write implements Socket.
+func (s *nativeSocket) Write(text bool, message []byte) error {
+	kind := websocket.MessageBinary
+	if text {
+		kind = websocket.MessageText
+	}
+	return s.conn.Write(context.Background(), kind, message)
+}
+
+// Close implements Socket.
+func (s *nativeSocket) Close() error { return s.conn.CloseNow() }
