@@ -13,7 +13,7 @@ func Always(passphrase []byte, say func(string)) signer.Approver {
 	return signer.Approver{
 		Sign: func(_ context.Context, s signer.SignSheet) (bool, error) {
 			shown(s.Sheet)
-			say("approved by itself: " + s.What() + ", key " + wire.Show(s.Label) + ", for " + wire.Show(s.From.Name))
+			say("approved by itself: " + s.Title() + ", key " + wire.Show(s.Label) + ", for " + wire.Show(s.From.Name))
 			return true, nil
 		},
 		Certificate: func(_ context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {

@@ -46,7 +46,7 @@ func TestActivity(t *testing.T) {
 	}
 	first, last := records[0], records[4]
 	if first.RequestID != r.RequestID || first.Label != "work" || first.Key != id.Fingerprint() ||
-		first.Quality != wire.QualityVerified || !strings.HasPrefix(first.What, "login as root on the server with host key SHA256:") {
+		first.Quality != wire.QualityVerified || !strings.HasPrefix(first.What, "root@SHA256:") {
 		t.Errorf("signature: %+v", first)
 	}
 	if last.Kind != "certificate" || !strings.HasSuffix(cert.KeyId, ":"+last.Serial) || last.Principals[0] != "root" ||

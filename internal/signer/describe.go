@@ -20,7 +20,8 @@ type Line struct {
 }
 
 // Title says in a few words what is asked for: `root@prod-1.example.com`, `git
-// commit signature`, `unknown`. The host's name in it is a claim; Lines say so.
+// commit signature`, `unknown`. A host has the name that this phone knows it by;
+// a name that only the computer says is marked as claimed.
 func (s SignSheet) Title() string {
 	k := s.Known
 	switch k.Kind {
@@ -36,11 +37,14 @@ func (s SignSheet) Title() string {
 }
 
 func (s SignSheet) hostTitle() string {
+	known := s.Destination.Names
 	switch {
-	case s.Claimed.HostName != "":
+	case slices.Contains(known, s.Claimed.HostName):
 		return s.Claimed.HostName
-	case len(s.Destination.Names) > 0:
-		return s.Destination.Names[0]
+	case len(known) > 0:
+		return known[0]
+	case s.Claimed.HostName != "":
+		return s.Claimed.HostName + " (claimed)"
 	case s.Destination.HostKey != nil:
 		return s.Destination.Fingerprint()
 	}

@@ -20,7 +20,9 @@ import (
 
 // Store keeps documents. It is read at each use, so that changes by another
 // process of the same user count at once. A store that processes share also
-// has Lock() (unlock func(), err error).
+// has Lock() (unlock func(), err error). One that can add to the end of a
+// document has Append(name string, b []byte) error and Size(name string) (int,
+// error), in bytes, which spare reading and writing the whole log.
 type Store interface {
 	// Get returns nil and no error for a document that is not there.
 	Get(name string) ([]byte, error)
@@ -61,8 +63,8 @@ type Signer struct {
 	replay replayGuard
 	queue  queue
 
-	mu      sync.Mutex // guards changes of documents by this process
-	logSize int        // bytes in the activity log; -1: not known yet
+	mu    sync.Mutex // guards changes of documents by this process, and what follows
+	chain chain
 }
 
 // New returns a signer.
@@ -81,7 +83,7 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	s := &Signer{cfg: cfg, logSize: -1}
+	s := &Signer{cfg: cfg}
 	if cfg.Approver.OneAtATime {
 		s.queue.turn = make(chan struct{}, 1)
 	}

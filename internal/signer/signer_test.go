@@ -39,16 +39,16 @@ func TestSheetTellsWhatTheBytesSay(t *testing.T) {
 	r := p.request(id)
 	r.Context = wire.Context{ContextQuality: wire.QualityVerified, HostName: "bank.example.com"} // a lie
 	p.ask(t.Context(), r)
-	want := "login as root on the server with host key " + sshctx.Fingerprint([]byte("host key"))
-	if p.sheet.What() != want || p.sheet.Quality != wire.QualityVerified || p.sheet.Label != "work" {
-		t.Errorf("sheet says %q, %s", p.sheet.What(), p.sheet.Quality)
+	want := "root@bank.example.com (claimed)"
+	if p.sheet.Title() != want || p.sheet.Quality != wire.QualityVerified || p.sheet.Label != "work" {
+		t.Errorf("sheet says %q, %s", p.sheet.Title(), p.sheet.Quality)
 	}
 	r = p.request(id)
 	r.DataToSign = []byte("some bytes")
 	r.Context.ContextQuality = wire.QualityVerified
 	p.ask(t.Context(), r)
-	if p.sheet.Quality != wire.QualityUnknown || p.sheet.What() != "unknown" {
-		t.Errorf("the computer's word made unreadable bytes %s: %q", p.sheet.Quality, p.sheet.What())
+	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title() != "unknown" {
+		t.Errorf("the computer's word made unreadable bytes %s: %q", p.sheet.Quality, p.sheet.Title())
 	}
 }
 
@@ -149,8 +149,8 @@ func TestOnlyNameable(t *testing.T) {
 	r := p.request(id)
 	r.DataToSign = sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git", HashAlgorithm: "sha256", Hash: make([]byte, 32)}.Marshal()
 	p.wantSignature(p.ask(t.Context(), r), id, r)
-	if p.asked != 1 || p.sheet.What() != "git signature" || p.sheet.Quality != wire.QualityVerified {
-		t.Errorf("asked %d times, sheet says %q, %s", p.asked, p.sheet.What(), p.sheet.Quality)
+	if p.asked != 1 || p.sheet.Title() != "git signature" || p.sheet.Quality != wire.QualityVerified {
+		t.Errorf("asked %d times, sheet says %q, %s", p.asked, p.sheet.Title(), p.sheet.Quality)
 	}
 }
 
@@ -164,8 +164,8 @@ func TestPlainPublicKey(t *testing.T) {
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey,
 	}.Marshal()
 	p.wantSignature(p.ask(t.Context(), r), id, r)
-	if p.sheet.Quality != wire.QualityUnknown || p.sheet.What() != "login as ro\uFFFDot" {
-		t.Errorf("sheet says %q, %s", p.sheet.What(), p.sheet.Quality)
+	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title() != "ro\uFFFDot@unknown" {
+		t.Errorf("sheet says %q, %s", p.sheet.Title(), p.sheet.Quality)
 	}
 	r = p.request(id)
 	r.DataToSign, r.Context = []byte("x"), wire.Context{ContextQuality: wire.QualityClaimed, HostName: "server"}

@@ -106,6 +106,22 @@ func (d *Dir) Get(name string) ([]byte, error) {
 	return b, nil
 }
 
+// Size returns the document's size in bytes, 0 if there is none.
+func (d *Dir) Size(name string) (int, error) {
+	path, err := d.file(name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(info.Size()), nil
+}
+
 // Put replaces the document. When it returns, the new one is on the disk.
 func (d *Dir) Put(name string, b []byte) error {
 	path, err := d.file(name)

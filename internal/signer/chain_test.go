@@ -1,0 +1,148 @@
+package signer
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// written returns a store with a log of n records.
+func written(t testing.TB, n int) *MemoryStore {
+	t.Helper()
+	store := &MemoryStore{}
+	s, err := New(Config{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if err := s.record(Record{Kind: "sign", RequestID: strings.Repeat("r", i+1), What: "root@prod"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store
+}
+
+func verify(t testing.TB, store Store) ActivityReport {
+	t.Helper()
+	s, err := New(Config{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.VerifyActivity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestWholeLog(t *testing.T) {
+	if r := verify(t, &MemoryStore{}); r.Records != 0 || len(r.Problems) > 0 {
+		t.Errorf("an empty log: %+v", r)
+	}
+	r := verify(t, written(t, 5))
+	if r.Records != 5 || r.First != 1 || r.Last != 5 || len(r.Hash) != 64 || len(r.Problems) > 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// The attacker has the phone's files for a while, but not its program.
+func TestTamperedLog(t *testing.T) {
+	change := func(f func(lines [][]byte) [][]byte) func(*MemoryStore) {
+		return func(m *MemoryStore) {
+			b, _ := m.Get(activityDocument)
+			lines := f(slices.Collect(bytes.Lines(b)))
+			_ = m.Put(activityDocument, bytes.Join(lines, nil))
+		}
+	}
+	for name, tamper := range map[string]func(*MemoryStore){
+		"another word":         change(func(l [][]byte) [][]byte { l[2] = bytes.Replace(l[2], []byte("prod"), []byte("prov"), 1); return l }),
+		"another word at last": change(func(l [][]byte) [][]byte { l[4] = bytes.Replace(l[4], []byte("prod"), []byte("prov"), 1); return l }),
+		"one removed":          change(func(l [][]byte) [][]byte { return slices.Delete(l, 1, 2) }),
+		"the first removed":    change(func(l [][]byte) [][]byte { return l[1:] }),
+		"the last removed":     change(func(l [][]byte) [][]byte { return l[:4] }),
+		"two swapped":          change(func(l [][]byte) [][]byte { l[1], l[2] = l[2], l[1]; return l }),
+		"one twice":            change(func(l [][]byte) [][]byte { return slices.Insert(l, 2, l[2]) }),
+		"one made unreadable":  change(func(l [][]byte) [][]byte { l[3] = []byte("{}x\n"); return l }),
+		"the last cut":         change(func(l [][]byte) [][]byte { l[4] = l[4][:20]; return l }),
+		"all removed":          func(m *MemoryStore) { _ = m.Delete(activityDocument) },
+		"the head removed":     func(m *MemoryStore) { _ = m.Delete(activityHeadDocument) },
+		"the head damaged":     func(m *MemoryStore) { _ = m.Put(activityHeadDocument, []byte("{")) },
+	} {
+		store := written(t, 5)
+		tamper(store)
+		if r := verify(t, store); len(r.Problems) == 0 {
+			t.Errorf("%s: not found: %+v", name, r)
+		}
+	}
+}
+
+// A crash cuts the log at any byte of the last record, and leaves its head as
+// it was before it. That is no tampering, and the log goes on.
+func TestLogSurvivesACutAnywhere(t *testing.T) {
+	own := written(t, 3)
+	s, err := New(Config{Store: own})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, _ := own.Get(activityDocument)
+	head, _ := own.Get(activityHeadDocument)
+	if err := s.record(Record{Kind: "sign", RequestID: "the last"}); err != nil {
+		t.Fatal(err)
+	}
+	full, _ := own.Get(activityDocument)
+	for cut := len(whole); cut <= len(full); cut++ {
+		store := &MemoryStore{}
+		_ = store.Put(activityDocument, full[:cut])
+		_ = store.Put(activityHeadDocument, head)
+		if r := verify(t, store); len(r.Problems) > 0 {
+			t.Fatalf("cut at byte %d: %v", cut-len(whole), r.Problems)
+		}
+		s, _ := New(Config{Store: store})
+		if err := s.record(Record{Kind: "sign", RequestID: "next"}); err != nil {
+			t.Fatal(err)
+		}
+		r := verify(t, store)
+		records, err := s.Activity()
+		if len(r.Problems) > 0 || err != nil || records[len(records)-1].RequestID != "next" || r.Records < 4 {
+			t.Fatalf("cut at byte %d, then written on: %+v, %v", cut-len(whole), r, err)
+		}
+	}
+}
+
+// Two processes of one phone write the log in turn.
+func TestTwoProcessesOneChain(t *testing.T) {
+	store := &MemoryStore{}
+	a, _ := New(Config{Store: store})
+	b, _ := New(Config{Store: store})
+	for range 3 {
+		for _, s := range []*Signer{a, b} {
+			if err := s.record(Record{Kind: "sign"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if r := verify(t, store); r.Records != 6 || len(r.Problems) > 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// What is dropped when the log is full is no gap, and a copy has the chain too.
+func TestChainThroughTurnOver(t *testing.T) {
+	store := &MemoryStore{}
+	s, _ := New(Config{Store: store})
+	long := strings.Repeat("x", 64<<10)
+	for range 3 * maxActivity / len(long) {
+		if err := s.record(Record{Kind: "sign", Message: long}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := verify(t, store)
+	if r.First == 1 || len(r.Problems) > 0 {
+		t.Errorf("first %d of %d: %v", r.First, r.Records, r.Problems)
+	}
+	export, err := s.ExportActivity()
+	if err != nil || bytes.Count(export, []byte{'\n'}) != r.Records {
+		t.Errorf("%d bytes exported, %v", len(export), err)
+	}
+}
