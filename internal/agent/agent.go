@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,9 @@ type Config struct {
 	Name string
 	// Routes are the ways to reach phones.
 	Routes []link.Route
+	// Hub is the hub by which phones are reached as well, invited and woken;
+	// nil: none.
+	Hub *Hub
 	// ApprovalTimeout is how long a person may take; default 60 s, at most
 	// 100 s.
 	ApprovalTimeout time.Duration
@@ -102,6 +106,7 @@ type Agent struct {
 	trust   *device.Trust
 	node    phones
 	link    *link.Node // node, but in tests without links
+	hub     hubClient  // nil: none
 	ready   chan struct{}
 	started time.Time
 	slots   chan struct{}
@@ -118,6 +123,7 @@ type Agent struct {
 	cas      caPins
 	cert     certificates
 	denied   denials
+	bells    doorbells
 	waiting  map[string]*control.Request
 	failures map[string]*control.Failure // by kind
 	history  []control.Event             // newest last
@@ -144,8 +150,15 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	routes := c.Routes
+	if c.Hub != nil {
+		if a.hub, err = a.newHubClient(key); err != nil {
+			return nil, err
+		}
+		routes = append(slices.Clone(routes), a.hub)
+	}
 	a.link = link.New(link.Config{
-		Key: key, Trust: a.trust, Name: c.Name, Routes: c.Routes, Handler: handler{a}, Log: a.log,
+		Key: key, Trust: a.trust, Name: c.Name, Routes: routes, Handler: handler{a}, Log: a.log,
 		Hello: func() wire.Hello {
 			return wire.Hello{OpenSSHVersion: c.OpenSSHVersion(), ProgramVersion: c.ProgramVersion}
 		},
@@ -209,6 +222,9 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.warn(warningCAs, warning)
+	if a.bells, err = loadDoorbells(docs); err != nil {
+		return nil, err
+	}
 	a.forgetStrangers()
 	a.rebuildLocked()
 	return a, nil
@@ -250,7 +266,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	// The control socket's lock comes first: it keeps a second agent from this
 	// state folder, wherever that one's SSH socket is. The socket itself can
 	// wait until SSH clients are served.
-	place, err := sshagent.Hold(filepath.Join(a.cfg.StateDir, ControlSocketName))
+	place, err := control.Hold(filepath.Join(a.cfg.StateDir, ControlSocketName))
 	if err != nil {
 		return err
 	}
@@ -276,6 +292,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
 		part("links", func() error { return a.link.Run(ctx) })
+		if a.hub != nil {
+			part("hub", func() error { return a.hub.Run(ctx) })
+		}
 		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
 		part("notifications", func() error { a.tellNotices(ctx); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())

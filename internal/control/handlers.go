@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -76,10 +78,17 @@ func (h *handler) routes() http.Handler {
 	})
 }
 
+// decode reads the one JSON object that is a request's whole body.
 func decode(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	err := d.Decode(into)
+	if err == nil {
+		if _, behind := d.Token(); behind != io.EOF {
+			err = errors.New("bytes behind the object")
+		}
+	}
+	if err != nil {
 		return Errorf(CodeInvalid, "bring the command and the agent to the same version", "malformed request")
 	}
 	return nil

@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"vmux/internal/sshagent"
@@ -47,7 +49,41 @@ type Service interface {
 
 // Listen makes the control socket: mode 0600, in a folder of mode 0700, with
 // the rules of sshagent.Listen for what stands there already.
-func Listen(path string) (net.Listener, error) { return sshagent.Listen(path) }
+func Listen(path string) (net.Listener, error) {
+	place, err := Hold(path)
+	if err != nil {
+		return nil, err
+	}
+	return place.Listen()
+}
+
+// Place is the control socket's path, held by this process.
+type Place struct{ *sshagent.Place }
+
+// Hold is the first half of Listen: see sshagent.Hold.
+func Hold(path string) (Place, error) {
+	place, err := sshagent.Hold(path)
+	return Place{place}, hinted(err)
+}
+
+// Listen makes the socket. It is called once.
+func (p Place) Listen() (net.Listener, error) {
+	l, err := p.Place.Listen()
+	return l, hinted(err)
+}
+
+// hinted gives an error of sshagent's the hint that fits here: it is the state
+// folder, not --socket, that says where the control socket is.
+func hinted(err error) error {
+	if err == nil {
+		return nil
+	}
+	what, _, found := strings.Cut(err.Error(), "\nhint: ")
+	if !found {
+		return err
+	}
+	return fmt.Errorf("%s\nhint: set VMUX_HOME to another folder for an agent with state of its own", what)
+}
 
 // Serve answers clients of this user until ctx ends, closes l, and returns when
 // all handlers have ended.
