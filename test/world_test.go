@@ -88,6 +88,11 @@ func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	return h.commandOf(ctx, path, args...)
+}
+
+// commandOf is another program in this home.
+func (h *home) commandOf(ctx context.Context, path string, args ...string) *exec.Cmd {
 	if h.netns != "" {
 		path, args = "nsenter", append([]string{"--net=/run/netns/" + h.netns, path}, args...)
 	}
@@ -145,8 +150,18 @@ type daemon struct {
 	exited chan struct{}
 }
 
-// start runs a command until the test ends or stop is called.
+// start runs `vmux ARGS…` until the test ends or stop is called.
 func (h *home) start(logName string, args ...string) *daemon {
+	h.t.Helper()
+	path, err := program()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.startProgram(logName, path, args...)
+}
+
+// startProgram is start for another program.
+func (h *home) startProgram(logName, path string, args ...string) *daemon {
 	h.t.Helper()
 	logs := filepath.Join(h.dir, logName)
 	out, err := os.OpenFile(logs, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -154,7 +169,7 @@ func (h *home) start(logName string, args ...string) *daemon {
 		h.t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := h.command(context.Background(), args...)
+	cmd := h.commandOf(context.Background(), path, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
@@ -265,12 +280,12 @@ func (w *world) pair() {
 	w.invite(func(invitation string) { w.phone.runInput(invitation+"\n", "phone", "pair", "-") })
 }
 
-// invite hands the invitation that `vmux pair` prints to whoever redeems it.
-func (w *world) invite(redeem func(invitation string)) {
+// invite hands the invitation that `vmux pair ARGS…` prints to whoever redeems it.
+func (w *world) invite(redeem func(invitation string), args ...string) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := w.computer.command(ctx, "pair", "--json")
+	cmd := w.computer.command(ctx, append([]string{"pair", "--json"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

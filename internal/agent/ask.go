@@ -56,12 +56,13 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 	if len(near) == 0 {
 		a.node.Wake()
 	}
-	var shown atomic.Bool
+	var shown seen
+	var rung atomic.Bool
 	verdicts := make(chan verdict[T], len(q.phones))
 	var asked sync.WaitGroup
 	for _, phone := range q.phones {
 		asked.Go(func() {
-			e, err := a.node.Ask(ctx, phone, q.kind, q.id, q.body, func() { shown.Store(true); q.shown() })
+			e, err := a.node.Ask(ctx, phone, q.kind, q.id, q.body, func() { shown.add(phone); q.shown() })
 			v := verdict[T]{phone: phone, err: err}
 			if err == nil {
 				v.value, v.err = q.accept(phone, e)
@@ -69,14 +70,18 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 			verdicts <- v
 		})
 	}
+	asked.Go(func() { rung.Store(a.ring(ctx, q.phones, q.id, &shown)) })
 	value, phone, err := q.await(ctx, verdicts, near, &shown)
 	cancel() // withdraws it from the others
 	asked.Wait()
+	if rung.Load() && wire.CodeOf(err) == wire.CodePhoneNotReachable {
+		err = errRung()
+	}
 	return value, phone, err
 }
 
 // await returns the first decision, or why there is none.
-func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *atomic.Bool) (T, device.ID, error) {
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen) (T, device.ID, error) {
 	var none T
 	var firstErr error
 	reach := time.NewTimer(reachTimeout)
@@ -96,11 +101,11 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			if firstErr == nil {
 				firstErr = v.err
 			}
-			if hadNear && len(near) == 0 && !shown.Load() {
+			if hadNear && len(near) == 0 && !shown.anywhere() {
 				left = 0 // those that could be asked cannot help
 			}
 		case <-reach.C:
-			if !shown.Load() {
+			if !shown.anywhere() {
 				return none, device.ID{}, wire.NewError(wire.CodePhoneNotReachable)
 			}
 		case <-ctx.Done():

@@ -62,6 +62,7 @@ func (h handler) Unpaired(p device.Peer) {
 // Paired implements link.Handler.
 func (h handler) Paired(p device.Peer) {
 	h.a.log.Info("paired", "phone", p.ID.Short())
+	h.a.refreshHub()
 	h.a.succeed(kindPairing, "Paired with "+p.Name)
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -70,8 +71,11 @@ func (h handler) Paired(p device.Peer) {
 	}
 }
 
-// Serve implements link.Handler: a phone has nothing to ask of an agent yet.
+// Serve implements link.Handler: a phone has little to ask of an agent.
 func (h handler) Serve(_ context.Context, r *link.Request) (wire.Kind, any) {
+	if r.Envelope.Kind == wire.KindDeviceTokenUpdate {
+		return h.a.tokenUpdate(r)
+	}
 	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "a computer does not serve %s", r.Envelope.Kind)
 }
 
@@ -146,6 +150,10 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 // forget removes a phone, its keys, its CA and the certificate it issued.
 func (a *Agent) forget(phone device.ID) error {
 	err := a.trust.Remove(phone)
+	a.refreshHub()
+	if serr := a.setDoorbell(phone, ""); err == nil {
+		err = serr
+	}
 	if serr := a.setKeys(phone, nil); err == nil {
 		err = serr
 	}

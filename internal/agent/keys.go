@@ -75,6 +75,7 @@ const (
 	documentTrust     = "devices"
 	documentCache     = "cached-keys.json"
 	documentCAs       = "trusted-cas.json"
+	documentWakeable  = "wakeable-phones.json"
 )
 
 const cacheVersion = 1

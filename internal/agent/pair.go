@@ -15,12 +15,14 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
 
 const (
 	// maxPairHosts is how many addresses fit into an invitation.
-	maxPairHosts = 8
+	maxPairHosts       = 8
+	maxPairHostsAndHub = 3
 	// offerPoll is how often the end of an invitation is looked for: it ends
 	// by time or by wrong proofs.
 	offerPoll = 200 * time.Millisecond
@@ -40,19 +42,15 @@ type pairing struct {
 
 func (p *pairing) redeemed(peer device.Peer) { p.once.Do(func() { p.done <- peer }) }
 
-// Pair implements control.Service. It listens on TCP for as long as the
-// invitation is open, and no longer.
+// Pair implements control.Service. It listens on TCP, and for strangers at the
+// hub, for as long as the invitation is open, and no longer.
 func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(control.Invitation) error) (control.Device, error) {
 	p := &pairing{done: make(chan device.Peer, 1)}
 	if !a.beginPairing(p) {
 		return control.Device{}, control.Errorf(control.CodeBusy, "use that invitation, or end it with Ctrl-C", "Another invitation is open.")
 	}
 	defer a.endPairing()
-	hosts := o.Hosts
-	if len(hosts) == 0 {
-		hosts = a.cfg.PairHosts
-	}
-	listeners, routes, err := listenForPairing(hosts)
+	listeners, routes, err := a.listenForPairing(o.Hosts)
 	if err != nil {
 		return control.Device{}, err
 	}
@@ -68,12 +66,21 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 			}
 		})
 	}
-	offer := device.NewOffer(device.NewInvitation(a.self, a.cfg.Name, routes, ""), time.Now())
+	offer := device.NewOffer(device.NewInvitation(a.self, a.cfg.Name, routes, a.pairingPage()), time.Now())
 	defer offer.End()
 	a.node.Offer(offer)
 	defer a.node.Offer(nil)
+	told := control.Invitation{URL: offer.Invitation().URL(), Expires: offer.Expires(), Routes: routes}
+	endAtHub, err := a.openAtHub(ctx, offer)
+	defer endAtHub()
+	if a.hub != nil {
+		told.Hub = a.cfg.Hub.URL
+	}
+	if err != nil {
+		told.HubError = wire.Show(err.Error())
+	}
 	a.log.Info("invitation open", "routes", routes)
-	if err := invited(control.Invitation{URL: offer.Invitation().URL(), Expires: offer.Expires(), Routes: routes}); err != nil {
+	if err := invited(told); err != nil {
 		return control.Device{}, fmt.Errorf("tell the invitation: %w", err)
 	}
 	peer, err := p.await(ctx, offer)
@@ -149,15 +156,36 @@ func (p *pairing) await(ctx context.Context, offer *device.Offer) (device.Peer, 
 	}
 }
 
-// listenForPairing listens at each host, on one port for all where that is
-// free, and returns the routes to name.
-func listenForPairing(hosts []string) ([]net.Listener, []string, error) {
+// pairingPage is what the invitation opens on a phone: the hub's page.
+func (a *Agent) pairingPage() string {
+	if a.cfg.Hub == nil {
+		return ""
+	}
+	return a.cfg.Hub.URL + "/"
+}
+
+// listenForPairing listens at the hub, and at the hosts. With a hub, no address
+// of this machine is needed, and few of them keep the QR code legible.
+func (a *Agent) listenForPairing(hosts []string) ([]net.Listener, []string, error) {
+	if len(hosts) == 0 {
+		hosts = a.cfg.PairHosts
+	}
 	if len(hosts) == 0 {
 		hosts = ownAddresses()
 	}
-	if len(hosts) > maxPairHosts {
-		hosts = hosts[:maxPairHosts]
+	if a.hub == nil {
+		return listenAtHosts(hosts[:min(len(hosts), maxPairHosts)])
 	}
+	listeners, routes, err := listenAtHosts(hosts[:min(len(hosts), maxPairHostsAndHub)])
+	if err != nil {
+		a.log.Warn("the invitation is for the hub alone", "error", err)
+	}
+	return append(listeners, a.hub.Listener()), append([]string{relay.Route(a.cfg.Hub.URL)}, routes...), nil
+}
+
+// listenAtHosts listens at each host, on one port for all where that is free,
+// and returns the routes to name.
+func listenAtHosts(hosts []string) ([]net.Listener, []string, error) {
 	var listeners []net.Listener
 	var routes []string
 	var errs []error

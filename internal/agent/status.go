@@ -27,7 +27,7 @@ func (a *Agent) Status() control.Status {
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
-		Warnings: []string{}, Waiting: []control.Request{},
+		Warnings: []string{}, Waiting: []control.Request{}, Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
 	a.mu.Lock()
@@ -152,12 +152,8 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 }
 
 func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
-	key, err := ssh.ParsePublicKey(blob)
-	if err != nil {
-		return nil, false
-	}
-	cert, ok := key.(*ssh.Certificate)
-	return cert, ok
+	cert, err := sshctx.ParseCertificate(blob) // also one by a passkey
+	return cert, err == nil
 }
 
 func describeIdentity(id *identity, peers map[device.ID]link.PeerStatus) control.Identity {
@@ -214,7 +210,7 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	d.Keys = len(a.keys[p.ID])
+	d.Keys, d.Wakeable = len(a.keys[p.ID]), a.canRingLocked(p.ID)
 	if blob := a.cas.accepted[p.ID]; len(blob) > 0 {
 		d.CAFingerprint = sshctx.Fingerprint(blob)
 	}

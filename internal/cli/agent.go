@@ -21,9 +21,10 @@ import (
 
 // agentFlags are the flags of `vmux agent`.
 type agentFlags struct {
-	socket, hub, passkeys string
-	lan, verbose          bool
-	approvalTimeout       time.Duration
+	socket, passkeys string
+	lan, verbose     bool
+	approvalTimeout  time.Duration
+	hub              hubFlags
 }
 
 func newAgentCommand(a *app) *cobra.Command {
@@ -40,9 +41,17 @@ Tell SSH clients of it in ~/.ssh/config:
   Host *
       IdentityAgent ~/.ssh/vmux-agent.sock
 
-and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.`,
-		Example: "  vmux agent\n  vmux agent --approval-timeout 100s --verbose",
-		Args:    args(),
+and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.
+
+With a hub, phones are reached from anywhere, and the web app on a phone is the
+hub's page. --hub local starts one beside the agent: for a browser on this
+computer as it is, for phones of this network with --hub-local-ca, and for phones
+anywhere with --hub-behind-proxy --hub-url.`,
+		Example: `  vmux agent
+  vmux agent --approval-timeout 100s --verbose
+  vmux agent --hub https://hub.example
+  vmux agent --hub local --hub-local-ca`,
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err
@@ -52,7 +61,7 @@ and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.socket, "socket", "", "`PATH` of the socket (default ~/.ssh/vmux-agent.sock, or $VMUX_HOME/agent.sock if that is set)")
-	flags.StringVar(&f.hub, "hub", "none", "the hub to use; this version has none, and accepts only `none`")
+	f.hub.add(cmd)
 	flags.BoolVar(&f.lan, "lan", true, "look for phones on the local network by DNS-SD; without, last known addresses are dialled")
 	flags.DurationVar(&f.approvalTimeout, "approval-timeout", wire.Window, "how long a person may take to answer, at most 100s")
 	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
@@ -62,8 +71,8 @@ and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.`,
 
 // check tells wrong usage before anything is started.
 func (f *agentFlags) check() error {
-	if f.hub != "none" {
-		return usagef("this version has no hub: --hub accepts only none")
+	if err := f.hub.check(); err != nil {
+		return err
 	}
 	switch agent.Passkeys(f.passkeys) {
 	case agent.PasskeysLast, agent.PasskeysNever, agent.PasskeysNoCertificate:
@@ -94,10 +103,19 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		return fmt.Errorf("find the socket's path: %w", err)
 	}
 	log := a.logger(f.verbose)
+	hub, err := f.hub.agentHub(home)
+	if err != nil {
+		return err
+	}
+	local, err := a.findLocalHub(f.hub, log)
+	if err != nil {
+		return err
+	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
 		Socket:          f.socket,
 		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
+		Hub:             hub,
 		ApprovalTimeout: f.approvalTimeout,
 		Passkeys:        agent.Passkeys(f.passkeys),
 		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
@@ -114,12 +132,17 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		select {
 		case <-running.Ready():
 			a.say("serving SSH clients: SSH_AUTH_SOCK=%s", f.socket)
+			if hub != nil {
+				a.say("the page for phones: %s", hub.URL)
+			}
+			local.start(ctx) // now that no other agent can have the same state
 		case <-ended:
 		}
 	}()
 	err = running.Run(ctx)
 	close(ended)
 	<-told
+	local.stop()
 	return err
 }
 

@@ -12,7 +12,7 @@ import (
 	"vmux/internal/wire"
 )
 
-// built is vmux as it is shipped. It is not the test binary, since the race
+// built is vmux as it is shipped; vmux-hub stands beside it. It is not the test binary, since the race
 // detector makes a passphrase take seconds; package test has it watch whole
 // programs, and here it watches what runs in this process.
 var built string
@@ -29,10 +29,10 @@ func withProgram(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	built = filepath.Join(dir, "vmux")
-	build := exec.Command("go", "build", "-o", built, "vmux/cmd/vmux")
+	build := exec.Command("go", "build", "-o", dir, "vmux/cmd/vmux", "vmux/cmd/vmux-hub")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build vmux: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "build vmux and vmux-hub: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
@@ -63,7 +63,17 @@ func TestWrongUsage(t *testing.T) {
 		{"cert rnew", "vmux: vmux cert has no command rnew\nhint: vmux cert --help\n"},
 		{"phone", "vmux: which command?\nhint: vmux phone --help\n"},
 		{"unpair", "vmux: vmux unpair: DEVICE is missing\nhint: vmux unpair --help\n"},
-		{"agent --hub wss://hub.example", "vmux: this version has no hub: --hub accepts only none\nhint: vmux agent --help\n"},
+		{"agent --hub wss://hub.example", "want https://HOST\nhint: vmux agent --help\n"},
+		{"agent --hub http://hub.example", "http is for localhost only, want https\nhint: vmux agent --help\n"},
+		{"agent --hub https://hub.example/vmux", "a hub needs a host name, or a port, of its own\nhint: vmux agent --help\n"},
+		{"agent --hub https://hub.example --hub-local-ca", "are for --hub local\nhint: vmux agent --help\n"},
+		{"agent --hub-ca FILE", "vmux: --hub-ca is for --hub URL\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-listen 127.0.0.1:0", "with a port that stays the same\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-url https://hub.example", "else http://localhost:PORT\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-local-ca --hub-url http://localhost", "else http://localhost:PORT\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-behind-proxy", "the URL by which phones open the proxy\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-behind-proxy --hub-local-ca", "exclude each other\nhint: vmux agent --help\n"},
+		{"phone run --approve always --passphrase-file FILE --hub ftp://hub", "want https://HOST\nhint: vmux phone run --help\n"},
 		{"agent --passkeys first", "vmux: --passkeys accepts last, never or no-certificate\nhint: vmux agent --help\n"},
 		{"agent --approval-timeout 2m", "vmux: --approval-timeout accepts 1s to 1m40s\nhint: vmux agent --help\n"},
 		{"demo", "vmux: there is no terminal to ask for approval on\nhint: vmux demo --yes\n"},

@@ -32,7 +32,8 @@ func newPairCommand(a *app) *cobra.Command {
 for ` + "`vmux phone pair`" + `. It works once, for 5 minutes. Whoever sees it first can
 pair: show it to your own phone only.
 
-While it waits, and only then, the agent listens on a TCP port.`,
+While it waits, and only then, the agent listens on a TCP port. With a hub, the
+code opens the hub's page, and the phone can be anywhere.`,
 		Example: `  vmux pair
   vmux pair --address 192.0.2.7
   vmux pair --json`,
@@ -71,7 +72,19 @@ func (a *app) invite(i control.Invitation) error {
 	if f, ok := a.output.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		a.aside(qrCode(i.URL))
 	}
-	a.say("scan the code, or run on the phone: vmux phone pair INVITATION, with this text:")
+	switch {
+	case i.Hub == "":
+		a.say("scan the code, or run on the phone: vmux phone pair INVITATION, with this text:")
+	case strings.HasPrefix(i.Hub, "http:"):
+		a.say("open the text in a browser on this computer, or run on the phone: vmux phone pair INVITATION")
+	default:
+		a.say("scan the code with the phone's camera: it opens %s", wire.Show(i.Hub))
+		a.say("on an iPhone, add that page to the Home Screen first, and scan inside the app")
+		a.say("or run on the phone: vmux phone pair INVITATION, with this text:")
+	}
+	if i.HubError != "" {
+		a.say("warning: the hub cannot be reached, so the phone has to be on this network: %s", wire.Show(i.HubError))
+	}
 	if err := a.line("%s", i.URL); err != nil {
 		return err
 	}

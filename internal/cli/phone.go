@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"vmux/internal/link/relay"
 	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
@@ -86,7 +88,7 @@ func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
 	return first, nil
 }
 
-type phoneRunFlags struct{ approve, passphraseFile, listen string }
+type phoneRunFlags struct{ approve, passphraseFile, listen, hub, hubCA string }
 
 func newPhoneRunCommand(a *app) *cobra.Command {
 	var f phoneRunFlags
@@ -94,8 +96,12 @@ func newPhoneRunCommand(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Serve paired computers: show what they ask, sign what you approve",
 		Long: `Listens for paired computers, announces itself on the local network by DNS-SD,
-and asks on this terminal for each signature. Ends on ^C.`,
+and asks on this terminal for each signature. Ends on ^C.
+
+With a hub, computers reach it from anywhere. It goes to each hub that it has been
+told of once, here or by an invitation, until --hub none makes it forget them.`,
 		Example: `  vmux phone run
+  vmux phone run --hub https://hub.example
   vmux phone run --listen 192.0.2.7:41234
   vmux phone run --approve always --passphrase-file FILE    for tests only`,
 		Args: args(),
@@ -103,6 +109,8 @@ and asks on this terminal for each signature. Ends on ^C.`,
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
+	cmd.Flags().StringVar(&f.hub, "hub", "", "the `URL` of a hub to be at as well, from now on; none forgets all hubs")
+	cmd.Flags().StringVar(&f.hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to that hub, from now on")
 	passphraseFlag(cmd, &f.passphraseFile)
 	return cmd
 }
@@ -125,6 +133,9 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := rememberHub(p, f.hub, f.hubCA); err != nil {
+		return err
+	}
 	err = p.Run(ctx, phone.RunConfig{
 		Listen: f.listen,
 		State:  func(s string) { asking.above(func() { a.say("%s", wire.Show(s)) }) },
@@ -134,6 +145,41 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
 	}
 	return err
+}
+
+// rememberHub keeps what --hub and --hub-ca say.
+func rememberHub(p *phone.Phone, hub, caFile string) error {
+	ca, err := certificatesIn(caFile)
+	switch {
+	case err != nil:
+		return err
+	case hub == "" && ca != nil:
+		return usagef("--hub-ca needs --hub")
+	case hub == "":
+		return nil
+	case hub == hubNone:
+		return p.ForgetHubs()
+	}
+	u, err := wire.ParseHubURL(hub)
+	if err != nil {
+		return usagef("--hub: %v", err)
+	}
+	return p.RememberHub(phone.Hub{URL: u, CA: string(ca)})
+}
+
+// certificatesIn reads a file of --hub-ca; no file is none.
+func certificatesIn(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err == nil {
+		_, err = relay.Roots(pem)
+	}
+	if err != nil {
+		return nil, withHint(fmt.Errorf("read --hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
+	}
+	return pem, nil
 }
 
 // asking is how a running phone asks: on a terminal, or nobody.

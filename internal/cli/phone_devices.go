@@ -22,19 +22,23 @@ type phoneDevice struct {
 }
 
 func newPhonePairCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	var hubCA string
+	cmd := a.withJSON(&cobra.Command{
 		Use:   "pair INVITATION",
 		Short: "Pair this phone with the computer that printed the invitation",
 		Long: `Takes the text that "vmux pair" prints on the computer; - reads it from standard
-input. It works once, for 5 minutes.`,
+input. It works once, for 5 minutes. If it names a hub, the phone goes there too,
+from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
 		Args: args("INVITATION"),
-		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0]) },
+		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0], hubCA) },
 	})
+	cmd.Flags().StringVar(&hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the invitation's hub, from now on")
+	return cmd
 }
 
-func (a *app) phonePair(ctx context.Context, text string) error {
+func (a *app) phonePair(ctx context.Context, text, hubCA string) error {
 	if text == "-" {
 		b, err := io.ReadAll(io.LimitReader(a.in, 4096))
 		if err != nil {
@@ -47,6 +51,10 @@ func (a *app) phonePair(ctx context.Context, text string) error {
 	if err != nil {
 		return withHint(err, "%s", again)
 	}
+	ca, err := certificatesIn(hubCA)
+	if err != nil {
+		return err
+	}
 	p, err := openPhone()
 	if err != nil {
 		return err
@@ -54,12 +62,12 @@ func (a *app) phonePair(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	a.say("Connecting to %s", wire.Show(inv.Name))
-	peer, err := p.Pair(ctx, inv)
+	peer, err := p.Pair(ctx, inv, ca)
 	switch {
 	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, device.ErrWrongProof):
 		return withHint(err, "%s", again)
 	case err != nil:
-		return withHint(err, "is the computer on this network, and does `vmux pair` still wait there?")
+		return withHint(err, "is the computer on this network or its hub reachable, and does `vmux pair` still wait there?")
 	}
 	return a.answer(phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt}, func() error {
 		a.say("paired with %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
@@ -124,35 +132,4 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-}
-
-func newPhoneLogCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
-		Long:    "Shows what was asked of this phone and what became of it, oldest first. With\n--json, one record on each line.",
-		Example: "  vmux phone log",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			records, err := p.Signer.Activity()
-			if err != nil {
-				return err
-			}
-			for _, r := range records {
-				err := a.answer(r, func() error {
-					what := r.What
-					if r.Kind == "certificate" {
-						what = "session certificate for " + strings.Join(r.Principals, ",")
-					}
-					return a.line("%s  %-9s  %s  key %s  %s  %s", local(r.Time), r.Decision, wire.Show(r.DeviceName), wire.Show(r.Label), wire.Show(what), r.Message)
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	})
 }

@@ -18,8 +18,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Short: "Show the phone, the certificate, the keys, and what failed last",
 		Long: `Prints a line on the connection, a line on the session certificate, and a line
 for each identity that SSH clients see: its comment and fingerprint. What needs
-your attention follows on standard error: requests that wait, the last failure
-with its reason, warnings. --json has all of it, and the recent history.`,
+your attention follows on standard error: the hub, if there is one, requests that
+wait, the last failure with its reason, warnings. --json has all of it, and the recent history.`,
 		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -93,6 +93,9 @@ func (a *app) attend(s control.Status) {
 		a.say("no phone is paired")
 		a.hint("vmux pair")
 	}
+	if s.Hub != nil {
+		a.say("%s", hubText(*s.Hub))
+	}
 	for _, w := range s.Warnings {
 		a.say("warning: %s", wire.Show(w))
 	}
@@ -105,6 +108,16 @@ func (a *app) attend(s control.Status) {
 			a.hint("%s", wire.Show(f.Hint))
 		}
 	}
+}
+
+func hubText(h control.Hub) string {
+	switch {
+	case h.Connected:
+		return "hub " + wire.Show(h.URL) + " connected"
+	case h.LastError != "":
+		return "hub " + wire.Show(h.URL) + " not connected: " + wire.Show(h.LastError)
+	}
+	return "hub " + wire.Show(h.URL) + " not connected yet"
 }
 
 func waitingText(r control.Request, now time.Time) string {
@@ -123,6 +136,9 @@ func waitingText(r control.Request, now time.Time) string {
 	text := strings.Join(words, " ") + ", " + lastsFor(max(0, r.Until.Sub(now))) + " left"
 	if !r.Shown {
 		text += ", not shown there yet"
+		if r.Rung {
+			text += ", the phone was rung"
+		}
 	}
 	return text
 }

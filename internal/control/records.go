@@ -44,12 +44,24 @@ type Status struct {
 	// damaged cache set aside, a CA that has changed.
 	Warnings []string `json:"warnings"`
 
+	// Hub is the one that the agent uses; nil: none.
+	Hub *Hub `json:"hub,omitempty"`
+
 	DeviceID   string    `json:"deviceID"` // this computer's
 	DeviceName string    `json:"deviceName"`
 	Socket     string    `json:"socket"` // path of the SSH agent's socket
 	PID        int       `json:"pid"`
 	Version    string    `json:"version"`
 	StartedAt  time.Time `json:"startedAt"`
+}
+
+// Hub is how it stands with the agent's hub.
+type Hub struct {
+	URL       string    `json:"url"`   // public: what phones open
+	Local     bool      `json:"local"` // started beside the agent
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since,omitzero"`      // of the connection, or of its end
+	LastError string    `json:"lastError,omitempty"` // why it is not connected
 }
 
 // CertificateState says what there is.
@@ -121,6 +133,7 @@ type Device struct {
 	CAChangedTo    string `json:"caChangedTo,omitempty"`
 	ProgramVersion string `json:"programVersion,omitempty"`
 	LastError      string `json:"lastError,omitempty"` // why it is not connected
+	Wakeable       bool   `json:"wakeable"`            // the hub can ring it
 }
 
 // Request is something that waits for a person.
@@ -133,7 +146,8 @@ type Request struct {
 	Program     string    `json:"program,omitempty"`
 	Since       time.Time `json:"since"`
 	Until       time.Time `json:"until"`
-	Shown       bool      `json:"shown"` // a phone has acknowledged it
+	Shown       bool      `json:"shown"`          // a phone has acknowledged it
+	Rung        bool      `json:"rung,omitempty"` // the hub was asked to wake a phone
 }
 
 // Failure is why something did not work.
@@ -173,6 +187,10 @@ type Invitation struct {
 	URL     string    `json:"url"`
 	Expires time.Time `json:"expires"`
 	Routes  []string  `json:"routes"`
+	// Hub is the URL of the hub's page, which the invitation opens on a phone;
+	// HubError says why nobody can come that way.
+	Hub      string `json:"hub,omitempty"`
+	HubError string `json:"hubError,omitempty"`
 }
 
 // CertificateOptions says which certificate to request. The zero value asks

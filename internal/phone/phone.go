@@ -5,14 +5,18 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/link/relay"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 )
@@ -90,16 +94,88 @@ func hostName() string {
 // ID returns the phone's device ID.
 func (p *Phone) ID() device.ID { return p.key.ID() }
 
-// Pair redeems an invitation and tells the computer where this phone listens,
-// though another process may be the one that does.
-func (p *Phone) Pair(ctx context.Context, inv device.Invitation) (device.Peer, error) {
+// Pair redeems an invitation, at its addresses and at its hubs, and tells the
+// computer where this phone can be reached, though another process may be the
+// one that is there. It remembers the hubs, so that that process goes there. CA
+// are the certificates, in PEM, that are believed of a hub; nil: those that are
+// remembered.
+func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (device.Peer, error) {
 	address, err := p.reserve(ctx)
 	if err != nil {
 		return device.Peer{}, err
 	}
-	node := link.New(link.Config{
-		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.Signer.Hello, Routes: []link.Route{lan.NewDialer(false, nil)},
-	})
+	hubs, err := p.invitedTo(inv, ca)
+	if err != nil {
+		return device.Peer{}, err
+	}
+	routes := []link.Route{lan.NewDialer(false, nil)}
+	told := reachable(ctx, address, inv.Routes)
+	var visit visitor
+	defer visit.end()
+	for _, h := range hubs {
+		route, err := visit.hub(ctx, h)
+		if err != nil {
+			return device.Peer{}, fmt.Errorf("hub %s: %w", h.URL, err)
+		}
+		routes, told = append(routes, route), append(told, relay.Route(h.URL))
+	}
+	node := link.New(link.Config{Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.Signer.Hello, Routes: routes})
 	defer node.Close()
-	return node.Pair(ctx, inv, reachable(ctx, address, inv.Routes))
+	peer, err := node.Pair(ctx, inv, told)
+	if err != nil {
+		return peer, err
+	}
+	for _, h := range hubs {
+		err = errors.Join(err, p.RememberHub(h))
+	}
+	return peer, err
+}
+
+// invitedTo returns the hubs that an invitation names.
+func (p *Phone) invitedTo(inv device.Invitation, ca []byte) ([]Hub, error) {
+	known, err := p.Hubs()
+	if err != nil {
+		return nil, err
+	}
+	var list []Hub
+	for _, u := range hubsOf(inv.Routes) {
+		h := Hub{URL: u, CA: string(ca)}
+		if i := slices.IndexFunc(known, func(k Hub) bool { return k.URL == u }); i >= 0 && ca == nil {
+			h = known[i]
+		}
+		list = append(list, h)
+	}
+	return list, nil
+}
+
+// visitor is at hubs for the time of a pairing.
+type visitor struct {
+	cancel []context.CancelFunc
+	parts  sync.WaitGroup
+}
+
+// hub returns the route through a hub. It goes there under a
+// key of the moment: under the phone's own, the hub would take it for the
+// process that runs the phone, and end that one's connection. Whom the two
+// devices trust, the link's own handshake decides.
+func (v *visitor) hub(ctx context.Context, h Hub) (link.Route, error) {
+	key, err := device.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	client, err := h.client(key, func() []device.ID { return nil }, RunConfig{})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	v.cancel = append(v.cancel, cancel)
+	v.parts.Go(func() { _ = client.Run(ctx) })
+	return client, nil
+}
+
+func (v *visitor) end() {
+	for _, cancel := range v.cancel {
+		cancel()
+	}
+	v.parts.Wait()
 }

@@ -127,7 +127,7 @@ func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
 	w, _ := start(t, running)
 	c := newComputer(t, "laptop")
 	command := openPhone(t, home)
-	peer, err := command.Pair(t.Context(), c.inv)
+	peer, err := command.Pair(t.Context(), c.inv, nil)
 	if err != nil || peer.Name != "laptop" {
 		t.Fatalf("pair: %v, %v", peer, err)
 	}
@@ -152,7 +152,7 @@ func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
 func TestPairBeforeTheFirstRun(t *testing.T) {
 	p, home := newPhone(t)
 	c := newComputer(t, "laptop")
-	if _, err := p.Pair(t.Context(), c.inv); err != nil {
+	if _, err := p.Pair(t.Context(), c.inv, nil); err != nil {
 		t.Fatal(err)
 	}
 	w, stop := start(t, openPhone(t, home))
@@ -165,7 +165,7 @@ func TestComputerEndsThePairing(t *testing.T) {
 	p, _ := newPhone(t)
 	w, _ := start(t, p)
 	c := newComputer(t, "laptop")
-	if _, err := p.Pair(t.Context(), c.inv); err != nil {
+	if _, err := p.Pair(t.Context(), c.inv, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.wait(t, "Connected to laptop")

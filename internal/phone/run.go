@@ -22,13 +22,14 @@ type RunConfig struct {
 	// last time.
 	Listen string
 	// State is told, in words for people and fit to be shown: `Advertising`,
-	// `Connected to …` and `Offline`, and what happens to pairings. It is called
-	// concurrently.
+	// `Connected to …` and `Offline`, and what happens to pairings and hubs. It is
+	// called concurrently.
 	State func(string)
 	Log   *slog.Logger
 }
 
-// Run serves paired computers until ctx ends.
+// Run serves paired computers, on the local network and at the hubs that the
+// phone remembers, until ctx ends.
 func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -54,10 +55,11 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 3)
+	done := make(chan error, 4)
 	go func() { done <- node.Run(ctx) }()
 	go func() { done <- node.Serve(ctx, l) }()
 	go func() { done <- p.advertise(ctx, l, c) }()
+	go func() { done <- p.atHubs(ctx, node, c) }()
 	for range cap(done) {
 		if e := <-done; e != nil && ctx.Err() == nil {
 			err = errors.Join(err, e)

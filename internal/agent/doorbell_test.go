@@ -1,0 +1,259 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/relay"
+	"vmux/internal/wire"
+)
+
+const testHub = "https://hub.example"
+
+// bell is the in-memory twin of a relay.Client, and the phones that it wakes.
+type bell struct {
+	mu     sync.Mutex
+	rings  []device.ID
+	fails  error
+	onRing func(device.ID)
+}
+
+func (b *bell) WakePeer(_ context.Context, id device.ID) error {
+	b.mu.Lock()
+	b.rings = append(b.rings, id)
+	err, f := b.fails, b.onRing
+	b.mu.Unlock()
+	if f != nil {
+		f(id)
+	}
+	return err
+}
+
+func (b *bell) rung() []device.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.rings)
+}
+
+func (b *bell) Name() string              { return "hub" }
+func (b *bell) Run(context.Context) error { return nil }
+func (b *bell) Refresh()                  {}
+func (b *bell) Listener() net.Listener    { return nil }
+func (b *bell) Status() relay.Status      { return relay.Status{} }
+func (b *bell) Rendezvous(context.Context, [32]byte, time.Duration) (func(), error) {
+	return func() {}, nil
+}
+func (b *bell) Dial(context.Context, device.Peer, link.Secure) (*tls.Conn, string, error) {
+	return nil, "", link.ErrNoRoute
+}
+
+// says is a phone that tells the agent whether a hub can wake it.
+func (w *world) tells(p *phone, hub string, active bool) wire.Kind {
+	e, err := wire.NewEnvelope("x", wire.KindDeviceTokenUpdate, wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: hub, Active: active})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	kind, _ := handler{w.Agent}.Serve(w.t.Context(), &link.Request{From: p.peer, Envelope: e})
+	return kind
+}
+
+// inRinging runs a test in virtual time: an agent at a hub, and a phone that
+// holds a key, approves at once, and is away, but can be woken.
+func inRinging(t *testing.T, f func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer)) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		b := &bell{}
+		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		if kind := w.tells(p, testHub, true); kind != "" {
+			t.Fatalf("the update was answered with %s", kind)
+		}
+		w.disconnect(p)
+		f(t, w, p, b, key)
+	})
+}
+
+// A phone that is away is rung once, comes, and signs. The status says that it
+// was rung.
+func TestPhoneIsRung(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		if d := w.Status().Phones[0]; !d.Wakeable {
+			t.Error("the status does not say that the phone can be woken")
+		}
+		var rung bool
+		b.onRing = func(device.ID) {
+			w.tasks.run(func(context.Context) {
+				time.Sleep(6 * time.Second) // a notification, a pocket, a thumb
+				rung = w.Status().Waiting[0].Rung
+				w.connect(p)
+			})
+		}
+		began := time.Now()
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 7*time.Second || took < 6*time.Second {
+			t.Errorf("signed after %v", took)
+		}
+		if !rung || !slices.Equal(b.rung(), []device.ID{p.peer.ID}) {
+			t.Errorf("rung %v, status says %v", b.rung(), rung)
+		}
+	})
+}
+
+// Nobody comes: once for the request, and the reason says that it was tried.
+func TestPhoneIsRungInVain(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		_, err := w.Sign(t.Context(), request(key, "session"))
+		if wire.CodeOf(err) != wire.CodePhoneNotReachable || !strings.Contains(err.Error(), "it was rung") {
+			t.Errorf("failed with %v", err)
+		}
+		if n := len(b.rung()); n != 1 {
+			t.Errorf("rung %d times", n)
+		}
+		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodePhoneNotReachable || !strings.Contains(f.Sentence, "it was rung") {
+			t.Errorf("the status says %+v", f)
+		}
+	})
+}
+
+// A program that asks again and again does not make the phone ring all day, and
+// the requests of one moment ring once.
+func TestRingsAreFew(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		began := time.Now()
+		for n := 0; time.Since(began) < ringSpan; n++ {
+			var asked sync.WaitGroup
+			for range 3 {
+				asked.Go(func() { _, _ = w.Sign(t.Context(), request(key, "session")) })
+			}
+			asked.Wait()
+		}
+		if n := len(b.rung()); n > ringMost || n < 2 {
+			t.Errorf("rung %d times in %v", n, ringSpan)
+		}
+		time.Sleep(ringSpan)
+		before := len(b.rung())
+		_, _ = w.Sign(t.Context(), request(key, "session"))
+		if len(b.rung()) != before+1 {
+			t.Error("not rung any more, long after")
+		}
+	})
+}
+
+// A link that is there but leads to a page that its system has frozen: the
+// request is not shown, so the phone is rung after all. One that shows it is
+// not.
+func TestSilentLinkIsRung(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		w.connect(p)
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) > 0 {
+			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		}
+		p.signing(key, silent)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		_, _ = w.Sign(ctx, request(key, "session"))
+		cancel()
+		if len(b.rung()) > 0 {
+			t.Error("rung though it showed the request")
+		}
+		p.signing(key, func(ctx context.Context, _ *wire.RemoteSignRequest, _ func()) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		began := time.Now()
+		b.onRing = func(device.ID) {
+			if took := time.Since(began); took < ringUnshown {
+				t.Errorf("rung after %v", took)
+			}
+		}
+		_, _ = w.Sign(t.Context(), request(key, "session"))
+		if len(b.rung()) != 1 {
+			t.Errorf("rung %d times", len(b.rung()))
+		}
+	})
+}
+
+func TestCertificateRings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := &bell{}
+		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		p := w.addPhone(1, "phone")
+		w.tells(p, testHub, true)
+		b.onRing = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil || len(b.rung()) != 1 {
+			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		}
+		w.stop()
+	})
+}
+
+// Which phones can be woken survives a restart; by another hub, after it said
+// that it cannot be, or unpaired, a phone is not rung, and a malformed update
+// changes nothing.
+func TestDoorbellsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		w.tells(p, testHub, true)
+		w.stop()
+		again := newWorldIn(t, w.docs, w.trust)
+		again.hub, again.cfg.Hub = &bell{}, &Hub{URL: testHub}
+		ids := []device.ID{p.peer.ID}
+		ringable := func(want bool, why string) {
+			t.Helper()
+			if got := again.ringable(ids); (len(got) == 1) != want {
+				t.Errorf("%s: can be rung %v", why, got)
+			}
+		}
+		ringable(true, "after a restart")
+		again.cfg.Hub = &Hub{URL: "https://other.example"}
+		ringable(false, "at another hub")
+		again.cfg.Hub = &Hub{URL: testHub}
+		if kind := again.tells(p, "https://HUB.example/", false); kind != wire.KindError {
+			t.Errorf("malformed, answered with %q", kind)
+		}
+		ringable(true, "after a malformed update")
+		again.tells(p, testHub, false)
+		ringable(false, "switched off")
+		again.tells(p, testHub, true)
+		again.net.phones[p.peer.ID] = p
+		if err := again.forget(p.peer.ID); err != nil {
+			t.Fatal(err)
+		}
+		ringable(false, "unpaired")
+		again.tells(p, testHub, true)
+		ringable(false, "a stranger's update")
+		again.stop()
+		if b, _ := w.docs.Get(documentWakeable); strings.Contains(string(b), p.peer.ID.String()) {
+			t.Errorf("kept of a phone that is unpaired: %s", b)
+		}
+	})
+}
+
+// A hub that refuses is not asked again for that request, and the reason does
+// not claim that the phone was rung.
+func TestHubThatCannotRing(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		b.fails = errors.New("no subscription")
+		_, err := w.Sign(t.Context(), request(key, "session"))
+		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") || len(b.rung()) != 1 {
+			t.Errorf("%v, asked %d times", err, len(b.rung()))
+		}
+	})
+}

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/relay"
+	"vmux/internal/wire"
+)
+
+// Hub says which hub an agent uses.
+type Hub struct {
+	// URL is its public one, as wire.ParseHubURL returns it.
+	URL string
+	// Roots returns whom to believe that it is this hub; nil: whom the system
+	// believes. It is called at each connect. Links do not rest on it.
+	Roots func() (*x509.CertPool, error)
+	// Address is HOST:PORT at which to connect to it; default that of the URL.
+	Address string
+	// Local tells that the hub was started beside the agent.
+	Local bool
+}
+
+// hubClient is what the agent needs of a relay.Client.
+type hubClient interface {
+	link.Route
+	Run(ctx context.Context) error
+	Refresh()
+	Listener() net.Listener
+	Rendezvous(ctx context.Context, token [32]byte, life time.Duration) (end func(), err error)
+	WakePeer(ctx context.Context, id device.ID) error
+	Status() relay.Status
+}
+
+// hubPatience is how long a pairing waits for a hub that is not there.
+const hubPatience = 5 * time.Second
+
+// newHubClient makes the agent's connection to its hub.
+func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
+	hub := a.cfg.Hub
+	open := func(ctx context.Context, url string) (relay.Socket, error) {
+		var roots *x509.CertPool
+		if hub.Roots != nil {
+			var err error
+			if roots, err = hub.Roots(); err != nil {
+				return nil, err
+			}
+		}
+		return relay.OpenSocket(ctx, url, relay.Way{Roots: roots, Address: hub.Address})
+	}
+	return relay.New(relay.Config{URL: hub.URL, Key: key, Allow: a.paired, Changed: a.tellHub, Log: a.log, Open: open})
+}
+
+// paired are the devices that may reach this one through the hub.
+func (a *Agent) paired() []device.ID {
+	peers, err := a.trust.Peers()
+	if err != nil {
+		a.log.Error("paired devices", "error", err)
+	}
+	list := make([]device.ID, 0, len(peers))
+	for _, p := range peers {
+		list = append(list, p.ID)
+	}
+	return list
+}
+
+// refreshHub tells the hub that the paired devices have changed.
+func (a *Agent) refreshHub() {
+	if a.hub != nil {
+		a.hub.Refresh()
+	}
+}
+
+// tellHub wakes those who watch the status: the hub has come or gone.
+func (a *Agent) tellHub() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tellLocked()
+}
+
+// hubStatus is how it stands with the hub; nil when there is none.
+func (a *Agent) hubStatus() *control.Hub {
+	if a.hub == nil {
+		return nil
+	}
+	s := a.hub.Status()
+	h := &control.Hub{URL: a.cfg.Hub.URL, Local: a.cfg.Hub.Local, Connected: s.Connected, Since: s.Since.Round(0)}
+	if s.LastError != nil && !s.Connected {
+		h.LastError = wire.Show(s.LastError.Error())
+	}
+	return h
+}
+
+// openAtHub lets the phone that knows the invitation reach this device through
+// the hub until ctx ends or end is called. Without a hub it does nothing.
+func (a *Agent) openAtHub(ctx context.Context, offer *device.Offer) (end func(), err error) {
+	if a.hub == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hubPatience)
+	defer cancel()
+	end, err = a.hub.Rendezvous(ctx, offer.Invitation().RendezvousToken(), time.Until(offer.Expires()))
+	if err == nil {
+		return end, nil
+	}
+	a.log.Warn("invitation not open at the hub", "hub", a.cfg.Hub.URL, "error", err)
+	return func() {}, err
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/agent"
+	"vmux/internal/link/relay"
+	"vmux/internal/localhub"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// How `vmux agent` uses a hub: none, one that somebody runs, or one that it
+// starts beside itself.
+
+const (
+	hubNone  = "none"
+	hubLocal = "local"
+	// hubListen is where a local hub listens unless it is told otherwise. The
+	// port stays the same, since browsers keep a page's keys by its port too.
+	hubListen = "127.0.0.1:8722"
+	// hubListenAll is the same for phones of the network.
+	hubListenAll = ":8722"
+	// hubRoot is the certificate of a local hub's own CA, in its folder.
+	hubRoot = "ca/root.pem"
+)
+
+// hubFlags are those flags of `vmux agent` that concern the hub.
+type hubFlags struct {
+	hub, ca         string
+	listen, url     string // of a local hub
+	localCA, behind bool
+}
+
+func (f *hubFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.hub, "hub", hubNone, "the `HUB` by which phones are reached from anywhere: none, its URL, or local, which starts one beside the agent")
+	flags.StringVar(&f.ca, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the hub")
+	flags.StringVar(&f.listen, "hub-listen", "", "with --hub local: the `HOST:PORT` it listens at (default "+hubListen+", or "+hubListenAll+" with --hub-local-ca)")
+	flags.StringVar(&f.url, "hub-url", "", "with --hub local: the `URL` by which phones open it (default http://localhost:PORT)")
+	flags.BoolVar(&f.localCA, "hub-local-ca", false, "with --hub local: serve HTTPS under a certificate authority of its own, for phones of this network")
+	flags.BoolVar(&f.behind, "hub-behind-proxy", false, "with --hub local: HTTPS is what stands before it, as tailscale serve does; needs --hub-url")
+}
+
+// check tells wrong usage, and fills in defaults and the URL's one form.
+func (f *hubFlags) check() error {
+	local := f.hub == hubLocal
+	if !local && (f.listen != "" || f.url != "" || f.localCA || f.behind) {
+		return usagef("--hub-listen, --hub-url, --hub-local-ca and --hub-behind-proxy are for --hub local")
+	}
+	switch {
+	case f.hub == hubNone && f.ca != "":
+		return usagef("--hub-ca is for --hub URL")
+	case f.hub == hubNone:
+		return nil
+	case !local:
+		u, err := wire.ParseHubURL(f.hub)
+		if err != nil {
+			return usagef("--hub accepts none, local, or a URL: %v", err)
+		}
+		f.hub = u
+		return nil
+	case f.localCA && f.behind:
+		return usagef("--hub-local-ca and --hub-behind-proxy exclude each other")
+	case f.behind && f.url == "":
+		return usagef("--hub-behind-proxy needs --hub-url: the URL by which phones open the proxy")
+	}
+	return f.checkLocal()
+}
+
+func (f *hubFlags) checkLocal() error {
+	if f.listen == "" {
+		f.listen = hubListen
+		if f.localCA {
+			f.listen = hubListenAll
+		}
+	}
+	_, port, err := net.SplitHostPort(f.listen)
+	if err != nil || port == "" || port == "0" {
+		return usagef("--hub-listen accepts HOST:PORT, with a port that stays the same")
+	}
+	if f.url == "" {
+		f.url = "http://localhost:" + port
+		if f.localCA {
+			f.url = "https://" + localName() + ":" + port
+		}
+	}
+	u, err := wire.ParseHubURL(f.url)
+	switch {
+	case err != nil:
+		return usagef("--hub-url: %v", err)
+	case strings.HasPrefix(u, "https:") != (f.localCA || f.behind):
+		return usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://localhost:PORT")
+	}
+	f.url = u
+	return nil
+}
+
+// localName is this machine's name in multicast DNS (RFC 6762), which phones of
+// the network can open.
+func localName() string {
+	name, err := os.Hostname()
+	if name, _, _ = strings.Cut(strings.ToLower(name), "."); err != nil || name == "" {
+		return "localhost"
+	}
+	return name + ".local"
+}
+
+// args are those of the hub's program. It takes its state folder from VMUX_HOME,
+// as every program of vmux does.
+func (f *hubFlags) args() []string {
+	args := []string{"--listen", f.listen, "--public-url", f.url, "--end-with-input"}
+	switch {
+	case f.localCA:
+		args = append(args, "--local-ca")
+	case f.behind:
+		args = append(args, "--behind-proxy")
+	}
+	return args
+}
+
+// agentHub is the agent's hub; nil is none.
+func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
+	if f.hub == hubNone {
+		return nil, nil
+	}
+	hub := &agent.Hub{URL: f.hub, Local: f.hub == hubLocal}
+	file := f.ca
+	if hub.Local {
+		hub.URL = f.url
+		if !f.behind {
+			hub.Address = dialable(f.listen)
+		}
+		if f.localCA {
+			file = filepath.Join(home.Path(), "hub", hubRoot)
+		}
+	}
+	if file == "" {
+		return hub, nil
+	}
+	// Read at each connect: a local hub makes it when it is started first.
+	hub.Roots = func() (*x509.CertPool, error) {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the hub's CA: %w", err)
+		}
+		return relay.Roots(pem)
+	}
+	if _, err := hub.Roots(); f.ca != "" && err != nil {
+		return nil, withHint(err, "--hub-ca FILE, with certificates in PEM")
+	}
+	return hub, nil
+}
+
+// localHub is the hub's program beside the agent.
+type localHub struct {
+	cancel context.CancelFunc
+	parts  sync.WaitGroup
+	config localhub.Config
+}
+
+// findLocalHub finds the program, before anything is started; nil is none.
+func (a *app) findLocalHub(f hubFlags, log *slog.Logger) (*localHub, error) {
+	if f.hub != hubLocal {
+		return nil, nil
+	}
+	path, err := localhub.Find()
+	if err != nil {
+		return nil, withHint(err, "make build, or install %s beside vmux", localhub.ProgramName)
+	}
+	return &localHub{config: localhub.Config{
+		Program: path, Args: f.args(), Log: log,
+		Lines: func(line string) { _, _ = a.logs().Write([]byte(line + "\n")) },
+	}}, nil
+}
+
+// start runs the hub until stop. Without one they do nothing.
+func (h *localHub) start(ctx context.Context) {
+	if h == nil {
+		return
+	}
+	ctx, h.cancel = context.WithCancel(ctx)
+	h.parts.Go(func() {
+		if err := localhub.Run(ctx, h.config); err != nil {
+			h.config.Log.Error("no hub", "error", err)
+		}
+	})
+}
+
+// stop returns when the hub is gone.
+func (h *localHub) stop() {
+	if h == nil || h.cancel == nil {
+		return
+	}
+	h.cancel()
+	h.parts.Wait()
+}
+
+// dialable is an address at which this machine reaches what listens there: the
+// public name of a local hub need not be known here.
+func dialable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

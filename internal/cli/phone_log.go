@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+func newPhoneLogCommand(a *app) *cobra.Command {
+	cmd := a.withJSON(&cobra.Command{
+		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
+		Long: `Shows what was asked of this phone and what became of it, oldest first. With
+--json, one record on each line.
+
+Each record holds the hash of the one before it: see vmux phone log verify.`,
+		Example: "  vmux phone log\n  vmux phone log verify",
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			records, err := p.Signer.Activity()
+			if err != nil {
+				return err
+			}
+			for _, r := range records {
+				if err := a.answer(r, func() error { return a.line("%s", recordLine(r)) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	cmd.AddCommand(newPhoneLogVerifyCommand(a), newPhoneLogExportCommand(a))
+	return cmd
+}
+
+func recordLine(r signer.Record) string {
+	what := r.What
+	if r.Kind == "certificate" {
+		what = "session certificate for " + strings.Join(r.Principals, ",")
+	}
+	fields := []string{local(r.Time), pad(r.Decision, 9), wire.Show(r.DeviceName), "key " + wire.Show(r.Label), wire.Show(what)}
+	if r.Message != "" {
+		fields = append(fields, wire.Show(r.Message))
+	}
+	return strings.Join(fields, "  ")
+}
+
+func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-len(s))) }
+
+// errTampered ends `vmux phone log verify`, which has said what is wrong.
+var errTampered = errors.New("the log was changed, or is damaged")
+
+func newPhoneLogVerifyCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "verify", Short: "Check that no record was changed, removed or added", Args: args(),
+		Long: `Follows the chain of hashes through the log, and says what was changed or is
+missing. It prints the last record's number and hash: note them elsewhere, and a
+log that was written anew as a whole is found as well.`,
+		Example: "  vmux phone log verify",
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			report, err := p.Signer.VerifyActivity()
+			if err != nil {
+				return err
+			}
+			if err := a.answer(report, func() error { return a.line("%d %s", report.Last, report.Hash) }); err != nil {
+				return err
+			}
+			if report.Unfinished > 0 {
+				a.say("%d lines were left unfinished by a crash", report.Unfinished)
+			}
+			for _, problem := range report.Problems {
+				a.say("%s", problem)
+			}
+			if len(report.Problems) > 0 {
+				return errTampered
+			}
+			a.say("%d records are as they were written", report.Records)
+			return nil
+		},
+	})
+}
+
+func newPhoneLogExportCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: args(),
+		Example: "  vmux phone log export > activity.jsonl",
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			b, err := p.Signer.ExportActivity()
+			if err != nil {
+				return err
+			}
+			return a.text(string(b))
+		},
+	}
+}
