@@ -118,7 +118,7 @@ func (s *Signer) CreateCA(principals []string, passphrase []byte) (CA, error) {
 // passkey form of it. A key that is an identity is refused: what an identity
 // signs, a computer chooses, and it could choose a certificate.
 func (s *Signer) AddCA(key Identity, principals []string) (CA, error) {
-	if err := checkPrincipals(principals); err != nil {
+	if err := CheckPrincipals(principals); err != nil {
 		return CA{}, err
 	}
 	public, err := ssh.ParsePublicKey(key.PublicKey)
@@ -217,7 +217,7 @@ func (p Policy) check() error {
 			return fmt.Errorf("not an address or a network such as 192.0.2.0/24: %q", a)
 		}
 	}
-	return checkPrincipals(p.Principals)
+	return CheckPrincipals(p.Principals)
 }
 
 // isSourceAddress reports whether sshd takes a for source-address: like
@@ -230,7 +230,8 @@ func isSourceAddress(a string) bool {
 	return err == nil && addr.Zone() == ""
 }
 
-func checkPrincipals(list []string) error {
+// CheckPrincipals reports why these cannot be the principals of a certificate.
+func CheckPrincipals(list []string) error {
 	if len(list) > wire.MaxPrincipals {
 		return fmt.Errorf("over %d principals", wire.MaxPrincipals)
 	}

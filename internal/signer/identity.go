@@ -96,7 +96,7 @@ func decodeIdentities(b []byte) ([]Identity, error) {
 	}
 	seen := map[string]bool{}
 	for n, id := range doc.Identities {
-		if checkLabel(id.Label) != nil || checkPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
+		if CheckLabel(id.Label) != nil || CheckPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
 			len(id.PublicKey) > wire.MaxBlobSize || algorithmOf(id.PublicKey) != id.Algorithm {
 			return nil, fmt.Errorf("load identities: entry %d is damaged", n+1)
 		}
@@ -149,14 +149,14 @@ func (s *Signer) Find(text string) (Identity, error) {
 // Add keeps an identity whose key the provider already holds. The first one
 // becomes the default.
 func (s *Signer) Add(id Identity) error {
-	if err := checkLabel(id.Label); err != nil {
+	if err := CheckLabel(id.Label); err != nil {
 		return err
 	}
 	key, err := ssh.ParsePublicKey(id.PublicKey)
 	if err != nil || key.Type() != id.Algorithm {
 		return errors.New("the public key does not fit its algorithm")
 	}
-	if err := checkPrincipals(id.Principals); err != nil {
+	if err := CheckPrincipals(id.Principals); err != nil {
 		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
@@ -178,7 +178,7 @@ func (s *Signer) Add(id Identity) error {
 
 // Rename changes an identity's label.
 func (s *Signer) Rename(id Identity, label string) error {
-	if err := checkLabel(label); err != nil {
+	if err := CheckLabel(label); err != nil {
 		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
@@ -201,7 +201,7 @@ func (s *Signer) SetEnabled(id Identity, enabled bool) error {
 
 // SetPrincipals sets what session certificates for this identity name.
 func (s *Signer) SetPrincipals(id Identity, principals []string) error {
-	if err := checkPrincipals(principals); err != nil {
+	if err := CheckPrincipals(principals); err != nil {
 		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
@@ -280,7 +280,8 @@ func putJSON(store Store, name string, document any) error {
 	return nil
 }
 
-func checkLabel(label string) error {
+// CheckLabel reports why a text cannot be an identity's label.
+func CheckLabel(label string) error {
 	if label == "" || len(label) > wire.MaxNameSize || !wire.Printable(label) || strings.TrimSpace(label) != label {
 		return fmt.Errorf("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
 	}

@@ -131,7 +131,7 @@ func FuzzIdentities(f *testing.F) {
 			return
 		}
 		for _, id := range list {
-			if checkLabel(id.Label) != nil || id.Algorithm != algorithmOf(id.PublicKey) {
+			if CheckLabel(id.Label) != nil || id.Algorithm != algorithmOf(id.PublicKey) {
 				t.Errorf("decoded %+v", id)
 			}
 			_, _ = id.AuthorizedKey(), id.Fingerprint()

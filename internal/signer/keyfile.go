@@ -93,7 +93,7 @@ func (s *Signer) Export(id Identity) ([]byte, error) {
 // keepKey stores the key first: an identity without its key would be a lie, a
 // key without its identity is only a file.
 func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte) (Identity, error) {
-	if err := checkLabel(label); err != nil {
+	if err := CheckLabel(label); err != nil {
 		return Identity{}, err
 	}
 	id, file, err := encryptKey(label, key, passphrase)
@@ -224,13 +224,21 @@ func unlockFile(ctx context.Context, file []byte, attempt int, unlock Unlock) (c
 	return parsePrivate(file, passphrase)
 }
 
-func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signature, error) {
+func sshSigner(key crypto.PrivateKey) (ssh.Signer, error) {
 	if k, ok := key.(*ed25519.PrivateKey); ok {
 		key = *k
 	}
 	signer, err := ssh.NewSignerFromKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("use key: %w", err)
+	}
+	return signer, nil
+}
+
+func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signature, error) {
+	signer, err := sshSigner(key)
+	if err != nil {
+		return nil, err
 	}
 	as, ok := signer.(ssh.AlgorithmSigner)
 	if !ok {

@@ -1,0 +1,345 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// ProviderVault is the provider of identities whose private key rests encrypted
+// under a secret that a passkey makes.
+const ProviderVault = "vault"
+
+const (
+	vaultDocument = "vault.json"
+	vaultPrefix   = "vault/"
+	// PRFSize is the size of a PRF output (WebAuthn Level 3 section 10.1.4) and
+	// of the salt it is made from, in bytes.
+	PRFSize = 32
+
+	infoVaultKey   = "vmux vault key v1"
+	infoVaultCheck = "vmux vault check v1"
+	vaultBinding   = "vmux vault key v1\x00"
+)
+
+// Errors of a vault.
+var (
+	// ErrNoVault is returned where there is no vault, or none that works yet.
+	ErrNoVault = errors.New("this phone has no vault")
+	// ErrVaultSecret is returned for a PRF output other than the vault's: the
+	// passkey answers differently than it did, as some devices do after an
+	// update or when asked through another one.
+	ErrVaultSecret = errors.New("the vault's passkey answered with another secret than the one that locks the vault")
+)
+
+// Vault keeps private keys encrypted with AES-256-GCM under a key that follows
+// (HKDF-SHA256) from the output of the PRF extension of one passkey. That output
+// is the secret that Unlock returns. Identity.Ref is the document with the
+// encrypted key.
+type Vault struct {
+	Store        Store
+	RelyingParty RelyingParty
+}
+
+// VaultInfo is what rests of a vault beside its keys.
+type VaultInfo struct {
+	Credential
+	Salt Base64URL `json:"salt"` // the PRF's input
+	// Check follows from the vault's secret and tells it from others; empty
+	// until the secret was seen once.
+	Check Base64URL `json:"check,omitempty"`
+}
+
+// sealedKey is a private key as it rests.
+type sealedKey struct {
+	Version int       `json:"version"`
+	Nonce   Base64URL `json:"nonce"`
+	Sealed  Base64URL `json:"sealed"` // PKCS #8
+}
+
+// Info returns the vault, or ErrNoVault.
+func (v Vault) Info() (VaultInfo, error) {
+	b, err := v.Store.Get(vaultDocument)
+	if err != nil {
+		return VaultInfo{}, fmt.Errorf("load vault: %w", err)
+	}
+	if b == nil {
+		return VaultInfo{}, ErrNoVault
+	}
+	var info VaultInfo
+	if json.Unmarshal(b, &info) != nil || info.Version != 1 || len(info.ID) == 0 || len(info.Salt) != PRFSize ||
+		len(info.Check) != 0 && len(info.Check) != sha256.Size {
+		return VaultInfo{}, errors.New("load vault: the document is damaged")
+	}
+	return info, nil
+}
+
+// NewSalt returns the PRF's input for a new vault.
+func NewSalt() []byte {
+	salt := make([]byte, PRFSize)
+	_, _ = rand.Read(salt)
+	return salt
+}
+
+// Register makes a vault of the passkey that a registration has made. One that
+// still holds a key is not replaced.
+func (v Vault) Register(r Registration, challenge, salt []byte) error {
+	credential, _, err := v.RelyingParty.check(r, challenge)
+	if err != nil {
+		return err
+	}
+	if r.PRF == nil || !*r.PRF {
+		return wire.Errorf(wire.CodeAlgorithmUnsupported, "this device's passkeys cannot lock a vault (no PRF)")
+	}
+	switch empty, err := v.Empty(); {
+	case err != nil:
+		return err
+	case !empty:
+		return ErrExists
+	}
+	return putJSON(v.Store, vaultDocument, VaultInfo{Credential: credential, Salt: salt})
+}
+
+// Empty reports whether no key is in the vault.
+func (v Vault) Empty() (bool, error) {
+	n, err := v.Keys()
+	return n == 0, err
+}
+
+// Keys counts the keys in the vault.
+func (v Vault) Keys() (int, error) {
+	names, err := v.Store.List(vaultPrefix)
+	return len(names), err
+}
+
+// Check reports whether secret is the vault's: nil, ErrNoVault or ErrVaultSecret.
+// The first one that a new vault sees becomes its own.
+func (v Vault) Check(secret []byte) error {
+	info, err := v.Info()
+	if err != nil {
+		return err
+	}
+	if len(secret) != PRFSize {
+		return ErrVaultSecret
+	}
+	check, err := hkdf.Key(sha256.New, secret, info.Salt, infoVaultCheck, sha256.Size)
+	if err != nil {
+		return fmt.Errorf("derive the vault's check value: %w", err)
+	}
+	if len(info.Check) == 0 {
+		info.Check = check
+		return putJSON(v.Store, vaultDocument, info)
+	}
+	if subtle.ConstantTimeCompare(info.Check, check) != 1 {
+		return ErrVaultSecret
+	}
+	return nil
+}
+
+// Add encrypts a private key and keeps it, and returns its identity for
+// Signer.Add or AddCA. If those fail, Forget undoes it. It wipes the key.
+func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity, error) {
+	if k, ok := key.(*ed25519.PrivateKey); ok {
+		key = *k
+	}
+	defer wipe(key)
+	if err := v.Check(secret); err != nil {
+		return Identity{}, err
+	}
+	public, err := publicKey(key)
+	if err != nil {
+		return Identity{}, err
+	}
+	id := Identity{
+		Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: ProviderVault,
+	}
+	sum := sha256.Sum256(id.PublicKey)
+	id.Ref = vaultPrefix + hex.EncodeToString(sum[:16])
+	if old, err := v.Store.Get(id.Ref); err != nil || old != nil {
+		return Identity{}, errors.Join(err, ErrExists)
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Identity{}, errors.New("this private key cannot be kept in a vault")
+	}
+	defer clear(plain)
+	aead, err := v.aead(secret)
+	if err != nil {
+		return Identity{}, err
+	}
+	sealed := sealedKey{Version: 1, Nonce: make([]byte, aead.NonceSize())}
+	_, _ = rand.Read(sealed.Nonce)
+	sealed.Sealed = aead.Seal(nil, sealed.Nonce, plain, binding(id))
+	return id, putJSON(v.Store, id.Ref, sealed)
+}
+
+// Generate makes a private key of an OpenSSH key type for Add.
+func Generate(algorithm string) (crypto.PrivateKey, error) { return generate(algorithm, 0) }
+
+// ParsePrivateKey reads an OpenSSH or PEM key file for Add. Errors: ErrEncrypted,
+// ErrWrongPassphrase, and what Import refuses.
+func ParsePrivateKey(file, passphrase []byte) (crypto.PrivateKey, error) {
+	key, err := parsePrivate(file, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkImported(key); err != nil {
+		wipe(key)
+		return nil, err
+	}
+	return key, nil
+}
+
+func publicKey(key crypto.PrivateKey) (ssh.PublicKey, error) {
+	s, err := sshSigner(key)
+	if err != nil {
+		return nil, err
+	}
+	return s.PublicKey(), nil
+}
+
+// binding is the associated data: an encrypted key that stands under another
+// identity's name does not decrypt.
+func binding(id Identity) []byte { return append([]byte(vaultBinding), id.PublicKey...) }
+
+func (v Vault) aead(secret []byte) (cipher.AEAD, error) {
+	info, err := v.Info()
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, secret, info.Salt, infoVaultKey, 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive the vault's key: %w", err)
+	}
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// Kind implements Provider.
+func (Vault) Kind() wire.ProviderKind { return wire.ProviderUnknown }
+
+// Forget destroys the encrypted key, and the vault's description with the last
+// one: a vault without keys is made anew when it is needed.
+func (v Vault) Forget(id Identity) error {
+	if err := v.Store.Delete(id.Ref); err != nil {
+		return err
+	}
+	if empty, err := v.Empty(); err != nil || !empty {
+		return err
+	}
+	return v.Store.Delete(vaultDocument)
+}
+
+// Sign implements Provider.
+func (v Vault) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+	secret, err := unlock(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(secret)
+	key, err := v.open(id, secret)
+	if errors.Is(err, ErrVaultSecret) {
+		return nil, wire.Errorf(wire.CodeAuthenticationFailed, "%s", err.Error())
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(key)
+	return signRaw(key, data, algorithm)
+}
+
+func (v Vault) open(id Identity, secret []byte) (crypto.PrivateKey, error) {
+	if err := v.Check(secret); err != nil {
+		return nil, err
+	}
+	b, err := v.Store.Get(id.Ref)
+	if err != nil {
+		return nil, fmt.Errorf("load key: %w", err)
+	}
+	if b == nil {
+		return nil, wire.Errorf(wire.CodeKeyNotFound, "the encrypted key of %s is missing on the phone", id.Label)
+	}
+	aead, err := v.aead(secret)
+	if err != nil {
+		return nil, err
+	}
+	var sealed sealedKey
+	if json.Unmarshal(b, &sealed) != nil || sealed.Version != 1 || len(sealed.Nonce) != aead.NonceSize() {
+		return nil, errDamagedKey
+	}
+	plain, err := aead.Open(nil, sealed.Nonce, sealed.Sealed, binding(id))
+	if err != nil {
+		return nil, errDamagedKey
+	}
+	defer clear(plain)
+	key, err := x509.ParsePKCS8PrivateKey(plain)
+	if err != nil {
+		return nil, errDamagedKey
+	}
+	if public, err := publicKey(key); err != nil || !bytes.Equal(public.Marshal(), id.PublicKey) {
+		wipe(key)
+		return nil, errDamagedKey
+	}
+	return key, nil
+}
+
+var errDamagedKey = errors.New("the encrypted key is damaged")
+
+// Verify checks that the vault's own passkey has answered the challenge, with
+// the person verified.
+func (v Vault) Verify(a Assertion, challenge []byte) error {
+	info, err := v.Info()
+	if err != nil {
+		return err
+	}
+	if err := v.RelyingParty.checkClientData(a.ClientData, "webauthn.get", challenge); err != nil {
+		return err
+	}
+	d, err := v.RelyingParty.parseAuthData(a.AuthData)
+	if err != nil {
+		return err
+	}
+	public, err := parseES256(info.PublicKey)
+	if err != nil {
+		return err
+	}
+	client := sha256.Sum256(a.ClientData)
+	digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
+	if !ecdsa.VerifyASN1(public, digest[:], a.Signature) {
+		return errors.New("another passkey has answered")
+	}
+	v.noteBackup(info, d.flags&sshctx.FlagBackedUp != 0)
+	return nil
+}
+
+// noteBackup keeps whether the passkey has copies now. It is for show: what
+// cannot be written is not.
+func (v Vault) noteBackup(info VaultInfo, backed bool) {
+	if info.BackedUp != backed {
+		info.BackedUp = backed
+		_ = putJSON(v.Store, vaultDocument, info)
+	}
+}

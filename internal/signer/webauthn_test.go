@@ -1,0 +1,354 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+var party = RelyingParty{ID: "phone.example", Origin: "https://phone.example"}
+
+// authenticator makes and uses one credential as a device and its browser do.
+// A test changes what it says before it signs.
+type authenticator struct {
+	t      *testing.T
+	key    *ecdsa.PrivateKey
+	id     []byte
+	rp     RelyingParty
+	flags  byte
+	secret []byte // of its PRF
+}
+
+func newAuthenticator(t *testing.T) *authenticator {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authenticator{t: t, key: key, id: make([]byte, 20), rp: party, secret: make([]byte, 32)}
+	a.flags = sshctx.FlagUserPresent | sshctx.FlagUserVerified | sshctx.FlagBackupEligible
+	_, _ = rand.Read(a.id)
+	_, _ = rand.Read(a.secret)
+	return a
+}
+
+func (a *authenticator) clientData(kind string, challenge []byte) []byte {
+	return fmt.Appendf(nil, `{"type":"%s","challenge":"%s","origin":"%s","crossOrigin":false}`,
+		kind, base64.RawURLEncoding.EncodeToString(challenge), a.rp.Origin)
+}
+
+func (a *authenticator) authData(flags byte, more ...byte) []byte {
+	rp := sha256.Sum256([]byte(a.rp.ID))
+	return slices.Concat(rp[:], []byte{flags, 0, 0, 0, 0}, more)
+}
+
+func (a *authenticator) create(challenge []byte) Registration {
+	a.t.Helper()
+	spki, err := x509.MarshalPKIXPublicKey(&a.key.PublicKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	cose, err := coseKey(&a.key.PublicKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	attested := slices.Concat(make([]byte, 16), binary.BigEndian.AppendUint16(nil, uint16(len(a.id))), a.id, cose)
+	prf := a.secret != nil
+	return Registration{
+		ID: a.id, ClientData: a.clientData("webauthn.create", challenge), PublicKey: spki, PRF: &prf,
+		AuthData: a.authData(a.flags|sshctx.FlagAttested, attested...),
+	}
+}
+
+func (a *authenticator) get(challenge []byte) Assertion {
+	a.t.Helper()
+	answer := Assertion{ID: a.id, ClientData: a.clientData("webauthn.get", challenge), AuthData: a.authData(a.flags)}
+	client := sha256.Sum256(answer.ClientData)
+	digest := sha256.Sum256(append(bytes.Clone(answer.AuthData), client[:]...))
+	var err error
+	if answer.Signature, err = ecdsa.SignASN1(rand.Reader, a.key, digest[:]); err != nil {
+		a.t.Fatal(err)
+	}
+	return answer
+}
+
+func (a *authenticator) prf(salt []byte) []byte {
+	mac := hmac.New(sha256.New, a.secret)
+	mac.Write(salt)
+	return mac.Sum(nil)
+}
+
+// withPasskey makes the phone's identity a passkey of the authenticator.
+func withPasskey(t *testing.T) (*phone, *authenticator, Passkeys, Identity) {
+	t.Helper()
+	p, a := newPhone(t), newAuthenticator(t)
+	passkeys := Passkeys{Store: p.cfg.Store, RelyingParty: party}
+	p.cfg.Providers[ProviderPasskey] = passkeys
+	challenge := []byte("a challenge")
+	id, err := passkeys.Register("face", a.create(challenge), challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Add(id); err != nil {
+		t.Fatal(err)
+	}
+	if id, err = p.Find("face"); err != nil {
+		t.Fatal(err)
+	}
+	return p, a, passkeys, id
+}
+
+func TestPasskeySigns(t *testing.T) {
+	p, a, _, id := withPasskey(t)
+	r := p.request(id)
+	p.approver.Passphrase = func(_ context.Context, asked PassphraseRequest) ([]byte, error) {
+		if asked.RequestID != r.RequestID || asked.From != p.computer.ID {
+			t.Errorf("asked for the secret of %+v", asked)
+		}
+		return json.Marshal(a.get(p.sheet.Data))
+	}
+	answer := p.ask(t.Context(), r)
+	if answer.Error != nil {
+		t.Fatal(answer.Error)
+	}
+	var signature ssh.Signature
+	if err := ssh.Unmarshal(answer.Signature, &signature); err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParsePublicKey(id.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sshctx.VerifySignature(key, r.DataToSign, &signature); err != nil || key.Type() != ssh.KeyAlgoSKECDSA256 {
+		t.Errorf("%s: %v", key.Type(), err)
+	}
+	if keys, err := p.keyList(); err != nil || keys.Keys[0].ProviderKind != wire.ProviderSecureEnclave {
+		t.Errorf("told as %+v, %v", keys, err)
+	}
+}
+
+// What a browser, a stolen answer or a careless authenticator could bring.
+func TestPasskeyAnswersThatAreNoGood(t *testing.T) {
+	_, good, passkeys, id := withPasskey(t)
+	data := []byte("bytes to be signed")
+	if _, err := passkeys.Signature(id, data, good.get(data)); err != nil {
+		t.Fatalf("a good answer: %v", err)
+	}
+	for name, answer := range map[string]func(a authenticator) Assertion{
+		"over other bytes":        func(a authenticator) Assertion { return a.get([]byte("other bytes")) },
+		"of another site":         func(a authenticator) Assertion { a.rp.ID = "evilhub.example"; return a.get(data) },
+		"to another origin":       func(a authenticator) Assertion { a.rp.Origin = "https://evilhub.example"; return a.get(data) },
+		"without the person":      func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserVerified; return a.get(data) },
+		"with nobody there":       func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserPresent; return a.get(data) },
+		"with attested data":      func(a authenticator) Assertion { a.flags |= sshctx.FlagAttested; return a.get(data) },
+		"with extensions unsaid":  func(a authenticator) Assertion { a.flags |= sshctx.FlagExtensions; return a.get(data) },
+		"with impossible backups": func(a authenticator) Assertion { a.flags = 0x15; return a.get(data) },
+		"of another key":          func(authenticator) Assertion { return newAuthenticator(t).get(data) },
+		"of a registration": func(a authenticator) Assertion {
+			r := a.create(data)
+			return Assertion{ClientData: r.ClientData, AuthData: r.AuthData}
+		},
+		"with a broken signature":  func(a authenticator) Assertion { x := a.get(data); x.Signature = x.Signature[:9]; return x },
+		"with bytes behind it":     func(a authenticator) Assertion { x := a.get(data); x.Signature = append(x.Signature, 0); return x },
+		"cut short":                func(a authenticator) Assertion { x := a.get(data); x.AuthData = x.AuthData[:36]; return x },
+		"empty":                    func(authenticator) Assertion { return Assertion{} },
+		"with flags changed later": func(a authenticator) Assertion { a.flags &^= 4; x := a.get(data); x.AuthData[32] |= 4; return x },
+	} {
+		if s, err := passkeys.Signature(id, data, answer(*good)); err == nil {
+			t.Errorf("an answer %s was made a signature: %+v", name, s)
+		}
+	}
+}
+
+func TestRegistrationsThatAreNoGood(t *testing.T) {
+	challenge := []byte("a challenge")
+	for name, change := range map[string]func(a *authenticator, r *Registration){
+		"another challenge": func(a *authenticator, r *Registration) { *r = a.create([]byte("another")) },
+		"another site":      func(a *authenticator, r *Registration) { a.rp.ID = "evilhub.example"; *r = a.create(challenge) },
+		"another origin": func(a *authenticator, r *Registration) {
+			a.rp.Origin = "http://phone.example"
+			*r = a.create(challenge)
+		},
+		"no verification":       func(a *authenticator, r *Registration) { a.flags = 1; *r = a.create(challenge) },
+		"an assertion":          func(a *authenticator, r *Registration) { r.ClientData = a.get(challenge).ClientData },
+		"another public key":    func(_ *authenticator, r *Registration) { r.PublicKey = newAuthenticator(t).create(challenge).PublicKey },
+		"another credential":    func(_ *authenticator, r *Registration) { r.ID = []byte("another") },
+		"no credential":         func(_ *authenticator, r *Registration) { r.ID = nil },
+		"a long credential":     func(_ *authenticator, r *Registration) { r.ID = make([]byte, 1024) },
+		"no authenticator":      func(_ *authenticator, r *Registration) { r.AuthData = r.AuthData[:40] },
+		"malformed client data": func(_ *authenticator, r *Registration) { r.ClientData = []byte("{") },
+	} {
+		a := newAuthenticator(t)
+		r := a.create(challenge)
+		change(a, &r)
+		store := &MemoryStore{}
+		if _, err := (Passkeys{store, party}).Register("x", r, challenge); err == nil {
+			t.Errorf("%s: registered", name)
+		}
+		if names, _ := store.List(""); len(names) > 0 {
+			t.Errorf("%s: %v was stored", name, names)
+		}
+	}
+}
+
+func TestVaultKeys(t *testing.T) {
+	p, a := newPhone(t), newAuthenticator(t)
+	vault := Vault{Store: p.cfg.Store, RelyingParty: party}
+	p.cfg.Providers[ProviderVault] = vault
+	salt, challenge := NewSalt(), []byte("a challenge")
+	if err := vault.Register(a.create(challenge), challenge, salt); err != nil {
+		t.Fatal(err)
+	}
+	p.approver.Passphrase = func(context.Context, PassphraseRequest) ([]byte, error) { return a.prf(salt), nil }
+	for _, algorithm := range []string{"ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"} {
+		key, err := generate(algorithm, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := vault.Add(algorithm, key, a.prf(salt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Add(id); err != nil {
+			t.Fatal(err)
+		}
+		r := p.request(id)
+		p.wantSignature(p.ask(t.Context(), r), id, r)
+	}
+	if err := vault.Register(newAuthenticator(t).create(challenge), challenge, salt); !errors.Is(err, ErrExists) {
+		t.Errorf("a vault with keys in it was replaced: %v", err)
+	}
+	list, _ := p.Identities()
+	for _, id := range list {
+		if err := p.Delete(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names, _ := p.cfg.Store.List("vault"); len(names) > 0 {
+		t.Errorf("%v is left", names)
+	}
+}
+
+// A PRF that answers differently must neither open the vault nor lock a new key
+// away under a secret that nobody will see again.
+func TestVaultSecretThatIsAnother(t *testing.T) {
+	a, vault := newAuthenticator(t), Vault{Store: &MemoryStore{}, RelyingParty: party}
+	salt, challenge := NewSalt(), []byte("a challenge")
+	if err := vault.Register(a.create(challenge), challenge, salt); err != nil {
+		t.Fatal(err)
+	}
+	key, err := generate("ssh-ed25519", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := vault.Add("key", key, a.prf(salt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range map[string][]byte{"another": a.prf([]byte("x")), "short": a.prf(salt)[:31], "none": nil} {
+		if _, err := vault.open(id, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
+			t.Errorf("%s opens: %v", name, err)
+		}
+		fresh, _ := generate("ssh-ed25519", 0)
+		if _, err := vault.Add("other", fresh, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
+			t.Errorf("%s locks: %v", name, err)
+		}
+	}
+	if _, err := vault.open(id, a.prf(salt)); err != nil {
+		t.Errorf("the right one: %v", err)
+	}
+}
+
+// What rests is bound to its identity and to every bit of itself.
+func TestVaultKeysCannotBeExchanged(t *testing.T) {
+	store := &MemoryStore{}
+	a, vault := newAuthenticator(t), Vault{Store: store, RelyingParty: party}
+	salt, challenge := NewSalt(), []byte("a challenge")
+	if err := vault.Register(a.create(challenge), challenge, salt); err != nil {
+		t.Fatal(err)
+	}
+	var ids []Identity
+	for _, label := range []string{"one", "two"} {
+		key, _ := generate("ecdsa-sha2-nistp256", 0)
+		id, err := vault.Add(label, key, a.prf(salt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	one, _ := store.Get(ids[0].Ref)
+	two, _ := store.Get(ids[1].Ref)
+	if err := store.Put(ids[0].Ref, two); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vault.open(ids[0], a.prf(salt)); err == nil {
+		t.Error("another identity's key opens")
+	}
+	var sealed sealedKey
+	if err := json.Unmarshal(one, &sealed); err != nil {
+		t.Fatal(err)
+	}
+	for i := range sealed.Sealed {
+		sealed.Sealed[i] ^= 1
+		if err := putJSON(store, ids[0].Ref, sealed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := vault.open(ids[0], a.prf(salt)); !errors.Is(err, errDamagedKey) {
+			t.Fatalf("with byte %d changed: %v", i, err)
+		}
+		sealed.Sealed[i] ^= 1
+	}
+	if bytes.Contains(one, []byte("PRIVATE")) || vault.Store.Delete(ids[0].Ref) != nil {
+		t.Error("not encrypted")
+	}
+	if _, err := vault.open(ids[0], a.prf(salt)); wire.CodeOf(err) != wire.CodeKeyNotFound {
+		t.Errorf("a missing key: %v", err)
+	}
+}
+
+func TestVaultNeedsPRF(t *testing.T) {
+	a := newAuthenticator(t)
+	a.secret = nil
+	challenge := []byte("a challenge")
+	store := &MemoryStore{}
+	err := Vault{store, party}.Register(a.create(challenge), challenge, NewSalt())
+	if names, _ := store.List(""); wire.CodeOf(err) != wire.CodeAlgorithmUnsupported || len(names) > 0 {
+		t.Errorf("%v, stored %v", err, names)
+	}
+}
+
+func FuzzPasskeyAnswer(f *testing.F) {
+	f.Add([]byte(`{"type":"webauthn.get","challenge":"Yg","origin":"https://phone.example"}`), []byte("auth"), []byte{0x30, 6, 2, 1, 1, 2, 1, 1})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	blob, err := sshctx.PasskeyBlob(&key.PublicKey, party.ID)
+	if err != nil {
+		f.Fatal(err)
+	}
+	passkeys := Passkeys{&MemoryStore{}, party}
+	f.Fuzz(func(t *testing.T, client, auth, signature []byte) {
+		id := Identity{Label: "x", Algorithm: ssh.KeyAlgoSKECDSA256, PublicKey: blob}
+		if _, err := passkeys.Signature(id, []byte("b"), Assertion{ClientData: client, AuthData: auth, Signature: signature}); err == nil {
+			t.Error("a signature out of nothing")
+		}
+	})
+}
