@@ -229,7 +229,11 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 	defer n.wg.Done()
 	t := device.Peer{ID: inv.DeviceID, Name: inv.Name, Routes: inv.Routes}
 	secure := n.secureTo(inv.DeviceID)
-	won, err := n.dialAny(ctx, n.inviter, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
+	ways := n.inviter
+	if ways == nil {
+		ways = n.routes
+	}
+	won, err := n.dialAny(ctx, ways, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
 		if r, ok := r.(Inviter); ok {
 			return r.DialInvited(ctx, inv, secure)
 		}

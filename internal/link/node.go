@@ -23,7 +23,7 @@ type Node struct {
 	name    string
 	role    func() wire.Hello
 	routes  []Route
-	inviter []Route // by which Pair reaches who invites
+	inviter []Route // by which Pair reaches who invites; nil: routes
 	handler Handler
 	log     *slog.Logger
 	timing  Timing
@@ -72,9 +72,6 @@ func New(c Config) *Node {
 	}
 	if n.name == "" {
 		n.name = c.Key.ID().Short() // an empty name is that of a stranger
-	}
-	if n.inviter == nil {
-		n.inviter = c.Routes
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)

@@ -43,6 +43,8 @@ const (
 	maxAccepted = 16
 	// maxRenewals bounds how often a rendezvous is opened again: see Rendezvous.
 	maxRenewals = device.MaxWrongProofs
+	// farewellTime is how long the last words may take.
+	farewellTime = time.Second
 )
 
 const routePrefix = "hub:"

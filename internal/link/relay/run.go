@@ -43,7 +43,7 @@ func (c *Client) connect(ctx context.Context) error {
 		c.note(func() { c.status.Connected, c.status.LastError = false, err })
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { s.end(ErrClosed) })
+	stop := context.AfterFunc(ctx, s.farewell)
 	defer stop()
 	s.wg.Go(s.writeAll)
 	s.wg.Go(s.keepAlive)
@@ -178,7 +178,11 @@ func (c *Client) presence(m hubwire.Message) {
 	} else {
 		delete(c.online, id)
 	}
+	s := c.session
 	c.mu.Unlock()
+	if !m.Online && s != nil {
+		s.endStreams(id)
+	}
 	for _, f := range tell {
 		f.found(id)
 	}

@@ -38,6 +38,7 @@ type session struct {
 	queue    []outgoing
 	queued   int           // bytes in queue
 	room     chan struct{} // closed, and made anew, when there is room in queue
+	drained  chan struct{} // not nil in farewell; closed when all is written
 	requests map[uint64]chan hubwire.Message
 	last     uint64 // request
 }
@@ -78,6 +79,41 @@ func (s *session) end(err error) {
 		t.fail(fmt.Errorf("%w: %w", ErrHubLost, err))
 	}
 	_ = s.socket.Close()
+}
+
+// farewell ends the session after what is queued has been written, so that the
+// other devices learn that streams have been closed.
+func (s *session) farewell() {
+	s.mu.Lock()
+	drained := make(chan struct{})
+	s.drained = drained
+	idle := s.queued == 0
+	s.mu.Unlock()
+	if !idle {
+		t := time.NewTimer(farewellTime)
+		defer t.Stop()
+		select {
+		case <-drained:
+		case <-s.done:
+		case <-t.C:
+		}
+	}
+	s.end(ErrClosed)
+}
+
+// endStreams ends the streams with a device that has gone.
+func (s *session) endStreams(peer device.ID) {
+	var gone []*stream
+	s.mu.Lock()
+	for id, t := range s.streams {
+		if id.peer == peer {
+			gone = append(gone, t)
+		}
+	}
+	s.mu.Unlock()
+	for _, t := range gone {
+		t.remoteClosed(hubwire.ReasonUnreached)
+	}
 }
 
 func (s *session) reason() error {
@@ -240,6 +276,10 @@ func (s *session) wrote(n int) {
 	if full && s.queued < maxQueued {
 		close(s.room)
 		s.room = make(chan struct{})
+	}
+	if s.queued == 0 && s.drained != nil {
+		close(s.drained)
+		s.drained = nil
 	}
 }
 
