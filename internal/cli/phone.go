@@ -116,6 +116,10 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 }
 
 func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
+	hub, err := f.check()
+	if err != nil {
+		return err
+	}
 	asking, err := a.approver(f)
 	if err != nil {
 		return err
@@ -133,7 +137,13 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := rememberHub(p, f.hub, f.hubCA); err != nil {
+	switch {
+	case f.hub == hubNone:
+		err = p.ForgetHubs()
+	case f.hub != "":
+		err = p.RememberHub(hub)
+	}
+	if err != nil {
 		return err
 	}
 	err = p.Run(ctx, phone.RunConfig{
@@ -147,24 +157,21 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	return err
 }
 
-// rememberHub keeps what --hub and --hub-ca say.
-func rememberHub(p *phone.Phone, hub, caFile string) error {
-	ca, err := certificatesIn(caFile)
-	switch {
-	case err != nil:
-		return err
-	case hub == "" && ca != nil:
-		return usagef("--hub-ca needs --hub")
-	case hub == "":
-		return nil
-	case hub == hubNone:
-		return p.ForgetHubs()
+// check returns the hub that --hub and --hub-ca name.
+func (f *phoneRunFlags) check() (phone.Hub, error) {
+	var none phone.Hub
+	if f.hub == "" || f.hub == hubNone {
+		if f.hubCA != "" {
+			return none, usagef("--hub-ca is for --hub URL")
+		}
+		return none, nil
 	}
-	u, err := wire.ParseHubURL(hub)
+	u, err := wire.ParseHubURL(f.hub)
 	if err != nil {
-		return usagef("--hub: %v", err)
+		return none, usagef("--hub accepts none or a URL: %v", err)
 	}
-	return p.RememberHub(phone.Hub{URL: u, CA: string(ca)})
+	ca, err := certificatesIn(f.hubCA)
+	return phone.Hub{URL: u, CA: string(ca)}, err
 }
 
 // certificatesIn reads a file of --hub-ca; no file is none.

@@ -40,6 +40,11 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(built)+":"+e.Getenv("PATH")+":/usr/sbin:/sbin")
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			e.Setenv("PORT", strconv.Itoa(port)) // that nobody listens at yet
 			e.Values["actors"] = &actors{running: map[string]*process{}}
 			return os.WriteFile(filepath.Join(e.WorkDir, "passphrase"), []byte("correct horse battery staple\n"), 0o600)
 		},

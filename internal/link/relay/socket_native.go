@@ -77,6 +77,13 @@ func dialError(r *http.Response, err error) error {
 	if r != nil && r.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("%w: HTTP status %d", errNotHub, r.StatusCode)
 	}
+	// What happened, without the layers that it happened in: people read this.
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e
+	}
 	return err
 }
 
