@@ -18,6 +18,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.SetReadLimit(hubwire.MaxMessage)
+	h.mu.Lock()
+	h.connects++
+	h.mu.Unlock()
 	h.wg.Add(1)
 	defer h.wg.Done()
 	h.serve(webSocket{c})
