@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -91,16 +92,17 @@ func (d *demo) show(out string) error {
 	return nil
 }
 
+// Compiled when a demo needs them, not at the start of every command.
 var (
-	keyBlob  = regexp.MustCompile(`[A-Za-z0-9+/]{80,}=*`)
-	deviceID = regexp.MustCompile(`\b[a-z2-7]{52}\b`)
+	keyBlob  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/]{80,}=*`) })
+	deviceID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b[a-z2-7]{52}\b`) })
 )
 
 // shorten cuts public keys and device IDs, which fill a screen and tell nobody
 // anything beyond their first and last characters.
 func shorten(line string) string {
-	line = keyBlob.ReplaceAllStringFunc(line, func(s string) string { return s[:16] + "…" + s[len(s)-16:] })
-	return deviceID.ReplaceAllStringFunc(line, func(s string) string { return s[:12] + "…" })
+	line = keyBlob().ReplaceAllStringFunc(line, func(s string) string { return s[:16] + "…" + s[len(s)-16:] })
+	return deviceID().ReplaceAllStringFunc(line, func(s string) string { return s[:12] + "…" })
 }
 
 // capture runs a command to its end and returns its standard output. When ctx
