@@ -41,72 +41,85 @@ const workerMark = "const app = { version: '', files: {} };"
 //go:embed static all:dist
 var embedded embed.FS
 
-// built is the app, assembled once.
-type built struct {
+// App is the app's files put together.
+type App struct {
 	files   *tree
 	version string
-	whole   bool
+	list    string // as sha256sum writes it
 }
 
-var app = sync.OnceValue(func() built {
-	b, err := assemble(embedded)
+var app = sync.OnceValue(func() *App {
+	a, err := New(embedded)
 	if err != nil {
 		panic("phone: " + err.Error()) // what is embedded was there when this was compiled
 	}
-	return b
+	return a
 })
+
+// Files are the files of the app that this program holds; see App.Files.
+func Files() fs.FS { return app().Files() }
+
+// Version is the version of the app that this program holds; see App.Version.
+func Version() string { return app().Version() }
+
+// Manifest is the list of the files that this program holds; see App.Manifest.
+func Manifest() string { return app().Manifest() }
+
+// Built reports whether this program holds the signer. Without it, as on a
+// fresh clone before `make build`, the page can only say so.
+func Built() bool { return app().Built() }
+
+// New puts an app together from the folders static and dist of a file system.
+func New(from fs.FS) (*App, error) {
+	list, err := manifest(from)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{
+		files:   &tree{from: from, made: map[string][]byte{}},
+		version: fmt.Sprintf("%x", sha256.Sum256([]byte(list))),
+		list:    list,
+	}
+	return a, a.addVersion()
+}
 
 // Files returns the app's files under the names they are served by. Next to a
 // compressed file NAME.br or NAME.gz there is no NAME: it is served under that
 // name with the Content-Encoding br or gzip.
-func Files() fs.FS { return app().files }
+func (a *App) Files() fs.FS { return a.files }
 
 // Version returns the app's version: 64 hexadecimal digits, the SHA-256 of what
 // Manifest returns.
-func Version() string { return app().version }
-
-// Built reports whether the signer is there. Without it, as on a fresh clone
-// before `make build`, the page can only say so.
-func Built() bool { return app().whole }
+func (a *App) Version() string { return a.version }
 
 // Manifest returns the app's files as sha256sum writes them, sorted by name:
 // one "HEX  NAME" a line. Compressed files are listed as what they contain, and
 // sw.js as it stands in the repository, before the list is put into it.
-func Manifest() (string, error) { return manifest(embedded) }
+func (a *App) Manifest() string { return a.list }
 
-func assemble(from fs.FS) (built, error) {
-	list, err := manifest(from)
-	if err != nil {
-		return built{}, err
-	}
-	b := built{
-		files:   &tree{from: from, made: map[string][]byte{}},
-		version: fmt.Sprintf("%x", sha256.Sum256([]byte(list))),
-		whole:   strings.Contains(list, "  vmux.wasm\n"),
-	}
-	return b, b.addVersion(list)
-}
+// Built reports whether the signer is among the files.
+func (a *App) Built() bool { return strings.Contains(a.list, "  vmux.wasm\n") }
 
 // addVersion tells page and service worker what they consist of. The browser
 // looks for a new version by comparing the service worker's bytes, so the
 // version must be among these.
-func (b built) addVersion(list string) error {
+func (a *App) addVersion() error {
 	files := map[string]string{}
-	for line := range strings.Lines(list) {
+	for line := range strings.Lines(a.list) {
 		hash, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
 		if name != workerFile { // the browser keeps that one itself
 			files[name] = hash
 		}
 	}
-	page := []byte("export const version = \"" + b.version + "\";\n")
+	page := []byte("export const version = \"" + a.version + "\";\n")
 	files[versionFile] = fmt.Sprintf("%x", sha256.Sum256(page))
-	b.files.made[versionFile] = page
+	a.files.made[versionFile] = page
 
-	contents, err := json.Marshal(map[string]any{"version": b.version, "files": files})
+	contents, err := json.Marshal(map[string]any{"version": a.version, "files": files})
 	if err != nil {
 		return err
 	}
-	worker, err := fs.ReadFile(b.files, workerFile)
+	worker, err := fs.ReadFile(a.files, workerFile)
 	if err != nil {
 		return err
 	}
@@ -114,7 +127,7 @@ func (b built) addVersion(list string) error {
 	if !found {
 		return fmt.Errorf("%s has no place for the list of files", workerFile)
 	}
-	b.files.made[workerFile] = slices.Concat(before, []byte("const app = "), contents, []byte(";"), after)
+	a.files.made[workerFile] = slices.Concat(before, []byte("const app = "), contents, []byte(";"), after)
 	return nil
 }
 

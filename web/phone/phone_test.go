@@ -47,14 +47,14 @@ func TestVersionIsTheHashOfTheFiles(t *testing.T) {
 	if got, err := manifest(small(t)); err != nil || got != want {
 		t.Errorf("the manifest is (%v)\n%swant\n%s", err, got, want)
 	}
-	b, err := assemble(small(t))
-	if err != nil || b.version != hash(want) || !b.whole {
-		t.Errorf("version %s, whole %v, %v", b.version, b.whole, err)
+	b, err := New(small(t))
+	if err != nil || b.version != hash(want) || !b.Built() {
+		t.Errorf("version %s, built %v, %v", b.version, b.Built(), err)
 	}
 }
 
 func TestWorkerAndPageKnowTheirVersion(t *testing.T) {
-	b, err := assemble(small(t))
+	b, err := New(small(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestWorkerAndPageKnowTheirVersion(t *testing.T) {
 }
 
 func TestAnyChangeIsAnotherVersion(t *testing.T) {
-	before, err := assemble(small(t))
+	before, err := New(small(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestAnyChangeIsAnotherVersion(t *testing.T) {
 		}
 		changed := small(t)
 		changed["static/more.js"] = &fstest.MapFile{Data: changed[name].Data}
-		if after, err := assemble(changed); err != nil || after.version == before.version {
+		if after, err := New(changed); err != nil || after.version == before.version {
 			t.Errorf("another file beside %s: %v, version %s as before", name, err, after.version)
 		}
 	}
@@ -104,13 +104,13 @@ func TestAnyChangeIsAnotherVersion(t *testing.T) {
 func TestWorkerWithoutAPlaceForTheList(t *testing.T) {
 	files := small(t)
 	files["static/sw.js"] = &fstest.MapFile{Data: []byte("no mark")}
-	if _, err := assemble(files); err == nil {
+	if _, err := New(files); err == nil {
 		t.Error("a service worker without the list of files would never update")
 	}
 }
 
 func TestFilesAreAFileSystem(t *testing.T) {
-	b, err := assemble(small(t))
+	b, err := New(small(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,9 +132,8 @@ func TestFilesAreAFileSystem(t *testing.T) {
 
 // What is embedded makes an app.
 func TestEmbedded(t *testing.T) {
-	list, err := Manifest()
-	if err != nil || Version() != hash(list) {
-		t.Errorf("version %s is not the hash of the manifest, %v", Version(), err)
+	if Version() != hash(Manifest()) {
+		t.Errorf("version %s is not the hash of the manifest", Version())
 	}
 	for _, name := range []string{"index.html", "sw.js", "version.js"} {
 		if _, err := fs.Stat(Files(), name); err != nil {

@@ -1,0 +1,177 @@
+// @ts-check
+// The app's frame: it starts the core, shows one screen at a time, and keeps it
+// up to date.
+
+// First: the invitation leaves the address bar before anything else happens.
+import { invited, takeInvitation } from './invitation.js';
+
+import * as core from './core.js';
+import { fill, h, icon, replace } from './dom.js';
+import { button, fail, failure } from './parts.js';
+import * as requests from './requests.js';
+import * as update from './update.js';
+import { activity } from './views/activity.js';
+import { ca } from './views/ca.js';
+import { home } from './views/home.js';
+import { identities, identity } from './views/identities.js';
+import { pair } from './views/pair.js';
+import { settings } from './views/settings.js';
+
+/** @typedef {import('../types/core').State} State */
+/**
+ * What a screen is given, and what it returns.
+ * @typedef {{state: State, argument: string, invitation: string | null, refresh: () => void}} Given
+ * @typedef {{title: string, back?: string, main: import('./dom.js').Child[], actions?: import('./dom.js').Child[],
+ *   top?: import('./dom.js').Child, steady?: boolean, leave?: () => void}} Screen
+ */
+
+/** @type {Record<string, (given: Given) => Screen>} */
+const screens = { home, identities, identity, ca, pair, activity, settings };
+
+const tabs = [
+	{ name: 'home', icon: 'home', text: 'Home' },
+	{ name: 'identities', icon: 'key', text: 'Identities' },
+	{ name: 'ca', icon: 'seal', text: 'CA' },
+	{ name: 'activity', icon: 'list', text: 'Activity' },
+	{ name: 'settings', icon: 'gear', text: 'Settings' },
+];
+
+const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.querySelector(`#${id}`));
+
+/** @type {State | null} */
+let state = null;
+/** @type {Screen | null} */
+let screen = null;
+let shownAddress = '';
+let drawn = '';
+/** @type {string | null} */
+let invitation = invited;
+
+const address = () => decodeURIComponent(location.hash.slice(1)) || 'home';
+
+/** The screen and its argument: "identity=SHA256:…". */
+function place() {
+	const [name, ...rest] = address().split('=');
+	return screens[name] ? { name, argument: rest.join('=') } : { name: 'home', argument: '' };
+}
+
+/** Draws the screen that the address names, if it or the state has changed. */
+function draw(force = false) {
+	if (!state) {
+		return;
+	}
+	const moved = address() !== shownAddress;
+	const text = JSON.stringify(state) + update.available();
+	if (!moved && !force && (text === drawn || screen?.steady)) {
+		return;
+	}
+	drawn = text;
+	if (moved) {
+		screen?.leave?.();
+	}
+	shownAddress = address();
+	const { name, argument } = place();
+	const main = element('main');
+	const top = main.scrollTop;
+	screen = screens[name]({ state, argument, invitation, refresh: () => draw(true) });
+	invitation = null;
+	frame(name, screen);
+	replace(main, ...screen.main);
+	replace(element('actions'), ...(screen.actions ?? []));
+	main.scrollTop = moved ? 0 : top;
+	if (moved && !document.querySelector('dialog[open]')) {
+		element('title').focus({ preventScroll: true });
+	}
+}
+
+/** @param {string} name @param {Screen} shown */
+function frame(name, shown) {
+	replace(element('top'),
+		shown.back ? h('a', { class: 'icon-button back', href: shown.back, 'aria-label': 'Back', 'data-key': 'back' }, icon('back')) : null,
+		h('h1', { id: 'title', tabindex: '-1', 'data-key': 'title' }, shown.title), shown.top);
+	const current = { identity: 'identities', pair: 'home' }[name] ?? name;
+	const nav = element('tabs');
+	nav.hidden = false;
+	replace(nav, h('ul', null, tabs.map((t) => h('li', null, h('a', {
+		href: `#${t.name}`, 'data-key': `tab-${t.name}`, 'aria-current': t.name === current ? 'page' : null,
+	}, icon(t.icon), h('span', null, t.text), t.name === 'settings' && update.available() !== '' &&
+		h('span', { class: 'dot' }, h('span', { class: 'unseen' }, 'update available')))))));
+}
+
+async function load() {
+	state = await core.state();
+	draw();
+	requests.seed(state?.sheets);
+}
+
+let loading = false;
+let again = false;
+/** Several changes in a row are one load. */
+async function changed() {
+	again = true;
+	if (loading) {
+		return;
+	}
+	loading = true;
+	try {
+		while (again) {
+			again = false;
+			await load();
+		}
+	} catch (error) {
+		fail(error);
+	} finally {
+		loading = false;
+	}
+}
+
+function navigated() {
+	const link = takeInvitation();
+	if (link !== null) {
+		invitation = link;
+		location.replace('#pair');
+		draw(true);
+		return;
+	}
+	draw();
+}
+
+/** @param {unknown} error */
+function broken(error) {
+	const { message, hint } = failure(error);
+	fill(element('top'), h('h1', { id: 'title', tabindex: '-1' }, 'vmux'));
+	element('main').replaceChildren(h('div', { class: 'empty', role: 'alert' },
+		h('span', { class: 'bubble big bad' }, icon('warning')),
+		h('p', { class: 'empty-title' }, 'The app could not start'),
+		h('bdi', { class: 'para' }, message), hint && h('bdi', { class: 'para' }, hint),
+		button('Try again', { kind: 'primary', onclick: () => location.reload() })));
+}
+
+async function foreground() {
+	if (document.visibilityState === 'visible') {
+		await core.call('foreground', {});
+		await changed();
+	}
+}
+
+async function start() {
+	element('skip').addEventListener('click', (event) => {
+		event.preventDefault(); // "#main" is no screen
+		element('main').focus();
+	});
+	update.start(() => draw());
+	await core.start();
+	core.on('change', () => changed());
+	requests.start();
+	if (invitation !== null) {
+		history.replaceState(null, '', '#pair');
+	}
+	await load();
+	addEventListener('hashchange', navigated);
+	addEventListener('installable', () => draw(true));
+	document.addEventListener('visibilitychange', () => foreground().catch(fail));
+	setInterval(() => document.visibilityState === 'visible' && !screen?.steady && draw(true), 30000); // "5 min ago"
+	document.documentElement.dataset.ready = 'true';
+}
+
+start().catch(broken);

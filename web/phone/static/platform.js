@@ -1,0 +1,37 @@
+// @ts-check
+// What kind of browser this is, where the app has to say something else to its user.
+
+/** Whether this is an iPhone or iPad, whatever browser runs there. */
+export const isIOS = /iPhone|iPad|iPod/.test(navigator.userAgent) ||
+	(navigator.platform === 'MacIntel' && navigator.maxTouchPoints > 1);
+
+/** Whether the app was opened from the home screen, with its own window. */
+export const isInstalled = () => matchMedia('(display-mode: standalone)').matches ||
+	/** @type {any} */ (navigator).standalone === true;
+
+/**
+ * On iOS an installed app has a storage of its own: what is paired or made in
+ * Safari is not there.
+ */
+export const mustInstallFirst = () => isIOS && !isInstalled();
+
+/** @type {any} the browser's own offer to install, where it makes one */
+let offer = null;
+addEventListener('beforeinstallprompt', (event) => {
+	event.preventDefault();
+	offer = event;
+	dispatchEvent(new Event('installable'));
+});
+addEventListener('appinstalled', () => {
+	offer = null;
+	dispatchEvent(new Event('installable'));
+});
+
+export const canOfferInstall = () => offer !== null;
+
+export async function install() {
+	const event = offer;
+	offer = null;
+	await event?.prompt();
+	dispatchEvent(new Event('installable'));
+}

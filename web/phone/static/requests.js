@@ -1,0 +1,472 @@
+// @ts-check
+// The requests that wait, one sheet at a time: what is asked, by whom, how long
+// there is, Deny and Approve.
+
+import * as core from './core.js';
+import { h, fill, icon, replace, svg, theirs } from './dom.js';
+import { badge, button, callout, checks, choices, failure, iconButton, newID, note } from './parts.js';
+import { clean, count, duration, inGroups } from './text.js';
+
+/** @typedef {import('../types/core').Sheet} Request */
+/** @typedef {import('../types/core').SheetEnd} SheetEnd */
+/** @typedef {import('../types/core').Decision} Decision */
+/** @typedef {import('../types/core').Quality} Quality */
+
+/** Approve does nothing for so long after a sheet appears or changes, in milliseconds. */
+export const inertFor = 500;
+/** How long the outcome stays when nothing else waits, in milliseconds. */
+const outcomeFor = 1100;
+
+/** @type {Map<string, Request>} in the order in which they came */
+const waiting = new Map();
+/** @type {RequestSheet | null} */
+let open = null;
+/** The person put the sheet aside; the bar says that requests wait. */
+let aside = false;
+
+// When the press began and ended that a click may belong to. A press that began
+// before a sheet was there was meant for something else.
+const press = { start: -Infinity, end: -Infinity };
+for (const type of ['pointerdown', 'keydown']) {
+	addEventListener(type, (e) => {
+		if (!(/** @type {KeyboardEvent} */ (e).repeat)) {
+			press.start = performance.now();
+		}
+	}, true);
+}
+for (const type of ['pointerup', 'pointercancel', 'keyup']) {
+	addEventListener(type, () => { press.end = performance.now(); }, true);
+}
+
+/** Begins to listen; the requests of a state that was loaded come by `seed`. */
+export function start() {
+	core.on('sheet', (/** @type {Request} */ request) => take(request));
+	core.on('sheetEnd', (/** @type {SheetEnd} */ end) => finish(end));
+	setInterval(tick, 250);
+	document.addEventListener('visibilitychange', () => {
+		if (document.visibilityState === 'visible') {
+			open?.arm(); // what was shown while nobody looked has just appeared
+		}
+	});
+}
+
+/** @param {Request[] | null | undefined} requests all that wait, as the core knows them */
+export function seed(requests) {
+	for (const request of requests ?? []) {
+		if (!waiting.has(request.id)) {
+			take(request);
+		}
+	}
+}
+
+/** @param {Request} request */
+function take(request) {
+	const isNew = !waiting.has(request.id);
+	waiting.set(request.id, request);
+	if (open?.request.id === request.id) {
+		open.update(request);
+	} else if (isNew) {
+		aside = false;
+		say(`${clean(request.computer)} asks: ${heading(request)}`);
+	}
+	next();
+}
+
+/** @param {SheetEnd} end */
+function finish(end) {
+	const request = waiting.get(end.id);
+	waiting.delete(end.id);
+	if (!request) {
+		return;
+	}
+	const { text, tone } = outcome(end, request);
+	if (open?.request.id === end.id) {
+		open.end(text, tone);
+	} else {
+		note(text, tone);
+	}
+	next();
+}
+
+/** Shows the request that has waited longest, if none is shown. */
+function next() {
+	const first = waiting.values().next().value;
+	if (!open && !aside && first) {
+		open = new RequestSheet(first);
+	}
+	open?.counted();
+	bar();
+}
+
+/** Puts the sheets back that were put aside. */
+export function show() {
+	aside = false;
+	next();
+}
+
+function tick() {
+	const now = Date.now();
+	for (const request of waiting.values()) {
+		if (now > request.expires + 3000) { // the core says so first, unless it hangs
+			finish({ id: request.id, outcome: 'expired' });
+		}
+	}
+	open?.tick();
+	bar();
+}
+
+/** The bar on every screen that says how many requests wait unseen. */
+function bar() {
+	const place = document.querySelector('#waiting');
+	document.title = waiting.size ? `(${waiting.size}) vmux` : 'vmux';
+	if (!place) {
+		return;
+	}
+	const text = aside && waiting.size ? `${count(waiting.size, 'request')} waiting` : '';
+	if (place.getAttribute('data-text') === text) {
+		return;
+	}
+	place.setAttribute('data-text', text);
+	replace(place, text && h('div', { class: 'waiting-bar' }, icon('bell'), h('span', null, text),
+		button('Show', { kind: 'primary', key: 'show-waiting', onclick: show })));
+}
+
+/** @param {string} text */
+function say(text) {
+	const live = document.querySelector('#live');
+	live?.replaceChildren(text);
+}
+
+/** @param {Request} r */
+function heading(r) {
+	if (r.kind === 'certificate') {
+		return r.automatic ? 'Renew the session certificate' : 'Session certificate';
+	}
+	return clean(r.title || 'Sign something unknown');
+}
+
+/** @param {SheetEnd} end @param {Request} request @returns {{text: string, tone: 'plain' | 'good' | 'warn' | 'bad'}} */
+function outcome(end, request) {
+	const name = clean(request.computer);
+	switch (end.outcome) {
+	case 'approved':
+		return { text: request.kind === 'certificate' ? `Issued for ${name}.` : `Signed for ${name}.`, tone: 'good' };
+	case 'denied':
+		return { text: 'Denied. Nothing was signed.', tone: 'plain' };
+	case 'expired':
+		return { text: 'Too late: the request has expired. Nothing was signed.', tone: 'warn' };
+	case 'withdrawn':
+		return { text: end.message ? clean(end.message) : `${name} no longer asks, or another phone has answered.`, tone: 'plain' };
+	}
+	return { text: clean(end.message || 'The request has ended. Nothing was signed.'), tone: 'bad' };
+}
+
+class RequestSheet {
+	/** @param {Request} request */
+	constructor(request) {
+		this.request = request;
+		this.armedAt = Infinity;
+		this.whole = 1; // seconds that there were when it appeared
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.timer = undefined;
+		this.ended = false;
+		this.asking = false;
+		this.failed = false;
+		this.deciding = 0; // choices on their way to the core
+		this.choice = initialChoice(request);
+		const id = newID('request');
+		this.heading = h('h2', { id, tabindex: '-1', autofocus: true });
+		this.from = h('p', { class: 'from' });
+		this.queue = h('span', { class: 'queue' });
+		this.ring = new Ring();
+		this.body = h('div', { class: 'sheet-body', tabindex: '0', role: 'group', 'aria-label': 'What is asked' });
+		this.status = h('p', { class: 'request-status', role: 'status' });
+		this.deny = button('Deny', { kind: 'danger', icon: 'cross', key: 'deny', onclick: () => this.denied() });
+		this.approve = button('Approve', { kind: 'primary approve', icon: 'finger', key: 'approve', onclick: () => this.approved() });
+		this.foot = h('div', { class: 'sheet-foot' }, this.status, h('div', { class: 'decide' }, this.deny, this.approve));
+		this.dialog = h('dialog', {
+			class: 'sheet request', 'aria-labelledby': id,
+			oncancel: (/** @type {Event} */ e) => { e.preventDefault(); this.putAside(); },
+		}, h('div', { class: 'sheet-head' }, h('div', { class: 'request-head' }, this.from, this.heading),
+			this.ring.element, iconButton('cross', 'Decide later', () => this.putAside())),
+		this.body, this.foot, h('div', { class: 'notes', role: 'status' }));
+		document.body.append(this.dialog);
+		this.draw();
+		this.dialog.showModal();
+		this.heading.focus();
+		this.arm();
+		this.tick();
+	}
+
+	/** The contents; all of it may be another after an update. */
+	draw() {
+		const r = this.request;
+		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), this.queue);
+		replace(this.heading, theirs(heading(r)));
+		replace(this.body, r.kind === 'certificate' ? this.certificate() : signing(r));
+		this.counted();
+		this.buttons();
+	}
+
+	/** @param {Request} request */
+	update(request) {
+		request = this.settle(request);
+		const same = JSON.stringify({ ...request, waiting: 0 }) === JSON.stringify({ ...this.request, waiting: 0 });
+		this.request = request;
+		if (!same && !this.ended) {
+			this.draw();
+			this.arm();
+		}
+	}
+
+	/**
+	 * What is shown must be what would be signed. A certificate that was prepared
+	 * for a choice changed since is not ready; one that answers no choice of this
+	 * sheet's brings its own.
+	 * @param {Request} request
+	 */
+	settle(request) {
+		if (request.kind !== 'certificate') {
+			return request;
+		}
+		const theirs = initialChoice(request);
+		if (JSON.stringify(theirs) === JSON.stringify(this.choice)) {
+			return request;
+		}
+		if (this.deciding > 0) {
+			return { ...request, ready: false };
+		}
+		this.choice = theirs;
+		return request;
+	}
+
+	counted() {
+		const others = waiting.size - (waiting.has(this.request.id) ? 1 : 0);
+		this.queue.textContent = others > 0 ? `${others} more waiting` : '';
+	}
+
+	/** From now on Approve is inert for a while; it shows that it is. */
+	arm() {
+		this.armedAt = performance.now() + inertFor;
+		this.buttons();
+		this.approve.classList.remove('arming');
+		void this.approve.offsetWidth; // starts the animation anew
+		this.approve.classList.add('arming');
+		clearTimeout(this.timer);
+		this.timer = setTimeout(() => this.buttons(), inertFor + 10);
+	}
+
+	get inert() {
+		return performance.now() < this.armedAt;
+	}
+
+	/** Whether the click that is being handled is of a press from before. */
+	get stale() {
+		const ofThisClick = press.end < press.start || performance.now() - press.end < 100;
+		return ofThisClick && press.start < this.armedAt;
+	}
+
+	buttons() {
+		const choosing = this.request.kind === 'certificate' && !this.choice.principals?.length;
+		const late = Date.now() >= this.request.expires;
+		const off = this.inert || this.asking || this.ended || !this.request.ready || choosing || late;
+		if (!this.inert) {
+			this.approve.classList.remove('arming');
+		}
+		this.approve.disabled = off;
+		this.deny.disabled = this.ended;
+		if (!this.ended && !this.asking && !this.failed) {
+			this.status.textContent = choosing ? 'Choose at least one account.' : !this.request.ready && !late ? 'Preparing what is to be signed…' : '';
+		}
+	}
+
+	approved() {
+		if (this.inert || this.stale || this.approve.disabled) {
+			return;
+		}
+		// The browser lets WebAuthn ask only from within the tap: nothing is awaited before.
+		const answer = core.approve(this.request, this.choice);
+		this.wait('Waiting for you to confirm it is you…', answer);
+	}
+
+	denied() {
+		this.wait('Denying…', core.deny(this.request));
+	}
+
+	/** @param {string} text @param {Promise<unknown>} answer */
+	async wait(text, answer) {
+		this.asking = true;
+		this.failed = false;
+		this.status.className = 'request-status';
+		this.status.textContent = text;
+		this.buttons();
+		try {
+			await answer;
+		} catch (error) {
+			if (!this.ended) {
+				const { message, hint } = failure(error);
+				this.failed = true;
+				this.status.className = 'request-status bad';
+				replace(this.status, icon('warning'), theirs(hint ? `${message} ${hint}` : message));
+				this.arm();
+			}
+		} finally {
+			this.asking = false;
+			this.buttons();
+		}
+	}
+
+	/** @param {string} text @param {string} tone */
+	end(text, tone) {
+		this.ended = true;
+		this.buttons();
+		const names = { good: 'check', plain: 'info', warn: 'clock', bad: 'warning' };
+		this.dialog.classList.add('ended');
+		this.ring.stop();
+		const result = h('p', { class: `outcome ${tone}`, role: 'status' });
+		this.foot.replaceChildren(result);
+		fill(result, icon(/** @type {any} */ (names)[tone]), h('bdi', null, text));
+		const rest = waiting.size > 0 ? outcomeFor / 2 : tone === 'good' ? outcomeFor : 2 * outcomeFor;
+		setTimeout(() => this.close(), rest);
+	}
+
+	putAside() {
+		if (this.ended) {
+			return;
+		}
+		aside = true;
+		this.close();
+	}
+
+	close() {
+		if (open !== this) {
+			return;
+		}
+		open = null;
+		clearTimeout(this.timer);
+		this.dialog.close();
+		this.dialog.remove();
+		next();
+	}
+
+	tick() {
+		if (this.ended) {
+			return;
+		}
+		const left = (this.request.expires - Date.now()) / 1000;
+		this.whole = Math.max(this.whole, left);
+		this.ring.show(left, this.whole);
+		if (left <= 0) {
+			this.buttons();
+		}
+	}
+
+	certificate() {
+		const r = this.request;
+		const most = r.maxValiditySeconds ?? r.validitySeconds ?? 0;
+		const times = [...new Set([900, 3600, 14400, r.validitySeconds ?? most, most])].filter((s) => s <= most).sort((a, b) => a - b);
+		const asked = r.choices?.length ? r.choices : r.principals ?? [];
+		const automatic = r.automatic && callout('plain', 'The computer asks by itself',
+			h('p', null, 'Nobody pressed a button there. Your policy allows that; approving is still up to you.'));
+		return [
+			h('p', { class: 'lead' }, 'Until it expires, ', theirs(r.computer, 'strong'), ' can log in without asking this phone again.'),
+			automatic,
+			choices('For how long', 'validity', times.map((s) => ({ value: String(s), title: duration(s) })),
+				String(this.choice.validitySeconds), (value) => this.decide({ validitySeconds: Number(value) }), 'segment').element,
+			checks('Log in as', asked.map((p) => ({ value: p, checked: this.choice.principals?.includes(p) ?? false })),
+				(principals) => this.decide({ principals })).element,
+			facts(r, 'On behalf of'),
+		];
+	}
+
+	/** @param {Decision} change */
+	async decide(change) {
+		this.choice = { ...this.choice, ...change };
+		this.failed = false;
+		this.arm();
+		if (!this.choice.principals?.length) {
+			return;
+		}
+		this.request = { ...this.request, ready: false }; // until the new certificate is there to be signed
+		this.buttons();
+		this.deciding++;
+		try {
+			await core.call('decide', { id: this.request.id, ...this.choice });
+		} catch (error) {
+			note(failure(error).message, 'bad');
+		} finally {
+			this.deciding--;
+		}
+	}
+}
+
+/** @param {Request} r @returns {Decision} */
+function initialChoice(r) {
+	return r.kind === 'certificate'
+		? { validitySeconds: r.validitySeconds, principals: [...(r.principals ?? [])] } : {};
+}
+
+/** @type {Record<Quality, {icon: string, tone: string, text: string}>} */
+const qualities = {
+	verified: { icon: 'shield', tone: 'good', text: 'checked by this phone' },
+	claimed: { icon: 'laptop', tone: 'warn', text: 'the computer says so' },
+	unknown: { icon: 'question', tone: 'warn', text: 'not known' },
+};
+
+/** @param {Quality | undefined} quality */
+const qualityOf = (quality) => qualities[quality ?? 'unknown'] ?? qualities.unknown;
+
+/** @type {Record<Quality, [import('./parts.js').Tone, string, string]>} */
+const verdicts = {
+	verified: ['good', 'Checked by this phone', 'The signature works for this purpose and no other.'],
+	claimed: ['warn', 'Not checked', 'Only the computer says what this is for, and it could be wrong.'],
+	unknown: ['warn', 'This phone cannot tell what this is for', 'Approve only if you have just started it yourself.'],
+};
+
+/** @param {Request} r */
+function signing(r) {
+	const [tone, title, text] = verdicts[r.quality ?? 'unknown'] ?? verdicts.unknown;
+	return [
+		callout(tone, title, h('p', null, text)),
+		(r.lines?.length ?? 0) > 0 && h('dl', { class: 'facts' }, (r.lines ?? []).map((line) => {
+			const q = qualityOf(line.quality);
+			return h('div', null, h('dt', null, theirs(line.name)), h('dd', null, theirs(line.value, 'value'),
+				h('span', { class: `quality ${q.tone}` }, icon(q.icon), q.text)));
+		})),
+		facts(r, 'Signed by'),
+	];
+}
+
+/** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */
+function facts(r, name) {
+	return h('dl', { class: 'facts' },
+		h('div', null, h('dt', null, name), h('dd', null, theirs(r.label, 'value strong'), ' ',
+			badge(r.keyKind === 'passkey' ? 'Passkey' : 'Vault', 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock'),
+			h('span', { class: 'mono' }, clean(r.fingerprint)))),
+		h('div', null, h('dt', null, 'Computer'), h('dd', null, theirs(r.computer, 'value'),
+			h('span', { class: 'mono' }, inGroups(r.computerID).slice(0, 19), '…'))));
+}
+
+/** The seconds that are left, as a ring and as a number. */
+class Ring {
+	constructor() {
+		this.arc = svg('circle', { cx: '22', cy: '22', r: '19', class: 'ring-left', pathLength: '100', 'stroke-dasharray': '100' });
+		this.number = h('span', { class: 'ring-number' });
+		this.spoken = h('span', { class: 'unseen' }, ' seconds left');
+		this.element = h('div', { class: 'ring', role: 'timer' }, fill(
+			svg('svg', { viewBox: '0 0 44 44', 'aria-hidden': 'true' }),
+			svg('circle', { cx: '22', cy: '22', r: '19', class: 'ring-whole' }), this.arc), this.number, this.spoken);
+	}
+
+	/** @param {number} left @param {number} whole */
+	show(left, whole) {
+		const seconds = Math.max(0, Math.ceil(left));
+		this.number.textContent = String(seconds);
+		this.arc.setAttribute('stroke-dashoffset', String(100 - 100 * Math.max(0, left) / whole));
+		this.element.classList.toggle('hurry', left < 15);
+	}
+
+	stop() {
+		this.element.classList.add('stopped');
+	}
+}

@@ -1,0 +1,132 @@
+// @ts-check
+// How things are written: text that came from another device made harmless,
+// times, durations, names of algorithms.
+
+/** The longest text that is shown of a name another device chose. */
+const longest = 300;
+
+// What moves, hides or reorders text: control and format characters (also the
+// bidirectional overrides), line and paragraph separators, private use,
+// surrogates. The same set as the Go side's wire.Show.
+const unshowable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu;
+
+/**
+ * Makes text fit to be shown as one line.
+ * @param {unknown} text
+ * @returns {string}
+ */
+export function clean(text) {
+	const shown = String(text ?? '').replace(unshowable, '\uFFFD');
+	return shown.length > longest ? `${shown.slice(0, longest)}…` : shown;
+}
+
+/**
+ * The milliseconds of a time that came as Unix seconds, milliseconds or text.
+ * @param {number | string | null | undefined} time
+ */
+export function toTime(time) {
+	if (typeof time === 'string') {
+		return Date.parse(time);
+	}
+	return time ? (time < 1e11 ? time * 1000 : time) : NaN;
+}
+
+const pad = (/** @type {number} */ n) => String(n).padStart(2, '0');
+
+/**
+ * A time of day, with the day where it is not today's: "14:05", "Tue 14:05", "3 Mar 14:05".
+ * @param {number} time
+ */
+export function when(time) {
+	const d = new Date(time);
+	if (Number.isNaN(d.getTime())) {
+		return 'unknown';
+	}
+	const clock = `${pad(d.getHours())}:${pad(d.getMinutes())}`;
+	const name = day(time);
+	return name === 'Today' ? clock : `${name} ${clock}`;
+}
+
+/**
+ * The day of a time as one says it: "Today", "Yesterday", "Tomorrow", "3 March".
+ * @param {number} time
+ */
+export function day(time) {
+	const midnight = (/** @type {Date} */ d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
+	const now = new Date();
+	const d = new Date(time);
+	const days = Math.round((midnight(d) - midnight(now)) / 86400000);
+	if (days >= -1 && days <= 1) {
+		return ['Yesterday', 'Today', 'Tomorrow'][days + 1];
+	}
+	return d.toLocaleDateString('en-GB', {
+		day: 'numeric', month: 'long', year: d.getFullYear() === now.getFullYear() ? undefined : 'numeric',
+	});
+}
+
+/**
+ * How long ago: "just now", "5 min ago", "3 h ago".
+ * @param {number} time
+ */
+export function ago(time) {
+	const seconds = (Date.now() - time) / 1000;
+	if (Number.isNaN(seconds)) {
+		return 'unknown';
+	}
+	return seconds < 60 ? 'just now' : `${duration(seconds)} ago`;
+}
+
+/**
+ * A duration in its two largest units at most: "45 s", "20 min", "7 h 30 min", "3 days".
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+	const s = Math.max(0, Math.round(seconds));
+	if (s < 60) {
+		return `${s} s`;
+	}
+	if (s < 3600) {
+		return `${Math.floor(s / 60)} min`;
+	}
+	if (s < 48 * 3600) {
+		const minutes = Math.floor(s % 3600 / 60);
+		return minutes ? `${Math.floor(s / 3600)} h ${minutes} min` : `${Math.floor(s / 3600)} h`;
+	}
+	return `${Math.floor(s / 86400)} days`;
+}
+
+/** @type {Record<string, string>} */
+const algorithms = {
+	'ecdsa-sha2-nistp256': 'P-256',
+	'ecdsa-sha2-nistp384': 'P-384',
+	'ecdsa-sha2-nistp521': 'P-521',
+	'ssh-ed25519': 'Ed25519',
+	'ssh-rsa': 'RSA',
+	'sk-ecdsa-sha2-nistp256@openssh.com': 'P-256',
+};
+
+/** @param {string} name */
+export const algorithmName = (name) => algorithms[name] ?? clean(name);
+
+/**
+ * Text in groups of four, for comparing by eye.
+ * @param {string} text
+ */
+export const inGroups = (text) => clean(text).replace(/(.{4})(?=.)/g, '$1 ');
+
+/**
+ * The beginning of a fingerprint, enough to tell keys of one phone apart.
+ * @param {string} fingerprint
+ */
+export const short = (fingerprint) => `${clean(fingerprint).slice(0, 17)}…`;
+
+/**
+ * @param {number} n @param {string} one @param {string} [many]
+ */
+export const count = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
+
+/**
+ * The names that somebody typed, separated by commas or spaces, each once.
+ * @param {string} text
+ */
+export const names = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];

@@ -1,0 +1,124 @@
+// @ts-check
+// Making a key, and bringing one along.
+
+import * as core from '../core.js';
+import { h, theirs } from '../dom.js';
+import { button, callout, choices, busy, field, note, sheet, failure } from '../parts.js';
+import { clean } from '../text.js';
+
+/** @typedef {import('../../types/core').State} State */
+
+/** A private key file is a few kilobytes; more is something else. */
+const maxKeyFile = 64 * 1024;
+
+/** The rule about host names, said before the first passkey. @param {State} state */
+export const aboutHostName = (state) => callout('plain', 'Passkeys belong to this address',
+	h('p', null, 'They are bound to ', theirs(state.rpID, 'strong'), '. The app opened under another host name cannot use them: choose the name you will stay with.'));
+
+/** @param {State} state */
+function unable(state) {
+	return state.rpProblem || !state.support.webauthn
+		? callout('bad', 'No key can be made here', h('p', null, theirs(state.rpProblem || 'This browser has no WebAuthn.'))) : null;
+}
+
+/** @param {State} state */
+export const kinds = (state) => [
+	{
+		value: 'passkey', title: 'Passkey',
+		text: ['The secure hardware or password manager of this device signs; the private key is never seen by this app. Servers can insist on your face or finger. ',
+			h('strong', null, 'Computers need OpenSSH 10.3 or newer.')],
+	},
+	{
+		value: 'vault', title: 'Vault key', disabled: state.support.prf === 'no',
+		text: state.support.prf === 'no'
+			? 'Not in this browser: its passkeys cannot unlock a vault (WebAuthn PRF is missing).'
+			: ['Rests encrypted in this browser. A passkey unlocks it for each signature, and it is in memory for that moment. ', h('strong', null, 'Works with every SSH client and server.')],
+	},
+];
+
+const vaultAlgorithms = [
+	{ value: 'ssh-ed25519', title: 'Ed25519' },
+	{ value: 'ecdsa-sha2-nistp256', title: 'P-256' },
+	{ value: 'ssh-rsa', title: 'RSA' },
+];
+
+/** @param {State} state */
+export function createKey(state) {
+	const label = field('Name', { placeholder: 'for example: work', maxlength: '100', required: true });
+	const algorithm = choices('Algorithm', 'algorithm', vaultAlgorithms, 'ssh-ed25519', undefined, 'segment');
+	algorithm.element.hidden = true;
+	const kind = choices('Kind', 'kind', kinds(state), 'passkey', (value) => { algorithm.element.hidden = value !== 'vault'; });
+	const create = button('Create', { kind: 'primary', icon: 'finger', type: 'submit', disabled: unable(state) !== null });
+	create.setAttribute('form', 'create-key');
+	const make = async () => {
+		const name = label.input.value.trim();
+		const made = kind.value() === 'vault'
+			? core.call('createVault', { label: name, algorithm: algorithm.value() })
+			: core.call('createPasskey', { label: name });
+		await made;
+		s.close();
+		note(`${clean(name)} is ready. Put its line on your servers.`, 'good');
+	};
+	const form = h('form', {
+		id: 'create-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(create, make); },
+	}, label.element, kind.element, algorithm.element);
+	const s = sheet({
+		title: 'Create a key',
+		body: [unable(state), form, aboutHostName(state)],
+		actions: [button('Cancel', { onclick: () => s.close() }), create],
+	});
+}
+
+/** @param {State} state */
+export function importKey(state) {
+	if (state.support.prf === 'no') {
+		const s = sheet({
+			title: 'Import a key',
+			body: [callout('warn', 'Not in this browser', h('p', null, 'An imported key goes into the vault, and the passkeys of this browser cannot unlock one (WebAuthn PRF is missing). Create a passkey instead.'))],
+			actions: [button('Close', { onclick: () => s.close() })],
+		});
+		return;
+	}
+	const label = field('Name', { placeholder: 'for example: old laptop', maxlength: '100', required: true });
+	const file = field('Key file', { type: 'file' });
+	const text = field('Or paste the private key', { rows: '4', class: 'mono', placeholder: '-----BEGIN OPENSSH PRIVATE KEY-----' });
+	const passphrase = field('Passphrase', { type: 'password', autocomplete: 'off' }, 'Empty if the file has none. It is used once and not kept.');
+	const go = button('Import', { kind: 'primary', icon: 'import', type: 'submit', disabled: unable(state) !== null });
+	go.setAttribute('form', 'import-key');
+
+	// Read when it is chosen, not when the button is tapped: WebAuthn must follow the tap at once.
+	const chosen = /** @type {HTMLInputElement} */ (file.input);
+	chosen.addEventListener('change', async () => {
+		const f = chosen.files?.[0];
+		if (f && f.size > maxKeyFile) {
+			note('This is no SSH key: the file is too large.', 'bad');
+		} else if (f) {
+			text.input.value = await f.text();
+			label.input.value ||= clean(f.name).replace(/^id_/, '');
+		}
+		chosen.value = '';
+	});
+	const run = async () => {
+		const done = core.call('importVault', { label: label.input.value.trim(), file: text.input.value, passphrase: passphrase.input.value });
+		try {
+			await done;
+		} catch (error) {
+			if (failure(error).code === 'authenticationFailed') {
+				passphrase.input.value = '';
+				passphrase.input.focus();
+			}
+			throw error;
+		}
+		s.close();
+		note('Imported. Remove the file from where it was.', 'good');
+	};
+	const form = h('form', {
+		id: 'import-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(go, run); },
+	}, label.element, file.element, text.element, passphrase.element);
+	const s = sheet({
+		title: 'Import a key',
+		body: [unable(state), h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, aboutHostName(state)],
+		actions: [button('Cancel', { onclick: () => s.close() }), go],
+		onclose: () => { text.input.value = ''; passphrase.input.value = ''; },
+	});
+}

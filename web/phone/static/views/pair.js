@@ -1,0 +1,147 @@
+// @ts-check
+// Pairing: the invitation is scanned, pasted, or came with the link that opened
+// the app. Nothing is paired before the person has seen with which computer.
+
+import * as core from '../core.js';
+import { h, icon, replace, theirs } from '../dom.js';
+import { busy, button, callout, fail, failure, field, note, section, sheet } from '../parts.js';
+import { mustInstallFirst } from '../platform.js';
+import { clean, inGroups } from '../text.js';
+import { Scanner } from './scanner.js';
+import { installFirst } from './welcome.js';
+
+/** What a scanned text begins with when it may be an invitation. */
+const mayInvite = /#.*\bs=/;
+
+/** @param {import('../app.js').Given} given @returns {import('../app.js').Screen} */
+export function pair({ invitation }) {
+	const finder = h('div', { class: 'finder' });
+	const scan = new Scan(finder);
+	const text = field('Or paste the invitation', { rows: '2', class: 'mono', placeholder: 'https://…#v=1&d=…' },
+		'The text below the code that “vmux pair” prints.');
+	const go = button('Continue', { type: 'submit', icon: 'next' });
+	const form = h('form', {
+		class: 'paste', onsubmit: (/** @type {Event} */ e) => {
+			e.preventDefault();
+			busy(go, async () => {
+				await preview(text.input.value, () => scan.pause(false));
+				text.input.value = ''; // it works once, and is nobody's business
+			});
+		},
+	}, text.element, go);
+	if (invitation) {
+		preview(invitation, () => {}).catch(fail);
+	} else {
+		scan.start();
+	}
+	return {
+		title: 'Pair a computer', back: '#home', steady: true, leave: () => scan.stop(),
+		main: [
+			mustInstallFirst() && installFirst(),
+			h('p', { class: 'para' }, 'Run ', h('code', null, 'vmux pair'), ' on the computer and point the camera at the code.'),
+			finder,
+			section(null, form),
+		],
+	};
+}
+
+class Scan {
+	/** @param {HTMLElement} place */
+	constructor(place) {
+		this.place = place;
+		this.paused = false;
+		this.other = ''; // a code that was no invitation
+		this.video = h('video', { playsinline: true, 'aria-label': 'Camera picture' });
+		this.video.muted = true;
+		this.scanner = new Scanner(this.video, (text) => this.found(text));
+	}
+
+	start() {
+		if (!navigator.mediaDevices?.getUserMedia) {
+			this.without('This browser gives the app no camera.', 'Paste the invitation instead.');
+			return;
+		}
+		replace(this.place, this.video, h('span', { class: 'finder-frame', 'aria-hidden': 'true' }));
+		this.scanner.start().catch((error) => {
+			if (error?.name === 'NotAllowedError') {
+				this.without('The app may not use the camera.', 'Allow it in the browser’s settings for this site, or paste the invitation.');
+			} else {
+				this.without('There is no camera to use.', 'Paste the invitation instead.');
+			}
+		});
+	}
+
+	/** @param {string} title @param {string} text */
+	without(title, text) {
+		this.stop();
+		replace(this.place, h('div', { class: 'finder-off', role: 'status' }, icon('scan'), h('p', { class: 'strong' }, title), h('p', null, text),
+			button('Try the camera again', { onclick: () => this.start() })));
+	}
+
+	/** @param {string} text */
+	found(text) {
+		if (this.paused) {
+			return;
+		}
+		if (!mayInvite.test(text)) {
+			if (text !== this.other) {
+				this.other = text;
+				note('This code is no invitation of vmux.', 'warn');
+			}
+			return;
+		}
+		this.pause(true);
+		preview(text, () => this.pause(false)).catch((error) => {
+			fail(error);
+			setTimeout(() => this.pause(false), 2000); // the same code is still before the camera
+		});
+	}
+
+	/** @param {boolean} on */
+	pause(on) {
+		this.paused = on;
+	}
+
+	stop() {
+		this.scanner.stop();
+	}
+}
+
+/**
+ * Shows who invites, and pairs when the person says so.
+ * @param {string} invitation @param {() => void} cancelled
+ */
+async function preview(invitation, cancelled) {
+	const from = await core.call('previewInvitation', { invitation: invitation.trim() });
+	let paired = false;
+	const status = h('p', { class: 'request-status', role: 'status' });
+	const go = button('Pair', { kind: 'primary', icon: 'link', onclick: () => busy(go, run) });
+	const run = async () => {
+		status.textContent = 'Pairing…';
+		try {
+			const { name } = await core.call('pair', { invitation: invitation.trim() });
+			paired = true;
+			s.close();
+			location.hash = '#home';
+			note(`Paired with ${clean(name)}.`, 'good');
+		} catch (error) {
+			status.textContent = '';
+			const { message, hint } = failure(error);
+			note(message, 'bad', hint ?? 'Invitations work once and for 5 minutes: run “vmux pair” again if need be.');
+		}
+	};
+	const s = sheet({
+		title: 'Pair with this computer?',
+		body: [
+			h('div', { class: 'headline' }, h('span', { class: 'bubble big' }, icon('laptop')), h('p', { class: 'headline-title' }, theirs(from.name))),
+			h('p', { class: 'para' }, 'It may then list your public keys and ask for signatures. You approve or deny each.'),
+			callout('plain', 'Only if you ran “vmux pair” there yourself', h('p', null, 'Compare: the computer shows the same device ID.')),
+			h('dl', { class: 'facts' },
+				h('div', null, h('dt', null, 'Device ID'), h('dd', { class: 'mono' }, inGroups(from.id))),
+				from.hubURL && h('div', null, h('dt', null, 'By way of'), h('dd', null, theirs(from.hubURL)))),
+			mustInstallFirst() && callout('warn', 'This is Safari, not the installed app', h('p', null, 'The pairing will not be in the installed app. Open vmux from the Home Screen and scan there.')),
+		],
+		actions: [status, button('Cancel', { onclick: () => s.close() }), go],
+		onclose: () => paired || cancelled(),
+	});
+}

@@ -1,0 +1,152 @@
+// @ts-check
+// Settings: this phone's name, notifications, storage, the version in use, and
+// the way out.
+
+import * as core from '../core.js';
+import { h, theirs } from '../dom.js';
+import { busy, button, callout, codeLine, confirm, fail, field, note, para, row, rows, section, sheet, toggle } from '../parts.js';
+import { clean, inGroups } from '../text.js';
+import * as update from '../update.js';
+import { abilities } from './welcome.js';
+
+/** @typedef {import('../../types/core').State} State */
+
+/** @param {import('../app.js').Given} given @returns {import('../app.js').Screen} */
+export function settings({ state }) {
+	return {
+		title: 'Settings',
+		main: [
+			newVersion(),
+			section('This phone', rows(
+				row({ icon: 'phone', title: theirs(state.deviceName), text: 'Computers know this phone by this name.', key: 'rename-phone', onclick: () => rename(state) }),
+				row({ title: 'Device ID', text: h('span', { class: 'mono' }, inGroups(state.deviceID)) }))),
+			section('Notifications', rows(notifications(state))),
+			section('Storage', rows(storage(state))),
+			section('Version', rows(
+				row({ title: 'In use', text: [h('span', null, clean(state.version)), hash(update.version())], key: 'version' }),
+				row({ icon: 'info', title: 'Look for a new version', key: 'check-version',
+					onclick: () => update.check().then(() => note(update.available() ? 'A new version is there.' : 'No other version is known yet.')).catch(fail) })),
+			h('p', { class: 'hint' }, 'The hash covers every file of the app. Compare it with the one a release names: the guide says how, and what that can and cannot prove.')),
+			section('Keys', rows(row({ icon: 'key', title: 'Export public keys', text: 'All of them as authorized_keys lines.', key: 'export', onclick: () => exportKeys() }))),
+			section('About', rows(
+				row({ icon: 'shield', title: 'What this app can and cannot do', key: 'about', onclick: () => about(state) }),
+				row({ icon: 'question', title: 'What this browser can do', key: 'abilities', onclick: () => browser(state) }))),
+			section(null, rows(row({ icon: 'trash', tone: 'bad', title: 'Forget everything', text: 'Keys, pairings, CA and log.', key: 'wipe', onclick: forget }))),
+		],
+	};
+}
+
+/** @param {string} version */
+const hash = (version) => h('span', { class: 'mono hash' }, version ? inGroups(version) : 'not known');
+
+function newVersion() {
+	const version = update.available();
+	if (!version) {
+		return null;
+	}
+	const go = button('Use this version', { kind: 'primary', onclick: () => busy(go, () => update.accept()) });
+	return callout('plain', 'A new version is there', h('p', null, 'This one stays in use until you accept the other. Its hash:'),
+		h('p', null, hash(version)), go);
+}
+
+/** @param {State} state */
+function notifications({ support }) {
+	const hint = 'A notification says that a request waits, and no more.';
+	switch (support.push) {
+	case 'on':
+	case 'off':
+		return toggle('Notify me when a request waits', hint, support.push === 'on',
+			(on) => core.call(on ? 'subscribePush' : 'unsubscribePush', {}));
+	case 'denied':
+		return row({ icon: 'bell', title: 'Blocked', text: 'Allow notifications for this site in the browser’s settings, then come back.' });
+	case 'install':
+		return row({ icon: 'bell', title: 'After installing', text: 'This browser notifies installed apps only: add vmux to the Home Screen.' });
+	}
+	return row({ icon: 'bell', title: 'Not in this browser', text: 'Open the app when a computer asks.' });
+}
+
+/** @param {State} state */
+function storage({ support }) {
+	if (support.persisted) {
+		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: 'The browser has promised not to clear it by itself.' });
+	}
+	return row({
+		icon: 'warning', tone: 'warn', title: 'May be cleared', key: 'persist',
+		text: 'When space is short the browser may remove keys and pairings. Tap to ask it not to.',
+		onclick: () => core.call('persist', {}).then((granted) => note(granted === false ? 'The browser did not agree. Installing the app helps.' : 'The browser has been asked.')).catch(fail),
+	});
+}
+
+/** @param {State} state */
+function rename(state) {
+	const name = field('Name', { value: state.deviceName, maxlength: '60', required: true });
+	const save = button('Save', { kind: 'primary', type: 'submit' });
+	save.setAttribute('form', 'rename-phone');
+	const form = h('form', {
+		id: 'rename-phone', onsubmit: (/** @type {Event} */ e) => {
+			e.preventDefault();
+			busy(save, async () => {
+				await core.call('rename', { name: name.input.value.trim() });
+				s.close();
+			});
+		},
+	}, name.element);
+	const s = sheet({ title: 'This phone’s name', body: [form], actions: [button('Cancel', { onclick: () => s.close() }), save] });
+}
+
+async function exportKeys() {
+	try {
+		const text = await core.call('exportPublicKeys', {});
+		const s = sheet({
+			title: 'Public keys',
+			body: [text ? codeLine(text, 'Public keys') : para('There is no key on this phone yet.')],
+			actions: [button('Close', { onclick: () => s.close() })],
+		});
+	} catch (error) {
+		fail(error);
+	}
+}
+
+/** @param {State} state */
+function about(state) {
+	const s = sheet({
+		title: 'What this app can and cannot do',
+		body: [
+			callout('good', 'It signs only what it can name', h('p', null, 'SSH logins, SSH signatures (git, files), and certificates of its own CA. Anything else is refused.')),
+			callout('good', 'Nothing without you', h('p', null, 'Each signature needs your tap and your face, finger or screen lock, checked by this device.')),
+			callout('warn', 'You trust who serves this page', h('p', null, 'The hub at ', theirs(state.hub.url, 'strong'), ' cannot read or change what your computers ask. But it serves this app: a hub that serves a changed one could show you one thing and have you sign another. The version’s hash lets you notice a change that everybody gets.')),
+			callout('warn', 'A certificate cannot be called back', h('p', null, 'Until it expires, the computer that has it can log in with it.')),
+			callout('plain', 'Passkeys belong to an address', h('p', null, 'Those made here work under ', theirs(state.rpID, 'strong'), ' only.')),
+		],
+		actions: [button('Close', { onclick: () => s.close() })],
+	});
+}
+
+/** @param {State} state */
+function browser(state) {
+	const s = sheet({
+		title: 'What this browser can do', body: [rows(abilities(state).map((a) => row(a)))],
+		actions: [button('Close', { onclick: () => s.close() })],
+	});
+}
+
+function forget() {
+	const word = field('Type “forget” to go on', { required: true });
+	const s = confirm({
+		title: 'Forget everything?',
+		body: [
+			para('All keys, pairings, the CA and the log are removed from this browser. Vault keys are gone for good. Passkeys stay in your password manager, but this app no longer knows them.'),
+			word.element,
+		],
+		action: 'Forget everything',
+		run: async () => {
+			if (word.input.value.trim().toLowerCase() !== 'forget') {
+				throw { message: 'Type the word “forget” first.' };
+			}
+			await core.call('wipe', {});
+			location.hash = '#home';
+			location.reload();
+		},
+	});
+	s.dialog.classList.add('danger');
+}

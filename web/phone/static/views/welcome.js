@@ -1,0 +1,82 @@
+// @ts-check
+// The first screen there is: what this is, what this browser can do, and where to
+// begin.
+
+import { h, icon, theirs } from '../dom.js';
+import { button, callout, row, rows, section } from '../parts.js';
+import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../platform.js';
+
+/** @typedef {import('../../types/core').State} State */
+/** @typedef {import('../parts.js').Tone} Tone */
+
+/** @param {State} state @param {() => void} refresh @returns {import('../app.js').Screen} */
+export function welcome(state, refresh) {
+	return {
+		title: 'vmux',
+		main: [
+			h('div', { class: 'hero' },
+				h('img', { src: 'icons/icon.svg', alt: '', width: '88', height: '88' }),
+				h('p', { class: 'hero-title' }, 'Your SSH keys, on this phone'),
+				h('p', { class: 'para' }, 'Your computer holds none of them. When ssh or git needs a signature, this phone shows what it is for, and you approve it with your face, finger or screen lock.')),
+			problems(state),
+			mustInstallFirst() ? installFirst() : null,
+			section('How to begin', h('ol', { class: 'card steps' },
+				!isInstalled() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
+					? 'Share, then Add to Home Screen. Go on in the installed app.' : 'It then opens offline and can be notified.'),
+				canOfferInstall() && button('Install', { icon: 'import', onclick: () => install().then(refresh) })),
+				h('li', null, h('strong', null, 'Pair your computer'), h('span', null, 'Run ', h('code', null, 'vmux pair'), ' there and scan the code it prints.')),
+				h('li', null, h('strong', null, 'Create a key'), h('span', null, 'Put its public line on your servers, and log in.')))),
+			section('What this browser can do', rows(abilities(state).map((a) => row(a)))),
+		],
+		actions: [h('a', { class: `button ${mustInstallFirst() ? '' : 'primary'}`, href: '#pair', 'data-key': 'pair' }, icon('scan'),
+			h('span', null, mustInstallFirst() ? 'Pair here all the same' : 'Pair a computer'))],
+	};
+}
+
+/** On an iPhone: why installing comes before everything else. */
+export const installFirst = () => callout('warn', 'First add vmux to the Home Screen',
+	h('p', null, 'On iPhone and iPad an installed app keeps its own storage: what you pair or create in Safari would not be in it. Notifications work only there, too.'),
+	h('ol', null,
+		h('li', null, 'Tap ', icon('share', 'inline'), h('strong', null, ' Share'), ' in Safari’s toolbar.'),
+		h('li', null, 'Choose ', h('strong', null, 'Add to Home Screen'), '.'),
+		h('li', null, 'Open vmux from there and scan the code inside the app. The Camera app would open Safari instead.')));
+
+/** What stands in the way of everything. @param {State} state */
+export function problems(state) {
+	return [
+		state.rpProblem && callout('bad', 'No keys can be made at this address', h('p', null, theirs(state.rpProblem)),
+			h('p', null, 'Open the app by the hub’s host name.')),
+		!state.support.webauthn && callout('bad', 'This browser has no WebAuthn',
+			h('p', null, 'Neither passkeys nor vault keys can be made or used. Use Safari 18 or newer on iPhone, or Chrome on Android.')),
+	];
+}
+
+/** What works here and what does not, each with its consequence. @param {State} state */
+export function abilities({ support }) {
+	/** @type {(good: boolean | null, title: string, text: string) => {icon: string, tone: Tone, title: string, text: string}} */
+	const line = (good, title, text) => ({
+		icon: good === null ? 'question' : good ? 'check' : 'cross', tone: good === null ? 'plain' : good ? 'good' : 'warn', title, text,
+	});
+	const push = {
+		on: line(true, 'Notifications: on', 'A notification says that a request waits, and nothing else.'),
+		off: line(null, 'Notifications: off', 'Turn them on in Settings, or open the app when a computer asks.'),
+		denied: line(false, 'Notifications: blocked', 'Allow them in the browser’s settings, or open the app when a computer asks.'),
+		unsupported: line(false, 'No notifications', 'This browser has no Web Push: open the app when a computer asks.'),
+		install: line(false, 'Notifications: after installing', 'This browser notifies installed apps only.'),
+	};
+	const prf = {
+		yes: line(true, 'Vault keys', 'Ed25519, RSA and P-256 keys, unlocked by a passkey for each signature.'),
+		no: line(false, 'No vault keys', 'The passkeys of this browser cannot unlock a vault (WebAuthn PRF is missing). Passkeys work.'),
+		unknown: line(null, 'Vault keys: perhaps', 'Whether the vault works shows when you create the first vault key.'),
+	};
+	return [
+		support.webauthn ? line(true, 'Passkeys', 'SSH keys in this device’s secure hardware or password manager.')
+			: line(false, 'No passkeys', 'This browser has no WebAuthn: no key can be made here.'),
+		prf[support.prf] ?? prf.unknown,
+		support.platformAuthenticator ? line(true, 'Face, finger or screen lock', 'This device itself can confirm that it is you.')
+			: line(false, 'No screen lock', 'Set up a screen lock, or use a security key or another phone as authenticator.'),
+		support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
+			: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
+		push[support.push] ?? push.unsupported,
+	];
+}

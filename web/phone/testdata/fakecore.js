@@ -1,0 +1,195 @@
+// @ts-check
+// A core that plays states and requests for the tests of the pages. It is served
+// in place of core.js by these tests, and by nothing else.
+
+/** @typedef {import('../types/core').State} State */
+
+const now = Date.now();
+const hour = 3600 * 1000;
+const blob = 'AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBEyPDJ0Rk0XkR0pS1oQm7u9fZ4sX2bqWcVY8nK3tJ5aLhE6yUo1dGv9xTzIwCfMsNrBjPgQ0AOe7iHuXlDk2RmYAAAAPaHViLmV4YW1wbGUub3Jn';
+const edBlob = 'AAAAC3NzaC1lZDI1NTE5AAAAIKj8p0v3bUeYh2sQmRzXc1TnWd5fLg7iAo4xNtBuEyVk';
+
+/** @returns {State} */
+function full() {
+	return {
+		version: '0.1.0', hub: { url: 'https://hub.example.org', connected: true, error: '' },
+		deviceName: 'Ada’s phone', deviceID: '6rri5lnou2v2k4mzq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba',
+		rpID: 'hub.example.org',
+		support: { webauthn: true, prf: 'yes', platformAuthenticator: true, persisted: true, push: 'off' },
+		computers: [
+			{ id: 'mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z', name: 'studio', connected: true, since: now - 42 * 60000, clockDifferenceSeconds: 0, opensshVersion: 'OpenSSH_10.3p1' },
+			{ id: 'yo6iunrq7mba6rri5lnou2v2k4zmq7xw3ytbh5cfdgja2ses4lkp', name: 'old-laptop', connected: false, since: now - 3 * hour, clockDifferenceSeconds: 41, opensshVersion: 'OpenSSH_9.2p1 Debian-2', lastError: 'No answer within 15 s.' },
+		],
+		identities: [
+			{
+				fingerprint: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', label: 'work', algorithm: 'sk-ecdsa-sha2-nistp256@openssh.com', kind: 'passkey',
+				enabled: true, default: true, createdAt: now - 30 * 24 * hour, backedUp: true, backupEligible: true, principals: [],
+				publicKey: `sk-ecdsa-sha2-nistp256@openssh.com ${blob} work`, authorizedKey: `verify-required sk-ecdsa-sha2-nistp256@openssh.com ${blob} work`,
+				warning: 'old-laptop has OpenSSH 9.2: its ssh cannot use passkeys, which need 10.3. Use a vault key there.',
+			},
+			{
+				fingerprint: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', label: 'deploy', algorithm: 'ssh-ed25519', kind: 'vault',
+				enabled: true, default: false, createdAt: now - 3 * 24 * hour, backedUp: false, backupEligible: false, principals: ['deploy'],
+				publicKey: `ssh-ed25519 ${edBlob} deploy`, authorizedKey: `ssh-ed25519 ${edBlob} deploy`,
+			},
+			{
+				fingerprint: 'SHA256:pL5sD1kQw8Zr3NcTy7UvBx0aGh2JmEi4OoKf9RtSd6Y', label: 'archive', algorithm: 'ssh-rsa', kind: 'vault',
+				enabled: false, default: false, createdAt: now - 200 * 24 * hour, backedUp: null, principals: [],
+				publicKey: `ssh-rsa ${edBlob} archive`, authorizedKey: `ssh-rsa ${edBlob} archive`,
+			},
+		],
+		ca: {
+			fingerprint: 'SHA256:Q0xTqVe8MZt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6', kind: 'passkey',
+			line: `sk-ecdsa-sha2-nistp256@openssh.com ${blob} vmux-ca`,
+			policy: { maxValiditySeconds: 28800, automaticIssuance: true, principals: ['ada', 'deploy'], extensions: ['permit-pty', 'permit-port-forwarding', 'permit-agent-forwarding'], sourceAddress: [], forceCommand: '' },
+			serverHint: '',
+		},
+		certificates: [{
+			serial: '12073184629913371842', computer: 'studio', identity: 'work', principals: ['ada', 'deploy'],
+			validAfter: (now - 2 * hour) / 1000, validBefore: (now + 6 * hour) / 1000, issuedAt: (now - 2 * hour) / 1000,
+		}],
+		sheets: [],
+	};
+}
+
+/** @returns {State} */
+const fresh = () => ({ ...full(), computers: [], identities: [], ca: null, certificates: [], support: { ...full().support, persisted: false, prf: 'unknown' } });
+
+const options = /** @type {any} */ (globalThis).fakeOptions ?? {};
+/** @type {State} */
+let current = { ...(options.fresh ? fresh() : full()), ...options.state };
+
+/** @type {Record<string, ((value: any) => void)[]>} */
+const listeners = {};
+/** @param {string} event @param {any} [value] */
+const emit = (event, value) => listeners[event]?.forEach((f) => f(value));
+
+/** @type {any[]} */
+const calls = [];
+/** @type {Record<string, any>} what the next call of a function returns or throws */
+const answers = {};
+
+const days = (/** @type {number} */ n, /** @type {number} */ h) => new Date(now - n * 24 * hour - h * hour).toISOString();
+const device = { deviceName: 'studio', deviceID: full().computers?.[0].id ?? '' };
+const records = [
+	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'login as deploy on web-1.example.org', decision: 'approved' },
+	{ time: days(0, 1), kind: 'sign', requestID: 'r2', ...device, deviceName: 'old-laptop', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', contextQuality: 'unknown', what: 'unknown', decision: 'denied', code: 'userDenied', message: 'Denied on the phone.' },
+	{ time: days(0, 2), kind: 'certificate', requestID: 'r3', ...device, label: 'work', decision: 'approved', serial: '12073184629913371842', principals: ['ada', 'deploy'], validBefore: new Date(now + 6 * hour).toISOString() },
+	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git signature', decision: 'approved' },
+	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'claimed', what: 'login as root', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
+	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', label: 'archive', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
+	{ time: days(4, 5), kind: 'sign', requestID: 'r7', ...device, label: 'work', contextQuality: 'verified', what: 'login as ada on build.example.org', decision: 'withdrawn' },
+];
+
+export async function start() {
+	if (options.startError) {
+		throw options.startError;
+	}
+}
+
+/** @param {string} event @param {(value: any) => void} listener */
+export function on(event, listener) {
+	(listeners[event] ??= []).push(listener);
+}
+
+export const state = async () => structuredClone(current);
+
+/** @param {string} name @param {any} args @returns {Promise<any>} */
+export const call = async (name, args) => {
+	calls.push({ name, args, active: navigator.userActivation?.isActive });
+	const answer = answers[name];
+	if (answer?.code) {
+		throw answer;
+	}
+	if (answer !== undefined) {
+		return answer;
+	}
+	switch (name) {
+	case 'activity':
+		return options.fresh || args.before ? [] : options.records ?? records;
+	case 'previewInvitation':
+		if (!args.invitation.includes('#v=1')) {
+			throw { code: 'malformedRequest', message: 'This is no invitation.' };
+		}
+		return { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' };
+	case 'pair':
+		return { name: 'studio', id: device.deviceID };
+	case 'exportPublicKeys':
+		return current.identities?.map((i) => i.authorizedKey).join('\n') ?? '';
+	case 'decodeQR':
+		return '';
+	case 'enableIdentity':
+		set({ identities: current.identities?.map((i) => i.fingerprint === args.fingerprint ? { ...i, enabled: args.enabled } : i) ?? [] });
+		break;
+	case 'deleteIdentity':
+		set({ identities: current.identities?.filter((i) => i.fingerprint !== args.fingerprint) ?? [] });
+		break;
+	case 'setPolicy':
+		set({ ca: current.ca && { ...current.ca, policy: args.policy } });
+		break;
+	case 'decide': {
+		const sheet = current.sheets?.find((s) => s.id === args.id);
+		if (sheet && !answers.holdDecide) {
+			request({ ...sheet, validitySeconds: args.validitySeconds, principals: args.principals, ready: true });
+		}
+	}
+	}
+	return null;
+};
+
+/** @param {any} sheet @param {any} decision */
+export async function approve(sheet, decision) {
+	calls.push({ name: 'approve', args: { id: sheet.id, decision }, active: navigator.userActivation?.isActive });
+	if (answers.approve?.code) {
+		throw answers.approve;
+	}
+	if (answers.approve !== 'hold') {
+		end(sheet.id, 'approved');
+	}
+}
+
+/** @param {any} sheet */
+export async function deny(sheet) {
+	calls.push({ name: 'deny', args: { id: sheet.id } });
+	end(sheet.id, 'denied');
+}
+
+/** @param {Partial<State>} change */
+function set(change) {
+	current = { ...current, ...change };
+	emit('change');
+}
+
+/** @param {any} sheet */
+function request(sheet) {
+	const others = current.sheets?.filter((s) => s.id !== sheet.id) ?? [];
+	current = { ...current, sheets: [...others, sheet] };
+	emit('sheet', sheet);
+}
+
+/** @param {string} id @param {string} outcome @param {string} [message] */
+function end(id, outcome, message) {
+	current = { ...current, sheets: current.sheets?.filter((s) => s.id !== id) ?? [] };
+	emit('sheetEnd', { id, outcome, message });
+}
+
+/** @param {any} [change] */
+const sign = (change) => request({
+	id: 's1', kind: 'sign', computer: 'studio', computerID: device.deviceID, label: 'work', fingerprint: full().identities?.[0].fingerprint,
+	keyKind: 'passkey', expires: Date.now() + 52000, waiting: 0, ready: true, quality: 'verified', title: 'Log in as deploy',
+	lines: [
+		{ name: 'Server', value: 'web-1.example.org', quality: 'verified' },
+		{ name: 'Host key', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' },
+		{ name: 'Program', value: 'ssh, run by zsh', quality: 'claimed' },
+	], ...change,
+});
+
+/** @param {any} [change] */
+const certificate = (change) => request({
+	id: 'c1', kind: 'certificate', computer: 'studio', computerID: device.deviceID, label: 'work', fingerprint: full().identities?.[0].fingerprint,
+	keyKind: 'passkey', expires: Date.now() + 58000, waiting: 0, ready: true, automatic: false, validitySeconds: 28800, maxValiditySeconds: 28800,
+	principals: ['ada', 'deploy'], choices: ['ada', 'deploy', 'backup'], ...change,
+});
+
+/** What the tests play with. */
+Object.assign(globalThis, { fake: { calls, answers, set, request, end, sign, certificate, full, fresh, emit } });

@@ -1,0 +1,145 @@
+// What core.js tells the pages, for the type checker. Never shipped.
+
+export type Quality = 'unknown' | 'claimed' | 'verified';
+export type KeyKind = 'passkey' | 'vault';
+
+export interface Computer {
+	id: string;
+	name: string;
+	connected: boolean;
+	connecting?: boolean;
+	since?: number | string | null;
+	clockDifferenceSeconds?: number;
+	opensshVersion?: string;
+	lastError?: string;
+}
+
+export interface Identity {
+	fingerprint: string;
+	label: string;
+	algorithm: string;
+	kind: KeyKind;
+	enabled: boolean;
+	default: boolean;
+	createdAt: number | string;
+	backedUp: boolean | null;
+	backupEligible?: boolean;
+	principals?: string[] | null;
+	authorizedKey: string;
+	publicKey: string;
+	warning?: string;
+}
+
+export interface Policy {
+	maxValiditySeconds: number;
+	automaticIssuance: boolean;
+	principals: string[] | null;
+	extensions: string[] | null;
+	sourceAddress?: string[] | null;
+	forceCommand?: string;
+}
+
+export interface CA {
+	fingerprint: string;
+	kind: KeyKind;
+	line: string;
+	policy: Policy;
+	serverHint?: string;
+}
+
+export interface Certificate {
+	serial: string;
+	computer: string;
+	identity: string;
+	principals: string[] | null;
+	validAfter: number | string;
+	validBefore: number | string;
+	issuedAt: number | string;
+}
+
+export interface Support {
+	webauthn: boolean;
+	prf: 'yes' | 'no' | 'unknown';
+	platformAuthenticator: boolean;
+	persisted: boolean;
+	push: 'on' | 'off' | 'denied' | 'unsupported' | 'install';
+}
+
+export interface Line {
+	name: string;
+	value: string;
+	quality: Quality;
+}
+
+export interface Sheet {
+	id: string;
+	kind: 'sign' | 'certificate';
+	computer: string;
+	computerID: string;
+	label: string;
+	fingerprint: string;
+	keyKind: KeyKind;
+	expires: number;
+	waiting: number;
+	ready: boolean;
+	// sign
+	quality?: Quality;
+	title?: string;
+	lines?: Line[] | null;
+	// certificate
+	automatic?: boolean;
+	validitySeconds?: number;
+	maxValiditySeconds?: number;
+	principals?: string[] | null;
+	choices?: string[] | null;
+}
+
+export interface SheetEnd {
+	id: string;
+	outcome: string;
+	message?: string;
+}
+
+export interface State {
+	version: string;
+	hub: { url: string; connected: boolean; error?: string };
+	deviceName: string;
+	deviceID: string;
+	rpID: string;
+	rpProblem?: string;
+	support: Support;
+	computers: Computer[] | null;
+	identities: Identity[] | null;
+	ca: CA | null;
+	certificates: Certificate[] | null;
+	sheets: Sheet[] | null;
+}
+
+export interface ActivityRecord {
+	time: string;
+	kind: 'sign' | 'certificate' | string;
+	requestID: string;
+	deviceID: string;
+	deviceName: string;
+	label?: string;
+	key?: string;
+	contextQuality?: Quality;
+	what?: string;
+	decision: string;
+	code?: string;
+	message?: string;
+	serial?: string;
+	principals?: string[] | null;
+	validBefore?: string;
+}
+
+export interface Decision {
+	validitySeconds?: number;
+	principals?: string[];
+}
+
+export interface Failure {
+	code?: string;
+	message: string;
+	hint?: string;
+}
