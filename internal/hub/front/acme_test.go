@@ -1,0 +1,289 @@
+package front
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// authority is Pebble, the test server of Let's Encrypt, which looks names up
+// at a DNS server that says 127.0.0.1 to everything.
+type authority struct {
+	t          *testing.T
+	dir        string
+	api, admin string // addresses
+	process    *exec.Cmd
+	output     string // file
+}
+
+func newAuthority(t *testing.T) *authority {
+	a := &authority{t: t, dir: t.TempDir(), api: freeAddress(t), admin: freeAddress(t)}
+	a.output = filepath.Join(a.dir, "output")
+	a.writeCertificate()
+	return a
+}
+
+// freeAddress returns an address that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// writeCertificate makes what Pebble itself serves HTTPS with.
+func (a *authority) writeCertificate() {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	a.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
+}
+
+func (a *authority) write(name string, b []byte) {
+	a.t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, name), b, 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// start starts Pebble, which looks for the hub at these ports.
+func (a *authority) start(tlsPort, httpPort int) {
+	a.t.Helper()
+	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
+		"listenAddress": a.api, "managementListenAddress": a.admin, "tlsPort": tlsPort, "httpPort": httpPort,
+		"certificate": filepath.Join(a.dir, "cert.pem"), "privateKey": filepath.Join(a.dir, "key.pem"),
+	}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.write("config.json", config)
+	dns := freeAddress(a.t)
+	a.run("pebble-challtestsrv", "-dns01", dns, "-http01", "", "-https01", "", "-tlsalpn01", "",
+		"-management", freeAddress(a.t), "-defaultIPv6", "")
+	a.process = a.run("pebble", "-config", filepath.Join(a.dir, "config.json"), "-dnsserver", dns)
+	waitFor(a.t, func() bool {
+		resp, err := a.client().Get(a.directory())
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	}, func() string { return "Pebble does not answer: " + a.log() })
+}
+
+func (a *authority) run(name string, args ...string) *exec.Cmd {
+	a.t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
+	output, err := os.OpenFile(a.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		a.t.Fatalf("%v: run make setup", err)
+	}
+	a.t.Cleanup(func() { end(cmd) })
+	return cmd
+}
+
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill() // it may have ended
+	_ = cmd.Wait()
+}
+
+func (a *authority) log() string {
+	b, _ := os.ReadFile(a.output)
+	return string(b)
+}
+
+func (a *authority) directory() string { return "https://" + a.api + "/dir" }
+
+func (a *authority) client() *http.Client {
+	b, err := os.ReadFile(filepath.Join(a.dir, "cert.pem"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(b)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+}
+
+// roots are those of the certificates that Pebble issues: other ones each time.
+func (a *authority) roots() *x509.CertPool {
+	a.t.Helper()
+	resp, err := a.client().Get("https://" + a.admin + "/roots/0")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		a.t.Fatalf("no root: %s", b)
+	}
+	return pool
+}
+
+func waitFor(t *testing.T, done func() bool, why func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(why())
+		}
+	}
+}
+
+func (a *authority) config(state string) Config {
+	return Config{
+		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: a.directory(),
+		ACMERoots: filepath.Join(a.dir, "cert.pem"), ACMEEmail: "root@hub.example", StateDir: state,
+	}
+}
+
+// handshake returns the certificate that the front shows to a phone.
+func handshake(f *Front, name string, roots *x509.CertPool) (*x509.Certificate, error) {
+	conn, err := tls.Dial("tcp", f.Addr().String(), &tls.Config{ServerName: name, RootCAs: roots})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0], nil
+}
+
+// The name is proved on the hub's own port; a restart needs no authority.
+func TestACME(t *testing.T) {
+	a, state := newAuthority(t), t.TempDir()
+	c := a.config(state)
+	log, logged := logger(t)
+	c.Log = log
+	f, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(f.Addr().(*net.TCPAddr).Port, 1)
+	stop := serveOpened(t, f)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	roots := a.roots()
+	first, err := handshake(f, "hub.example", roots)
+	if err != nil {
+		t.Fatalf("handshake: %v\n%s%s", err, logged(), a.log())
+	}
+	if _, err := handshake(f, "other.example", roots); err == nil {
+		t.Error("a certificate for whatever name a stranger asks for")
+	}
+	stop()
+	end(a.process)
+
+	again, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOpened(t, again)
+	second, err := handshake(again, "hub.example", roots)
+	if err != nil || second.SerialNumber.Cmp(first.SerialNumber) != 0 {
+		t.Errorf("after a restart without the authority: %v", err)
+	}
+	checkModes(t, filepath.Join(state, "acme"))
+}
+
+func checkModes(t *testing.T, folder string) {
+	t.Helper()
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%s: %v, %v", folder, info, err)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) < 2 {
+		t.Fatalf("%v: %v", entries, err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", e.Name(), info.Mode(), err)
+		}
+	}
+}
+
+// Where the authority cannot see the hub's own port, the plain one will do.
+func TestACMEOverHTTP(t *testing.T) {
+	a := newAuthority(t)
+	c := a.config(t.TempDir())
+	c.ListenHTTP = "127.0.0.1:0"
+	log, logged := logger(t)
+	c.Log = log
+	f, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(1, f.plain.Addr().(*net.TCPAddr).Port)
+	serveOpened(t, f)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
+		t.Errorf("handshake: %v\n%s", err, logged())
+	}
+	want := fmt.Sprintf("https://hub.example:%d/x", f.Addr().(*net.TCPAddr).Port)
+	if resp, _ := do(t, "GET", "http://"+f.plain.Addr().String()+"/x"); resp.Header.Get("Location") != want {
+		t.Errorf("elsewhere: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	}
+}
+
+// The hub starts and ends while the authority keeps it waiting.
+func TestACMEAuthorityHangs(t *testing.T) {
+	hanging, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hanging.Close()
+	f, err := Open(Config{
+		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: "https://" + hanging.Addr().String() + "/dir", StateDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serveOpened(t, f)
+	conn, err := hanging.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	start := time.Now()
+	stop()
+	if took := time.Since(start); took > shutdownTime {
+		t.Errorf("ending took %s", took)
+	}
+}

@@ -1,0 +1,139 @@
+package front
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// checkEvery is how often the certificate's files are looked at, at most.
+const checkEvery = time.Second
+
+// certFiles is a certificate that somebody else keeps current on the disk. It is
+// looked at when a connection comes, so that nobody has to be told.
+type certFiles struct {
+	cert, key string
+	log       *slog.Logger
+	now       func() time.Time
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	seen    [2]stamp // of the files when they were last read
+	checked time.Time
+}
+
+// stamp tells whether a file has changed.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func openCertFiles(c Config) (*certFiles, error) {
+	f := &certFiles{cert: c.CertFile, key: c.KeyFile, log: c.Log, now: c.Now, checked: c.Now()}
+	if err := checkSecret(f.key); err != nil {
+		return nil, err
+	}
+	seen, err := f.look()
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	f.seen = seen
+	if f.current, err = f.load(); err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	if f.host() == "" && c.PublicURL == "" {
+		return nil, usage("the certificate names no host: give --public-url")
+	}
+	return f, nil
+}
+
+// secretError is a key file that others can read.
+type secretError struct{ path string }
+
+// Error tells which file.
+func (e *secretError) Error() string {
+	return "everybody on this machine can read the private key " + e.path
+}
+
+// Hint tells what to do about it.
+func (e *secretError) Hint() string { return "chmod 600 " + e.path }
+
+func checkSecret(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read the private key: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+		return &secretError{path}
+	}
+	return nil
+}
+
+func (f *certFiles) look() (seen [2]stamp, err error) {
+	for i, path := range []string{f.cert, f.key} {
+		var info fs.FileInfo
+		if info, err = os.Stat(path); err != nil {
+			return seen, err
+		}
+		seen[i] = stamp{info.ModTime(), info.Size()}
+	}
+	return seen, nil
+}
+
+func (f *certFiles) load() (*tls.Certificate, error) {
+	c, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, err
+	}
+	if f.now().After(c.Leaf.NotAfter) {
+		f.log.Warn("the certificate has expired", "file", f.cert, "expired", c.Leaf.NotAfter)
+	}
+	return &c, nil
+}
+
+// certificate returns the current one. New files that do not fit together, as in
+// the middle of being replaced, leave the old one in place.
+func (f *certFiles) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if now.Sub(f.checked).Abs() < checkEvery {
+		return f.current, nil
+	}
+	f.checked = now
+	seen, err := f.look()
+	if err != nil || seen == f.seen {
+		return f.current, nil
+	}
+	f.seen = seen
+	c, err := f.load()
+	if err != nil {
+		f.log.Warn("the new certificate cannot be used; the one before stays", "error", err)
+		return f.current, nil
+	}
+	f.current = c
+	f.log.Info("new certificate", "until", c.Leaf.NotAfter)
+	return f.current, nil
+}
+
+// host is the first name of the certificate that is one host's, or "".
+func (f *certFiles) host() string {
+	for _, name := range f.current.Leaf.DNSNames {
+		if !strings.HasPrefix(name, "*.") {
+			return name
+		}
+	}
+	for _, ip := range f.current.Leaf.IPAddresses {
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			return addr.Unmap().String()
+		}
+	}
+	return ""
+}

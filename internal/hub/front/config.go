@@ -1,0 +1,218 @@
+package front
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"vmux/internal/wire"
+)
+
+// Config is how a hub is reached. At most one of the ways CertFile, ACMEDomains,
+// BehindProxy and LocalCA is chosen; without one the hub is on this machine only.
+type Config struct {
+	// Listen is the address of the hub's listener, HOST:PORT. Empty: :443 with
+	// CertFile or ACMEDomains, :8722 with LocalCA, else 127.0.0.1:8722.
+	Listen string
+	// ListenHTTP is the address of a second listener without TLS. It sends
+	// browsers to the hub, answers ACME's HTTP-01 challenges, and with LocalCA
+	// offers its root. Empty: :8723 with LocalCA, else none. "none": none.
+	ListenHTTP string
+	// PublicURL is where devices find the hub: https://HOST[:PORT], or http for
+	// localhost. Required with BehindProxy; otherwise it follows from the rest.
+	PublicURL string
+
+	// CertFile and KeyFile are a certificate chain and its key in PEM. They are
+	// read again when they change.
+	CertFile, KeyFile string
+
+	// ACMEDomains are the names that certificates are obtained for; the terms of
+	// the certificate authority are agreed to.
+	ACMEDomains []string
+	// ACMEEmail is told to the certificate authority.
+	ACMEEmail string
+	// ACMEDirectory is the URL of another authority than Let's Encrypt.
+	ACMEDirectory string
+	// ACMERoots is a file with the certificates, in PEM, that ACMEDirectory is
+	// verified with, if they are not the system's.
+	ACMERoots string
+
+	// BehindProxy: a proxy on this machine or in the private network has the
+	// certificate; the hub speaks plain HTTP to it and to nobody else.
+	BehindProxy bool
+
+	// LocalCA: certificates come from a CA of the hub's own, whose root is
+	// installed on the phones.
+	LocalCA bool
+	// LocalNames are the host names and addresses that LocalCA certifies. Empty:
+	// the host of PublicURL, or else this machine's name in multicast DNS, NAME.local.
+	LocalNames []string
+
+	// StateDir is the folder of what must be remembered, made with mode 0700.
+	// Required with ACMEDomains and LocalCA.
+	StateDir string
+	// Log is where the front writes; nil discards.
+	Log *slog.Logger
+	// Now is the clock of the hub's own certificates; nil: time.Now.
+	Now func() time.Time
+}
+
+// Flags defines the flags that set c, with what c has as defaults.
+func (c *Config) Flags(flags *flag.FlagSet) {
+	flags.StringVar(&c.Listen, "listen", c.Listen, "address of the hub, `HOST:PORT` (default: :443, :8722 with --local-ca, else 127.0.0.1:8722)")
+	flags.StringVar(&c.ListenHTTP, "listen-http", c.ListenHTTP, "address of a second listener that leads browsers to the hub, `HOST:PORT` or none (default: :8723 with --local-ca, else none)")
+	flags.StringVar(&c.PublicURL, "public-url", c.PublicURL, "where devices find the hub, `URL`; its host name is that of the passkeys")
+	flags.StringVar(&c.CertFile, "tls-cert", c.CertFile, "certificate chain in PEM, `FILE`, read again when it changes")
+	flags.StringVar(&c.KeyFile, "tls-key", c.KeyFile, "its private key in PEM, `FILE`")
+	flags.Var((*list)(&c.ACMEDomains), "acme-domain", "obtain certificates for this `NAME` by ACME, and agree to the authority's terms (may be repeated)")
+	flags.StringVar(&c.ACMEEmail, "acme-email", c.ACMEEmail, "`ADDRESS` for the ACME authority")
+	flags.StringVar(&c.ACMEDirectory, "acme-directory", c.ACMEDirectory, "`URL` of another ACME authority than Let's Encrypt")
+	flags.StringVar(&c.ACMERoots, "acme-roots", c.ACMERoots, "`FILE` with the roots in PEM that the ACME authority is verified with")
+	flags.BoolVar(&c.BehindProxy, "behind-proxy", c.BehindProxy, "a proxy beside the hub has the certificate and names the clients in X-Forwarded-For")
+	flags.BoolVar(&c.LocalCA, "local-ca", c.LocalCA, "for a home network: a CA of the hub's own, to be installed on the phones")
+	flags.Var((*list)(&c.LocalNames), "local-name", "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's, NAME.local)")
+}
+
+// list is a flag that may be repeated.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set implements flag.Value.
+func (l *list) Set(s string) error {
+	*l = append(*l, s)
+	return nil
+}
+
+// Type names the value in usage texts of github.com/spf13/pflag.
+func (l *list) Type() string { return "name" }
+
+// ErrUsage is wrapped by the errors about a configuration that contradicts itself.
+var ErrUsage = errors.New("wrong usage")
+
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrUsage}, args...)...)
+}
+
+// check fills in what follows from the rest and finds contradictions.
+func (c *Config) check() error {
+	ways := 0
+	for _, chosen := range []bool{c.CertFile != "" || c.KeyFile != "", len(c.ACMEDomains) > 0, c.BehindProxy, c.LocalCA} {
+		if chosen {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return usage("choose one of --tls-cert, --acme-domain, --behind-proxy and --local-ca")
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return usage("--tls-cert and --tls-key go together")
+	case c.BehindProxy && c.PublicURL == "":
+		return usage("behind a proxy the hub cannot know where devices find it: give --public-url")
+	case !c.LocalCA && len(c.LocalNames) > 0:
+		return usage("--local-name goes with --local-ca")
+	case len(c.ACMEDomains) == 0 && (c.ACMEEmail != "" || c.ACMEDirectory != "" || c.ACMERoots != ""):
+		return usage("--acme-email, --acme-directory and --acme-roots go with --acme-domain")
+	case c.StateDir == "" && (c.LocalCA || len(c.ACMEDomains) > 0):
+		return errors.New("front: no folder for its state")
+	}
+	c.defaults(ways == 0)
+	if ways == 0 && !isLoopback(c.Listen) {
+		return usage("without TLS the hub listens on this machine only: choose --tls-cert, --acme-domain, --behind-proxy or --local-ca")
+	}
+	if err := c.checkURL(ways); err != nil {
+		return err
+	}
+	if c.LocalCA && len(c.LocalNames) == 0 {
+		return c.nameThisMachine()
+	}
+	return nil
+}
+
+// checkURL brings a given public URL into its one form. It is https just when
+// browsers see TLS.
+func (c *Config) checkURL(ways int) error {
+	if c.PublicURL == "" {
+		return nil
+	}
+	u, err := wire.ParseHubURL(c.PublicURL)
+	if err != nil {
+		return usage("--public-url: %w", err)
+	}
+	if strings.HasPrefix(u, "https:") != (ways > 0) {
+		return usage("--public-url is https with --tls-cert, --acme-domain, --behind-proxy or --local-ca, else http://localhost")
+	}
+	c.PublicURL = u
+	return nil
+}
+
+func (c *Config) defaults(plain bool) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Listen == "" {
+		switch {
+		case plain || c.BehindProxy:
+			c.Listen = "127.0.0.1:8722"
+		case c.LocalCA:
+			c.Listen = ":8722"
+		default:
+			c.Listen = ":443"
+		}
+	}
+	if c.ListenHTTP == "" && c.LocalCA {
+		c.ListenHTTP = ":8723"
+	}
+	if c.ListenHTTP == "none" {
+		c.ListenHTTP = ""
+	}
+}
+
+func (c *Config) nameThisMachine() error {
+	if u, err := url.Parse(c.PublicURL); err == nil && u.Hostname() != "" {
+		c.LocalNames = []string{u.Hostname()}
+		return nil
+	}
+	name, err := os.Hostname()
+	if name, _, _ = strings.Cut(strings.ToLower(name), "."); err != nil || name == "" || name == "localhost" {
+		return usage("this machine has no name of its own: give --local-name")
+	}
+	c.LocalNames = []string{name + ".local"} // RFC 6762
+	return nil
+}
+
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// publicURL returns where devices find the hub that listens on the port. The
+// host is that of the way that was chosen.
+func (c *Config) publicURL(host string, port int) (string, error) {
+	if c.PublicURL != "" {
+		return c.PublicURL, nil
+	}
+	scheme := "https"
+	if host == "" {
+		scheme, host = "http", "localhost"
+	}
+	u := url.URL{Scheme: scheme, Host: net.JoinHostPort(host, fmt.Sprint(port))}
+	return wire.ParseHubURL(u.String())
+}

@@ -1,0 +1,419 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestMain fails when a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// clock is the time of a test.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Now()} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// serve opens a front and serves what tells how a request looks to a hub.
+func serve(t *testing.T, c Config) *Front {
+	t.Helper()
+	f, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOpened(t, f)
+	return f
+}
+
+// serveOpened serves until the test ends, or until it is stopped.
+func serveOpened(t *testing.T, f *Front) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() {
+		served <- f.Serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "hub: %s %s from %s %v", r.Method, r.URL, r.RemoteAddr, r.Header["X-Forwarded-For"])
+		}))
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// run runs a program that must succeed.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v (run make setup if it is missing)\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// request returns status and body of what the front answers on its address.
+func request(t *testing.T, f *Front, method, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	return do(t, method, "http://"+f.listener.Addr().String()+path, header...)
+}
+
+func do(t *testing.T, method, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+// writeCertificate puts a self-signed certificate into files.
+func writeCertificate(t *testing.T, cert, key string, serial int64, names ...string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret},
+	} {
+		if path == "" {
+			continue
+		}
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// serial is that of the certificate the front shows.
+func serial(t *testing.T, f *Front) int64 {
+	t.Helper()
+	conn, err := tls.Dial("tcp", f.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if v := conn.ConnectionState().Version; v != tls.VersionTLS13 {
+		t.Errorf("TLS version %x", v)
+	}
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+func TestContradictions(t *testing.T) {
+	cert := filepath.Join(t.TempDir(), "cert")
+	for name, c := range map[string]Config{
+		"two ways":              {BehindProxy: true, LocalCA: true, PublicURL: "https://hub.example", StateDir: t.TempDir()},
+		"half a certificate":    {CertFile: cert},
+		"other half":            {KeyFile: cert},
+		"no file":               {CertFile: cert, KeyFile: cert},
+		"proxy without URL":     {BehindProxy: true},
+		"proxy, HTTP":           {BehindProxy: true, PublicURL: "http://hub.example"},
+		"TLS, http":             {LocalCA: true, StateDir: t.TempDir(), PublicURL: "http://localhost"},
+		"plain, https":          {PublicURL: "https://localhost"},
+		"path":                  {BehindProxy: true, PublicURL: "https://hub.example/vmux"},
+		"plain, everywhere":     {Listen: ":0"},
+		"plain, wildcard":       {Listen: "0.0.0.0:0"},
+		"plain, other name":     {Listen: "hub.example:0"},
+		"names without a CA":    {LocalNames: []string{"hub.local"}},
+		"address alone":         {LocalCA: true, LocalNames: []string{"192.168.1.2"}, StateDir: t.TempDir()},
+		"no name":               {LocalCA: true, LocalNames: []string{"hub local"}, StateDir: t.TempDir()},
+		"wildcard":              {LocalCA: true, LocalNames: []string{"*.local"}, StateDir: t.TempDir()},
+		"markup":                {LocalCA: true, LocalNames: []string{"<b>.local"}, StateDir: t.TempDir()},
+		"nowhere to remember":   {LocalCA: true, LocalNames: []string{"hub.local"}},
+		"ACME nowhere":          {ACMEDomains: []string{"hub.example"}},
+		"ACME for a wildcard":   {ACMEDomains: []string{"*.hub.example"}, StateDir: t.TempDir()},
+		"ACME for a word":       {ACMEDomains: []string{"hub"}, StateDir: t.TempDir()},
+		"email without ACME":    {ACMEEmail: "root@hub.example"},
+		"no roots for ACME":     {ACMEDomains: []string{"hub.example"}, ACMERoots: cert, StateDir: t.TempDir()},
+		"second listener fails": {Listen: "127.0.0.1:0", ListenHTTP: "256.0.0.1:1"},
+	} {
+		if c.Listen == "" {
+			c.Listen = "127.0.0.1:0"
+		}
+		f, err := Open(c)
+		if err == nil {
+			f.Close()
+			t.Errorf("%s: no error", name)
+		}
+		if trouble := strings.Contains("no file, nowhere to remember, ACME nowhere, no roots for ACME, second listener fails", name); errors.Is(err, ErrUsage) == trouble {
+			t.Errorf("%s: %v, which is for others to tell apart from wrong usage", name, err)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	var c Config
+	flags := flag.NewFlagSet("hub", flag.ContinueOnError)
+	c.Flags(flags)
+	err := flags.Parse(strings.Fields("--listen 127.0.0.1:1 --listen-http none --public-url https://hub.example --tls-cert c --tls-key k " +
+		"--acme-domain a.example --acme-domain b.example --acme-email e --acme-directory d --acme-roots r --behind-proxy --local-ca --local-name n"))
+	want := Config{
+		Listen: "127.0.0.1:1", ListenHTTP: "none", PublicURL: "https://hub.example", CertFile: "c", KeyFile: "k",
+		ACMEDomains: []string{"a.example", "b.example"}, ACMEEmail: "e", ACMEDirectory: "d", ACMERoots: "r",
+		BehindProxy: true, LocalCA: true, LocalNames: []string{"n"},
+	}
+	if err != nil || fmt.Sprint(c) != fmt.Sprint(want) {
+		t.Errorf("%v, %+v, want %+v", err, c, want)
+	}
+}
+
+func TestPlainOnThisMachine(t *testing.T) {
+	f := serve(t, Config{Listen: "127.0.0.1:0"})
+	_, port, _ := net.SplitHostPort(f.Addr().String())
+	if want := "http://localhost:" + port; f.PublicURL() != want {
+		t.Errorf("public URL %s, want %s", f.PublicURL(), want)
+	}
+	// Nobody stands before it, so whoever names another client lies.
+	if _, body := request(t, f, "GET", "/a?b", "X-Forwarded-For", "192.0.2.1"); !strings.HasPrefix(body, "hub: GET /a?b from 127.0.0.1:") || !strings.HasSuffix(body, "[]") {
+		t.Errorf("the hub sees %q", body)
+	}
+	if f.InstallURL() != "" || f.Fingerprint() != "" {
+		t.Error("a CA that there is not")
+	}
+}
+
+// A certificate is replaced while the hub runs: by halves, by nonsense, whole.
+func TestCertificateFilesChange(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, "*.hub.example", "hub.example")
+	f := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key, Now: clock.Now})
+	if want := fmt.Sprintf("https://hub.example:%d", f.Addr().(*net.TCPAddr).Port); f.PublicURL() != want {
+		t.Errorf("public URL %s, want %s", f.PublicURL(), want)
+	}
+	if n := serial(t, f); n != 1 {
+		t.Fatalf("certificate %d", n)
+	}
+	writeCertificate(t, cert, "", 2, "hub.example") // the key is still the old one
+	clock.pass(checkEvery)
+	if n := serial(t, f); n != 1 {
+		t.Errorf("between the halves: certificate %d", n)
+	}
+	if err := os.Remove(cert); err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(checkEvery)
+	if n := serial(t, f); n != 1 {
+		t.Errorf("without a file: certificate %d", n)
+	}
+	writeCertificate(t, cert, key, 3, "hub.example")
+	clock.pass(checkEvery)
+	if n := serial(t, f); n != 3 {
+		t.Errorf("replaced: certificate %d", n)
+	}
+}
+
+func TestKeyThatOthersCanRead(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, "hub.example")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
+	var hint interface{ Hint() string }
+	if !errors.As(err, &hint) || hint.Hint() != "chmod 600 "+key {
+		t.Errorf("error: %v", err)
+	}
+}
+
+// The second listener leads to the hub, and nowhere else.
+func TestPlainListenerRedirects(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, "hub.example")
+	f := serve(t, Config{Listen: "127.0.0.1:0", ListenHTTP: "127.0.0.1:0", PublicURL: "https://hub.example/", CertFile: cert, KeyFile: key})
+	plain := "http://" + f.plain.Addr().String()
+	for path, want := range map[string]string{
+		"/": "https://hub.example/", "/a/b?c=d": "https://hub.example/a/b?c=d", "//evil.example/": "https://hub.example//evil.example/",
+	} {
+		if resp, _ := do(t, "GET", plain+path, "Host", "evil.example"); resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != want {
+			t.Errorf("%s: %d to %s, want %s", path, resp.StatusCode, resp.Header.Get("Location"), want)
+		}
+	}
+	if resp, _ := do(t, "POST", plain+"/"); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("POST: %d", resp.StatusCode)
+	}
+	if resp, _ := do(t, "GET", plain+"/v1/connect", "Connection", "Upgrade", "Upgrade", "websocket"); resp.StatusCode != http.StatusForbidden {
+		t.Errorf("WebSocket in clear: %d", resp.StatusCode)
+	}
+	header := run(t, "curl", "-sSik", "https://"+f.Addr().String()+"/")
+	if !strings.Contains(strings.ToLower(header), "strict-transport-security: max-age=31536000") {
+		t.Errorf("no HSTS on the host's own port:\n%s", header)
+	}
+}
+
+// HSTS would hold for every port of the host, and other servers are there too.
+func TestNoHSTSOnOtherPorts(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, "hub.example")
+	f := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
+	if header := run(t, "curl", "-sSik", "https://"+f.Addr().String()+"/"); strings.Contains(strings.ToLower(header), "strict-transport") {
+		t.Errorf("HSTS for %s:\n%s", f.PublicURL(), header)
+	}
+}
+
+func TestBehindProxy(t *testing.T) {
+	f := serve(t, Config{Listen: "127.0.0.1:0", BehindProxy: true, PublicURL: "https://hub.example"})
+	for _, test := range []struct{ forwarded, want string }{
+		{"", "127.0.0.1:"},
+		{"198.51.100.7", "198.51.100.7:0 "},
+		{"198.51.100.7:4711", "198.51.100.7:0 "},
+		{"2001:db8::7", "[2001:db8::7]:0 "},
+		{"[2001:db8::7]:4711", "[2001:db8::7]:0 "},
+		{"::ffff:198.51.100.7", "198.51.100.7:0 "},
+		{"127.0.0.1, 10.0.0.1, 198.51.100.7", "198.51.100.7:0 "}, // an attacker wrote the first two
+		{"198.51.100.7, nonsense", "127.0.0.1:"},
+		{"fe80::1%<script>", "[fe80::1]:0 "},
+	} {
+		resp, body := request(t, f, "GET", "/x", "X-Forwarded-For", test.forwarded, "X-Forwarded-Proto", "https")
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(body, "hub: GET /x from "+test.want) || !strings.HasSuffix(body, "[]") {
+			t.Errorf("%q: %d, the hub sees %q", test.forwarded, resp.StatusCode, body)
+		}
+	}
+	resp, _ := request(t, f, "GET", "/x", "X-Forwarded-Proto", "http")
+	if resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != "https://hub.example/x" {
+		t.Errorf("in clear to the proxy: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	}
+}
+
+// A hub that listens everywhere still speaks to nobody but its proxy: from
+// elsewhere the words "X-Forwarded-For" are an attacker's.
+func TestProxyIsNearby(t *testing.T) {
+	h := behindProxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), "https://hub.example")
+	for address, want := range map[string]int{
+		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.168.1.1:1": 200, "100.64.0.1:1": 200, "[fd7a:115c:a1e0::1]:1": 200,
+		"[::ffff:10.0.0.1]:1": 200,
+		"198.51.100.7:1":      403, "[2001:db8::1]:1": 403, "8.8.8.8:1": 403, "[::ffff:8.8.8.8]:1": 403, "": 403, "@": 403,
+	} {
+		r, err := http.NewRequest("GET", "http://hub.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.RemoteAddr = address
+		w := &recorder{header: http.Header{}}
+		if h.ServeHTTP(w, r); w.status != want {
+			t.Errorf("from %s: %d, want %d", address, w.status, want)
+		}
+	}
+}
+
+// recorder keeps an answer's status.
+type recorder struct {
+	header http.Header
+	status int
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
+
+func TestServeEndsWhenListenerFails(t *testing.T) {
+	f, err := Open(Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := f.Serve(t.Context(), http.NotFoundHandler()); err == nil {
+		t.Error("no error without a listener")
+	}
+}
+
+// logger collects what the front writes.
+func logger(t *testing.T) (*slog.Logger, func() string) {
+	t.Helper()
+	var mu sync.Mutex
+	var b bytes.Buffer
+	w := writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.Write(p)
+	})
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})), func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.String()
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
