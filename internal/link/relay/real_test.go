@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -189,7 +191,7 @@ func TestTLSHub(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
 	h = hubtest.New(server.URL)
 	defer func() { server.CloseClientConnections(); server.Close(); h.Wait() }()
-	server.Config.ErrorLog = nil
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
 	run := func(roots *x509.CertPool) relay.Status {
 		key := must(device.NewKey())
 		changed := make(chan struct{}, 8)

@@ -183,6 +183,7 @@ type Client struct {
 	online     map[device.ID]bool
 	finders    map[*finder]bool
 	listeners  int
+	listened   bool        // there was a listener
 	rendezvous *rendezvous // the one that is open
 }
 

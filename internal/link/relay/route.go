@@ -102,12 +102,14 @@ func (c *Client) Find(ctx context.Context, found func(device.ID)) error {
 	return nil
 }
 
-// Listener takes the streams that other devices open to this one; without one
-// they are refused. It outlives connections to the hub, and ends with its Close.
+// Listener takes the streams that other devices open to this one. Until there is
+// a first one they wait, a few of them, and after the last they are refused. It
+// outlives connections to the hub, and ends with its Close.
 func (c *Client) Listener() net.Listener {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listeners++
+	c.listened = true
 	return &listener{client: c, done: make(chan struct{})}
 }
 
@@ -167,7 +169,7 @@ func (c *Client) stopListening() {
 func (c *Client) offer(t *stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.listeners == 0 {
+	if c.listeners == 0 && c.listened {
 		return false
 	}
 	select {

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -76,7 +77,7 @@ func (s *session) end(err error) {
 	close(s.done)
 	s.mu.Unlock()
 	for _, t := range streams {
-		t.fail(fmt.Errorf("%w: %w", ErrHubLost, err))
+		t.fail(hubLost(err))
 	}
 	_ = s.socket.Close()
 }
@@ -99,6 +100,18 @@ func (s *session) farewell() {
 		}
 	}
 	s.end(ErrClosed)
+}
+
+// lost is why a session ended whose socket failed. It does not wrap what the
+// socket said: a stream's io.EOF means that the other device has closed it.
+func lost(err error) error { return fmt.Errorf("%w: %s", ErrHubLost, err.Error()) }
+
+// hubLost is what a session's end means to its streams and requests.
+func hubLost(reason error) error {
+	if errors.Is(reason, ErrHubLost) {
+		return reason
+	}
+	return fmt.Errorf("%w: %w", ErrHubLost, reason)
 }
 
 // endStreams ends the streams with a device that has gone.
@@ -127,7 +140,7 @@ func (s *session) readAll() error {
 	for {
 		text, b, err := s.socket.Read()
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrHubLost, err)
+			return lost(err)
 		}
 		s.heard.Store(int64(time.Since(s.began)))
 		if text {
@@ -198,7 +211,7 @@ func (s *session) request(ctx context.Context, m hubwire.Message) error {
 		}
 		return nil
 	case <-s.done:
-		return fmt.Errorf("%w: %w", ErrHubLost, s.reason())
+		return hubLost(s.reason())
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -249,7 +262,7 @@ func (s *session) writeAll() {
 		err := s.socket.Write(o.text, o.b)
 		s.writing.Store(0)
 		if err != nil {
-			s.end(fmt.Errorf("%w: %w", ErrHubLost, err))
+			s.end(lost(err))
 			return
 		}
 		s.wrote(len(o.b))
@@ -394,7 +407,7 @@ func (s *session) openStream(peer device.ID, token []byte) (*stream, error) {
 	defer s.mu.Unlock()
 	switch {
 	case s.err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrHubLost, s.err)
+		return nil, hubLost(s.err)
 	case len(s.streams) >= MaxStreams:
 		return nil, ErrTooMany
 	}

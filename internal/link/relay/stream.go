@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -140,7 +139,7 @@ func (t *stream) take(b []byte) (n int, more bool, err error) {
 	t.unread = t.unread[n:]
 	t.session.unread.Add(-int64(n))
 	if n == 0 && t.err != nil {
-		if err = t.err; !errors.Is(err, io.EOF) {
+		if err = t.err; err != io.EOF {
 			err = t.opError("read", err)
 		}
 	}
@@ -188,7 +187,7 @@ func (t *stream) send(piece []byte) error {
 func (t *stream) ended() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errors.Is(t.err, io.EOF) {
+	if t.err == io.EOF { // remoteClosed's own
 		return io.ErrClosedPipe
 	}
 	return t.err
