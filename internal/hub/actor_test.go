@@ -52,6 +52,8 @@ type testHub struct {
 	t   testing.TB
 	url string
 	log *logBuffer
+
+	closed bool
 }
 
 // quick are limits for tests that wait for time to pass.
@@ -82,16 +84,15 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	}
 	mux.Handle("/", h)
 	server.Start()
-	var once sync.Once
-	end := func() {
-		once.Do(func() {
+	th := &testHub{Hub: h, t: t, url: server.URL, log: log}
+	t.Cleanup(func() {
+		if !th.closed {
 			h.Close()
-			server.CloseClientConnections()
-			server.Close()
-		})
-	}
-	t.Cleanup(end)
-	return &testHub{Hub: h, t: t, url: server.URL, log: log}
+		}
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return th
 }
 
 func withLimits(l Limits) func(*Config) { return func(c *Config) { c.Limits = l } }
@@ -407,4 +408,10 @@ func waitFor(t testing.TB, what string, ready func() bool) {
 			t.Fatal("waited in vain for ", what)
 		}
 	}
+}
+
+func writeFrame(a *actor, f hubwire.Frame) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return a.ws.Write(ctx, websocket.MessageBinary, f.Append(nil))
 }

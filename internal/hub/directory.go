@@ -122,11 +122,11 @@ func (h *Hub) setAllow(c *conn, allow allowList) {
 // tell tells of the presence of a device, whose allow list was before and is
 // after (nil: offline): to those whom the list concerns, and, if the device is
 // on this hub, to it. Both must allow each other. What was told before is told
-// again only if again is set. h.mu is held.
+// again only for a new connection. h.mu is held.
 func (h *Hub) tell(id device.ID, before, after allowList, again bool) {
 	self := h.local[id]
 	inform := func(peer device.ID, online bool) {
-		if self != nil {
+		if self != nil && (online || !again) { // a new connection has been told of nobody
 			self.tell(peer, online)
 		}
 		if c := h.local[peer]; c != nil {

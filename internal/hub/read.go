@@ -24,7 +24,9 @@ const smallBuffer = 2 << 10
 
 var (
 	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
-	largeBuffers = sync.Pool{New: func() any { b := make([]byte, hubwire.MaxMessage); return &b }}
+	// One byte more than the limit, so that reading what is over it never finds
+	// the buffer full.
+	largeBuffers = sync.Pool{New: func() any { b := make([]byte, hubwire.MaxMessage+1); return &b }}
 )
 
 func release(b *[]byte) {

@@ -3,7 +3,6 @@ package hub
 import (
 	"bufio"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -52,8 +51,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	if rw.Reader.Buffered() > 0 {
-		_ = conn.Close()
-		return nil, nil, errors.New("data before the handshake")
+		_ = conn.Close() // data before the handshake: the handshake fails at its first byte
 	}
 	u.socket = &socket{Conn: conn, start: u.start}
 	return u.socket, bufio.NewReadWriter(
