@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/hub/front"
 	"vmux/internal/state"
 )
 
@@ -32,17 +34,21 @@ func main() {
 	os.Exit(status)
 }
 
+// hinter is an error that says what to do about it.
+type hinter interface {
+	error
+	Hint() string
+}
+
 // errUsage marks what the flags make impossible.
 var errUsage = errors.New("wrong usage")
 
 // options are the flags.
 type options struct {
-	listen, publicURL    string
-	tlsCert, tlsKey      string
-	nats, natsCreds      string
-	state, pushSubject   string
-	behindProxy, verbose bool
-	endWithInput         bool
+	front                 front.Config
+	nats, natsCreds       string
+	state, pushSubject    string
+	verbose, endWithInput bool
 }
 
 // run is the whole program but for its end.
@@ -54,10 +60,19 @@ func run(ctx context.Context, args []string, in io.Reader, errs io.Writer) int {
 		Long: `vmux-hub carries ciphertext between vmux agents and phones, serves the phone
 web app, and wakes phones by Web Push. It cannot read what it carries.
 
-It speaks HTTP on --listen, or HTTPS with --tls-cert and --tls-key. --public-url
-is the address that phones and agents use; its host name is part of every passkey
-that the web app makes, so it should never change.`,
-		Args:          cobra.NoArgs,
+Without one of --tls-cert, --acme-domain, --behind-proxy and --local-ca it serves
+this machine only. --public-url is the address that phones and agents use; its
+host name is part of every passkey that the web app makes, so it should never
+change.`,
+		Example: `  vmux-hub --acme-domain hub.example.org
+  vmux-hub --behind-proxy --public-url https://laptop.tailnet.ts.net
+  vmux-hub --local-ca`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: unexpected argument %q", errUsage, args[0])
+			}
+			return nil
+		},
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(*cobra.Command, []string) error {
 			o, err := o.complete()
@@ -76,25 +91,23 @@ that the web app makes, so it should never change.`,
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), errors.Is(err, front.ErrUsage):
 		fmt.Fprintln(errs, "vmux-hub:", err)
 		fmt.Fprintln(errs, "hint: vmux-hub --help")
 		return exitUsage
 	}
 	fmt.Fprintln(errs, "vmux-hub:", err)
-	if refusal, ok := errors.AsType[*state.Refusal](err); ok {
-		fmt.Fprintln(errs, "hint:", refusal.Hint())
+	if hinted, ok := errors.AsType[hinter](err); ok {
+		fmt.Fprintln(errs, "hint:", hinted.Hint())
 	}
 	return exitFailed
 }
 
 func (o *options) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", "localhost:8722", "`address` to listen on")
-	f.StringVar(&o.publicURL, "public-url", "", "`URL` by which devices reach this hub (default: http://localhost and the port of --listen)")
-	f.StringVar(&o.tlsCert, "tls-cert", "", "certificate chain, PEM `file`; read again when it changes")
-	f.StringVar(&o.tlsKey, "tls-key", "", "private key of --tls-cert, PEM `file`")
-	f.BoolVar(&o.behindProxy, "behind-proxy", false, "speak HTTP to a proxy that ends TLS and sets X-Forwarded-For")
+	ways := flag.NewFlagSet("", flag.ContinueOnError)
+	o.front.Flags(ways)
+	f.AddGoFlagSet(ways)
 	f.StringVar(&o.nats, "nats", "", "`URL` of an existing NATS cluster with JetStream (default: NATS inside this process, without a port)")
 	f.StringVar(&o.natsCreds, "nats-creds", "", "credentials `file` for --nats")
 	f.StringVar(&o.state, "state", "", "`folder` for what the hub remembers (default: hub/ in vmux's state folder)")
@@ -105,19 +118,10 @@ func (o *options) flags(cmd *cobra.Command) {
 
 // complete checks the flags with each other and finds the defaults.
 func (o options) complete() (options, error) {
-	if (o.tlsCert == "") != (o.tlsKey == "") {
-		return o, fmt.Errorf("%w: --tls-cert and --tls-key go together", errUsage)
-	}
-	if o.behindProxy && o.tlsCert != "" {
-		return o, fmt.Errorf("%w: --behind-proxy leaves TLS to the proxy", errUsage)
-	}
 	if o.natsCreds != "" && o.nats == "" {
 		return o, fmt.Errorf("%w: --nats-creds without --nats", errUsage)
 	}
-	if o.publicURL == "" && (o.behindProxy || o.tlsCert != "") {
-		return o, fmt.Errorf("%w: --public-url is missing: the https URL by which devices reach this hub", errUsage)
-	}
-	if o.state == "" && o.nats == "" {
+	if o.state == "" && (o.nats == "" || o.front.NeedsState()) {
 		home, err := state.Find()
 		if err != nil {
 			return o, err
@@ -128,6 +132,7 @@ func (o options) complete() (options, error) {
 		}
 		o.state = dir.Path()
 	}
+	o.front.StateDir = o.state
 	return o, nil
 }
 

@@ -80,6 +80,9 @@ func (c *Config) Flags(flags *flag.FlagSet) {
 	flags.Var((*list)(&c.LocalNames), "local-name", "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's, NAME.local)")
 }
 
+// NeedsState reports whether StateDir is required.
+func (c *Config) NeedsState() bool { return c.LocalCA || len(c.ACMEDomains) > 0 }
+
 // list is a flag that may be repeated.
 type list []string
 
@@ -120,7 +123,7 @@ func (c *Config) check() error {
 		return usage("--local-name goes with --local-ca")
 	case len(c.ACMEDomains) == 0 && (c.ACMEEmail != "" || c.ACMEDirectory != "" || c.ACMERoots != ""):
 		return usage("--acme-email, --acme-directory and --acme-roots go with --acme-domain")
-	case c.StateDir == "" && (c.LocalCA || len(c.ACMEDomains) > 0):
+	case c.StateDir == "" && c.NeedsState():
 		return errors.New("front: no folder for its state")
 	}
 	c.defaults(ways == 0)

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"vmux/web/phone"
+)
+
+// running is a hub in this process.
+type running struct {
+	t      *testing.T
+	log    *output
+	input  *io.PipeWriter
+	status chan int
+}
+
+// output is written and read at once.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// start runs a hub until its input ends, with the test.
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	in, input := io.Pipe()
+	r := &running{t: t, log: &output{}, input: input, status: make(chan int, 1)}
+	go func() { r.status <- run(context.Background(), append(args, "--end-with-input"), in, r.log) }()
+	t.Cleanup(r.stop)
+	r.waitFor("hub is ready")
+	return r
+}
+
+func (r *running) stop() {
+	r.input.Close()
+	if status, ok := <-r.status; ok && status != 0 {
+		r.t.Errorf("status %d: %s", status, r.log)
+	}
+	close(r.status)
+}
+
+func (r *running) waitFor(text string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(r.log.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("no %q in %s", text, r.log)
+		}
+	}
+}
+
+// logged returns what follows key= in the log.
+func (r *running) logged(key string) string {
+	r.t.Helper()
+	m := regexp.MustCompile(key + `=("[^"]*"|\S+)`).FindStringSubmatch(r.log.String())
+	if m == nil {
+		r.t.Fatalf("no %s in %s", key, r.log)
+	}
+	return strings.Trim(m[1], `"`)
+}
+
+func curl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("curl", append([]string{"-sS", "--noproxy", "*"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v (run make setup if it is missing)\n%s", err, out)
+	}
+	return string(out)
+}
+
+func TestServesThisMachine(t *testing.T) {
+	r := start(t, "--listen", "127.0.0.1:0", "--state", t.TempDir())
+	url := r.logged("url")
+	if got := curl(t, url+"/healthz"); got != "ok\n" {
+		t.Errorf("health: %s", got)
+	}
+	page := curl(t, "-i", url+"/")
+	if !strings.Contains(page, "Content-Security-Policy: "+phone.ContentSecurityPolicy+"\r\n") || !strings.Contains(page, "text/html") {
+		t.Errorf("the app's page:\n%s", page)
+	}
+	if got := curl(t, "-o", "/dev/null", "-w", "%{content_type}", url+"/sw.js"); got != "text/javascript; charset=utf-8" {
+		t.Errorf("the app's service worker: %s", got)
+	}
+}
+
+// A phone gets the root over HTTP, and then reaches hub and app over HTTPS.
+func TestLocalCA(t *testing.T) {
+	state := t.TempDir()
+	r := start(t, "--listen", "127.0.0.1:0", "--listen-http", "127.0.0.1:0", "--local-ca", "--local-name", "laptop.local", "--state", state)
+	url, install := r.logged("url"), r.logged("open")
+	resolve := func(url string) string {
+		host, _, _ := strings.Cut(strings.SplitN(url, "//", 2)[1], "/")
+		_, port, err := net.SplitHostPort(host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("laptop.local:%s:127.0.0.1", port)
+	}
+	page := curl(t, "--resolve", resolve(install), install)
+	if !strings.Contains(page, url) || !strings.Contains(page, "<span>"+strings.Fields(r.logged("sha256"))[31]+"</span>") {
+		t.Errorf("the page about the CA:\n%s", page)
+	}
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	curl(t, "--resolve", resolve(install), "-o", roots, strings.Replace(install, "/install-ca", "/ca.pem", 1))
+	if got := curl(t, "--resolve", resolve(url), "--cacert", roots, url+"/healthz"); got != "ok\n" {
+		t.Errorf("health: %s", got)
+	}
+	stored, err := os.ReadFile(filepath.Join(state, "ca", "root.pem"))
+	if got, _ := os.ReadFile(roots); err != nil || !bytes.Equal(got, stored) {
+		t.Errorf("the root in the state folder: %v", err)
+	}
+}
+
+// What the flags make impossible is told apart from what may work later, so that
+// nobody starts such a hub again and again.
+func TestStatuses(t *testing.T) {
+	state := t.TempDir()
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.Mkdir(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"--nonsense", exitUsage, "hint: vmux-hub --help"},
+		{"argument", exitUsage, "unexpected argument"},
+		{"--listen 0.0.0.0:0", exitUsage, "without TLS"},
+		{"--behind-proxy --local-ca", exitUsage, "choose one"},
+		{"--behind-proxy", exitUsage, "--public-url"},
+		{"--tls-cert /none", exitUsage, "--tls-key"},
+		{"--tls-cert /none --tls-key /none", exitFailed, "/none"},
+		{"--public-url http://hub.example", exitUsage, "http is for localhost only"},
+		{"--nats-creds /none", exitUsage, "--nats"},
+		{"--listen 127.0.0.1:0 --state " + open, exitFailed, "hint: chmod 700"},
+		{"--listen 256.0.0.1:1 --tls-cert /none --tls-key /none", exitFailed, "/none"},
+	} {
+		args := strings.Fields(test.args)
+		if !strings.Contains(test.args, "--state") {
+			args = append(args, "--state", state)
+		}
+		var errs output
+		if status := run(t.Context(), args, strings.NewReader(""), &errs); status != test.status || !strings.Contains(errs.String(), test.want) {
+			t.Errorf("%s: status %d, %s", test.args, status, &errs)
+		}
+	}
+}
