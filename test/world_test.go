@@ -27,7 +27,7 @@ const passphrase = "correct horse battery staple"
 // passphrases' key derivation take seconds.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "vmux")
-	out, err := exec.Command("go", "build", "-o", path, "vmux/cmd/vmux").CombinedOutput()
+	out, err := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-o", path, "vmux/cmd/vmux").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build vmux: %w\n%s", err, out)
 	}
