@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,9 @@ const (
 	// port stays the same, since browsers keep a page's keys by its port too.
 	hubListen = "127.0.0.1:8722"
 	// hubListenAll is the same for phones of the network.
-	hubListenAll = ":8722"
+	hubListenAll = ":8443"
 	// hubRoot is the certificate of a local hub's own CA, in its folder.
-	hubRoot = "ca/root.pem"
+	hubRoot = "local-ca.pem"
 )
 
 // hubFlags are those flags of `vmux agent` that concern the hub.
@@ -122,11 +123,20 @@ func (f *hubFlags) args() []string {
 	args := []string{"--listen", f.listen, "--public-url", f.url, "--end-with-input"}
 	switch {
 	case f.localCA:
-		args = append(args, "--local-ca")
+		args = append(args, "--local-ca", "--local-name", hostOf(f.url))
 	case f.behind:
 		args = append(args, "--behind-proxy")
 	}
 	return args
+}
+
+// hostOf returns the host of a hub's URL.
+func hostOf(hub string) string {
+	u, err := url.Parse(hub)
+	if err != nil {
+		return "" // not after wire.ParseHubURL
+	}
+	return u.Hostname()
 }
 
 // agentHub is the agent's hub; nil is none.

@@ -26,14 +26,31 @@ real processes in a scratch folder, and logs in with the real ssh: first by a
 key that only the phone holds, then by a session certificate. You are the
 phone's owner and approve on this terminal; --yes approves by itself.
 
+With --web, the phone is the web app in a browser on this computer; with --phone,
+it is the web app on a phone of yours in the same network. You press the buttons
+there, and the demonstration says which.
+
 Nothing of yours is touched: not ~/.ssh, not a running agent, not the system's
-SSH server. It all listens on the loopback interface only, and is gone at the
-end, also after ^C.`,
-		Example: "  vmux demo --yes",
-		Args:    args(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+SSH server. It all listens on the loopback interface only (with --phone, the hub
+is for your network), and is gone at the end, also after ^C.`,
+		Example: `  vmux demo --yes
+  vmux demo --web
+  vmux demo --phone`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d.web && d.handset {
+				return usagef("--web and --phone exclude each other")
+			}
+			if d.name != "" && !d.handset {
+				return usagef("--name is for --phone")
+			}
+			return d.run(cmd.Context())
+		},
 	}
-	cmd.Flags().BoolVar(&d.yes, "yes", false, "approve by itself; no terminal is needed")
+	cmd.Flags().BoolVar(&d.yes, "yes", false, "approve by itself; no terminal is needed (with --web and --phone: open no browser and wait for no key, but for the phone)")
+	cmd.Flags().BoolVar(&d.web, "web", false, "the phone is the web app in a browser on this computer")
+	cmd.Flags().BoolVar(&d.handset, "phone", false, "the phone is the web app on a real one, in the same network")
+	cmd.Flags().StringVar(&d.name, "name", "", "with --phone: the host `NAME` by which it finds this computer (default this computer's with .local)")
 	cmd.Flags().BoolVar(&d.keep, "keep", false, "leave the scratch folder, to look at")
 	return cmd
 }
@@ -41,17 +58,22 @@ end, also after ^C.`,
 // demo is one run of the demonstration.
 type demo struct {
 	*app
-	yes, keep bool
+	yes, keep    bool
+	web, handset bool
+	name         string // of this computer, for the handset
 
 	tools     demoTools
 	program   string // this program
 	dir       string // the scratch folder
 	agent     *child
 	phone     *child
+	invited   *child // `vmux pair`, with --web and --phone
 	server    *demoSSHD
 	passwords string // the file with the phone's passphrase
 	began     time.Time
-	number    int // of the step
+	number    int    // of the step
+	hub       string // the URL of the page, if there is one
+	want      string // what sshd says of a login by the phone-held key
 	summary   []string
 }
 
@@ -60,6 +82,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
+		d.invited.stop()
 		d.phone.stop()
 		d.agent.stop()
 		if d.server != nil {
@@ -82,7 +105,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 // prepare finds what is needed before anything is started.
 func (d *demo) prepare() (err error) {
-	if f, ok := d.in.(*os.File); !d.yes && (!ok || !term.IsTerminal(int(f.Fd()))) {
+	if !d.yes && !d.paged() && !d.attended() {
 		return &usageError{"there is no terminal to ask for approval on", "vmux demo --yes"}
 	}
 	if d.tools, err = findDemoTools(); err != nil {
@@ -111,6 +134,15 @@ func (d *demo) prepare() (err error) {
 	return nil
 }
 
+// attended reports whether somebody sits at a terminal.
+func (d *demo) attended() bool {
+	f, ok := d.in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// paged reports whether the phone is the web app.
+func (d *demo) paged() bool { return d.web || d.handset }
+
 // clean removes the scratch folder, unless it is to be kept.
 func (d *demo) clean(failed error) error {
 	if d.keep {
@@ -132,6 +164,10 @@ type demoStep struct {
 }
 
 func (d *demo) steps() []demoStep {
+	if d.paged() {
+		return d.pageSteps()
+	}
+	d.want = "ECDSA SHA256:"
 	return []demoStep{
 		{"The phone makes an SSH key and a certificate authority of its own", d.makePhone},
 		{"The computer starts an agent, which holds no key", d.startAgent},
@@ -216,7 +252,7 @@ func (d *demo) startServer(ctx context.Context) error {
 		return err
 	}
 	d.server, err = startDemoSSHD(ctx, d.tools, filepath.Join(d.dir, "server"),
-		strings.TrimSpace(keys), strings.TrimSpace(ca), d.socket())
+		authorizedLines(keys), strings.TrimSpace(ca), d.socket())
 	if err != nil {
 		return err
 	}
@@ -224,7 +260,7 @@ func (d *demo) startServer(ctx context.Context) error {
 }
 
 func (d *demo) loginByKey(ctx context.Context) error {
-	took, err := d.login(ctx, "ECDSA SHA256:", true)
+	took, err := d.login(ctx, d.want, true)
 	if err != nil {
 		return err
 	}
@@ -232,7 +268,7 @@ func (d *demo) loginByKey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n != 1 {
+	if n != 1 && !d.paged() { // on a page, somebody may have denied it first
 		return fmt.Errorf("the phone signed %d times, want once", n)
 	}
 	d.summary = append(d.summary, fmt.Sprintf("by phone-held key     1 login,  %s, approved on the phone", seconds(took)))
@@ -298,7 +334,7 @@ func (d *demo) login(ctx context.Context, want string, shown bool) (time.Duratio
 		return 0, d.reason(ctx, err)
 	}
 	line := d.server.accepted(offset)
-	if !strings.HasPrefix(line, want) {
+	if !strings.Contains(line, want) {
 		return 0, fmt.Errorf("the server says it let in %q, want %s", line, want)
 	}
 	if !shown {
@@ -309,9 +345,12 @@ func (d *demo) login(ctx context.Context, want string, shown bool) (time.Duratio
 
 func (d *demo) conclude() error {
 	lines := append([]string{"", fmt.Sprintf("Done in %s. Logged in to a real sshd:", seconds(time.Since(d.began)))}, d.summary...)
-	lines = append(lines,
-		"The computer never held the phone's key, and its certificate's key was in memory only.",
-		"Next: `vmux agent` on your computer, `vmux phone run` where the keys shall be; see README.md.")
+	next := "Next: `vmux agent` on your computer, `vmux phone run` where the keys shall be; see README.md."
+	if d.paged() {
+		next = "Next: `vmux agent --hub local` or `--hub URL` on your computer; see README.md."
+	}
+	lines = append(lines, "The computer never held the phone's key, and its certificate's key was in memory only.", next)
+	lines = append(lines, d.leftOnPhone()...)
 	return d.text(strings.Join(lines, "\n") + "\n")
 }
 

@@ -185,6 +185,9 @@ func (d *demo) reason(ctx context.Context, err error) error {
 
 // approvals counts the signatures that the phone was asked for and gave.
 func (d *demo) approvals(ctx context.Context) (n int, err error) {
+	if d.paged() {
+		return d.signed(ctx)
+	}
 	out, err := d.capture(ctx, d.command("phone", "phone", "log", "--json"), "")
 	if err != nil {
 		return 0, err

@@ -91,7 +91,7 @@ func startDemoSSHD(ctx context.Context, t demoTools, dir, authorized, ca, socket
 		"ca.pub":          ca + "\n",
 		"known_hosts":     fmt.Sprintf("[127.0.0.1]:%d %s", port, public),
 		"ssh_config":      demoClientConfig(dir, me.Username, socket, port),
-		"sshd_config":     demoServerConfig(dir, port),
+		"sshd_config":     demoServerConfig(dir, port, ca),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -115,7 +115,7 @@ func startDemoSSHD(ctx context.Context, t demoTools, dir, authorized, ca, socket
 	return d, nil
 }
 
-func demoServerConfig(dir string, port int) string {
+func demoServerConfig(dir string, port int, ca string) string {
 	pam := "no"
 	if rootIsLocked() {
 		pam = "yes" // which leaves it to PAM whether that matters for a login by key
@@ -134,6 +134,9 @@ func demoServerConfig(dir string, port int) string {
 		"PermitUserRC no",
 		"PrintMotd no",
 		"PrintLastLog no",
+	}
+	if strings.HasPrefix(ca, "sk-") { // which sshd accepts by itself since OpenSSH 10.3
+		lines = append(lines, "CASignatureAlgorithms +webauthn-sk-ecdsa-sha2-nistp256@openssh.com")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

@@ -1,0 +1,281 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// The demonstration with the web app as the phone: in a browser on this computer
+// (--web), or on a real phone (--phone).
+
+// pagePatience bounds how long a person may take for a step on the page.
+const pagePatience = 10 * time.Minute
+
+// installPage is where a hub with a CA of its own offers it to phones, and
+// installPort the port of that, without HTTPS: the CA is what that needs.
+const (
+	installPage = "/install-ca"
+	installPort = "8480"
+)
+
+func (d *demo) pageSteps() []demoStep {
+	steps := []demoStep{
+		{"The computer starts an agent, which holds no key, and a hub beside it", d.startAgentAndHub},
+		{"The page is opened and paired, by an invitation in its address", d.pairPage},
+		{"The phone makes an SSH key and a certificate authority of its own", d.awaitKeys},
+		{"SSH clients see the phone's key through the agent", d.list},
+		{"A server is told of the key and of the CA", d.startServer},
+		{"Log in by the phone-held key: press Approve on the page", d.loginByKey},
+		{"Get a session certificate: press Approve once more", d.requestCertificate},
+		{"Log in by the certificate, as often as you like: nobody is asked", d.loginByCertificate},
+	}
+	if d.handset {
+		steps = slices.Insert(steps, 1, demoStep{"The phone is to believe this computer's hub", d.installCA})
+	}
+	return steps
+}
+
+func (d *demo) startAgentAndHub(ctx context.Context) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	line := []string{"agent", "--lan=false", "--approval-timeout", "100s", "--hub", hubLocal}
+	if d.handset {
+		if d.name == "" {
+			d.name = localName()
+		}
+		d.hub = "https://" + net.JoinHostPort(d.name, strconv.Itoa(port))
+		line = append(line, "--hub-local-ca", "--hub-listen", ":"+strconv.Itoa(port), "--hub-url", d.hub)
+	} else {
+		d.hub = "http://localhost:" + strconv.Itoa(port)
+		line = append(line, "--hub-listen", "127.0.0.1:"+strconv.Itoa(port))
+	}
+	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {
+		return err
+	}
+	if d.agent, err = startChild("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log")); err != nil {
+		return err
+	}
+	err = d.agent.wait(ctx, "its hub", func() bool {
+		s, err := d.status(ctx)
+		return err == nil && s.Hub != nil && s.Hub.Connected
+	})
+	return errors.Join(err, d.line("   the phone's page: %s", d.hub))
+}
+
+// installCA leads through what a phone needs to open the page at all.
+func (d *demo) installCA(ctx context.Context) error {
+	page := "http://" + net.JoinHostPort(d.name, installPort) + installPage
+	d.aside(qrCode(page))
+	err := d.text("   Scan this code with the phone's camera, or open " + page + " there,\n" +
+		"   and follow that page: it installs a certificate for this computer's name alone.\n" +
+		"   The phone has to be in this network. If it does not find " + d.name + ", this\n" +
+		"   computer does not tell its name: install avahi-daemon, or use --name.\n")
+	if err != nil || d.yes || !d.attended() {
+		return err
+	}
+	d.aside("   Press Enter when that is done: ")
+	return d.enter(ctx)
+}
+
+// enter waits for the Enter key.
+func (d *demo) enter(ctx context.Context) error {
+	pressed := make(chan struct{})
+	go func() { // ends with the process, at the latest: a terminal cannot be asked to stop reading
+		_, _ = bufio.NewReader(d.in).ReadString('\n')
+		close(pressed)
+	}()
+	select {
+	case <-pressed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pairPage shows the invitation and waits until the page has used it.
+func (d *demo) pairPage(ctx context.Context) error {
+	line := []string{"pair", "--json"}
+	if err := d.prompt("computer", "vmux", line); err != nil {
+		return err
+	}
+	cmd := d.command("computer", line...)
+	answers, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("run vmux pair: %w", err)
+	}
+	if d.invited, err = startChild("vmux pair", cmd, filepath.Join(d.dir, "pair.log")); err != nil {
+		return err
+	}
+	lines := json.NewDecoder(answers)
+	var answer pairAnswer
+	if err := lines.Decode(&answer); err != nil {
+		return fmt.Errorf("read the invitation: %w: %s", err, d.invited.lastWords())
+	}
+	if err := d.showInvitation(answer.Invitation); err != nil {
+		return err
+	}
+	return d.person(ctx, device.InvitationLife, "the page to be paired", func() bool {
+		s, err := d.status(ctx)
+		return err == nil && s.Connected
+	})
+}
+
+func (d *demo) showInvitation(invitation string) error {
+	if d.handset {
+		d.aside(qrCode(invitation))
+		return d.text("   Scan this code with the phone's camera; on an iPhone, open " + d.hub + "\n" +
+			"   first, add it to the Home Screen, and scan inside that app. Then press Pair. Or open:\n   " + invitation + "\n")
+	}
+	how := "Open this in a browser on this computer, and press Pair:"
+	if !d.yes && d.attended() && openBrowser(invitation) == nil {
+		how = "A browser opens this; press Pair there:"
+	}
+	return d.text("   " + how + "\n   " + invitation + "\n")
+}
+
+// openBrowser opens a page in the user's own browser.
+func openBrowser(page string) error {
+	program := "xdg-open"
+	if runtime.GOOS == "darwin" {
+		program = "open"
+	}
+	cmd := exec.Command(program, page)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // some return at once, some with the browser
+	return nil
+}
+
+// awaitKeys waits for what is made on the page.
+func (d *demo) awaitKeys(ctx context.Context) error {
+	old := d.oldOpenSSH(ctx)
+	text := "   On the page: Identities, Create. A vault key works with every SSH client; a passkey\n" +
+		"   needs OpenSSH 10.3 or newer"
+	if old != "" {
+		text += ", which this computer (" + old + ") does not have"
+	}
+	text += ".\n   Then: CA, Create (principal: your user name here, " + d.user() + ").\n"
+	if err := d.text(text); err != nil {
+		return err
+	}
+	return d.person(ctx, pagePatience, "a key and a CA", func() bool {
+		// The phone tells of new keys at the next link-up, or when it is asked.
+		if _, err := d.capture(ctx, d.command("computer", "keys", "refresh"), ""); err != nil {
+			return false
+		}
+		s, err := d.status(ctx)
+		if err != nil || len(s.Identities) == 0 || old != "" && isPasskey(s.Identities[0]) {
+			return false
+		}
+		_, err = d.capture(ctx, d.command("computer", "ca"), "")
+		d.want = s.Identities[0].Fingerprint
+		return err == nil
+	})
+}
+
+func isPasskey(i control.Identity) bool { return strings.HasPrefix(i.Algorithm, "sk-") }
+
+// oldOpenSSH returns this computer's OpenSSH version if that cannot use
+// passkeys, else "".
+func (d *demo) oldOpenSSH(ctx context.Context) string {
+	version := opensshVersion(ctx)
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "OpenSSH_%d.%d", &major, &minor); n == 2 && (major > 10 || major == 10 && minor >= 3) {
+		return ""
+	}
+	return strings.Replace(version, "_", " ", 1)
+}
+
+// person waits for something that a person does, and says so meanwhile.
+func (d *demo) person(ctx context.Context, patience time.Duration, what string, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	d.say("waiting for %s", what)
+	poll := time.NewTicker(500 * time.Millisecond)
+	defer poll.Stop()
+	for !done() {
+		select {
+		case <-poll.C:
+		case <-d.agent.exited:
+			return fmt.Errorf("%s has ended: %s", d.agent.name, d.agent.lastWords())
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return wire.Errorf(wire.CodeRequestExpired, "waited %s in vain for %s", lastsFor(patience), what)
+			}
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// status is what the agent says of itself.
+func (d *demo) status(ctx context.Context) (s control.Status, err error) {
+	out, err := d.capture(ctx, d.command("computer", "status", "--json"), "")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &s)
+	}
+	return s, err
+}
+
+// signed counts the phone's signatures that the agent has got.
+func (d *demo) signed(ctx context.Context) (n int, err error) {
+	s, err := d.status(ctx)
+	for _, e := range s.History {
+		if e.Kind == "sign" && e.Code == "" && strings.HasPrefix(e.Text, "Signed by ") {
+			n++
+		}
+	}
+	return n, err
+}
+
+// leftOnPhone says what the person may want to remove.
+func (d *demo) leftOnPhone() []string {
+	switch {
+	case d.handset:
+		return []string{"On the phone, remove the certificate of this demonstration's hub (Settings), and the page's data."}
+	case d.web:
+		return []string{"What the page has made stays in the browser, for " + d.hub + " alone; its Settings forget everything."}
+	}
+	return nil
+}
+
+// user is who runs this.
+func (d *demo) user() string {
+	me, err := user.Current()
+	if err != nil {
+		return "root"
+	}
+	return wire.Show(me.Username)
+}
+
+// authorizedLines are public keys as they stand in authorized_keys. A passkey's
+// line makes the server insist on Face ID or its like.
+func authorizedLines(keys string) string {
+	var b strings.Builder
+	for line := range strings.Lines(keys) {
+		if strings.HasPrefix(line, "sk-") {
+			b.WriteString("verify-required ")
+		}
+		b.WriteString(line)
+	}
+	return strings.TrimSpace(b.String())
+}
