@@ -29,16 +29,35 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 // greet does what every link-up brings: the CA is compared, the keys are
 // listed, a missing certificate is asked for.
 func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
-	if len(hello.CAPublicKey) > 0 {
-		if err := a.meetCA(p.ID, p.Name, hello.CAPublicKey); err != nil {
-			a.fail(kindCertificate, p.Name, err)
-		}
-	}
+	a.greetCA(p, hello)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.fail(kindKeys, p.Name, err)
 	}
 	a.connectedAnew(time.Now())
+}
+
+// HelloChanged implements link.HelloListener: the phone's CA or its policy is
+// another now. What was denied stays denied.
+func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
+	h.a.log.Info("phone's CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
+	h.a.tasks.run(func(context.Context) {
+		h.a.greetCA(p, hello)
+		h.a.considerRenewal()
+		h.a.mu.Lock()
+		defer h.a.mu.Unlock()
+		h.a.tellLocked()
+	})
+}
+
+// greetCA compares the CA that a phone tells of with the one known.
+func (a *Agent) greetCA(p device.Peer, hello wire.Hello) {
+	if len(hello.CAPublicKey) == 0 {
+		return
+	}
+	if err := a.meetCA(p.ID, p.Name, hello.CAPublicKey); err != nil {
+		a.fail(kindCertificate, p.Name, err)
+	}
 }
 
 // LinkDown implements link.Handler.

@@ -40,7 +40,15 @@ func openPhone() (*phone.Phone, error) {
 	if err != nil {
 		return nil, err
 	}
-	return phone.Open(home, signer.Approver{}, nil)
+	return versioned(phone.Open(home, signer.Approver{}, nil))
+}
+
+// versioned lets the phone tell computers this program's version.
+func versioned(p *phone.Phone, err error) (*phone.Phone, error) {
+	if err == nil {
+		p.ProgramVersion = Version
+	}
+	return p, err
 }
 
 // passphraseFlag gives a command --passphrase-file.
@@ -133,7 +141,7 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
 	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, warnings))
-	p, err := phone.Open(home, asking.Approver, log)
+	p, err := versioned(phone.Open(home, asking.Approver, log))
 	if err != nil {
 		return err
 	}

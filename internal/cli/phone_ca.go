@@ -21,7 +21,7 @@ type phoneCAAnswer struct {
 
 func newPhoneCACommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "ca", Short: "The certificate authority that issues session certificates"}
-	cmd.AddCommand(newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a))
+	cmd.AddCommand(newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a))
 	return asGroup(a, cmd)
 }
 
@@ -112,6 +112,40 @@ func (a *app) sayPolicy(p signer.Policy) {
 	if p.ForceCommand != "" {
 		a.say("forced command: %q", p.ForceCommand)
 	}
+}
+
+func newPhoneCADeleteCommand(a *app) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete",
+		Short: "Destroy this phone's CA, to make another one",
+		Long: `Destroys the CA's private key. Certificates that it has issued stay valid until
+they expire. Servers have to be told of the next CA, and computers refuse its
+certificates until "vmux ca accept".`,
+		Example: `  vmux phone ca delete --yes`,
+		Args:    args(),
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			ca, err := p.Signer.CA()
+			if err != nil {
+				return noCA(err)
+			}
+			if !yes {
+				return &usageError{"the CA's key cannot be brought back", "vmux phone ca delete --yes"}
+			}
+			if err := p.Signer.DeleteCA(); err != nil {
+				return err
+			}
+			a.say("destroyed: %s", sshctx.Fingerprint(ca.PublicKey))
+			a.hint("vmux phone ca create --principals NAMES")
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
+	return cmd
 }
 
 func newPhoneCAPolicyCommand(a *app) *cobra.Command {

@@ -32,6 +32,8 @@ type conn struct {
 	began        time.Time
 	heard        atomic.Int64 // when bytes last came, as time since began
 
+	said uint64 // Node.hellos when hello was said; owned by who takes it to a link
+
 	written chan struct{} // closed when the writing goroutine has ended
 
 	mu      sync.Mutex

@@ -155,7 +155,7 @@ func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-ch
 	if err != nil {
 		return nil, err
 	}
-	if err := n.trust.Reached(id, s.hello.DeviceName, won.route); err != nil {
+	if err := n.trust.Reached(id, s.lastHello().DeviceName, won.route); err != nil {
 		n.log.Warn("noting the route", "peer", id.Short(), "error", err)
 	}
 	return s, nil

@@ -26,10 +26,18 @@ func (n *Node) greet(ctx context.Context, c *conn, t device.Peer, route string, 
 
 func (n *Node) exchange(ctx context.Context, c *conn) (wire.Hello, error) {
 	defer c.closeAt(ctx)()
-	if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+	if err := n.sayHello(c); err != nil {
 		return wire.Hello{}, err
 	}
 	return c.readHello()
+}
+
+// sayHello tells who this is and what its role says now.
+func (n *Node) sayHello(c *conn) error {
+	n.mu.Lock()
+	c.said = n.hellos
+	n.mu.Unlock()
+	return c.send(wire.NewID(), wire.KindHello, n.hello(false))
 }
 
 // closeAt closes the connection when ctx ends; the returned function stops that.
@@ -125,7 +133,7 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
 	}
 	if paired {
-		if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+		if err := n.sayHello(c); err != nil {
 			return t, none, err
 		}
 	}
@@ -196,7 +204,7 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
 		return t, err
 	}
-	if err := c.send(wire.NewID(), wire.KindHello, n.hello(false)); err != nil {
+	if err := n.sayHello(c); err != nil {
 		n.log.Debug("hello after pairing", "peer", id.Short(), "error", err) // reading will tell
 	}
 	return t, nil

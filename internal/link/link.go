@@ -112,6 +112,13 @@ type Handler interface {
 	Serve(ctx context.Context, req *Request) (wire.Kind, any)
 }
 
+// HelloListener is a Handler that wants to know when a peer's hello changes while
+// a link is up: see Node.HelloAgain. The call comes after LinkUp and before
+// LinkDown.
+type HelloListener interface {
+	HelloChanged(p device.Peer, hello wire.Hello)
+}
+
 // Request is one request of a peer.
 type Request struct {
 	From     device.Peer

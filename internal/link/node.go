@@ -41,6 +41,7 @@ type Node struct {
 	offer   *device.Offer
 	serial  uint64 // of the last session
 	asked   uint64 // of the last ask
+	hellos  uint64 // how often HelloAgain was called
 }
 
 // peer is what a node keeps of one device across its links. Guarded by Node.mu.
@@ -283,6 +284,23 @@ func (n *Node) wakeRoutes() {
 	for _, r := range n.routes {
 		if w, ok := r.(Waker); ok {
 			w.Wake()
+		}
+	}
+}
+
+// HelloAgain tells every linked peer what Config.Hello says now, for instance
+// after a change of the phone's policy. A peer of an older version refuses it
+// and goes by what it was told at link-up.
+func (n *Node) HelloAgain() {
+	n.mu.Lock()
+	n.hellos++ // those that link up meanwhile are told again: see adopt
+	n.mu.Unlock()
+	hello := n.hello(false)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		if p.session != nil {
+			_ = p.session.send(wire.NewID(), wire.KindHello, hello) // as in adopt
 		}
 	}
 }

@@ -16,12 +16,13 @@ type session struct {
 	node   *Node
 	owner  *peer
 	peer   device.Peer
-	hello  wire.Hello
+	hello  wire.Hello // the last one; guarded by node.mu
 	route  string
 	rank   int           // the place of its route among the node's
 	serial uint64        // later sessions have higher ones
 	before *session      // the one that this replaced; nil once that has ended
 	probe  chan struct{} // of capacity 1: ask for a sign of life now
+	again  chan struct{} // of capacity 1: hello has changed
 	ended  chan struct{} // closed when Handler.LinkDown has returned
 }
 
@@ -31,7 +32,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	_ = c.SetReadDeadline(time.Time{})
 	s := &session{
 		conn: c, node: n, peer: t, hello: hello, route: route, rank: rank,
-		probe: make(chan struct{}, 1), ended: make(chan struct{}),
+		probe: make(chan struct{}, 1), again: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if hello.DeviceName != "" {
 		s.peer.Name = hello.DeviceName
@@ -47,9 +48,13 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	n.serial++
 	s.owner, s.serial, s.before = p, n.serial, p.session
 	p.session, p.unpaired = s, false
-	p.hello, p.clock, p.since = hello, time.Until(hello.Clock()).Round(time.Millisecond), time.Now()
+	p.hello, p.clock, p.since = hello, clockOf(hello), time.Now()
 	p.sendAgainLocked(s)
+	outdated := c.said != n.hellos
 	n.mu.Unlock()
+	if outdated {
+		_ = n.sayHello(c) // a link that fails here has an end to tell of
+	}
 	if s.before != nil {
 		s.before.close(ErrReplaced)
 	}
@@ -70,7 +75,7 @@ func (s *session) run() {
 		s.close(s.readAll())
 	}()
 	s.node.log.Info("link up", "peer", s.peer.ID.Short(), "route", s.route)
-	s.node.handler.LinkUp(s.peer, s.hello, s.route)
+	s.node.handler.LinkUp(s.peer, s.lastHello(), s.route)
 	s.keepAlive(read)
 	<-read
 	s.wait()
@@ -110,6 +115,10 @@ func (s *session) keepAlive(read <-chan struct{}) {
 		select {
 		case <-read:
 			return
+		case <-s.again:
+			if l, ok := s.node.handler.(HelloListener); ok {
+				l.HelloChanged(s.peer, s.lastHello())
+			}
 		case <-s.probe:
 			if probed.IsZero() {
 				probed, heard = time.Now(), s.heard.Load()
@@ -135,6 +144,38 @@ func (s *session) keepAlive(read <-chan struct{}) {
 		}
 		t.Reset(min(left, max(timing.PingAfter-quiet, timing.PingAfter/4)))
 	}
+}
+
+// helloAgain takes what the peer says of itself now in place of what it said at
+// link-up. Its name is taken at link-up alone: that is written to the disk.
+func (s *session) helloAgain(e wire.Envelope) error {
+	var hello wire.Hello
+	if err := wire.DecodeBody(e, &hello); err != nil {
+		return s.send(e.ID, wire.KindError, wire.AsError(err))
+	}
+	n, p := s.node, s.owner
+	n.mu.Lock()
+	s.hello = hello
+	if p.session == s {
+		p.hello, p.clock = hello, clockOf(hello)
+	}
+	n.mu.Unlock()
+	select {
+	case s.again <- struct{}{}:
+	default: // it is about to be told, and will be told this
+	}
+	return nil
+}
+
+func (s *session) lastHello() wire.Hello {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	return s.hello
+}
+
+// clockOf is how far the clock of who says hello is ahead.
+func clockOf(hello wire.Hello) time.Duration {
+	return time.Until(hello.Clock()).Round(time.Millisecond)
 }
 
 func (s *session) probeNow() {
@@ -187,7 +228,9 @@ func (s *session) take(e wire.Envelope) error {
 		n.cancelled(p, e)
 	case wire.KindKeyListRequest, wire.KindSignRequest, wire.KindCertificateRequest, wire.KindDeviceTokenUpdate:
 		return n.request(s, e)
-	case wire.KindHello, wire.KindPairRequest, wire.KindPairResponse:
+	case wire.KindHello:
+		return s.helloAgain(e)
+	case wire.KindPairRequest, wire.KindPairResponse:
 		return s.send(e.ID, wire.KindError, wire.Errorf(wire.CodeMalformedRequest, "%s out of place", e.Kind))
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 const (
@@ -32,6 +33,8 @@ type Phone struct {
 	Signer *signer.Signer
 	Trust  *device.Trust
 	Name   string
+	// ProgramVersion is told to computers; empty tells what the build knows.
+	ProgramVersion string
 
 	dir *state.Dir
 	key *device.Key
@@ -91,6 +94,13 @@ func hostName() string {
 	return short
 }
 
+// hello is what the phone adds to its hello.
+func (p *Phone) hello() wire.Hello {
+	h := p.Signer.Hello()
+	h.ProgramVersion = p.ProgramVersion
+	return h
+}
+
 // ID returns the phone's device ID.
 func (p *Phone) ID() device.ID { return p.key.ID() }
 
@@ -119,7 +129,7 @@ func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (dev
 		}
 		routes, told = append(routes, route), append(told, relay.Route(h.URL))
 	}
-	node := link.New(link.Config{Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.Signer.Hello, Routes: routes})
+	node := link.New(link.Config{Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.hello, Routes: routes})
 	defer node.Close()
 	peer, err := node.Pair(ctx, inv, told)
 	if err != nil {

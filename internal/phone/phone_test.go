@@ -169,6 +169,8 @@ func TestComputerEndsThePairing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wait(t, "Connected to laptop")
+	// A computer that unpairs while its link is only coming up tells nobody.
+	waitFor(t, "the computer's link", func() bool { l := c.node.Peers(); return len(l) == 1 && l[0].Connected })
 	if err := c.trust.Remove(p.ID()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,17 +1,22 @@
 package phone
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
+
+// lookForChanges is how often a running phone reads what it tells in its hello.
+const lookForChanges = time.Second
 
 // ErrRunning is returned when another process runs this phone: both would ask.
 var ErrRunning = errors.New("this phone is running already")
@@ -50,16 +55,17 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 		return err
 	}
 	node := link.New(link.Config{
-		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.Signer.Hello,
+		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.hello,
 		Handler: &handler{phone: p, say: c.State, log: c.Log}, Log: c.Log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 4)
+	done := make(chan error, 5)
 	go func() { done <- node.Run(ctx) }()
 	go func() { done <- node.Serve(ctx, l) }()
 	go func() { done <- p.advertise(ctx, l, c) }()
 	go func() { done <- p.atHubs(ctx, node, c) }()
+	go func() { p.tellChanges(ctx, node); done <- nil }()
 	for range cap(done) {
 		if e := <-done; e != nil && ctx.Err() == nil {
 			err = errors.Join(err, e)
@@ -68,6 +74,26 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 	}
 	c.State("Offline")
 	return err
+}
+
+// tellChanges tells the linked computers when the CA or its policy has changed:
+// `vmux phone ca` is another process, and may be run at any time.
+func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
+	look := time.NewTicker(lookForChanges)
+	defer look.Stop()
+	told := p.hello()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		now := p.hello()
+		if now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) {
+			told = now
+			node.HelloAgain()
+		}
+	}
 }
 
 func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {

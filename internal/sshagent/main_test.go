@@ -1,12 +1,11 @@
 package sshagent
 
 import (
-	"flag"
-	"fmt"
 	"os"
-	"runtime"
 	"testing"
 	"time"
+
+	"vmux/internal/leakcheck"
 )
 
 // TestMain checks that no goroutine outlives the tests. It is also the child
@@ -15,17 +14,7 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(childSocket); socket != "" {
 		os.Exit(serveStarved(socket))
 	}
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	// A fuzzing run keeps goroutines of the testing package's own.
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
-	if code == 0 && !fuzzing && !settles(func() bool { return runtime.NumGoroutine() <= before }) {
-		stacks := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "goroutines leaked: %d, were %d\n%s\n",
-			runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leakcheck.Run(m))
 }
 
 // settles waits until something that another goroutine or process brings about

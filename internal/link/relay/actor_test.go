@@ -2,15 +2,12 @@ package relay_test
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/leakcheck"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
@@ -18,23 +15,7 @@ import (
 )
 
 // TestMain fails when a test has left a goroutine behind.
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	if f := flag.Lookup("test.fuzz"); f.Value.String() != "" {
-		os.Exit(code) // the fuzzing engine has goroutines of its own
-	}
-	deadline := time.Now().Add(5 * time.Second)
-	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
-		runtime.Gosched()
-	}
-	if n := runtime.NumGoroutine(); n > before && code == 0 {
-		stacks := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
 
 func must[T any](v T, err error) T {
 	if err != nil {
