@@ -1,0 +1,361 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/hubwire"
+	"vmux/internal/link/relay"
+	"vmux/internal/link/relay/hubtest"
+	"vmux/internal/wire"
+)
+
+// misdeeds are what an evilhub does to packets. Each returns a fresh one.
+var misdeeds = map[string]func(r *rand.Rand, third device.ID) func(hubtest.Packet) []hubtest.Packet{
+	"replays": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		var kept []hubtest.Packet
+		return func(p hubtest.Packet) []hubtest.Packet {
+			kept = append(kept, p)
+			if r.IntN(4) > 0 {
+				return []hubtest.Packet{p}
+			}
+			return append([]hubtest.Packet{p}, kept[r.IntN(len(kept))], kept[r.IntN(len(kept))])
+		}
+	},
+	"reorders": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		var held []hubtest.Packet
+		return func(p hubtest.Packet) []hubtest.Packet {
+			held = append(held, p)
+			if len(held) < 3 && r.IntN(3) > 0 {
+				return nil
+			}
+			out := held
+			held = nil
+			r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+			return out
+		}
+	},
+	"drops": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if r.IntN(6) == 0 {
+				return nil
+			}
+			return []hubtest.Packet{p}
+		}
+	},
+	"truncates": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if p.Kind == hubwire.KindData && len(p.Payload) > 1 && r.IntN(6) == 0 {
+				p.Payload = p.Payload[:1+r.IntN(len(p.Payload)-1)]
+			}
+			return []hubtest.Packet{p}
+		}
+	},
+	"injects": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if r.IntN(6) > 0 {
+				return []hubtest.Packet{p}
+			}
+			forged := p
+			forged.Kind, forged.Payload = hubwire.KindData, []byte(`{"version":1,"id":"x","kind":"signRequest","body":{}}`)
+			return []hubtest.Packet{forged, p}
+		}
+	},
+	"flips bits": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if p.Kind == hubwire.KindData && r.IntN(8) == 0 {
+				p.Payload[r.IntN(len(p.Payload))] ^= 1 << r.IntN(8)
+			}
+			return []hubtest.Packet{p}
+		}
+	},
+	"ends streams": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if r.IntN(10) > 0 {
+				return []hubtest.Packet{p}
+			}
+			p.Kind, p.Payload = hubwire.KindClose, []byte{byte(r.IntN(6))}
+			return []hubtest.Packet{p}
+		}
+	},
+	"connects the wrong two": func(_ *rand.Rand, third device.ID) func(hubtest.Packet) []hubtest.Packet {
+		meant := map[device.ID]device.ID{} // where what the third answers goes
+		return func(p hubtest.Packet) []hubtest.Packet {
+			if p.From == third {
+				p.From = meant[p.To]
+				return []hubtest.Packet{p}
+			}
+			meant[p.From] = p.To
+			p.To = third
+			return []hubtest.Packet{p}
+		}
+	},
+}
+
+// TestEvilHub: whatever a hub does to what it carries, the phone is shown what
+// the agent asked, once, and the agent gets the answer to that, or none. When
+// the hub behaves again, the link recovers and what waits is answered.
+func TestEvilHub(t *testing.T) {
+	for name, misdeed := range misdeeds {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprintf("%s %d", name, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { underEvilHub(t, rand.New(rand.NewPCG(seed, 7)), misdeed) })
+			})
+		}
+	}
+}
+
+func underEvilHub(t *testing.T, r *rand.Rand, misdeed func(*rand.Rand, device.ID) func(hubtest.Packet) []hubtest.Packet) {
+	evilhub := hubtest.New(hubURL)
+	evilhub.Blind = true
+	c := newCouple(t, inMemory(evilhub))
+	attacker := newPhone(t, "attacker", inMemory(evilhub))
+	attacker.trusts(c.agent)
+	attacker.trusts(c.phone)
+	answer := func(_ context.Context, req *link.Request) (wire.Kind, any) {
+		return wire.KindSignResponse, wire.SignResponse{RequestID: req.Envelope.ID, Signature: []byte("approved " + req.Envelope.ID)}
+	}
+	c.phone.serve = answer
+	attacker.serve = answer
+	defer evilhub.Wait()
+	defer attacker.start()()
+	defer c.start()()
+	c.linked()
+
+	evilhub.Tamper(misdeed(r, attacker.id))
+	asked := map[string]bool{}
+	var waiting sync.WaitGroup
+	for i := range 20 {
+		id := wire.NewID()
+		asked[id] = true
+		waiting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			body := wire.RemoteSignRequest{Asking: wire.Asking{RequestID: id}, DataToSign: []byte(secretData)}
+			e, err := c.agent.Ask(ctx, c.phone.id, wire.KindSignRequest, id, body, nil)
+			if err == nil && !strings.Contains(string(e.Body), base64.StdEncoding.EncodeToString([]byte("approved "+id))) {
+				err = fmt.Errorf("the answer to another request: %s", e.Body)
+			}
+			if err != nil {
+				t.Errorf("request %d: %v", i, err)
+			}
+		})
+		time.Sleep(rand.N(5 * time.Second))
+	}
+	evilhub.Tamper(nil)
+	began := time.Now()
+	waiting.Wait()
+	c.agent.linked()
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("recovered after %v", took)
+	}
+	synctest.Wait()
+	c.checkServed(t, asked)
+	if len(attacker.served)+attacker.up+c.agent.paired+c.phone.paired != 0 {
+		t.Error("the attacker is in")
+	}
+	checkRecord(t, evilhub.Record())
+}
+
+const secretData = "the bytes that are to be signed, which nobody else may read"
+
+// checkServed: the phone was shown what was asked, as it was asked, once.
+func (c *couple) checkServed(t *testing.T, asked map[string]bool) {
+	t.Helper()
+	shown := map[string]bool{}
+	for _, e := range c.phone.served {
+		var r wire.RemoteSignRequest
+		if err := jsonOf(e, &r); err != nil || !asked[e.ID] || r.RequestID != e.ID || string(r.DataToSign) != secretData {
+			t.Errorf("the phone was shown what nobody asked: %s %s", e.ID, e.Body)
+		}
+		if shown[e.ID] {
+			t.Errorf("request %s was shown twice", e.ID)
+		}
+		shown[e.ID] = true
+	}
+}
+
+// checkRecord: no field of any message is in what the hub saw. It does see
+// device IDs, sizes and times.
+func checkRecord(t *testing.T, record []byte) {
+	t.Helper()
+	if len(record) < 1000 {
+		t.Fatalf("the evilhub has recorded %d bytes only", len(record))
+	}
+	for _, clear := range []string{
+		secretData, base64.StdEncoding.EncodeToString([]byte(secretData))[:40], "approved", "laptop", "requestID", "signRequest",
+		"signResponse", "protocolVersion", "dataToSign", "deviceName", "pairRequest", "proof\":", wire.Origin,
+	} {
+		if bytes.Contains(record, []byte(clear)) {
+			t.Errorf("the evilhub can read %q", clear)
+		}
+	}
+}
+
+// TestEvilHubPairing: the evilhub sees the token, and lets an attacker use it; and
+// it leads the phone to the attacker. Nobody is paired with the attacker, and the
+// next invitation works.
+func TestEvilHubPairing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		evilhub := hubtest.New(hubURL)
+		at := inMemory(evilhub)
+		agent, phone := newAgent(t, "laptop", at), newPhone(t, "phone", at)
+		attacker := newPhone(t, "attacker", at)
+		defer evilhub.Wait()
+		for _, a := range []*actor{agent, phone, attacker} {
+			defer a.start()()
+		}
+		inv := inviting(t, agent, relay.Route(hubURL))
+		evilhub.Blind = true // the attacker needs no token
+
+		fake := device.NewInvitation(agent.id, "laptop", []string{relay.Route(hubURL)}, "")
+		withToken := relayWithToken{attacker.Client, inv}
+		node := link.New(link.Config{Key: attacker.key, Trust: attacker.trust, Name: "attacker", PairRoutes: []link.Route{withToken}})
+		defer node.Close()
+		if _, err := node.Pair(t.Context(), fake, nil); !errors.Is(err, device.ErrWrongProof) {
+			t.Errorf("with the token and without the secret: %v", err)
+		}
+		time.Sleep(5 * time.Second) // the agent opens the rendezvous again
+		attacker.Node.Offer(device.NewOffer(fake, time.Now()))
+		evilhub.Tamper(func(p hubtest.Packet) []hubtest.Packet {
+			switch {
+			case p.From == attacker.id:
+				p.From = agent.id
+			case p.To == agent.id:
+				p.To = attacker.id
+			}
+			return []hubtest.Packet{p}
+		})
+		if _, err := phone.Pair(t.Context(), inv, nil); !errors.Is(err, link.ErrWrongDevice) {
+			t.Errorf("led to the attacker: %v", err)
+		}
+		evilhub.Tamper(nil)
+		inv = inviting(t, agent, relay.Route(hubURL)) // the evilhub took the token of the first
+		if _, err := phone.Pair(t.Context(), inv, nil); err != nil {
+			t.Error(err)
+		}
+		if n := len(must(agent.trust.Peers())) + len(must(phone.trust.Peers())); n != 2 || attacker.paired != 0 {
+			t.Errorf("%d pairings", n)
+		}
+		checkRecord(t, evilhub.Record())
+	})
+}
+
+// relayWithToken dials with the token of an invitation whose secret it lacks.
+type relayWithToken struct {
+	*relay.Client
+	seen device.Invitation
+}
+
+func (r relayWithToken) DialInvited(ctx context.Context, _ device.Invitation, secure link.Secure) (*tls.Conn, string, error) {
+	return r.Client.DialInvited(ctx, r.seen, secure)
+}
+
+func jsonOf(e wire.Envelope, into any) error { return json.Unmarshal(e.Body, into) }
+
+// TestBadInput: what no hub sends costs it the connection at most, and the
+// device connects anew.
+func TestBadInput(t *testing.T) {
+	deep := `{"type":"presence","x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`
+	frame := func(k hubwire.Kind, payload int) []byte {
+		return hubwire.Frame{Kind: k, Stream: 7, Payload: make([]byte, payload)}.Append(nil)
+	}
+	for name, bad := range map[string]struct {
+		text    bool
+		message []byte
+		stays   bool
+	}{
+		"not JSON":              {true, []byte("{"), false},
+		"no type":               {true, []byte("{}"), false},
+		"empty":                 {true, nil, false},
+		"an unknown type":       {true, []byte(`{"type":"dance","id":1}`), true},
+		"another challenge":     {true, []byte(`{"type":"challenge","challenge":"` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `","origin":"https://hub.example"}`), true},
+		"presence of nobody":    {true, []byte(`{"type":"presence","online":true}`), true},
+		"presence of strangers": {true, []byte(`{"type":"presence","online":true,"peer":"` + device.ID{9}.String() + `"}`), true},
+		"a wrong ID":            {true, []byte(`{"type":"presence","online":true,"peer":"x"}`), false},
+		"an answer to nothing":  {true, []byte(`{"type":"done","id":12345}`), true},
+		"an error to nothing":   {true, []byte(`{"type":"error","id":12345,"code":"\u001b[2J","message":"\u202e"}`), true},
+		"a final error":         {true, []byte(`{"type":"error","code":"busy"}`), false},
+		"nesting":               {true, []byte(deep), true},
+		"an oversized message":  {true, []byte(`{"type":"done","x":"` + strings.Repeat("x", hubwire.MaxMessage) + `"}`), false},
+		"no frame":              {false, []byte("x"), false},
+		"an unknown kind":       {false, frame(9, 1), false},
+		"an oversized frame":    {false, frame(hubwire.KindData, hubwire.MaxData+1), false},
+		"data of no stream":     {false, frame(hubwire.KindData, 100), true},
+		"the end of no stream":  {false, frame(hubwire.KindClose, 1), true},
+		"a stream with a token": {false, frame(hubwire.KindOpen, hubwire.TokenSize), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hubtest.New(hubURL)
+				c := newCouple(t, inMemory(h))
+				defer h.Wait()
+				defer c.start()()
+				c.linked()
+				h.Send(c.agent.id, bad.text, bad.message)
+				time.Sleep(time.Minute)
+				if stayed := h.Connects() == 2; stayed != bad.stays {
+					t.Errorf("%d connections", h.Connects())
+				}
+				if err := c.agent.askList(t.Context(), c.phone); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestFloods: a hub that opens streams without end, or has the device answer
+// without end, gets no more than the limits, and links go on.
+func TestFloods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		c := newCouple(t, inMemory(h))
+		defer h.Wait()
+		defer c.start()()
+		c.linked()
+		for i := range 20000 {
+			to := c.phone.id
+			h.Send(to, false, hubwire.Frame{Kind: hubwire.KindOpen, Peer: device.ID{byte(i), byte(i >> 8)}, Stream: uint64(i)}.Append(nil))
+			h.Send(to, false, hubwire.Frame{Kind: hubwire.KindData, Stream: uint64(i), Payload: []byte("x")}.Append(nil))
+		}
+		if err := c.agent.askList(t.Context(), c.phone); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if h.Connects() != 2 || c.agent.up != 1 {
+			t.Errorf("%d connections, %d links", h.Connects(), c.agent.up)
+		}
+	})
+}
+
+// TestRefusedText: what a hub says is fit for a terminal, and bounded.
+func TestRefusedText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		a := newPhone(t, "phone", inMemory(h))
+		defer h.Wait()
+		defer a.start()()
+		synctest.Wait()
+		m := `{"type":"error","code":"` + strings.Repeat("c", 9000) + `","message":"\u001b[2J\u202e` + strings.Repeat("m", 9000) + `"}`
+		h.Send(a.id, true, []byte(m))
+		synctest.Wait()
+		got := a.Client.Status().LastError.Error()
+		if !wire.Printable(got) || len(got) > 4*wire.MaxNameSize || !strings.Contains(got, "mmm") {
+			t.Errorf("%d bytes: %q", len(got), got)
+		}
+	})
+}
