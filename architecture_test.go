@@ -72,6 +72,10 @@ var dependencyRules = []rule{
 		why: "the agent provably does not link the hub's message bus",
 	},
 	{
+		from: "cmd/vmux", never: []string{"github.com/spf13/cobra/doc", "github.com/russross/blackfriday/...", "go.yaml.in/..."},
+		why: "the agent would make a Markdown parser's tables at each start before it answers",
+	},
+	{
 		from: "cmd/vmux-hub", never: []string{"vmux/internal/agent/...", "vmux/internal/signer/..."},
 		why: "the hub provably does not handle keys",
 	},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,7 +19,7 @@ func (b *bench) noteFloor() {
 	b.must(err)
 	hash := sha256.Sum256(make([]byte, signedBytes))
 	signature := b.repeat(func() error {
-		_, err := ecdsa.SignASN1(rand.Reader, key, hash[:])
+		_, err := key.Sign(nil, hash[:], crypto.SHA256)
 		return err
 	})
 	c := b.socketEcho()

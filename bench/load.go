@@ -75,6 +75,7 @@ func (c *client) ask(request []byte, want byte) error {
 type sample struct {
 	perSecond float64
 	p50, p99  float64 // seconds
+	cpu       float64 // seconds that the agent computed for each request; 0 if unknown
 }
 
 // work is what the connections of a load do, again and again.

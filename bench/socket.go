@@ -16,9 +16,13 @@ func (b *bench) interleave(request func(variant) work, connections int, variants
 	for round := range b.rounds {
 		for i := range variants {
 			v := variants[(i+round)%len(variants)]
+			before, _ := cpuSeconds(v.pid)
 			s, err := load(request(v), connections, b.duration)
 			if err != nil {
 				b.Fatalf("%s, %d connections: %v", v.name, connections, err)
+			}
+			if after, err := cpuSeconds(v.pid); err == nil {
+				s.cpu = (after - before) / (s.perSecond * b.duration.Seconds())
 			}
 			results[v.name] = append(results[v.name], s)
 		}
@@ -35,6 +39,7 @@ type metric func(sample) float64
 func byRate(s sample) float64 { return s.perSecond }
 func byP50(s sample) float64  { return s.p50 }
 func byP99(s sample) float64  { return s.p99 }
+func byCPU(s sample) float64  { return s.cpu }
 
 func (s samples) values(v variant, m metric) []float64 {
 	var values []float64
@@ -71,6 +76,8 @@ func (b *bench) measureSocket() {
 	b.compare("sign, 64 connections, p50", s, b.agent9, seconds, byP50, target{})
 	b.compare("sign, 64 connections, p99", s, b.agent9, seconds, byP99, atMost(0.25))
 	b.compare("sign, 64 connections, p99", s, b.plain, seconds, byP99, target{})
+	b.compare("sign, 64 connections, agent's CPU each", s, b.agent9, seconds, byCPU, target{})
+	b.compare("sign, 64 connections, agent's CPU each", s, b.plain, seconds, byCPU, target{})
 
 	b.tell("list, 1 connection", b.interleave(listing, 1, b.variants()...))
 	s = b.interleave(listing, 8, b.variants()...)
