@@ -259,3 +259,47 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+// invitingOnce is an agent that stops listening as soon as it is paired.
+type invitingOnce struct {
+	*actor
+	stop func()
+}
+
+func (i *invitingOnce) Paired(p device.Peer) {
+	i.actor.Paired(p)
+	i.stop()
+}
+
+// Once it is paired the agent closes its listener, and with it the connection
+// that has paired if that is no link yet. By then both have stored the pairing:
+// the phone is told of a success, whether it stays to link up or not, and
+// whatever becomes of that connection.
+func TestPairingSurvivesTheListenersEnd(t *testing.T) {
+	for name, stays := range map[string]bool{"a phone that stays": true, "a phone that only pairs": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				agent, phone, m, offer := inviting(t)
+				ctx, cancel := context.WithCancel(context.Background())
+				agent.handler = &invitingOnce{agent, func() { cancel(); m.cut() }}
+				if !stays {
+					phone.handler = nil
+				}
+				ended := make(chan struct{})
+				go func() { defer close(ended); _ = agent.Node.Serve(ctx, m) }()
+				defer func() { agent.Close(); cancel(); <-ended }()
+				defer phone.Close()
+				p, err := phone.Pair(t.Context(), offer.Invitation(), nil)
+				if err != nil || p.ID != agent.id {
+					t.Fatalf("paired with %v, %v", p.ID, err)
+				}
+				agent.until(func() bool { return len(agent.paired) == 1 })
+				for _, side := range []struct{ a, b *actor }{{agent, phone}, {phone, agent}} {
+					if _, err := side.a.trust.Get(side.b.id); err != nil {
+						t.Errorf("%s does not know %s: %v", side.a.name, side.b.name, err)
+					}
+				}
+			})
+		})
+	}
+}
