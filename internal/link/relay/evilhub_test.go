@@ -23,93 +23,11 @@ import (
 	"vmux/internal/wire"
 )
 
-// misdeeds are what an evilhub does to packets. Each returns a fresh one.
-var misdeeds = map[string]func(r *rand.Rand, third device.ID) func(hubtest.Packet) []hubtest.Packet{
-	"replays": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		var kept []hubtest.Packet
-		return func(p hubtest.Packet) []hubtest.Packet {
-			kept = append(kept, p)
-			if r.IntN(4) > 0 {
-				return []hubtest.Packet{p}
-			}
-			return append([]hubtest.Packet{p}, kept[r.IntN(len(kept))], kept[r.IntN(len(kept))])
-		}
-	},
-	"reorders": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		var held []hubtest.Packet
-		return func(p hubtest.Packet) []hubtest.Packet {
-			held = append(held, p)
-			if len(held) < 3 && r.IntN(3) > 0 {
-				return nil
-			}
-			out := held
-			held = nil
-			r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-			return out
-		}
-	},
-	"drops": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if r.IntN(6) == 0 {
-				return nil
-			}
-			return []hubtest.Packet{p}
-		}
-	},
-	"truncates": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if p.Kind == hubwire.KindData && len(p.Payload) > 1 && r.IntN(6) == 0 {
-				p.Payload = p.Payload[:1+r.IntN(len(p.Payload)-1)]
-			}
-			return []hubtest.Packet{p}
-		}
-	},
-	"injects": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if r.IntN(6) > 0 {
-				return []hubtest.Packet{p}
-			}
-			forged := p
-			forged.Kind, forged.Payload = hubwire.KindData, []byte(`{"version":1,"id":"x","kind":"signRequest","body":{}}`)
-			return []hubtest.Packet{forged, p}
-		}
-	},
-	"flips bits": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if p.Kind == hubwire.KindData && r.IntN(8) == 0 {
-				p.Payload[r.IntN(len(p.Payload))] ^= 1 << r.IntN(8)
-			}
-			return []hubtest.Packet{p}
-		}
-	},
-	"ends streams": func(r *rand.Rand, _ device.ID) func(hubtest.Packet) []hubtest.Packet {
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if r.IntN(10) > 0 {
-				return []hubtest.Packet{p}
-			}
-			p.Kind, p.Payload = hubwire.KindClose, []byte{byte(r.IntN(6))}
-			return []hubtest.Packet{p}
-		}
-	},
-	"connects the wrong two": func(_ *rand.Rand, third device.ID) func(hubtest.Packet) []hubtest.Packet {
-		meant := map[device.ID]device.ID{} // where what the third answers goes
-		return func(p hubtest.Packet) []hubtest.Packet {
-			if p.From == third {
-				p.From = meant[p.To]
-				return []hubtest.Packet{p}
-			}
-			meant[p.From] = p.To
-			p.To = third
-			return []hubtest.Packet{p}
-		}
-	},
-}
-
 // TestEvilHub: whatever a hub does to what it carries, the phone is shown what
 // the agent asked, once, and the agent gets the answer to that, or none. When
 // the hub behaves again, the link recovers and what waits is answered.
 func TestEvilHub(t *testing.T) {
-	for name, misdeed := range misdeeds {
+	for name, misdeed := range hubtest.Misdeeds {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprintf("%s %d", name, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { underEvilHub(t, rand.New(rand.NewPCG(seed, 7)), misdeed) })
@@ -118,7 +36,7 @@ func TestEvilHub(t *testing.T) {
 	}
 }
 
-func underEvilHub(t *testing.T, r *rand.Rand, misdeed func(*rand.Rand, device.ID) func(hubtest.Packet) []hubtest.Packet) {
+func underEvilHub(t *testing.T, r *rand.Rand, misdeed hubtest.Misdeed) {
 	evilhub := hubtest.New(hubURL)
 	evilhub.Blind = true
 	c := newCouple(t, inMemory(evilhub))

@@ -1,0 +1,94 @@
+package hubtest
+
+import (
+	"math/rand/v2"
+
+	"vmux/internal/device"
+	"vmux/internal/link/hubwire"
+)
+
+// Misdeed makes what an evilhub does to packets, for Hub.Tamper, by chance. Third
+// is a device that belongs to neither of the two.
+type Misdeed func(r *rand.Rand, third device.ID) func(Packet) []Packet
+
+// Misdeeds are those there are, by name.
+var Misdeeds = map[string]Misdeed{
+	"replays": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		var kept []Packet
+		return func(p Packet) []Packet {
+			kept = append(kept, p)
+			if r.IntN(4) > 0 {
+				return []Packet{p}
+			}
+			return append([]Packet{p}, kept[r.IntN(len(kept))], kept[r.IntN(len(kept))])
+		}
+	},
+	"reorders": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		var held []Packet
+		return func(p Packet) []Packet {
+			held = append(held, p)
+			if len(held) < 3 && r.IntN(3) > 0 {
+				return nil
+			}
+			out := held
+			held = nil
+			r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+			return out
+		}
+	},
+	"drops": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet {
+			if r.IntN(6) == 0 {
+				return nil
+			}
+			return []Packet{p}
+		}
+	},
+	"truncates": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet {
+			if p.Kind == hubwire.KindData && len(p.Payload) > 1 && r.IntN(6) == 0 {
+				p.Payload = p.Payload[:1+r.IntN(len(p.Payload)-1)]
+			}
+			return []Packet{p}
+		}
+	},
+	"injects": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet {
+			if r.IntN(6) > 0 {
+				return []Packet{p}
+			}
+			forged := p
+			forged.Kind, forged.Payload = hubwire.KindData, []byte(`{"version":1,"id":"x","kind":"signRequest","body":{}}`)
+			return []Packet{forged, p}
+		}
+	},
+	"flips bits": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet {
+			if p.Kind == hubwire.KindData && r.IntN(8) == 0 {
+				p.Payload[r.IntN(len(p.Payload))] ^= 1 << r.IntN(8)
+			}
+			return []Packet{p}
+		}
+	},
+	"ends streams": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet {
+			if r.IntN(10) > 0 {
+				return []Packet{p}
+			}
+			p.Kind, p.Payload = hubwire.KindClose, []byte{byte(r.IntN(6))}
+			return []Packet{p}
+		}
+	},
+	"connects the wrong two": func(_ *rand.Rand, third device.ID) func(Packet) []Packet {
+		meant := map[device.ID]device.ID{} // where what the third answers goes
+		return func(p Packet) []Packet {
+			if p.From == third {
+				p.From = meant[p.To]
+				return []Packet{p}
+			}
+			meant[p.From] = p.To
+			p.To = third
+			return []Packet{p}
+		}
+	},
+}
