@@ -211,6 +211,7 @@ func (c *conn) reason() reason {
 func (c *conn) run() {
 	h := c.hub
 	defer h.wg.Done()
+	c.bringAllow()
 	c.read()
 	h.leave(c)
 	c.mu.Lock()

@@ -6,6 +6,7 @@ package hub
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,9 @@ type Config struct {
 	// https URL; empty: PublicURL. Without an https URL in either there is no
 	// Web Push.
 	PushSubject string
+	// PushLoopback lets push services be on this machine's loopback interface,
+	// with certificates from this pool; see push.Config. For tests only.
+	PushLoopback *x509.CertPool
 	// Log is where the hub writes; nil discards. It is given short device IDs
 	// and reasons, never tokens, subscriptions or payloads.
 	Log *slog.Logger
@@ -166,7 +170,7 @@ func (h *Hub) startPush() error {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
-	service, err := push.New(ctx, push.Config{Store: h.store, Subject: subject, Log: h.log})
+	service, err := push.New(ctx, push.Config{Store: h.store, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}

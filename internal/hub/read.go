@@ -166,6 +166,14 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 			c.refuseRequest(id, code, err.Error())
 		}
 	}
+	if !c.later(run) {
+		c.refuseRequest(id, hubwire.CodeBusy, "too many requests at once")
+	}
+}
+
+// later puts an errand behind those that wait, or reports that too many do. It
+// is called by run.
+func (c *conn) later(run func(context.Context)) bool {
 	c.mu.Lock()
 	full := len(c.errands) >= maxErrandQueue
 	if !full {
@@ -174,12 +182,10 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 	idle := !full && !c.running
 	c.running = c.running || idle
 	c.mu.Unlock()
-	switch {
-	case full:
-		c.refuseRequest(id, hubwire.CodeBusy, "too many requests at once")
-	case idle:
+	if idle {
 		c.hub.wg.Go(c.runErrands) // run holds the group while this is called
 	}
+	return !full
 }
 
 func (c *conn) runErrands() {
@@ -212,6 +218,21 @@ func (c *conn) keepAllow(ctx context.Context) error {
 		return nil
 	}
 	return c.hub.push.Allow(ctx, c.id, c.allowed())
+}
+
+// bringAllow tells the doorbell what the device brought along: it may have ended
+// a pairing while it was away. A device that comes and goes is not made to wait.
+func (c *conn) bringAllow() {
+	if c.hub.push == nil {
+		return
+	}
+	c.later(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		defer cancel()
+		if err := c.keepAllow(ctx); err != nil {
+			c.hub.log.Error("cannot store who may wake a device", "device", c.id.Short(), "reason", err)
+		}
+	})
 }
 
 // allowed returns whom the device allows now.

@@ -1,0 +1,195 @@
+package hub
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"vmux/internal/device"
+	"vmux/internal/hub/push"
+	"vmux/internal/link/hubwire"
+)
+
+// pushService is what a browser's maker runs, and the browser behind it, whose
+// keys and decryption are those of Node.js and http_ece.
+type pushService struct {
+	*httptest.Server
+	t       *testing.T
+	keys    struct{ PrivateKey, P256dh, Auth string }
+	arrived chan map[string]string
+	status  chan int // of the next answers; 201 without
+}
+
+func newPushService(t *testing.T) *pushService {
+	s := &pushService{t: t, arrived: make(chan map[string]string, 100), status: make(chan int, 10)}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		s.arrived <- map[string]string{
+			"body": base64.StdEncoding.EncodeToString(body), "authorization": r.Header.Get("Authorization"),
+			"privateKey": s.keys.PrivateKey, "auth": s.keys.Auth,
+		}
+		select {
+		case status := <-s.status:
+			w.WriteHeader(status)
+		default:
+			w.WriteHeader(http.StatusCreated)
+		}
+	}))
+	t.Cleanup(s.Close)
+	s.browser("keys", nil, &s.keys)
+	return s
+}
+
+func (s *pushService) browser(what string, in, out any) {
+	s.t.Helper()
+	modules, err := filepath.Abs("../../.cache/npm/node_modules")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	input, err := json.Marshal(in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command("node", "push/testdata/browser.js", what)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
+	cmd.Stdin = bytes.NewReader(input)
+	b, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("node: %v: run make setup", err)
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// opens what has arrived, and returns the payload and the sender's key.
+func (s *pushService) opens() (payload, key string) {
+	s.t.Helper()
+	var opened struct{ Payload, Key string }
+	s.browser("open", <-s.arrived, &opened)
+	return opened.Payload, opened.Key
+}
+
+func (s *pushService) subscription() json.RawMessage {
+	b, err := json.Marshal(map[string]any{
+		"endpoint": s.URL + "/token", "keys": map[string]string{"p256dh": s.keys.P256dh, "auth": s.keys.Auth},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b
+}
+
+// hub is a hub that may push to the service, in the state folder.
+func (s *pushService) hub(dir string) *testHub {
+	s.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	return newHub(s.t, func(c *Config) {
+		c.StateDir, c.PushSubject, c.PushLoopback = dir, "mailto:root@hub.example", pool
+	})
+}
+
+func (h *testHub) end() {
+	h.Close()
+	h.closed = true
+}
+
+func wake(peer *actor) hubwire.Message {
+	return hubwire.Message{Type: hubwire.TypeWake, Peer: &peer.id}
+}
+
+// wantsAnswer checks the answer to a request: done, or an error of this code.
+func (a *actor) wantsAnswer(m hubwire.Message, code hubwire.Code) {
+	a.t.Helper()
+	got := a.asks(m)
+	if got.Code != code || (got.Type == hubwire.TypeDone) != (code == "") {
+		a.t.Fatalf("%s: %s %q %s, want %q", m.Type, got.Type, got.Code, got.Message, code)
+	}
+}
+
+// A phone subscribes and goes. Its computer rings it, also through a hub that
+// was started anew; a stranger does not.
+func TestDoorbell(t *testing.T) {
+	service, dir := newPushService(t), t.TempDir()
+	h := service.hub(dir)
+	phone, computer, attacker := newActor(t), newActor(t), newActor(t)
+	phone.connect(h, computer.id)
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: service.subscription()}, "")
+	phone.leaves()
+	key := h.push.VAPIDKey()
+	h.end()
+
+	h = service.hub(dir)
+	computer.connect(h, phone.id)
+	computer.wantsAnswer(wake(phone), "")
+	if payload, sender := service.opens(); payload != push.Payload || sender != key || h.push.VAPIDKey() != key {
+		t.Errorf("the browser reads %q from %s; the hub was %s before its new start", payload, sender, key)
+	}
+	attacker.connect(h, phone.id)
+	attacker.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
+	attacker.wantsAnswer(wake(computer), hubwire.CodeNotSubscribed)
+	if len(service.arrived) != 0 {
+		t.Error("a stranger rang")
+	}
+
+	// Another start of the app, in which its user has ended the pairing.
+	phone = phone.again().connect(h, attacker.id)
+	waitFor(t, "the end of the permission", func() bool {
+		b, err := h.store.Get(t.Context(), "subscription."+phone.id.String())
+		return err == nil && !bytes.Contains(b, []byte(computer.id.String()))
+	})
+	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
+}
+
+func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
+	service := newPushService(t)
+	h := service.hub(t.TempDir())
+	phone, computer := newActor(t), newActor(t)
+	subscribe := hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: service.subscription()}
+	phone.connect(h, computer.id).wantsAnswer(subscribe, "")
+	computer.connect(h, phone.id)
+
+	service.status <- http.StatusGone
+	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
+	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
+	if n := len(service.arrived); n != 1 {
+		t.Errorf("a dead subscription was rung %d times", n)
+	}
+	phone.wantsAnswer(subscribe, "")
+	for computer.asks(wake(phone)).Type == hubwire.TypeDone {
+	}
+	computer.wantsAnswer(wake(phone), hubwire.CodeBusy)
+	if n := len(service.arrived); n > 6 {
+		t.Errorf("rung %d times at once", n)
+	}
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe}, "") // none: it ends
+	keys, err := h.store.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if key == "subscription."+phone.id.String() {
+			t.Error("the subscription is kept after its end")
+		}
+	}
+}
+
+func TestDoorbellOfNonsense(t *testing.T) {
+	h := newPushService(t).hub(t.TempDir())
+	phone := newActor(t).connect(h)
+	for _, nonsense := range []string{`1`, `{}`, `{"endpoint":"http://localhost/"}`, `{"endpoint":"https://localhost/","keys":{"p256dh":"AA","auth":"AA"}}`} {
+		phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: json.RawMessage(nonsense)}, hubwire.CodeMalformed)
+	}
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeWake}, hubwire.CodeMalformed)
+	phone.wantsAnswer(wake(&actor{id: device.ID{1}}), hubwire.CodeNotSubscribed)
+	phone.settles()
+}
