@@ -142,7 +142,10 @@ func startHandset(t *testing.T, approves func() bool) *handset {
 	t.Helper()
 	passphrase := []byte("correct horse battery staple")
 	s, err := signer.New(signer.Config{Store: &signer.MemoryStore{}, Approver: signer.Approver{
-		Sign: func(_ context.Context, sheet signer.SignSheet) (bool, error) { sheet.Shown(); return approves(), nil },
+		Sign: func(_ context.Context, sheet signer.SignSheet) (signer.SignDecision, error) {
+			sheet.Shown()
+			return signer.SignDecision{Approved: approves()}, nil
+		},
 		Certificate: func(_ context.Context, sheet signer.CertificateSheet) (signer.CertificateDecision, error) {
 			sheet.Shown()
 			return signer.CertificateDecision{Approved: approves()}, nil

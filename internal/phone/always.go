@@ -11,10 +11,10 @@ import (
 // demonstrations only. It says what it approves through say.
 func Always(passphrase []byte, say func(string)) signer.Approver {
 	return signer.Approver{
-		Sign: func(_ context.Context, s signer.SignSheet) (bool, error) {
+		Sign: func(_ context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 			shown(s.Sheet)
 			say("approved by itself: " + s.Title() + ", key " + wire.Show(s.Label) + ", for " + wire.Show(s.From.Name))
-			return true, nil
+			return signer.SignDecision{Approved: true}, nil
 		},
 		Certificate: func(_ context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
 			shown(s.Sheet)

@@ -18,6 +18,8 @@ const (
 	// inert is how long a sheet takes no key: what was typed for something else
 	// must not approve it.
 	inert = 500 * time.Millisecond
+	// grantTime is how long the like of a request passes that was approved with g.
+	grantTime = 15 * time.Minute
 	// maxTyped bounds a typed passphrase, in bytes.
 	maxTyped = 1024
 )
@@ -77,14 +79,24 @@ func (t *Terminal) Above(f func()) {
 	t.redraw(standing)
 }
 
-func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (bool, error) {
-	question, keys := "Sign?  y yes, n no", "yn"
-	if s.MustAcknowledge() {
+func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
+	question, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
+	switch {
+	case s.MustAcknowledge():
 		question, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
+	case s.Grantable():
+		question, keys = "Sign?  y yes, g yes and the like for 15 minutes, n no, m no and mute for an hour", "ygnm"
 	}
 	key, err := t.ask(ctx, s.Sheet, signText(s), question, keys)
-	return key == 'y' || key == 'C', err
+	d := signer.SignDecision{Approved: isApproval(key), Mute: key == 'm'}
+	if key == 'g' {
+		d.Grant = grantTime
+	}
+	return d, err
 }
+
+// isApproval tells the keys that let a request pass.
+func isApproval(key byte) bool { return key != 0 && strings.IndexByte("yhgC", key) >= 0 }
 
 func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
 	question, keys := "Issue it?  y yes, n no", "yn"
@@ -109,7 +121,7 @@ func (t *Terminal) ask(ctx context.Context, s signer.Sheet, text, question, keys
 	t.print("\n" + text)
 	key, err := t.countDown(ctx, s.Expires, question, keys)
 	t.finish(s, key, err)
-	if (key == 'y' || key == 'h' || key == 'C') && !t.silent {
+	if isApproval(key) && !t.silent {
 		t.screen.giveAfter()
 	} else {
 		t.screen.give()
@@ -163,8 +175,12 @@ func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
 		outcome = "Not answered: " + err.Error() + "."
 	case key == 'n':
 		outcome = "Denied."
+	case key == 'm':
+		outcome = "Denied. This program is not asked for within the next hour."
 	case key == 'h':
 		outcome = "Approved for one hour."
+	case key == 'g':
+		outcome = "Approved, and the like of it for 15 minutes: see vmux phone grants."
 	}
 	t.end(outcome)
 }

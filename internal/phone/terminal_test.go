@@ -123,7 +123,7 @@ func asks(ctx context.Context, a signer.Approver, s signer.SignSheet) chan answe
 	c := make(chan answer, 1)
 	go func() {
 		approved, err := a.Sign(ctx, s)
-		c <- answer{approved, err}
+		c <- answer{approved.Approved, err}
 	}()
 	return c
 }

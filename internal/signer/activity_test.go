@@ -23,7 +23,7 @@ func TestActivity(t *testing.T) {
 	malformed := p.request(id)
 	malformed.Nonce = nil
 	p.ask(t.Context(), malformed)
-	p.approver.Sign = func(context.Context, SignSheet) (bool, error) { return false, nil }
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) { return SignDecision{}, nil }
 	p.ask(t.Context(), p.request(id))
 	cert := p.wantCertificate(certificateRequest(t, p))
 

@@ -99,12 +99,12 @@ func TestOneSheetAtATime(t *testing.T) {
 		p.queue.turn = make(chan struct{}, 1)
 		id := p.create("a", "ssh-ed25519")
 		open, most, acknowledged := 0, 0, 0
-		p.approver.Sign = func(_ context.Context, s SignSheet) (bool, error) {
+		p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) {
 			open++
 			most = max(most, open)
 			time.Sleep(10 * time.Second)
 			open--
-			return true, nil
+			return SignDecision{Approved: true}, nil
 		}
 		answers := make(chan *wire.SignResponse, 4)
 		for range 4 {
@@ -165,9 +165,9 @@ func TestTooManyWaitingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPhone(t)
 		id := p.create("a", "ecdsa-sha2-nistp256")
-		p.approver.Sign = func(ctx context.Context, _ SignSheet) (bool, error) {
+		p.approver.Sign = func(ctx context.Context, _ SignSheet) (SignDecision, error) {
 			<-ctx.Done()
-			return false, ctx.Err()
+			return SignDecision{}, ctx.Err()
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		for computer := range byte(maxWaiting / maxWaitingPerPeer) {

@@ -15,7 +15,7 @@ import (
 // soon after its context ends, and denies when it is nil.
 type Approver struct {
 	// Sign shows a request for a signature.
-	Sign func(context.Context, SignSheet) (approved bool, err error)
+	Sign func(context.Context, SignSheet) (SignDecision, error)
 	// Certificate shows a request for a session certificate.
 	Certificate func(context.Context, CertificateSheet) (CertificateDecision, error)
 	// Passphrase asks for the secret of a key, after an approval. The caller
@@ -55,6 +55,8 @@ type SignSheet struct {
 	Known       sshctx.Context // what the signed bytes say; zero if unreadable
 	Claimed     wire.Context   // what the computer says
 	Destination Destination    // what the phone has found out
+
+	grantable bool // grants are on, and the key's provider can serve them
 }
 
 // MustAcknowledge reports whether the sheet carries a warning that the person
@@ -94,15 +96,25 @@ type PassphraseRequest struct {
 	From      device.ID
 }
 
-func (a Approver) sign(ctx context.Context, sheet SignSheet) error {
+// SignDecision is the person's.
+type SignDecision struct {
+	Approved bool
+	// Grant lets the like of this request pass for that long without asking, at
+	// most MaxGrant; only where the sheet is Grantable.
+	Grant time.Duration
+	// Mute is a denial after which this program is not asked for, for MuteFor.
+	Mute bool
+}
+
+func (a Approver) sign(ctx context.Context, sheet SignSheet) (SignDecision, error) {
 	if a.Sign == nil {
-		return wire.NewError(wire.CodeUserDenied)
+		return SignDecision{}, wire.NewError(wire.CodeUserDenied)
 	}
-	approved, err := a.Sign(ctx, sheet)
-	if err == nil && !approved {
+	d, err := a.Sign(ctx, sheet)
+	if err == nil && !d.Approved {
 		err = wire.NewError(wire.CodeUserDenied)
 	}
-	return err
+	return d, err
 }
 
 func (a Approver) certificate(ctx context.Context, sheet CertificateSheet) (CertificateDecision, error) {

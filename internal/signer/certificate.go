@@ -120,6 +120,9 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 			return p, wire.Errorf(wire.CodePolicyDenied, "policy: principal %s is not allowed", name)
 		}
 	}
+	if err := p.identity.Rules.allowCertificate(p.identity, p.principals, s.cfg.Now()); err != nil {
+		return p, err
+	}
 	longest := ca.Policy.MaxValiditySeconds
 	p.validity = time.Duration(min(r.RequestedValiditySeconds, longest)) * time.Second
 	return p, nil

@@ -145,7 +145,7 @@ func TestHostMemory(t *testing.T) {
 	see(prod, "root", "prod.example", HostKnown, false)
 	see(prod, "deploy", "prod.example", HostKnown, true)
 	see(prod, "deploy", "", HostKnown, false)
-	p.approver.Sign = func(_ context.Context, s SignSheet) (bool, error) { p.sheet = s; return false, nil }
+	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) { p.sheet = s; return SignDecision{}, nil }
 	if err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example"); !errors.Is(err, wire.NewError(wire.CodeUserDenied)) {
 		t.Fatal(err)
 	}

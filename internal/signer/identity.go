@@ -49,6 +49,8 @@ type Identity struct {
 	// Principals go into session certificates for this identity; empty means
 	// those of the CA's policy.
 	Principals []string `json:"principals,omitempty"`
+	// Rules say what it may be used for.
+	Rules Rules `json:"rules,omitzero"`
 }
 
 // Fingerprint is the text of `ssh-keygen -l`.
@@ -96,7 +98,7 @@ func decodeIdentities(b []byte) ([]Identity, error) {
 	}
 	seen := map[string]bool{}
 	for n, id := range doc.Identities {
-		if CheckLabel(id.Label) != nil || CheckPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
+		if CheckLabel(id.Label) != nil || id.Rules.Check() != nil || CheckPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
 			len(id.PublicKey) > wire.MaxBlobSize || algorithmOf(id.PublicKey) != id.Algorithm {
 			return nil, fmt.Errorf("load identities: entry %d is damaged", n+1)
 		}

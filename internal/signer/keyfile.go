@@ -182,6 +182,9 @@ func parsePrivate(file, passphrase []byte) (crypto.PrivateKey, error) {
 // passphrase is asked at each signature and nothing decrypted is kept.
 type fileProvider struct{ store Store }
 
+// Unattended tells that a passphrase given once serves for a grant.
+func (fileProvider) Unattended() bool { return true }
+
 func (fileProvider) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 
 // Forget destroys the key file.

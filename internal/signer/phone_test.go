@@ -33,10 +33,10 @@ func newPhone(t *testing.T) *phone {
 	t.Helper()
 	p := &phone{t: t, computer: device.Peer{ID: device.ID{1}, Name: "laptop"}}
 	p.approver = Approver{
-		Sign: func(_ context.Context, s SignSheet) (bool, error) {
+		Sign: func(_ context.Context, s SignSheet) (SignDecision, error) {
 			p.asked, p.sheet = p.asked+1, s
 			s.Shown()
-			return true, nil
+			return SignDecision{Approved: true}, nil
 		},
 		Certificate: func(context.Context, CertificateSheet) (CertificateDecision, error) {
 			p.asked++
@@ -46,7 +46,7 @@ func newPhone(t *testing.T) *phone {
 	}
 	p.keys = ram{}
 	s, err := New(Config{Store: &MemoryStore{}, Providers: map[string]Provider{"ram": p.keys}, Approver: Approver{
-		Sign: func(ctx context.Context, s SignSheet) (bool, error) { return p.approver.Sign(ctx, s) },
+		Sign: func(ctx context.Context, s SignSheet) (SignDecision, error) { return p.approver.Sign(ctx, s) },
 		Certificate: func(ctx context.Context, s CertificateSheet) (CertificateDecision, error) {
 			return p.approver.Certificate(ctx, s)
 		},

@@ -56,24 +56,63 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 		return nil, err
 	}
 	rec.describe(sheet)
+	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
+		return nil, err
+	}
+	if unlock, ok := s.granted(sheet); ok {
+		rec.Grant = true
+		return s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, unlock)
+	}
+	if err := s.paused(from.ID, r.Context.Programs); err != nil {
+		return nil, err
+	}
 	var signature *ssh.Signature
 	return signature, s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
 		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
-		if err := s.cfg.Approver.sign(ctx, sheet); err != nil {
-			return err
-		}
-		if id, err = s.enabled(id.PublicKey); err != nil { // switched off while it waited
-			return err
-		}
-		signature, err = s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, s.cfg.Approver.unlock(id.Label, sheet.Sheet))
-		if err != nil {
-			return err
-		}
-		if err := s.rememberHost(sheet.Destination, sheet.Known.User, r.Context.HostName); err != nil {
-			s.cfg.Log.Error("remember the host", "request", e.ID, "err", err) // asks again as if it were the first time
-		}
-		return nil
+		signature, err = s.askAndSign(ctx, sheet, algorithm)
+		return err
 	})
+}
+
+// askAndSign asks the person and signs.
+func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string) (*ssh.Signature, error) {
+	decision, err := s.cfg.Approver.sign(ctx, sheet)
+	if err != nil {
+		if wire.CodeOf(err) == wire.CodeUserDenied {
+			s.denied(sheet.From)
+			if decision.Mute {
+				s.mute(sheet)
+			}
+		}
+		return nil, err
+	}
+	id, err := s.enabled(sheet.Identity.PublicKey) // it may have been switched off while it waited
+	if err != nil {
+		return nil, err
+	}
+	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
+		return nil, err
+	}
+	unlock := s.cfg.Approver.unlock(id.Label, sheet.Sheet)
+	var kept capture
+	grants := decision.Grant > 0 && sheet.Grantable()
+	if grants {
+		unlock = kept.of(unlock)
+	}
+	signature, err := s.cfg.Providers[id.Provider].Sign(ctx, id, sheet.Data, algorithm, unlock)
+	if err != nil {
+		clear(kept.secret)
+		return nil, err
+	}
+	if grants {
+		if err := s.grant(sheet, decision.Grant, kept.secret); err != nil {
+			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
+		}
+	}
+	if err := s.rememberHost(sheet.Destination, sheet.Known.User, sheet.Claimed.HostName); err != nil {
+		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
+	}
+	return signature, nil
 }
 
 // inWindow runs ask, which asks the person and signs, in the request's turn and
@@ -205,6 +244,7 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		return sheet, err
 	}
 	s.recall(&sheet.Destination, known.User, r.Context.HostName)
+	sheet.grantable = s.canGrant(id)
 	sheet.Quality = qualityOf(known, sheet.Destination, r.Context)
 	return sheet, nil
 }

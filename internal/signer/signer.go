@@ -65,6 +65,10 @@ type Signer struct {
 
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
 	chain chain
+
+	grants  sync.Mutex // guards what follows; never held over a use of the store
+	held    []held
+	denials map[device.ID][]time.Time
 }
 
 // New returns a signer.

@@ -128,7 +128,9 @@ func TestNothingIsApprovedWithoutAPerson(t *testing.T) {
 func TestSwitchedOffWhileItWaits(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
-	p.approver.Sign = func(context.Context, SignSheet) (bool, error) { return true, p.SetEnabled(id, false) }
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
+		return SignDecision{Approved: true}, p.SetEnabled(id, false)
+	}
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeKeyDisabled)
 }
 
@@ -220,9 +222,9 @@ func TestUnansweredRequestExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPhone(t)
 		id := p.create("a", "ecdsa-sha2-nistp256")
-		p.approver.Sign = func(ctx context.Context, _ SignSheet) (bool, error) {
+		p.approver.Sign = func(ctx context.Context, _ SignSheet) (SignDecision, error) {
 			<-ctx.Done()
-			return false, ctx.Err()
+			return SignDecision{}, ctx.Err()
 		}
 		start := time.Now()
 		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeRequestExpired)
@@ -238,9 +240,9 @@ func TestLateApprovalSignsNothing(t *testing.T) {
 	id := p.create("a", "ecdsa-sha2-nistp256")
 	now := time.Now()
 	p.cfg.Now = func() time.Time { return now }
-	p.approver.Sign = func(context.Context, SignSheet) (bool, error) {
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
 		now = now.Add(2 * wire.Window)
-		return true, nil
+		return SignDecision{Approved: true}, nil
 	}
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeRequestExpired)
 }

@@ -238,6 +238,9 @@ func (v Vault) aead(secret []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
+// Unattended tells that a secret given once serves for a grant.
+func (Vault) Unattended() bool { return true }
+
 // Kind implements Provider.
 func (Vault) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 

@@ -1,0 +1,229 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+const (
+	grantsDocument = "grants.json"
+	// MaxGrant is the longest time that a grant can hold.
+	MaxGrant  = time.Hour
+	maxGrants = 64
+	// grantNamespace is the one purpose of signatures that can be granted.
+	grantNamespace = "git"
+)
+
+// Grant lets one computer use one key for one purpose without asking, for a
+// while: logins to one verified server, or git signatures. It ends by itself,
+// on a tap, when the phone is locked, and when it ends; the secret that it
+// needs is kept in memory alone.
+type Grant struct {
+	ID         string    `json:"id"`
+	Label      string    `json:"label"`
+	Key        string    `json:"key"` // fingerprint
+	DeviceID   device.ID `json:"deviceID"`
+	DeviceName string    `json:"deviceName"`
+	HostKey    []byte    `json:"hostKey,omitempty"`
+	User       string    `json:"user,omitempty"` // of the logins; each its own grant
+	Namespace  string    `json:"namespace,omitempty"`
+	What       string    `json:"what"` // SignSheet.Title of the request that was approved
+	Since      time.Time `json:"since"`
+	Until      time.Time `json:"until"`
+}
+
+// held is a grant's part in memory: without it the grant is none.
+type held struct {
+	grant  Grant
+	secret []byte
+}
+
+// grantDocument is what other processes of this phone see, and by which they
+// end a grant: one that does not stand there is over.
+type grantDocument struct {
+	Version int     `json:"version"`
+	Enabled bool    `json:"enabled"`
+	Grants  []Grant `json:"grants"`
+}
+
+func (s *Signer) grantDocument() (grantDocument, error) {
+	doc := grantDocument{Version: 1}
+	b, err := s.cfg.Store.Get(grantsDocument)
+	if err != nil {
+		return doc, fmt.Errorf("load grants: %w", err)
+	}
+	if b != nil && (json.Unmarshal(b, &doc) != nil || doc.Version != 1) {
+		return grantDocument{Version: 1}, errors.New("load grants: the document is damaged")
+	}
+	now := s.cfg.Now()
+	doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return !now.Before(g.Until) || now.Before(g.Since.Add(-time.Minute)) })
+	return doc, nil
+}
+
+// GrantsEnabled reports whether an approval may grant more than itself. It is
+// off until it is switched on.
+func (s *Signer) GrantsEnabled() (bool, error) {
+	doc, err := s.grantDocument()
+	return doc.Enabled, err
+}
+
+// EnableGrants switches grants on or off. Off ends all of them.
+func (s *Signer) EnableGrants(on bool) error {
+	err := s.changeGrants(func(doc *grantDocument) {
+		doc.Enabled = on
+		if !on {
+			doc.Grants = nil
+		}
+	})
+	s.dropGrants()
+	return err
+}
+
+// Grants returns those that hold now.
+func (s *Signer) Grants() ([]Grant, error) {
+	doc, err := s.grantDocument()
+	return doc.Grants, err
+}
+
+// EndGrant ends a grant, by its ID. An empty ID ends all: when the phone is
+// locked, and when a signer starts, since the secrets of the one before have
+// gone with it.
+func (s *Signer) EndGrant(id string) error {
+	err := s.changeGrants(func(doc *grantDocument) {
+		doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return id == "" || g.ID == id })
+	})
+	s.dropGrants()
+	return err
+}
+
+func (s *Signer) changeGrants(change func(*grantDocument)) error {
+	return s.locked(func() error {
+		doc, err := s.grantDocument()
+		if err != nil {
+			doc = grantDocument{Version: 1} // a damaged document grants nothing
+		}
+		change(&doc)
+		return putJSON(s.cfg.Store, grantsDocument, doc)
+	})
+}
+
+// dropGrants wipes the secrets of grants that are over.
+func (s *Signer) dropGrants() {
+	doc, err := s.grantDocument()
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	s.held = slices.DeleteFunc(s.held, func(h held) bool {
+		over := err != nil || !doc.Enabled || !slices.ContainsFunc(doc.Grants, func(g Grant) bool { return g.ID == h.grant.ID })
+		if over {
+			clear(h.secret)
+		}
+		return over
+	})
+}
+
+// Grantable reports whether the sheet's request can be granted for a while: a
+// login to a server that the phone has verified, not by way of another one, or
+// a git signature. A passkey asks each time by its nature.
+func (s SignSheet) Grantable() bool {
+	if !s.grantable {
+		return false
+	}
+	switch s.Known.Kind {
+	case sshctx.HostBound, sshctx.UserAuth:
+		return s.Destination.HostKey != nil && !s.Destination.Forwarded()
+	case sshctx.SSHSIG:
+		return s.Known.Namespace == grantNamespace && !s.Destination.Forwarded()
+	}
+	return false
+}
+
+// canGrant reports whether grants are on and the key's provider can sign without
+// a person, by a secret that was given once: it has Unattended() bool and says so.
+func (s *Signer) canGrant(id Identity) bool {
+	p, ok := s.cfg.Providers[id.Provider].(interface{ Unattended() bool })
+	if !ok || !p.Unattended() {
+		return false
+	}
+	on, err := s.GrantsEnabled()
+	return err == nil && on
+}
+
+// covers reports whether the grant lets a request pass.
+func (g Grant) covers(s SignSheet, now time.Time) bool {
+	if !s.Grantable() || s.MustAcknowledge() || g.Key != s.Fingerprint || g.DeviceID != s.From.ID || !now.Before(g.Until) {
+		return false
+	}
+	if s.Known.Kind == sshctx.SSHSIG {
+		return g.Namespace == s.Known.Namespace
+	}
+	return g.HostKey != nil && bytes.Equal(g.HostKey, s.Destination.HostKey) && g.User == s.Known.User
+}
+
+// granted returns a way to unlock the key without a person, if a grant covers
+// the request.
+func (s *Signer) granted(sheet SignSheet) (Unlock, bool) {
+	s.dropGrants()
+	now := s.cfg.Now()
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	n := slices.IndexFunc(s.held, func(h held) bool { return h.grant.covers(sheet, now) })
+	if n < 0 {
+		return nil, false
+	}
+	secret := bytes.Clone(s.held[n].secret)
+	return func(_ context.Context, attempt int) ([]byte, error) {
+		if attempt > 1 {
+			return nil, wire.NewError(wire.CodeAuthenticationFailed)
+		}
+		return secret, nil
+	}, true
+}
+
+// capture keeps a copy of what unlock returns, for a grant.
+type capture struct{ secret []byte }
+
+func (c *capture) of(unlock Unlock) Unlock {
+	return func(ctx context.Context, attempt int) ([]byte, error) {
+		secret, err := unlock(ctx, attempt)
+		clear(c.secret)
+		c.secret = bytes.Clone(secret)
+		return secret, err
+	}
+}
+
+// grant holds to a decision to let the like of this request pass for a while.
+func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) error {
+	now := s.cfg.Now().Round(0)
+	g := Grant{
+		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
+		What: sheet.Title(), Since: now, Until: now.Add(min(wanted, MaxGrant)),
+	}
+	if sheet.Known.Kind == sshctx.SSHSIG {
+		g.Namespace = sheet.Known.Namespace
+	} else {
+		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
+	}
+	kept := false
+	err := s.changeGrants(func(doc *grantDocument) {
+		if kept = doc.Enabled && len(doc.Grants) < maxGrants; kept {
+			doc.Grants = append(doc.Grants, g)
+		}
+	})
+	if err != nil || !kept {
+		clear(secret)
+		return err
+	}
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	s.held = append(s.held, held{g, secret})
+	return nil
+}

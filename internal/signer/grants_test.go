@@ -1,0 +1,231 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// locking is the ram provider with a lock on each key: it asks for a secret.
+type locking struct{ ram }
+
+func (locking) Unattended() bool { return true }
+
+func (l locking) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+	got, err := unlock(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(got)
+	if string(got) != string(secret) {
+		return nil, wire.NewError(wire.CodeAuthenticationFailed)
+	}
+	return l.ram.Sign(ctx, id, data, algorithm, unlock)
+}
+
+// granting is a phone whose person grants for that long.
+func granting(t *testing.T, d time.Duration) (*phone, Identity) {
+	p := newPhone(t)
+	p.cfg.Providers["ram"] = locking{p.keys}
+	if err := p.EnableGrants(true); err != nil {
+		t.Fatal(err)
+	}
+	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) {
+		p.asked, p.sheet = p.asked+1, s
+		return SignDecision{Approved: true, Grant: d}, nil
+	}
+	return p, p.create("work", "ssh-ed25519")
+}
+
+// expectAsked makes a request and says whether a person had to be asked.
+func (p *phone) expectAsked(name string, want bool, err error, before int) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Errorf("%s: %v", name, err)
+	}
+	if got := p.asked > before; got != want {
+		p.t.Errorf("%s: asked %v, want %v", name, got, want)
+	}
+}
+
+func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
+	prod, other := newServer(t), newServer(t)
+	synctest.Test(t, func(t *testing.T) {
+		p, id := granting(t, 15*time.Minute)
+		second := p.create("second", "ssh-ed25519")
+		to := func(name string, want bool, id Identity, user string, s *server, bindings ...[]byte) {
+			t.Helper()
+			before := p.asked
+			err := p.askLogin(id, login(id, sessionID(0), user, s), "", bindings...)
+			p.expectAsked(name, want, err, before)
+		}
+		git := func(name string, want bool) {
+			t.Helper()
+			before := p.asked
+			data := sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git", HashAlgorithm: "sha512", Hash: make([]byte, 64)}.Marshal()
+			p.expectAsked(name, want, p.askLogin(id, data, ""), before)
+		}
+		to("the first", true, id, "root", &prod)
+		to("the like of it", false, id, "root", &prod)
+		to("another user", true, id, "deploy", &prod)
+		to("another server", true, id, "root", &other)
+		to("another key", true, second, "root", &prod)
+		to("a server that is not known", true, id, "root", nil)
+		to("through another server", true, id, "root", &prod, other.bind(t, sessionID(1), true), prod.bind(t, sessionID(0), false))
+		git("git", true)
+		git("git again", false)
+		home := p.computer
+		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
+		to("another computer", true, id, "root", &prod)
+		p.computer = home
+		time.Sleep(15*time.Minute - time.Second)
+		to("just before its end", false, id, "root", &prod)
+		time.Sleep(time.Second)
+		to("after its end", true, id, "root", &prod)
+		records, err := p.Activity()
+		if err != nil || !records[1].Grant || records[0].Grant || records[1].Decision != "approved" {
+			t.Errorf("records %+v, %v", records[:2], err)
+		}
+	})
+}
+
+func TestGrantEnds(t *testing.T) {
+	prod := newServer(t)
+	for name, end := range map[string]func(p *phone) error{
+		"on a tap":     func(p *phone) error { g, _ := p.Grants(); return p.EndGrant(g[0].ID) },
+		"on lock":      func(p *phone) error { return p.EndGrant("") },
+		"switched off": func(p *phone) error { return p.EnableGrants(false) },
+		"by another process": func(p *phone) error {
+			s, err := New(Config{Store: p.cfg.Store})
+			return errors.Join(err, s.EndGrant(""))
+		},
+		"on restart": func(p *phone) error {
+			s, err := New(p.cfg)
+			p.Signer = s
+			return err
+		},
+	} {
+		p, id := granting(t, time.Hour)
+		if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {
+			t.Fatal(err)
+		}
+		if g, err := p.Grants(); err != nil || len(g) != 1 || g[0].What == "" || time.Until(g[0].Until) < 59*time.Minute {
+			t.Fatalf("%s: grants %+v, %v", name, g, err)
+		}
+		held := p.held[0].secret
+		if err := end(p); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		before := p.asked
+		err := p.askLogin(id, login(id, sessionID(0), "root", &prod), "")
+		p.expectAsked(name, true, err, before)
+		if name != "on restart" && held[0] != 0 {
+			t.Errorf("%s: the secret is still in memory", name)
+		}
+	}
+}
+
+// Nothing is granted that was not switched on, nor by keys that ask each time,
+// nor for longer than an hour.
+func TestNoGrant(t *testing.T) {
+	prod := newServer(t)
+	ask := func(p *phone, id Identity) {
+		t.Helper()
+		for range 2 {
+			if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p, id := granting(t, time.Minute)
+	if err := p.EnableGrants(false); err != nil {
+		t.Fatal(err)
+	}
+	if ask(p, id); p.asked != 2 || p.sheet.Grantable() {
+		t.Errorf("switched off: asked %d times", p.asked)
+	}
+	p, id = granting(t, time.Minute)
+	p.cfg.Providers["ram"] = p.keys
+	if ask(p, id); p.asked != 2 || p.sheet.Grantable() {
+		t.Errorf("a key that asks each time: asked %d times", p.asked)
+	}
+	p, id = granting(t, 100*time.Hour)
+	if ask(p, id); p.asked != 1 {
+		t.Errorf("asked %d times", p.asked)
+	}
+	if g, err := p.Grants(); err != nil || len(g) != 1 || g[0].Until.Sub(g[0].Since) != MaxGrant {
+		t.Errorf("grants %+v, %v", g, err)
+	}
+}
+
+// An attacker on the computer asks again and again, and hopes for a wrong tap.
+func TestPromptBombing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPhone(t)
+		id := p.create("work", "ssh-ed25519")
+		p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) { p.asked++; return SignDecision{}, nil }
+		ask := func(want wire.Code, asked int) {
+			t.Helper()
+			p.wantCode(p.ask(t.Context(), p.request(id)), want)
+			if p.asked != asked {
+				t.Errorf("asked %d times, want %d", p.asked, asked)
+			}
+		}
+		ask(wire.CodeUserDenied, 1)
+		time.Sleep(61 * time.Second) // too long ago to count
+		ask(wire.CodeUserDenied, 2)
+		ask(wire.CodeUserDenied, 3)
+		ask(wire.CodeUserDenied, 4)
+		ask(wire.CodePolicyDenied, 4)
+		home := p.computer
+		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
+		ask(wire.CodeUserDenied, 5)
+		p.computer = home
+		time.Sleep(5*time.Minute - time.Second)
+		ask(wire.CodePolicyDenied, 5)
+		time.Sleep(time.Second)
+		ask(wire.CodeUserDenied, 6)
+		ask(wire.CodeUserDenied, 7)
+		ask(wire.CodeUserDenied, 8)
+		ask(wire.CodePolicyDenied, 8)
+		if err := p.EndPauses(home.ID); err != nil {
+			t.Fatal(err)
+		}
+		ask(wire.CodeUserDenied, 9)
+	})
+}
+
+// A muted program is not asked for; others of the same computer are.
+func TestMutedProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPhone(t)
+		id := p.create("work", "ssh-ed25519")
+		mute := true
+		p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
+			p.asked++
+			return SignDecision{Approved: !mute, Mute: mute}, nil
+		}
+		ask := func(want wire.Code, programs ...string) {
+			t.Helper()
+			r := p.request(id)
+			r.Context.Programs = programs
+			if got := codeOf(p.ask(t.Context(), r).Error); got != want {
+				t.Errorf("%v: %q, want %q", programs, got, want)
+			}
+		}
+		ask(wire.CodeUserDenied, "ssh", "cron")
+		mute = false
+		ask(wire.CodePolicyDenied, "ssh", "cron")
+		ask("", "ssh", "bash")
+		time.Sleep(MuteFor)
+		ask("", "ssh", "cron")
+	})
+}

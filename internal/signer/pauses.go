@@ -1,0 +1,135 @@
+package signer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+const (
+	pausesDocument = "pauses.json"
+	// pauseDenials within pauseWithin pause a computer for pauseFor: whoever
+	// floods a person with sheets hopes for one wrong tap.
+	pauseDenials = 3
+	pauseWithin  = time.Minute
+	pauseFor     = 5 * time.Minute
+	// MuteFor is how long a muted program is not asked for.
+	MuteFor   = time.Hour
+	maxPauses = 256
+)
+
+// Pause says that requests of a computer, or of one of its programs, are
+// refused without asking, for a while.
+type Pause struct {
+	DeviceID   device.ID `json:"deviceID"`
+	DeviceName string    `json:"deviceName"`
+	// Program is the chain of programs that is muted, as the computer claims it;
+	// empty: the whole computer, after several denials.
+	Program string    `json:"program,omitempty"`
+	Until   time.Time `json:"until"`
+}
+
+type pauseDocument struct {
+	Version int     `json:"version"`
+	Pauses  []Pause `json:"pauses"`
+}
+
+// Pauses returns those that hold now.
+func (s *Signer) Pauses() ([]Pause, error) {
+	b, err := s.cfg.Store.Get(pausesDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load pauses: %w", err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var doc pauseDocument
+	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
+		return nil, errors.New("load pauses: the document is damaged")
+	}
+	now := s.cfg.Now()
+	return slices.DeleteFunc(doc.Pauses, func(p Pause) bool { return !now.Before(p.Until) }), nil
+}
+
+// EndPauses lets a computer ask again.
+func (s *Signer) EndPauses(id device.ID) error {
+	return s.changePauses(func(list []Pause) []Pause {
+		return slices.DeleteFunc(list, func(p Pause) bool { return p.DeviceID == id })
+	})
+}
+
+func (s *Signer) changePauses(change func([]Pause) []Pause) error {
+	return s.locked(func() error {
+		list, err := s.Pauses()
+		if err != nil {
+			list = nil // a damaged document pauses nobody; what is added now counts
+		}
+		list = change(list)
+		return putJSON(s.cfg.Store, pausesDocument, pauseDocument{Version: 1, Pauses: list[max(0, len(list)-maxPauses):]})
+	})
+}
+
+// programChain is how a muted program is recognised.
+func programChain(programs []string) string { return wire.Show(strings.Join(programs, " ← ")) }
+
+// paused refuses a request of a computer or a program that is paused.
+func (s *Signer) paused(from device.ID, programs []string) error {
+	list, err := s.Pauses()
+	if err != nil {
+		s.cfg.Log.Error("pauses", "err", err)
+	}
+	chain := programChain(programs)
+	for _, p := range list {
+		left := p.Until.Sub(s.cfg.Now()).Round(time.Second)
+		switch {
+		case p.DeviceID != from:
+		case p.Program == "":
+			return wire.Errorf(wire.CodePolicyDenied, "paused: several requests were denied; it ends in %s", left)
+		case p.Program == chain:
+			return wire.Errorf(wire.CodePolicyDenied, "muted: this program is not asked for; it ends in %s", left)
+		}
+	}
+	return nil
+}
+
+// denied counts a person's denial. The third within a minute pauses the
+// computer.
+func (s *Signer) denied(from device.Peer) {
+	now := s.cfg.Now()
+	s.grants.Lock()
+	if s.denials == nil {
+		s.denials = map[device.ID][]time.Time{}
+	}
+	recent := append(slices.DeleteFunc(s.denials[from.ID], func(t time.Time) bool { return now.Sub(t) > pauseWithin }), now)
+	s.denials[from.ID] = recent
+	bombed := len(recent) >= pauseDenials
+	if bombed {
+		delete(s.denials, from.ID)
+	}
+	s.grants.Unlock()
+	if bombed {
+		s.pause(Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Until: now.Add(pauseFor)})
+	}
+}
+
+// mute refuses the like of a request for an hour: of the same programs, or of
+// the whole computer where it does not say which.
+func (s *Signer) mute(sheet SignSheet) {
+	s.pause(Pause{
+		DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
+		Program: programChain(sheet.Claimed.Programs), Until: s.cfg.Now().Add(MuteFor),
+	})
+}
+
+func (s *Signer) pause(p Pause) {
+	p.Until = p.Until.Round(0)
+	if err := s.changePauses(func(list []Pause) []Pause { return append(list, p) }); err != nil {
+		s.cfg.Log.Error("pause a computer", "peer", p.DeviceID.Short(), "err", err)
+	}
+}

@@ -1,0 +1,229 @@
+package signer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// Uses that Rules.Forbid can name.
+const (
+	UseLogins       = "logins"
+	UseSignatures   = "signatures"   // SSHSIG: files, git objects
+	UseUnknown      = "unknown"      // bytes that the phone cannot read
+	UseForwarded    = "forwarded"    // requests that come through another server
+	UseCertificates = "certificates" // session certificates on the identity's behalf
+)
+
+// Uses are all of them.
+var Uses = []string{UseLogins, UseSignatures, UseUnknown, UseForwarded, UseCertificates}
+
+// Rules say what an identity may be used for. What they forbid is refused with
+// wire.CodePolicyDenied, without asking. The zero value forbids nothing.
+type Rules struct {
+	// Hosts are the servers to log in to: fingerprints of host keys, which are
+	// verified, or names. A name stands for the host keys that this phone
+	// remembers by it; for one never seen before the computer's word counts,
+	// once, and the person is asked.
+	Hosts []string `json:"hosts,omitempty"`
+	// Users are those to log in as.
+	Users []string `json:"users,omitempty"`
+	// Namespaces are the purposes of SSHSIG signatures: git, file.
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Forbid names uses that are refused altogether.
+	Forbid []string `json:"forbid,omitempty"`
+	// Hours is when the identity may be used, by this phone's clock and time
+	// zone: "08:00-18:00", "mon-fri 08:00-18:00"; empty: always.
+	Hours string `json:"hours,omitempty"`
+}
+
+// IsZero reports whether nothing is forbidden.
+func (r Rules) IsZero() bool {
+	return len(r.Hosts)+len(r.Users)+len(r.Namespaces)+len(r.Forbid)+len(r.Hours) == 0
+}
+
+// Check reports why the rules cannot be kept.
+func (r Rules) Check() error {
+	for name, list := range map[string][]string{"host": r.Hosts, "user": r.Users, "namespace": r.Namespaces} {
+		if len(list) > maxPolicyList {
+			return fmt.Errorf("over %d %ss", maxPolicyList, name)
+		}
+		for _, text := range list {
+			if text == "" || len(text) > wire.MaxNameSize || !wire.Printable(text) || strings.ContainsAny(text, " ,") {
+				return fmt.Errorf("not a %s: %q", name, text)
+			}
+		}
+	}
+	for _, use := range r.Forbid {
+		if !slices.Contains(Uses, use) {
+			return fmt.Errorf("not a use: %q; there are %s", use, strings.Join(Uses, ", "))
+		}
+	}
+	_, err := parseHours(r.Hours)
+	return err
+}
+
+// SetRules replaces an identity's rules by what change makes of them.
+func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
+	var rules Rules
+	return rules, s.changeIdentities(func(list []Identity) ([]Identity, error) {
+		var failed error
+		err := change(list, id, func(i *Identity) {
+			rules = i.Rules
+			edit(&rules)
+			if failed = rules.Check(); failed == nil {
+				i.Rules = rules
+			}
+		})
+		return list, errors.Join(err, failed)
+	})
+}
+
+func forbidden(id Identity, format string, args ...any) error {
+	return wire.Errorf(wire.CodePolicyDenied, "policy of %s: %s", wire.Show(id.Label), wire.Show(fmt.Sprintf(format, args...)))
+}
+
+// allow applies the identity's rules to a signature.
+func (r Rules) allow(id Identity, s SignSheet, now time.Time) error {
+	if err := r.allowNow(id, now); err != nil {
+		return err
+	}
+	if s.Destination.Forwarded() && slices.Contains(r.Forbid, UseForwarded) {
+		return forbidden(id, "no use through another server")
+	}
+	switch s.Known.Kind {
+	case sshctx.UserAuth, sshctx.HostBound:
+		return r.allowLogin(id, s)
+	case sshctx.SSHSIG:
+		if slices.Contains(r.Forbid, UseSignatures) {
+			return forbidden(id, "no signatures but logins")
+		}
+		if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, s.Known.Namespace) {
+			return forbidden(id, "no signatures for %s", s.Known.Namespace)
+		}
+		return nil
+	}
+	// Bytes that nobody can read could be any of what the rules exclude.
+	if slices.Contains(r.Forbid, UseUnknown) || len(r.Hosts)+len(r.Users)+len(r.Namespaces) > 0 {
+		return forbidden(id, "nothing that the phone cannot read")
+	}
+	return nil
+}
+
+func (r Rules) allowLogin(id Identity, s SignSheet) error {
+	d := s.Destination
+	switch {
+	case slices.Contains(r.Forbid, UseLogins):
+		return forbidden(id, "no logins")
+	case len(r.Users) > 0 && !slices.Contains(r.Users, s.Known.User):
+		return forbidden(id, "no login as %s", s.Known.User)
+	case len(r.Hosts) == 0 || d.HostKey != nil && r.hasHost(d, s.Claimed.HostName):
+		return nil
+	case d.HostKey == nil:
+		return forbidden(id, "no login to a server that is not known")
+	}
+	return forbidden(id, "no login to %s", d.Fingerprint())
+}
+
+func (r Rules) hasHost(d Destination, claimed string) bool {
+	if slices.Contains(r.Hosts, d.Fingerprint()) {
+		return true
+	}
+	if d.Memory == HostFirst {
+		return claimed != "" && slices.Contains(r.Hosts, claimed)
+	}
+	return slices.ContainsFunc(d.Names, func(name string) bool { return slices.Contains(r.Hosts, name) })
+}
+
+// allowCertificate applies the identity's rules to a session certificate, which
+// is good for every server that trusts the CA.
+func (r Rules) allowCertificate(id Identity, principals []string, now time.Time) error {
+	if err := r.allowNow(id, now); err != nil {
+		return err
+	}
+	switch {
+	case slices.Contains(r.Forbid, UseCertificates), slices.Contains(r.Forbid, UseLogins):
+		return forbidden(id, "no session certificates")
+	case len(r.Hosts) > 0:
+		return forbidden(id, "no session certificates, since it is limited to certain servers")
+	}
+	for _, name := range principals {
+		if len(r.Users) > 0 && !slices.Contains(r.Users, name) {
+			return forbidden(id, "no login as %s", name)
+		}
+	}
+	return nil
+}
+
+func (r Rules) allowNow(id Identity, now time.Time) error {
+	h, err := parseHours(r.Hours)
+	if err != nil {
+		return forbidden(id, "its hours cannot be read")
+	}
+	if !h.contains(now) {
+		return forbidden(id, "only %s", r.Hours)
+	}
+	return nil
+}
+
+// hours are minutes of some days of the week; the zero value is always.
+type hours struct {
+	days     [7]bool // by time.Weekday
+	from, to int     // minutes since midnight; to may be the smaller one: overnight
+	set      bool
+}
+
+var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+// parseHours reads "[DAY[-DAY] ]HH:MM-HH:MM".
+func parseHours(text string) (hours, error) {
+	if text == "" {
+		return hours{}, nil
+	}
+	bad := fmt.Errorf("not hours such as 08:00-18:00 or mon-fri 08:00-18:00: %q", text)
+	days, span, found := strings.Cut(text, " ")
+	if !found {
+		days, span = "sun-sat", text
+	}
+	h := hours{set: true}
+	first, last, found := strings.Cut(days, "-")
+	if !found {
+		last = first
+	}
+	a, b := slices.Index(weekdays, first), slices.Index(weekdays, last)
+	if a < 0 || b < 0 {
+		return hours{}, bad
+	}
+	for d := a; ; d = (d + 1) % 7 {
+		h.days[d] = true
+		if d == b {
+			break
+		}
+	}
+	from, to, found := strings.Cut(span, "-")
+	start, err := time.Parse("15:04", from)
+	end, err2 := time.Parse("15:04", to)
+	if !found || err != nil || err2 != nil || start.Equal(end) {
+		return hours{}, bad
+	}
+	h.from, h.to = start.Hour()*60+start.Minute(), end.Hour()*60+end.Minute()
+	return h, nil
+}
+
+// contains reports whether t lies in the hours. What begins on an allowed day
+// goes on past midnight.
+func (h hours) contains(t time.Time) bool {
+	if !h.set {
+		return true
+	}
+	minute, day := t.Hour()*60+t.Minute(), t.Weekday()
+	if h.from < h.to {
+		return h.days[day] && h.from <= minute && minute < h.to
+	}
+	return h.days[day] && minute >= h.from || h.days[(day+6)%7] && minute < h.to
+}
