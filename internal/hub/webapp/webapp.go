@@ -25,8 +25,8 @@ const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-
 // permissions lets the page use what it needs and nothing that it does not, also
 // if a script got into it.
 const permissions = "camera=(self), publickey-credentials-get=(self), publickey-credentials-create=(self), " +
-	"clipboard-read=(self), clipboard-write=(self), web-share=(self), " +
-	"microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), bluetooth=(), midi=(), payment=(), " +
+	"clipboard-read=(self), clipboard-write=(self), " +
+	"microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=(), payment=(), " +
 	"accelerometer=(), gyroscope=(), magnetometer=()"
 
 // index is what is served as "/".
