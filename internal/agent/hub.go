@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net"
+	"sync"
 	"time"
 
 	"vmux/internal/control"
@@ -97,17 +99,33 @@ func (a *Agent) hubStatus() *control.Hub {
 }
 
 // openAtHub lets the phone that knows the invitation reach this device through
-// the hub until ctx ends or end is called. Without a hub it does nothing.
+// the hub until ctx ends or end is called. Without a hub it does nothing. An
+// error says why nobody can come that way yet: it goes on trying.
 func (a *Agent) openAtHub(ctx context.Context, offer *device.Offer) (end func(), err error) {
 	if a.hub == nil {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, hubPatience)
-	defer cancel()
-	end, err = a.hub.Rendezvous(ctx, offer.Invitation().RendezvousToken(), time.Until(offer.Expires()))
-	if err == nil {
-		return end, nil
+	ctx, cancel := context.WithCancel(ctx)
+	opened := make(chan error, 1)
+	stop := func() {}
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		end, err := a.hub.Rendezvous(ctx, offer.Invitation().RendezvousToken(), time.Until(offer.Expires()))
+		if err == nil {
+			stop = end
+		}
+		opened <- err
+	})
+	end = func() { cancel(); opening.Wait(); stop() }
+	patience := time.NewTimer(hubPatience)
+	defer patience.Stop()
+	select {
+	case err = <-opened:
+	case <-patience.C:
+		err = cmp.Or(a.hub.Status().LastError, relay.ErrNotConnected)
 	}
-	a.log.Warn("invitation not open at the hub", "hub", a.cfg.Hub.URL, "error", err)
-	return func() {}, err
+	if err != nil {
+		a.log.Warn("invitation not open at the hub", "hub", a.cfg.Hub.URL, "error", err)
+	}
+	return end, err
 }
