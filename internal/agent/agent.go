@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -287,11 +288,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	part("SSH agent socket", func() error { return server.Serve(ctx, socket) })
+	runtime.Gosched() // to Serve: clients that come now need not wait for what follows
 	if controlSocket, err := place.Listen(); err != nil {
 		cancel(err)
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
-		part("links", func() error { return a.link.Run(ctx) })
+		part("links", func() error { return a.keepLinks(ctx) })
 		if a.hub != nil {
 			part("hub", func() error { return a.hub.Run(ctx) })
 		}
@@ -311,6 +313,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// headStart is what SSH clients get before the agent looks for phones and shakes
+// hands with them: the first answer, the list of keys, needs none of that.
+const headStart = 10 * time.Millisecond
+
+func (a *Agent) keepLinks(ctx context.Context) error {
+	select {
+	case <-time.After(headStart):
+	case <-ctx.Done():
+	}
+	return a.link.Run(ctx)
 }
 
 // forgetStrangers drops cached keys of phones that have been unpaired while the
