@@ -22,6 +22,11 @@ const limit = 6 * time.Minute
 var roles = map[string]func(socket string) error{
 	"plain-agent":  plainAgent,
 	"socket-alone": serveAlone,
+	"hub":          hubRole(false, false),
+	"hub-nats":     hubRole(true, false),
+	"hub-cluster":  hubRole(false, true),
+	"tcp-relay":    relayTCP,
+	"nats-server":  serveNATS,
 }
 
 func main() {
@@ -34,6 +39,7 @@ func main() {
 	flag.StringVar(&o.program, "vmux", "bin/vmux", "the vmux `program` to measure")
 	flag.BoolVar(&o.alone, "alone", false, "measure the socket server without agent and phone")
 	flag.StringVar(&o.only, "only", "", "measure only what has this `word` in its name: memory, signatures, logins, forwarded, wait, start, size")
+	flag.BoolVar(&o.hub, "hub", false, "measure the hub only")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		flag.Usage()
@@ -49,6 +55,7 @@ type options struct {
 	program      string
 	only         string // part of the name of a step; empty: all
 	quick, alone bool
+	hub          bool
 }
 
 // run measures everything. What it started is ended whatever happens.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 
 	"vmux/internal/hub"
 	"vmux/internal/hub/front"
@@ -43,6 +44,7 @@ func serve(ctx context.Context, o options, in io.Reader, errs io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- f.Serve(listening, h) }()
 	announce(log, h, f)
+	debug.FreeOSMemory() // what starting has left: a hub mostly waits
 
 	select {
 	case err = <-served:

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"vmux/internal/hub"
+	"vmux/internal/link/hubwire"
+)
+
+const (
+	hubMessage = 600 // bytes, as many as a request for a signature has
+	hubDevices = 10_000
+	// addressFile is where a program in another role tells that it is ready.
+	addressFile = "address"
+)
+
+// measureHub measures what a hub adds to a message between two devices, and what
+// devices that are only there cost it.
+func (b *bench) measureHub() {
+	b.measureHubMemory()
+	b.measureHubTrip()
+	b.measureHubDevices()
+}
+
+// startRole runs this program in another role and returns its address.
+func (b *bench) startRole(role, dir string) (address string, pid int) {
+	pid = b.startProcess(ownCommand(role, dir))
+	b.must(waitFor(role, func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, addressFile))
+		address = string(text)
+		return err == nil && strings.HasSuffix(address, "\n")
+	}))
+	return strings.TrimSpace(address), pid
+}
+
+func tellAddress(dir, address string) error {
+	return os.WriteFile(filepath.Join(dir, addressFile), []byte(address+"\n"), 0o600)
+}
+
+// measureHubMemory compares the hub's program, at rest, with a bare NATS server.
+func (b *bench) measureHubMemory() {
+	var ours, theirs []float64
+	for range min(b.rounds, 3) {
+		dir := b.TempDir()
+		_, bare := b.startRole("nats-server", b.TempDir())
+		cmd := b.world.command(dir, "--listen", "127.0.0.1:0")
+		cmd.Path = filepath.Join(filepath.Dir(b.world.program), "vmux-hub")
+		pid := b.startProcess(cmd)
+		// The server makes its folders before it is ready.
+		b.must(waitFor("the hub's store", func() bool {
+			found, err := filepath.Glob(filepath.Join(dir, "hub/nats/jetstream/*/streams/*"))
+			return err == nil && len(found) > 0
+		}))
+		time.Sleep(2 * time.Second)
+		ours = append(ours, b.resident(pid))
+		theirs = append(theirs, b.resident(bare))
+	}
+	b.table.add(row{"idle hub, resident", "bare NATS server", mebibytes, ours, theirs, atMost(1.25)})
+}
+
+func (b *bench) resident(pid int) float64 {
+	resident, _, err := memory(pid)
+	b.must(err)
+	return resident
+}
+
+// trip is one way for a message from one device to another and back.
+type trip struct {
+	name string
+	pids []int
+	go1  func() error // there and back
+}
+
+// measureHubTrip sends messages through the hub and back, all on one CPU.
+func (b *bench) measureHubTrip() {
+	bare := b.tcpTrip()
+	short := b.hubTrip("hub")
+	bus := b.hubTrip("hub-nats")
+	two := b.twoHubsTrip()
+	all := []*trip{&bare, &short, &bus, &two}
+	values, values99 := map[*trip][]float64{}, map[*trip][]float64{}
+	pids := []int{os.Getpid()}
+	for _, t := range all {
+		pids = append(pids, t.pids...)
+	}
+	b.must(pin(1, pids...))
+	defer pin(runtime.NumCPU(), pids...)
+	for range b.rounds {
+		for _, t := range all {
+			s := b.repeat(t.go1)
+			values[t], values99[t] = append(values[t], s.p50), append(values99[t], s.p99)
+		}
+	}
+	add := func(what string, ours, theirs *trip, bound target) {
+		b.table.add(row{what + ", p50", theirs.name, seconds, values[ours], values[theirs], bound})
+		b.table.add(row{what + ", p99", theirs.name, seconds, values99[ours], values99[theirs], target{}})
+	}
+	add("through the hub and back", &short, &bare, atMost(1.35))
+	add("through the hub's own NATS and back", &bus, &bare, atMost(1.7))
+	add("through the hub's own NATS and back", &bus, &two, atMost(0.6))
+}
+
+func (b *bench) tcpTrip() trip {
+	address, pid := b.startRole("tcp-relay", b.TempDir())
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", address)
+		b.must(err)
+		b.Cleanup(func() { c.Close() })
+		return c
+	}
+	near, far := dial(), dial()
+	go func() { _, _ = io.Copy(far, far) }()
+	message, answer := make([]byte, hubMessage), make([]byte, hubMessage)
+	return trip{"bare TCP relay", []int{pid}, func() error {
+		if _, err := near.Write(message); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(near, answer)
+		return err
+	}}
+}
+
+func (b *bench) hubTrip(role string) trip {
+	url, pid := b.startRole(role, b.TempDir())
+	return b.tripBetween(role, url, url, pid)
+}
+
+func (b *bench) twoHubsTrip() trip {
+	nats, pid := b.startRole("nats-server", b.TempDir())
+	pids, urls := []int{pid}, []string{}
+	for range 2 {
+		dir := b.TempDir()
+		b.must(os.WriteFile(filepath.Join(dir, "nats"), []byte(nats), 0o600))
+		url, pid := b.startRole("hub-cluster", dir)
+		pids, urls = append(pids, pid), append(urls, url)
+	}
+	return b.tripBetween("two hubs, a NATS server", urls[0], urls[1], pids...)
+}
+
+// tripBetween connects two devices, of which the far one sends all back.
+func (b *bench) tripBetween(name, nearURL, farURL string, pids ...int) trip {
+	near, far := newHubDevice(), newHubDevice()
+	b.must(near.connect(nearURL, far.key.ID()))
+	b.must(far.connect(farURL, near.key.ID()))
+	b.Cleanup(near.close)
+	b.Cleanup(far.close)
+	b.must(near.waitForPresence())
+	b.must(near.write(hubwire.Frame{Kind: hubwire.KindOpen, Peer: far.key.ID(), Stream: 1}))
+	go far.echo()
+	message := hubwire.Frame{Kind: hubwire.KindData, Peer: far.key.ID(), Stream: 1, Payload: make([]byte, hubMessage)}
+	return trip{name, pids, func() error {
+		if err := near.write(message); err != nil {
+			return err
+		}
+		f, err := near.read()
+		if err == nil && (f.Kind != hubwire.KindData || len(f.Payload) != hubMessage) {
+			err = fmt.Errorf("got kind %d with %d bytes", f.Kind, len(f.Payload))
+		}
+		return err
+	}}
+}
+
+// measureHubDevices connects ten thousand devices and lets them wait.
+func (b *bench) measureHubDevices() {
+	n := hubDevices
+	if b.quick {
+		n = 200
+	}
+	url, pid := b.startRole("hub", b.TempDir())
+	warm := b.connectDevices(url, 100)
+	time.Sleep(time.Second)
+	before := b.resident(pid)
+	devices := b.connectDevices(url, n)
+	time.Sleep(8 * time.Second) // they are asked for a sign of life meanwhile
+	after := b.resident(pid)
+	for _, d := range append(devices, warm...) {
+		d.close()
+	}
+	b.table.add(row{fmt.Sprintf("one of %d devices that wait", n), "18 KiB", kibibytes,
+		[]float64{(after - before) / float64(n)}, []float64{18 << 10}, atMost(1)})
+}
+
+func kibibytes(v float64) string { return fmt.Sprintf("%.1f KiB", v/(1<<10)) }
+
+// connectDevices connects devices that answer pings.
+func (b *bench) connectDevices(url string, n int) []*hubDevice {
+	devices, errs := make([]*hubDevice, n), make([]error, n)
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 8 {
+				devices[i] = newHubDevice()
+				if errs[i] = devices[i].connect(url); errs[i] == nil {
+					go devices[i].echo()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.must(errors.Join(errs...))
+	return devices
+}
+
+// The roles.
+
+func hubRole(noShortCut, cluster bool) func(dir string) error {
+	return func(dir string) error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		c := hub.Config{
+			PublicURL: "http://" + l.Addr().String(), NoShortCut: noShortCut, StateDir: filepath.Join(dir, "hub"),
+			Limits: hub.Limits{ConnectBurst: 1 << 20, UnprovenPerAddress: 1 << 10},
+		}
+		if cluster {
+			nats, err := os.ReadFile(filepath.Join(dir, "nats"))
+			if err != nil {
+				return err
+			}
+			c.NATSURL = string(nats)
+		}
+		h, err := hub.New(c)
+		if err != nil {
+			return err
+		}
+		if err := tellAddress(dir, c.PublicURL); err != nil {
+			return err
+		}
+		s := http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+		return s.Serve(l)
+	}
+}
+
+// relayTCP passes bytes between connections in the order in which they come.
+func relayTCP(dir string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := tellAddress(dir, l.Addr().String()); err != nil {
+		return err
+	}
+	for {
+		one, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		other, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		for _, pair := range [][2]net.Conn{{one, other}, {other, one}} {
+			// Copied by hand: the kernel's splice is another thing than a relay.
+			go func() {
+				buffer := make([]byte, 32<<10)
+				for {
+					n, err := pair[0].Read(buffer)
+					if err != nil {
+						return
+					}
+					if _, err := pair[1].Write(buffer[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}
+}
+
+// serveNATS is a NATS server as it comes, with JetStream for the hubs that want it.
+func serveNATS(dir string) error {
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: dir,
+	})
+	if err != nil {
+		return err
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(30 * time.Second) {
+		return errors.New("NATS does not start")
+	}
+	if err := tellAddress(dir, ns.ClientURL()); err != nil {
+		return err
+	}
+	ns.WaitForShutdown()
+	return nil
+}
