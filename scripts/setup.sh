@@ -21,6 +21,7 @@ readonly TEST_PACKAGES=(
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
 	autossh # a client that tries again by itself
 	procps strace
+	chromium fonts-inter # the web app, and how it looks in the screenshots
 	pebble # an ACME server, for the hub's certificates
 )
 # What the tests take from npm, at the versions that test/npm pins.

@@ -225,6 +225,9 @@ export function sheet(o) {
 			byKey(document.body, opener)?.focus();
 		}
 	});
+	if (!body.querySelector('button, a, input, textarea, summary, [tabindex]')) {
+		body.tabIndex = 0; // so that keys can scroll it
+	}
 	document.body.append(dialog);
 	dialog.showModal();
 	heading.focus();

@@ -430,7 +430,7 @@ function signing(r) {
 		callout(tone, title, h('p', null, text)),
 		(r.lines?.length ?? 0) > 0 && h('dl', { class: 'facts' }, (r.lines ?? []).map((line) => {
 			const q = qualityOf(line.quality);
-			return h('div', null, h('dt', null, theirs(line.name)), h('dd', null, theirs(line.value, 'value'),
+			return h('div', null, h('dt', null, theirs(line.name)), h('dd', null, theirs(line.value, /^SHA256:/.test(line.value) ? 'value mono' : 'value'),
 				h('span', { class: `quality ${q.tone}` }, icon(q.icon), q.text)));
 		})),
 		facts(r, 'Signed by'),

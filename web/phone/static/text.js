@@ -34,7 +34,7 @@ export function toTime(time) {
 const pad = (/** @type {number} */ n) => String(n).padStart(2, '0');
 
 /**
- * A time of day, with the day where it is not today's: "14:05", "Tue 14:05", "3 Mar 14:05".
+ * A time of day, with the day where it is not today's: "14:05", "tomorrow 14:05", "3 March 14:05".
  * @param {number} time
  */
 export function when(time) {
@@ -44,7 +44,7 @@ export function when(time) {
 	}
 	const clock = `${pad(d.getHours())}:${pad(d.getMinutes())}`;
 	const name = day(time);
-	return name === 'Today' ? clock : `${name} ${clock}`;
+	return name === 'Today' ? clock : `${name.replace(/^[TY]/, (c) => c.toLowerCase())} ${clock}`;
 }
 
 /**

@@ -106,7 +106,7 @@ class Log {
 /** @param {ActivityRecord} r @param {boolean} open */
 function entry(r, open) {
 	const o = outcomes[r.decision] ?? { text: clean(r.decision), tone: 'plain', icon: 'question' };
-	const what = r.kind === 'certificate' ? 'Session certificate' : r.what && r.what !== 'unknown' ? r.what : 'Something this phone could not read';
+	const what = r.kind === 'certificate' ? 'Session certificate' : r.what === 'unknown' ? 'Something this phone could not read' : r.what || 'Signature';
 	return h('li', null, h('details', { 'data-id': r.requestID, open },
 		h('summary', { class: 'row', 'data-key': `log-${r.requestID}` },
 			h('span', { class: `bubble ${o.tone}` }, icon(o.icon)),

@@ -61,8 +61,9 @@ class Scan {
 			this.without('This browser gives the app no camera.', 'Paste the invitation instead.');
 			return;
 		}
-		replace(this.place, this.video, h('span', { class: 'finder-frame', 'aria-hidden': 'true' }));
-		this.scanner.start().catch((error) => {
+		const wait = h('p', { class: 'finder-wait', role: 'status' }, 'Waiting for the camera…');
+		replace(this.place, this.video, h('span', { class: 'finder-frame', 'aria-hidden': 'true' }), wait);
+		this.scanner.start().then(() => wait.replaceChildren('Hold the code inside the frame.'), (error) => {
 			if (error?.name === 'NotAllowedError') {
 				this.without('The app may not use the camera.', 'Allow it in the browser’s settings for this site, or paste the invitation.');
 			} else {

@@ -24,7 +24,7 @@ export function settings({ state }) {
 			section('Storage', rows(storage(state))),
 			section('Version', rows(
 				row({ title: 'In use', text: [h('span', null, clean(state.version)), hash(update.version())], key: 'version' }),
-				row({ icon: 'info', title: 'Look for a new version', key: 'check-version',
+				row({ icon: 'import', title: 'Look for a new version', key: 'check-version',
 					onclick: () => update.check().then(() => note(update.available() ? 'A new version is there.' : 'No other version is known yet.')).catch(fail) })),
 			h('p', { class: 'hint' }, 'The hash covers every file of the app. Compare it with the one a release names: the guide says how, and what that can and cannot prove.')),
 			section('Keys', rows(row({ icon: 'key', title: 'Export public keys', text: 'All of them as authorized_keys lines.', key: 'export', onclick: () => exportKeys() }))),

@@ -1,0 +1,132 @@
+package webui
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"rsc.io/qr"
+)
+
+// maxPicture keeps the repository small, in bytes.
+const maxPicture = 100 << 10
+
+// checkPNG checks that a committed picture is there and of one or two times this size.
+func checkPNG(t *testing.T, path string, width, height int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("run `make screenshots`: %v", err)
+	}
+	defer f.Close()
+	c, err := png.DecodeConfig(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if c.Width != width && c.Width != 2*width || c.Height*width != c.Width*height {
+		t.Errorf("%s is %d by %d, want %d by %d or twice that: run `make screenshots`", path, c.Width, c.Height, width, height)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() > maxPicture {
+		t.Errorf("%s has over %d bytes (%v)", path, maxPicture, err)
+	}
+}
+
+// picture is what the page looks like.
+func (p *tab) picture() image.Image {
+	p.t.Helper()
+	taken := send(p, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
+	img, err := png.Decode(bytes.NewReader(taken.Data))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return img
+}
+
+// save writes a picture with 256 colours: a third of the size, and what an
+// interface looks like needs no more.
+func save(t *testing.T, path string, img image.Image) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(f, withFewColours(img)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("wrote", path)
+}
+
+// withFewColours keeps the colours that are there most often, and takes the
+// nearest of these for the others.
+func withFewColours(img image.Image) *image.Paletted {
+	often := map[color.Color]int{}
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			often[img.At(x, y)]++
+		}
+	}
+	palette := slices.SortedFunc(maps.Keys(often), func(a, b color.Color) int {
+		return cmp.Or(cmp.Compare(often[b], often[a]), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	few := image.NewPaletted(b, palette[:min(256, len(palette))])
+	index := map[color.Color]uint8{}
+	for c := range often {
+		index[c] = uint8(few.Palette.Index(c))
+	}
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			few.SetColorIndex(x, y, index[img.At(x, y)])
+		}
+	}
+	return few
+}
+
+// film writes what the browser's camera sees: a QR code on a screen.
+func film(t *testing.T, path string) string {
+	t.Helper()
+	code, err := qr.Encode("https://hub.example.org/#v=1&d=mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z&n=studio&s=none", qr.L)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const width, height, module = 480, 480, 7
+	var frame bytes.Buffer
+	edge := (width - code.Size*module) / 2
+	for y := range height {
+		for x := range width {
+			switch inside := x >= edge-20 && y >= edge-20 && x < width-edge+20 && y < height-edge+20; {
+			case !inside:
+				frame.WriteByte(byte(58 + y/12)) // the room
+			case x >= edge && y >= edge && code.Black((x-edge)/module, (y-edge)/module):
+				frame.WriteByte(30)
+			default:
+				frame.WriteByte(225)
+			}
+		}
+	}
+	frame.Write(bytes.Repeat([]byte{128}, width*height/2)) // no colour
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\n", width, height)
+	for range 5 {
+		out.WriteString("FRAME\n")
+		out.Write(frame.Bytes())
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

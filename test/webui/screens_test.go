@@ -1,0 +1,176 @@
+package webui
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+var write = flag.Bool("write", false, "write the screenshots and icons into the repository")
+
+// shot is one screen or sheet of the app, as it is documented.
+type shot struct {
+	name string
+	view view
+	show func(*tab)
+}
+
+func at(screen string) func(*tab) { return func(p *tab) { p.screen(screen) } }
+
+// sheetAt opens a screen and taps there.
+func sheetAt(screen string, taps ...string) func(*tab) {
+	return func(p *tab) {
+		p.screen(screen)
+		for _, name := range taps {
+			p.tap(name)
+		}
+	}
+}
+
+var fresh = map[string]any{"fresh": true}
+
+const passkey = "identity=SHA256%3A9yKiFGIp6KO7tPl4ViQup7Jq%2FM1FNTRWcW2JcWQExSo"
+
+// iPhone is Safari on iOS.
+const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+
+var shots = []shot{
+	{"welcome", view{options: fresh}, at("home")},
+	{"welcome-iphone", view{options: fresh, agent: iPhone}, at("home")},
+	{"home", view{}, at("home")},
+	{"sign", view{}, func(p *tab) { p.arrive("sign()") }},
+	{"sign-unknown", view{}, func(p *tab) {
+		p.arrive("sign({quality: 'unknown', title: 'Sign bytes that this phone cannot read', lines: []})")
+		p.do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
+	}},
+	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
+	{"identities", view{}, at("identities")},
+	{"identity", view{}, at(passkey)},
+	{"create-key", view{}, sheetAt("identities", "Create a key")},
+	{"import-key", view{}, sheetAt("identities", "Import")},
+	{"ca", view{}, at("ca")},
+	{"ca-none", view{options: fresh}, at("ca")},
+	{"create-ca", view{options: fresh}, sheetAt("ca", "Create a CA")},
+	{"policy", view{}, sheetAt("ca", "Change the policy")},
+	{"pair", view{}, func(p *tab) {
+		p.screen("pair")
+		p.wants("Hold the code inside the frame.")
+	}},
+	{"pair-confirm", view{path: "#v=1&d=aa&n=studio&s=secret"}, func(p *tab) { p.wants("Pair with this computer?") }},
+	{"activity", view{}, at("activity")},
+	{"settings", view{}, at("settings")},
+	{"about", view{}, sheetAt("settings", "What this app can and cannot do")},
+	{"computer", view{}, func(p *tab) {
+		p.screen("home")
+		p.do("document.querySelector('[data-key^=computer-yo6]').click()")
+	}},
+}
+
+// arrive lets a request come, and waits until it can be approved.
+func (p *tab) arrive(call string) {
+	p.t.Helper()
+	p.do("fake." + call)
+	p.waitFor("document.querySelector('dialog.request [data-key=approve]:enabled')")
+}
+
+func (p *tab) settle() {
+	p.t.Helper()
+	p.waitFor("document.getAnimations().every((a) => a instanceof CSSTransition || a.playState === 'finished')")
+}
+
+// Each screen and sheet, at the sizes and in the colours it may be seen in: axe
+// finds nothing serious, nothing sticks out of 320 pixels, and every target is
+// large enough for a thumb.
+func TestScreens(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join(root, ".cache/npm/node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatalf("axe-core is missing: run `make setup`: %v", err)
+	}
+	h := startHub(t)
+	for _, s := range shots {
+		t.Run(s.name, func(t *testing.T) {
+			p := open(t, h, s.view)
+			s.show(p)
+			for i, v := range []view{{}, {dark: true}, {width: 320, height: 568}, {width: 844, height: 390}, {width: 1200, height: 900}} {
+				p.look(v)
+				p.settle()
+				what := fmt.Sprintf("%dx%d, dark %v", v.width, v.height, v.dark)
+				p.checkFits(what)
+				if i < 2 { // what axe looks for does not depend on the size
+					p.checkAxe(what, string(axe))
+				}
+			}
+		})
+	}
+}
+
+// checkFits finds what is wider than the screen and targets under 44 pixels.
+func (p *tab) checkFits(what string) {
+	p.t.Helper()
+	wide := eval[[]string](p, `(() => {
+		const found = [];
+		for (const e of [document.documentElement, document.body, ...document.querySelectorAll('main, .sheet-body, dialog, header, nav')]) {
+			if (e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'none') {
+				found.push(e.tagName + '.' + e.className + ' ' + e.scrollWidth + ' in ' + e.clientWidth);
+			}
+		}
+		return found;
+	})()`)
+	for _, w := range wide {
+		p.t.Errorf("%s: scrolls sideways: %s", what, w)
+	}
+	small := eval[[]string](p, `(() => {
+		const top = Array.from(document.querySelectorAll('dialog[open]')).at(-1) ?? document;
+		return Array.from(top.querySelectorAll('button, a, summary, input, textarea')).filter((e) => {
+			const target = e.matches('[type=radio], [type=checkbox]') ? e.closest('label') : e;
+			const r = target.getBoundingClientRect();
+			return e.checkVisibility() && !e.matches('.skip') && (r.height < 43.5 || r.width < 43.5);
+		}).map((e) => e.outerHTML.slice(0, 120));
+	})()`)
+	for _, s := range small {
+		p.t.Errorf("%s: the target is under 44 pixels: %s", what, s)
+	}
+}
+
+// checkAxe runs axe in the page, past its Content-Security-Policy, which is not
+// made for it.
+func (p *tab) checkAxe(what, axe string) {
+	p.t.Helper()
+	send(p, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
+	p.run(chromedp.Evaluate[chromedp.Void](axe))
+	found := eval[json.RawMessage](p, `axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations
+		.filter((v) => v.impact === 'serious' || v.impact === 'critical' || v.impact === 'moderate')
+		.map((v) => [v.id, v.help, ...v.nodes.slice(0, 4).map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)]))`)
+	if string(found) != "[]" {
+		p.t.Errorf("%s: axe finds %s", what, found)
+	}
+}
+
+// The documentation shows each screen as it is: light and dark, 390 × 844.
+func TestScreenshots(t *testing.T) {
+	h := startHub(t)
+	for _, s := range shots {
+		for _, dark := range []bool{false, true} {
+			name := s.name + map[bool]string{false: "-light.png", true: "-dark.png"}[dark]
+			t.Run(strings.TrimSuffix(name, ".png"), func(t *testing.T) {
+				v := s.view
+				v.dark = dark
+				p := open(t, h, v)
+				s.show(p)
+				p.settle()
+				path := filepath.Join(root, "docs/screenshots", name)
+				if *write {
+					save(t, path, p.picture())
+				}
+				checkPNG(t, path, 390, 844)
+			})
+		}
+	}
+}

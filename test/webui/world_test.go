@@ -1,0 +1,397 @@
+// Package webui holds the tests of the phone app's pages: Debian's Chromium
+// shows them, served as a hub serves them, with a core that plays the part of
+// the signer. What core and signer do themselves is tested elsewhere.
+package webui
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"vmux/internal/hub/webapp"
+	"vmux/web/phone"
+)
+
+// patience is how long a page may take for what it does at once.
+const patience = 15 * time.Second
+
+// root is the module's folder, seen from this package.
+const root = "../.."
+
+// TestMain ends the browser, and fails when a test has left a goroutine behind.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	closeBrowser()
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// One browser serves all tests; each gets a context of its own, which shares
+// neither storage nor service workers with another's.
+var browser struct {
+	sync.Mutex
+	ctx   context.Context
+	close []func()
+}
+
+func closeBrowser() {
+	for i := len(browser.close) - 1; i >= 0; i-- {
+		browser.close[i]()
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	browser.Lock()
+	defer browser.Unlock()
+	if browser.ctx != nil {
+		return browser.ctx
+	}
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("Chromium is missing: run `make setup`")
+	}
+	profile, err := os.MkdirTemp("", "vmux-webui-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("mute-audio", true),
+		chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
+		chromedp.Flag("use-file-for-fake-video-capture", film(t, filepath.Join(profile, "camera.y4m"))),
+	}
+	allocator, closeAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeContext := chromedp.NewContext(allocator)
+	browser.close = append(browser.close, func() { _ = os.RemoveAll(profile) }, closeAllocator, closeContext)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start Chromium: %v", err)
+	}
+	browser.ctx = ctx
+	return ctx
+}
+
+// hub serves an app as a hub does. What it serves can change, as when a hub is
+// brought to another version.
+type hub struct {
+	*httptest.Server
+	t *testing.T
+
+	mu      sync.Mutex
+	handler http.Handler
+	app     *phone.App
+}
+
+// appFiles is the app from the source tree, with the playing core and changes.
+func appFiles(t *testing.T, changes map[string]string) fs.FS {
+	t.Helper()
+	files := fstest.MapFS{"dist/.gitignore": {}}
+	static := os.DirFS(filepath.Join(root, "web/phone"))
+	err := fs.WalkDir(static, "static", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(static, path)
+		files[path] = &fstest.MapFile{Data: data}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := os.ReadFile(filepath.Join(root, "web/phone/testdata/fakecore.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files["static/core.js"] = &fstest.MapFile{Data: core}
+	for name, text := range changes {
+		files["static/"+name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return files
+}
+
+func startHub(t *testing.T) *hub {
+	t.Helper()
+	h := &hub{t: t}
+	h.serve(nil)
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		handler := h.handler
+		h.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(h.Close)
+	// A name, since passkeys and service workers want a secure context.
+	h.URL = strings.Replace(h.URL, "127.0.0.1", "localhost", 1)
+	return h
+}
+
+func (h *hub) serve(changes map[string]string) {
+	h.t.Helper()
+	app, err := phone.New(appFiles(h.t, changes))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	handler, err := webapp.New(webapp.Config{Files: app.Files(), Policy: phone.ContentSecurityPolicy})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.app, h.handler = app, handler
+}
+
+// tab is one page of the app. What it complains of on its console, and what its
+// policy forbids, fails the test.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	hub  *hub
+	mu   sync.Mutex
+	said []string
+}
+
+// view is how a page is looked at.
+type view struct {
+	width, height int64
+	dark          bool
+	reduced       bool
+	options       map[string]any // for fakecore.js
+	before        string         // JavaScript that runs before the page's own
+	agent         string         // user agent
+	path          string         // after the hub's URL
+	grant         []string       // permissions
+}
+
+func open(t *testing.T, h *hub, v view) *tab {
+	t.Helper()
+	p := &tab{t: t, hub: h}
+	ctx, cancel := chromedp.NewContext(startBrowser(t), chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("open a tab: %v", err)
+	}
+	ctx, cancelTime := context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(cancelTime)
+	p.ctx = ctx
+	t.Cleanup(p.checkSaid) // runs before the page is closed
+	send(p, cdplog.Enable, cdp.Empty{})
+	p.look(v)
+	options, err := json.Marshal(v.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := "globalThis.fakeOptions = " + string(options) + ";" + v.before
+	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	if v.agent != "" {
+		send(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: v.agent})
+	}
+	p.run(chromedp.Navigate(h.URL + "/" + v.path))
+	p.waitFor("document.documentElement.dataset.ready === 'true' || document.querySelector('[role=alert]') !== null")
+	return p
+}
+
+// look sets size and colours.
+func (p *tab) look(v view) {
+	p.t.Helper()
+	if v.width == 0 {
+		v.width, v.height = 390, 844
+	}
+	scheme, motion := "light", "no-preference"
+	if v.dark {
+		scheme = "dark"
+	}
+	if v.reduced {
+		motion = "reduce"
+	}
+	send(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: v.width, Height: v.height, DeviceScaleFactor: 2, Mobile: true,
+	})
+	send(p, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true})
+	send(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: motion},
+	}})
+}
+
+func (p *tab) listen(event any) {
+	switch e := event.(type) {
+	case *cdpruntime.EventExceptionThrown:
+		text := e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			text += " " + e.ExceptionDetails.Exception.Description
+		}
+		p.say("exception: " + text)
+	case *cdpruntime.EventConsoleAPICalled:
+		if e.Type == cdpruntime.ConsoleAPICalledTypeError || e.Type == cdpruntime.ConsoleAPICalledTypeWarning {
+			var text []string
+			for _, a := range e.Args {
+				text = append(text, string(a.Value)+a.Description)
+			}
+			p.say("console: " + strings.Join(text, " "))
+		}
+	case *cdplog.EventEntryAdded: // also what the Content-Security-Policy forbids
+		if e.Entry.Level == cdplog.EntryLevelError || e.Entry.Level == cdplog.EntryLevelWarning {
+			p.say("log: " + e.Entry.Text + " " + e.Entry.URL)
+		}
+	}
+}
+
+func (p *tab) say(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, text)
+}
+
+func (p *tab) checkSaid() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, text := range p.said {
+		p.t.Errorf("the page complains: %s", text)
+	}
+}
+
+func (p *tab) run(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	if err := chromedp.Do(p.ctx, actions...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// send runs a command of the browser's protocol.
+func send[P, R any](p *tab, command cdp.Command[P, R], params P) R {
+	p.t.Helper()
+	result, err := chromedp.Call(p.ctx, command, params)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return result
+}
+
+// eval runs JavaScript in the page, waits for it, and reads the result.
+func eval[T any](p *tab, expression string) T {
+	p.t.Helper()
+	result, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return result
+}
+
+// do runs JavaScript whose result does not matter.
+func (p *tab) do(expression string) {
+	p.t.Helper()
+	eval[bool](p, "(async () => { "+expression+"; return true; })()")
+}
+
+// waitFor waits until the JavaScript expression is true.
+func (p *tab) waitFor(expression string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		if eval[bool](p, "Boolean("+expression+")") {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("never true: %s\nthe page shows:\n%s", expression, p.text())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// text is what the page shows.
+func (p *tab) text() string {
+	return eval[string](p, "(document.querySelector('dialog[open]:last-of-type')?.innerText ?? '') + '\\n--\\n' + document.body.innerText")
+}
+
+// wants fails unless the page comes to show each text.
+func (p *tab) wants(texts ...string) {
+	p.t.Helper()
+	for _, text := range texts {
+		p.waitFor("document.body.innerText.replace(/\\s+/g, ' ').includes(" + quoted(text) + ")")
+	}
+}
+
+func quoted(text string) string {
+	b, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// button is the topmost visible button or link with that name.
+func button(name string) string {
+	return "Array.from((Array.from(document.querySelectorAll('dialog[open]')).at(-1) ?? document)" +
+		".querySelectorAll('button, a, summary, label')).filter((e) => e.checkVisibility() && " +
+		"((e.getAttribute('aria-label') ?? e.innerText).trim().replace(/\\s+/g, ' ') === " + quoted(name) + "))[0]"
+}
+
+// tap touches a button as a finger does.
+func (p *tab) tap(name string) {
+	p.t.Helper()
+	p.waitFor(button(name))
+	type point struct{ X, Y float64 }
+	at := eval[point](p, "(() => { const e = "+button(name)+"; e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"+
+		" return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()")
+	p.run(chromedp.MouseClickXY(at.X, at.Y))
+}
+
+// go shows a screen.
+func (p *tab) screen(name string) {
+	p.t.Helper()
+	p.do("location.hash = " + quoted("#"+name))
+	p.waitFor("document.activeElement?.id === 'title'")
+}
+
+// calls are the arguments of the calls of a core function.
+func calls(p *tab, name string) []map[string]any {
+	p.t.Helper()
+	return eval[[]map[string]any](p, "fake.calls.filter((c) => c.name === "+quoted(name)+").map((c) => ({...c.args, active: c.active ?? null}))")
+}
+
+// program runs a program of the tests and returns what it printed.
+func program(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		err = fmt.Errorf("%w: run `make setup`", err)
+	}
+	return out.String(), err
+}

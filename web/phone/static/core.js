@@ -1,0 +1,366 @@
+// @ts-check
+// The one module that touches the wasm program. It gives it what only a browser
+// has, and the pages what it can do: start, on, state, call, approve, deny.
+
+import * as storage from './storage.js';
+import * as webauthn from './webauthn.js';
+import * as push from './push.js';
+
+/** @typedef {import('../types/core.js').Sheet} Sheet */
+/** @typedef {import('../types/core.js').State} State */
+
+/** @type {any} what the wasm program exports, once it runs */
+let phone;
+/** @type {{code: string, message: string, hint?: string} | undefined} why nothing works any more */
+let stopped;
+/** @type {Promise<void> | undefined} */
+let starting;
+
+const events = new EventTarget();
+
+/** @param {'change' | 'sheet' | 'sheetEnd'} event @param {(detail: any) => void} listener */
+export function on(event, listener) {
+	events.addEventListener(event, (e) => listener(/** @type {CustomEvent} */ (e).detail));
+}
+
+/** @param {string} event @param {any} [detail] */
+const dispatch = (event, detail) => events.dispatchEvent(new CustomEvent(event, { detail }));
+
+let changePending = false;
+
+// Many changes come at once; the pages hear of them once.
+function change() {
+	if (!changePending) {
+		changePending = true;
+		queueMicrotask(() => {
+			changePending = false;
+			dispatch('change');
+		});
+	}
+}
+
+/** @type {Map<string, AbortController>} WebAuthn calls that approve a sheet */
+const approvals = new Map();
+/** @type {Set<string>} sheets that came while nobody looked */
+const unseen = new Set();
+
+/** @param {string} event @param {string} json */
+function emit(event, json) {
+	if (event === 'change') {
+		change();
+		return;
+	}
+	const detail = JSON.parse(json);
+	if (event === 'sheetEnd') {
+		unseen.delete(detail.id);
+		approvals.get(detail.id)?.abort();
+	}
+	dispatch(event, detail);
+	if (event === 'sheet') {
+		unseen.add(detail.id);
+		tellSeen();
+	}
+}
+
+// A computer waits longer for a request that its person sees.
+function tellSeen() {
+	if (document.visibilityState === 'visible') {
+		for (const id of unseen) {
+			unseen.delete(id);
+			invoke('shown', { id }).catch(() => {}); // it has ended
+		}
+	}
+}
+
+/** @param {any} error */
+function failure(error) {
+	if (typeof error?.code === 'string') {
+		return error;
+	}
+	if (error?.name === 'OtherTabError') {
+		return { code: 'otherTab', message: 'vmux was opened in another tab or window.', hint: 'Go on there, or reload this page.' };
+	}
+	if (/Storage|Quota|InvalidState|Unknown|Data|Version|Timeout|Transaction|Security/.test(error?.name ?? '')) {
+		return {
+			code: 'storage', message: `The browser does not keep what vmux stores (${error.name}).`,
+			hint: 'Leave private browsing, or free some space on this device, then reload.',
+		};
+	}
+	return { code: 'failed', message: String(error?.message ?? error) };
+}
+
+/** Loads the wasm program and opens the store. Fails with {code, message, hint}. */
+export function start() {
+	starting ??= load().catch((error) => {
+		starting = undefined;
+		throw failure(error);
+	});
+	return starting;
+}
+
+async function load() {
+	if (!globalThis.isSecureContext) {
+		throw { code: 'insecure', message: 'This page was not loaded over https.', hint: 'Open the hub by its https address.' };
+	}
+	const [store, go, version] = await Promise.all([storage.open(lost), program(), appVersion()]);
+	phone = await /** @type {any} */ (globalThis).vmuxStart({
+		documents: store.documents, put: storage.put, append: storage.append, remove: storage.remove, wipe: storage.wipe,
+		key: { publicKey: store.publicKey, sign: store.sign },
+		emit, version, name: deviceName(), secure: globalThis.isSecureContext,
+		hubURL: new URL('.', location.href).href, origin: location.origin, hostname: location.hostname,
+	});
+	go.ended.then(() => stop({ code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page.' }));
+	document.addEventListener('visibilitychange', foreground);
+	addEventListener('pageshow', foreground);
+	addEventListener('online', foreground);
+	navigator.serviceWorker?.addEventListener('message', (event) => {
+		if (event.data?.type === 'foreground') {
+			foreground();
+		}
+	});
+	renewPush();
+}
+
+/** Another page has taken the store. */
+function lost() {
+	stop({ code: 'otherTab', message: 'vmux was opened in another tab or window.', hint: 'Go on there, or reload this page.' });
+}
+
+/** @param {{code: string, message: string, hint?: string}} why */
+function stop(why) {
+	stopped ??= why;
+	change();
+}
+
+/** Starts the program. Its end comes with it as ended, which is not waited for. */
+async function program() {
+	await import(/* @vite-ignore */ String('./wasm_exec.js')).catch(() => {
+		throw { code: 'notBuilt', message: 'This hub was built without the signer.', hint: 'Build it with `make build`.' };
+	});
+	const go = new /** @type {any} */ (globalThis).Go();
+	const response = await fetch('vmux.wasm');
+	if (!response.ok) {
+		throw { code: 'notLoaded', message: `The signer could not be loaded (status ${response.status}).`, hint: 'Reload the page.' };
+	}
+	const { instance } = await WebAssembly.instantiateStreaming(response, go.importObject);
+	const ended = go.run(instance);
+	return { ended };
+}
+
+async function appVersion() {
+	try {
+		return (await import(/* @vite-ignore */ String('./version.js'))).version;
+	} catch {
+		return '';
+	}
+}
+
+function deviceName() {
+	const agent = navigator.userAgent;
+	for (const [pattern, name] of /** @type {[RegExp, string][]} */ ([
+		[/iPhone/, 'iPhone'], [/iPad/, 'iPad'], [/Android/, 'Android phone'], [/Macintosh/, 'Mac'], [/Windows/, 'Windows PC'],
+	])) {
+		if (pattern.test(agent)) {
+			return name;
+		}
+	}
+	return 'Browser';
+}
+
+function foreground() {
+	if (document.visibilityState === 'visible') {
+		tellSeen();
+		invoke('foreground', {}).catch(() => {});
+	}
+}
+
+/** @param {string} name @param {object} args @param {Uint8Array} [prf] @returns {Promise<any>} */
+async function invoke(name, args, prf) {
+	if (stopped) {
+		throw stopped;
+	}
+	if (!phone) {
+		throw { code: 'notStarted', message: 'vmux has not started yet.' };
+	}
+	try {
+		const answer = phone.call(name, JSON.stringify(args), prf); // it has copied the secret when it returns
+		prf?.fill(0);
+		return JSON.parse(await answer);
+	} catch (error) {
+		throw failure(error);
+	}
+}
+
+// Functions that need WebAuthn. They are planned and called in the very tap.
+const tapped = new Set(['approve', 'createPasskey', 'createVault', 'importVault', 'createCA']);
+
+/**
+ * @param {string} name @param {object} args @param {AbortSignal} [signal] @param {boolean} [again]
+ * @returns {Promise<any>}
+ */
+function perform(name, args, signal, again = false) {
+	if (stopped || !phone) {
+		return invoke(name, args);
+	}
+	const plan = JSON.parse(phone.prepare(name, JSON.stringify(args)));
+	if (plan.error) {
+		return Promise.reject(plan.error);
+	}
+	return webauthn.run(plan, signal).then(
+		({ answer, prf }) => invoke(name, { ...args, ...answer }, prf),
+		(error) => {
+			// The second call of one tap: some browsers want another tap.
+			throw again && error.code === 'cancelled' ?
+				{ code: 'tapAgain', message: 'The vault is made.', hint: 'Once more, to put the key in.' } : error;
+		},
+	).then((result) => result?.again && !again ? perform(name, args, signal, true) : result);
+}
+
+/** @type {Record<string, (args: any) => Promise<any>>} functions that are the browser's own */
+const own = {
+	decodeQR: ({ imageData }) => decodeQR(imageData),
+	persist: async () => ({ persisted: await navigator.storage?.persist?.() ?? false }),
+	subscribePush: async () => {
+		const current = await invoke('state', {});
+		await invoke('subscribePush', { subscription: await push.subscribe(current.hub.vapidKey) });
+	},
+	unsubscribePush: async () => {
+		await invoke('unsubscribePush', {});
+		await push.unsubscribe();
+	},
+	wipe: async () => {
+		await push.unsubscribe();
+		await invoke('wipe', {});
+		stop({ code: 'wiped', message: 'Everything was deleted from this device.', hint: 'Reload the page to begin anew.' });
+	},
+};
+
+/**
+ * Runs one of the functions. Those that make keys have to be called straight
+ * from a tap.
+ * @param {string} name @param {any} [args] @returns {Promise<any>}
+ */
+export function call(name, args = {}) {
+	if (own[name]) {
+		return own[name](args).catch((error) => {
+			throw failure(error);
+		});
+	}
+	if (tapped.has(name)) {
+		return perform(name, args).then(noteResult(name), noteFailure);
+	}
+	return invoke(name, args).then(async (result) => {
+		if (result?.credentialID) {
+			await webauthn.forget(result.rpID, result.credentialID);
+		}
+		return result;
+	});
+}
+
+/** @type {'yes' | 'no' | undefined} what was found by trying */
+let prfFound;
+
+/** @param {string} name */
+const noteResult = (name) => (/** @type {any} */ result) => {
+	if (name === 'createVault' || name === 'importVault') {
+		prfFound = 'yes';
+	}
+	return result;
+};
+
+/** @param {any} error */
+function noteFailure(error) {
+	if (error?.code === 'prfUnsupported') {
+		prfFound = 'no';
+		change();
+	}
+	throw error;
+}
+
+/**
+ * Approves a sheet. Call it straight from the tap, with no await before it.
+ * @param {Sheet} sheet
+ * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean}} [decision]
+ */
+export function approve(sheet, decision = {}) {
+	const controller = new AbortController();
+	approvals.set(sheet.id, controller);
+	const { acknowledged = false, ...choice } = decision;
+	return perform('approve', { id: sheet.id, decision: choice, acknowledged }, controller.signal)
+		.finally(() => approvals.delete(sheet.id));
+}
+
+/** @param {Sheet} sheet */
+export const deny = (sheet) => invoke('deny', { id: sheet.id });
+
+/** @returns {Promise<State>} */
+export async function state() {
+	if (!phone && !stopped) {
+		await start();
+	}
+	const current = await invoke('state', {});
+	return { ...current, support: await support(current) };
+}
+
+/** @param {any} current */
+async function support(current) {
+	const credential = /** @type {any} */ (globalThis.PublicKeyCredential);
+	const [platformAuthenticator, persisted, client] = await Promise.all([
+		credential?.isUserVerifyingPlatformAuthenticatorAvailable?.().catch(() => false) ?? false,
+		navigator.storage?.persisted?.().catch(() => false) ?? false,
+		webauthn.clientHasPRF(),
+	]);
+	const guess = client === false || !credential ? 'no' : 'unknown';
+	return {
+		webauthn: Boolean(credential) && !current.rpProblem,
+		prf: prfFound ?? (current.vault?.keys > 0 ? 'yes' : guess),
+		platformAuthenticator, persisted, push: await push.status(current.push),
+	};
+}
+
+// Subscriptions end without a word, so each start gives the hub the one that
+// holds now.
+async function renewPush() {
+	try {
+		const current = await invoke('state', {});
+		if (current.push) {
+			const subscription = await push.renew(current.hub.vapidKey);
+			if (subscription) {
+				await invoke('subscribePush', { subscription });
+			}
+		}
+	} catch {
+		// the next start tries again
+	}
+}
+
+/** @type {Promise<any> | undefined} the reader of QR codes, loaded when the first one is to be read */
+let reader;
+
+/** @param {ImageData} imageData @returns {Promise<string>} */
+async function decodeQR(imageData) {
+	const Detector = /** @type {any} */ (globalThis).BarcodeDetector;
+	if (Detector && (await Detector.getSupportedFormats()).includes('qr_code')) {
+		const [code] = await new Detector({ formats: ['qr_code'] }).detect(imageData);
+		if (code) {
+			return code.rawValue;
+		}
+		throw { code: 'noCode', message: 'No QR code was found.' };
+	}
+	reader ??= loadReader();
+	reader.catch(() => {
+		reader = undefined;
+	});
+	const found = (await reader)(imageData.width, imageData.height, imageData.data);
+	if (found.code) {
+		throw { code: found.code, message: found.message };
+	}
+	return found.text;
+}
+
+async function loadReader() {
+	const go = new /** @type {any} */ (globalThis).Go();
+	const { instance } = await WebAssembly.instantiateStreaming(fetch('qr.wasm'), go.importObject);
+	go.run(instance);
+	return /** @type {any} */ (globalThis).vmuxDecodeQR;
+}

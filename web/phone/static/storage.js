@@ -1,0 +1,205 @@
+// @ts-check
+// What the browser keeps for vmux, in IndexedDB: documents, which the wasm
+// program holds in memory and writes through, and the device key, which no
+// script can read.
+//
+// One page at a time owns the store. Each write checks in its own transaction
+// that its page still does: a forgotten tab cannot overwrite what a newer one
+// has changed.
+
+const databaseName = 'vmux';
+const appendsPerDocument = 256; // then the document is written as one piece again
+
+/** @type {IDBDatabase} */
+let database;
+let owner = '';
+/** @type {Map<string, Uint8Array[]>} what is in the store, by document */
+const pieces = new Map();
+
+export class StorageError extends Error {
+	/** @param {string} message @param {string} [name] */
+	constructor(message, name = 'StorageError') {
+		super(message);
+		this.name = name;
+	}
+}
+
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+function result(request) {
+	return new Promise((resolve, reject) => {
+		request.onsuccess = () => resolve(request.result);
+		request.onerror = () => reject(request.error);
+	});
+}
+
+/** @returns {Promise<IDBDatabase>} */
+function openDatabase() {
+	return new Promise((resolve, reject) => {
+		if (!globalThis.indexedDB) {
+			reject(new StorageError('this browser has no IndexedDB'));
+			return;
+		}
+		const request = indexedDB.open(databaseName, 1);
+		request.onupgradeneeded = () => {
+			request.result.createObjectStore('documents'); // by [name, number of the piece]
+			request.result.createObjectStore('own'); // owner, deviceKey
+		};
+		request.onsuccess = () => resolve(request.result);
+		request.onerror = () => reject(request.error);
+		request.onblocked = () => reject(new StorageError('another tab holds the store open'));
+	});
+}
+
+/**
+ * Runs work in one transaction, and resolves when the browser has kept it.
+ * @template T
+ * @param {IDBTransactionMode} mode
+ * @param {boolean} strict whether to wait until it is on the disk
+ * @param {(documents: IDBObjectStore, own: IDBObjectStore) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function transact(mode, strict, work) {
+	const options = /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' });
+	const transaction = database.transaction(['documents', 'own'], mode, options);
+	const done = new Promise((resolve, reject) => {
+		transaction.oncomplete = () => resolve(undefined);
+		transaction.onerror = () => reject(transaction.error);
+		transaction.onabort = () => reject(transaction.error ?? new StorageError('the browser gave up writing'));
+	});
+	done.catch(() => {}); // told below, or by work
+	try {
+		const value = await work(transaction.objectStore('documents'), transaction.objectStore('own'));
+		await done;
+		return value;
+	} catch (error) {
+		try {
+			transaction.abort();
+		} catch {
+			// it has ended by itself
+		}
+		throw transaction.error ?? error;
+	}
+}
+
+/**
+ * Opens the store for this page, and makes the device key at the first time.
+ * @param {() => void} onLost called when another page has taken over
+ * @returns {Promise<{documents: [string, Uint8Array][], publicKey: Uint8Array, sign: (message: Uint8Array) => Promise<Uint8Array>}>}
+ */
+export async function open(onLost) {
+	database = await openDatabase();
+	database.onversionchange = () => database.close();
+	owner = crypto.randomUUID();
+	const key = await deviceKey();
+	const documents = await transact('readwrite', false, async (store, own) => {
+		await result(own.put(owner, 'owner'));
+		const [keys, values] = await Promise.all([result(store.getAllKeys()), result(store.getAll())]);
+		return keys.map((name, i) => /** @type {[string, Uint8Array]} */ ([/** @type {any} */ (name)[0], values[i]]));
+	});
+	for (const [name, piece] of documents) {
+		pieces.set(name, [...pieces.get(name) ?? [], piece]);
+	}
+	watchOwner(onLost);
+	const privateKey = key.privateKey;
+	return {
+		documents,
+		publicKey: new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey)),
+		sign: async (message) => new Uint8Array(await crypto.subtle.sign(
+			{ name: 'ECDSA', hash: 'SHA-256' }, privateKey, /** @type {BufferSource} */ (message))),
+	};
+}
+
+/** @param {() => void} onLost */
+function watchOwner(onLost) {
+	if (!globalThis.BroadcastChannel) {
+		return; // the older page notices at its next write
+	}
+	const channel = new BroadcastChannel('vmux-owner');
+	channel.onmessage = (event) => {
+		if (event.data !== owner) {
+			channel.close();
+			onLost();
+		}
+	};
+	channel.postMessage(owner);
+}
+
+/** @returns {Promise<CryptoKeyPair>} */
+async function deviceKey() {
+	const found = await transact('readonly', false, (_, own) => result(own.get('deviceKey')));
+	if (found) {
+		return found;
+	}
+	const made = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+	return transact('readwrite', true, async (_, own) => {
+		const other = await result(own.get('deviceKey')); // another page was faster
+		if (!other) {
+			await result(own.put(made, 'deviceKey'));
+		}
+		return other ?? made;
+	});
+}
+
+/** @param {IDBObjectStore} own */
+async function checkOwner(own) {
+	if (await result(own.get('owner')) !== owner) {
+		throw new StorageError('vmux was opened in another tab or window', 'OtherTabError');
+	}
+}
+
+// What is written often and lost with little harm does not wait for the disk.
+/** @param {string} name */
+const isStrict = (name) => !/^(activity|hosts)/.test(name);
+
+/** @param {string} name */
+const range = (name) => IDBKeyRange.bound([name], [name, Infinity]);
+
+/** @param {string} name @param {Uint8Array} bytes */
+export async function put(name, bytes) {
+	await transact('readwrite', isStrict(name), async (documents, own) => {
+		await checkOwner(own);
+		await result(documents.delete(range(name)));
+		await result(documents.put(bytes, [name, 0]));
+	});
+	pieces.set(name, [bytes]);
+}
+
+/** @param {string} name @param {Uint8Array} bytes */
+export async function append(name, bytes) {
+	const before = pieces.get(name) ?? [];
+	if (before.length >= appendsPerDocument) {
+		await put(name, joined([...before, bytes]));
+		return;
+	}
+	await transact('readwrite', isStrict(name), async (documents, own) => {
+		await checkOwner(own);
+		await result(documents.put(bytes, [name, before.length]));
+	});
+	pieces.set(name, [...before, bytes]);
+}
+
+/** @param {string} name */
+export async function remove(name) {
+	await transact('readwrite', isStrict(name), async (documents, own) => {
+		await checkOwner(own);
+		await result(documents.delete(range(name)));
+	});
+	pieces.delete(name);
+}
+
+/** @param {Uint8Array[]} list */
+function joined(list) {
+	const all = new Uint8Array(list.reduce((sum, piece) => sum + piece.length, 0));
+	let at = 0;
+	for (const piece of list) {
+		all.set(piece, at);
+		at += piece.length;
+	}
+	return all;
+}
+
+/** Destroys everything, the device key too. */
+export async function wipe() {
+	database.close();
+	await result(indexedDB.deleteDatabase(databaseName));
+}
