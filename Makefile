@@ -3,19 +3,25 @@
 GO ?= go
 # Where the tools for tests and lint are built; see tools/go.mod.
 TOOLS := $(CURDIR)/.cache/bin
-# Each program that is in cmd/, but for the one that runs in the browser.
-PROGRAMS := $(filter-out vmux-phone-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
+# Each program that is in cmd/, but for those that run in the browser.
+PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
 
 # vmux speaks HTTP/1.1 only, to its control socket and for a hub's WebSocket: the
 # library's HTTP/2 would make the agent larger in memory and later to start.
 tags-vmux := nethttpomithttp2
 
-.PHONY: build help demo test test-wasm lint bench fuzz setup setup-demo tools clean
+.PHONY: build web help demo test test-wasm lint bench fuzz setup setup-demo tools clean
 
-build: ## build the programs into bin/
+build: web ## build the programs into bin/
 	@mkdir -p bin
 	@$(foreach program,$(PROGRAMS),echo "bin/$(program)" && \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -tags='$(tags-$(program))' -o bin/$(program) ./cmd/$(program) &&) true
+
+# vmux-hub contains the web app, and with it the phone as WebAssembly. What has
+# not changed is not compressed again, which takes most of a minute.
+web:
+	@echo "web/phone/dist"
+	@$(GO) run ./web/phone/build
 
 demo: setup-demo build ## show everything on this machine, in a scratch folder
 	@if [ -t 0 ]; then exec bin/vmux demo; else exec bin/vmux demo --yes; fi

@@ -1,0 +1,72 @@
+package webphone
+
+import (
+	"context"
+	"errors"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/relay"
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// Error is what a function fails with: a code for the page, and words for the
+// person.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Message }
+
+// ErrStorage is wrapped by the errors of a store that cannot keep things.
+var ErrStorage = errors.New("the browser does not keep what vmux stores")
+
+// known maps errors to what the page gets. An empty message stands for the
+// error's own.
+var known = []struct {
+	err error
+	Error
+}{
+	{ErrStorage, Error{"storage", "", "Free some space on this device, or leave private browsing, then try again. Nothing that was stored is lost."}},
+	{signer.ErrVaultSecret, Error{"prfMismatch", "The vault's passkey answered with another secret than the one that locks the vault.", "Unlock it on the device and with the passkey it was made with."}},
+	{signer.ErrNoVault, Error{"noVault", "There is no vault on this phone yet.", ""}},
+	{signer.ErrNoCA, Error{"noCA", "This phone has no certificate authority.", ""}},
+	{signer.ErrNoIdentity, Error{"notFound", "There is no such key on this phone.", ""}},
+	{signer.ErrExists, Error{"exists", "There is one like it already.", ""}},
+	{signer.ErrEncrypted, Error{"encrypted", "The key file is encrypted.", "Enter its passphrase."}},
+	{signer.ErrWrongPassphrase, Error{"wrongPassphrase", "That is not the key file's passphrase.", ""}},
+	{device.ErrNotInvitation, Error{"notInvitation", "That is not a vmux invitation.", "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},
+	{device.ErrInvitationEnded, Error{"invitationEnded", "The invitation was used already or has expired.", "Run `vmux pair` on the computer again."}},
+	{device.ErrWrongProof, Error{"wrongProof", "The computer did not prove that it made this invitation.", "Run `vmux pair` on the computer again."}},
+	{device.ErrNotPaired, Error{"notFound", "That computer is not paired with this phone.", ""}},
+	{device.ErrTooMany, Error{"tooMany", "", ""}},
+	{relay.ErrNotConnected, Error{"hubUnreachable", "The hub does not answer.", "Check this phone's connection, then try again."}},
+	{link.ErrNoRoute, Error{"unreachable", "The computer could not be reached.", "See that `vmux agent` runs there."}},
+	{context.DeadlineExceeded, Error{"timeout", "That took too long.", "Try again."}},
+}
+
+// AsError returns err as the page gets it.
+func AsError(err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	for _, k := range known {
+		if errors.Is(err, k.err) {
+			e := k.Error
+			if e.Message == "" {
+				e.Message = wire.Show(err.Error())
+			}
+			return &e
+		}
+	}
+	var told *wire.Error
+	if errors.As(err, &told) {
+		return &Error{Code: string(told.Code), Message: told.Error()}
+	}
+	return &Error{Code: "failed", Message: wire.Show(err.Error())}
+}

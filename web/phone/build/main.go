@@ -1,0 +1,142 @@
+// Command build makes the parts of the web app that are compiled, into
+// web/phone/dist: the wasm programs, compressed, and Go's own support for them.
+// `make build` runs it in the module's root. What has not changed is not
+// compressed again: at this strength that takes most of a minute.
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+)
+
+const dist = "web/phone/dist"
+
+// programs are compiled to dist/NAME.wasm.
+var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm", "qr": "./cmd/vmux-qr-wasm"}
+
+// smaller are flags that keep the download small: nothing is inlined but where
+// signatures and handshakes spend their time.
+var smaller = []string{
+	"-trimpath", "-ldflags=-s -w", "-tags=nethttpomithttp2", "-gcflags=all=-l",
+	"-gcflags=crypto/...=", "-gcflags=math/...=", "-gcflags=golang.org/x/crypto/...=",
+	"-gcflags=runtime/...=", "-gcflags=internal/...=",
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	temp, err := os.MkdirTemp("", "vmux-build-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	if err := os.MkdirAll(dist, 0o755); err != nil {
+		return err
+	}
+	var group sync.WaitGroup
+	errs := make([]error, len(programs)+1)
+	i := 0
+	for name, path := range programs {
+		at := i
+		group.Go(func() { errs[at] = compile(name, path, filepath.Join(temp, name)) })
+		i++
+	}
+	errs[i] = support()
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// compile builds one program and compresses it, if it is another than the one
+// that is there.
+func compile(name, path, wasm string) error {
+	args := append([]string{"build", "-o", wasm}, smaller...)
+	cmd := exec.Command("go", append(args, path)...)
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", path, err, out)
+	}
+	b, err := os.ReadFile(wasm)
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(dist, name+".wasm")
+	if same(target, b) {
+		return nil
+	}
+	// The .gz is what same looks at, so it is written last.
+	if err := write(target+".br", b, func(w io.Writer) io.WriteCloser { return brotli.NewWriterLevel(w, brotli.BestCompression) }); err != nil {
+		return err
+	}
+	return write(target+".gz", b, func(w io.Writer) io.WriteCloser {
+		z, _ := gzip.NewWriterLevel(w, gzip.BestCompression) // the level is a valid one
+		return z
+	})
+}
+
+// same reports whether target, compressed both ways, is what b is.
+func same(target string, b []byte) bool {
+	if _, err := os.Stat(target + ".br"); err != nil {
+		return false
+	}
+	f, err := os.Open(target + ".gz")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return false
+	}
+	old, err := io.ReadAll(z)
+	return err == nil && bytes.Equal(old, b)
+}
+
+func write(path string, b []byte, compressor func(io.Writer) io.WriteCloser) error {
+	var packed bytes.Buffer
+	w := compressor(&packed)
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return replace(path, packed.Bytes())
+}
+
+// support copies what Go needs of JavaScript, from the very version that
+// compiles.
+func support() error {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOROOT: %w", err)
+	}
+	b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js"))
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(dist, "wasm_exec.js"), b)
+}
+
+// replace writes a file as a whole: a hub may be compiled meanwhile.
+func replace(path string, b []byte) error {
+	temp := path + ".new"
+	if err := os.WriteFile(temp, b, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
