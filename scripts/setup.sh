@@ -23,11 +23,12 @@ readonly TEST_PACKAGES=(
 	procps strace
 	chromium fonts-inter # the web app, and how it looks in the screenshots
 	pebble # an ACME server, for the hub's certificates
+	nginx-light # a proxy before the hub
 )
 # What the tests take from npm, at the versions that test/npm pins.
 readonly NPM_CACHE=.cache/npm
 # Units of the packages above that must not start on their own.
-readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket)
+readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket nginx.service)
 
 die() {
 	echo "setup: $*" >&2
@@ -91,6 +92,7 @@ disable_services() {
 	for unit in "${SERVICES[@]}"; do
 		case $unit in
 		ssh.*) package=openssh-server ;;
+		nginx.*) package=nginx-light ;;
 		*) package=${unit%%.*} ;;
 		esac
 		if [[ " $* " = *" $package "* ]] && [ -e "/lib/systemd/system/$unit" ]; then
