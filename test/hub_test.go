@@ -47,13 +47,20 @@ func startHub(h *home, args ...string) *daemon {
 // computer names no address of its own, and the phone listens where nobody is.
 func hubWorld(t testing.TB, url string, identities ...string) *world {
 	t.Helper()
+	w := hubless(t, identities...)
+	w.startAgent("--lan=false", "--hub", url)
+	return w
+}
+
+// hubless is a world with a phone that has what it needs; nothing runs yet.
+func hubless(t testing.TB, identities ...string) *world {
+	t.Helper()
 	w := unpairedWorld(t)
 	for _, algorithm := range identities {
 		w.createIdentity(algorithm, algorithm)
 	}
 	w.phone.run("phone", "ca", "create", "--passphrase-file", w.passphraseFile)
 	w.phone.run("phone", "ca", "policy", "--principals", "root,"+username(t), "--auto-issue=false")
-	w.startAgent("--lan=false", "--hub", url)
 	return w
 }
 
@@ -251,6 +258,46 @@ func TestHubLocal(t *testing.T) {
 	if syscall.Kill(third, 0) == nil {
 		t.Error("the agent has ended and its hub runs on")
 	}
+}
+
+// A hub for phones of the network: under a CA of its own, which a phone gets
+// without HTTPS, and which the agent believes by itself, though this machine
+// cannot resolve the hub's name.
+func TestHubLocalWithItsOwnCA(t *testing.T) {
+	if _, err := hubProgram(); err != nil {
+		t.Fatal(err)
+	}
+	port, plain := freePort(t), freePort(t)
+	url := "https://box.test:" + port
+	w := hubless(t, "ssh-ed25519")
+	w.startAgent("--lan=false", "--hub", "local", "--hub-local-ca", "--hub-url", url,
+		"--hub-listen", "127.0.0.1:"+port, "--hub-listen-http", "127.0.0.1:"+plain)
+	w.waitHub(true)
+
+	page := must(t, exec.CommandContext(deadline(t), "curl", "-sSf", "http://127.0.0.1:"+plain+"/install-ca"))
+	if !strings.Contains(page, "box.test") {
+		t.Errorf("the page does not say what is installed: %s", page)
+	}
+	root := filepath.Join(w.computer.dir, "hub", "ca", "root.pem")
+	believing := func(flags ...string) error {
+		_, _, err := finish(exec.CommandContext(deadline(t), "curl", append(flags,
+			"-sS", "-o", "/dev/null", "--connect-to", "box.test:"+port+":127.0.0.1:"+port, url+"/")...))
+		return err
+	}
+	if err := believing("--cacert", root); err != nil {
+		t.Errorf("who has installed the CA: %v", err)
+	}
+	if believing() == nil {
+		t.Error("who has not installed the CA believes the hub")
+	}
+	w.startPhone()
+	w.invite(func(invitation string) {
+		if !strings.HasPrefix(invitation, url+"/#") {
+			t.Errorf("the invitation does not open the hub's page: %s", invitation)
+		}
+		w.phone.runInput(invitation, "phone", "pair", "-", "--hub-ca", root)
+	}, "--address", "127.0.0.1")
+	w.loginBy(t, sshdtest.Old(t), "ssh-ed25519")
 }
 
 // hubPID returns the process ID of the n-th hub that the agent has started.

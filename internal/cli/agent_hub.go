@@ -31,15 +31,16 @@ const (
 	// port stays the same, since browsers keep a page's keys by its port too.
 	hubListen = "127.0.0.1:8722"
 	// hubListenAll is the same for phones of the network.
-	hubListenAll = ":8443"
+	hubListenAll = ":8722"
 	// hubRoot is the certificate of a local hub's own CA, in its folder.
-	hubRoot = "local-ca.pem"
+	hubRoot = "ca/root.pem"
 )
 
 // hubFlags are those flags of `vmux agent` that concern the hub.
 type hubFlags struct {
 	hub, ca         string
 	listen, url     string // of a local hub
+	listenHTTP      string // of a local hub with a CA of its own
 	localCA, behind bool
 }
 
@@ -50,6 +51,7 @@ func (f *hubFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.listen, "hub-listen", "", "with --hub local: the `HOST:PORT` it listens at (default "+hubListen+", or "+hubListenAll+" with --hub-local-ca)")
 	flags.StringVar(&f.url, "hub-url", "", "with --hub local: the `URL` by which phones open it (default http://localhost:PORT)")
 	flags.BoolVar(&f.localCA, "hub-local-ca", false, "with --hub local: serve HTTPS under a certificate authority of its own, for phones of this network")
+	flags.StringVar(&f.listenHTTP, "hub-listen-http", "", "with --hub-local-ca: the `HOST:PORT` at which phones get that authority's certificate (default :8723)")
 	flags.BoolVar(&f.behind, "hub-behind-proxy", false, "with --hub local: HTTPS is what stands before it, as tailscale serve does; needs --hub-url")
 }
 
@@ -60,6 +62,8 @@ func (f *hubFlags) check() error {
 		return usagef("--hub-listen, --hub-url, --hub-local-ca and --hub-behind-proxy are for --hub local")
 	}
 	switch {
+	case f.listenHTTP != "" && !f.localCA:
+		return usagef("--hub-listen-http is for --hub-local-ca")
 	case f.hub == hubNone && f.ca != "":
 		return usagef("--hub-ca is for --hub URL")
 	case f.hub == hubNone:
@@ -124,6 +128,9 @@ func (f *hubFlags) args() []string {
 	switch {
 	case f.localCA:
 		args = append(args, "--local-ca", "--local-name", hostOf(f.url))
+		if f.listenHTTP != "" {
+			args = append(args, "--listen-http", f.listenHTTP)
+		}
 	case f.behind:
 		args = append(args, "--behind-proxy")
 	}

@@ -74,11 +74,14 @@ func TestWrongUsage(t *testing.T) {
 		{"agent --hub local --hub-url https://hub.example", "else http://localhost:PORT\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-local-ca --hub-url http://localhost", "else http://localhost:PORT\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-behind-proxy", "the URL by which phones open the proxy\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-listen-http :80", "vmux: --hub-listen-http is for --hub-local-ca\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-behind-proxy --hub-local-ca", "exclude each other\nhint: vmux agent --help\n"},
 		{"phone run --approve always --passphrase-file FILE --hub ftp://hub", "want https://HOST\nhint: vmux phone run --help\n"},
 		{"agent --passkeys first", "vmux: --passkeys accepts last, never or no-certificate\nhint: vmux agent --help\n"},
 		{"agent --approval-timeout 2m", "vmux: --approval-timeout accepts 1s to 1m40s\nhint: vmux agent --help\n"},
 		{"demo", "vmux: there is no terminal to ask for approval on\nhint: vmux demo --yes\n"},
+		{"demo --web --phone", "vmux: --web and --phone exclude each other\nhint: vmux demo --help\n"},
+		{"demo --web --name box.local", "vmux: --name is for --phone\nhint: vmux demo --help\n"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			t.Setenv("VMUX_HOME", t.TempDir())

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,11 +75,14 @@ type demo struct {
 	began     time.Time
 	number    int    // of the step
 	hub       string // the URL of the page, if there is one
+	install   string // the URL of what a handset needs to open it
 	want      string // what sshd says of a login by the phone-held key
 	summary   []string
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	// A reader that goes away, as head does, is an error to tidy up after.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := d.prepare(); err != nil {
 		return err
 	}
@@ -149,11 +154,11 @@ func (d *demo) clean(failed error) error {
 		d.say("the scratch folder stays: %s", d.dir)
 		return nil
 	}
-	if failed != nil {
-		d.say("the scratch folder is removed; --keep leaves it to look at")
-	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		return fmt.Errorf("remove the scratch folder: %w", err)
+	}
+	if failed != nil {
+		d.say("the scratch folder is removed; --keep leaves it to look at")
 	}
 	return nil
 }

@@ -27,12 +27,8 @@ import (
 // pagePatience bounds how long a person may take for a step on the page.
 const pagePatience = 10 * time.Minute
 
-// installPage is where a hub with a CA of its own offers it to phones, and
-// installPort the port of that, without HTTPS: the CA is what that needs.
-const (
-	installPage = "/install-ca"
-	installPort = "8480"
-)
+// installPage is where a hub with a CA of its own offers it to phones.
+const installPage = "/install-ca"
 
 func (d *demo) pageSteps() []demoStep {
 	steps := []demoStep{
@@ -61,8 +57,14 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 		if d.name == "" {
 			d.name = localName()
 		}
+		plain, err := freePort()
+		if err != nil {
+			return err
+		}
 		d.hub = "https://" + net.JoinHostPort(d.name, strconv.Itoa(port))
-		line = append(line, "--hub-local-ca", "--hub-listen", ":"+strconv.Itoa(port), "--hub-url", d.hub)
+		// Without HTTPS: the CA is what that needs.
+		d.install = "http://" + net.JoinHostPort(d.name, strconv.Itoa(plain)) + installPage
+		line = append(line, "--hub-local-ca", "--hub-listen", ":"+strconv.Itoa(port), "--hub-url", d.hub, "--hub-listen-http", ":"+strconv.Itoa(plain))
 	} else {
 		d.hub = "http://localhost:" + strconv.Itoa(port)
 		line = append(line, "--hub-listen", "127.0.0.1:"+strconv.Itoa(port))
@@ -82,9 +84,8 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 
 // installCA leads through what a phone needs to open the page at all.
 func (d *demo) installCA(ctx context.Context) error {
-	page := "http://" + net.JoinHostPort(d.name, installPort) + installPage
-	d.aside(qrCode(page))
-	err := d.text("   Scan this code with the phone's camera, or open " + page + " there,\n" +
+	d.aside(qrCode(d.install))
+	err := d.text("   Scan this code with the phone's camera, or open " + d.install + " there,\n" +
 		"   and follow that page: it installs a certificate for this computer's name alone.\n" +
 		"   The phone has to be in this network. If it does not find " + d.name + ", this\n" +
 		"   computer does not tell its name: install avahi-daemon, or use --name.\n")

@@ -31,7 +31,9 @@ func demoPage(t *testing.T, args ...string) (cmd *exec.Cmd, tmp string, out *buf
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	kill := func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	late := time.AfterFunc(4*patience, kill) // it would wait for a person
+	t.Cleanup(func() { late.Stop(); kill() })
 	out = bufio.NewReader(stdout)
 	found := regexp.MustCompile(`^ +(https?://\S+#\S+)$`)
 	var seen strings.Builder
@@ -109,6 +111,26 @@ func TestDemoWithAPage(t *testing.T) {
 		if !strings.Contains(rest.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, rest.String())
 		}
+	}
+	gone(t, cmd.Process.Pid, tmp)
+}
+
+// Who reads the demonstration stops reading: it tidies up all the same.
+func TestDemoUnread(t *testing.T) {
+	cmd, tmp := demoProcess(t, "--yes")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	stdout.Close()
+	if err := cmd.Wait(); err == nil {
+		t.Error("it did not notice")
 	}
 	gone(t, cmd.Process.Pid, tmp)
 }
