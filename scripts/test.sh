@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs the tests; `make test` calls it. Arguments go to `go test`, the default
-# is all packages. The last line is the count, by itself: "N passed, N failed".
+# Runs the tests; `make test` calls it. Arguments go to `go test`; without any it
+# is all packages, and those of the phone in the browser as WebAssembly as well.
+# The last line is the count, by itself: "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -9,18 +10,31 @@ trap 'rm -f "$counts"' EXIT
 # gotestsum hands its counts to this command, in the environment.
 export COUNTS=$counts
 # shellcheck disable=SC2016 # expanded by the command's own shell
-hook='echo "$TESTS_TOTAL $TESTS_FAILED $TESTS_SKIPPED $TESTS_ERRORS" >"$COUNTS"'
+hook='echo "$TESTS_TOTAL $TESTS_FAILED $TESTS_SKIPPED $TESTS_ERRORS" >>"$COUNTS"'
 
-# -count=1: results that depend on sshd and the like must not be remembered.
-CGO_ENABLED=1 "$TOOLS/gotestsum" --format pkgname --format-hide-empty-pkg \
-	--post-run-command "bash -c '$hook'" \
-	-- -race -count=1 -timeout 20m "${@:-./...}"
-status=$?
-
-read -r total failed skipped errors <"$counts" || {
-	echo "test: the tests did not run" >&2
-	exit 1
+counted() {
+	CGO_ENABLED=1 "$TOOLS/gotestsum" --format pkgname --format-hide-empty-pkg \
+		--post-run-command "bash -c '$hook'" "$@" || status=1
 }
+
+status=0 runs=1
+# -count=1: results that depend on sshd and the like must not be remembered.
+counted -- -race -count=1 -timeout 20m "${@:-./...}"
+if [ $# = 0 ]; then
+	echo "test: the same as WebAssembly"
+	runs=2
+	counted --raw-command -- scripts/test-wasm.sh -json
+fi
+
+total=0 failed=0 skipped=0 errors=0
+while read -r t f s e; do
+	((total += t, failed += f, skipped += s, errors += e, runs--))
+done <"$counts"
+if [ "$runs" != 0 ]; then
+	echo "test: tests did not run" >&2
+	((errors += runs))
+	status=1
+fi
 if [ "$skipped" != 0 ]; then
 	# A test that lacks something must fail and say so.
 	echo "test: $skipped tests were skipped, which counts as a failure here" >&2
@@ -32,6 +46,9 @@ if [ "$total" = 0 ]; then
 fi
 # Errors are packages that did not build or tests that broke off.
 bad=$((failed + errors + skipped))
+if [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+	bad=1 # whatever broke off before it could count
+fi
 passed=$((total - failed - skipped))
 echo "$((passed > 0 ? passed : 0)) passed, $bad failed"
 if [ "$bad" != 0 ]; then
