@@ -5,10 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +25,8 @@ type Config struct {
 	Listen string
 	// ListenHTTP is the address of a second listener without TLS. It sends
 	// browsers to the hub, answers ACME's HTTP-01 challenges, and with LocalCA
-	// offers its root. Empty: :8723 with LocalCA, else none. "none": none.
+	// offers its root. Empty: with LocalCA the port after Listen's, if it is free,
+	// else none. "none": none.
 	ListenHTTP string
 	// PublicURL is where devices find the hub: https://HOST[:PORT], or http for
 	// localhost. Required with BehindProxy; otherwise it follows from the rest.
@@ -62,12 +65,14 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the clock of the hub's own certificates; nil: time.Now.
 	Now func() time.Time
+
+	httpMayFail bool // nobody asked for ListenHTTP
 }
 
 // Flags defines the flags that set c, with what c has as defaults.
 func (c *Config) Flags(flags *flag.FlagSet) {
 	flags.StringVar(&c.Listen, "listen", c.Listen, "address of the hub, `HOST:PORT` (default: :443, :8722 with --local-ca, else 127.0.0.1:8722)")
-	flags.StringVar(&c.ListenHTTP, "listen-http", c.ListenHTTP, "address of a second listener that leads browsers to the hub, `HOST:PORT` or none (default: :8723 with --local-ca, else none)")
+	flags.StringVar(&c.ListenHTTP, "listen-http", c.ListenHTTP, "address of a second listener that leads browsers to the hub, `HOST:PORT` or none (default: with --local-ca the port after --listen's, else none)")
 	flags.StringVar(&c.PublicURL, "public-url", c.PublicURL, "where devices find the hub, `URL`; its host name is that of the passkeys")
 	flags.StringVar(&c.CertFile, "tls-cert", c.CertFile, "certificate chain in PEM, `FILE`, read again when it changes")
 	flags.StringVar(&c.KeyFile, "tls-key", c.KeyFile, "its private key in PEM, `FILE`")
@@ -174,11 +179,24 @@ func (c *Config) defaults(plain bool) {
 		}
 	}
 	if c.ListenHTTP == "" && c.LocalCA {
-		c.ListenHTTP = ":8723"
+		c.ListenHTTP, c.httpMayFail = nextPort(c.Listen), true
 	}
 	if c.ListenHTTP == "none" {
 		c.ListenHTTP = ""
 	}
+}
+
+// nextPort returns the address with the port after its own; any port stays any.
+func nextPort(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	n, numeric := strconv.ParseUint(port, 10, 16)
+	if err != nil || numeric != nil || n == math.MaxUint16 {
+		return ""
+	}
+	if n > 0 {
+		n++
+	}
+	return net.JoinHostPort(host, fmt.Sprint(n))
 }
 
 func (c *Config) nameThisMachine() error {

@@ -97,10 +97,8 @@ func (f *Front) listen() error {
 		return fmt.Errorf("listen for the hub: %w", err)
 	}
 	f.listener = l
-	if f.config.ListenHTTP != "" {
-		if f.plain, err = net.Listen("tcp", f.config.ListenHTTP); err != nil {
-			return fmt.Errorf("listen for HTTP: %w", err)
-		}
+	if err := f.listenHTTP(); err != nil {
+		return err
 	}
 	host := ""
 	if f.certificates != nil {
@@ -112,6 +110,22 @@ func (f *Front) listen() error {
 	}
 	if f.certificates != nil {
 		f.listener = tls.NewListener(l, f.tlsConfig())
+	}
+	return nil
+}
+
+func (f *Front) listenHTTP() error {
+	if f.config.ListenHTTP == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", f.config.ListenHTTP)
+	switch {
+	case err == nil:
+		f.plain = l
+	case f.config.httpMayFail:
+		f.log.Warn("the local CA is offered over HTTPS only", "error", err)
+	default:
+		return fmt.Errorf("listen for HTTP: %w", err)
 	}
 	return nil
 }

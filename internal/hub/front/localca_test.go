@@ -329,6 +329,42 @@ print(json.dumps({"Types": [p["PayloadType"], root["PayloadType"]], "Versions": 
 	}
 }
 
+// Nobody asked for the second listener, so it stops no hub.
+func TestInstallPageWithoutItsPort(t *testing.T) {
+	c := home(t.TempDir())
+	for tries := 0; ; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		taken := l.Addr().(*net.TCPAddr).Port
+		c.Listen, c.ListenHTTP = fmt.Sprintf("127.0.0.1:%d", taken-1), ""
+		f, err := Open(c)
+		if err != nil && tries < 10 {
+			continue // the port before is taken, too
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if f.plain != nil || f.InstallURL() != f.PublicURL()+installPath {
+			t.Errorf("install URL %s", f.InstallURL())
+		}
+		c.ListenHTTP = l.Addr().String()
+		if f, err := Open(c); err == nil {
+			f.Close()
+			t.Error("a listener that was asked for is missing, and nobody is told")
+		}
+		break
+	}
+	for listen, want := range map[string]string{":8722": ":8723", "127.0.0.1:0": "127.0.0.1:0", "[::1]:1": "[::1]:2", ":65535": "", "x": "", ":http": ""} {
+		if got := nextPort(listen); got != want {
+			t.Errorf("after %s: %s, want %s", listen, got, want)
+		}
+	}
+}
+
 func TestInstallPage(t *testing.T) {
 	f := serve(t, home(t.TempDir()))
 	base := "http://" + f.plain.Addr().String()
