@@ -1,0 +1,144 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"vmux/internal/hub/push"
+)
+
+// What is stored is there after a restart, in a folder for its owner alone.
+func TestStoreSurvives(t *testing.T) {
+	ctx, dir := context.Background(), filepath.Join(t.TempDir(), "state")
+	inDir := func(c *Config) { c.StateDir = dir }
+	h := newHub(t, inDir)
+	s := h.store
+	for _, err := range []error{
+		s.Create(ctx, "vapid", []byte("keys")),
+		s.Put(ctx, "push.a", []byte("one")),
+		s.Put(ctx, "push.a", []byte("two")),
+		s.Put(ctx, "push.b", []byte("gone soon")),
+		s.Delete(ctx, "push.b"),
+		s.Delete(ctx, "push.never"),
+		s.Put(ctx, "empty", nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Create(ctx, "vapid", []byte("others")); !errors.Is(err, push.ErrExists) {
+		t.Errorf("created twice: %v", err)
+	}
+	if err := s.Create(ctx, "push.b", []byte("again")); err != nil {
+		t.Errorf("create after delete: %v", err)
+	}
+	if err := s.Put(ctx, "big", make([]byte, maxValue+1)); err == nil {
+		t.Error("a value over the limit is stored")
+	}
+	h.Close()
+	h.closed = true
+
+	s = newHub(t, inDir).store
+	for key, want := range map[string]string{"vapid": "keys", "push.a": "two", "push.b": "again", "push.never": "", "empty": "", "big": ""} {
+		if got, err := s.Get(ctx, key); err != nil || !bytes.Equal(got, []byte(want)) || (got == nil) != (key == "push.never" || key == "big") {
+			t.Errorf("%s: %q, %v", key, got, err)
+		}
+	}
+	keys, err := s.Keys(ctx)
+	slices.Sort(keys)
+	if err != nil || !slices.Equal(keys, []string{"empty", "push.a", "push.b", "vapid"}) {
+		t.Errorf("keys %q, %v", keys, err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: %v, %v", info.Mode(), err)
+	}
+}
+
+// Two hubs on one folder would ruin it: the second is refused, and the first
+// goes on. A folder that others can write to is refused as well.
+func TestStateFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	inDir := func(c *Config) { c.StateDir = dir }
+	h := newHub(t, inDir)
+	if _, err := New(Config{PublicURL: "http://localhost", StateDir: dir}); !errors.Is(err, ErrStateInUse) {
+		t.Errorf("a second hub: %v", err)
+	}
+	if err := h.store.Put(context.Background(), "key", []byte("value")); err != nil {
+		t.Error(err)
+	}
+	h.Close()
+	h.closed = true
+	newHub(t, inDir)
+
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{PublicURL: "http://localhost", StateDir: open}); err == nil {
+		t.Error("a folder that everybody can write to")
+	}
+	if _, err := New(Config{PublicURL: "http://localhost"}); err == nil {
+		t.Error("a hub without a folder")
+	}
+}
+
+// Hubs of one cluster share what they remember; of two that make the first keys
+// one wins, and both learn it.
+func TestStoreOfCluster(t *testing.T) {
+	ctx := context.Background()
+	one, other := twoHubs(t)
+	if err := one.store.Create(ctx, "vapid", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.store.Create(ctx, "vapid", []byte("second")); !errors.Is(err, push.ErrExists) {
+		t.Errorf("both made keys: %v", err)
+	}
+	if got, err := other.store.Get(ctx, "vapid"); err != nil || string(got) != "first" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A NATS server without JetStream is of no use, and the hub says so.
+func TestNoJetStream(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(patience) {
+		t.Fatal("NATS does not start")
+	}
+	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil {
+		t.Error("a hub without a store")
+	}
+}
+
+func TestPublicURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://hub.example":          "https://hub.example",
+		"https://Hub.Example:443/":     "https://hub.example",
+		"https://hub.example:8443":     "https://hub.example:8443",
+		"http://localhost:8722":        "http://localhost:8722",
+		"https://hub.example/vmux":     "",
+		"http://hub.example":           "",
+		"https://user@hub.example":     "",
+		"https://hub.example/?x":       "",
+		"hub.example":                  "",
+		"":                             "",
+		"https://hub.example/#f":       "",
+		"wss://hub.example":            "",
+		"https://hub.example\"onload=": "",
+	} {
+		if got, err := parseOrigin(url); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", url, got, err)
+		}
+	}
+}
