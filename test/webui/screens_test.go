@@ -47,8 +47,13 @@ var shots = []shot{
 	{"home", view{}, at("home")},
 	{"sign", view{}, func(p *tab) { p.arrive("sign()") }},
 	{"sign-unknown", view{}, func(p *tab) {
-		p.arrive("sign({quality: 'unknown', title: 'Sign bytes that this phone cannot read', lines: []})")
+		p.arrive("sign({quality: 'unknown', title: 'unknown', lines: []})")
 		p.do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
+	}},
+	{"sign-changed", view{}, func(p *tab) {
+		p.do("fake.sign({mustAcknowledge: true, lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
+			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'seen', value: 'never before by this phone', quality: 'verified'}]})")
+		p.wants("tick the box first")
 	}},
 	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
 	{"identities", view{}, at("identities")},

@@ -6,7 +6,7 @@
 import { invited, takeInvitation } from './invitation.js';
 
 import * as core from './core.js';
-import { fill, h, icon, replace } from './dom.js';
+import { h, icon, replace } from './dom.js';
 import { button, fail, failure } from './parts.js';
 import * as requests from './requests.js';
 import * as update from './update.js';
@@ -119,7 +119,11 @@ async function changed() {
 			await load();
 		}
 	} catch (error) {
-		fail(error);
+		if (ended.has(failure(error).code ?? '')) {
+			broken(error);
+		} else {
+			fail(error);
+		}
 	} finally {
 		loading = false;
 	}
@@ -136,15 +140,22 @@ function navigated() {
 	draw();
 }
 
+/** Codes after which the core does nothing more. */
+const ended = new Set(['otherTab', 'stopped', 'wiped']);
+
 /** @param {unknown} error */
 function broken(error) {
-	const { message, hint } = failure(error);
-	fill(element('top'), h('h1', { id: 'title', tabindex: '-1' }, 'vmux'));
+	const { code, message, hint } = failure(error);
+	state = null;
+	requests.closeAll();
+	element('tabs').hidden = true;
+	replace(element('actions'));
+	replace(element('top'), h('h1', { id: 'title', tabindex: '-1' }, 'vmux'));
 	element('main').replaceChildren(h('div', { class: 'empty', role: 'alert' },
 		h('span', { class: 'bubble big bad' }, icon('warning')),
-		h('p', { class: 'empty-title' }, 'The app could not start'),
+		h('p', { class: 'empty-title' }, ended.has(code ?? '') ? 'This page has ended' : 'The app could not start'),
 		h('bdi', { class: 'para' }, message), hint && h('bdi', { class: 'para' }, hint),
-		button('Try again', { kind: 'primary', onclick: () => location.reload() })));
+		button(ended.has(code ?? '') ? 'Reload' : 'Try again', { kind: 'primary', onclick: () => location.reload() })));
 }
 
 async function foreground() {

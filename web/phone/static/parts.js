@@ -292,8 +292,9 @@ const theirText = (/** @type {string} */ text) => h('bdi', null, clean(text));
 
 /** @param {unknown} error */
 export function fail(error) {
-	const { message, hint } = failure(error);
-	note(message, 'bad', hint);
+	const { code, message, hint } = failure(error);
+	// Somebody closed the browser's own question, or is asked for another tap: nothing is wrong.
+	note(message, code === 'cancelled' || code === 'tapAgain' ? 'plain' : 'bad', hint);
 }
 
 /** @param {unknown} error @returns {Failure} */

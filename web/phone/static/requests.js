@@ -3,7 +3,7 @@
 // there is, Deny and Approve.
 
 import * as core from './core.js';
-import { h, fill, icon, replace, svg, theirs } from './dom.js';
+import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, iconButton, newID, note } from './parts.js';
 import { clean, count, duration, inGroups } from './text.js';
 
@@ -67,7 +67,7 @@ function take(request) {
 		open.update(request);
 	} else if (isNew) {
 		aside = false;
-		say(`${clean(request.computer)} asks: ${heading(request)}`);
+		say(`${clean(request.computer)} ${wish(request)} ${heading(request)}`);
 	}
 	next();
 }
@@ -95,6 +95,13 @@ function next() {
 		open = new RequestSheet(first);
 	}
 	open?.counted();
+	bar();
+}
+
+/** Closes what is open: the core has ended, and nothing can be answered here. */
+export function closeAll() {
+	waiting.clear();
+	open?.close();
 	bar();
 }
 
@@ -140,9 +147,18 @@ function say(text) {
 /** @param {Request} r */
 function heading(r) {
 	if (r.kind === 'certificate') {
-		return r.automatic ? 'Renew the session certificate' : 'Session certificate';
+		return 'Session certificate';
 	}
-	return clean(r.title || 'Sign something unknown');
+	const title = clean(r.title);
+	return !title || title === 'unknown' ? 'Something unknown' : title.includes('@') ? title : title.replace(/^./, (c) => c.toUpperCase());
+}
+
+/** @param {Request} r */
+function wish(r) {
+	if (r.kind === 'certificate') {
+		return r.automatic ? 'asks by itself for a' : 'asks for a';
+	}
+	return r.title?.includes('@') ? 'wants to log in as' : 'wants you to sign';
 }
 
 /** @param {SheetEnd} end @param {Request} request @returns {{text: string, tone: 'plain' | 'good' | 'warn' | 'bad'}} */
@@ -172,6 +188,7 @@ class RequestSheet {
 		this.ended = false;
 		this.asking = false;
 		this.failed = false;
+		this.acknowledged = false; // what the sheet warns of
 		this.deciding = 0; // choices on their way to the core
 		this.choice = initialChoice(request);
 		const id = newID('request');
@@ -201,9 +218,9 @@ class RequestSheet {
 	/** The contents; all of it may be another after an update. */
 	draw() {
 		const r = this.request;
-		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), this.queue);
+		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), wish(r), this.queue);
 		replace(this.heading, theirs(heading(r)));
-		replace(this.body, r.kind === 'certificate' ? this.certificate() : signing(r));
+		replace(this.body, r.kind === 'certificate' ? this.certificate() : [signing(r), r.mustAcknowledge ? this.acknowledge() : null].flat());
 		this.counted();
 		this.buttons();
 	}
@@ -211,6 +228,8 @@ class RequestSheet {
 	/** @param {Request} request */
 	update(request) {
 		request = this.settle(request);
+		const warnings = (/** @type {Request} */ r) => JSON.stringify(r.lines?.filter((l) => l.warning) ?? []);
+		this.acknowledged &&= warnings(request) === warnings(this.request);
 		const same = JSON.stringify({ ...request, waiting: 0 }) === JSON.stringify({ ...this.request, waiting: 0 });
 		this.request = request;
 		if (!same && !this.ended) {
@@ -269,14 +288,15 @@ class RequestSheet {
 	buttons() {
 		const choosing = this.request.kind === 'certificate' && !this.choice.principals?.length;
 		const late = Date.now() >= this.request.expires;
-		const off = this.inert || this.asking || this.ended || !this.request.ready || choosing || late;
+		const warned = Boolean(this.request.mustAcknowledge) && !this.acknowledged;
+		const off = warned || this.inert || this.asking || this.ended || !this.request.ready || choosing || late;
 		if (!this.inert) {
 			this.approve.classList.remove('arming');
 		}
 		this.approve.disabled = off;
 		this.deny.disabled = this.ended;
 		if (!this.ended && !this.asking && !this.failed) {
-			this.status.textContent = choosing ? 'Choose at least one account.' : !this.request.ready && !late ? 'Preparing what is to be signed…' : '';
+			this.status.textContent = choosing ? 'Choose at least one account.' : warned ? 'Read the warning and tick the box first.' : !this.request.ready && !late ? 'Preparing what is to be signed…' : '';
 		}
 	}
 
@@ -285,7 +305,7 @@ class RequestSheet {
 			return;
 		}
 		// The browser lets WebAuthn ask only from within the tap: nothing is awaited before.
-		const answer = core.approve(this.request, this.choice);
+		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged } });
 		this.wait('Waiting for you to confirm it is you…', answer);
 	}
 
@@ -361,6 +381,18 @@ class RequestSheet {
 		}
 	}
 
+	/** A warning is agreed to in an act of its own, which is no habit. */
+	acknowledge() {
+		const input = h('input', {
+			type: 'checkbox', 'data-key': 'acknowledge', onchange: () => {
+				this.acknowledged = input.checked;
+				this.arm();
+			},
+		});
+		input.checked = this.acknowledged;
+		return h('label', { class: 'acknowledge' }, input, h('span', null, 'I know why the host key is another one.'));
+	}
+
 	certificate() {
 		const r = this.request;
 		const most = r.maxValiditySeconds ?? r.validitySeconds ?? 0;
@@ -406,36 +438,38 @@ function initialChoice(r) {
 		? { validitySeconds: r.validitySeconds, principals: [...(r.principals ?? [])] } : {};
 }
 
-/** @type {Record<Quality, {icon: string, tone: string, text: string}>} */
-const qualities = {
-	verified: { icon: 'shield', tone: 'good', text: 'checked by this phone' },
-	claimed: { icon: 'laptop', tone: 'warn', text: 'the computer says so' },
-	unknown: { icon: 'question', tone: 'warn', text: 'not known' },
-};
-
-/** @param {Quality | undefined} quality */
-const qualityOf = (quality) => qualities[quality ?? 'unknown'] ?? qualities.unknown;
-
-/** @type {Record<Quality, [import('./parts.js').Tone, string, string]>} */
+/** @type {Partial<Record<Quality, [import('./parts.js').Tone, string, string]>>} */
 const verdicts = {
-	verified: ['good', 'Checked by this phone', 'The signature works for this purpose and no other.'],
 	claimed: ['warn', 'Not checked', 'Only the computer says what this is for, and it could be wrong.'],
 	unknown: ['warn', 'This phone cannot tell what this is for', 'Approve only if you have just started it yourself.'],
 };
 
+/** How the signer's names of lines read here. @type {Record<string, string>} */
+const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through: 'By way of', user: 'User' };
+
+/** @param {string} name */
+const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());
+
 /** @param {Request} r */
 function signing(r) {
-	const [tone, title, text] = verdicts[r.quality ?? 'unknown'] ?? verdicts.unknown;
+	const verdict = verdicts[r.quality ?? 'unknown'];
+	const lines = r.lines ?? [];
+	const known = lines.filter((l) => !l.warning);
 	return [
-		callout(tone, title, h('p', null, text)),
-		(r.lines?.length ?? 0) > 0 && h('dl', { class: 'facts' }, (r.lines ?? []).map((line) => {
-			const q = qualityOf(line.quality);
-			return h('div', null, h('dt', null, theirs(line.name)), h('dd', null, theirs(line.value, /^SHA256:/.test(line.value) ? 'value mono' : 'value'),
-				h('span', { class: `quality ${q.tone}` }, icon(q.icon), q.text)));
-		})),
+		lines.filter((l) => l.warning).map((l) => callout('bad', 'Stop and think', h('p', null, theirs(l.value)),
+			h('p', null, 'Either the server was set up anew, or somebody else answers in its place.'))),
+		verdict && callout(verdict[0], verdict[1], h('p', null, verdict[2])),
+		group('shield', 'good', 'Checked by this phone', known.filter((l) => l.quality === 'verified')),
+		group('laptop', 'warn', 'Said by the computer, not checked', known.filter((l) => l.quality !== 'verified')),
 		facts(r, 'Signed by'),
 	];
 }
+
+/** Lines that are known in the same way. @param {string} iconName @param {string} tone @param {string} title @param {import('../types/core').Line[]} lines */
+const group = (iconName, tone, title, lines) => lines.length > 0 && h('div', { class: 'group' },
+	h('h3', { class: `quality ${tone}` }, icon(iconName), title),
+	h('dl', { class: 'facts pairs' }, lines.map((l) => h('div', null, h('dt', null, lineName(l.name)),
+		h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''))))));
 
 /** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */
 function facts(r, name) {

@@ -176,11 +176,13 @@ function end(id, outcome, message) {
 /** @param {any} [change] */
 const sign = (change) => request({
 	id: 's1', kind: 'sign', computer: 'studio', computerID: device.deviceID, label: 'work', fingerprint: full().identities?.[0].fingerprint,
-	keyKind: 'passkey', expires: Date.now() + 52000, waiting: 0, ready: true, quality: 'verified', title: 'Log in as deploy',
+	keyKind: 'passkey', expires: Date.now() + 52000, waiting: 0, ready: true, quality: 'verified', title: 'deploy@web-1.example.org',
 	lines: [
-		{ name: 'Server', value: 'web-1.example.org', quality: 'verified' },
-		{ name: 'Host key', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' },
-		{ name: 'Program', value: 'ssh, run by zsh', quality: 'claimed' },
+		{ name: 'user', value: 'deploy', quality: 'verified' },
+		{ name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' },
+		{ name: 'seen', value: 'before, as web-1.example.org', quality: 'verified' },
+		{ name: 'name', value: 'web-1.example.org', quality: 'claimed' },
+		{ name: 'program', value: 'ssh ← zsh ← tmux', quality: 'claimed' },
 	], ...change,
 });
 

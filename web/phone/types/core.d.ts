@@ -69,6 +69,7 @@ export interface Line {
 	name: string;
 	value: string;
 	quality: Quality;
+	warning?: boolean;
 }
 
 export interface Sheet {
@@ -85,6 +86,7 @@ export interface Sheet {
 	// sign
 	quality?: Quality;
 	title?: string;
+	mustAcknowledge?: boolean;
 	lines?: Line[] | null;
 	// certificate
 	automatic?: boolean;
@@ -116,6 +118,7 @@ export interface State {
 }
 
 export interface ActivityRecord {
+	id?: number;
 	time: string;
 	kind: 'sign' | 'certificate' | string;
 	requestID: string;

@@ -66,7 +66,7 @@ class Log {
 
 	async more() {
 		try {
-			const before = this.records.at(-1)?.time;
+			const before = this.records.at(-1)?.id;
 			const records = await core.call('activity', { limit: page, before }) ?? [];
 			this.ended = records.length < page;
 			this.records.push(...records);

@@ -113,8 +113,7 @@ function instructions(authority) {
 			codeLine('CASignatureAlgorithms +webauthn-sk-ecdsa-sha2-nistp256@openssh.com', 'Line for older servers')),
 		h('li', null, h('strong', null, 'Check and reload'),
 			codeLine('sudo sshd -t && sudo systemctl reload ssh', 'Command to reload'),
-			h('span', null, 'The service is called sshd on Fedora and others. Keep your session open until a new login works.')),
-		authority.serverHint && h('li', null, h('strong', null, 'Note'), h('span', null, theirs(authority.serverHint))));
+			h('span', null, 'The service is called sshd on Fedora and others. Keep your session open until a new login works.')));
 }
 
 /** @param {Policy} policy */

@@ -73,7 +73,7 @@ function storage({ support }) {
 	return row({
 		icon: 'warning', tone: 'warn', title: 'May be cleared', key: 'persist',
 		text: 'When space is short the browser may remove keys and pairings. Tap to ask it not to.',
-		onclick: () => core.call('persist', {}).then((granted) => note(granted === false ? 'The browser did not agree. Installing the app helps.' : 'The browser has been asked.')).catch(fail),
+		onclick: () => core.call('persist', {}).then((granted) => note(granted?.persisted === false ? 'The browser did not agree. Installing the app helps.' : 'The browser has been asked.')).catch(fail),
 	});
 }
 
