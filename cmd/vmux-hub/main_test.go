@@ -15,8 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"vmux/internal/leakcheck"
 	"vmux/web/phone"
 )
+
+// TestMain fails when a test has left a goroutine behind.
+func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
 
 // running is a hub in this process.
 type running struct {
