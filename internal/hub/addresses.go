@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 )
@@ -100,19 +99,14 @@ func (a *addresses) forget(now time.Duration) {
 }
 
 // addressOf returns whom a request comes from, as far as limits go: an IPv4
-// address, or the /64 of an IPv6 address, which is what one customer has.
-func (h *Hub) addressOf(r *http.Request) netip.Addr {
-	text := r.RemoteAddr
-	if forwarded := r.Header.Values("X-Forwarded-For"); h.config.BehindProxy && len(forwarded) > 0 {
-		// The last entry is the proxy's own word; those before it are whatever
-		// the client has sent.
-		list := forwarded[len(forwarded)-1]
-		text = strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
+// address, or the /64 of an IPv6 address, which is what one customer has. Whoever
+// serves a hub behind a proxy puts the client's address into RemoteAddr.
+func addressOf(r *http.Request) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
 	}
-	if host, _, err := net.SplitHostPort(text); err == nil {
-		text = host
-	}
-	ip, err := netip.ParseAddr(text)
+	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -35,7 +35,7 @@ var (
 // returns: the HTTP server gives back all it held for the connection, whose
 // reading goes on in a goroutine of its own, on a fresh stack.
 func (h *Hub) serveDevice(w http.ResponseWriter, r *http.Request) {
-	from := h.addressOf(r)
+	from := addressOf(r)
 	if wait, ok := h.addresses.enter(from, h.now()); !ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		http.Error(w, "too many connections from this address", http.StatusTooManyRequests)

@@ -44,9 +44,6 @@ type Config struct {
 	NATSCredentials string
 	// App serves everything that is not the hub's own; nil: a sentence.
 	App http.Handler
-	// BehindProxy takes a client's address from the last entry of
-	// X-Forwarded-For, which the proxy in front must set.
-	BehindProxy bool
 	// PushSubject is how push services reach who runs the hub: "mailto:…" or an
 	// https URL; empty: PublicURL. Without an https URL in either there is no
 	// Web Push.
