@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,11 +87,15 @@ func (l *conn) read(limit int) (wire.Envelope, error) {
 // readFrame reads a length and that many bytes. What it allocates grows with
 // what has come, not with what was announced.
 func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
-	var prefix [wire.LengthPrefixSize]byte
-	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+	prefix, err := r.Peek(wire.LengthPrefixSize)
+	if err != nil {
+		if len(prefix) > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		return nil, err
 	}
-	n, err := wire.FrameSize(prefix)
+	n, err := wire.FrameSize([wire.LengthPrefixSize]byte(prefix))
+	_, _ = r.Discard(len(prefix))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -120,23 +126,56 @@ func (l *conn) send(id string, kind wire.Kind, body any) error {
 	return l.write(frame)
 }
 
-// frameOf encodes envelope and body in one pass: wire.AppendFrame would have to
-// read an encoded body again.
+// idBytes are those of which JSON needs none to be escaped.
+const idBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+
+// encoding holds the buffers in which frames are made.
+var encoding = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// frameOf encodes an envelope with its body in one pass: wire.AppendFrame would
+// have to read an encoded body again.
 func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
-	b, err := json.Marshal(struct {
-		Version int       `json:"version"`
-		ID      string    `json:"id"`
-		Kind    wire.Kind `json:"kind"`
-		Body    any       `json:"body,omitempty"`
-	}{wire.Version, id, kind, body})
-	if err != nil {
+	b := encoding.Get().(*bytes.Buffer)
+	defer func() {
+		if b.Cap() <= maxSpare {
+			b.Reset()
+			encoding.Put(b)
+		}
+	}()
+	b.WriteString("\x00\x00\x00\x00" + `{"version":1,"id":`) // wire.Version, behind room for the length
+	if strings.Trim(id, idBytes) == "" { // as all of this program's are
+		b.WriteByte('"')
+		b.WriteString(id)
+		b.WriteByte('"')
+	} else if err := appendJSON(b, id); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
-	if len(b) > wire.MaxEnvelopeSize {
+	b.WriteString(`,"kind":"`)
+	b.WriteString(string(kind))
+	b.WriteByte('"')
+	if body != nil {
+		b.WriteString(`,"body":`)
+		if err := appendJSON(b, body); err != nil {
+			return nil, fmt.Errorf("encode %s: %w", kind, err)
+		}
+	}
+	b.WriteByte('}')
+	size := b.Len() - wire.LengthPrefixSize
+	if size > wire.MaxEnvelopeSize {
 		return nil, wire.ErrTooLarge
 	}
-	frame := make([]byte, 0, wire.LengthPrefixSize+len(b))
-	return append(binary.BigEndian.AppendUint32(frame, uint32(len(b))), b...), nil
+	frame := bytes.Clone(b.Bytes())
+	binary.BigEndian.PutUint32(frame, uint32(size))
+	return frame, nil
+}
+
+// appendJSON appends what json.Marshal returns.
+func appendJSON(b *bytes.Buffer, v any) error {
+	if err := json.NewEncoder(b).Encode(v); err != nil {
+		return err
+	}
+	b.Truncate(b.Len() - 1) // a newline
+	return nil
 }
 
 // write queues one frame. A peer that leaves more unread than the queue holds
@@ -164,6 +203,7 @@ func (l *conn) write(frame []byte) error {
 // writeQueued writes what is queued until the connection is closed.
 func (l *conn) writeQueued() {
 	defer close(l.written)
+	var set time.Time // when the deadline was
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
@@ -176,7 +216,10 @@ func (l *conn) writeQueued() {
 		b := l.queue
 		l.queue, l.spare = l.spare[:0], nil
 		l.mu.Unlock()
-		_ = l.SetWriteDeadline(time.Now().Add(l.writeTimeout))
+		if now := time.Now(); now.Sub(set) > l.writeTimeout/8 { // it costs as much as encryption
+			_ = l.SetWriteDeadline(now.Add(l.writeTimeout))
+			set = now
+		}
 		if _, err := l.Write(b); err != nil {
 			l.close(writeReason(err))
 		}

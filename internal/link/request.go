@@ -36,7 +36,7 @@ var errCancelled = errors.New("withdrawn by the other device")
 // the same link it has no reason to, and Handler.Serve, which keeps the replay
 // guard, has to judge.
 func (n *Node) request(s *session, e wire.Envelope) error {
-	digest := sha256.Sum256(append([]byte(string(e.Kind)+"\x00"), e.Body...))
+	digest := digestOf(e)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := s.owner
@@ -62,6 +62,12 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	req.received = func() { n.tellReceived(fresh) }
 	go n.serveRequest(ctx, p, fresh, req)
 	return nil
+}
+
+// digestOf tells a request that is sent again from another under its ID.
+func digestOf(e wire.Envelope) [sha256.Size]byte {
+	var room [1 << 10]byte // most requests fit
+	return sha256.Sum256(append(append(append(room[:0], e.Kind...), 0), e.Body...))
 }
 
 // catchUpLocked tells the new link what was told, or would have been, on the

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Version is the protocol version that this program speaks. It stands in each
@@ -42,6 +43,8 @@ const (
 	// and a signature.
 	MaxBindings    = 16
 	MaxBindingSize = 8 << 10
+	// MaxRevoked bounds the serials of revoked certificates in a hello.
+	MaxRevoked = 256
 	// NonceSize is the exact size of a request's nonce.
 	NonceSize = 32
 )
@@ -70,17 +73,12 @@ const (
 
 // Known reports whether this version of the protocol has the kind. Others are
 // answered with CodeVersionUnsupported and ignored.
-func (k Kind) Known() bool {
-	switch k {
-	case KindHello, KindPairRequest, KindPairResponse,
-		KindKeyListRequest, KindKeyListResponse,
-		KindSignRequest, KindSignResponse,
-		KindCertificateRequest, KindCertificateResponse,
-		KindReceived, KindCancel, KindDeviceTokenUpdate,
-		KindPing, KindPong, KindError:
-		return true
-	}
-	return false
+func (k Kind) Known() bool { return slices.Contains(kinds[:], k) }
+
+var kinds = [...]Kind{
+	KindPing, KindPong, KindHello, KindPairRequest, KindPairResponse,
+	KindKeyListRequest, KindKeyListResponse, KindSignRequest, KindSignResponse,
+	KindCertificateRequest, KindCertificateResponse, KindReceived, KindCancel, KindDeviceTokenUpdate, KindError,
 }
 
 // Answers reports whether envelopes of this kind carry the id of the request
@@ -154,10 +152,13 @@ func FrameSize(prefix [LengthPrefixSize]byte) (int, error) {
 
 // DecodeEnvelope reads one envelope without its length prefix. Unknown fields
 // are ignored; anything behind the JSON object is an error. The kind is not
-// checked: see Kind.Known. Body refers to memory of its own.
+// checked: see Kind.Known. Body may be a part of b, which must not change then.
 func DecodeEnvelope(b []byte) (Envelope, error) {
 	if len(b) > MaxEnvelopeSize {
 		return Envelope{}, ErrTooLarge
+	}
+	if e, ok := decodePlain(b); ok {
+		return e, nil
 	}
 	var e Envelope
 	if err := json.Unmarshal(b, &e); err != nil {
