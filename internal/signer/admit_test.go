@@ -134,6 +134,26 @@ func TestOneSheetAtATime(t *testing.T) {
 	})
 }
 
+// A computer whose clock runs out a moment before this one withdraws what has
+// expired: both are to call it that.
+func TestWithdrawnInTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPhone(t)
+		p.queue.turn = make(chan struct{}, 1)
+		p.queue.turn <- struct{}{}
+		id := p.create("a", "ssh-ed25519")
+		for before, decision := range map[time.Duration]string{lastMoment / 2: "expired", 2 * lastMoment: "withdrawn"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(wire.Window-before, cancel)
+			p.ask(ctx, p.request(id))
+			records, err := p.Activity()
+			if err != nil || records[len(records)-1].Decision != decision {
+				t.Errorf("withdrawn %v before the end: %+v, %v", before, records, err)
+			}
+		}
+	})
+}
+
 // A request that is withdrawn, or whose window ends, while it waits for its turn
 // is never shown.
 func TestTurnThatNeverComes(t *testing.T) {

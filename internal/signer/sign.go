@@ -122,7 +122,7 @@ func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(),
 	if received == nil {
 		received = func() {}
 	}
-	ctx, cancel := context.WithTimeout(ctx, until.Sub(s.cfg.Now()))
+	ctx, cancel := s.windowed(ctx, until)
 	defer cancel()
 	done, err := s.queue.await(ctx, received)
 	if err != nil {
@@ -137,6 +137,23 @@ func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(),
 		err = wire.NewError(wire.CodeRequestExpired)
 	}
 	return err
+}
+
+// lastMoment is how long before its end a window cannot be withdrawn any more: the
+// computer's clock runs out together with this one, and its word that it no
+// longer waits may come first. Both sides are to call that expired.
+const lastMoment = 500 * time.Millisecond
+
+// windowed ends at until, or when parent does, but for the last moment.
+func (s *Signer) windowed(parent context.Context, until time.Time) (context.Context, func()) {
+	ctx, withdraw := context.WithCancelCause(context.WithoutCancel(parent))
+	ctx, cancel := context.WithTimeout(ctx, until.Sub(s.cfg.Now()))
+	stop := context.AfterFunc(parent, func() {
+		if s.cfg.Now().Add(lastMoment).Before(until) {
+			withdraw(context.Cause(parent))
+		}
+	})
+	return ctx, func() { stop(); cancel(); withdraw(nil) }
 }
 
 // conclude writes the record of a request that ended with err, and returns what
