@@ -30,6 +30,7 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 // listed, a missing certificate is asked for.
 func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.greetCA(p, hello)
+	a.dropRevoked(p, hello.RevokedSerials)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.fail(kindKeys, p.Name, err)
@@ -43,6 +44,7 @@ func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 	h.a.log.Info("phone's CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
 	h.a.tasks.run(func(context.Context) {
 		h.a.greetCA(p, hello)
+		h.a.dropRevoked(p, hello.RevokedSerials)
 		h.a.considerRenewal()
 		h.a.mu.Lock()
 		defer h.a.mu.Unlock()

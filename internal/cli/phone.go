@@ -30,7 +30,8 @@ files, shows what paired computers ask for, and signs what you approve.
 All of these commands work whether or not "vmux phone run" is running.`,
 	}
 	cmd.AddCommand(newPhoneRunCommand(a), newPhoneIdentityCommand(a), newPhoneCACommand(a),
-		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a))
+		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a),
+		newPhonePolicyCommand(a), newPhoneGrantsCommand(a), newPhoneHostsCommand(a), newPhonePausesCommand(a))
 	return asGroup(a, cmd)
 }
 

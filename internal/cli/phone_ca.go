@@ -21,7 +21,8 @@ type phoneCAAnswer struct {
 
 func newPhoneCACommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "ca", Short: "The certificate authority that issues session certificates"}
-	cmd.AddCommand(newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a))
+	cmd.AddCommand(newPhoneCACertificatesCommand(a), newPhoneCARevokeCommand(a), newPhoneCAKRLCommand(a),
+		newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a))
 	return asGroup(a, cmd)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"vmux/internal/link"
@@ -35,7 +36,7 @@ type RunConfig struct {
 
 // Run serves paired computers, on the local network and at the hubs that the
 // phone remembers, until ctx ends.
-func (p *Phone) Run(ctx context.Context, c RunConfig) error {
+func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -50,6 +51,10 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 	if _, err := p.Trust.Peers(); err != nil {
 		return err // better said now than to each computer that comes
 	}
+	if err := p.Signer.EndGrant(""); err != nil { // their secrets ended with the process before
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Signer.EndGrant("")) }()
 	l, err := p.listen(ctx, c.Listen)
 	if err != nil {
 		return err
@@ -76,7 +81,8 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) error {
 	return err
 }
 
-// tellChanges tells the linked computers when the CA or its policy has changed:
+// tellChanges tells the linked computers when the CA, its policy or what it has
+// revoked has changed:
 // `vmux phone ca` is another process, and may be run at any time.
 func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
 	look := time.NewTicker(lookForChanges)
@@ -89,7 +95,8 @@ func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
 		case <-look.C:
 		}
 		now := p.hello()
-		if now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) {
+		if now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) ||
+			!slices.Equal(now.RevokedSerials, told.RevokedSerials) {
 			told = now
 			node.HelloAgain()
 		}

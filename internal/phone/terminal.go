@@ -57,7 +57,7 @@ func NewTerminal(tty *os.File) *Terminal {
 // Approver returns the functions that ask. With a passphrase, that one is used
 // instead of asking for any.
 func (t *Terminal) Approver(passphrase []byte) signer.Approver {
-	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase}
+	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Paused: t.paused}
 	if passphrase != nil {
 		a.Passphrase = WithPassphrase(passphrase)
 		t.silent = true
@@ -109,6 +109,14 @@ func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (
 		d.Validity = time.Hour
 	}
 	return d, err
+}
+
+// paused tells that a computer is not asked for, and what to do if that was not
+// the person's own doing.
+func (t *Terminal) paused(p signer.Pause) {
+	name := wire.Show(p.DeviceName)
+	t.print(fmt.Sprintf("%s is paused for %s after several denials. Not you? vmux phone unpair %s\n",
+		name, time.Until(p.Until).Round(time.Second), name))
 }
 
 // ask shows a sheet and returns the key that answers it. It returns the error of

@@ -24,6 +24,10 @@ type Approver struct {
 	// asker as CodeAuthenticationFailed.
 	Passphrase func(context.Context, PassphraseRequest) ([]byte, error)
 
+	// Paused tells that a computer is paused after several denials, so that the
+	// person can think about its pairing. It must not wait.
+	Paused func(Pause)
+
 	// OneAtATime is for an approver that can show one sheet only: the signer
 	// then calls Sign or Certificate, and the Passphrase that follows, for one
 	// request after the other, in no set order.

@@ -88,6 +88,9 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	}
 	cert := d.cert
 	cert.Signature = signature
+	if err := s.noteIssued(&cert, d.identity, sheet.From); err != nil {
+		return nil, err
+	}
 	return &cert, nil
 }
 

@@ -114,7 +114,11 @@ func (s *Signer) denied(from device.Peer) {
 	}
 	s.grants.Unlock()
 	if bombed {
-		s.pause(Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Until: now.Add(pauseFor)})
+		p := Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Until: now.Add(pauseFor)}
+		s.pause(p)
+		if s.cfg.Approver.Paused != nil {
+			s.cfg.Approver.Paused(p)
+		}
 	}
 }
 

@@ -96,11 +96,11 @@ func New(cfg Config) (*Signer, error) {
 
 // Hello returns what the phone adds to its hello.
 func (s *Signer) Hello() wire.Hello {
-	ca, err := s.CA()
-	if err != nil {
-		return wire.Hello{}
+	h := wire.Hello{RevokedSerials: s.revokedSerials()}
+	if ca, err := s.CA(); err == nil {
+		h.AutomaticIssuance, h.CAPublicKey = ca.Policy.AutomaticIssuance, ca.PublicKey
 	}
-	return wire.Hello{AutomaticIssuance: ca.Policy.AutomaticIssuance, CAPublicKey: ca.PublicKey}
+	return h
 }
 
 // Serve answers one request of a paired device and returns the answer's kind

@@ -35,6 +35,9 @@ type Hello struct {
 	// CAPublicKey is the phone's: the blob of its CA's public key, if it has a
 	// CA, so that a server can be told to trust it before the first certificate.
 	CAPublicKey []byte `json:"caPublicKey,omitempty"`
+	// RevokedSerials is the phone's: decimal serials of certificates that it has
+	// revoked and that have not expired. The agent drops them at once.
+	RevokedSerials []string `json:"revokedSerials,omitempty"`
 	// OpenSSHVersion is the agent's: what `ssh -V` says, for example
 	// "OpenSSH_9.2p1"; empty if there is none.
 	OpenSSHVersion string `json:"openSSHVersion,omitempty"`
@@ -48,6 +51,7 @@ func (h *Hello) Check() error {
 		checkText("deviceName", h.DeviceName),
 		checkText("openSSHVersion", h.OpenSSHVersion),
 		checkSize("caPublicKey", h.CAPublicKey, 0, MaxBlobSize),
+		checkTexts("revokedSerials", h.RevokedSerials, MaxRevoked),
 	)
 }
 

@@ -1,0 +1,32 @@
+package agent
+
+import (
+	"slices"
+	"strconv"
+
+	"vmux/internal/device"
+)
+
+// dropRevoked destroys session certificates that their phone has revoked. None
+// is asked for automatically until the user requests one or a phone connects
+// anew: who revokes does not want to be asked at once.
+func (a *Agent) dropRevoked(p device.Peer, serials []string) {
+	a.mu.Lock()
+	c := &a.cert
+	dropped := false
+	for _, s := range []**session{&c.session, &c.old, &c.expired} {
+		if *s != nil && (*s).phone == p.ID && slices.Contains(serials, strconv.FormatUint((*s).cert.Serial, 10)) {
+			*s, dropped = nil, true
+		}
+	}
+	if dropped {
+		c.held = heldRemoved
+		a.rebuildLocked()
+		a.noteLocked(kindCertificate, "Session certificate revoked on "+p.Name, "")
+	}
+	a.mu.Unlock()
+	if dropped {
+		a.log.Warn("session certificate revoked", "phone", p.ID.Short())
+		a.notify("The session certificate was revoked on " + p.Name + ".")
+	}
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+func newPhoneCACertificatesCommand(a *app) *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use: "certificates", Short: "List the session certificates that this phone has issued", Args: args(),
+		Long: `Lists the session certificates that this phone has issued, oldest first, until 30
+days after their end. With --json, one on each line.`,
+		Example: "  vmux phone ca certificates",
+		RunE: func(*cobra.Command, []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			list, err := p.Signer.Certificates()
+			if err != nil {
+				return err
+			}
+			for _, c := range list {
+				if err := a.answer(c, func() error { return a.line("%s", certificateLine(c, time.Now())) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+func certificateLine(c signer.Issued, now time.Time) string {
+	state := "valid until " + local(c.ValidUntil)
+	switch {
+	case c.Revoked():
+		state = "revoked " + local(c.RevokedAt)
+	case !now.Before(c.ValidUntil):
+		state = "expired " + local(c.ValidUntil)
+	}
+	return strings.Join([]string{c.Serial, wire.Show(c.DeviceName), "as " + wire.Show(strings.Join(c.Principals, ",")), "for " + wire.Show(c.Label), state}, "  ")
+}
+
+func newPhoneCARevokeCommand(a *app) *cobra.Command {
+	var all bool
+	cmd := a.withJSON(&cobra.Command{
+		Use: "revoke [SERIAL]", Short: "Revoke session certificates",
+		Long: `Revokes a session certificate by its serial, or all of them. The computer drops
+it at once, or as soon as it connects. A computer that is in wrong hands need not:
+give the list of vmux phone ca krl to your servers.`,
+		Example: "  vmux phone ca revoke 1234567890\n  vmux phone ca revoke --all",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, v []string) error {
+			if all == (len(v) == 1) {
+				return usagef("name a SERIAL, or --all")
+			}
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return all || i.Serial == v[0] })
+			if errors.Is(err, signer.ErrNoCertificate) {
+				return withHint(err, "vmux phone ca certificates")
+			}
+			if err != nil {
+				return err
+			}
+			return a.answer(revoked, func() error {
+				for _, c := range revoked {
+					a.say("revoked %s of %s", c.Serial, wire.Show(c.DeviceName))
+				}
+				a.hint("vmux phone ca krl FILE, for RevokedKeys of your servers")
+				return nil
+			})
+		},
+	})
+	cmd.Flags().BoolVar(&all, "all", false, "all that this phone has issued")
+	return cmd
+}
+
+func newPhoneCAKRLCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list", Args: args("FILE"),
+		Long: `Writes a key revocation list (KRL) for sshd's RevokedKeys; - is standard output.
+ssh-keygen -Q reads it. Put it on each server that trusts the CA:
+
+  RevokedKeys /etc/ssh/vmux.krl`,
+		Example: "  vmux phone ca krl vmux.krl\n  vmux phone ca krl - | ssh root@server 'cat > /etc/ssh/vmux.krl'",
+		RunE: func(_ *cobra.Command, v []string) error {
+			p, err := openPhone()
+			if err != nil {
+				return err
+			}
+			krl, err := p.Signer.KRL()
+			if err != nil {
+				return err
+			}
+			if v[0] == "-" {
+				return a.text(string(krl))
+			}
+			return renameio.WriteFile(v[0], krl, os.FileMode(0o644))
+		},
+	}
+}

@@ -1,0 +1,192 @@
+package signer
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+const (
+	issuedDocument = "certificates.json"
+	maxIssued      = 4096
+	// issuedMemory is how long a certificate is remembered after its end.
+	issuedMemory = 30 * 24 * time.Hour
+)
+
+// ErrNoCertificate is returned for a serial that this phone did not issue, or
+// has forgotten.
+var ErrNoCertificate = errors.New("no such certificate")
+
+// Issued is a session certificate that this phone has issued.
+type Issued struct {
+	Serial     string    `json:"serial"` // decimal
+	DeviceID   device.ID `json:"deviceID"`
+	DeviceName string    `json:"deviceName"`
+	Label      string    `json:"label"`    // of the identity that it stands for
+	Identity   string    `json:"identity"` // fingerprint
+	CA         []byte    `json:"ca"`       // blob of the CA's public key
+	Principals []string  `json:"principals"`
+	IssuedAt   time.Time `json:"issuedAt"`
+	ValidAfter time.Time `json:"validAfter"`
+	ValidUntil time.Time `json:"validUntil"`
+	RevokedAt  time.Time `json:"revokedAt,omitzero"`
+}
+
+// Revoked reports whether the certificate was revoked.
+func (i Issued) Revoked() bool { return !i.RevokedAt.IsZero() }
+
+type issuedList struct {
+	Version      int      `json:"version"`
+	Certificates []Issued `json:"certificates"`
+}
+
+// Certificates returns those that this phone has issued, oldest first.
+func (s *Signer) Certificates() ([]Issued, error) {
+	b, err := s.cfg.Store.Get(issuedDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load certificates: %w", err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var doc issuedList
+	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
+		return nil, errors.New("load certificates: the document is damaged")
+	}
+	return doc.Certificates, nil
+}
+
+func (s *Signer) changeCertificates(change func([]Issued) ([]Issued, error)) error {
+	return s.locked(func() error {
+		list, err := s.Certificates()
+		if err != nil {
+			return err
+		}
+		if list, err = change(list); err != nil {
+			return err
+		}
+		return putJSON(s.cfg.Store, issuedDocument, issuedList{Version: 1, Certificates: list})
+	})
+}
+
+// noteIssued remembers a certificate before it is given out: one that the phone
+// does not know could not be revoked.
+func (s *Signer) noteIssued(cert *ssh.Certificate, identity Identity, to device.Peer) error {
+	now := s.cfg.Now().UTC()
+	return s.changeCertificates(func(list []Issued) ([]Issued, error) {
+		list = slices.DeleteFunc(list, func(i Issued) bool { return now.Sub(i.ValidUntil) > issuedMemory })
+		list = append(list, Issued{
+			Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: wire.Show(to.Name),
+			Label: identity.Label, Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
+			Principals: cert.ValidPrincipals, IssuedAt: now,
+			ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),
+		})
+		return list[max(0, len(list)-maxIssued):], nil
+	})
+}
+
+// Revoke revokes the certificates that match says, and returns them. Computers
+// learn of it at once, or as soon as they connect; servers by the KRL alone.
+func (s *Signer) Revoke(match func(Issued) bool) ([]Issued, error) {
+	var revoked []Issued
+	err := s.changeCertificates(func(list []Issued) ([]Issued, error) {
+		for n := range list {
+			if match(list[n]) && !list[n].Revoked() {
+				list[n].RevokedAt = s.cfg.Now().UTC()
+				revoked = append(revoked, list[n])
+			}
+		}
+		if len(revoked) == 0 {
+			return nil, ErrNoCertificate
+		}
+		return list, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range revoked {
+		rec := Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
+			Decision: "revoked", Serial: i.Serial, Principals: i.Principals}
+		err = errors.Join(err, s.record(rec))
+	}
+	return revoked, err
+}
+
+// revokedSerials are those that computers have to be told of: revoked and not
+// expired.
+func (s *Signer) revokedSerials() []string {
+	list, err := s.Certificates()
+	if err != nil {
+		s.cfg.Log.Error("certificates", "err", err)
+		return nil
+	}
+	var serials []string
+	for _, i := range slices.Backward(list) {
+		if i.Revoked() && s.cfg.Now().Before(i.ValidUntil) && len(serials) < wire.MaxRevoked {
+			serials = append(serials, i.Serial)
+		}
+	}
+	return serials
+}
+
+// Numbers of OpenSSH PROTOCOL.krl.
+const (
+	krlMagic         = 0x5353484b524c0a00 // "SSHKRL\n\0"
+	krlFormatVersion = 1
+	krlCertificates  = 1    // KRL_SECTION_CERTIFICATES
+	krlSerialList    = 0x20 // KRL_SECTION_CERT_SERIAL_LIST
+)
+
+// KRL returns a key revocation list (OpenSSH PROTOCOL.krl) with the serials of
+// all revoked certificates, for sshd's RevokedKeys and `ssh-keygen -Q`. Without
+// any it is a valid list that revokes nothing.
+func (s *Signer) KRL() ([]byte, error) {
+	list, err := s.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	serials := map[string][]uint64{} // by CA
+	for _, i := range list {
+		serial, err := strconv.ParseUint(i.Serial, 10, 64)
+		if i.Revoked() && err == nil {
+			serials[string(i.CA)] = append(serials[string(i.CA)], serial)
+		}
+	}
+	now := uint64(s.cfg.Now().Unix())
+	b := binary.BigEndian.AppendUint64(nil, krlMagic)
+	b = binary.BigEndian.AppendUint32(b, krlFormatVersion)
+	b = binary.BigEndian.AppendUint64(b, now) // the list's version: later ones have higher ones
+	b = binary.BigEndian.AppendUint64(b, now)
+	b = binary.BigEndian.AppendUint64(b, 0)       // flags: none are defined
+	b = appendString(appendString(b, ""), "vmux") // reserved, comment
+	for _, ca := range slices.Sorted(maps.Keys(serials)) {
+		b = appendString(append(b, krlCertificates), revokedBy(ca, serials[ca]))
+	}
+	return b, nil
+}
+
+// revokedBy is the section of one CA's certificates.
+func revokedBy(ca string, serials []uint64) string {
+	slices.Sort(serials)
+	var numbers []byte
+	for _, serial := range slices.Compact(serials) {
+		numbers = binary.BigEndian.AppendUint64(numbers, serial)
+	}
+	section := appendString(appendString(nil, ca), "") // reserved
+	return string(appendString(append(section, krlSerialList), string(numbers)))
+}
+
+// appendString appends a string of RFC 4251 section 5.
+func appendString(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
