@@ -143,7 +143,7 @@ func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
 		}
 	}()
 	b.WriteString("\x00\x00\x00\x00" + `{"version":1,"id":`) // wire.Version, behind room for the length
-	if strings.Trim(id, idBytes) == "" { // as all of this program's are
+	if strings.Trim(id, idBytes) == "" {                     // as all of this program's are
 		b.WriteByte('"')
 		b.WriteString(id)
 		b.WriteByte('"')
