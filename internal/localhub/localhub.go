@@ -116,14 +116,14 @@ func Run(ctx context.Context, c Config) error {
 		if time.Since(began) >= timing.Steady {
 			pause = timing.BackoffMin
 		}
-		rest := pause/2 + rand.N(pause/2+1)
-		c.Log.Warn("the hub has ended and is started again", "reason", reason(err), "in", rest.Round(time.Millisecond))
-		timer := time.NewTimer(rest)
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
 		select {
-		case <-ctx.Done():
+		case <-ctx.Done(): // ^C at a terminal ends both at once
+			timer.Stop()
+			return nil
 		case <-timer.C:
 		}
-		timer.Stop()
+		c.Log.Warn("the hub has ended and is started again", "reason", reason(err))
 		pause = min(2*pause, timing.BackoffMax)
 	}
 	return nil
