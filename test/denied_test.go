@@ -2,7 +2,6 @@ package test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -96,22 +95,6 @@ func askingWorld(t *testing.T, agentArgs ...string) (*world, *screen) {
 	w.startAgent(agentArgs...)
 	w.pair()
 	return w, person
-}
-
-// sheets counts the requests that the phone's person was asked for.
-func (w *world) sheets(decision string) int {
-	w.Helper()
-	n := 0
-	for line := range strings.Lines(w.phone.run("phone", "log", "--json")) {
-		var entry struct{ Kind, Decision string }
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			w.Fatalf("phone log: %v\n%s", err, line)
-		}
-		if entry.Kind == "sign" && entry.Decision == decision {
-			n++
-		}
-	}
-	return n
 }
 
 // autossh starts ssh anew each time that it fails, and each is a new session.

@@ -234,12 +234,7 @@ type world struct {
 // the identities named, starts both programs, and pairs them.
 func newWorld(t testing.TB, identities ...string) *world {
 	t.Helper()
-	w := unpairedWorld(t)
-	for _, algorithm := range identities {
-		w.createIdentity(algorithm, algorithm)
-	}
-	w.phone.run("phone", "ca", "create", "--passphrase-file", w.passphraseFile)
-	w.phone.run("phone", "ca", "policy", "--principals", "root,"+username(t), "--auto-issue=false")
+	w := hubless(t, identities...)
 	w.startPhone()
 	w.startAgent()
 	w.pair()
@@ -372,13 +367,20 @@ func (w *world) requestCertificate() (caLine string) {
 // approvals counts the signatures that the phone has been asked for and gave.
 func (w *world) approvals() int {
 	w.Helper()
+	return w.sheets("approved")
+}
+
+// sheets counts the signatures that the phone has been asked for and that ended
+// so: approved, denied, expired, withdrawn or refused.
+func (w *world) sheets(decision string) int {
+	w.Helper()
 	n := 0
 	for line := range strings.Lines(w.phone.run("phone", "log", "--json")) {
 		var entry struct{ Kind, Decision string }
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			w.Fatalf("phone log: %v\n%s", err, line)
 		}
-		if entry.Kind == "sign" && entry.Decision == "approved" {
+		if entry.Kind == "sign" && entry.Decision == decision {
 			n++
 		}
 	}

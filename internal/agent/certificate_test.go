@@ -307,15 +307,7 @@ func wantRefused(t *testing.T, answer func(*phone, *wire.CertificateRequest) wir
 func TestSingleFlight(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.says(p, false)
-		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
-			if _, ok := body.(*wire.CertificateRequest); !ok {
-				return p.approve(ctx, kind, body, received)
-			}
-			p.note(body.(*wire.CertificateRequest))
-			received()
-			<-ctx.Done()
-			return "", nil, ctx.Err()
-		})
+		p.staysSilent()
 		w.connect(p)
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 5)
@@ -366,15 +358,7 @@ func TestRemoveAll(t *testing.T) {
 // A phone in a pocket is asked once, not every 30 seconds.
 func TestUnansweredIsNotRepeatedSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
-		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
-			if _, ok := body.(*wire.CertificateRequest); !ok {
-				return p.approve(ctx, kind, body, received)
-			}
-			p.note(body.(*wire.CertificateRequest))
-			received()
-			<-ctx.Done()
-			return "", nil, ctx.Err()
-		})
+		p.staysSilent()
 		w.connect(p)
 		time.Sleep(61 * time.Second)
 		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodeRequestExpired || f.Sentence != "No answer within 60 s." {

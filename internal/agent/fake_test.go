@@ -244,6 +244,20 @@ func (p *phone) refuse(code wire.Code) {
 	})
 }
 
+// staysSilent shows certificate requests, and nobody looks.
+func (p *phone) staysSilent() {
+	p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+		r, ok := body.(*wire.CertificateRequest)
+		if !ok {
+			return p.approve(ctx, kind, body, received)
+		}
+		p.note(r)
+		received()
+		<-ctx.Done()
+		return "", nil, ctx.Err()
+	})
+}
+
 func newSigner(t *testing.T) ssh.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -21,15 +21,23 @@ func (l *listener) HelloChanged(_ device.Peer, h wire.Hello) {
 	l.note(func() { l.changed = append(l.changed, h) })
 }
 
+// changeable is a couple whose phone's policy can be changed, and whose agent
+// listens.
+func changeable(t *testing.T) (c *couple, agent *listener, automatic *atomic.Bool) {
+	t.Helper()
+	automatic = new(atomic.Bool)
+	c = newCouple(t, nil)
+	c.phone.role = func() wire.Hello { return wire.Hello{AutomaticIssuance: automatic.Load()} }
+	agent = &listener{actor: c.agent}
+	c.agent.handler = agent
+	return c, agent, automatic
+}
+
 // What the phone says of itself can change while the link is up, and the link
 // stays. A handler that does not want to know is not told, but its node knows.
 func TestHelloAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var automatic atomic.Bool
-		c := newCouple(t, nil)
-		c.phone.role = func() wire.Hello { return wire.Hello{AutomaticIssuance: automatic.Load()} }
-		agent := &listener{actor: c.agent}
-		c.agent.handler = agent
+		c, agent, automatic := changeable(t)
 		defer c.start()()
 		c.linked()
 		automatic.Store(true)
@@ -54,11 +62,7 @@ func TestHelloAgain(t *testing.T) {
 // A change between a connection's hello and its becoming a link is not lost.
 func TestHelloChangesAtLinkUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var automatic atomic.Bool
-		c := newCouple(t, nil)
-		c.phone.role = func() wire.Hello { return wire.Hello{AutomaticIssuance: automatic.Load()} }
-		agent := &listener{actor: c.agent}
-		c.agent.handler = agent
+		c, _, automatic := changeable(t)
 		defer c.startPhone()()
 		tc := must(c.agent.secureTo(c.phone.id)(t.Context(), must(c.net.open(t.Context()))))
 		synctest.Wait() // the phone has said hello, and waits for the agent's
