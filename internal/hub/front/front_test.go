@@ -303,6 +303,9 @@ func TestPlainListenerRedirects(t *testing.T) {
 		t.Errorf("WebSocket in clear: %d", resp.StatusCode)
 	}
 	header := run(t, "curl", "-sSik", "https://"+f.Addr().String()+"/")
+	if !strings.HasPrefix(header, "HTTP/2 200") {
+		t.Errorf("not HTTP/2, which loads the app's many files at once:\n%s", header)
+	}
 	if !strings.Contains(strings.ToLower(header), "strict-transport-security: max-age=31536000") {
 		t.Errorf("no HSTS on the host's own port:\n%s", header)
 	}
