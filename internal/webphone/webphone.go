@@ -83,6 +83,10 @@ func New(c Config) (*Phone, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	var err error
+	if c.HubURL, err = wire.ParseHubURL(c.HubURL); err != nil {
+		return nil, &Error{Code: "insecure", Message: "This page was not loaded over https.", Hint: "Open the hub by its https address."}
+	}
 	rp := signer.RelyingParty{ID: c.Host, Origin: c.Origin}
 	p := &Phone{
 		cfg:      c,
@@ -91,7 +95,6 @@ func New(c Config) (*Phone, error) {
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
 	}
-	var err error
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
 		Providers: map[string]signer.Provider{signer.ProviderPasskey: p.passkeys, signer.ProviderVault: p.vault},

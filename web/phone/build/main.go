@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,8 +19,6 @@ import (
 
 	"github.com/andybalholm/brotli"
 )
-
-const dist = "web/phone/dist"
 
 // programs are compiled to dist/NAME.wasm.
 var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm", "qr": "./cmd/vmux-qr-wasm"}
@@ -39,13 +38,28 @@ func main() {
 	}
 }
 
+// options are where the files go, and whether they are compressed: tests that
+// change them often have no time for it.
+type options struct {
+	to    string
+	plain bool
+}
+
 func run() error {
+	var o options
+	flag.StringVar(&o.to, "to", "web/phone/dist", "write to this folder")
+	flag.BoolVar(&o.plain, "plain", false, "compress nothing")
+	flag.Parse()
+	return o.build()
+}
+
+func (o options) build() error {
 	temp, err := os.MkdirTemp("", "vmux-build-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	if err := os.MkdirAll(dist, 0o755); err != nil {
+	if err := os.MkdirAll(o.to, 0o755); err != nil {
 		return err
 	}
 	var group sync.WaitGroup
@@ -53,17 +67,17 @@ func run() error {
 	i := 0
 	for name, path := range programs {
 		at := i
-		group.Go(func() { errs[at] = compile(name, path, filepath.Join(temp, name)) })
+		group.Go(func() { errs[at] = o.compile(name, path, filepath.Join(temp, name)) })
 		i++
 	}
-	errs[i] = support()
+	errs[i] = o.support()
 	group.Wait()
 	return errors.Join(errs...)
 }
 
 // compile builds one program and compresses it, if it is another than the one
 // that is there.
-func compile(name, path, wasm string) error {
+func (o options) compile(name, path, wasm string) error {
 	args := append([]string{"build", "-o", wasm}, smaller...)
 	cmd := exec.Command("go", append(args, path)...)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
@@ -74,7 +88,10 @@ func compile(name, path, wasm string) error {
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(dist, name+".wasm")
+	target := filepath.Join(o.to, name+".wasm")
+	if o.plain {
+		return replace(target, b)
+	}
 	if same(target, b) {
 		return nil
 	}
@@ -120,7 +137,7 @@ func write(path string, b []byte, compressor func(io.Writer) io.WriteCloser) err
 
 // support copies what Go needs of JavaScript, from the very version that
 // compiles.
-func support() error {
+func (o options) support() error {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return fmt.Errorf("go env GOROOT: %w", err)
@@ -129,7 +146,7 @@ func support() error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(dist, "wasm_exec.js"), b)
+	return replace(filepath.Join(o.to, "wasm_exec.js"), b)
 }
 
 // replace writes a file as a whole: a hub may be compiled meanwhile.

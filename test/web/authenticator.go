@@ -1,0 +1,61 @@
+package web
+
+import "github.com/chromedp/cdproto/webauthn"
+
+// Authenticator is a virtual one, which a person uses without delay.
+type Authenticator struct {
+	page *Page
+	id   webauthn.AuthenticatorID
+}
+
+// AuthenticatorOptions say what it lacks. The zero value is a phone's own: it
+// verifies its user, keeps passkeys, and has PRF.
+type AuthenticatorOptions struct {
+	NoPRF, NotVerified, NoResidentKey bool
+	// Synced marks its passkeys as backed up.
+	Synced bool
+}
+
+// Authenticator adds an authenticator to the page. It goes with the tab.
+func (p *Page) Authenticator(o AuthenticatorOptions) *Authenticator {
+	p.t.Helper()
+	a := &Authenticator{page: p}
+	options := &webauthn.VirtualAuthenticatorOptions{
+		Protocol: webauthn.AuthenticatorProtocolCtap2, Ctap2version: webauthn.Ctap2versionCtap21,
+		Transport: webauthn.AuthenticatorTransportInternal, HasResidentKey: !o.NoResidentKey, HasUserVerification: true,
+		HasPrf: !o.NoPRF, IsUserVerified: !o.NotVerified, AutomaticPresenceSimulation: true,
+		DefaultBackupEligibility: o.Synced, DefaultBackupState: o.Synced,
+	}
+	a.id = send(p, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: options}).AuthenticatorID
+	return a
+}
+
+// SetVerified makes the next user one that the device knows, or does not.
+func (a *Authenticator) SetVerified(yes bool) {
+	a.page.t.Helper()
+	send(a.page, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: a.id, IsUserVerified: yes})
+}
+
+// Remove takes the authenticator away.
+func (a *Authenticator) Remove() {
+	a.page.t.Helper()
+	send(a.page, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: a.id})
+}
+
+// Credentials returns its passkeys.
+func (a *Authenticator) Credentials() []*webauthn.Credential {
+	a.page.t.Helper()
+	return send(a.page, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id}).Credentials
+}
+
+// DeleteCredentials deletes all passkeys, as a person can in the settings.
+func (a *Authenticator) DeleteCredentials() {
+	a.page.t.Helper()
+	send(a.page, webauthn.ClearCredentials, webauthn.ClearCredentialsParams{AuthenticatorID: a.id})
+}
+
+// LieAboutUser makes its answers say that nobody was verified.
+func (a *Authenticator) LieAboutUser(lie bool) {
+	a.page.t.Helper()
+	send(a.page, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{AuthenticatorID: a.id, IsBadUV: &lie})
+}

@@ -1,0 +1,79 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"vmux/internal/webphone"
+)
+
+// State is what core.state() returns.
+type State struct {
+	webphone.State
+	Support struct {
+		WebAuthn              bool   `json:"webauthn"`
+		PRF                   string `json:"prf"`
+		PlatformAuthenticator bool   `json:"platformAuthenticator"`
+		Persisted             bool   `json:"persisted"`
+		Push                  string `json:"push"`
+	} `json:"support"`
+}
+
+// State reads the phone's state.
+func (p *Page) State(into *State) {
+	p.t.Helper()
+	if err := p.Run("return core.state()", into); err != nil {
+		p.t.Fatalf("state: %v\n%s", err, p.Console())
+	}
+}
+
+// Identity returns the phone's key of a label.
+func (p *Page) Identity(label string) webphone.Identity {
+	p.t.Helper()
+	var s State
+	p.State(&s)
+	for _, id := range s.Identities {
+		if id.Label == label {
+			return id
+		}
+	}
+	p.t.Fatalf("no key %q on the phone", label)
+	return webphone.Identity{}
+}
+
+// Sheet waits for a request to be shown and returns it.
+func (p *Page) Sheet() webphone.Sheet {
+	p.t.Helper()
+	var sheet webphone.Sheet
+	waitFor(p.t, "a sheet is shown", func() bool {
+		var s State
+		p.State(&s)
+		if len(s.Sheets) > 0 {
+			sheet = s.Sheets[0]
+		}
+		return len(s.Sheets) > 0
+	})
+	return sheet
+}
+
+// Approve approves a sheet by core.js, as the tap on its button does.
+func (p *Page) Approve(sheet webphone.Sheet, decision map[string]any) error {
+	p.t.Helper()
+	s, err := json.Marshal(sheet)
+	if err != nil {
+		return err
+	}
+	d, err := json.Marshal(decision)
+	if err != nil {
+		return err
+	}
+	return p.Run(fmt.Sprintf("return core.approve(%s, %s ?? {})", s, d), nil)
+}
+
+// ApproveNext waits for the next sheet and approves it as it is.
+func (p *Page) ApproveNext() {
+	p.t.Helper()
+	if err := p.Approve(p.Sheet(), nil); err != nil {
+		p.t.Fatalf("approve: %v\n%s", err, p.Console())
+	}
+}

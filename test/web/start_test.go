@@ -1,0 +1,27 @@
+package web
+
+import "testing"
+
+// The whole of it once: an app that starts, makes keys, is paired and reloaded.
+func TestAppStarts(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(hub.URL + "/")
+	page.Authenticator(AuthenticatorOptions{})
+	var s State
+	page.State(&s)
+	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	t.Logf("%+v", s)
+	page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
+	page.MustCall("createVault", map[string]string{"label": "vault", "algorithm": "ssh-ed25519"}, nil)
+	page.State(&s)
+	if len(s.Identities) != 2 {
+		t.Fatalf("%+v", s.Identities)
+	}
+	page.Reload()
+	var after State
+	page.State(&after)
+	if len(after.Identities) != 2 || after.DeviceID != s.DeviceID {
+		t.Errorf("after a reload: %+v", after)
+	}
+	t.Log(page.Console())
+}

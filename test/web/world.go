@@ -1,0 +1,267 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"vmux/internal/hub"
+	"vmux/internal/hub/webapp"
+	"vmux/web/phone"
+)
+
+// root is the module's folder, seen from this package.
+const root = "../.."
+
+// built is made once for all tests, and removed after them.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "vmux-web-")
+	if err != nil {
+		return "", err
+	}
+	for _, args := range [][]string{
+		{"run", "vmux/web/phone/build", "-plain", "-to", filepath.Join(dir, "app", "dist")},
+		{"build", "-o", filepath.Join(dir, "vmux"), "vmux/cmd/vmux"},
+	} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("go %s: %w\n%s", args[0], err, out)
+		}
+	}
+	return dir, os.CopyFS(filepath.Join(dir, "app", "static"), os.DirFS(filepath.Join(root, "web/phone/static")))
+})
+
+// Build compiles app and agent from the sources, and returns the folder with
+// them. Cleanup removes it.
+func Build(t testing.TB) string {
+	t.Helper()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Cleanup removes what Build made.
+func Cleanup() {
+	if dir, err := built(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// Hub is the real hub, in this process, with the app as it was built.
+type Hub struct {
+	URL string
+
+	t      testing.TB
+	app    fs.FS
+	state  string
+	port   string
+	hub    *hub.Hub
+	server *http.Server
+}
+
+// StartHub serves the hub on localhost until the test ends.
+func StartHub(t testing.TB) *Hub {
+	t.Helper()
+	app, err := phone.New(os.DirFS(filepath.Join(Build(t), "app")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Hub{t: t, app: app.Files(), state: t.TempDir(), port: "0"}
+	h.Start()
+	t.Cleanup(h.Stop)
+	return h
+}
+
+// Start starts the hub again after Stop, at its old address and with its state.
+func (h *Hub) Start() {
+	h.t.Helper()
+	var l net.Listener
+	var err error
+	waitFor(h.t, "the hub's port is free", func() bool {
+		l, err = net.Listen("tcp", "127.0.0.1:"+h.port)
+		return err == nil
+	})
+	_, h.port, _ = net.SplitHostPort(l.Addr().String())
+	h.URL = "http://localhost:" + h.port
+	files, err := webapp.New(webapp.Config{Files: h.app, Policy: phone.ContentSecurityPolicy})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.hub, err = hub.New(hub.Config{
+		PublicURL: h.URL, StateDir: h.state, App: files, PushSubject: "mailto:hub@example.org", Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.server = &http.Server{Handler: h.hub, ReadHeaderTimeout: patience}
+	go h.server.Serve(l)
+}
+
+// Stop ends the hub and all its connections.
+func (h *Hub) Stop() {
+	if h.hub != nil {
+		h.hub.Close()
+		_ = h.server.Close()
+		h.hub = nil
+	}
+}
+
+// Agent is the computer: vmux with a home of its own.
+type Agent struct {
+	Home, Socket string
+
+	t       testing.TB
+	program string
+	args    []string
+	process *exec.Cmd
+	log     *os.File
+}
+
+// StartAgent runs `vmux agent` at a hub until the test ends.
+func StartAgent(t testing.TB, hubURL string, args ...string) *Agent {
+	t.Helper()
+	home, err := os.MkdirTemp("", "vw") // short: a socket's path is limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{
+		t: t, Home: home, Socket: filepath.Join(home, "agent.sock"), program: filepath.Join(Build(t), "vmux"),
+		args: append([]string{"agent", "--lan=false", "--hub", hubURL}, args...),
+	}
+	a.Start()
+	t.Cleanup(func() {
+		a.Kill()
+		_ = os.RemoveAll(home)
+	})
+	return a
+}
+
+// Start starts the agent again after Kill.
+func (a *Agent) Start() {
+	a.t.Helper()
+	a.process = exec.Command(a.program, a.args...)
+	a.process.Env = a.env()
+	log, err := os.CreateTemp(a.Home, "log")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.log = log
+	a.process.Stderr, a.process.Stdout = log, log
+	if err := a.process.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	waitFor(a.t, "the agent serves", func() bool {
+		c, err := net.Dial("unix", a.Socket)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
+// Kill ends the agent as a crash does.
+func (a *Agent) Kill() {
+	if a.process != nil {
+		_ = a.process.Process.Signal(syscall.SIGKILL)
+		_ = a.process.Wait()
+		a.process = nil
+	}
+}
+
+// Log returns what the agent has written.
+func (a *Agent) Log() string {
+	b, _ := os.ReadFile(a.log.Name())
+	return string(b)
+}
+
+func (a *Agent) env() []string {
+	return []string{"VMUX_HOME=" + a.Home, "HOME=" + a.Home, "PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+}
+
+// Vmux is a command of vmux on the computer.
+func (a *Agent) Vmux(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, a.program, args...)
+	cmd.Env = a.env()
+	return cmd
+}
+
+// MustVmux runs a command that must succeed and returns its output.
+func (a *Agent) MustVmux(args ...string) string {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := a.Vmux(ctx, args...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		a.t.Fatalf("vmux %s: %v\n%s%s\n%s", strings.Join(args, " "), err, out, errs.String(), a.Log())
+	}
+	return string(out)
+}
+
+// Invite runs `vmux pair` and returns its invitation, and what waits for the
+// pairing.
+func (a *Agent) Invite() (invitation string, paired func()) {
+	a.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	cmd := a.Vmux(ctx, "pair", "--json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	var line struct {
+		Invitation string `json:"invitation"`
+	}
+	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &line) != nil || line.Invitation == "" {
+		a.t.Fatalf("no invitation: %s\n%s", lines.Text(), a.Log())
+	}
+	return line.Invitation, func() {
+		a.t.Helper()
+		if !lines.Scan() || !strings.Contains(lines.Text(), "paired") {
+			a.t.Fatalf("not paired: %s\n%s", lines.Text(), a.Log())
+		}
+	}
+}
+
+// Pair pairs the phone in the page with the agent.
+func (a *Agent) Pair(p *Page) {
+	a.t.Helper()
+	invitation, paired := a.Invite()
+	p.MustCall("pair", map[string]string{"invitation": invitation}, nil)
+	paired()
+	waitFor(a.t, "the link is up", func() bool {
+		var state State
+		p.State(&state)
+		for _, c := range state.Computers {
+			if c.Connected {
+				return true
+			}
+		}
+		return false
+	})
+}
