@@ -390,19 +390,19 @@ func TestWrongSignature(t *testing.T) {
 	}
 }
 
-// autossh asks nine times in 40 s: a denied session is not asked again, another
-// one is.
+// autossh asks nine times in 40 s: a denied session is not asked again, nor is
+// the same program's next one to the same server; one to another server is.
 func TestDeniedOnce(t *testing.T) {
 	w := pairedWorld(t, nil)
 	w.phone.deny.Store(true)
-	login := func(session string) []byte {
+	login := func(session, host string) []byte {
 		return sshctx.Context{
-			Kind: sshctx.UserAuth, SessionID: []byte(session), User: "root", Service: "ssh-connection",
-			Algorithm: ssh.KeyAlgoED25519, PublicKey: w.phone.key.PublicKey().Marshal(),
+			Kind: sshctx.HostBound, SessionID: []byte(session), User: "root", Service: "ssh-connection",
+			Algorithm: ssh.KeyAlgoED25519, PublicKey: w.phone.key.PublicKey().Marshal(), HostKey: []byte(host),
 		}.Marshal()
 	}
-	for range 5 {
-		if _, err := w.ssh.Sign(w.phone.key.PublicKey(), login(strings.Repeat("1", 32))); err == nil {
+	for _, session := range []string{"1", "1", "1", "2", "3"} {
+		if _, err := w.ssh.Sign(w.phone.key.PublicKey(), login(strings.Repeat(session, 32), "host")); err == nil {
 			t.Fatal("signed")
 		}
 	}
@@ -410,7 +410,7 @@ func TestDeniedOnce(t *testing.T) {
 		t.Fatalf("asked %d times", n)
 	}
 	w.phone.deny.Store(false)
-	if _, err := w.ssh.Sign(w.phone.key.PublicKey(), login(strings.Repeat("2", 32))); err != nil {
+	if _, err := w.ssh.Sign(w.phone.key.PublicKey(), login(strings.Repeat("4", 32), "another host")); err != nil {
 		t.Fatal(err)
 	}
 }
