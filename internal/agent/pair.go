@@ -70,7 +70,7 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 	defer offer.End()
 	a.node.Offer(offer)
 	defer a.node.Offer(nil)
-	told := control.Invitation{URL: offer.Invitation().URL(), Expires: offer.Expires(), Routes: routes}
+	told := control.Invitation{URL: offer.Invitation().URL(), Expires: offer.Expires(), Routes: routes, DeviceID: a.self.String()}
 	endAtHub, err := a.openAtHub(ctx, offer)
 	defer endAtHub()
 	if a.hub != nil {

@@ -133,6 +133,9 @@ func (d *demo) pairPage(ctx context.Context) error {
 	if err := d.showInvitation(answer.Invitation); err != nil {
 		return err
 	}
+	if err := d.line("   The page shows this computer's device ID: %s", inFours(answer.DeviceID)); err != nil {
+		return err
+	}
 	return d.person(ctx, device.InvitationLife, "the page to be paired", func() bool {
 		s, err := d.status(ctx)
 		return err == nil && s.Connected
@@ -169,12 +172,12 @@ func openBrowser(page string) error {
 // awaitKeys waits for what is made on the page.
 func (d *demo) awaitKeys(ctx context.Context) error {
 	old := d.oldOpenSSH(ctx)
-	text := "   On the page: Identities, Create. A vault key works with every SSH client; a passkey\n" +
-		"   needs OpenSSH 10.3 or newer"
+	text := "   On the page: Identities, \"Create a key\". A vault key works with every SSH client;\n" +
+		"   a passkey needs OpenSSH 10.3 or newer"
 	if old != "" {
 		text += ", which this computer (" + old + ") does not have"
 	}
-	text += ".\n   Then: CA, Create (principal: your user name here, " + d.user() + ").\n"
+	text += ".\n   Then: CA, \"Create a CA\", for the account " + d.user() + ", which is yours here.\n"
 	if err := d.text(text); err != nil {
 		return err
 	}

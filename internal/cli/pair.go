@@ -20,6 +20,7 @@ import (
 type pairAnswer struct {
 	Invitation string          `json:"invitation,omitempty"`
 	Expires    time.Time       `json:"expires,omitzero"`
+	DeviceID   string          `json:"deviceID,omitempty"` // this computer's
 	Paired     *control.Device `json:"paired,omitempty"`
 }
 
@@ -55,7 +56,7 @@ func (a *app) pair(ctx context.Context, o control.PairOptions) error {
 	return c.Pair(ctx, o, func(e control.PairEvent) error {
 		switch {
 		case e.Invitation != nil:
-			answer := pairAnswer{Invitation: e.Invitation.URL, Expires: e.Invitation.Expires}
+			answer := pairAnswer{Invitation: e.Invitation.URL, Expires: e.Invitation.Expires, DeviceID: e.Invitation.DeviceID}
 			return a.answer(answer, func() error { return a.invite(*e.Invitation) })
 		case e.Paired != nil:
 			return a.answer(pairAnswer{Paired: e.Paired}, func() error {
@@ -88,8 +89,21 @@ func (a *app) invite(i control.Invitation) error {
 	if err := a.line("%s", i.URL); err != nil {
 		return err
 	}
+	a.say("the phone shows this computer's device ID: %s", inFours(i.DeviceID))
 	a.say("it works once, until %s; waiting for the phone", localTime(i.Expires))
 	return nil
+}
+
+// inFours groups a device ID for comparing by eye, as phones show it.
+func inFours(id string) string {
+	var b strings.Builder
+	for n, c := range []byte(wire.Show(id)) {
+		if n > 0 && n%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // qrCode draws text with half blocks, light on dark, which every camera reads.

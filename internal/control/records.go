@@ -187,6 +187,9 @@ type Invitation struct {
 	URL     string    `json:"url"`
 	Expires time.Time `json:"expires"`
 	Routes  []string  `json:"routes"`
+	// DeviceID is this computer's, for the user to compare with what the phone
+	// shows.
+	DeviceID string `json:"deviceID"`
 	// Hub is the URL of the hub's page, which the invitation opens on a phone;
 	// HubError says why nobody can come that way.
 	Hub      string `json:"hub,omitempty"`
