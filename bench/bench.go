@@ -72,6 +72,7 @@ func (b *bench) measureAll() {
 		{"logins", b.measureLogins},
 		{"forwarded signatures", b.measureForwarded},
 		{"while requests wait", b.measureWhileWaiting},
+		{"link", b.measureLink},
 		{"hub", b.measureHub},
 		{"start", b.measureStart},
 		{"size", b.measureSize},

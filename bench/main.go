@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "measure briefly: shows that everything runs, no more")
 	flag.StringVar(&o.program, "vmux", "bin/vmux", "the vmux `program` to measure")
 	flag.BoolVar(&o.alone, "alone", false, "measure the socket server without agent and phone")
-	flag.StringVar(&o.only, "only", "", "measure only what has this `word` in its name: memory, signatures, logins, forwarded, wait, start, size")
+	flag.StringVar(&o.only, "only", "", "measure only what has this `word` in its name: memory, signatures, logins, forwarded, wait, link, hub, start, size")
 	flag.BoolVar(&o.hub, "hub", false, "measure the hub only")
 	flag.Parse()
 	if flag.NArg() != 0 {

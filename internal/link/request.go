@@ -48,7 +48,7 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	if p.requests >= MaxRequests {
 		return s.send(e.ID, wire.KindError, wire.NewError(wire.CodeSignerBusy))
 	}
-	if !n.beginLocked() {
+	if n.closed {
 		return ErrNodeClosed
 	}
 	p.requests++
@@ -60,8 +60,54 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	}
 	req := &Request{From: s.peer, Envelope: e, Hello: s.hello}
 	req.received = func() { n.tellReceived(fresh) }
-	go n.serveRequest(ctx, p, fresh, req)
+	n.workLocked(job{ctx, p, fresh, req})
 	return nil
+}
+
+// job is a request to be served.
+type job struct {
+	ctx context.Context
+	p   *peer
+	v   *serving
+	req *Request
+}
+
+// maxIdle bounds the goroutines that wait for the next request: a new one's stack
+// has to grow for each, which costs as much as encryption does.
+const maxIdle = 2
+
+// workLocked has a goroutine serve the request, one that waits if there is one.
+func (n *Node) workLocked(j job) {
+	if n.idle > 0 {
+		select {
+		case n.jobs <- j:
+			n.idle--
+			return
+		default: // it is about to wait
+		}
+	}
+	n.wg.Add(1)
+	go n.work(j)
+}
+
+func (n *Node) work(j job) {
+	defer n.wg.Done()
+	for {
+		n.serveRequest(j.ctx, j.p, j.v, j.req)
+		j = job{} // an idle goroutine keeps nothing
+		n.mu.Lock()
+		if n.closed || n.idle >= maxIdle {
+			n.mu.Unlock()
+			return
+		}
+		n.idle++
+		n.mu.Unlock()
+		select {
+		case j = <-n.jobs:
+		case <-n.ctx.Done():
+			return
+		}
+	}
 }
 
 // digestOf tells a request that is sent again from another under its ID.
@@ -83,7 +129,6 @@ func (v *serving) catchUpLocked() error {
 }
 
 func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Request) {
-	defer n.wg.Done()
 	defer v.cancel(nil)
 	e := req.Envelope
 	kind, body := n.handler.Serve(ctx, req)
