@@ -33,6 +33,7 @@ var ErrHungUp = errors.New("the terminal is gone")
 type Terminal struct {
 	tty    *os.File
 	screen screen
+	groups groups
 	silent bool // no passphrase is asked for
 	inert  time.Duration
 
@@ -80,17 +81,30 @@ func (t *Terminal) Above(f func()) {
 }
 
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
-	question, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
+	asked, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
 	switch {
 	case s.MustAcknowledge():
-		question, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
+		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
 	case s.Grantable():
-		question, keys = "Sign?  y yes, g yes and the like for 15 minutes, n no, m no and mute for an hour", "ygnm"
+		asked, keys = "Sign?  y yes, g yes and the like for 15 minutes, n no, m no and mute for an hour", "ygnm"
 	}
-	key, err := t.ask(ctx, s.Sheet, signText(s), question, keys)
+	m := t.groups.join(ctx, s)
+	defer t.groups.leave(m)
+	listed := []*member{m}
+	key, err := t.ask(m.ctx, question{s.Sheet, signText(s), asked, keys, func() string {
+		added := t.groups.like(m, listed)
+		listed = append(listed, added...)
+		return listText(added)
+	}, func() int { return len(listed) }})
+	if d := t.groups.leave(m); d != nil {
+		return *d, nil
+	}
 	d := signer.SignDecision{Approved: isApproval(key), Mute: key == 'm'}
 	if key == 'g' {
 		d.Grant = grantTime
+	}
+	if err == nil {
+		t.groups.decide(listed, d)
 	}
 	return d, err
 }
@@ -99,11 +113,11 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 func isApproval(key byte) bool { return key != 0 && strings.IndexByte("yhgC", key) >= 0 }
 
 func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
-	question, keys := "Issue it?  y yes, n no", "yn"
+	asked, keys := "Issue it?  y yes, n no", "yn"
 	if s.Validity > time.Hour {
-		question, keys = "Issue it?  y yes, h yes but for one hour, n no", "yhn"
+		asked, keys = "Issue it?  y yes, h yes but for one hour, n no", "yhn"
 	}
-	key, err := t.ask(ctx, s.Sheet, certificateText(s), question, keys)
+	key, err := t.ask(ctx, question{s.Sheet, certificateText(s), asked, keys, nil, nil})
 	d := signer.CertificateDecision{Approved: key == 'y' || key == 'h'}
 	if key == 'h' {
 		d.Validity = time.Hour
@@ -119,16 +133,35 @@ func (t *Terminal) paused(p signer.Pause) {
 		name, time.Until(p.Until).Round(time.Second), name))
 }
 
+// question is a sheet and the keys that answer it.
+type question struct {
+	sheet       signer.Sheet
+	text        string
+	asked, keys string
+	// joined returns what has to be shown of requests that joined the sheet
+	// since it was last called; nil if none can.
+	joined func() string
+	// listed counts the requests on the sheet; nil if it is one.
+	listed func() int
+}
+
+func (q question) requests() int {
+	if q.listed == nil {
+		return 1
+	}
+	return q.listed()
+}
+
 // ask shows a sheet and returns the key that answers it. It returns the error of
 // ctx when the window closes or the computer withdraws the request.
-func (t *Terminal) ask(ctx context.Context, s signer.Sheet, text, question, keys string) (byte, error) {
-	shown(s) // one that waits is shown as a number below the sheet before it
+func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
+	shown(q.sheet) // one that waits is shown as a number below the sheet before it
 	if err := t.screen.take(ctx, false); err != nil {
 		return 0, err
 	}
-	t.print("\n" + text)
-	key, err := t.countDown(ctx, s.Expires, question, keys)
-	t.finish(s, key, err)
+	t.print("\n" + q.text)
+	key, err := t.countDown(ctx, q)
+	t.finish(q.sheet, key, err)
 	if isApproval(key) && !t.silent {
 		t.screen.giveAfter()
 	} else {
@@ -137,23 +170,30 @@ func (t *Terminal) ask(ctx context.Context, s signer.Sheet, text, question, keys
 	return key, err
 }
 
-// countDown reads keys until one of those that answer.
-func (t *Terminal) countDown(ctx context.Context, expires time.Time, question, keys string) (byte, error) {
-	began := time.Now()
+// countDown reads keys until one of those that answer. A sheet that has changed
+// takes none for a moment: what was meant for less must not approve more.
+func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
+	changed := time.Now()
 	for {
-		t.draw(fmt.Sprintf("%s   %d s left%s ", question, secondsLeft(expires), more(t.screen.others())))
+		if q.joined != nil {
+			if text := q.joined(); text != "" {
+				t.print(text)
+				changed = time.Now()
+			}
+		}
+		t.draw(fmt.Sprintf("%s   %d s left%s ", q.asked, secondsLeft(q.sheet.Expires), more(t.screen.others()+1-q.requests())))
 		typed, err := t.read(ctx)
 		if err != nil {
 			return 0, err
 		}
-		if time.Since(began) < t.inert {
+		if time.Since(changed) < t.inert {
 			continue
 		}
 		for _, b := range typed {
-			if strings.IndexByte(keys, b) >= 0 {
+			if strings.IndexByte(q.keys, b) >= 0 {
 				return b, nil
 			}
-			if low := b | 0x20; b >= 'A' && b <= 'Z' && strings.IndexByte(keys, low) >= 0 {
+			if low := b | 0x20; b >= 'A' && b <= 'Z' && strings.IndexByte(q.keys, low) >= 0 {
 				return low, nil
 			}
 		}
@@ -165,7 +205,7 @@ func secondsLeft(expires time.Time) int {
 }
 
 func more(waiting int) string {
-	if waiting == 0 {
+	if waiting <= 0 {
 		return ""
 	}
 	return fmt.Sprintf(", %d more waiting", waiting)
@@ -196,6 +236,10 @@ func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
 // passphrase asks for a passphrase, of which nothing appears on the screen.
 // ^D gives up.
 func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
+	return t.groups.passphrase(ctx, r, t.askPassphrase)
+}
+
+func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
 	if err := t.screen.take(ctx, true); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -104,7 +105,7 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 func sheet(name string, left time.Duration) signer.SignSheet {
 	return signer.SignSheet{
 		Sheet: signer.Sheet{
-			From: device.Peer{Name: name}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
+			From: device.Peer{ID: device.ID{name[0]}, Name: name}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
 		},
 		Fingerprint: "SHA256:abc",
 		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
@@ -183,6 +184,82 @@ func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 	if a := get(t, c); !a.approved || a.err != nil {
 		t.Errorf("acknowledged with C: %v, %v", a.approved, a.err)
 	}
+}
+
+// ansible asks for thirty hosts at once: they come as one sheet, which lists
+// each. What comes later than the answer is not answered by it.
+func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
+	terminal, p := sitDown(t)
+	approver := terminal.Approver(nil)
+	together := func(n int) signer.SignSheet {
+		s := sheet("laptop", 60*time.Second)
+		s.RequestID, s.Known.User = fmt.Sprint(n), fmt.Sprintf("user%d", n)
+		return s
+	}
+	first := asks(t.Context(), approver, together(1))
+	p.sees("asks: user1@db1")
+	var others []chan answer
+	for n := 2; n <= 5; n++ {
+		others = append(others, asks(t.Context(), approver, together(n)))
+	}
+	withdrawn, withdraw := context.WithCancel(t.Context())
+	gone := asks(withdrawn, approver, together(6))
+	stranger := together(7)
+	stranger.Fingerprint = "SHA256:other"
+	alone := asks(t.Context(), approver, stranger)
+	warned := together(8)
+	warned.Destination.Memory = signer.HostChanged
+	apart := asks(t.Context(), approver, warned)
+	for n := 2; n <= 6; n++ {
+		p.sees(fmt.Sprintf("and       user%d@db1", n))
+	}
+	p.sees("2 more waiting")
+	withdraw()
+	if a := get(t, gone); a.approved || a.err == nil {
+		t.Errorf("withdrawn: %+v", a)
+	}
+	p.keepsTyping("y", func() bool { return len(first) > 0 })
+	for n, c := range append(others, first) {
+		if a := get(t, c); !a.approved || a.err != nil {
+			t.Errorf("request %d: %+v", n, a)
+		}
+	}
+	// The passphrase is asked for once, and a wrong one once more.
+	typed := make(chan string, 10)
+	pass := func(id string, attempt int) {
+		b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: id, Attempt: attempt})
+		if err != nil {
+			t.Error(err)
+		}
+		typed <- string(b)
+	}
+	for _, round := range []struct {
+		attempt int
+		text    string
+	}{{1, "wrong"}, {2, "right"}} {
+		for n := 1; n <= 5; n++ {
+			go pass(fmt.Sprint(n), round.attempt)
+		}
+		if round.attempt == 1 {
+			p.sees("Passphrase of work: ")
+		} else {
+			p.sees("Wrong. Passphrase of work: ")
+		}
+		p.types(round.text + "\n")
+		for range 5 {
+			if got := <-typed; got != round.text {
+				t.Errorf("attempt %d: %q", round.attempt, got)
+			}
+		}
+	}
+	select {
+	case a := <-alone:
+		t.Fatalf("another key's request was answered too: %+v", a)
+	case a := <-apart:
+		t.Fatalf("a request with a warning was answered too: %+v", a)
+	default:
+	}
+	p.keepsTyping("n", func() bool { return len(alone) > 0 && len(apart) > 0 })
 }
 
 // A person types something else while a sheet appears: "y" and a line end that

@@ -106,6 +106,9 @@ type SignDecision struct {
 	// Grant lets the like of this request pass for that long without asking, at
 	// most MaxGrant; only where the sheet is Grantable.
 	Grant time.Duration
+	// Joined marks a decision that was made on another request's sheet, which
+	// listed this one: several denials on one sheet are one.
+	Joined bool
 	// Mute is a denial after which this program is not asked for, for MuteFor.
 	Mute bool
 }

@@ -79,7 +79,9 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 	decision, err := s.cfg.Approver.sign(ctx, sheet)
 	if err != nil {
 		if wire.CodeOf(err) == wire.CodeUserDenied {
-			s.denied(sheet.From)
+			if !decision.Joined {
+				s.denied(sheet.From)
+			}
 			if decision.Mute {
 				s.mute(sheet)
 			}

@@ -1,0 +1,157 @@
+package phone
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"vmux/internal/signer"
+)
+
+// groups puts requests of one computer for one key that wait at the same time
+// onto one sheet, each listed: rsync, ansible -f 30 and both hops of ssh -J ask
+// at once. What is decided holds for those that the sheet has listed, and for no
+// other. A request that carries a warning stands alone.
+type groups struct {
+	mu      sync.Mutex
+	waiting []*member
+	secrets map[string]*groupSecret // by request ID
+}
+
+// member is a request that waits.
+type member struct {
+	sheet signer.SignSheet
+	// ctx ends with the request, and when another sheet has decided it: what is
+	// set then.
+	ctx  context.Context
+	end  context.CancelFunc
+	what *signer.SignDecision // guarded by groups.mu
+}
+
+// groupSecret is the passphrase that is asked for once for a group. Its last
+// user wipes it.
+type groupSecret struct {
+	asking  chan struct{} // holds a token while a person types; it owns what follows
+	attempt int
+	secret  []byte
+	users   int // guarded by groups.mu
+}
+
+func (g *groups) join(ctx context.Context, s signer.SignSheet) *member {
+	m := &member{sheet: s}
+	m.ctx, m.end = context.WithCancel(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = append(g.waiting, m)
+	return m
+}
+
+// leave returns what another sheet has decided, if one has.
+func (g *groups) leave(m *member) *signer.SignDecision {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.end()
+	g.waiting = slices.DeleteFunc(g.waiting, func(other *member) bool { return other == m })
+	return m.what
+}
+
+// like returns the requests that can be decided together with m and are not
+// listed with it yet.
+func (g *groups) like(m *member, listed []*member) []*member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []*member
+	for _, other := range g.waiting {
+		if !slices.Contains(listed, other) && !other.sheet.MustAcknowledge() && !m.sheet.MustAcknowledge() &&
+			other.sheet.From.ID == m.sheet.From.ID && other.sheet.Fingerprint == m.sheet.Fingerprint &&
+			other.sheet.Known.Kind != "" && m.sheet.Known.Kind != "" {
+			list = append(list, other)
+		}
+	}
+	return list
+}
+
+// decide applies a decision to all but the first, whose own it is.
+func (g *groups) decide(list []*member, d signer.SignDecision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	shared := &groupSecret{asking: make(chan struct{}, 1)}
+	for n, m := range list {
+		if n > 0 {
+			if !slices.Contains(g.waiting, m) {
+				continue // withdrawn, or its window has closed
+			}
+			m.what = &signer.SignDecision{Approved: d.Approved, Joined: true} // one grant, one muting
+			g.waiting = slices.DeleteFunc(g.waiting, func(other *member) bool { return other == m })
+			m.end()
+		}
+		if d.Approved && len(list) > 1 {
+			if g.secrets == nil {
+				g.secrets = map[string]*groupSecret{}
+			}
+			g.secrets[m.sheet.RequestID] = shared
+			shared.users++
+		}
+	}
+}
+
+// passphrase asks once for all requests of a group; a wrong one is asked for
+// again once, too.
+func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask func(context.Context, signer.PassphraseRequest) ([]byte, error)) ([]byte, error) {
+	g.mu.Lock()
+	shared := g.secrets[r.RequestID]
+	g.mu.Unlock()
+	if shared == nil {
+		return ask(ctx, r)
+	}
+	context.AfterFunc(ctx, func() { g.end(r.RequestID) })
+	select {
+	case shared.asking <- struct{}{}:
+		defer func() { <-shared.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if shared.secret != nil && shared.attempt >= r.Attempt {
+		return bytes.Clone(shared.secret), nil
+	}
+	secret, err := ask(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	clear(shared.secret)
+	shared.secret, shared.attempt = bytes.Clone(secret), r.Attempt
+	return secret, nil
+}
+
+// end forgets a request; the last one of a group wipes its passphrase.
+func (g *groups) end(requestID string) {
+	g.mu.Lock()
+	shared := g.secrets[requestID]
+	delete(g.secrets, requestID)
+	last := false
+	if shared != nil {
+		shared.users--
+		last = shared.users == 0
+	}
+	g.mu.Unlock()
+	if last { // nobody else can be asking
+		clear(shared.secret)
+	}
+}
+
+// listText is what a sheet says of the further requests that it lists.
+func listText(list []*member) string {
+	var b strings.Builder
+	for _, m := range list {
+		what := m.sheet.Title()
+		for _, l := range m.sheet.Lines() {
+			if l.Name == "server" || l.Name == "through" || l.Name == "subject" {
+				what += "  " + l.Value + how(l)
+			}
+		}
+		row(&b, "and", what)
+	}
+	return b.String()
+}
