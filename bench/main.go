@@ -39,7 +39,6 @@ func main() {
 	flag.StringVar(&o.program, "vmux", "bin/vmux", "the vmux `program` to measure")
 	flag.BoolVar(&o.alone, "alone", false, "measure the socket server without agent and phone")
 	flag.StringVar(&o.only, "only", "", "measure only what has this `word` in its name: memory, signatures, logins, forwarded, wait, link, hub, start, size")
-	flag.BoolVar(&o.hub, "hub", false, "measure the hub only")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		flag.Usage()
@@ -55,7 +54,6 @@ type options struct {
 	program      string
 	only         string // part of the name of a step; empty: all
 	quick, alone bool
-	hub          bool
 }
 
 // run measures everything. What it started is ended whatever happens.

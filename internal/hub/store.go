@@ -23,7 +23,11 @@ const (
 
 // store is what the hub remembers: small values under names of ASCII letters,
 // digits, dots, dashes. It is a push.Store; all of it may be called concurrently.
-type store struct{ kv jetstream.KeyValue }
+type store struct {
+	kv jetstream.KeyValue
+	// What Delete asks for, so that the marks of what was deleted go as well.
+	deletion []jetstream.KVDeleteOpt
+}
 
 var _ push.Store = (*store)(nil)
 
@@ -35,18 +39,38 @@ func openStore(ctx context.Context, nc *nats.Conn) (*store, error) {
 	}
 	kv, err := js.KeyValue(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: bucket, Description: "what the hubs of vmux remember",
-			MaxValueSize: maxValue, MaxBytes: maxBucket, History: 1, LimitMarkerTTL: keepDeletion,
-		})
-	}
-	if errors.Is(err, jetstream.ErrBucketExists) { // made by another hub just now
-		kv, err = js.KeyValue(ctx, bucket)
+		kv, err = makeBucket(ctx, js)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &store{kv}, nil
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &store{kv: kv}
+	if status.LimitMarkerTTL() > 0 {
+		s.deletion = []jetstream.KVDeleteOpt{jetstream.PurgeTTL(keepDeletion)}
+	}
+	return s, nil
+}
+
+// makeBucket makes the bucket, if no other hub makes it at the same time. Servers
+// before 2.11 do not know markers that end.
+func makeBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
+	c := jetstream.KeyValueConfig{
+		Bucket: bucket, Description: "what the hubs of vmux remember",
+		MaxValueSize: maxValue, MaxBytes: maxBucket, History: 1, LimitMarkerTTL: keepDeletion,
+	}
+	kv, err := js.CreateKeyValue(ctx, c)
+	if errors.Is(err, jetstream.ErrLimitMarkerTTLNotSupported) {
+		c.LimitMarkerTTL = 0
+		kv, err = js.CreateKeyValue(ctx, c)
+	}
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return js.KeyValue(ctx, bucket)
+	}
+	return kv, err
 }
 
 // Get returns the value, or nil and no error if there is none.
@@ -83,7 +107,7 @@ func (s *store) Put(ctx context.Context, key string, value []byte) error {
 
 // Delete removes the value; one that is not there is no error.
 func (s *store) Delete(ctx context.Context, key string) error {
-	if err := s.kv.Purge(ctx, key, jetstream.PurgeTTL(keepDeletion)); err != nil {
+	if err := s.kv.Purge(ctx, key, s.deletion...); err != nil {
 		return fmt.Errorf("delete from store: %w", err)
 	}
 	return nil

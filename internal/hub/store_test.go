@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"vmux/internal/hub/push"
 )
@@ -102,6 +104,33 @@ func TestStoreOfCluster(t *testing.T) {
 	}
 	if got, err := other.store.Get(ctx, "vapid"); err != nil || string(got) != "first" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A bucket that an operator has made, with settings of their own, is used as it is.
+func TestBucketOfOperator(t *testing.T) {
+	ctx := context.Background()
+	ns := newNATS(t, server.RANDOM_PORT, t.TempDir())
+	nc, err := nats.Connect(ns.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Storage: jetstream.MemoryStorage}); err != nil {
+		t.Fatal(err)
+	}
+	s := newHub(t, withNATS(ns.ClientURL())).store
+	for _, err := range []error{s.Put(ctx, "a", []byte("b")), s.Delete(ctx, "a"), s.Put(ctx, "c", []byte("d"))} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if keys, err := s.Keys(ctx); err != nil || !slices.Equal(keys, []string{"c"}) {
+		t.Errorf("keys %q, %v", keys, err)
 	}
 }
 
