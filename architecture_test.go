@@ -64,7 +64,7 @@ var dependencyRules = []rule{
 		why: "imports point one way: programs and tests are at the top",
 	},
 	{
-		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "testing"},
+		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/link/relay/hubtest/...", "testing"},
 		why: "test programs and their flags have no place in the product",
 	},
 	{
