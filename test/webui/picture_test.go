@@ -13,6 +13,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"rsc.io/qr"
 )
@@ -129,4 +131,23 @@ func film(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// scale makes a pixel of the page one of the picture, on nothing.
+func (p *tab) scale(size int64) {
+	p.t.Helper()
+	send(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: size, Height: size, DeviceScaleFactor: 1})
+	send(p, emulation.SetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{Color: &cdp.RGBA{}})
+}
+
+// installabilityErrors are the browser's own reasons not to offer to install.
+func (p *tab) installabilityErrors() []string {
+	p.t.Helper()
+	var ids []string
+	for _, e := range send(p, page.GetInstallabilityErrors, cdp.Empty{}).InstallabilityErrors {
+		if e.ErrorID != "in-incognito" { // each test has a profile of that kind
+			ids = append(ids, e.ErrorID)
+		}
+	}
+	return ids
 }

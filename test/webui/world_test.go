@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ import (
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
 
 	"vmux/internal/hub/webapp"
@@ -60,25 +62,25 @@ func TestMain(m *testing.M) {
 
 // One browser serves all tests; each gets a context of its own, which shares
 // neither storage nor service workers with another's.
-var browser struct {
+var chromium struct {
 	sync.Mutex
 	ctx   context.Context
 	close []func()
 }
 
 func closeBrowser() {
-	for i := len(browser.close) - 1; i >= 0; i-- {
-		browser.close[i]()
+	for i := len(chromium.close) - 1; i >= 0; i-- {
+		chromium.close[i]()
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
 func startBrowser(t *testing.T) context.Context {
 	t.Helper()
-	browser.Lock()
-	defer browser.Unlock()
-	if browser.ctx != nil {
-		return browser.ctx
+	chromium.Lock()
+	defer chromium.Unlock()
+	if chromium.ctx != nil {
+		return chromium.ctx
 	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -99,11 +101,11 @@ func startBrowser(t *testing.T) context.Context {
 	}
 	allocator, closeAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeContext := chromedp.NewContext(allocator)
-	browser.close = append(browser.close, func() { _ = os.RemoveAll(profile) }, closeAllocator, closeContext)
+	chromium.close = append(chromium.close, func() { _ = os.RemoveAll(profile) }, closeAllocator, closeContext)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
-	browser.ctx = ctx
+	chromium.ctx = ctx
 	return ctx
 }
 
@@ -179,11 +181,12 @@ func (h *hub) serve(changes map[string]string) {
 // tab is one page of the app. What it complains of on its console, and what its
 // policy forbids, fails the test.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context
-	hub  *hub
-	mu   sync.Mutex
-	said []string
+	t      *testing.T
+	ctx    context.Context
+	hub    *hub
+	mu     sync.Mutex
+	said   []string
+	worker serviceworker.RegistrationID // once its domain is enabled
 }
 
 // view is how a page is looked at.
@@ -263,6 +266,14 @@ func (p *tab) listen(event any) {
 				text = append(text, string(a.Value)+a.Description)
 			}
 			p.say("console: " + strings.Join(text, " "))
+		}
+	case *serviceworker.EventWorkerRegistrationUpdated:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, r := range e.Registrations {
+			if !r.IsDeleted && strings.HasPrefix(r.ScopeURL, p.hub.URL) {
+				p.worker = r.RegistrationID
+			}
 		}
 	case *cdplog.EventEntryAdded: // also what the Content-Security-Policy forbids
 		if e.Entry.Level == cdplog.EntryLevelError || e.Entry.Level == cdplog.EntryLevelWarning {
@@ -364,6 +375,7 @@ func button(name string) string {
 func (p *tab) tap(name string) {
 	p.t.Helper()
 	p.waitFor(button(name))
+	p.waitFor("document.getAnimations().every((a) => a.animationName !== 'rise' || a.playState === 'finished')")
 	type point struct{ X, Y float64 }
 	at := eval[point](p, "(() => { const e = "+button(name)+"; e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"+
 		" return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()")
@@ -394,4 +406,11 @@ func program(ctx context.Context, dir, name string, args ...string) (string, err
 		err = fmt.Errorf("%w: run `make setup`", err)
 	}
 	return out.String(), err
+}
+
+// tolerate forgets complaints of the browser that the test has provoked.
+func (p *tab) tolerate(part string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = slices.DeleteFunc(p.said, func(s string) bool { return strings.Contains(s, part) })
 }

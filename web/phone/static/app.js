@@ -61,7 +61,7 @@ function draw(force = false) {
 		return;
 	}
 	const moved = address() !== shownAddress;
-	const text = JSON.stringify(state) + update.available();
+	const text = [JSON.stringify(state), update.available(), update.version()].join();
 	if (!moved && !force && (text === drawn || screen?.steady)) {
 		return;
 	}

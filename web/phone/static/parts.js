@@ -70,7 +70,7 @@ export const rows = (...items) => h('ul', { class: 'card rows' }, ...items);
 
 /** @param {string} text @param {Tone} [tone] @param {string} [iconName] */
 export const badge = (text, tone = 'plain', iconName) =>
-	h('span', { class: `badge ${tone}` }, iconName && icon(iconName), text);
+	h('span', { class: `badge ${tone}` }, iconName && icon(iconName), h('bdi', null, text));
 
 /** @param {Tone} tone @param {string} title @param {...(Child | Child[])} children */
 export function callout(tone, title, ...children) {
@@ -219,6 +219,7 @@ export function sheet(o) {
 		h('div', { class: 'sheet-head' }, heading, o.closable !== false && iconButton('cross', 'Close', close)),
 		body, foot, h('div', { class: 'notes', role: 'status' }));
 	dialog.addEventListener('close', () => {
+		handOn(dialog);
 		dialog.remove();
 		o.onclose?.();
 		if (opener && (!document.activeElement || document.activeElement === document.body)) {
@@ -289,6 +290,15 @@ export function note(text, tone = 'plain', hint) {
 }
 
 const theirText = (/** @type {string} */ text) => h('bdi', null, clean(text));
+
+/** Hands what a sheet that closes has just said to what was below it. @param {HTMLDialogElement} closing */
+export function handOn(closing) {
+	const said = closing.querySelector('.notes > .note');
+	const open = Array.from(document.querySelectorAll('dialog[open] > .notes')).filter((n) => !closing.contains(n));
+	if (said) {
+		(open.at(-1) ?? document.querySelector('#notes'))?.replaceChildren(said);
+	}
+}
 
 /** @param {unknown} error */
 export function fail(error) {

@@ -4,7 +4,7 @@
 
 import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
-import { badge, button, callout, checks, choices, failure, iconButton, newID, note } from './parts.js';
+import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note } from './parts.js';
 import { clean, count, duration, inGroups } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
@@ -220,7 +220,7 @@ class RequestSheet {
 		const r = this.request;
 		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), wish(r), this.queue);
 		replace(this.heading, theirs(heading(r)));
-		replace(this.body, r.kind === 'certificate' ? this.certificate() : [signing(r), r.mustAcknowledge ? this.acknowledge() : null].flat());
+		replace(this.body, r.kind === 'certificate' ? this.certificate() : signing(r, r.mustAcknowledge ? this.acknowledge() : null));
 		this.counted();
 		this.buttons();
 	}
@@ -364,6 +364,7 @@ class RequestSheet {
 		}
 		open = null;
 		clearTimeout(this.timer);
+		handOn(this.dialog);
 		this.dialog.close();
 		this.dialog.remove();
 		next();
@@ -450,14 +451,15 @@ const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through
 /** @param {string} name */
 const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());
 
-/** @param {Request} r */
-function signing(r) {
+/** @param {Request} r @param {HTMLElement | null} acknowledge */
+function signing(r, acknowledge) {
 	const verdict = verdicts[r.quality ?? 'unknown'];
 	const lines = r.lines ?? [];
 	const known = lines.filter((l) => !l.warning);
 	return [
 		lines.filter((l) => l.warning).map((l) => callout('bad', 'Stop and think', h('p', null, theirs(l.value)),
 			h('p', null, 'Either the server was set up anew, or somebody else answers in its place.'))),
+		acknowledge,
 		verdict && callout(verdict[0], verdict[1], h('p', null, verdict[2])),
 		group('shield', 'good', 'Checked by this phone', known.filter((l) => l.quality === 'verified')),
 		group('laptop', 'warn', 'Said by the computer, not checked', known.filter((l) => l.quality !== 'verified')),
@@ -468,7 +470,7 @@ function signing(r) {
 /** Lines that are known in the same way. @param {string} iconName @param {string} tone @param {string} title @param {import('../types/core').Line[]} lines */
 const group = (iconName, tone, title, lines) => lines.length > 0 && h('div', { class: 'group' },
 	h('h3', { class: `quality ${tone}` }, icon(iconName), title),
-	h('dl', { class: 'facts pairs' }, lines.map((l) => h('div', null, h('dt', null, lineName(l.name)),
+	h('dl', { class: 'facts pairs' }, lines.map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
 		h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''))))));
 
 /** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */

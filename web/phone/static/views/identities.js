@@ -35,7 +35,7 @@ export const identityRow = (id) => row({
 	icon: id.kind === 'passkey' ? 'finger' : 'lock', tone: id.enabled ? 'good' : 'plain',
 	title: theirs(id.label), href: `#identity=${encodeURIComponent(id.fingerprint)}`, key: `identity-${id.fingerprint}`,
 	text: [
-		h('span', null, `${kindName(id)} · ${algorithmName(id.algorithm)}`),
+		h('span', null, `${kindName(id)} · `, theirs(algorithmName(id.algorithm))),
 		h('span', { class: 'mono' }, short(id.fingerprint)),
 		id.default && badge('Default', 'plain', 'check'),
 		!id.enabled && badge('Off', 'warn', 'off'),

@@ -1,0 +1,264 @@
+package webui
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// fill types into the field of that label.
+func (p *tab) fill(label, text string) {
+	p.t.Helper()
+	field := "Array.from(document.querySelectorAll('dialog[open] label, main label')).find((l) => l.innerText.trim() === " + quoted(label) + ")?.control"
+	p.waitFor(field)
+	p.do("const f = " + field + "; f.focus(); f.value = ''; f.select()")
+	p.run(chromedp.KeyEvent(text))
+}
+
+func TestCreatePasskey(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("identities")
+	p.tap("Create a key")
+	p.wants("Passkeys belong to this address", "hub.example.org", "OpenSSH 10.3 or newer")
+	p.tap("Create") // without a name
+	if len(calls(p, "createPasskey")) != 0 {
+		t.Error("a key without a name was made")
+	}
+	p.fill("Name", "laptop")
+	p.do("fake.answers.createPasskey = {code: 'exists', message: 'Another key has this name.', hint: 'Choose another name.'}")
+	p.tap("Create")
+	p.wants("Another key has this name.", "Choose another name.")
+	p.do("delete fake.answers.createPasskey")
+	p.tap("Create")
+	p.wants("laptop is ready.")
+	got := calls(p, "createPasskey")
+	if len(got) != 2 || got[1]["label"] != "laptop" || got[1]["active"] != true {
+		t.Errorf("createPasskey was called with %v, want laptop, straight from the tap", got)
+	}
+}
+
+func TestCreateVaultKey(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("identities")
+	p.tap("Create a key")
+	p.fill("Name", "old servers")
+	p.do("document.querySelector('[data-key=kind-vault]').click()")
+	p.tap("RSA")
+	p.tap("Create")
+	p.wants("old servers is ready.")
+	got := calls(p, "createVault")
+	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["label"], got[0]["algorithm"], got[0]["active"]) != "old servers ssh-rsa true" {
+		t.Errorf("createVault was called with %v", got)
+	}
+}
+
+// Without PRF there is no vault: the app says so and offers what works.
+func TestWithoutPRF(t *testing.T) {
+	support := map[string]any{"webauthn": true, "prf": "no", "platformAuthenticator": true, "persisted": false, "push": "unsupported"}
+	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"support": support}}})
+	p.wants("No vault keys", "WebAuthn PRF is missing", "No notifications", "Storage may be cleared")
+	p.screen("identities")
+	p.tap("Create a key")
+	if !eval[bool](p, "document.querySelector('[data-key=kind-vault]').disabled && document.querySelector('[data-key=kind-passkey]').checked") {
+		t.Error("a vault key is offered")
+	}
+	p.tap("Cancel")
+	p.tap("Import")
+	p.wants("Create a passkey instead.")
+}
+
+// A bare IP address can be no relying party.
+func TestRefusesOnABareAddress(t *testing.T) {
+	problem := "192.0.2.7 is an address, and passkeys need a host name."
+	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"rpProblem": problem}}})
+	p.wants("No keys can be made at this address", problem)
+	p.screen("identities")
+	p.tap("Create a key")
+	p.wants(problem)
+	if !eval[bool](p, "document.querySelector('dialog[open] button[type=submit]').disabled") {
+		t.Error("Create can be tapped")
+	}
+	p.tap("Cancel")
+	p.screen("ca")
+	if !eval[bool](p, button("Create a CA")+".disabled") {
+		t.Error("Create a CA can be tapped")
+	}
+}
+
+// A private key that was pasted or chosen stays on the page no longer than needed.
+func TestImport(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	file := filepath.Join(t.TempDir(), "id_old")
+	const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
+	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.screen("identities")
+	p.tap("Import")
+	p.run(chromedp.SetUploadFiles(chromedp.CSS("dialog input[type=file]"), []string{file}))
+	p.waitFor("document.querySelector('dialog textarea').value.includes('BEGIN OPENSSH')")
+	p.fill("Passphrase", "wrong")
+	p.do("fake.answers.importVault = {code: 'authenticationFailed', message: 'The passphrase is wrong.'}")
+	p.tap("Import")
+	p.wants("The passphrase is wrong.")
+	p.waitFor("document.querySelector('dialog input[type=password]').value === ''")
+	p.do("delete fake.answers.importVault; globalThis.kept = document.querySelector('dialog textarea')")
+	p.fill("Passphrase", "right")
+	p.tap("Import")
+	p.wants("Imported.")
+	p.waitFor("kept.value === ''")
+	got := calls(p, "importVault")
+	if len(got) != 2 || got[1]["label"] != "old" || got[1]["passphrase"] != "right" || got[1]["file"] != key || got[1]["active"] != true {
+		t.Errorf("importVault was called with %v", got)
+	}
+}
+
+func TestIdentityActions(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen(passkey)
+	p.wants("verify-required sk-ecdsa-sha2-nistp256@openssh.com", "Synced", "Not every computer can use it")
+	p.do("document.querySelector('[data-key=switch-Enabled]').click()")
+	p.waitFor("fake.calls.some((c) => c.name === 'enableIdentity' && c.args.enabled === false)")
+	p.waitFor("document.querySelector('.headline .badge.warn')?.innerText.trim() === 'Off'")
+	p.do("document.querySelector('[data-key=rename]').click()")
+	p.fill("Name", "office")
+	p.tap("Save")
+	p.waitFor("fake.calls.some((c) => c.name === 'renameIdentity' && c.args.label === 'office')")
+	p.do("document.querySelector('[data-key=principals]').click()")
+	p.fill("Account names", "ada, root ada")
+	p.tap("Save")
+	p.waitFor("fake.calls.some((c) => c.name === 'setPrincipals' && c.args.principals.join() === 'ada,root')")
+	p.do("document.querySelector('[data-key=delete]').click()")
+	p.wants("Delete this key?", "lock you out")
+	p.tap("Cancel")
+	if len(calls(p, "deleteIdentity")) != 0 {
+		t.Error("a key was deleted without confirmation")
+	}
+	p.do("document.querySelector('[data-key=delete]').click()")
+	p.tap("Delete")
+	p.wants("work was deleted.")
+	p.waitFor("location.hash === '#identities' && !document.querySelector('main').innerText.includes('work')")
+}
+
+// A switch whose change failed does not show what is not so.
+func TestSwitchGoesBack(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen(passkey)
+	p.do("fake.answers.enableIdentity = {code: 'storage', message: 'The browser does not keep what vmux stores.'}; document.querySelector('[data-key=switch-Enabled]').click()")
+	p.wants("The browser does not keep what vmux stores.")
+	p.waitFor("document.querySelector('[data-key=switch-Enabled]').checked")
+}
+
+func TestCA(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("ca")
+	p.wants("TrustedUserCAKeys /etc/ssh/vmux_ca.pub", "CASignatureAlgorithms +webauthn-sk-ecdsa-sha2-nistp256@openssh.com")
+	p.tap("Change the policy")
+	p.tap("1 h")
+	p.tap("agent-forwarding")
+	p.fill("Only from these addresses", "192.0.2.0/24 2001:db8::/32")
+	p.tap("Save")
+	p.wants("The policy holds from now on.")
+	policy := fmt.Sprint(calls(p, "setPolicy")[0]["policy"])
+	for _, want := range []string{"maxValiditySeconds:3600", "extensions:[permit-pty permit-port-forwarding]", "sourceAddress:[192.0.2.0/24 2001:db8::/32]", "automaticIssuance:true"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy is %s, want %s", policy, want)
+		}
+	}
+	p.do("fake.set({ca: {...fake.full().ca, kind: 'vault'}})")
+	p.waitFor("!document.body.innerText.includes('CASignatureAlgorithms')")
+}
+
+func TestCreateCA(t *testing.T) {
+	p := open(t, startHub(t), view{options: fresh})
+	p.screen("ca")
+	p.tap("Create a CA")
+	p.fill("Account names", "ada,deploy")
+	p.tap("Create")
+	p.wants("The CA is ready.")
+	got := calls(p, "createCA")
+	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["kind"], got[0]["principals"], got[0]["active"]) != "vault [ada deploy] true" {
+		t.Errorf("createCA was called with %v", got)
+	}
+}
+
+// The app can be used without touching or seeing the screen.
+func TestKeyboard(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do("document.activeElement.blur()")
+	p.tabTo("Skip to the contents")
+	p.run(chromedp.KeyEvent(kb.Enter))
+	p.waitFor("document.activeElement.id === 'main'")
+	p.tabTo("old-laptop")
+	p.run(chromedp.KeyEvent(kb.Enter))
+	p.wants("Its clock differs by 41 s")
+	p.run(chromedp.KeyEvent(kb.Escape))
+	p.waitFor("document.querySelector('dialog') === null && document.activeElement.dataset.key?.startsWith('computer-yo6')")
+	p.tabTo("Identities")
+	p.run(chromedp.KeyEvent(kb.Enter))
+	p.waitFor("location.hash === '#identities' && document.activeElement.id === 'title'")
+	// A change in the background takes nothing away from under the keyboard.
+	p.tabTo("deploy")
+	p.do("fake.set({deviceName: 'another'})")
+	p.waitFor("document.activeElement.innerText?.includes('deploy')")
+}
+
+// tabTo presses Tab until the focus is on what begins with that text.
+func (p *tab) tabTo(text string) {
+	p.t.Helper()
+	for range 60 {
+		p.run(chromedp.KeyEvent(kb.Tab))
+		if eval[bool](p, "document.activeElement !== document.body && (document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText ?? '').trim().startsWith("+quoted(text)+")") {
+			if !eval[bool](p, "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement.id === 'main'") {
+				p.t.Errorf("nothing shows that %s has the focus", text)
+			}
+			return
+		}
+	}
+	p.t.Fatalf("Tab never comes to %s", text)
+}
+
+func TestActivity(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("activity")
+	p.wants("Login as deploy on web-1.example.org", "Yesterday")
+	p.do("document.querySelector('[data-key=outcome-denied]').click()")
+	p.waitFor("document.querySelectorAll('.log li').length === 1 && document.querySelector('.log').innerText.includes('Denied')")
+	p.do("document.querySelector('[data-key=\"outcome-\"]').click(); document.querySelector('[data-key=search]').focus()")
+	p.run(chromedp.KeyEvent("git studio"))
+	p.waitFor("document.querySelectorAll('.log li').length === 1 && document.querySelector('.log').innerText.includes('Git signature')")
+	p.run(chromedp.KeyEvent(" nothing"))
+	p.wants("Nothing found")
+	p.do("document.querySelector('[data-key=search]').value = ''; document.querySelector('[data-key=search]').dispatchEvent(new Event('input'))")
+	p.do("document.querySelector('[data-key=log-r3]').click()")
+	p.wants("12073184629913371842", "Valid until")
+}
+
+func TestSettings(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("settings")
+	p.do("document.querySelector('[data-key=\"switch-Notify me when a request waits\"]').click()")
+	p.waitFor("fake.calls.some((c) => c.name === 'subscribePush')")
+	p.do("document.querySelector('[data-key=rename-phone]').click()")
+	p.fill("Name", "pocket")
+	p.tap("Save")
+	p.waitFor("fake.calls.some((c) => c.name === 'rename' && c.args.name === 'pocket')")
+	p.do("document.querySelector('[data-key=export]').click()")
+	p.wants("verify-required sk-ecdsa")
+	p.tap("Close")
+	p.do("document.querySelector('[data-key=wipe]').click()")
+	p.tap("Forget everything")
+	p.wants("Type the word “forget” first.")
+	if len(calls(p, "wipe")) != 0 {
+		t.Error("everything was forgotten at one tap")
+	}
+	p.fill("Type “forget” to go on", "forget")
+	p.do("const keep = fake.calls; globalThis.addEventListener('pagehide', () => sessionStorage.setItem('wiped', String(keep.some((c) => c.name === 'wipe'))))")
+	p.tap("Forget everything")
+	p.waitFor("sessionStorage.getItem('wiped') === 'true'")
+}

@@ -1,0 +1,171 @@
+package webui
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"vmux/web/phone"
+)
+
+// Node's types are checked for the pages with the core that the tests play with,
+// and with the real one, which must fit the same types.
+func TestTypes(t *testing.T) {
+	fake, err := os.ReadFile(filepath.Join(root, "web/phone/testdata/fakecore.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("the real core", func(t *testing.T) { checkTypes(t, nil) })
+	t.Run("the playing core", func(t *testing.T) { checkTypes(t, fake) })
+}
+
+func checkTypes(t *testing.T, core []byte) {
+	dir := t.TempDir()
+	web := os.DirFS(filepath.Join(root, "web/phone"))
+	for _, name := range []string{"static", "types"} {
+		sub, err := fs.Sub(web, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(dir, name), sub); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config, err := fs.ReadFile(web, "tsconfig.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := fs.ReadFile(phone.Files(), "version.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{"tsconfig.json": config, "static/version.js": version}
+	if core != nil {
+		files["static/core.js"] = core
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tsc, err := filepath.Abs(filepath.Join(root, ".cache/npm/node_modules/typescript/bin/tsc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if out, err := program(ctx, dir, "node", tsc, "-p", "."); err != nil {
+		t.Errorf("tsc (`make setup` installs it): %v\n%s", err, out)
+	}
+}
+
+// Text never becomes markup or code: what could do so is in no file.
+func TestNothingParsesText(t *testing.T) {
+	forbidden := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\(|new Function|setAttribute\('style'|javascript:`)
+	static := os.DirFS(filepath.Join(root, "web/phone/static"))
+	err := fs.WalkDir(static, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".js" {
+			return err
+		}
+		text, err := fs.ReadFile(static, path)
+		if found := forbidden.Find(text); found != nil {
+			t.Errorf("%s has %s", path, found)
+		}
+		if !strings.HasPrefix(string(text), "// @ts-check\n") {
+			t.Errorf("%s does not begin with // @ts-check", path)
+		}
+		if n := strings.Count(string(text), "\n"); n > 600 {
+			t.Errorf("%s has %d lines, more than 600", path, n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := fs.ReadFile(static, "index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(\s[^>]*)?>[^<]|https?://`).Find(page); found != nil {
+		t.Errorf("index.html has %q", found)
+	}
+}
+
+// icons are those that the manifest, iOS and notifications want, in pixels.
+var icons = []struct {
+	name string
+	size int64
+	html string // what is drawn, on a page of that size
+}{
+	{"icon-192.png", 192, `<img src="icon.svg">`},
+	{"icon-512.png", 512, `<img src="icon.svg">`},
+	// No transparent corners: iOS fills them with black.
+	{"apple-touch-icon.png", 180, `<body style="background:#3a44d8"><img src="icon.svg">`},
+	// Android cuts a circle out of it: the drawing is inside 80 %.
+	{"maskable-512.png", 512, `<body style="background:#3a44d8"><img src="icon.svg" style="inline-size:78%;block-size:78%;margin:11%">`},
+	{"badge.png", 96, `<img src="badge.svg">`},
+}
+
+// The pictures are drawn by the browser, from icon.svg; -write draws them anew.
+func TestIcons(t *testing.T) {
+	folder := filepath.Join(root, "web/phone/static/icons")
+	for _, icon := range icons {
+		if *write {
+			drawIcon(t, folder, icon.name, icon.size, icon.html)
+		}
+		checkPNG(t, filepath.Join(folder, icon.name), int(icon.size), int(icon.size))
+	}
+	text, err := os.ReadFile(filepath.Join(root, "web/phone/static/manifest.webmanifest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct {
+		Icons []struct{ Src, Sizes, Purpose string }
+	}
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range manifest.Icons {
+		if _, err := os.Stat(filepath.Join(folder, "..", i.Src)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func drawIcon(t *testing.T, folder, name string, size int64, html string) {
+	t.Helper()
+	absolute, err := filepath.Abs(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(t.TempDir(), "icon.html")
+	text := fmt.Sprintf(`<base href="file://%s/"><style>*{margin:0;display:block}img{inline-size:100%%;block-size:100%%}</style>%s`, absolute, html)
+	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startHub(t)
+	p := open(t, h, view{})
+	p.look(view{width: size, height: size})
+	p.scale(size)
+	p.run(chromedp.Navigate("file://" + page))
+	save(t, filepath.Join(folder, name), p.picture())
+}
+
+// Browsers that can install the app find nothing in its way.
+func TestInstallable(t *testing.T) {
+	h := startHub(t)
+	p := open(t, h, view{})
+	p.waitFor("navigator.serviceWorker.controller")
+	if errors := p.installabilityErrors(); len(errors) != 0 {
+		t.Errorf("it cannot be installed: %v", errors)
+	}
+}
