@@ -109,11 +109,14 @@ var icons = []struct {
 	{"icon-192.png", 192, `<img src="icon.svg">`},
 	{"icon-512.png", 512, `<img src="icon.svg">`},
 	// No transparent corners: iOS fills them with black.
-	{"apple-touch-icon.png", 180, `<body style="background:#3a44d8"><img src="icon.svg">`},
+	{"apple-touch-icon.png", 180, filled + `"padding:20%"><img src="badge.svg">`},
 	// Android cuts a circle out of it: the drawing is inside 80 %.
-	{"maskable-512.png", 512, `<body style="background:#3a44d8"><img src="icon.svg" style="inline-size:78%;block-size:78%;margin:11%">`},
+	{"maskable-512.png", 512, filled + `"padding:24%"><img src="badge.svg">`},
 	{"badge.png", 96, `<img src="badge.svg">`},
 }
+
+// filled is a page with the ground of icon.svg to its edges.
+const filled = `<style>body{background:linear-gradient(135deg,#5b6cff,#2a2fb8)}</style><body style=`
 
 // The pictures are drawn by the browser, from icon.svg; -write draws them anew.
 func TestIcons(t *testing.T) {
@@ -148,7 +151,7 @@ func drawIcon(t *testing.T, folder, name string, size int64, html string) {
 		t.Fatal(err)
 	}
 	page := filepath.Join(t.TempDir(), "icon.html")
-	text := fmt.Sprintf(`<base href="file://%s/"><style>*{margin:0;display:block}img{inline-size:100%%;block-size:100%%}</style>%s`, absolute, html)
+	text := fmt.Sprintf(`<!doctype html><base href="file://%s/"><style>html,body{margin:0;block-size:100%%;box-sizing:border-box}img{display:block;inline-size:100%%;block-size:100%%}</style>%s`, absolute, html)
 	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

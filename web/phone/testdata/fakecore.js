@@ -143,9 +143,10 @@ export async function approve(sheet, decision) {
 	if (answers.approve?.code) {
 		throw answers.approve;
 	}
-	if (answers.approve !== 'hold') {
-		end(sheet.id, 'approved');
+	if (answers.approve === 'hold') {
+		await new Promise(() => {}); // the browser asks for the passkey
 	}
+	end(sheet.id, 'approved');
 }
 
 /** @param {any} sheet */
