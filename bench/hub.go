@@ -223,7 +223,7 @@ func hubRole(noShortCut, cluster bool) func(dir string) error {
 		}
 		c := hub.Config{
 			PublicURL: "http://" + l.Addr().String(), NoShortCut: noShortCut, StateDir: filepath.Join(dir, "hub"),
-			Limits: hub.Limits{ConnectBurst: 1 << 20, UnprovenPerAddress: 1 << 10},
+			Limits: hub.Limits{ConnectBurst: 1 << 20, UnprovenPerAddress: 1 << 10, DevicesPerAddress: 1 << 20},
 		}
 		if cluster {
 			nats, err := os.ReadFile(filepath.Join(dir, "nats"))

@@ -20,6 +20,7 @@ type addresses struct {
 
 type address struct {
 	unproven int
+	devices  int
 	full     time.Duration // when it is back at its burst
 	slowed   time.Duration // until when it is slowed
 }
@@ -51,7 +52,7 @@ func (a *addresses) enter(from netip.Addr, now time.Duration) (wait time.Duratio
 	if over := full - now - time.Duration(burst)*every; over > 0 {
 		return over, false
 	}
-	if entry.unproven >= a.limits.UnprovenPerAddress {
+	if entry.unproven >= a.limits.UnprovenPerAddress || entry.devices >= a.limits.DevicesPerAddress {
 		return time.Second, false
 	}
 	entry.full = full
@@ -64,6 +65,15 @@ func (a *addresses) leave(from netip.Addr) {
 	defer a.mu.Unlock()
 	if entry := a.known[from]; entry != nil {
 		entry.unproven--
+	}
+}
+
+// count notes that there is one proven device more of an address, or one less.
+func (a *addresses) count(from netip.Addr, change int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if entry := a.known[from]; entry != nil { // it is not forgotten while it has devices
+		entry.devices += change
 	}
 }
 
@@ -92,7 +102,7 @@ func (a *addresses) tidy(now time.Duration) {
 
 func (a *addresses) forget(now time.Duration) {
 	for from, entry := range a.known {
-		if entry.unproven == 0 && entry.full <= now && entry.slowed <= now {
+		if entry.unproven == 0 && entry.devices == 0 && entry.full <= now && entry.slowed <= now {
 			delete(a.known, from)
 		}
 	}

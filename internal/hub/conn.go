@@ -226,6 +226,7 @@ func (c *conn) run() {
 	}
 	c.queue = nil
 	c.mu.Unlock()
+	h.addresses.count(c.from, -1)
 	why := c.reason()
 	h.ended[why].Add(1)
 	h.log.Debug("device left", "device", c.id.Short(), "reason", why.String())

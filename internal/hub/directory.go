@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"vmux/internal/device"
 	"vmux/internal/link/hubwire"
@@ -33,9 +34,10 @@ type remoteDevice struct {
 	allow allowList
 }
 
-// An epoch orders the connections of one device over all hubs (a Lamport clock):
-// each new connection has a greater one than all that its hub has heard of. Of
-// two that did not hear of each other, the hub with the greater ID wins.
+// An epoch orders the connections of one device over all hubs: the time in
+// microseconds, or, where clocks differ, one more than all that the hub has heard
+// of (a hybrid logical clock). Of two that are the same, the hub with the greater
+// ID wins.
 func newer(epoch uint64, hub hubID, than uint64, thanHub hubID) bool {
 	if epoch != than {
 		return epoch > than
@@ -53,7 +55,8 @@ func (h *Hub) enter(c *conn) bool {
 		return false
 	}
 	h.wg.Add(1)
-	h.clock++
+	h.addresses.count(c.from, 1)
+	h.clock = max(h.clock+1, uint64(time.Now().UnixMicro()))
 	c.epoch = h.clock
 	before := h.remote[c.id].allow
 	delete(h.remote, c.id)

@@ -266,6 +266,35 @@ func TestFloodOfStrangers(t *testing.T) {
 	}
 }
 
+// One address cannot fill the hub with devices; when one of them leaves there is
+// a place again.
+func TestDevicesOfOneAddress(t *testing.T) {
+	h := newHub(t, withLimits(Limits{DevicesPerAddress: 3}))
+	first := newActor(t).connect(h)
+	newActor(t).connect(h)
+	newActor(t).connect(h)
+	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusTooManyRequests {
+		t.Fatalf("one more device: %v, %v", response, err)
+	}
+	first.leaves()
+	waitFor(t, "a place", func() bool {
+		ws, _, _, err := dialHub(h.url)
+		if err == nil {
+			ws.CloseNow()
+		}
+		return err == nil
+	})
+}
+
+// A hub that is full says so.
+func TestFullHub(t *testing.T) {
+	h := newHub(t, withLimits(Limits{Devices: 1}))
+	newActor(t).connect(h)
+	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Fatalf("one more device: %v, %v", response, err)
+	}
+}
+
 // One customer is one address, whatever of it they use.
 func TestAddressOf(t *testing.T) {
 	for remote, want := range map[string]string{

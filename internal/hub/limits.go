@@ -8,6 +8,8 @@ const (
 	// MaxWrongTokens ends the connection that shows them.
 	MaxWrongTokens = 5
 
+	smallShare = 16 // of QueueBytes: what each device may let wait in any case
+
 	maxErrands      = 64 // at once, of all devices
 	maxErrandQueue  = 4  // at once, of one device
 	requestBurst    = 64 // text messages of one device at once, and
@@ -31,8 +33,9 @@ type Limits struct {
 	// SlowedEvery is ConnectEvery for an address that showed wrong tokens, for
 	// the time of SlowedFor.
 	SlowedEvery, SlowedFor time.Duration
-	// Devices bounds the devices on this hub.
-	Devices int
+	// Devices bounds the devices on this hub, DevicesPerAddress those of one
+	// address.
+	Devices, DevicesPerAddress int
 	// Streams bounds the streams of one device, StreamsPerPeer those of two.
 	Streams, StreamsPerPeer int
 	// QueueBytes bounds what waits for one device to read it, in bytes; over
@@ -53,7 +56,7 @@ var DefaultLimits = Limits{
 	Unproven:  1024, UnprovenPerAddress: 64,
 	ConnectBurst: 120, ConnectEvery: 250 * time.Millisecond,
 	SlowedEvery: 10 * time.Second, SlowedFor: 2 * time.Minute,
-	Devices: 100_000,
+	Devices: 100_000, DevicesPerAddress: 2000,
 	Streams: 512, StreamsPerPeer: 16,
 	QueueBytes: 2 << 20, TotalQueueBytes: 512 << 20,
 	PingAfter: 5 * time.Second, DeadAfter: 13 * time.Second,
@@ -70,6 +73,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.SlowedEvery, d.SlowedEvery)
 	or(&l.SlowedFor, d.SlowedFor)
 	or(&l.Devices, d.Devices)
+	or(&l.DevicesPerAddress, d.DevicesPerAddress)
 	or(&l.Streams, d.Streams)
 	or(&l.StreamsPerPeer, d.StreamsPerPeer)
 	or(&l.QueueBytes, d.QueueBytes)

@@ -90,13 +90,16 @@ func (c *conn) takeData(f hubwire.Frame, it item) {
 	}
 }
 
-// deliver queues another device's data.
+// deliver queues another device's data. When too much waits for all devices
+// together, only those for which little waits are sent more: who makes others
+// wait on purpose does not stop them.
 func (c *conn) deliver(it item) bool {
-	if c.hub.queued.Load() > int64(c.hub.limits.TotalQueueBytes) {
-		it.free()
-		return false
+	limits := c.hub.limits
+	limit := limits.QueueBytes
+	if c.hub.queued.Load() > int64(limits.TotalQueueBytes) {
+		limit /= smallShare
 	}
-	return c.enqueue(it, c.hub.limits.QueueBytes)
+	return c.enqueue(it, limit)
 }
 
 // takeOpen opens a stream to another device.
