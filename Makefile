@@ -10,7 +10,7 @@ PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*
 # library's HTTP/2 would make the agent larger in memory and later to start.
 tags-vmux := nethttpomithttp2
 
-.PHONY: build web help demo test test-wasm lint bench fuzz setup setup-demo tools clean
+.PHONY: build web help demo test test-wasm lint bench fuzz screenshots setup setup-demo tools clean
 
 build: web ## build the programs into bin/
 	@mkdir -p bin
@@ -40,6 +40,9 @@ bench: setup build ## measure against OpenSSH, side by side, and print a table
 
 fuzz: ## search for bad input, FUZZTIME (10s) for each target
 	@GO=$(GO) scripts/fuzz.sh
+
+screenshots: setup ## draw the phone app's pictures in docs/ and its icons anew
+	$(GO) test ./test/webui -count=1 -run 'TestScreenshots|TestIcons' -write
 
 setup: ## install what the tests need
 	@scripts/setup.sh test

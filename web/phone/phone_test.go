@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -139,5 +140,19 @@ func TestEmbedded(t *testing.T) {
 		if _, err := fs.Stat(Files(), name); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Anybody can compute the version without a program of vmux.
+func TestAppVersionScript(t *testing.T) {
+	var stderr bytes.Buffer
+	cmd := exec.Command("../../scripts/app-version.sh")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	if want := Manifest() + "version " + Version() + "\n"; string(out) != want {
+		t.Errorf("the script prints\n%swant\n%s", out, want)
 	}
 }
