@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,10 @@ func TestLinkOverTCP(t *testing.T) {
 		t.Errorf("version %x, curve %v, resumed %v", cs.Version, cs.CurveID, cs.DidResume)
 	}
 	p, err := agent.trust.Get(phone.id)
+	for err == nil && len(p.Routes) == 0 && ctx.Err() == nil { // it is noted once the link is up
+		runtime.Gosched()
+		p, err = agent.trust.Get(phone.id)
+	}
 	if err != nil || len(p.Routes) != 1 || p.Routes[0] != "tcp:"+l.Addr().String() {
 		t.Errorf("last known address %v, %v", p.Routes, err)
 	}

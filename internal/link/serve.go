@@ -104,9 +104,8 @@ func hostOf(c net.Conn) string {
 	if a == nil {
 		return ""
 	}
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.IP.String()
 	}
-	return host
+	return a.String()
 }

@@ -296,13 +296,12 @@ func (s *session) wrote(n int) {
 	}
 }
 
-// keepAlive pings when the hub is quiet and ends the session when it stays so,
-// and when a write does not end.
+// keepAlive pings when the hub is quiet, or a sign of life is wanted, and ends
+// the session when none comes, and when a write does not end.
 func (s *session) keepAlive() {
-	timing := &s.client.timing
-	t := time.NewTimer(timing.PingAfter)
+	t := time.NewTimer(s.client.timing.PingAfter)
 	defer t.Stop()
-	var probed time.Duration // when a sign of life was asked for; 0: not
+	var watch watch
 	for last := time.Now(); ; {
 		probe := false
 		select {
@@ -314,31 +313,49 @@ func (s *session) keepAlive() {
 		}
 		now := time.Now()
 		probe, last = probe || link.Slept(last, now), now
-		since, heard := now.Sub(s.began), time.Duration(s.heard.Load())
-		if heard >= probed {
-			probed = 0
-		}
-		if probe && probed == 0 {
-			probed = max(1, since)
-		}
-		left := timing.DeadAfter - (since - heard)
-		if probed != 0 {
-			left = min(left, timing.ProbeTimeout-(since-probed))
-		}
+		left, ping := watch.look(&s.client.timing, now.Sub(s.began), time.Duration(s.heard.Load()), probe)
 		if w := time.Duration(s.writing.Load()); w != 0 {
-			left = min(left, timing.Write-(since-w))
+			left = min(left, s.client.timing.Write-(now.Sub(s.began)-w))
 		}
 		if left <= 0 {
 			s.end(ErrSilent)
 			return
 		}
-		quiet := since - heard
-		if quiet >= timing.PingAfter || probe {
+		if ping {
 			s.tell(hubwire.Message{Type: hubwire.TypePing})
-			quiet = 0
 		}
-		t.Reset(min(left, max(timing.PingAfter-quiet, timing.PingAfter/4)))
+		t.Reset(left)
 	}
+}
+
+// watch decides whether the hub is alive. Silence counts only from a ping on: a
+// page in the background looks once in a minute, and may have slept without its
+// clock.
+type watch struct {
+	pinged   time.Duration // when the ping was sent that is not answered yet; 0: none
+	patience time.Duration // with it
+	probed   time.Duration // when a sign of life was last wanted
+}
+
+// look returns how long the hub has left, or none, and whether to ping it.
+func (w *watch) look(timing *Timing, now, heard time.Duration, probe bool) (left time.Duration, ping bool) {
+	if heard > w.pinged {
+		w.pinged = 0
+	}
+	probe = probe && (w.probed == 0 || now-w.probed >= time.Second)
+	if probe {
+		w.probed = max(1, now)
+	}
+	if w.pinged == 0 && (probe || now-heard >= timing.PingAfter) {
+		w.pinged, w.patience, ping = max(1, now), timing.DeadAfter-timing.PingAfter, true
+	}
+	if w.pinged == 0 {
+		return timing.PingAfter - (now - heard), false
+	}
+	if probe {
+		w.patience = min(w.patience, now-w.pinged+timing.ProbeTimeout)
+	}
+	return w.patience - (now - w.pinged), ping
 }
 
 // takeFrame deals with a binary message. Its error ends the connection.
