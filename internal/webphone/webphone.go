@@ -72,7 +72,8 @@ type Phone struct {
 	mu         sync.Mutex
 	hub        *relay.Client
 	node       *link.Node
-	freshVault bool // made in this page, and never used yet
+	freshVault bool                        // made in this page, and never used yet
+	links      map[device.ID]chan struct{} // closed when the link is down
 }
 
 // New opens the phone that rests in the store.
@@ -94,6 +95,7 @@ func New(c Config) (*Phone, error) {
 		vault:    signer.Vault{Store: c.Store, RelyingParty: rp},
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
+		links:    map[device.ID]chan struct{}{},
 	}
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
@@ -190,6 +192,9 @@ func (p *Phone) passkeyProblem() string {
 	return ""
 }
 
+// farewell is how long a computer that is unpaired has to read so.
+const farewell = 2 * time.Second
+
 const (
 	trustDocument    = "trust.json"
 	settingsDocument = "settings.json"
@@ -212,12 +217,38 @@ type handler struct{ *Phone }
 
 // LinkUp implements link.Handler.
 func (h handler) LinkUp(peer device.Peer, _ wire.Hello, _ string) {
+	h.mu.Lock()
+	h.links[peer.ID] = make(chan struct{})
+	h.mu.Unlock()
 	h.tellDoorbell(peer.ID)
 	h.changed()
 }
 
-// LinkDown implements link.Handler.
-func (h handler) LinkDown(device.Peer, error) { h.changed() }
+// LinkDown implements link.Handler. It comes after LinkUp, and before the next.
+func (h handler) LinkDown(peer device.Peer, _ error) {
+	h.mu.Lock()
+	down := h.links[peer.ID]
+	delete(h.links, peer.ID)
+	h.mu.Unlock()
+	close(down)
+	h.refresh()
+	h.changed()
+}
+
+// awaitDown waits a little for a link that has been ended: the computer has to
+// read why, before the hub is told to let it through no more.
+func (p *Phone) awaitDown(id device.ID) {
+	p.mu.Lock()
+	down := p.links[id]
+	p.mu.Unlock()
+	if down == nil {
+		return
+	}
+	select {
+	case <-down:
+	case <-time.After(farewell):
+	}
+}
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.
 func (h handler) Unpaired(peer device.Peer) {

@@ -1,6 +1,9 @@
 package web
 
-import "github.com/chromedp/cdproto/webauthn"
+import (
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/webauthn"
+)
 
 // Authenticator is a virtual one, which a person uses without delay.
 type Authenticator struct {
@@ -58,4 +61,28 @@ func (a *Authenticator) DeleteCredentials() {
 func (a *Authenticator) LieAboutUser(lie bool) {
 	a.page.t.Helper()
 	send(a.page, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{AuthenticatorID: a.id, IsBadUV: &lie})
+}
+
+// credential is webauthn.Credential without what older Chromiums do not know.
+type credential struct {
+	CredentialID         []byte  `json:"credentialId"`
+	IsResidentCredential bool    `json:"isResidentCredential"`
+	RPID                 string  `json:"rpId"`
+	PrivateKey           []byte  `json:"privateKey"`
+	UserHandle           []byte  `json:"userHandle"`
+	SignCount            float64 `json:"signCount"`
+}
+
+type addCredentialParams struct {
+	AuthenticatorID webauthn.AuthenticatorID `json:"authenticatorId"`
+	Credential      credential               `json:"credential"`
+}
+
+// Add gives it a passkey. Its PRF answers are its own.
+func (a *Authenticator) Add(c *webauthn.Credential) {
+	a.page.t.Helper()
+	add := cdp.Command[addCredentialParams, cdp.Empty]{Method: webauthn.CommandAddCredential}
+	send(a.page, add, addCredentialParams{a.id, credential{
+		c.CredentialID, c.IsResidentCredential, c.RpID, c.PrivateKey, c.UserHandle, c.SignCount,
+	}})
 }

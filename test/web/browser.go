@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
@@ -275,4 +276,11 @@ func waitFor(t testing.TB, what string, f func() bool) {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// BeforeLoad runs a script in each page that is loaded from now on, before the
+// page's own.
+func (p *Page) BeforeLoad(script string) {
+	p.t.Helper()
+	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }

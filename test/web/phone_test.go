@@ -1,0 +1,398 @@
+package web
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"vmux/internal/sshdtest"
+	"vmux/internal/webphone"
+)
+
+// login starts a login by a vault key, which any client can.
+func (w *world) login(t *testing.T) (server *sshdtest.Server, cmd *exec.Cmd) {
+	t.Helper()
+	var s State
+	if w.page.State(&s); len(s.Identities) == 0 {
+		w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ecdsa-sha2-nistp256"}, nil)
+		w.refresh()
+	}
+	server = sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.page.Identity("key").PublicKey}})
+	return server, server.Command(deadline(t), t, sshdtest.Old(t), w.agent.Socket, "echo", "in")
+}
+
+// mustLogin logs in, with whatever approves.
+func (w *world) mustLogin(t *testing.T) {
+	t.Helper()
+	server, cmd := w.login(t)
+	if out, err := finish(cmd, w.page.ApproveNext); err != nil || out != "in\n" {
+		t.Fatalf("%v\n%s\n%s\n%s", err, out, server.Log(), w.agent.Log())
+	}
+}
+
+func records(p *Page, t *testing.T) []webphone.Record {
+	t.Helper()
+	var list []webphone.Record
+	p.MustCall("activity", map[string]int{"limit": 10}, &list)
+	return list
+}
+
+func TestDenyAndWithdraw(t *testing.T) {
+	w := newWorld(t)
+	_, cmd := w.login(t)
+	out, err := finish(cmd, func() {
+		sheet := w.page.Sheet()
+		if !strings.HasPrefix(sheet.Title, me(t)+"@") || sheet.Fingerprint != w.page.Identity("key").Fingerprint || sheet.KeyKind != "vault" {
+			t.Errorf("sheet %+v", sheet)
+		}
+		if err := w.page.Run(`return core.deny({ id: "`+sheet.ID+`" })`, nil); err != nil {
+			t.Error(err)
+		}
+		if err := w.page.Approve(sheet, nil); err == nil {
+			t.Error("approved what was denied")
+		}
+	})
+	if err == nil {
+		t.Errorf("logged in after a denial: %s", out)
+	}
+	_, cmd = w.login(t)
+	if _, err := finish(cmd, func() {
+		w.page.Sheet()
+		_ = cmd.Process.Kill()
+	}); err == nil {
+		t.Error("a killed ssh succeeded")
+	}
+	var s State
+	waitFor(t, "the sheet is withdrawn", func() bool { w.page.State(&s); return len(s.Sheets) == 0 })
+	waitFor(t, "the log tells of both", func() bool {
+		list := records(w.page, t)
+		return len(list) == 2 && list[0].Decision == "withdrawn" && list[1].Decision == "denied"
+	})
+}
+
+// A sheet whose passkey did not do its part stays, and can be approved after all.
+func TestPasskeyThatIsRefused(t *testing.T) {
+	w := newWorld(t)
+	server, cmd := w.login(t)
+	out, err := finish(cmd, func() {
+		sheet := w.page.Sheet()
+		w.authenticator.LieAboutUser(true)
+		w.wantNoApproval(t, sheet, "badAnswer")
+		w.authenticator.LieAboutUser(false)
+		if err := w.page.Approve(sheet, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || out != "in\n" {
+		t.Errorf("%v\n%s\n%s", err, out, server.Log())
+	}
+	for name, spoil := range map[string]func(){
+		"a deleted passkey":              w.authenticator.DeleteCredentials,
+		"somebody else before the phone": func() { w.authenticator.SetVerified(false) },
+	} {
+		spoil()
+		_, cmd = w.login(t)
+		if out, err := finish(cmd, func() {
+			w.wantNoApproval(t, w.page.Sheet(), "cancelled")
+			_ = cmd.Process.Kill()
+		}); err == nil {
+			t.Errorf("logged in by %s: %s", name, out)
+		}
+	}
+}
+
+// wantNoApproval taps in vain: the sheet is still there.
+func (w *world) wantNoApproval(t *testing.T, sheet webphone.Sheet, code string) {
+	t.Helper()
+	var f *Failure
+	if err := w.page.Approve(sheet, nil); !errors.As(err, &f) || f.Code != code || f.Hint == "" {
+		t.Errorf("%v, want code %s with a hint", err, code)
+	}
+	if w.page.Sheet().ID != sheet.ID {
+		t.Error("the sheet is gone")
+	}
+}
+
+func TestDevicesThatLackSomething(t *testing.T) {
+	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	poor := page.Authenticator(AuthenticatorOptions{NoPRF: true})
+	page.WantFailure("prfUnsupported", "createVault", map[string]string{"label": "v", "algorithm": "ssh-ed25519"})
+	page.WantFailure("prfUnsupported", "createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
+	var s State
+	page.State(&s)
+	if s.Vault != nil || len(s.Identities) != 0 || s.Support.PRF != "no" {
+		t.Errorf("left behind: %+v", s)
+	}
+	page.MustCall("createPasskey", map[string]string{"label": "p"}, nil)
+	if id := page.Identity("p"); id.BackedUp == nil || *id.BackedUp || id.BackupEligible {
+		t.Errorf("device-bound passkey: %+v", id)
+	}
+	poor.Remove()
+	stranger := page.Authenticator(AuthenticatorOptions{NotVerified: true})
+	page.WantFailure("cancelled", "createPasskey", map[string]string{"label": "q"})
+	stranger.Remove()
+	page.Authenticator(AuthenticatorOptions{Synced: true})
+	page.MustCall("createPasskey", map[string]string{"label": "q"}, nil)
+	if id := page.Identity("q"); id.BackedUp == nil || !*id.BackedUp || !id.BackupEligible {
+		t.Errorf("synced passkey: %+v", id)
+	}
+	page.WantFailure("exists", "createPasskey", map[string]string{"label": "q"})
+	page.WantFailure("invalid", "createPasskey", map[string]string{"label": "q\u202e"})
+	page.WantFailure("invalid", "createCA", map[string]any{"kind": "passkey", "principals": []string{}})
+}
+
+// An address of digits can have no passkeys, and the app says so before it makes
+// anything.
+func TestBareAddress(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(strings.Replace(hub.URL, "localhost", "127.0.0.1", 1) + "/")
+	var s State
+	page.State(&s)
+	if !strings.Contains(s.RPProblem, "host name") || s.Support.WebAuthn {
+		t.Errorf("%q, %+v", s.RPProblem, s.Support)
+	}
+	page.WantFailure("rpUnusable", "createPasskey", map[string]string{"label": "p"})
+}
+
+// A PRF that answers differently (here: another authenticator that was given
+// the same credential) does not open the vault, nor lock anything into it.
+func TestVaultAfterBrowserRestart(t *testing.T) {
+	w := newWorld(t)
+	w.mustLogin(t)
+	old := w.authenticator.Credentials()[0]
+	w.browser.Restart()
+	w.page = w.browser.Open(w.hub.URL + "/")
+	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.authenticator.Add(old)
+	var s State
+	waitFor(t, "the link is up again", func() bool {
+		w.page.State(&s)
+		return len(s.Computers) == 1 && s.Computers[0].Connected
+	})
+	if len(s.Identities) != 1 || s.Vault == nil || s.Vault.Keys != 1 {
+		t.Errorf("after a restart: %+v", s)
+	}
+	_, cmd := w.login(t)
+	if out, err := finish(cmd, func() {
+		var f *Failure
+		if err := w.page.Approve(w.page.Sheet(), nil); !errors.As(err, &f) || f.Code != "prfMismatch" && f.Code != "prfUnsupported" {
+			t.Errorf("another PRF: %v", err)
+		}
+		_ = cmd.Process.Kill()
+	}); err == nil {
+		t.Errorf("logged in with another PRF: %s", out)
+	}
+	if err := w.page.Call("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil); err == nil {
+		t.Error("a key was locked away under another secret")
+	}
+}
+
+// What falls over comes back by itself, with all that it knew.
+func TestRestarts(t *testing.T) {
+	w := newWorld(t)
+	w.page.MustCall("createCA", map[string]any{"kind": "passkey", "principals": []string{me(t)}}, nil)
+	w.mustLogin(t)
+	var before, s State
+	w.page.State(&before)
+	for name, fall := range map[string]func(){
+		"reload": w.page.Reload,
+		"hub":    func() { w.hub.Stop(); w.hub.Start() },
+		"agent":  func() { w.agent.Kill(); w.agent.Start() },
+	} {
+		fall()
+		waitFor(t, "the link is up after: "+name, func() bool {
+			w.page.State(&s)
+			return len(s.Computers) == 1 && s.Computers[0].Connected
+		})
+		if s.DeviceID != before.DeviceID || s.CA == nil || s.CA.Line != before.CA.Line || len(s.Identities) != 1 {
+			t.Errorf("after %s: %+v", name, s)
+		}
+		w.mustLogin(t)
+	}
+}
+
+// A request that was made while the hub was away is answered when it is back.
+func TestRequestMadeMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	server, cmd := w.login(t)
+	w.hub.Stop()
+	out, err := finish(cmd, func() {
+		server.WaitForLog(t, "Connection from")
+		w.hub.Start()
+		w.page.MustCall("foreground", nil, nil)
+		w.page.ApproveNext()
+	})
+	if err != nil || out != "in\n" {
+		t.Errorf("%v\n%s\n%s", err, out, w.agent.Log())
+	}
+}
+
+// Two tabs are one phone: the newer one has it, and the older one can change
+// nothing any more.
+func TestSecondTab(t *testing.T) {
+	w := newWorld(t)
+	second := w.browser.Open(w.hub.URL + "/")
+	second.Authenticator(AuthenticatorOptions{})
+	second.MustCall("createPasskey", map[string]string{"label": "newer"}, nil)
+	waitFor(t, "the older tab notices", func() bool {
+		var f *Failure
+		return errors.As(w.page.Call("rename", map[string]string{"name": "older"}, nil), &f) && f.Code == "otherTab"
+	})
+	var s State
+	waitFor(t, "the newer tab is connected", func() bool {
+		second.State(&s)
+		return len(s.Computers) == 1 && s.Computers[0].Connected
+	})
+}
+
+// fullStorage makes the browser abort what is written, as it does when its quota
+// or the disk is used up: Chromium's own quota cannot be lowered so far. With
+// thrown, the write fails at once instead.
+const fullStorage = `
+	const put = IDBObjectStore.prototype.put;
+	IDBObjectStore.prototype.put = function (...args) {
+		if (globalThis.full === 'thrown') throw new DOMException('full', 'QuotaExceededError');
+		const request = put.apply(this, args);
+		if (globalThis.full === 'aborted') this.transaction.abort();
+		return request;
+	};`
+
+// A store that is full costs the new key and nothing else.
+func TestFullStorage(t *testing.T) {
+	w := newWorld(t)
+	w.mustLogin(t)
+	for _, how := range []string{"aborted", "thrown"} {
+		if err := w.page.Run(fullStorage+"globalThis.full = '"+how+"'; return 1", nil); err != nil {
+			t.Fatal(err)
+		}
+		w.page.WantFailure("storage", "createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"})
+		w.page.WantFailure("storage", "createPasskey", map[string]string{"label": "face"})
+		w.page.WantFailure("storage", "renameIdentity", map[string]string{"fingerprint": w.page.Identity("key").Fingerprint, "label": "other"})
+		_, cmd := w.login(t)
+		if out, err := finish(cmd, func() {
+			if err := w.page.Approve(w.page.Sheet(), nil); err == nil {
+				t.Error("approved what cannot be put on record")
+			}
+		}); err == nil {
+			t.Errorf("logged in without a record: %s", out)
+		}
+		w.page.Reload()
+		var s State
+		if w.page.State(&s); len(s.Identities) != 1 || s.Identities[0].Label != "key" {
+			t.Errorf("%s: announced what is not kept: %+v", how, s.Identities)
+		}
+		waitFor(t, "the link is up", func() bool { w.page.State(&s); return s.Computers[0].Connected })
+		w.mustLogin(t)
+	}
+	w.page.MustCall("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil)
+}
+
+func TestStorageRefused(t *testing.T) {
+	hub := StartHub(t)
+	browser := StartBrowser(t)
+	page := browser.Tab()
+	page.BeforeLoad(`IDBFactory.prototype.open = function () { throw new DOMException('no storage here', 'SecurityError'); }`)
+	page.Go(hub.URL + "/")
+	var f *Failure
+	if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || f.Hint == "" {
+		t.Errorf("%v", err)
+	}
+}
+
+// The device key can be used by the page and read by nobody.
+func TestDeviceKeyCannotBeCopied(t *testing.T) {
+	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	var extractable bool
+	err := page.Run(`
+		const database = await new Promise((resolve, reject) => {
+			const request = indexedDB.open('vmux');
+			request.onsuccess = () => resolve(request.result);
+			request.onerror = () => reject(request.error);
+		});
+		const key = await new Promise((resolve, reject) => {
+			const request = database.transaction('own').objectStore('own').get('deviceKey');
+			request.onsuccess = () => resolve(request.result);
+			request.onerror = () => reject(request.error);
+		});
+		database.close();
+		try { await crypto.subtle.exportKey('pkcs8', key.privateKey); } catch { return key.privateKey.extractable; }
+		return true;`, &extractable)
+	if err != nil || extractable {
+		t.Errorf("extractable: %v, %v", extractable, err)
+	}
+}
+
+// Nothing secret rests in clear: neither a vault's keys nor its secret.
+func TestVaultRestsEncrypted(t *testing.T) {
+	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	page.Authenticator(AuthenticatorOptions{})
+	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
+	var stored []string
+	err := page.Run(`
+		const database = await new Promise((resolve) => {
+			const request = indexedDB.open('vmux');
+			request.onsuccess = () => resolve(request.result);
+		});
+		const values = await new Promise((resolve) => {
+			const request = database.transaction('documents').objectStore('documents').getAll();
+			request.onsuccess = () => resolve(request.result);
+		});
+		database.close();
+		return values.map((value) => new TextDecoder().decode(value));`, &stored)
+	if err != nil || len(stored) < 3 {
+		t.Fatalf("%v: %q", err, stored)
+	}
+	sealed := 0
+	for _, text := range stored {
+		if strings.Contains(text, `"sealed"`) {
+			sealed++
+		}
+		if strings.Contains(text, "PRIVATE KEY") || bytes.Contains([]byte(text), []byte{0x04, 0x22, 0x04, 0x20}) {
+			t.Errorf("a private key in clear: %q", text)
+		}
+	}
+	if sealed != 1 {
+		t.Errorf("%d sealed keys in %q", sealed, stored)
+	}
+}
+
+func TestUnpairAndWipe(t *testing.T) {
+	w := newWorld(t)
+	w.page.MustCall("rename", map[string]string{"name": "my phone"}, nil)
+	waitFor(t, "the computer knows the phone's name", func() bool {
+		return strings.Contains(w.agent.MustVmux("devices"), "my phone")
+	})
+	invitation, _ := w.agent.Invite()
+	var info struct{ Name, ID, HubURL string }
+	w.page.MustCall("previewInvitation", map[string]string{"invitation": invitation}, &info)
+	if info.HubURL != w.hub.URL || info.Name == "" {
+		t.Errorf("preview %+v", info)
+	}
+	w.page.WantFailure("notInvitation", "pair", map[string]string{"invitation": "nonsense"})
+	w.page.WantFailure("otherHub", "previewInvitation", map[string]string{
+		"invitation": strings.ReplaceAll(invitation, "localhost", "127.0.0.1"),
+	})
+	w.page.MustCall("wipe", nil, nil)
+	waitFor(t, "the computer knows no phone any more", func() bool {
+		return !strings.Contains(w.agent.MustVmux("devices"), "my phone")
+	})
+	w.page.Reload()
+	var s State
+	if w.page.State(&s); len(s.Computers) != 0 || s.DeviceName == "my phone" {
+		t.Errorf("after wiping: %+v", s)
+	}
+}
+
+// The page forbids what it does not need, and itself needs nothing that it
+// forbids.
+func TestNothingIsRefusedByThePolicy(t *testing.T) {
+	w := newWorld(t)
+	w.mustLogin(t)
+	for line := range strings.Lines(w.page.Console()) {
+		if strings.Contains(line, "Content Security Policy") || strings.Contains(line, "TrustedScript") || strings.Contains(line, "exception") {
+			t.Errorf("the page wrote: %s", line)
+		}
+	}
+}
