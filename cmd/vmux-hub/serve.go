@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 
 	"vmux/internal/hub"
 	"vmux/internal/hub/front"
@@ -22,13 +23,9 @@ func serve(ctx context.Context, o options, in io.Reader, errs io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	app, err := openApp(log)
-	if err != nil {
-		return err
-	}
 	h, err := hub.New(hub.Config{
 		PublicURL: f.PublicURL(), StateDir: o.state, NATSURL: o.nats, NATSCredentials: o.natsCreds,
-		App: app, PushSubject: o.pushSubject, Log: log,
+		App: lazyApp(log), PushSubject: o.pushSubject, Log: log,
 	})
 	if err != nil {
 		return err
@@ -58,12 +55,26 @@ func serve(ctx context.Context, o options, in io.Reader, errs io.Writer) error {
 	return err
 }
 
-// openApp serves the phone's web app, or says on its page that it was not built.
-func openApp(log *slog.Logger) (http.Handler, error) {
+// lazyApp serves the phone's web app, or says on its page that it was not built.
+// The files are hashed when the first page is asked for: a hub that only relays
+// never needs the memory.
+func lazyApp(log *slog.Logger) http.Handler {
 	if !phone.Built() {
 		log.Warn("this hub was built without the phone app: make build")
 	}
-	return webapp.New(webapp.Config{Files: phone.Files(), Policy: phone.ContentSecurityPolicy})
+	open := sync.OnceValues(func() (http.Handler, error) {
+		defer debug.FreeOSMemory()
+		return webapp.New(webapp.Config{Files: phone.Files(), Policy: phone.ContentSecurityPolicy})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		app, err := open()
+		if err != nil {
+			log.Error("web app", "err", err)
+			http.Error(w, "This hub's web app is damaged.", http.StatusInternalServerError)
+			return
+		}
+		app.ServeHTTP(w, r)
+	})
 }
 
 func announce(log *slog.Logger, h *hub.Hub, f *front.Front) {

@@ -67,7 +67,10 @@ func Manifest() string { return app().Manifest() }
 
 // Built reports whether this program holds the signer. Without it, as on a
 // fresh clone before `make build`, the page can only say so.
-func Built() bool { return app().Built() }
+func Built() bool {
+	_, err := fs.Stat(embedded, "dist/vmux.wasm.gz")
+	return err == nil
+}
 
 // New puts an app together from the folders static and dist of a file system.
 func New(from fs.FS) (*App, error) {
