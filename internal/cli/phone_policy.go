@@ -88,7 +88,7 @@ func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
 	}
 	answer := policyAnswer{Label: id.Label, Fingerprint: id.Fingerprint(), Rules: id.Rules}
 	for _, r := range records {
-		if r.Label == id.Label && r.Code == wire.CodePolicyDenied {
+		if id.RefusedByRules(r) {
 			answer.Refused++
 		}
 	}

@@ -161,12 +161,19 @@ func (s *Signer) turnOver() error {
 
 // activityLines returns the lines of the log, oldest first, without line ends.
 func (s *Signer) activityLines() ([][]byte, error) {
+	old, err := s.cfg.Store.Get(activityOldDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load activity: %w", err)
+	}
+	newest, err := s.cfg.Store.Get(activityDocument)
+	if err != nil {
+		return nil, fmt.Errorf("load activity: %w", err)
+	}
+	if bytes.HasPrefix(newest, old) { // a crash came between two steps of turnOver
+		old = nil
+	}
 	var lines [][]byte
-	for _, name := range []string{activityOldDocument, activityDocument} {
-		b, err := s.cfg.Store.Get(name)
-		if err != nil {
-			return nil, fmt.Errorf("load activity: %w", err)
-		}
+	for _, b := range [][]byte{old, newest} {
 		for line := range bytes.Lines(b) {
 			if line = bytes.TrimSuffix(line, []byte{'\n'}); len(line) > 0 {
 				lines = append(lines, line)

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,63 @@ func TestTwoProcessesOneChain(t *testing.T) {
 	}
 	if r := verify(t, store); r.Records != 6 || len(r.Problems) > 0 {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// failing is a store that fails from the n-th writing on, as for a process that
+// is killed there.
+type failing struct {
+	*MemoryStore
+	left *int
+}
+
+func (f failing) Put(name string, b []byte) error {
+	if *f.left--; *f.left < 0 {
+		return errors.New("killed")
+	}
+	return f.MemoryStore.Put(name, b)
+}
+
+func (f failing) Append(name string, b []byte) error {
+	if *f.left--; *f.left < 0 {
+		return errors.New("killed")
+	}
+	return f.MemoryStore.Append(name, b)
+}
+
+// A crash between any two steps of writing a record, also where the full log
+// gives way to a new one, is no tampering and loses no record but that one.
+func TestLogSurvivesACrashAtEachStep(t *testing.T) {
+	long := strings.Repeat("x", maxActivity/3)
+	for steps := range 8 {
+		store := &MemoryStore{}
+		s, _ := New(Config{Store: store})
+		for range 5 { // the next but one turns the log over, with an old one there
+			if err := s.record(Record{Kind: "sign", Message: long}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := steps
+		dying, _ := New(Config{Store: failing{store, &left}})
+		var died error
+		for range 2 {
+			if died = dying.record(Record{Kind: "sign", Message: long}); died != nil {
+				break
+			}
+		}
+		if (died == nil) != (steps >= 7) {
+			t.Fatalf("%d steps: %v", steps, died)
+		}
+		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 5 {
+			t.Errorf("killed after %d steps: %+v", steps, r)
+		}
+		s, _ = New(Config{Store: store})
+		if err := s.record(Record{Kind: "sign"}); err != nil {
+			t.Fatal(err)
+		}
+		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
+			t.Errorf("killed after %d steps, then written on: %+v", steps, r)
+		}
 	}
 }
 

@@ -101,14 +101,13 @@ func (s SignSheet) userNote() string {
 func (s SignSheet) describeServer(verified func(name, value string)) {
 	d := s.Destination
 	if d.HostKey == nil {
-		list := "not known: nothing in what is signed names it"
-		if d.Forwarded() {
-			list = "not known: whoever asks there does not say"
-		}
-		verified("server", list)
+		verified("server", "not known: nothing in what is signed names it")
 		return
 	}
 	verified("server", d.Fingerprint())
+	if s.Known.Kind == sshctx.UserAuth {
+		verified("proof", "the server has signed the session; what is signed here does not name it")
+	}
 	switch {
 	case d.Memory == HostFirst:
 		verified("seen", "never before by this phone")

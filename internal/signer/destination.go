@@ -3,6 +3,8 @@ package signer
 import (
 	"bytes"
 
+	"golang.org/x/crypto/ssh"
+
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -10,7 +12,8 @@ import (
 // Destination is what the phone itself has found of where a login leads: read
 // from the signed bytes and from session bindings whose signatures it verified.
 type Destination struct {
-	// HostKey is the blob of the server's host key; nil if nothing proves it.
+	// HostKey is the blob of the server's host key, of a host certificate that of
+	// its key; nil if nothing proves it.
 	HostKey []byte
 	// Via are the servers through which the SSH client's connection to the agent
 	// is forwarded, nearest to the computer first. That it is empty proves
@@ -76,11 +79,17 @@ func readBindings(list [][]byte) ([]sshctx.Binding, error) {
 }
 
 // destinationOf puts together what the bytes and the bindings prove.
+//
+// A binding proves that the owner of its host key has signed the session ID. An
+// honest server signs none but those of its own sessions. One that the agent is
+// forwarded to may be in wrong hands, and sign that of its session with another
+// server: behind it only bytes that name the host key prove anything, as
+// OpenSSH's ssh-agent has it for keys that are limited to destinations.
 func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination, error) {
-	d := Destination{HostKey: known.HostKey}
+	d := Destination{HostKey: plainKey(known.HostKey)}
 	for _, b := range bindings {
 		if b.Forwarding {
-			d.Via = append(d.Via, Hop{HostKey: b.HostKey})
+			d.Via = append(d.Via, Hop{HostKey: plainKey(b.HostKey)})
 		}
 	}
 	if known.Kind != sshctx.UserAuth && known.Kind != sshctx.HostBound {
@@ -94,11 +103,21 @@ func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination
 		case b.Forwarding:
 		case !b.Covers(known):
 			return d, errContradiction()
-		default:
-			d.HostKey = b.HostKey
+		case !d.Forwarded():
+			d.HostKey = plainKey(b.HostKey)
 		}
 	}
 	return d, nil
+}
+
+// plainKey returns the key that a host certificate is over, and any other blob
+// as it is: certificates are renewed, and ssh-keygen -l tells the key as well.
+func plainKey(blob []byte) []byte {
+	key, err := ssh.ParsePublicKey(blob)
+	if cert, ok := key.(*ssh.Certificate); err == nil && ok {
+		return cert.Key.Marshal()
+	}
+	return blob
 }
 
 // qualityOf says how much of a request the phone knows by itself.

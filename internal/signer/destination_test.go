@@ -97,6 +97,8 @@ func TestDestination(t *testing.T) {
 		{name: "host-bound, bound", data: bound, bindings: [][]byte{self}, quality: wire.QualityVerified, host: prod.fingerprint()},
 		{name: "through a bastion", data: bound, bindings: [][]byte{hop, self}, quality: wire.QualityVerified, host: prod.fingerprint(), via: 1},
 		{name: "through a bastion whose ssh does not bind", data: plain, bindings: [][]byte{hop}, quality: wire.QualityUnknown, via: 1},
+		{name: "plain, through a bastion that vouches for the session", data: plain, bindings: [][]byte{hop, bastion.bind(t, sessionID(0), false)}, quality: wire.QualityUnknown, via: 1},
+		{name: "plain, through a bastion, with the right binding", data: plain, bindings: [][]byte{hop, self}, quality: wire.QualityUnknown, via: 1},
 		{name: "git, through a bastion", data: sshsig, bindings: [][]byte{hop}, quality: wire.QualityVerified, via: 1},
 		{name: "another session", data: plain, bindings: [][]byte{prod.bind(t, sessionID(2), false)}, refused: true},
 		{name: "another server than the bytes say", data: bound, bindings: [][]byte{other.bind(t, sessionID(0), false)}, refused: true},
@@ -122,6 +124,44 @@ func TestDestination(t *testing.T) {
 				t.Errorf("got %s, host %q, via %d", p.sheet.Quality, d.Fingerprint(), len(d.Via))
 			}
 		})
+	}
+}
+
+// What is refused stands in the log by what its bytes say.
+func TestRefusedIsDescribed(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, other := newServer(t), newServer(t)
+	err := p.askLogin(id, login(id, sessionID(0), "root", &prod), "", other.bind(t, sessionID(0), false))
+	if !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
+		t.Fatal(err)
+	}
+	records, err := p.Activity()
+	if err != nil || len(records) != 1 || records[0].What != "root@"+prod.fingerprint() || records[0].Decision != "refused" {
+		t.Errorf("got %+v, %v", records, err)
+	}
+}
+
+// A host certificate is renewed every day. The server is the same one.
+func TestRenewedHostCertificateIsTheSameServer(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, ca := newServer(t), newServer(t)
+	for serial, want := range []HostMemory{HostFirst, HostKnown} {
+		cert := &ssh.Certificate{Key: prod.key.PublicKey(), CertType: ssh.HostCert, Serial: uint64(serial), ValidPrincipals: []string{"prod.example"}}
+		if err := cert.SignCert(rand.Reader, ca.key); err != nil {
+			t.Fatal(err)
+		}
+		data := sshctx.Context{
+			Kind: sshctx.HostBound, SessionID: sessionID(0), User: "root", Service: "ssh-connection",
+			Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: cert.Marshal(),
+		}.Marshal()
+		if err := p.askLogin(id, data, "prod.example"); err != nil {
+			t.Fatal(err)
+		}
+		if d := p.sheet.Destination; d.Memory != want || d.Fingerprint() != prod.fingerprint() {
+			t.Errorf("certificate %d: %q, %s, want %q, %s", serial, d.Memory, d.Fingerprint(), want, prod.fingerprint())
+		}
 	}
 }
 

@@ -131,14 +131,15 @@ func (s *Signer) dropGrants() {
 }
 
 // Grantable reports whether the sheet's request can be granted for a while: a
-// login to a server that the phone has verified, not by way of another one, or
-// a git signature. A passkey asks each time by its nature.
+// login whose signed bytes name the server, not by way of another one, or a git
+// signature. Where a session binding alone tells the server, its owner could
+// vouch for a login to any other. A passkey asks each time by its nature.
 func (s SignSheet) Grantable() bool {
 	if !s.grantable {
 		return false
 	}
 	switch s.Known.Kind {
-	case sshctx.HostBound, sshctx.UserAuth:
+	case sshctx.HostBound:
 		return s.Destination.HostKey != nil && !s.Destination.Forwarded()
 	case sshctx.SSHSIG:
 		return s.Known.Namespace == grantNamespace && !s.Destination.Forwarded()

@@ -80,6 +80,11 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 		to("another key", true, second, "root", &prod)
 		to("a server that is not known", true, id, "root", nil)
 		to("through another server", true, id, "root", &prod, other.bind(t, sessionID(1), true), prod.bind(t, sessionID(0), false))
+		for range 2 { // the binding's owner could vouch for a login to any server
+			before := p.asked
+			err := p.askLogin(id, login(id, sessionID(0), "root", nil), "", prod.bind(t, sessionID(0), false))
+			p.expectAsked("bound, but not named by what is signed", true, err, before)
+		}
 		git("git", true)
 		git("git again", false)
 		home := p.computer

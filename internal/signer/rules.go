@@ -84,8 +84,18 @@ func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 	})
 }
 
+// rulesPrefix begins what a computer is told of a request that rules forbid.
+const rulesPrefix = "policy of "
+
 func forbidden(id Identity, format string, args ...any) error {
-	return wire.Errorf(wire.CodePolicyDenied, "policy of %s: %s", wire.Show(id.Label), wire.Show(fmt.Sprintf(format, args...)))
+	return wire.Errorf(wire.CodePolicyDenied, rulesPrefix+"%s: %s", wire.Show(id.Label), wire.Show(fmt.Sprintf(format, args...)))
+}
+
+// RefusedByRules reports whether the record is of a request that the identity's
+// rules have refused.
+func (i Identity) RefusedByRules(r Record) bool {
+	own := r.Key == i.Fingerprint() || r.Kind == "certificate" && r.Label == i.Label
+	return own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message, rulesPrefix)
 }
 
 // allow applies the identity's rules to a signature.

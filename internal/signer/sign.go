@@ -52,10 +52,10 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 		return nil, err
 	}
 	sheet, err := s.signSheet(id, from, r)
+	rec.describe(sheet) // also of what is refused: somebody may want to know
 	if err != nil {
 		return nil, err
 	}
-	rec.describe(sheet)
 	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
 		return nil, err
 	}
@@ -245,10 +245,6 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: id.Label},
 		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: r.Context,
 	}
-	bindings, err := readBindings(r.Bindings)
-	if err != nil {
-		return sheet, err
-	}
 	known, err := sshctx.Parse(r.DataToSign)
 	switch {
 	case err != nil && s.cfg.OnlyNameable:
@@ -259,6 +255,10 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: the login names another key than the one asked to sign")
 	}
 	sheet.Known = known
+	bindings, err := readBindings(r.Bindings)
+	if err != nil {
+		return sheet, err
+	}
 	if sheet.Destination, err = destinationOf(known, bindings); err != nil {
 		return sheet, err
 	}
