@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,4 +250,50 @@ func TestNoHub(t *testing.T) {
 	if other.Connects() != 0 {
 		t.Error("followed a redirection")
 	}
+}
+
+// TestPairingBreaks: the phone's network goes in the middle of the handshake. The
+// same invitation is good for another try.
+func TestPairingBreaks(t *testing.T) {
+	onEachHub(t, func(t *testing.T, h *running) {
+		agent := newAgent(t, "laptop", h.place)
+		var frail atomic.Bool
+		frail.Store(true)
+		phone := newPhone(t, "phone", place{h.place.url, func(ctx context.Context, url string) (relay.Socket, error) {
+			s, err := relay.OpenSocket(ctx, url, relay.Way{})
+			return &frailSocket{Socket: s, breaks: &frail}, err
+		}})
+		for _, a := range []*actor{agent, phone} {
+			defer a.start()()
+		}
+		inv := inviting(t, agent, relay.Route(h.place.url))
+		if _, err := phone.Pair(seconds(t, 20), inv, nil); !errors.Is(err, relay.ErrHubLost) {
+			t.Errorf("with the network gone: %v", err)
+		}
+		ctx := seconds(t, 20)
+		for ctx.Err() == nil { // the agent hears of the end first
+			if _, err := phone.Pair(ctx, inv, nil); err == nil {
+				break
+			} else if !errors.Is(err, device.ErrInvitationEnded) && !errors.Is(err, relay.ErrHubLost) {
+				t.Fatal(err)
+			}
+		}
+		phone.linked()
+		if err := agent.askList(ctx, phone); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// frailSocket breaks at the first data that is sent, once.
+type frailSocket struct {
+	relay.Socket
+	breaks *atomic.Bool
+}
+
+func (s *frailSocket) Write(text bool, b []byte) error {
+	if !text && hubwire.Kind(b[0]) == hubwire.KindData && s.breaks.Swap(false) {
+		_ = s.Close()
+	}
+	return s.Socket.Write(text, b)
 }

@@ -321,7 +321,7 @@ func (c *Client) connected(ctx context.Context) (*session, error) {
 		c.mu.Lock()
 		s, changed, last := c.session, c.changed, c.status.LastError
 		c.mu.Unlock()
-		if s != nil {
+		if s != nil && s.reason() == nil {
 			return s, nil
 		}
 		select {

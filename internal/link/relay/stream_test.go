@@ -31,7 +31,7 @@ type streams struct {
 
 func newStreams() *streams {
 	s := &streams{hub: hubtest.New(hubURL)}
-	s.hub.Blind = true
+	s.hub.Blind, s.hub.Mute = true, true
 	at := inMemory(s.hub)
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())

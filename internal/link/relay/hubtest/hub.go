@@ -36,9 +36,12 @@ type Hub struct {
 	Challenge func(*hubwire.Message)
 	// Blind makes the hub carry streams whoever allows whom.
 	Blind bool
+	// Mute keeps it from telling devices that streams ended with others.
+	Mute bool
 
 	mu        sync.Mutex
 	devices   map[device.ID]*guest
+	streams   map[opened]bool
 	record    bytes.Buffer
 	connects  int
 	refuse    bool
@@ -54,9 +57,15 @@ type Hub struct {
 // New returns a hub whose public URL has this origin.
 func New(origin string) *Hub {
 	return &Hub{
-		origin: origin, devices: map[device.ID]*guest{},
+		origin: origin, devices: map[device.ID]*guest{}, streams: map[opened]bool{},
 		tokens: map[[hubwire.TokenSize]byte]device.ID{}, subscribe: map[device.ID]string{},
 	}
+}
+
+// opened is a stream.
+type opened struct {
+	by, to device.ID
+	number uint64
 }
 
 // guest is a device's connection.
@@ -272,10 +281,36 @@ func (h *Hub) leave(g *guest) {
 		}
 	}
 	h.mu.Unlock()
+	if !h.Mute {
+		h.endStreams(g.id)
+	}
 	for _, other := range others {
 		if gone {
 			h.say(other, hubwire.Message{Type: hubwire.TypePresence, Peer: &g.id})
 		}
+	}
+}
+
+// endStreams tells the other ends of a device's streams that it has gone.
+func (h *Hub) endStreams(id device.ID) {
+	var ends []Packet
+	h.mu.Lock()
+	for o := range h.streams {
+		end := Packet{Frame: hubwire.Frame{Kind: hubwire.KindClose, Stream: o.number, Payload: []byte{byte(hubwire.ReasonUnreached)}}}
+		switch id {
+		case o.by:
+			end.From, end.To = o.by, o.to
+		case o.to:
+			end.From, end.To = o.to, o.by
+		default:
+			continue
+		}
+		delete(h.streams, o)
+		ends = append(ends, end)
+	}
+	h.mu.Unlock()
+	for _, end := range ends {
+		h.Deliver(end)
 	}
 }
 
@@ -348,6 +383,9 @@ func (h *Hub) carry(g *guest, b []byte) {
 			return
 		}
 		f.Payload = nil
+		h.mu.Lock()
+		h.streams[opened{g.id, f.Peer, f.Stream}] = true
+		h.mu.Unlock()
 	}
 	p := Packet{From: g.id, To: f.Peer, Frame: f}
 	packets := []Packet{p}
