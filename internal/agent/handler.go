@@ -38,12 +38,15 @@ func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.connectedAnew(time.Now())
 }
 
-// HelloChanged implements link.HelloListener: the phone's CA or its policy is
-// another now. What was denied stays denied.
+// HelloChanged implements link.HelloListener: the phone's keys, its CA or its
+// policy are others now. What was denied stays denied.
 func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
-	h.a.log.Info("phone's CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
-	h.a.tasks.run(func(context.Context) {
+	h.a.log.Info("phone's keys, CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
+	h.a.tasks.run(func(ctx context.Context) {
 		h.a.greetCA(p, hello)
+		if _, err := h.a.refresh(ctx, p); err != nil && ctx.Err() == nil {
+			h.a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
+		}
 		h.a.dropRevoked(p, hello.RevokedSerials)
 		h.a.considerRenewal()
 		h.a.mu.Lock()

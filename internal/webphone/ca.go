@@ -83,5 +83,5 @@ func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 	return gone, nil
 }
 
-// caChanged lets computers know at their next hello.
-func (p *Phone) caChanged() { p.changed() }
+// caChanged tells the page and the computers.
+func (p *Phone) caChanged() { p.keysChanged() }

@@ -185,8 +185,13 @@ func (p *Phone) openVault(challenge []byte, a signer.Assertion, prf []byte) erro
 	return p.vault.Check(prf)
 }
 
-// keysChanged tells the page; computers ask for the list when they need it.
-func (p *Phone) keysChanged() { p.changed() }
+// keysChanged tells the page, and the computers, which then ask for the list.
+func (p *Phone) keysChanged() {
+	if _, node := p.running(); node != nil {
+		node.HelloAgain()
+	}
+	p.changed()
+}
 
 func (p *Phone) identity(a arguments) (signer.Identity, error) { return p.signer.Find(a.Fingerprint) }
 

@@ -46,8 +46,24 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// refresh lets the agent list what the phone holds now.
-func (w *world) refresh() { w.agent.MustVmux("keys", "refresh") }
+// listed waits until the agent lists what the phone holds now, which it does by
+// itself.
+func (w *world) listed(t *testing.T) {
+	t.Helper()
+	var s State
+	w.page.State(&s)
+	waitFor(t, "the agent lists the phone's keys", func() bool {
+		cmd := exec.Command(sshdtest.New(t).SSHAdd, "-L")
+		cmd.Env = []string{"SSH_AUTH_SOCK=" + w.agent.Socket}
+		out, _ := cmd.Output()
+		for _, id := range s.Identities {
+			if !strings.Contains(string(out), strings.Fields(id.PublicKey)[1]) {
+				return false
+			}
+		}
+		return true
+	})
+}
 
 // finish runs a command that was started to its end.
 func finish(cmd *exec.Cmd, meanwhile func()) (string, error) {
@@ -82,7 +98,7 @@ func me(t testing.TB) string {
 func TestLoginByPasskey(t *testing.T) {
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
-	w.refresh()
+	w.listed(t)
 	line := w.page.Identity("face").AuthorizedKey
 	if !strings.HasPrefix(line, "verify-required sk-ecdsa-sha2-nistp256@openssh.com ") {
 		t.Fatalf("line %q", line)
@@ -208,7 +224,7 @@ func TestLoginByVault(t *testing.T) {
 	servers := sshdtest.Both(t)
 	for _, algorithm := range []string{"ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"} {
 		w.page.MustCall("createVault", map[string]string{"label": algorithm, "algorithm": algorithm}, nil)
-		w.refresh()
+		w.listed(t)
 		line := w.page.Identity(algorithm).AuthorizedKey
 		for i, client := range servers {
 			server := servers[1-i].StartServer(t, sshdtest.Config{AuthorizedKeys: []string{line}, MaxAuthTries: 20})
@@ -236,7 +252,7 @@ func TestImportIntoVault(t *testing.T) {
 	w.page.WantFailure("wrongPassphrase", "importVault", args)
 	args["passphrase"] = "a passphrase"
 	w.page.MustCall("importVault", args, nil)
-	w.refresh()
+	w.listed(t)
 	server := sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(public)}})
 	out, err := finish(server.Command(deadline(t), t, sshdtest.Old(t), w.agent.Socket, "echo", "in"), w.page.ApproveNext)
 	if err != nil || out != "in\n" {
@@ -290,7 +306,7 @@ func TestLoginByCertificate(t *testing.T) {
 func TestSSHSIGByPasskey(t *testing.T) {
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
-	w.refresh()
+	w.listed(t)
 	dir := t.TempDir()
 	key, message, allowed := filepath.Join(dir, "key.pub"), filepath.Join(dir, "message"), filepath.Join(dir, "allowed")
 	public := w.page.Identity("face").PublicKey

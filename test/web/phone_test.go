@@ -17,7 +17,7 @@ func (w *world) login(t *testing.T) (server *sshdtest.Server, cmd *exec.Cmd) {
 	var s State
 	if w.page.State(&s); len(s.Identities) == 0 {
 		w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ecdsa-sha2-nistp256"}, nil)
-		w.refresh()
+		w.listed(t)
 	}
 	server = sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.page.Identity("key").PublicKey}})
 	return server, server.Command(deadline(t), t, sshdtest.Old(t), w.agent.Socket, "echo", "in")
