@@ -213,3 +213,6 @@ func (s *Server) waitUntilListening() error {
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
+
+// HostKeyFile is the private host key, for an attacker who is root there.
+func (s *Server) HostKeyFile() string { return s.path("host_key") }
