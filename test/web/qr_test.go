@@ -1,0 +1,56 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"rsc.io/qr"
+)
+
+// The camera's picture is read in the page, by the browser where it can and by
+// the app's own reader elsewhere.
+func TestQRCodeIsRead(t *testing.T) {
+	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	text := "https://hub.example/#v=1&d=abc&n=laptop"
+	code, err := qr.Encode(text, qr.M)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const scale = 4
+	side := (code.Size + 8) * scale
+	var black []int
+	for i := range code.Size * code.Size {
+		if code.Black(i%code.Size, i/code.Size) {
+			black = append(black, i)
+		}
+	}
+	for name, before := range map[string]string{"as it is": "", "without BarcodeDetector": "delete globalThis.BarcodeDetector;"} {
+		var got string
+		err = page.Run(fmt.Sprintf(`%s
+			const [size, scale, side, black] = [%d, %d, %d, new Set(%s)];
+			const data = new Uint8ClampedArray(4 * side * side).fill(255);
+			for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) {
+				const [cx, cy] = [Math.floor(x / scale) - 4, Math.floor(y / scale) - 4];
+				if (cx >= 0 && cy >= 0 && cx < size && cy < size && black.has(cy * size + cx)) data.fill(0, 4 * (y * side + x), 4 * (y * side + x) + 3);
+			}
+			return core.call('decodeQR', { imageData: new ImageData(data, side, side) });`,
+			before, code.Size, scale, side, ints(black)), &got)
+		if err != nil || got != text {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		var f *Failure
+		err = page.Run(`return core.call('decodeQR', { imageData: new ImageData(64, 64) })`, nil)
+		if !errors.As(err, &f) || f.Code != "noCode" {
+			t.Errorf("%s, an empty picture: %v", name, err)
+		}
+	}
+}
+
+func ints(list []int) string {
+	text := "["
+	for _, n := range list {
+		text += fmt.Sprint(n, ",")
+	}
+	return text + "]"
+}

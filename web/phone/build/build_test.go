@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+)
+
+// maxDownload bounds what each visitor of the web app downloads of the signer,
+// in bytes, compressed with brotli.
+const maxDownload = 2_200_000
+
+// What make build leaves is what this tree builds, in both compressions, and
+// small enough. It is built here, since a copy that is there may be an old one.
+func TestSignerIsSmall(t *testing.T) {
+	t.Chdir("../../..")
+	o := options{to: t.TempDir()}
+	if err := o.compile("vmux", programs["vmux"], filepath.Join(t.TempDir(), "vmux")); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := os.ReadFile(filepath.Join(o.to, "vmux.wasm.br"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packed) > maxDownload {
+		t.Errorf("the signer is %d bytes, over %d", len(packed), maxDownload)
+	}
+	t.Logf("%d bytes", len(packed))
+	fromBrotli, err := io.ReadAll(brotli.NewReader(bytes.NewReader(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(o.to, "vmux.wasm.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromGzip, err := io.ReadAll(z)
+	if err != nil || !bytes.Equal(fromBrotli, fromGzip) {
+		t.Errorf("the two compressions differ: %v", err)
+	}
+	if !same(filepath.Join(o.to, "vmux.wasm"), fromGzip) || same(filepath.Join(o.to, "vmux.wasm"), fromGzip[1:]) {
+		t.Error("a file that has not changed is not known again")
+	}
+}
