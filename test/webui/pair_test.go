@@ -79,10 +79,6 @@ func TestInvitationByCamera(t *testing.T) {
 	p.wants("This code is no invitation of vmux.")
 	p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
 	p.wants("Pair with this computer?")
-	got := calls(p, "decodeQR")
-	if len(got) == 0 {
-		t.Fatal("no picture was looked at")
-	}
 	if !eval[bool](p, "fake.calls.findLast((c) => c.name === 'decodeQR').args.imageData.data.some((v, i) => i % 4 === 0 && v > 200)") {
 		t.Error("the pictures of the camera are dark")
 	}
@@ -91,7 +87,7 @@ func TestInvitationByCamera(t *testing.T) {
 	// The camera is off once the screen is left.
 	p.waitFor("document.querySelector('video') === null")
 	p.do("fake.calls.length = 0; await new Promise((r) => setTimeout(r, 600))")
-	if len(calls(p, "decodeQR")) != 0 {
+	if eval[bool](p, "fake.calls.some((c) => c.name === 'decodeQR')") {
 		t.Error("the camera is still looked through")
 	}
 }

@@ -55,7 +55,9 @@ func TestUpdateWaitsForTheUser(t *testing.T) {
 	p.run(chromedp.Navigate(h.URL + "/#settings"))
 	p.tap("Use this version")
 	p.waitFor("document.documentElement.dataset.ready === 'true' && document.querySelector('.callout .hash') === null && " + versionShown + " === " + quoted(second))
-	p.waitFor("caches.keys().then((keys) => globalThis.kept = keys.sort().join()) && globalThis.kept === " + quoted("vmux-app-"+second+",vmux-state"))
+	if kept := eval[string](p, "caches.keys().then((keys) => keys.sort().join())"); kept != "vmux-app-"+second+",vmux-state" {
+		t.Errorf("the stores are %s", kept)
+	}
 }
 
 // A hub whose files are not those that it lists gets none of them installed.

@@ -329,15 +329,17 @@ func (p *tab) do(expression string) {
 	eval[bool](p, "(async () => { "+expression+"; return true; })()")
 }
 
-// waitFor waits until the JavaScript expression is true.
+// waitFor waits until the JavaScript expression is true. While a page is being
+// replaced there is nothing to ask.
 func (p *tab) waitFor(expression string) {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		if eval[bool](p, "Boolean("+expression+")") {
+		ok, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		if ok && err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("never true: %s\nthe page shows:\n%s", expression, p.text())
+			p.t.Fatalf("never true: %s (%v)\nthe page shows:\n%s", expression, err, p.text())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -295,8 +295,9 @@ const theirText = (/** @type {string} */ text) => h('bdi', null, clean(text));
 export function handOn(closing) {
 	const said = closing.querySelector('.notes > .note');
 	const open = Array.from(document.querySelectorAll('dialog[open] > .notes')).filter((n) => !closing.contains(n));
-	if (said) {
-		(open.at(-1) ?? document.querySelector('#notes'))?.replaceChildren(said);
+	const place = open.at(-1) ?? document.querySelector('#notes');
+	if (said && place?.childElementCount === 0) { // else something newer is said there
+		place.append(said);
 	}
 }
 

@@ -108,7 +108,7 @@ worker.addEventListener('message', (event) => {
 	if (type === 'versions') {
 		event.waitUntil(accepted().then((now) => port.postMessage({ version: app.version, accepted: now })));
 	} else if (type === 'accept' && version === app.version) {
-		event.waitUntil(accept(version).then(() => worker.skipWaiting()).then(() => {
+		event.waitUntil(accept(version).then(tidy).then(() => worker.skipWaiting()).then(() => {
 			port.postMessage({ accepted: version });
 		}));
 	}
