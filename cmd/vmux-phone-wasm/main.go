@@ -45,12 +45,13 @@ func start(host js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		if err := phone.Run(context.Background()); err != nil {
+		if err := phone.Run(ctx); err != nil {
 			log.Error("the phone has stopped", "err", err)
 		}
 	}()
-	return exports(phone), nil
+	return exports(phone, stop), nil
 }
 
 // emitter passes events to the page: it comes to them when this program waits.
@@ -66,8 +67,13 @@ func emitter(host js.Value) func(event string, payload any) {
 
 // exports are the functions that the page calls for as long as it lives, so
 // that nothing of them is ever released.
-func exports(phone *webphone.Phone) js.Value {
+func exports(phone *webphone.Phone, stop func()) js.Value {
 	o := js.Global().Get("Object").New()
+	// stop leaves the hub, for another page of this phone to be there.
+	o.Set("stop", js.FuncOf(func(js.Value, []js.Value) any {
+		stop()
+		return nil
+	}))
 	o.Set("call", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		name, text := args[0].String(), args[1].String()
 		var prf []byte

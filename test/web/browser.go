@@ -284,3 +284,25 @@ func (p *Page) BeforeLoad(script string) {
 	p.t.Helper()
 	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }
+
+// Tap presses the mouse on the button of a text, once there is one that can be
+// pressed: the browser takes it for a person's.
+func (p *Page) Tap(text string) {
+	p.t.Helper()
+	find := fmt.Sprintf(`(() => {
+		for (const b of document.querySelectorAll('button')) {
+			const r = b.getBoundingClientRect();
+			const top = document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2);
+			if (b.textContent.trim() === %q && !b.disabled && r.width > 0 && b.contains(top)) return [r.x + r.width / 2, r.y + r.height / 2];
+		}
+		return [];
+	})()`, text)
+	var at []float64
+	waitFor(p.t, "there is a button "+text, func() bool {
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer cancel()
+		at, _ = chromedp.Run(ctx, chromedp.Evaluate[[]float64](find))
+		return len(at) == 2
+	})
+	p.do(chromedp.MouseClickXY(at[0], at[1]))
+}

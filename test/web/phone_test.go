@@ -245,6 +245,14 @@ func TestSecondTab(t *testing.T) {
 		second.State(&s)
 		return len(s.Computers) == 1 && s.Computers[0].Connected
 	})
+	since := s.Computers[0].Since
+	w.page = second
+	for range 5 { // pages that push each other out of the hub would do so meanwhile
+		w.agent.MustVmux("keys", "refresh")
+	}
+	if second.State(&s); s.Computers[0].Since != since {
+		t.Error("the older tab took the link away")
+	}
 }
 
 // fullStorage makes the browser abort what is written, as it does when its quota

@@ -109,7 +109,10 @@ async function load() {
 		emit, version, name: deviceName(), secure: globalThis.isSecureContext,
 		hubURL: new URL('.', location.href).href, origin: location.origin, hostname: location.hostname,
 	});
-	go.ended.then(() => stop({ code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page.' }));
+	go.ended.then(() => {
+		phone = undefined;
+		stop({ code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page.' });
+	});
 	document.addEventListener('visibilitychange', foreground);
 	addEventListener('pageshow', foreground);
 	addEventListener('online', foreground);
@@ -129,6 +132,7 @@ function lost() {
 /** @param {{code: string, message: string, hint?: string}} why */
 function stop(why) {
 	stopped ??= why;
+	phone?.stop(); // two pages of one phone would push each other out of the hub
 	change();
 }
 
@@ -202,7 +206,12 @@ function perform(name, args, signal, again = false) {
 	if (stopped || !phone) {
 		return invoke(name, args);
 	}
-	const plan = JSON.parse(phone.prepare(name, JSON.stringify(args)));
+	let plan;
+	try {
+		plan = JSON.parse(phone.prepare(name, JSON.stringify(args)));
+	} catch (error) { // the program has ended
+		return Promise.reject(failure(error));
+	}
 	if (plan.error) {
 		return Promise.reject(plan.error);
 	}
