@@ -384,9 +384,12 @@ func (p *tab) tap(name string) {
 	p.run(chromedp.MouseClickXY(at.X, at.Y))
 }
 
-// go shows a screen.
+// screen goes to a screen, if it is not there.
 func (p *tab) screen(name string) {
 	p.t.Helper()
+	if eval[bool](p, "location.hash === "+quoted("#"+name)) {
+		return
+	}
 	p.do("location.hash = " + quoted("#"+name))
 	p.waitFor("document.activeElement?.id === 'title'")
 }

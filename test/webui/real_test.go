@@ -1,0 +1,128 @@
+package webui
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/webauthn"
+
+	"vmux/test/web"
+)
+
+// The pages, the real core, the real hub, the agent and ssh-keygen: everything a
+// person does with fingers, from the first screen to a signature and a
+// certificate.
+func TestByHand(t *testing.T) {
+	t.Cleanup(web.Cleanup)
+	real := web.StartHub(t)
+	agent := web.StartAgent(t, real.URL)
+	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
+	send(p, webauthn.Enable, webauthn.EnableParams{})
+	send(p, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+		Protocol: webauthn.AuthenticatorProtocolCtap2, Ctap2version: webauthn.Ctap2versionCtap21, Transport: webauthn.AuthenticatorTransportInternal,
+		HasResidentKey: true, HasUserVerification: true, HasPrf: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+	}})
+	p.wants("Your SSH keys, on this phone")
+
+	invitation, paired := agent.Invite()
+	p.tap("Pair a computer")
+	p.fill("Or paste the invitation", invitation)
+	p.tap("Continue")
+	p.wants("Pair with this computer?")
+	p.tap("Pair")
+	paired()
+	p.wants("Paired with", "Connected")
+
+	p.makeKey("hardware", "")
+	p.makeKey("everywhere", "Ed25519")
+	p.signFile(agent)
+	p.issue(agent)
+	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
+}
+
+func (p *tab) makeKey(name, algorithm string) {
+	p.t.Helper()
+	p.screen("identities")
+	p.tap("Create a key")
+	p.fill("Name", name)
+	if algorithm != "" {
+		p.do("document.querySelector('[data-key=kind-vault]').click()")
+		p.tap(algorithm)
+	}
+	p.tap("Create")
+	p.wants(name + " is ready.")
+	p.waitFor("Array.from(document.querySelectorAll('main bdi')).some((e) => e.textContent === " + quoted(name) + ")")
+}
+
+// signFile has a file signed by the vault's key, as `ssh-keygen -Y sign` does it.
+func (p *tab) signFile(agent *web.Agent) {
+	p.t.Helper()
+	line := eval[string](p, "import('/core.js').then((c) => c.state()).then((s) => s.identities.find((i) => i.label === 'everywhere').publicKey)")
+	dir := p.t.TempDir()
+	public, file := filepath.Join(dir, "key.pub"), filepath.Join(dir, "text")
+	for name, text := range map[string]string{public: line + "\n", file: "signed on a phone\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	agent.MustVmux("keys", "refresh")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ssh-keygen", "-Y", "sign", "-f", public, "-n", "file", file)
+	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+agent.Socket)
+	p.approves(cmd, "File signature", "Checked by this phone", "everywhere")
+	if signature, err := os.ReadFile(file + ".sig"); err != nil || !strings.Contains(string(signature), "BEGIN SSH SIGNATURE") {
+		p.t.Errorf("the signature is %q, %v", signature, err)
+	}
+}
+
+// issue makes a CA and has it sign a session certificate, shortened on its sheet.
+func (p *tab) issue(agent *web.Agent) {
+	p.t.Helper()
+	p.screen("ca")
+	p.tap("Create a CA")
+	p.fill("Account names", "ada, deploy")
+	p.tap("Create")
+	p.wants("The CA is ready.")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p.approves(agent.Vmux(ctx, "cert", "request"), "Session certificate", "15 min", "deploy")
+	if out := agent.MustVmux("status"); !strings.Contains(out, "Certificate valid until") {
+		p.t.Errorf("the computer's status is\n%s", out)
+	}
+	p.screen("home")
+	p.wants("as ada", "14 min left")
+	p.screen("activity")
+	p.wants("Session certificate", "File signature", "Approved")
+}
+
+// approves runs a command that asks this phone, and taps as a person does. What
+// can be chosen on the sheet is.
+func (p *tab) approves(cmd *exec.Cmd, texts ...string) {
+	p.t.Helper()
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	p.wants(texts...)
+	if texts[0] == "Session certificate" {
+		p.tap("15 min")
+		p.tap("deploy") // not for this account
+	}
+	p.waitFor("!" + approveButton + ".disabled")
+	p.tap("Approve")
+	if err := <-done; err != nil {
+		p.t.Fatalf("%s: %v\n%s\nthe page shows:\n%s", fmt.Sprint(cmd.Args), err, out.String(), p.text())
+	}
+	p.waitFor("document.querySelector('dialog') === null")
+}
