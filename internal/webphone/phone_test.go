@@ -41,7 +41,10 @@ type page struct {
 	computer device.Peer
 	keys     map[string]*ecdsa.PrivateKey // by credential ID
 	noPRF    bool
-	events   chan event
+	// prfAtCreation gives the secret with the registration, as newer devices do.
+	prfAtCreation bool
+	taps          int
+	events        chan event
 }
 
 type event struct {
@@ -88,9 +91,15 @@ func (p *page) tap(name string, args map[string]any) (any, error) {
 		delete(args, "registration")
 		delete(args, "assertion")
 		var prf []byte
+		if plan != (Plan{}) {
+			p.taps++
+		}
 		switch {
 		case plan.Create != nil:
 			args["registration"] = p.create(plan.Create)
+			if p.prfAtCreation && plan.Create.Extensions.PRF != nil {
+				prf = prfOfID(args["registration"].(signer.Registration).ID, plan.Create.Extensions.PRF.Eval.First)
+			}
 		case plan.Get != nil:
 			args["assertion"], prf = p.get(plan.Get)
 		}
@@ -172,9 +181,13 @@ func (p *page) get(o *RequestOptions) (signer.Assertion, []byte) {
 	if o.Extensions.PRF == nil || p.noPRF {
 		return a, nil
 	}
+	return a, prfOfID(id, o.Extensions.PRF.Eval.First)
+}
+
+func prfOfID(id, salt []byte) []byte {
 	mac := hmac.New(sha256.New, id)
-	mac.Write(o.Extensions.PRF.Eval.First)
-	return a, mac.Sum(nil)
+	mac.Write(salt)
+	return mac.Sum(nil)
 }
 
 func (p *page) identity(label string) signer.Identity {
@@ -264,6 +277,29 @@ func TestSignatures(t *testing.T) {
 			t.Errorf("end %+v", e)
 		}
 		p.wantFailure("ended", "approve", map[string]any{"id": sheet.ID})
+	}
+}
+
+// A passkey that gives its secret when it is made is asked once, others twice.
+func TestVaultIsMadeInAsFewTapsAsPossible(t *testing.T) {
+	for atCreation, taps := range map[bool]int{true: 1, false: 2} {
+		p := newPage(t)
+		p.prfAtCreation = atCreation
+		p.must("createVault", map[string]any{"label": "key", "algorithm": "ssh-ed25519"})
+		if p.taps != taps {
+			t.Errorf("secret at creation %v: %d calls of WebAuthn, want %d", atCreation, p.taps, taps)
+		}
+		id := p.identity("key")
+		r := p.signRequest(id)
+		answer := p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
+		p.must("approve", map[string]any{"id": p.sheet().ID})
+		if got := (<-answer).(*wire.SignResponse); got.Error != nil {
+			t.Error(got.Error)
+		}
+		p.must("deleteIdentity", map[string]any{"fingerprint": id.Fingerprint()})
+		if s, err := p.State(); err != nil || s.Vault != nil {
+			t.Errorf("the vault outlived its last key: %+v, %v", s.Vault, err)
+		}
 	}
 }
 
