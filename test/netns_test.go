@@ -240,20 +240,6 @@ func hostKey(t *testing.T, name string) *device.Key {
 	return k
 }
 
-// teller is a host's handler: it prints what happens.
-type teller struct{ up chan struct{} }
-
-func (h teller) LinkUp(p device.Peer, _ wire.Hello, route string) {
-	fmt.Println("up:", route)
-	h.up <- struct{}{}
-}
-func (teller) LinkDown(_ device.Peer, reason error) { fmt.Println("down:", reason) }
-func (teller) Unpaired(device.Peer)                 {}
-func (teller) Paired(device.Peer)                   {}
-func (teller) Serve(context.Context, *link.Request) (wire.Kind, any) {
-	return wire.KindKeyListResponse, wire.KeyListResponse{}
-}
-
 // TestNetworkHost is one host of TestNetworkInside, in a process of its own: it
 // lives until that ends it.
 func TestNetworkHost(t *testing.T) {

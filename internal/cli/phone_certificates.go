@@ -2,14 +2,13 @@ package cli
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"vmux/internal/signer"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -106,7 +105,7 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 			if v[0] == "-" {
 				return a.text(string(krl))
 			}
-			return renameio.WriteFile(v[0], krl, os.FileMode(0o644))
+			return state.WriteFile(v[0], krl)
 		},
 	}
 }

@@ -106,6 +106,15 @@ func (d *Dir) Get(name string) ([]byte, error) {
 	return b, nil
 }
 
+// WriteFile replaces a file that is not part of the state, as a whole or not at
+// all. It has mode 0600.
+func WriteFile(path string, b []byte) error {
+	if err := replace(path, b); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
 // Size returns the document's size in bytes, 0 if there is none.
 func (d *Dir) Size(name string) (int, error) {
 	path, err := d.file(name)
