@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -25,9 +24,19 @@ import (
 // patience bounds every wait: a test machine may be busy, a hang must not last.
 const patience = 60 * time.Second
 
+// TB is what this package needs of a test: *testing.T, *testing.B, or a
+// benchmark program's own.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Cleanup(func())
+	TempDir() string
+}
+
 // Browser is one Chromium with a profile that outlives it.
 type Browser struct {
-	t       testing.TB
+	t       TB
 	profile string
 	flags   []chromedp.ExecAllocatorOption
 	ctx     context.Context
@@ -36,7 +45,7 @@ type Browser struct {
 
 // StartBrowser starts Chromium with a fresh profile until the test ends. Flags
 // are added to its command line.
-func StartBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *Browser {
+func StartBrowser(t TB, flags ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()
 	b := &Browser{t: t, profile: t.TempDir(), flags: flags}
 	b.start()
@@ -48,7 +57,7 @@ func (b *Browser) start() {
 	b.t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		b.t.Fatal("Chromium is missing: run `make setup`")
+		b.t.Fatalf("Chromium is missing: run `make setup`")
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(b.profile),
@@ -81,7 +90,7 @@ func (b *Browser) Restart() {
 
 // Page is one tab.
 type Page struct {
-	t   testing.TB
+	t   TB
 	ctx context.Context
 	// Errors are what the page wrote to its console as errors, and its uncaught
 	// exceptions.
@@ -269,7 +278,7 @@ func (p *Page) WantFailure(code, name string, args any) {
 }
 
 // waitFor polls until f is true.
-func waitFor(t testing.TB, what string, f func() bool) {
+func waitFor(t TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -3,10 +3,13 @@ package web
 import (
 	"os"
 	"testing"
+
+	"vmux/internal/leakcheck"
 )
 
+// TestMain fails when a test has left a goroutine behind.
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := leakcheck.Run(m)
 	Cleanup()
 	os.Exit(code)
 }

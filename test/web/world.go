@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"vmux/internal/hub"
@@ -47,11 +46,11 @@ var built = sync.OnceValues(func() (string, error) {
 
 // Build compiles app and agent from the sources, and returns the folder with
 // them. Cleanup removes it.
-func Build(t testing.TB) string {
+func Build(t TB) string {
 	t.Helper()
 	dir, err := built()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	return dir
 }
@@ -67,7 +66,7 @@ func Cleanup() {
 type Hub struct {
 	URL string
 
-	t      testing.TB
+	t      TB
 	app    fs.FS
 	state  string
 	port   string
@@ -76,11 +75,11 @@ type Hub struct {
 }
 
 // StartHub serves the hub on localhost until the test ends.
-func StartHub(t testing.TB) *Hub {
+func StartHub(t TB) *Hub {
 	t.Helper()
 	app, err := phone.New(os.DirFS(filepath.Join(Build(t), "app")))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	h := &Hub{t: t, app: app.Files(), state: t.TempDir(), port: "0"}
 	h.Start()
@@ -101,13 +100,13 @@ func (h *Hub) Start() {
 	h.URL = "http://localhost:" + h.port
 	files, err := webapp.New(webapp.Config{Files: h.app, Policy: phone.ContentSecurityPolicy})
 	if err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("%v", err)
 	}
 	h.hub, err = hub.New(hub.Config{
 		PublicURL: h.URL, StateDir: h.state, App: files, PushSubject: "mailto:hub@example.org", Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("%v", err)
 	}
 	h.server = &http.Server{Handler: h.hub, ReadHeaderTimeout: patience}
 	go h.server.Serve(l)
@@ -126,7 +125,7 @@ func (h *Hub) Stop() {
 type Agent struct {
 	Home, Socket string
 
-	t       testing.TB
+	t       TB
 	program string
 	args    []string
 	process *exec.Cmd
@@ -134,11 +133,11 @@ type Agent struct {
 }
 
 // StartAgent runs `vmux agent` at a hub until the test ends.
-func StartAgent(t testing.TB, hubURL string, args ...string) *Agent {
+func StartAgent(t TB, hubURL string, args ...string) *Agent {
 	t.Helper()
 	home, err := os.MkdirTemp("", "vw") // short: a socket's path is limited
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	a := &Agent{
 		t: t, Home: home, Socket: filepath.Join(home, "agent.sock"), program: filepath.Join(Build(t), "vmux"),
@@ -159,12 +158,12 @@ func (a *Agent) Start() {
 	a.process.Env = a.env()
 	log, err := os.CreateTemp(a.Home, "log")
 	if err != nil {
-		a.t.Fatal(err)
+		a.t.Fatalf("%v", err)
 	}
 	a.log = log
 	a.process.Stderr, a.process.Stdout = log, log
 	if err := a.process.Start(); err != nil {
-		a.t.Fatal(err)
+		a.t.Fatalf("%v", err)
 	}
 	waitFor(a.t, "the agent serves", func() bool {
 		c, err := net.Dial("unix", a.Socket)
@@ -224,10 +223,10 @@ func (a *Agent) Invite() (invitation string, paired func()) {
 	cmd := a.Vmux(ctx, "pair", "--json")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		a.t.Fatal(err)
+		a.t.Fatalf("%v", err)
 	}
 	if err := cmd.Start(); err != nil {
-		a.t.Fatal(err)
+		a.t.Fatalf("%v", err)
 	}
 	a.t.Cleanup(func() {
 		cancel()

@@ -121,6 +121,7 @@ async function load() {
 			foreground();
 		}
 	});
+	performance.mark('vmux-ready'); // what the time to start is measured by
 	renewPush();
 }
 
@@ -138,11 +139,13 @@ function stop(why) {
 
 /** Starts the program. Its end comes with it as ended, which is not waited for. */
 async function program() {
+	const fetching = fetch('vmux.wasm'); // the largest part comes first
+	fetching.catch(() => {}); // told below
 	await import(/* @vite-ignore */ String('./wasm_exec.js')).catch(() => {
 		throw { code: 'notBuilt', message: 'This hub was built without the signer.', hint: 'Build it with `make build`.' };
 	});
 	const go = new /** @type {any} */ (globalThis).Go();
-	const response = await fetch('vmux.wasm');
+	const response = await fetching;
 	if (!response.ok) {
 		throw { code: 'notLoaded', message: `The signer could not be loaded (status ${response.status}).`, hint: 'Reload the page.' };
 	}
