@@ -41,7 +41,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 	defer leave()
 	ca, err := s.CA()
 	if errors.Is(err, ErrNoCA) {
-		return nil, wire.Errorf(wire.CodePolicyDenied, "policy: this phone has no CA; make one with `vmux phone ca create`")
+		return nil, wire.Errorf(wire.CodePolicyDenied, "policy: this phone has no CA; make one there (in the app, or with `vmux phone ca create`)")
 	}
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 		allowed = ca.Policy.Principals
 	}
 	if len(allowed) == 0 {
-		return p, wire.Errorf(wire.CodePolicyDenied, "policy: no principals are set; set them with `vmux phone ca policy --principals NAMES`")
+		return p, wire.Errorf(wire.CodePolicyDenied, "policy: no principals are set; set them on the phone (in the app, or with `vmux phone ca policy --principals NAMES`)")
 	}
 	p.principals = allowed
 	if len(r.Principals) > 0 {

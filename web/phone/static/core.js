@@ -259,7 +259,7 @@ export function call(name, args = {}) {
 		});
 	}
 	if (tapped.has(name)) {
-		return perform(name, args).then(noteResult(name), noteFailure);
+		return perform(name, args).then(noteResult(name), noteFailure).then(keep);
 	}
 	return invoke(name, args).then(async (result) => {
 		if (result?.credentialID) {
@@ -267,6 +267,13 @@ export function call(name, args = {}) {
 		}
 		return result;
 	});
+}
+
+// There is something to lose now: the browser is asked not to clear it.
+/** @template T @param {T} result */
+function keep(result) {
+	navigator.storage?.persist?.().catch(() => {}); // Settings tell, and ask again
+	return result;
 }
 
 /** @type {'yes' | 'no' | undefined} what was found by trying */
