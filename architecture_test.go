@@ -80,6 +80,18 @@ var dependencyRules = []rule{
 		why: "the hub provably does not handle keys",
 	},
 	{
+		from: "internal/webphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
+		except: []string{
+			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/link/...", "vmux/internal/sshctx/...",
+			"vmux/internal/device/...", "vmux/internal/wire/...",
+		},
+		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
+	},
+	{
+		from: "cmd/vmux-qr-wasm", never: []string{"vmux/..."}, except: []string{"vmux/cmd/vmux-qr-wasm", "vmux/internal/scan/..."},
+		why: "it is downloaded beside the phone, and sees pictures of a camera only",
+	},
+	{
 		from: "cmd/vmux-phone-wasm",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",
