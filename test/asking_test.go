@@ -1,0 +1,260 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"vmux/internal/sshdtest"
+)
+
+// server is one that lets the world's key in.
+func (w *world) server(o sshdtest.OpenSSH) *sshdtest.Server {
+	w.Helper()
+	return o.StartServer(w, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+}
+
+// logsIn runs ssh to a server.
+func (w *world) logsIn(o sshdtest.OpenSSH, s *sshdtest.Server) <-chan error {
+	w.Helper()
+	cmd := s.Command(deadline(w), w, o, w.computer.socket(), "true")
+	done := make(chan error, 1)
+	go func() { done <- cmd.Run() }()
+	return done
+}
+
+// sheets counts those that have been on the terminal.
+func (s *screen) sheets() int { return s.count("asks: ") }
+
+// afterAWhile types once the sheet has stood long enough to take a key.
+func (s *screen) afterAWhile(keys string) {
+	s.t.Helper()
+	began := time.Now()
+	waitFor(s.t, "a moment", func() bool { return time.Since(began) > 700*time.Millisecond })
+	s.types(keys)
+}
+
+func TestPolicyRefusesWithoutAsking(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.New(t)
+	prod, other := w.server(o), w.server(o)
+	refused := func(why string, s *sshdtest.Server) {
+		t.Helper()
+		sheets := person.sheets()
+		if err := w.wait(w.logsIn(o, s)); err == nil {
+			t.Errorf("%s: logged in", why)
+		}
+		if r := w.computer.try("status"); !strings.Contains(r.stdout+r.stderr, why) {
+			t.Errorf("vmux status does not say %q:\n%s%s", why, r.stdout, r.stderr)
+		}
+		if person.sheets() != sheets {
+			t.Errorf("%s: the person was asked", why)
+		}
+	}
+	policy := func(args ...string) (refused int) {
+		t.Helper()
+		var p struct{ Refused int }
+		out := w.phone.run(append([]string{"phone", "policy", "ssh-ed25519", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(out), &p); err != nil {
+			t.Fatal(err)
+		}
+		return p.Refused
+	}
+	allowed := func(s *sshdtest.Server) {
+		t.Helper()
+		approved := person.count("Approved.")
+		done := w.logsIn(o, s)
+		person.waitCount("Approved.", approved+1, "y")
+		if err := w.wait(done); err != nil {
+			t.Error(err)
+		}
+	}
+	policy("--users", "deploy")
+	refused("no login as "+username(t), prod)
+	policy("--users", "", "--hosts", fingerprintOf(t, prod.HostKey))
+	refused("no login to "+fingerprintOf(t, other.HostKey), other)
+	allowed(prod)
+	policy("--hosts", "", "--forbid", "forwarded,logins")
+	refused("no logins", prod)
+	policy("--forbid", "", "--hours", strings.ToLower(time.Now().AddDate(0, 0, 3).Format("Mon"))+" 00:00-00:01")
+	refused("policy of ssh-ed25519: only", prod)
+	if n := policy("--clear"); n != 4 {
+		t.Errorf("%d requests are counted as refused, want 4", n)
+	}
+	allowed(other)
+}
+
+func TestGrantOnTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("ssh-ed25519", "ssh-ed25519")
+	w.phone.run("phone", "grants", "on")
+	start := func() (*exec.Cmd, *screen) {
+		cmd := w.phone.command(t.Context(), "phone", "run", "--listen", "127.0.0.1:0", "--passphrase-file", w.passphraseFile)
+		person := onTerminal(t, cmd)
+		person.waitCount("Advertising", 1, "")
+		return cmd, person
+	}
+	phone, person := start()
+	w.startAgent()
+	w.pair()
+	o := sshdtest.Old(t)
+	prod := w.server(o)
+	asked := func(key, outcome string) {
+		t.Helper()
+		sheets, outcomes := person.sheets(), person.count(outcome)
+		done := w.logsIn(o, prod)
+		person.waitCount(outcome, outcomes+1, key)
+		if err := w.wait(done); err != nil {
+			t.Error(err)
+		}
+		if n := person.sheets() - sheets; n != 1 {
+			t.Errorf("%d sheets, want one", n)
+		}
+	}
+	const granted = "Approved, and the like of it for 15 minutes: see vmux phone grants."
+	asked("g", granted)
+	for range 3 {
+		if err := w.wait(w.logsIn(o, prod)); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := person.sheets(); n != 1 {
+		t.Errorf("%d sheets for four logins, want one", n)
+	}
+	list := w.records()
+	if len(list) != 4 || list[0].Grant || !list[1].Grant || !list[3].Grant || list[3].Decision != "approved" {
+		t.Errorf("the log: %+v", list)
+	}
+	out := w.phone.run("phone", "grants")
+	if !regexp.MustCompile(`  ` + username(t) + `@SHA256:\S+  key ssh-ed25519  for 14m\d+s more\n`).MatchString(out) {
+		t.Errorf("vmux phone grants:\n%s", out)
+	}
+	w.phone.run("phone", "grants", "end")
+	if out := w.phone.run("phone", "grants"); out != "" {
+		t.Errorf("vmux phone grants, after their end:\n%s", out)
+	}
+	asked("y", "Approved.")
+	asked("g", granted)
+
+	if err := phone.Process.Kill(); err != nil { // and what it kept in memory is gone
+		t.Fatal(err)
+	}
+	waitFor(t, "the phone's end", func() bool { return phone.Process.Signal(nil) != nil || zombie(phone) })
+	_, person = start()
+	if out := w.phone.run("phone", "grants"); out != "" {
+		t.Errorf("vmux phone grants, after a restart:\n%s", out)
+	}
+	w.waitConnected()
+	asked("y", "Approved.")
+}
+
+// zombie tells that the program has ended, though nobody has waited for it yet.
+func zombie(cmd *exec.Cmd) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(cmd.Process.Pid)).Output()
+	return err != nil || strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
+}
+
+// Many logins at once, as of rsync or ansible: one sheet lists them, and the
+// passphrase is typed once.
+func TestManyAtOnceAreOneSheet(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("ssh-ed25519", "ssh-ed25519")
+	person := onTerminal(t, w.phone.command(t.Context(), "phone", "run", "--listen", "127.0.0.1:0"))
+	person.waitCount("Advertising", 1, "")
+	w.startAgent()
+	w.pair()
+	servers := []*sshdtest.Server{w.server(sshdtest.Old(t)), w.server(sshdtest.New(t)), w.server(sshdtest.Old(t))}
+	var done []<-chan error
+	for i := range 10 {
+		done = append(done, w.logsIn(sshdtest.Both(t)[i%2], servers[i%3]))
+	}
+	person.waitCount("  and       ", 9, "")
+	for _, s := range servers {
+		if !strings.Contains(person.text(), fingerprintOf(t, s.HostKey)+"  (verified)") {
+			t.Errorf("the sheet does not name the server %s", fingerprintOf(t, s.HostKey))
+		}
+	}
+	person.afterAWhile("y")
+	person.waitCount("Passphrase of ssh-ed25519: ", 1, "")
+	person.types(passphrase + "\n")
+	for i, d := range done {
+		if err := w.wait(d); err != nil {
+			t.Errorf("login %d: %v", i, err)
+		}
+	}
+	if sheets, asked := person.sheets(), person.count("Passphrase of"); sheets != 1 || asked != 1 {
+		t.Errorf("%d sheets and %d passphrases, want one of each", sheets, asked)
+	}
+	if n := w.approvals(); n != 10 {
+		t.Errorf("the log has %d approvals, want 10", n)
+	}
+	if strings.Contains(person.text(), passphrase) {
+		t.Error("the passphrase is on the screen")
+	}
+}
+
+func TestDenialsPauseAndMute(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	key := w.identity("ssh-ed25519").key(t)
+	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
+	// Each to a server of its own: the agent itself refuses what repeats.
+	session := byte(0)
+	asks := func() <-chan error {
+		to := newServerKey(t)
+		session++
+		return w.requests(key, string(login(key, sessionID(session), "root", &to)))
+	}
+	answered := func(outcome, keys string) error {
+		t.Helper()
+		before := person.count(outcome)
+		done := asks()
+		person.waitCount(outcome, before+1, keys)
+		return w.wait(done)
+	}
+	refused := func(done <-chan error, why string) {
+		t.Helper()
+		sheets := person.sheets()
+		if err := w.wait(done); err == nil {
+			t.Error("signed")
+		}
+		if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, why) || person.sheets() != sheets {
+			t.Errorf("vmux status: %s, %q; %d sheets", code, sentence, person.sheets()-sheets)
+		}
+	}
+	for range 3 {
+		if err := answered("Denied.", "n"); err == nil {
+			t.Fatal("signed after a denial")
+		}
+	}
+	person.waitCount("is paused for 5m0s after several denials. Not you? vmux phone unpair ", 1, "")
+	refused(asks(), "paused: several requests were denied; it ends in ")
+	var pause struct{ DeviceName, Program string }
+	if err := json.Unmarshal([]byte(w.phone.run("phone", "pauses", "--json")), &pause); err != nil || pause.Program != "" {
+		t.Fatalf("vmux phone pauses: %+v, %v", pause, err)
+	}
+	w.phone.run("phone", "pauses", "end", pause.DeviceName)
+	if err := answered("Approved.", "y"); err != nil {
+		t.Errorf("after the pause's end: %v", err)
+	}
+	if err := answered("This program is not asked for within the next hour.", "m"); err == nil {
+		t.Error("signed after a denial")
+	}
+	refused(asks(), "muted: this program is not asked for; it ends in")
+	if out := w.phone.run("phone", "pauses"); !regexp.MustCompile(`  test\.test.*  for (59m\d+s|1h0m0s) more\n`).MatchString(out) {
+		t.Errorf("vmux phone pauses:\n%s", out)
+	}
+	o := sshdtest.Old(t)
+	done := w.logsIn(o, w.server(o)) // another program
+	person.waitCount("Approved.", 2, "y")
+	if err := w.wait(done); err != nil {
+		t.Error(err)
+	}
+}

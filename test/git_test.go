@@ -1,0 +1,201 @@
+package test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vmux/internal/sshdtest"
+)
+
+// repository is one of the computer's user.
+type repository struct {
+	*world
+	dir string
+}
+
+func (w *world) repository(name string) repository {
+	w.Helper()
+	r := repository{w, filepath.Join(w.computer.dir, name)}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		w.Fatal(err)
+	}
+	r.git("init", "--quiet")
+	r.git("config", "--global", "user.name", "Zoë Ex")
+	r.git("config", "--global", "user.email", "zoe@example.com")
+	return r
+}
+
+func (r repository) command(args ...string) *exec.Cmd {
+	r.Helper()
+	cmd := r.computer.commandOf(deadline(r), "git", args...)
+	cmd.Dir = r.dir
+	cmd.Env = append(cmd.Env, "GIT_CONFIG_NOSYSTEM=1", "GIT_EDITOR=true")
+	return cmd
+}
+
+// git runs git and returns all that it printed.
+func (r repository) git(args ...string) string {
+	r.Helper()
+	out, errs, err := finish(r.command(args...))
+	if err != nil {
+		r.Fatalf("git %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out + errs
+}
+
+// start runs git in the background.
+func (r repository) start(args ...string) <-chan error {
+	r.Helper()
+	cmd := r.command(args...)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Run() }()
+	return done
+}
+
+func TestGitSetupSignsAndVerifies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
+	repo := w.repository("product")
+	w.computer.run("git", "setup")
+	w.computer.run("git", "setup") // once more changes nothing
+	signers, err := os.ReadFile(filepath.Join(w.computer.dir, ".ssh", "allowed_signers"))
+	if err != nil || strings.Count(string(signers), "\n") != 1 {
+		t.Errorf("allowed signers: %v\n%s", err, signers)
+	}
+	asked := func(what, subject string, args ...string) {
+		t.Helper()
+		before := len(w.records())
+		repo.git(args...)
+		r := w.since(before, 1)[0]
+		w.expect(r, "verified", what, "purpose", "git (verified)", "subject", subject+" (claimed)",
+			"author", "Zoë Ex <zoe@example.com> (claimed)", "repository", "product (claimed)")
+		if p := r.says("program"); !strings.HasPrefix(p, "ssh-keygen ← vmux ← git ") {
+			t.Errorf("program: %q", p)
+		}
+	}
+	asked("git commit signature", "wire: say it", "commit", "--quiet", "--allow-empty", "-S", "-m", "wire: say it\n\nbody")
+	asked("git tag signature", "the first version", "tag", "-s", "v1", "-m", "the first version")
+	asked("git commit signature", "said better", "commit", "--quiet", "--allow-empty", "--amend", "-S", "-m", "said better")
+	good := `Good "git" signature for zoe@example.com with ED25519 key ` + w.identity("ssh-ed25519").Fingerprint
+	for _, args := range [][]string{{"log", "--show-signature", "-1"}, {"verify-commit", "HEAD"}, {"verify-tag", "v1"}} {
+		if out := repo.git(args...); !strings.Contains(out, good) {
+			t.Errorf("git %v: no %q in\n%s", args, good, out)
+		}
+	}
+	w.computer.run("git", "setup", "--always")
+	asked("git commit signature", "always", "commit", "--quiet", "--allow-empty", "-m", "always")
+	if out := repo.git("log", "--format=%G? %s"); out != "G always\nG said better\n" {
+		t.Errorf("git log: %s", out)
+	}
+}
+
+// A rebase signs each commit anew: with a grant one sheet is enough.
+func TestRebaseOverTwentySignedCommits(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
+	repo := w.repository("product")
+	w.computer.run("git", "setup")
+	for range 21 {
+		repo.git("commit", "--quiet", "--allow-empty", "-m", "a commit")
+	}
+	w.phone.run("phone", "grants", "on")
+	done := repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~20")
+	person.waitCount("Approved, and the like of it for 15 minutes", 1, "g")
+	if err := w.wait(done); err != nil {
+		t.Error(err)
+	}
+	if n := person.sheets(); n != 1 {
+		t.Errorf("%d sheets with a grant, want one", n)
+	}
+	if out := repo.git("log", "--format=%G?", "-20"); out != strings.Repeat("G\n", 20) {
+		t.Errorf("git log: %s", out)
+	}
+	if n := w.approvals(); n != 20 {
+		t.Errorf("the log has %d approvals, want 20", n)
+	}
+	if out := w.phone.run("phone", "grants"); !strings.Contains(out, "  git commit signature  key ssh-ed25519  for 1") {
+		t.Errorf("vmux phone grants: %s", out)
+	}
+	w.phone.run("phone", "grants", "off")
+	done = repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~3")
+	person.waitCount("Approved.", 3, "y")
+	if err := w.wait(done); err != nil {
+		t.Error(err)
+	}
+	if n := person.sheets(); n != 1+3 {
+		t.Errorf("%d sheets without a grant, want one for each of three", n-1)
+	}
+}
+
+// Whatever git calls its signing program for but signing with a phone-held key is
+// what ssh-keygen does, to the letter.
+func TestGitSignIsSSHKeygen(t *testing.T) {
+	t.Parallel()
+	h := newHome(t) // where no agent runs
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		dir := t.TempDir()
+		key := filepath.Join(dir, "key")
+		o.Keygen(t, "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+		public, err := os.ReadFile(key + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(name, text string) string {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		signers, message := write("signers", "me@example.com "+string(public)), write("message", "text")
+		vmux, err := program()
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := func(program, input string, args ...string) (string, int) {
+			cmd := h.commandOf(deadline(t), program, args...)
+			cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(o.SSHKeygen)+":/usr/bin:/bin")
+			cmd.Stdin = strings.NewReader(input)
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			_ = cmd.Run()
+			return out.String(), cmd.ProcessState.ExitCode()
+		}
+		if out, status := run(vmux, "", "git-sign", "-Y", "sign", "-n", "git", "-f", key, message); status != 0 {
+			t.Fatalf("sign: %d, %s", status, out)
+		}
+		sig := message + ".sig"
+		bad := write("bad.sig", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
+		for _, test := range []struct {
+			input  string
+			status int
+			args   []string
+		}{
+			{"text", 0, []string{"-Y", "verify", "-n", "git", "-f", signers, "-I", "me@example.com", "-s", sig}},
+			{"other", 255, []string{"-Y", "verify", "-n", "git", "-f", signers, "-I", "me@example.com", "-s", sig}},
+			{"text", 255, []string{"-Y", "verify", "-n", "git", "-f", signers, "-I", "you@example.com", "-s", sig}},
+			{"", 0, []string{"-Y", "find-principals", "-f", signers, "-s", sig, "-Overify-time=20260101000000"}},
+			{"", 255, []string{"-Y", "find-principals", "-f", signers, "-s", bad}},
+			{"text", 0, []string{"-Y", "check-novalidate", "-n", "git", "-s", sig}},
+			{"other", 255, []string{"-Y", "check-novalidate", "-n", "git", "-s", sig}},
+			{"", 1, []string{"-Y", "no-such-thing"}},
+			{"", 255, []string{"-Y", "sign", "-n", "git", "-f", filepath.Join(dir, "missing"), message}},
+		} {
+			out, status := run(vmux, test.input, append([]string{"git-sign"}, test.args...)...)
+			wantOut, want := run(o.SSHKeygen, test.input, test.args...)
+			// A usage text names the program by the path that it was called by.
+			if out = strings.ReplaceAll(out, o.SSHKeygen, "ssh-keygen"); status != want || out != strings.ReplaceAll(wantOut, o.SSHKeygen, "ssh-keygen") {
+				t.Errorf("%v: got %d, %q\nssh-keygen has %d, %q", test.args[:2], status, out, want, wantOut)
+			}
+			if status != test.status {
+				t.Errorf("%v: status %d, want %d", test.args, status, test.status)
+			}
+		}
+	})
+}
