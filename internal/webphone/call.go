@@ -37,6 +37,9 @@ type arguments struct {
 	ValiditySeconds int64           `json:"validitySeconds"`
 	Subscription    json.RawMessage `json:"subscription"`
 	Acknowledged    bool            `json:"acknowledged"`
+	Mute            bool            `json:"mute"`
+	Serial          string          `json:"serial"`
+	Rules           *signer.Rules   `json:"rules"`
 
 	// What WebAuthn has answered.
 	Assertion    *signer.Assertion    `json:"assertion"`
@@ -44,10 +47,12 @@ type arguments struct {
 	prf          []byte
 }
 
-// decision is the person's on a certificate's sheet.
+// decision is the person's: on a certificate's sheet what it shall say, on a
+// signature's for how long the like of it may pass.
 type decision struct {
 	ValiditySeconds int64    `json:"validitySeconds"`
 	Principals      []string `json:"principals"`
+	GrantSeconds    int64    `json:"grantSeconds"`
 }
 
 func (d decision) signers() signer.CertificateDecision {
@@ -69,7 +74,7 @@ func parseArguments(b []byte) (arguments, error) {
 var functions = map[string]func(*Phone, context.Context, arguments) (any, error){
 	"state":          func(p *Phone, _ context.Context, _ arguments) (any, error) { return p.State() },
 	"approve":        (*Phone).callApprove,
-	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a.ID) },
+	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a.ID, a.Mute) },
 	"shown":          func(p *Phone, _ context.Context, a arguments) (any, error) { return p.show(a.ID) },
 	"decide":         (*Phone).callDecide,
 	"createPasskey":  (*Phone).createPasskey,
@@ -83,13 +88,25 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"createCA":       (*Phone).createCA,
 	"setPolicy":      (*Phone).setPolicy,
 	"deleteCA":       (*Phone).deleteCA,
+	"setRules":       (*Phone).setRules,
+	"refusals":       (*Phone).refusals,
+	"enableGrants":   (*Phone).enableGrants,
+	"endGrant":       (*Phone).endGrant,
+	"endPauses":      (*Phone).endPauses,
+	"hosts":          (*Phone).hosts,
+	"forgetHost":     (*Phone).forgetHost,
+	"revoke":         (*Phone).revoke,
+	"revocationList": (*Phone).revocationList,
 
 	"previewInvitation": (*Phone).previewInvitation,
 	"pair":              (*Phone).pair,
 	"unpair":            (*Phone).unpair,
 	"activity":          (*Phone).activity,
+	"verifyActivity":    (*Phone).verifyActivity,
+	"exportActivity":    (*Phone).exportActivity,
 	"rename":            (*Phone).rename,
 	"foreground":        (*Phone).foreground,
+	"background":        (*Phone).background,
 	"subscribePush":     (*Phone).subscribePush,
 	"unsubscribePush":   (*Phone).unsubscribePush,
 	"exportPublicKeys":  (*Phone).exportPublicKeys,
@@ -114,9 +131,13 @@ func (p *Phone) Call(ctx context.Context, name string, args, prf []byte) (any, e
 }
 
 func (p *Phone) callApprove(ctx context.Context, a arguments) (any, error) {
-	return p.approve(ctx, approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged}, a.prf)
+	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged}
+	if a.Decision != nil {
+		wanted.Grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
+	}
+	return p.approve(ctx, wanted, a.prf)
 }
 
 func (p *Phone) callDecide(_ context.Context, a arguments) (any, error) {
-	return p.decide(a.ID, decision{a.ValiditySeconds, a.Principals}.signers())
+	return p.decide(a.ID, decision{ValiditySeconds: a.ValiditySeconds, Principals: a.Principals}.signers())
 }

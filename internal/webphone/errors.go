@@ -35,6 +35,7 @@ var known = []struct {
 	{signer.ErrVaultSecret, Error{"prfMismatch", "The vault's passkey answered with another secret than the one that locks the vault.", "Unlock it on the device and with the passkey it was made with."}},
 	{signer.ErrNoVault, Error{"noVault", "There is no vault on this phone yet.", ""}},
 	{signer.ErrNoCA, Error{"noCA", "This phone has no certificate authority.", ""}},
+	{signer.ErrNoCertificate, Error{"notFound", "That certificate has been revoked already, or this phone has forgotten it.", ""}},
 	{signer.ErrNoIdentity, Error{"notFound", "There is no such key on this phone.", ""}},
 	{signer.ErrExists, Error{"exists", "There is one like it already.", ""}},
 	{signer.ErrEncrypted, Error{"encrypted", "The key file is encrypted.", "Enter its passphrase."}},

@@ -461,8 +461,11 @@ func TestCertificateDecision(t *testing.T) {
 			t.Errorf("state %+v, %v", s.Certificates, err)
 		}
 		again, err := New(p.cfg)
-		if err != nil || len(again.issued.list(time.Now())) != 1 {
-			t.Errorf("after a reload: %v", err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := again.certificates(); err != nil || len(list) != 1 {
+			t.Errorf("after a reload: %v, %v", list, err)
 		}
 	}
 }

@@ -44,6 +44,8 @@ type Sheet struct {
 	// MustAcknowledge: the lines have a warning, and approving wants
 	// acknowledged: true.
 	MustAcknowledge bool `json:"mustAcknowledge,omitempty"`
+	// Grantable: the approval may let the like of it pass for a while.
+	Grantable bool `json:"grantable,omitempty"`
 
 	// Of a certificate.
 	Automatic          bool     `json:"automatic,omitempty"`
@@ -104,6 +106,8 @@ type openSheet struct {
 type answer struct {
 	approved bool
 	draft    *signer.Draft
+	grant    time.Duration
+	mute     bool
 }
 
 // sheets are those that are open.
@@ -134,16 +138,6 @@ func (s *sheets) get(id string) (*openSheet, error) {
 		return nil, &Error{Code: "ended", Message: "This request has ended."}
 	}
 	return o, nil
-}
-
-// label is the identity's of a request that is open.
-func (s *sheets) label(key requestKey) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o := s.byKey[key]; o != nil {
-		return o.sheet.Label
-	}
-	return ""
 }
 
 func (s *sheets) list() []Sheet {
@@ -197,9 +191,10 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.data = bytes.Clone(s.Data)
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
 	o.sheet.MustAcknowledge = s.MustAcknowledge()
+	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)
-	return signer.SignDecision{Approved: a.approved}, err
+	return signer.SignDecision{Approved: a.approved, Grant: a.grant, Mute: a.mute}, err
 }
 
 // askCertificate implements signer.Approver.Certificate.
@@ -294,6 +289,7 @@ type approval struct {
 	ID           string            `json:"id"`
 	Credential   *signer.Assertion `json:"credential"`
 	Acknowledged bool              `json:"acknowledged"`
+	Grant        time.Duration     `json:"-"` // for how long the like of it may pass
 }
 
 // approve checks what the passkey has answered, and lets the request go on with
@@ -308,18 +304,24 @@ func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error
 		return nil, &Error{Code: "malformed", Message: "The browser brought no answer of a passkey."}
 	}
 	p.sheets.mu.Lock()
-	challenge, draft, warned := o.challenge, o.draft, o.sheet.MustAcknowledge
+	challenge, draft, warned, grantable := o.challenge, o.draft, o.sheet.MustAcknowledge, o.sheet.Grantable
 	p.sheets.mu.Unlock()
 	if warned && !a.Acknowledged {
 		return nil, &Error{Code: "notAcknowledged", Message: "The warning has to be acknowledged first."}
+	}
+	if a.Grant != 0 && (a.Grant < 0 || !grantable) {
+		return nil, &Error{Code: "notGrantable", Message: "This request cannot be approved in advance."}
 	}
 	secret, err := p.unlockWith(o.signing, challenge, *a.Credential, prf)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.sheets.take(o, answer{approved: true, draft: draft}, secret); err != nil {
+	if err := p.sheets.take(o, answer{approved: true, draft: draft, grant: a.Grant}, secret); err != nil {
 		clear(secret)
 		return nil, err
+	}
+	if a.Grant > 0 {
+		p.endGrantLater(a.Grant)
 	}
 	return p.await(ctx, o)
 }
@@ -354,12 +356,12 @@ func (p *Phone) await(ctx context.Context, o *openSheet) (any, error) {
 	return o.end, nil
 }
 
-func (p *Phone) deny(ctx context.Context, id string) (any, error) {
+func (p *Phone) deny(ctx context.Context, id string, mute bool) (any, error) {
 	o, err := p.sheets.get(id)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.sheets.take(o, answer{}, nil); err != nil {
+	if err := p.sheets.take(o, answer{mute: mute && o.prepare == nil}, nil); err != nil {
 		return nil, err
 	}
 	return p.await(ctx, o)

@@ -28,6 +28,8 @@ type State struct {
 	Identities   []Identity    `json:"identities"`
 	CA           *CA           `json:"ca"`
 	Certificates []Certificate `json:"certificates"`
+	Grants       GrantState    `json:"grants"`
+	Pauses       []Pause       `json:"pauses"`
 	Sheets       []Sheet       `json:"sheets"`
 }
 
@@ -73,6 +75,8 @@ type Identity struct {
 	AuthorizedKey  string   `json:"authorizedKey"`
 	PublicKey      string   `json:"publicKey"`
 	Warning        string   `json:"warning,omitempty"`
+	// Rules are nil where every use is allowed.
+	Rules *signer.Rules `json:"rules"`
 }
 
 // CA is the phone's certificate authority.
@@ -88,7 +92,7 @@ type CA struct {
 func (p *Phone) State() (State, error) {
 	s := State{
 		Version: p.cfg.Version, Hub: p.hubState(), DeviceName: p.name(), DeviceID: p.cfg.Key.ID().String(),
-		RPID: p.cfg.Host, RPProblem: p.passkeyProblem(), Sheets: p.sheets.list(), Certificates: p.issued.list(p.cfg.Now()),
+		RPID: p.cfg.Host, RPProblem: p.passkeyProblem(), Sheets: p.sheets.list(),
 	}
 	set, err := p.settings()
 	s.Push = err == nil && set.Push
@@ -103,6 +107,10 @@ func (p *Phone) State() (State, error) {
 	if s.CA, err = p.ca(); err != nil {
 		return s, err
 	}
+	if s.Certificates, err = p.certificates(); err != nil {
+		return s, err
+	}
+	s.Grants, s.Pauses = p.grants(), p.pauses()
 	s.Vault, err = p.vaultState()
 	return s, err
 }
@@ -175,6 +183,9 @@ func (p *Phone) identities(computers []Computer) ([]Identity, error) {
 		}
 		if i.Principals == nil {
 			i.Principals = []string{}
+		}
+		if !id.Rules.IsZero() {
+			i.Rules = &id.Rules
 		}
 		p.describeKey(id, &i, computers)
 		list = append(list, i)

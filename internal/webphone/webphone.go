@@ -37,7 +37,7 @@ type Config struct {
 	Version string
 	// Name is the phone's as long as its owner has given it none.
 	Name string
-	// Emit tells the page of "change", "sheet" and "sheetEnd". It must not
+	// Emit tells the page of "change", "sheet", "sheetEnd" and "paused". It must not
 	// block, and may be called concurrently.
 	Emit func(event string, payload any)
 	// Wipe destroys everything that the browser keeps for the app.
@@ -61,8 +61,8 @@ type Phone struct {
 	trust    *device.Trust
 
 	sheets  sheets
-	issued  issued
 	pending pending
+	away    away
 	restart chan struct{} // of capacity 1: the phone has another name
 
 	settingsMu sync.Mutex // held while settings change
@@ -100,7 +100,7 @@ func New(c Config) (*Phone, error) {
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
 		Providers: map[string]signer.Provider{signer.ProviderPasskey: p.passkeys, signer.ProviderVault: p.vault},
-		Approver:  signer.Approver{Sign: p.askSign, Certificate: p.askCertificate, Passphrase: p.secret},
+		Approver:  signer.Approver{Sign: p.askSign, Certificate: p.askCertificate, Passphrase: p.secret, Paused: p.paused},
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func New(c Config) (*Phone, error) {
 	if _, err := p.trust.Peers(); err != nil {
 		return nil, err
 	}
-	return p, p.loadIssued()
+	return p, p.endGrantsOfBefore()
 }
 
 // Run keeps the phone at its hub until ctx ends.
@@ -272,15 +272,14 @@ func (h handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
 
 // serve answers a request and closes its sheet.
 func (p *Phone) serve(ctx context.Context, from device.Peer, e wire.Envelope, received func()) (wire.Kind, any) {
+	p.endGrantsWhenAway() // this page may have slept since
 	kind, body := p.signer.Serve(ctx, from, e, received)
 	var told *wire.Error
 	switch r := body.(type) {
 	case *wire.SignResponse:
 		told = r.Error
 	case *wire.CertificateResponse:
-		if told = r.Error; told == nil {
-			p.noteIssued(from, p.sheets.label(requestKey{from.ID, e.ID}), r)
-		}
+		told = r.Error
 	default:
 		return kind, body
 	}

@@ -1,0 +1,310 @@
+package webphone
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// answeredWithout sends a request that has to be answered without a sheet, and
+// returns with which code.
+func (p *page) answeredWithout(id signer.Identity) wire.Code {
+	p.t.Helper()
+	r := p.signRequest(id)
+	select {
+	case body := <-p.asks(p.t.Context(), wire.KindSignRequest, r.RequestID, r):
+		return wire.CodeOf(asError(body.(*wire.SignResponse).Error))
+	case e := <-p.events:
+		p.t.Fatalf("a person is asked: %+v", e)
+		return ""
+	}
+}
+
+func asError(e *wire.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+// sheetOf sends a request that a person is asked about.
+func (p *page) sheetOf(id signer.Identity) (Sheet, <-chan any) {
+	p.t.Helper()
+	r := p.signRequest(id)
+	answer := p.asks(p.t.Context(), wire.KindSignRequest, r.RequestID, r)
+	return p.sheet(), answer
+}
+
+func (p *page) denies(id signer.Identity, mute bool) {
+	p.t.Helper()
+	sheet, answer := p.sheetOf(id)
+	p.must("deny", map[string]any{"id": sheet.ID, "mute": mute})
+	<-answer
+}
+
+func (p *page) state() State {
+	p.t.Helper()
+	s, err := p.State()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+func newGranting(t *testing.T) (*page, signer.Identity) {
+	t.Helper()
+	p := newPage(t)
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("enableGrants", map[string]any{"enabled": true})
+	return p, p.identity("vault")
+}
+
+// grants approves a request and the like of it.
+func (p *page) grants(id signer.Identity, seconds int) {
+	p.t.Helper()
+	sheet, answer := p.sheetOf(id)
+	if !sheet.Grantable {
+		p.t.Fatalf("not grantable: %+v", sheet)
+	}
+	p.must("approve", map[string]any{"id": sheet.ID, "decision": map[string]any{"grantSeconds": seconds}})
+	if got := (<-answer).(*wire.SignResponse); got.Error != nil {
+		p.t.Fatal(got.Error)
+	}
+	p.end()
+}
+
+func TestGrantEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		does  func(*page)
+		holds bool
+	}{
+		"nothing":           {func(*page) {}, true},
+		"a tap":             {func(p *page) { p.must("endGrant", map[string]any{"id": p.state().Grants.List[0].ID}) }, false},
+		"all":               {func(p *page) { p.must("endGrant", nil) }, false},
+		"switched off":      {func(p *page) { p.must("enableGrants", map[string]any{"enabled": false}) }, false},
+		"its time":          {func(*page) { time.Sleep(15 * time.Minute) }, false},
+		"before its time":   {func(*page) { time.Sleep(14 * time.Minute) }, true},
+		"a short look away": {func(p *page) { p.must("background", nil); time.Sleep(maxAway - time.Second) }, true},
+		"away":              {func(p *page) { p.must("background", nil); time.Sleep(maxAway) }, false},
+		"away, and back": {func(p *page) {
+			p.must("background", nil)
+			time.Sleep(maxAway + time.Second)
+			p.must("foreground", nil)
+		}, false},
+		"looking away twice": {func(p *page) {
+			for range 2 {
+				p.must("background", nil)
+				time.Sleep(maxAway - time.Minute)
+				p.must("foreground", nil)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, id := newGranting(t)
+				p.grants(id, 900)
+				list := p.state().Grants.List
+				if len(list) != 1 || list[0].Label != "vault" || list[0].Computer != "laptop" || list[0].Until-list[0].Since != 900000 {
+					t.Fatalf("grants %+v", list)
+				}
+				test.does(p)
+				synctest.Wait()
+				if test.holds {
+					if code := p.answeredWithout(id); code != "" {
+						t.Errorf("refused: %s", code)
+					}
+					return
+				}
+				if s := p.state(); len(s.Grants.List) != 0 {
+					t.Errorf("still listed: %+v", s.Grants.List)
+				}
+				p.denies(id, false)
+			})
+		})
+	}
+}
+
+// A browser may let a page sleep, with its timers; the clock on the wall goes on.
+func TestGrantEndsThoughNoTimerRan(t *testing.T) {
+	asleep := time.Duration(0)
+	p := newPage(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(asleep) } })
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("enableGrants", map[string]any{"enabled": true})
+	id := p.identity("vault")
+	p.grants(id, 3600)
+	p.must("background", nil)
+	asleep = maxAway
+	p.endGrantsWhenAway() // as each request does
+	if list := p.state().Grants.List; len(list) != 0 {
+		t.Errorf("still listed: %+v", list)
+	}
+	p.must("foreground", nil)
+}
+
+// What a page has granted ends with it.
+func TestGrantsEndAtStart(t *testing.T) {
+	p, id := newGranting(t)
+	p.grants(id, 900)
+	again, err := New(p.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := again.grants(); !s.Enabled || len(s.List) != 0 {
+		t.Errorf("after a reload: %+v", s)
+	}
+}
+
+func TestNotGrantable(t *testing.T) {
+	p := newPage(t)
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("createPasskey", map[string]any{"label": "face"})
+	for _, label := range []string{"vault", "face"} { // switched off; and a passkey
+		sheet, answer := p.sheetOf(p.identity(label))
+		if sheet.Grantable {
+			t.Errorf("%s: %+v", label, sheet)
+		}
+		p.wantFailure("notGrantable", "approve", map[string]any{"id": sheet.ID, "decision": map[string]any{"grantSeconds": 60}})
+		p.must("approve", map[string]any{"id": sheet.ID})
+		<-answer
+		p.end()
+		p.must("enableGrants", map[string]any{"enabled": true})
+	}
+	vault, answer := p.sheetOf(p.identity("vault"))
+	p.wantFailure("notGrantable", "approve", map[string]any{"id": vault.ID, "decision": map[string]any{"grantSeconds": -60}})
+	p.must("deny", map[string]any{"id": vault.ID})
+	<-answer
+}
+
+// Three denials pause a computer, and the person is told at once.
+func TestPauses(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	id := p.identity("face")
+	for range 2 {
+		p.denies(id, false)
+		p.end()
+	}
+	p.denies(id, false)
+	pause, ok := (<-p.events).payload.(Pause)
+	if !ok || pause.Computer != "laptop" || pause.ComputerID != p.computer.ID.String() || pause.Program != "" {
+		t.Errorf("told of %+v", pause)
+	}
+	p.end()
+	if code := p.answeredWithout(id); code != wire.CodePolicyDenied {
+		t.Errorf("while paused: %q", code)
+	}
+	if list := p.state().Pauses; len(list) != 1 || list[0] != pause {
+		t.Errorf("pauses %+v", list)
+	}
+	p.must("endPauses", map[string]any{"id": pause.ComputerID})
+	p.denies(id, true)
+	p.end()
+	if list := p.state().Pauses; len(list) != 1 || time.UnixMilli(list[0].Until).Before(time.Now().Add(59*time.Minute)) {
+		t.Errorf("muted: %+v", list)
+	}
+	if code := p.answeredWithout(id); code != wire.CodePolicyDenied {
+		t.Errorf("while muted: %q", code)
+	}
+	p.wantFailure("notFound", "endPauses", map[string]any{"id": "none"})
+}
+
+func TestRules(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	id := p.identity("face")
+	set := func(rules map[string]any) map[string]any {
+		return map[string]any{"fingerprint": id.Fingerprint(), "rules": rules}
+	}
+	if r := p.state().Identities[0].Rules; r != nil {
+		t.Errorf("rules from the start: %+v", r)
+	}
+	for _, bad := range []map[string]any{{"hours": "9 to 5"}, {"hosts": []string{"a b"}}, {"forbid": []string{"everything"}}, {"users": []string{"a\u202eb"}}} {
+		p.wantFailure("invalid", "setRules", set(bad))
+	}
+	p.wantFailure("malformed", "setRules", set(nil))
+	p.must("setRules", set(map[string]any{"users": []string{"deploy"}, "forbid": []string{"forwarded"}}))
+	if r := p.state().Identities[0].Rules; r == nil || r.Users[0] != "deploy" || r.Forbid[0] != "forwarded" {
+		t.Errorf("rules %+v", r)
+	}
+	if code := p.answeredWithout(id); code != wire.CodePolicyDenied {
+		t.Errorf("a login as root: %q", code)
+	}
+	got := p.must("refusals", map[string]any{"fingerprint": id.Fingerprint()}).(refused)
+	if got.Count != 1 || time.Since(time.UnixMilli(got.Last)) > time.Minute {
+		t.Errorf("refused %+v", got)
+	}
+	p.must("setRules", set(map[string]any{}))
+	p.denies(id, false)
+	if got := p.must("refusals", map[string]any{"fingerprint": id.Fingerprint()}).(refused); got.Count != 1 {
+		t.Errorf("a denial counts as refused by rules: %+v", got)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	sheet, answer := p.sheetOf(p.identity("face"))
+	p.must("approve", map[string]any{"id": sheet.ID})
+	<-answer
+	list := p.must("hosts", nil).([]Host)
+	if len(list) != 1 || !strings.HasPrefix(list[0].Fingerprint, "SHA256:") || list[0].Users[0] != "root" || list[0].Names == nil || list[0].LastSeen == 0 {
+		t.Fatalf("hosts %+v", list)
+	}
+	p.must("forgetHost", map[string]any{"fingerprint": list[0].Fingerprint})
+	p.wantFailure("notFound", "forgetHost", map[string]any{"fingerprint": list[0].Fingerprint})
+	if list := p.must("hosts", nil).([]Host); len(list) != 0 {
+		t.Errorf("remembered: %+v", list)
+	}
+}
+
+func TestRevocation(t *testing.T) {
+	p := newPage(t)
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
+	r := p.certificateRequest()
+	answer := p.asks(t.Context(), wire.KindCertificateRequest, r.RequestID, r)
+	p.must("approve", map[string]any{"id": p.sheet().ID})
+	<-answer
+	empty := p.must("revocationList", nil).([]byte)
+	serial := p.state().Certificates[0].Serial
+	p.must("revoke", map[string]any{"serial": serial})
+	if c := p.state().Certificates[0]; c.Serial != serial || c.RevokedAt == 0 {
+		t.Errorf("revoked: %+v", c)
+	}
+	if told := p.signer.Hello().RevokedSerials; len(told) != 1 || told[0] != serial {
+		t.Errorf("computers are told of %v", told)
+	}
+	list := p.must("revocationList", nil).([]byte)
+	if !bytes.HasPrefix(list, []byte("SSHKRL\n\x00")) || len(list) <= len(empty) {
+		t.Errorf("the list has %d bytes, the empty one %d", len(list), len(empty))
+	}
+	p.wantFailure("notFound", "revoke", map[string]any{"serial": serial})
+}
+
+func TestLogIsChecked(t *testing.T) {
+	store := &signer.MemoryStore{}
+	p := newPage(t, func(c *Config) { c.Store = store })
+	p.must("createPasskey", map[string]any{"label": "face"})
+	for range 2 {
+		p.denies(p.identity("face"), false)
+		p.end()
+	}
+	if r := p.must("verifyActivity", nil).(signer.ActivityReport); r.Records != 2 || len(r.Problems) != 0 {
+		t.Errorf("a whole log: %+v", r)
+	}
+	text := p.must("exportActivity", nil).(string)
+	if strings.Count(text, "\n") != 2 || !strings.Contains(text, `"decision":"denied"`) {
+		t.Errorf("exported %q", text)
+	}
+	if err := store.Put("activity.jsonl", []byte(strings.Replace(text, "denied", "expired", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.must("verifyActivity", nil).(signer.ActivityReport); len(r.Problems) == 0 {
+		t.Errorf("a changed log: %+v", r)
+	}
+}
