@@ -221,6 +221,8 @@ func (a *Agent) Invite() (invitation string, paired func()) {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	cmd := a.Vmux(ctx, "pair", "--json")
+	var errs strings.Builder
+	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		a.t.Fatalf("%v", err)
@@ -237,7 +239,8 @@ func (a *Agent) Invite() (invitation string, paired func()) {
 		Invitation string `json:"invitation"`
 	}
 	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &line) != nil || line.Invitation == "" {
-		a.t.Fatalf("no invitation: %s\n%s", lines.Text(), a.Log())
+		_ = cmd.Wait() // it has written why
+		a.t.Fatalf("no invitation: %s\n%s\n%s", lines.Text(), errs.String(), a.Log())
 	}
 	return line.Invitation, func() {
 		a.t.Helper()
