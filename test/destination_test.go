@@ -208,6 +208,57 @@ func titleOf(r record, name string) string {
 	return name
 }
 
+// A server with a host certificate, which clients know by its CA: the phone
+// shows the key that ssh-keygen -l shows, however often it is certified.
+func TestServerWithHostCertificate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		w := &world{TB: t, computer: w.computer, phone: w.phone}
+		dir, name := t.TempDir(), o.Name+".prod.example"
+		ca, host := filepath.Join(dir, "ca"), filepath.Join(dir, "host")
+		for _, key := range []string{ca, host} {
+			o.Keygen(t, "-q", "-t", "ecdsa", "-N", "", "-C", "", "-f", key)
+		}
+		known := "@cert-authority *.example " + read(t, ca+".pub")
+		config := filepath.Join(dir, "ssh_config")
+		for serial := range 2 {
+			o.Keygen(t, "-q", "-s", ca, "-I", "prod", "-h", "-n", name, "-z", fmt.Sprint(serial), host+".pub")
+			server := o.StartServer(t, sshdtest.Config{
+				AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey},
+				Extra:          []string{"HostKey " + host, "HostCertificate " + host + "-cert.pub"},
+			})
+			text := read(t, named{name: server}.config(t, w.computer.socket()))
+			for path, text := range map[string]string{
+				config: "UserKnownHostsFile " + w.computer.file("known_hosts", known) + "\n" + text,
+				filepath.Join(w.computer.dir, ".ssh", "known_hosts"): known,
+			} {
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(w.records())
+			must(t, w.runs(o, config, name, "true"))
+			r := w.since(before, 1)[0]
+			fingerprint := strings.Fields(o.Keygen(t, "-l", "-f", host+".pub"))[1]
+			seen := map[int]string{0: "never before by this phone (verified)", 1: "before (verified)"}[serial]
+			w.expect(r, "verified", username(t)+"@"+titleOf(r, name), "server", fingerprint+" (verified)", "seen", seen, "warning", "")
+		}
+	})
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // Programs that do not bind the session, and sign what does not name the server.
 func TestOtherClientsAreShownAsWhatTheyAre(t *testing.T) {
 	t.Parallel()

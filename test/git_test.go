@@ -61,6 +61,11 @@ func TestGitSetupSignsAndVerifies(t *testing.T) {
 	w := newWorld(t, "ssh-ed25519")
 	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
 	repo := w.repository("product")
+	repo.git("config", "--global", "user.email", "* zoe@example.com")
+	if r := w.computer.try("git", "setup"); r.exit != 1 || !strings.Contains(r.stderr, "cannot stand in a file of allowed signers") {
+		t.Errorf("an address that would let everybody sign: %+v", r)
+	}
+	repo.git("config", "--global", "user.email", "zoe@example.com")
 	w.computer.run("git", "setup")
 	w.computer.run("git", "setup") // once more changes nothing
 	signers, err := os.ReadFile(filepath.Join(w.computer.dir, ".ssh", "allowed_signers"))

@@ -31,13 +31,14 @@ func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context) wire.Con
 }
 
 // serverOf returns the host key of the server that a login is for, nil if
-// nothing tells it.
+// nothing tells it. A binding that another host has sent is no more than that
+// host's word: it could name itself, and log in elsewhere.
 func serverOf(bindings []sshctx.Binding, about sshctx.Context) []byte {
 	if about.HostKey != nil {
 		return about.HostKey
 	}
-	if n := len(bindings); n > 0 && bindings[n-1].Covers(about) {
-		return bindings[n-1].HostKey
+	if len(bindings) == 1 && bindings[0].Covers(about) {
+		return bindings[0].HostKey
 	}
 	return nil
 }

@@ -47,6 +47,24 @@ func TestContradiction(t *testing.T) {
 	}
 }
 
+// A host that the agent is forwarded to binds the session of a login elsewhere
+// to its own key. It gets no name for that.
+func TestForwardedBindingGivesNoName(t *testing.T) {
+	login := sshctx.Context{Kind: sshctx.UserAuth, SessionID: []byte("s")}
+	own := sshctx.Binding{SessionID: []byte("s"), HostKey: []byte("bastion")}
+	hop := sshctx.Binding{SessionID: []byte("h"), HostKey: []byte("bastion"), Forwarding: true}
+	if got := serverOf([]sshctx.Binding{own}, login); string(got) != "bastion" {
+		t.Errorf("bound here: %q", got)
+	}
+	if got := serverOf([]sshctx.Binding{hop, own}, login); got != nil {
+		t.Errorf("bound there: %q", got)
+	}
+	login.Kind, login.HostKey = sshctx.HostBound, []byte("prod")
+	if got := serverOf([]sshctx.Binding{hop}, login); string(got) != "prod" {
+		t.Errorf("named by what is signed: %q", got)
+	}
+}
+
 // What the agent knows of a request reaches the phone, as a claim, together
 // with the bindings, which are none.
 func TestRequestCarriesContext(t *testing.T) {

@@ -39,9 +39,9 @@ func knownHostsFiles() []string {
 // the person typed. Names that are hashed are found among the candidates only.
 // It is a claim: whoever controls this computer controls these files.
 func hostNameOf(files []string, hostKey []byte, candidates []string) string {
-	fallback := ""
+	fallback, wanted := "", wantedHost(hostKey)
 	for _, file := range files {
-		chosen, other := nameInFile(file, hostKey, candidates)
+		chosen, other := nameInFile(file, wanted, candidates)
 		if chosen != "" {
 			return wire.Show(chosen)
 		}
@@ -52,9 +52,35 @@ func hostNameOf(files []string, hostKey []byte, candidates []string) string {
 	return wire.Show(fallback)
 }
 
-// nameInFile returns the candidate that stands before the key, and the first
-// readable name that does.
-func nameInFile(file string, hostKey []byte, candidates []string) (chosen, other string) {
+// host is what is looked for in known_hosts: a host key, or the key that a host
+// certificate is over, or the CA that vouches for the certificate's names.
+type host struct {
+	key, ca []byte // blobs; no ca unless there is a certificate
+	names   []string
+}
+
+func wantedHost(blob []byte) host {
+	key, err := ssh.ParsePublicKey(blob)
+	if cert, ok := key.(*ssh.Certificate); err == nil && ok {
+		return host{cert.Key.Marshal(), cert.SignatureKey.Marshal(), cert.ValidPrincipals}
+	}
+	return host{key: blob}
+}
+
+// named are the names that a line of known_hosts gives the host.
+func (h host) named(marker string, patterns []string, key ssh.PublicKey) []string {
+	switch blob := key.Marshal(); {
+	case marker == "" && bytes.Equal(blob, h.key):
+		return patterns
+	case marker == "cert-authority" && bytes.Equal(blob, h.ca):
+		return h.names
+	}
+	return nil
+}
+
+// nameInFile returns the candidate by which the file knows the host, and the
+// first readable name.
+func nameInFile(file string, wanted host, candidates []string) (chosen, other string) {
 	rest := readLimited(file)
 	for len(rest) > 0 {
 		line := rest
@@ -64,10 +90,10 @@ func nameInFile(file string, hostKey []byte, candidates []string) (chosen, other
 			rest = nil
 		}
 		marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
-		if err != nil || marker != "" || !bytes.Equal(key.Marshal(), hostKey) {
+		if err != nil {
 			continue // a line that cannot be read must not hide those behind it
 		}
-		for _, pattern := range hosts {
+		for _, pattern := range wanted.named(marker, hosts, key) {
 			for _, c := range candidates {
 				if pattern == c || hashes(pattern, c) {
 					return c, other

@@ -68,6 +68,44 @@ func TestHostNameOf(t *testing.T) {
 	}
 }
 
+// A server with a host certificate is known by its CA, and by the names that
+// the certificate gives it.
+func TestHostNameOfCertificate(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prod := hostKey(t)
+	cert := &ssh.Certificate{Key: prod, CertType: ssh.HostCert, ValidPrincipals: []string{"prod.example", "192.0.2.7"}}
+	if err := cert.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		line string
+		key  ssh.PublicKey
+		args string
+		want string
+	}{
+		{"@cert-authority *.example ", ca.PublicKey(), "ssh", "prod.example"},
+		{"@cert-authority *.example ", ca.PublicKey(), "ssh -p 22 192.0.2.7", "192.0.2.7"},
+		{"@cert-authority *.example ", hostKey(t), "ssh prod.example", ""},
+		{"prod.example ", ca.PublicKey(), "ssh prod.example", ""},
+		{"pinned.example ", prod, "ssh prod.example", "pinned.example"},
+	} {
+		file := filepath.Join(t.TempDir(), "known_hosts")
+		if err := os.WriteFile(file, append([]byte(test.line), ssh.MarshalAuthorizedKey(test.key)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := hostNameOf([]string{file}, cert.Marshal(), hostCandidates(strings.Fields(test.args))); got != test.want {
+			t.Errorf("%s, %s: got %q, want %q", test.line, test.args, got, test.want)
+		}
+	}
+}
+
 // A word of a command line is compared and never shown unless a known_hosts
 // file has it too.
 func TestHostCandidates(t *testing.T) {

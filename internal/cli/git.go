@@ -196,9 +196,9 @@ func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) err
 	if err != nil {
 		return err
 	}
-	email, err := gitConfig(ctx, "user.email")
-	if err != nil || email == "" {
-		return withHint(errors.New("git does not know your e-mail address"), "git config --global user.email you@example.com")
+	email, err := gitEmail(ctx)
+	if err != nil {
+		return err
 	}
 	program, err := writeGitProgram()
 	if err != nil {
@@ -243,6 +243,20 @@ func signingKey(s control.Status, name string) (control.Identity, error) {
 		return control.Identity{}, withHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
 	}
 	return control.Identity{}, withHint(errors.New("there is no phone-held key"), "vmux status")
+}
+
+// gitEmail is the address that git commits with, if it can stand in a file of
+// allowed signers, where some characters make a pattern or end the name.
+func gitEmail(ctx context.Context) (string, error) {
+	const set = "git config --global user.email you@example.com"
+	email, err := gitConfig(ctx, "user.email")
+	if err != nil || email == "" {
+		return "", withHint(errors.New("git does not know your e-mail address"), set)
+	}
+	if strings.ContainsAny(email, " \t,\"!*?#") {
+		return "", withHint(fmt.Errorf("%s cannot stand in a file of allowed signers", wire.Show(email)), set)
+	}
+	return email, nil
 }
 
 func gitConfig(ctx context.Context, name string) (string, error) {
