@@ -22,7 +22,8 @@ type groups struct {
 
 // member is a request that waits.
 type member struct {
-	sheet signer.SignSheet
+	sheet   signer.SignSheet
+	request context.Context // ends with the request, and not before it is signed
 	// ctx ends with the request, and when another sheet has decided it: what is
 	// set then.
 	ctx  context.Context
@@ -40,7 +41,7 @@ type groupSecret struct {
 }
 
 func (g *groups) join(ctx context.Context, s signer.SignSheet) *member {
-	m := &member{sheet: s}
+	m := &member{sheet: s, request: ctx}
 	m.ctx, m.end = context.WithCancel(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,6 +94,9 @@ func (g *groups) decide(list []*member, d signer.SignDecision) {
 			}
 			g.secrets[m.sheet.RequestID] = shared
 			shared.users++
+			// Also of one that never asks for the passphrase: it has expired, or
+			// its key needs none.
+			context.AfterFunc(m.request, func() { g.end(m.sheet.RequestID) })
 		}
 	}
 }
@@ -106,7 +110,6 @@ func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask
 	if shared == nil {
 		return ask(ctx, r)
 	}
-	context.AfterFunc(ctx, func() { g.end(r.RequestID) })
 	select {
 	case shared.asking <- struct{}{}:
 		defer func() { <-shared.asking }()
@@ -120,23 +123,24 @@ func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask
 	if err != nil {
 		return nil, err
 	}
-	clear(shared.secret)
-	shared.secret, shared.attempt = bytes.Clone(secret), r.Attempt
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if clear(shared.secret); shared.users > 0 {
+		shared.secret, shared.attempt = bytes.Clone(secret), r.Attempt
+	}
 	return secret, nil
 }
 
 // end forgets a request; the last one of a group wipes its passphrase.
 func (g *groups) end(requestID string) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	shared := g.secrets[requestID]
 	delete(g.secrets, requestID)
-	last := false
-	if shared != nil {
-		shared.users--
-		last = shared.users == 0
+	if shared == nil {
+		return
 	}
-	g.mu.Unlock()
-	if last { // nobody else can be asking
+	if shared.users--; shared.users == 0 { // nobody else can be asking
 		clear(shared.secret)
 	}
 }

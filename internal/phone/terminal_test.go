@@ -262,6 +262,50 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	p.keepsTyping("n", func() bool { return len(alone) > 0 && len(apart) > 0 })
 }
 
+// A request of a group ends without asking for the passphrase. The last of the
+// others wipes it all the same.
+func TestPassphraseOfAGroupIsWiped(t *testing.T) {
+	terminal, p := sitDown(t)
+	approver := terminal.Approver(nil)
+	var requests []context.CancelFunc
+	var approved []chan answer
+	for n := 1; n <= 2; n++ {
+		s := sheet("laptop", 60*time.Second)
+		s.RequestID, s.Known.User = fmt.Sprint(n), fmt.Sprintf("user%d", n)
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		requests, approved = append(requests, end), append(approved, asks(ctx, approver, s))
+		p.sees(fmt.Sprintf("user%d@db1", n))
+	}
+	p.keepsTyping("y", func() bool { return len(approved[0]) > 0 })
+	get(t, approved[1])
+	g := &terminal.groups
+	g.mu.Lock()
+	shared := g.secrets["1"]
+	g.mu.Unlock()
+	requests[1]()
+	asked := make(chan error)
+	go func() {
+		_, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: "1", Attempt: 1})
+		asked <- err
+	}()
+	p.sees("Passphrase of work: ")
+	p.types("secret\n")
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+	kept := shared.secret
+	requests[0]()
+	waitFor(t, "the passphrase to be wiped", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.secrets) == 0 && bytes.Equal(kept, make([]byte, len(kept)))
+	})
+	if len(kept) == 0 {
+		t.Error("there was none")
+	}
+}
+
 // A person types something else while a sheet appears: "y" and a line end that
 // were typed before, and those of the first half second, approve nothing.
 func TestWhatWasTypedBeforeApprovesNothing(t *testing.T) {
