@@ -34,10 +34,12 @@ type member struct {
 // groupSecret is the passphrase that is asked for once for a group. Its last
 // user wipes it.
 type groupSecret struct {
-	asking  chan struct{} // holds a token while a person types; it owns what follows
+	asking chan struct{} // holds a token while a person types
+
+	// Guarded by groups.mu.
 	attempt int
-	secret  []byte
-	users   int // guarded by groups.mu
+	secret  []byte // nil: not typed yet, or wiped
+	users   int
 }
 
 func (g *groups) join(ctx context.Context, s signer.SignSheet) *member {
@@ -116,8 +118,8 @@ func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if shared.secret != nil && shared.attempt >= r.Attempt {
-		return bytes.Clone(shared.secret), nil
+	if secret := g.typed(shared, r.Attempt); secret != nil {
+		return secret, nil
 	}
 	secret, err := ask(ctx, r)
 	if err != nil {
@@ -131,6 +133,16 @@ func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask
 	return secret, nil
 }
 
+// typed returns a copy of what was typed for this attempt, or nil.
+func (g *groups) typed(shared *groupSecret, attempt int) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if shared.attempt < attempt {
+		return nil
+	}
+	return bytes.Clone(shared.secret)
+}
+
 // end forgets a request; the last one of a group wipes its passphrase.
 func (g *groups) end(requestID string) {
 	g.mu.Lock()
@@ -140,8 +152,9 @@ func (g *groups) end(requestID string) {
 	if shared == nil {
 		return
 	}
-	if shared.users--; shared.users == 0 { // nobody else can be asking
+	if shared.users--; shared.users == 0 {
 		clear(shared.secret)
+		shared.secret = nil
 	}
 }
 
