@@ -21,10 +21,11 @@ func TestMain(m *testing.M) {
 // Everything that is measured can be measured. The figures of so short a run
 // say nothing, and none is judged here.
 func TestQuick(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "vmux")
-	if out, err := exec.Command("go", "build", "-o", program, "vmux/cmd/vmux").CombinedOutput(); err != nil {
-		t.Fatalf("build vmux: %v\n%s", err, out)
+	programs := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", programs, "vmux/cmd/vmux", "vmux/cmd/vmux-hub").CombinedOutput(); err != nil {
+		t.Fatalf("build the programs: %v\n%s", err, out)
 	}
+	program := filepath.Join(programs, "vmux")
 	var out bytes.Buffer
 	if err := run(&out, options{program: program, quick: true}); err != nil {
 		t.Fatal(err)
