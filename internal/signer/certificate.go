@@ -51,22 +51,15 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 		return nil, err
 	}
 	rec.Label = plan.identity.Label
+	if err := s.paused(from.ID, nil); err != nil {
+		return nil, err
+	}
 	var cert *ssh.Certificate
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheet Sheet) error {
 		sheet.RequestID, sheet.From, sheet.Identity, sheet.Label = r.RequestID, from, plan.identity, plan.identity.Label
-		prepare := func(d CertificateDecision) (*Draft, error) { return prepare(ca, plan, from, d, s.cfg.Now()) }
-		decision, err := s.cfg.Approver.certificate(ctx, CertificateSheet{
-			Sheet: sheet, CA: ca.identity(), Principals: slices.Clone(plan.principals), Validity: plan.validity,
-			Automatic: r.Automatic, Prepare: prepare,
-		})
+		draft, err := s.askCertificate(ctx, ca, plan, CertificateSheet{Sheet: sheet, Automatic: r.Automatic})
 		if err != nil {
 			return err
-		}
-		draft := decision.Draft
-		if draft == nil {
-			if draft, err = prepare(decision); err != nil {
-				return err
-			}
 		}
 		cert, err = s.issue(ctx, draft, r, sheet)
 		return err
@@ -76,6 +69,20 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 	}
 	rec.issued(cert)
 	return cert, nil
+}
+
+// askCertificate asks the person, and returns what is to be signed.
+func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet) (*Draft, error) {
+	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.validity
+	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
+	decision, err := s.cfg.Approver.certificate(ctx, sheet)
+	if wire.CodeOf(err) == wire.CodeUserDenied {
+		s.denied(sheet.From)
+	}
+	if err != nil || decision.Draft != nil {
+		return decision.Draft, err
+	}
+	return sheet.Prepare(decision)
 }
 
 // sessionAlgorithms are those of keys that a certificate is issued for.

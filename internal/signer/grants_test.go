@@ -208,6 +208,35 @@ func TestPromptBombing(t *testing.T) {
 	})
 }
 
+// Sheets for certificates are sheets, too: they count, and a paused computer
+// makes none.
+func TestPromptBombingByCertificates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPhone(t)
+		id := p.create("work", "ssh-ed25519")
+		p.createCA("root")
+		p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) { p.asked++; return SignDecision{}, nil }
+		p.approver.Certificate = func(context.Context, CertificateSheet) (CertificateDecision, error) {
+			p.asked++
+			return CertificateDecision{}, nil
+		}
+		certificate := func(want wire.Code, asked int) {
+			t.Helper()
+			answer := p.askCertificate(certificateRequest(t, p))
+			if got := codeOf(answer.Error); got != want || p.asked != asked {
+				t.Errorf("got %q, asked %d times, want %q, %d", got, p.asked, want, asked)
+			}
+		}
+		certificate(wire.CodeUserDenied, 1)
+		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeUserDenied)
+		certificate(wire.CodeUserDenied, 3)
+		certificate(wire.CodePolicyDenied, 3)
+		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePolicyDenied)
+		time.Sleep(5 * time.Minute)
+		certificate(wire.CodeUserDenied, 4)
+	})
+}
+
 // A muted program is not asked for; others of the same computer are.
 func TestMutedProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
