@@ -222,13 +222,18 @@ func TestHostileText(t *testing.T) {
 	p := open(t, startHub(t), view{})
 	p.do(`const evil = ` + quoted(evil) + `; const f = fake.full();
 		fake.set({deviceName: evil, hub: {url: evil, connected: false, error: evil}, rpID: evil,
+			grants: {enabled: true, list: [{id: 'g', label: evil, computer: evil, what: evil, since: 0, until: Date.now() + 1e6}]},
+			pauses: [{computerID: f.computers[0].id, computer: evil, program: evil, until: Date.now() + 1e6}],
 			computers: f.computers.map((c) => ({...c, name: evil, lastError: evil, opensshVersion: evil})),
-			identities: f.identities.map((i) => ({...i, label: evil, warning: evil, principals: [evil], algorithm: evil})),
+			identities: f.identities.map((i) => ({...i, label: evil, warning: evil, principals: [evil], algorithm: evil,
+				rules: {hosts: [evil], users: [evil], namespaces: [evil], forbid: [evil], hours: evil}})),
 			certificates: f.certificates.map((c) => ({...c, computer: evil, identity: evil, principals: [evil]})),
 			ca: {...f.ca, policy: {...f.ca.policy, principals: [evil], extensions: [evil], sourceAddress: [evil], forceCommand: evil}}});
+		fake.answers.hosts = [{fingerprint: evil, names: [evil], users: [evil], firstSeen: 1, lastSeen: 1}];
 		fake.answers.activity = ['approved', evil].map((decision, i) => ({time: new Date().toISOString(), kind: 'sign', requestID: 'r' + i,
-			deviceID: evil, deviceName: evil, label: evil, key: evil, what: evil, message: evil, decision, principals: [evil], serial: evil}))`)
-	for _, s := range []string{"home", "identities", passkey, "ca", "activity", "settings"} {
+			deviceID: evil, deviceName: evil, label: evil, key: evil, what: evil, message: evil, decision, principals: [evil], serial: evil,
+			lines: [{name: evil, value: evil, quality: 'claimed'}]}))`)
+	for _, s := range []string{"home", "identities", passkey, "ca", "activity", "settings", "hosts"} {
 		p.screen(s)
 		p.checkHarmless(s)
 	}

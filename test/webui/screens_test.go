@@ -39,6 +39,8 @@ var fresh = map[string]any{"fresh": true}
 
 const passkey = "identity=SHA256%3A9yKiFGIp6KO7tPl4ViQup7Jq%2FM1FNTRWcW2JcWQExSo"
 
+const vaultKey = "identity=SHA256%3AZt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M"
+
 // iPhone is Safari on iOS.
 const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
 
@@ -56,7 +58,26 @@ var shots = []shot{
 			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'seen', value: 'never before by this phone', quality: 'verified'}]})")
 		p.wants("tick the box first")
 	}},
+	{"answers", view{}, func(p *tab) {
+		p.arrive(grantable)
+		p.tap("Other answers")
+		p.waitFor(grantButton + ":enabled')")
+	}},
 	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
+	{"granted", view{}, func(p *tab) {
+		p.do(granted)
+		p.wants("Approved in advance", "Paused")
+	}},
+	{"rules", view{}, sheetAt(vaultKey, "Everything You are asked each time. Tap to limit it.")},
+	{"servers", view{}, func(p *tab) {
+		p.screen("hosts")
+		p.wants("web-1.example.org")
+	}},
+	{"revoke", view{}, func(p *tab) {
+		p.screen("ca")
+		p.do("document.querySelector('[data-key^=certificate-]').click()")
+	}},
+	{"log-checked", view{}, sheetAt("activity", "Check the log")},
 	{"identities", view{}, at("identities")},
 	{"identity", view{}, at(passkey)},
 	{"create-key", view{}, sheetAt("identities", "Create a key")},

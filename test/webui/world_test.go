@@ -198,7 +198,6 @@ type view struct {
 	before        string         // JavaScript that runs before the page's own
 	agent         string         // user agent
 	path          string         // after the hub's URL
-	grant         []string       // permissions
 }
 
 func open(t *testing.T, h *hub, v view) *tab {

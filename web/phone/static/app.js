@@ -7,12 +7,14 @@ import { invited, takeInvitation } from './invitation.js';
 
 import * as core from './core.js';
 import { h, icon, replace } from './dom.js';
-import { button, fail, failure } from './parts.js';
+import { button, fail, failure, note } from './parts.js';
 import * as requests from './requests.js';
+import { clean } from './text.js';
 import * as update from './update.js';
 import { activity } from './views/activity.js';
 import { ca } from './views/ca.js';
-import { home } from './views/home.js';
+import { home, unpair } from './views/home.js';
+import { hosts } from './views/hosts.js';
 import { identities, identity } from './views/identities.js';
 import { pair } from './views/pair.js';
 import { settings } from './views/settings.js';
@@ -26,7 +28,7 @@ import { settings } from './views/settings.js';
  */
 
 /** @type {Record<string, (given: Given) => Screen>} */
-const screens = { home, identities, identity, ca, pair, activity, settings };
+const screens = { home, identities, identity, ca, pair, activity, settings, hosts };
 
 const tabs = [
 	{ name: 'home', icon: 'home', text: 'Home' },
@@ -89,7 +91,7 @@ function frame(name, shown) {
 	replace(element('top'),
 		shown.back ? h('a', { class: 'icon-button back', href: shown.back, 'aria-label': 'Back', 'data-key': 'back' }, icon('back')) : null,
 		h('h1', { id: 'title', tabindex: '-1', 'data-key': 'title' }, shown.title), shown.top);
-	const current = { identity: 'identities', pair: 'home' }[name] ?? name;
+	const current = { identity: 'identities', pair: 'home', hosts: 'settings' }[name] ?? name;
 	const nav = element('tabs');
 	nav.hidden = false;
 	replace(nav, h('ul', null, tabs.map((t) => h('li', null, h('a', {
@@ -173,6 +175,9 @@ async function start() {
 	update.start(() => draw());
 	await core.start();
 	core.on('change', () => changed());
+	core.on('paused', (/** @type {import('../types/core').Pause} */ p) => note(
+		`${clean(p.computer)} is paused for some minutes: several requests were denied.`, 'warn', 'Did nobody start them?',
+		{ text: 'Unpair', run: () => unpair({ id: p.computerID, name: p.computer }) }));
 	requests.start();
 	if (invitation !== null) {
 		history.replaceState(null, '', '#pair');

@@ -18,7 +18,7 @@ let starting;
 
 const events = new EventTarget();
 
-/** @param {'change' | 'sheet' | 'sheetEnd'} event @param {(detail: any) => void} listener */
+/** @param {'change' | 'sheet' | 'sheetEnd' | 'paused'} event @param {(detail: any) => void} listener */
 export function on(event, listener) {
 	events.addEventListener(event, (e) => listener(/** @type {CustomEvent} */ (e).detail));
 }
@@ -116,6 +116,9 @@ async function load() {
 	document.addEventListener('visibilitychange', foreground);
 	addEventListener('pageshow', foreground);
 	addEventListener('online', foreground);
+	addEventListener('pagehide', () => {
+		invoke('endGrant', {}).catch(() => {}); // nobody is there to end them
+	});
 	navigator.serviceWorker?.addEventListener('message', (event) => {
 		if (event.data?.type === 'foreground') {
 			foreground();
@@ -178,6 +181,8 @@ function foreground() {
 	if (document.visibilityState === 'visible') {
 		tellSeen();
 		invoke('foreground', {}).catch(() => {});
+	} else {
+		invoke('background', {}).catch(() => {});
 	}
 }
 
@@ -299,7 +304,7 @@ function noteFailure(error) {
 /**
  * Approves a sheet. Call it straight from the tap, with no await before it.
  * @param {Sheet} sheet
- * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean}} [decision]
+ * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean, grantSeconds?: number}} [decision]
  */
 export function approve(sheet, decision = {}) {
 	const controller = new AbortController();
@@ -309,8 +314,8 @@ export function approve(sheet, decision = {}) {
 		.finally(() => approvals.delete(sheet.id));
 }
 
-/** @param {Sheet} sheet */
-export const deny = (sheet) => invoke('deny', { id: sheet.id });
+/** @param {Sheet} sheet @param {{mute?: boolean}} [choice] */
+export const deny = (sheet, choice = {}) => invoke('deny', { ...choice, id: sheet.id });
 
 /** @returns {Promise<State>} */
 export async function state() {

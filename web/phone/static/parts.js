@@ -274,13 +274,15 @@ export async function busy(pressed, work) {
  * A short note, read aloud, which goes by itself. It stands in the sheet that is
  * open: what lies below is out of reach.
  * @param {string} text @param {Tone} [tone] @param {string} [hint]
+ * @param {{text: string, run: () => void}} [action] what can be done about it
  */
-export function note(text, tone = 'plain', hint) {
+export function note(text, tone = 'plain', hint, action) {
 	const names = { plain: 'info', good: 'check', warn: 'warning', bad: 'warning' };
 	const open = document.querySelectorAll('dialog[open] > .notes');
 	const place = open[open.length - 1] ?? document.querySelector('#notes');
 	const element = h('div', { class: `note ${tone}` }, icon(names[tone]),
 		h('span', { class: 'note-text' }, theirText(text), hint && h('span', { class: 'hint' }, theirText(hint))),
+		action && button(action.text, { kind: 'quiet', onclick: () => { element.remove(); action.run(); } }),
 		iconButton('cross', 'Dismiss', () => element.remove()));
 	if (place) {
 		place.replaceChildren();
@@ -299,6 +301,16 @@ export function handOn(closing) {
 	if (said && place?.childElementCount === 0) { // else something newer is said there
 		place.append(said);
 	}
+}
+
+/**
+ * Gives the person a file.
+ * @param {string} name @param {BlobPart} data @param {string} type
+ */
+export function download(name, data, type) {
+	const url = URL.createObjectURL(new Blob([data], { type }));
+	h('a', { href: url, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(url), 60000);
 }
 
 /** @param {unknown} error */

@@ -4,8 +4,9 @@
 
 import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
-import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note } from './parts.js';
-import { clean, count, duration, inGroups } from './text.js';
+import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
+import { otherAnswers } from './answers.js';
+import { clean, count, duration, inGroups, lineName } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 /** @typedef {import('../types/core').SheetEnd} SheetEnd */
@@ -200,7 +201,10 @@ class RequestSheet {
 		this.status = h('p', { class: 'request-status', role: 'status' });
 		this.deny = button('Deny', { kind: 'danger', icon: 'cross', key: 'deny', onclick: () => this.denied() });
 		this.approve = button('Approve', { kind: 'primary approve', icon: 'finger', key: 'approve', onclick: () => this.approved() });
-		this.foot = h('div', { class: 'sheet-foot' }, this.status, h('div', { class: 'decide' }, this.deny, this.approve));
+		this.foot = h('div', { class: 'sheet-foot' }, this.status, h('div', { class: 'decide' }, this.deny, this.approve),
+			request.kind === 'sign' && button('Other answers', { kind: 'quiet', key: 'other-answers', onclick: () => this.others() }));
+		/** @type {import('./parts.js').Sheet | null} */
+		this.menu = null;
 		this.dialog = h('dialog', {
 			class: 'sheet request', 'aria-labelledby': id,
 			oncancel: (/** @type {Event} */ e) => { e.preventDefault(); this.putAside(); },
@@ -233,6 +237,7 @@ class RequestSheet {
 		const same = JSON.stringify({ ...request, waiting: 0 }) === JSON.stringify({ ...this.request, waiting: 0 });
 		this.request = request;
 		if (!same && !this.ended) {
+			this.menu?.close();
 			this.draw();
 			this.arm();
 		}
@@ -295,22 +300,38 @@ class RequestSheet {
 		}
 		this.approve.disabled = off;
 		this.deny.disabled = this.ended;
+		for (const b of this.menu?.body.querySelectorAll('button') ?? []) {
+			b.disabled = b.dataset.key === 'mute' ? this.ended || this.inert : off;
+		}
 		if (!this.ended && !this.asking && !this.failed) {
 			this.status.textContent = choosing ? 'Choose at least one account.' : warned ? 'Read the warning and tick the box first.' : !this.request.ready && !late ? 'Preparing what is to be signed…' : '';
 		}
 	}
 
-	approved() {
+	/** @param {Decision} [more] */
+	approved(more = {}) {
 		if (this.inert || this.stale || this.approve.disabled) {
 			return;
 		}
 		// The browser lets WebAuthn ask only from within the tap: nothing is awaited before.
-		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged } });
+		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged }, ...more });
+		this.menu?.close();
 		this.wait('Waiting for you to confirm it is you…', answer);
 	}
 
-	denied() {
-		this.wait('Denying…', core.deny(this.request));
+	/** @param {{mute?: boolean}} [choice] */
+	denied(choice) {
+		this.menu?.close();
+		this.wait('Denying…', core.deny(this.request, choice));
+	}
+
+	/** Answers that are not for every day. They are as inert at first as Approve is. */
+	others() {
+		this.menu = sheet({
+			title: 'Other answers', onclose: () => { this.menu = null; },
+			body: otherAnswers(this.request, (grantSeconds) => this.approved({ grantSeconds }), () => this.denied({ mute: true })),
+		});
+		this.arm();
 	}
 
 	/** @param {string} text @param {Promise<unknown>} answer */
@@ -339,6 +360,7 @@ class RequestSheet {
 	/** @param {string} text @param {string} tone */
 	end(text, tone) {
 		this.ended = true;
+		this.menu?.close();
 		this.buttons();
 		const names = { good: 'check', plain: 'info', warn: 'clock', bad: 'warning' };
 		this.dialog.classList.add('ended');
@@ -363,6 +385,7 @@ class RequestSheet {
 			return;
 		}
 		open = null;
+		this.menu?.close();
 		clearTimeout(this.timer);
 		handOn(this.dialog);
 		this.dialog.close();
@@ -444,12 +467,6 @@ const verdicts = {
 	claimed: ['warn', 'Not checked', 'Only the computer says what this is for, and it could be wrong.'],
 	unknown: ['warn', 'This phone cannot tell what this is for', 'Approve only if you have just started it yourself.'],
 };
-
-/** How the signer's names of lines read here. @type {Record<string, string>} */
-const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through: 'By way of', user: 'User' };
-
-/** @param {string} name */
-const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());
 
 /** @param {Request} r @param {HTMLElement | null} acknowledge */
 function signing(r, acknowledge) {

@@ -130,3 +130,9 @@ export const count = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}
  * @param {string} text
  */
 export const names = (text) => [...new Set(text.split(/[\s,]+/).filter(Boolean))];
+
+/** How the signer's names of lines read here. @type {Record<string, string>} */
+const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through: 'By way of', user: 'User' };
+
+/** @param {string} name */
+export const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());

@@ -48,6 +48,7 @@ function full() {
 			serial: '12073184629913371842', computer: 'studio', identity: 'work', principals: ['ada', 'deploy'],
 			validAfter: (now - 2 * hour) / 1000, validBefore: (now + 6 * hour) / 1000, issuedAt: (now - 2 * hour) / 1000,
 		}],
+		grants: { enabled: true, list: [] }, pauses: [],
 		sheets: [],
 	};
 }
@@ -72,10 +73,12 @@ const answers = {};
 const days = (/** @type {number} */ n, /** @type {number} */ h) => new Date(now - n * 24 * hour - h * hour).toISOString();
 const device = { deviceName: 'studio', deviceID: full().computers?.[0].id ?? '' };
 const records = [
-	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'login as deploy on web-1.example.org', decision: 'approved' },
+	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'login as deploy on web-1.example.org', decision: 'approved',
+		lines: [{ name: 'user', value: 'deploy', quality: 'verified' }, { name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' }, { name: 'program', value: 'ssh ← zsh ← tmux', quality: 'claimed' }] },
 	{ time: days(0, 1), kind: 'sign', requestID: 'r2', ...device, deviceName: 'old-laptop', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', contextQuality: 'unknown', what: 'unknown', decision: 'denied', code: 'userDenied', message: 'Denied on the phone.' },
 	{ time: days(0, 2), kind: 'certificate', requestID: 'r3', ...device, label: 'work', decision: 'approved', serial: '12073184629913371842', principals: ['ada', 'deploy'], validBefore: new Date(now + 6 * hour).toISOString() },
-	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git signature', decision: 'approved' },
+	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git signature', decision: 'approved', grant: true },
+	{ time: days(0, 2.5), kind: 'revocation', requestID: '', ...device, label: 'work', decision: 'revoked', serial: '771093184629913371', principals: ['ada'] },
 	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'claimed', what: 'login as root', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
 	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', label: 'archive', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
 	{ time: days(4, 5), kind: 'sign', requestID: 'r7', ...device, label: 'work', contextQuality: 'verified', what: 'login as ada on build.example.org', decision: 'withdrawn' },
@@ -114,6 +117,34 @@ export const call = async (name, args) => {
 		return { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' };
 	case 'pair':
 		return { name: 'studio', id: device.deviceID };
+	case 'hosts':
+		return options.fresh ? [] : [
+			{ fingerprint: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', names: ['web-1.example.org', 'web-1'], users: ['deploy', 'ada'], firstSeen: now - 90 * 24 * hour, lastSeen: now - hour },
+			{ fingerprint: 'SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', names: [], users: ['git'], firstSeen: now - 9 * 24 * hour, lastSeen: now - 26 * hour },
+		];
+	case 'refusals':
+		return { count: 3, last: now - 2 * hour };
+	case 'verifyActivity':
+		return { records: 7, first: 1, last: 7, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90', problems: [] };
+	case 'exportActivity':
+		return records.map((r) => `${JSON.stringify(r)}\n`).join('');
+	case 'revocationList':
+		return btoa('SSHKRL\n\0');
+	case 'enableGrants':
+		set({ grants: { enabled: args.enabled, list: [] } });
+		break;
+	case 'endGrant':
+		set({ grants: { enabled: true, list: current.grants?.list.filter((g) => args.id && g.id !== args.id) ?? [] } });
+		break;
+	case 'endPauses':
+		set({ pauses: current.pauses?.filter((p) => p.computerID !== args.id) ?? [] });
+		break;
+	case 'revoke':
+		set({ certificates: current.certificates?.map((c) => c.serial === args.serial ? { ...c, revokedAt: Date.now() } : c) ?? [] });
+		break;
+	case 'setRules':
+		set({ identities: current.identities?.map((i) => i.fingerprint === args.fingerprint ? { ...i, rules: Object.values(args.rules).some((r) => r?.length) ? args.rules : null } : i) ?? [] });
+		break;
 	case 'exportPublicKeys':
 		return current.identities?.map((i) => i.authorizedKey).join('\n') ?? '';
 	case 'decodeQR':
@@ -149,9 +180,9 @@ export async function approve(sheet, decision) {
 	end(sheet.id, 'approved');
 }
 
-/** @param {any} sheet */
-export async function deny(sheet) {
-	calls.push({ name: 'deny', args: { id: sheet.id } });
+/** @param {any} sheet @param {{mute?: boolean}} [choice] */
+export async function deny(sheet, choice) {
+	calls.push({ name: 'deny', args: { id: sheet.id, ...choice } });
 	end(sheet.id, 'denied');
 }
 

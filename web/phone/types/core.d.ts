@@ -28,6 +28,48 @@ export interface Identity {
 	authorizedKey: string;
 	publicKey: string;
 	warning?: string;
+	rules?: Rules | null;
+}
+
+export interface Rules {
+	hosts?: string[] | null;
+	users?: string[] | null;
+	namespaces?: string[] | null;
+	forbid?: string[] | null;
+	hours?: string;
+}
+
+export interface Grant {
+	id: string;
+	label: string;
+	computer: string;
+	what: string;
+	since: number;
+	until: number;
+}
+
+export interface Pause {
+	computerID: string;
+	computer: string;
+	program?: string;
+	until: number;
+}
+
+export interface Host {
+	fingerprint: string;
+	names: string[];
+	users: string[];
+	firstSeen: number;
+	lastSeen: number;
+}
+
+export interface ActivityReport {
+	records: number;
+	first: number;
+	last: number;
+	hash: string;
+	unfinished?: number;
+	problems: string[];
 }
 
 export interface Policy {
@@ -55,6 +97,7 @@ export interface Certificate {
 	validAfter: number | string;
 	validBefore: number | string;
 	issuedAt: number | string;
+	revokedAt?: number;
 }
 
 export interface Support {
@@ -87,6 +130,7 @@ export interface Sheet {
 	quality?: Quality;
 	title?: string;
 	mustAcknowledge?: boolean;
+	grantable?: boolean;
 	lines?: Line[] | null;
 	// certificate
 	automatic?: boolean;
@@ -114,6 +158,8 @@ export interface State {
 	identities: Identity[] | null;
 	ca: CA | null;
 	certificates: Certificate[] | null;
+	grants?: { enabled: boolean; list: Grant[] };
+	pauses?: Pause[] | null;
 	sheets: Sheet[] | null;
 }
 
@@ -128,6 +174,8 @@ export interface ActivityRecord {
 	key?: string;
 	contextQuality?: Quality;
 	what?: string;
+	lines?: Line[] | null;
+	grant?: boolean;
 	decision: string;
 	code?: string;
 	message?: string;
@@ -139,6 +187,7 @@ export interface ActivityRecord {
 export interface Decision {
 	validitySeconds?: number;
 	principals?: string[];
+	grantSeconds?: number;
 }
 
 export interface Failure {

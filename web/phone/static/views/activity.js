@@ -3,8 +3,8 @@
 
 import * as core from '../core.js';
 import { fill, h, icon, replace, theirs } from '../dom.js';
-import { badge, button, empty, failure } from '../parts.js';
-import { clean, day, when } from '../text.js';
+import { badge, busy, button, callout, download, empty, failure, sheet } from '../parts.js';
+import { clean, count, day, lineName, when } from '../text.js';
 
 /** @typedef {import('../../types/core').ActivityRecord} ActivityRecord */
 /** @typedef {import('../parts.js').Tone} Tone */
@@ -19,6 +19,7 @@ const outcomes = {
 	expired: { text: 'Expired', tone: 'warn', icon: 'clock' },
 	withdrawn: { text: 'Withdrawn', tone: 'plain', icon: 'back' },
 	refused: { text: 'Refused', tone: 'bad', icon: 'off' },
+	revoked: { text: 'Revoked', tone: 'bad', icon: 'seal' },
 };
 
 const filters = [['', 'All'], ...Object.entries(outcomes).map(([key, o]) => [key, o.text])];
@@ -52,7 +53,35 @@ export function activity(given) {
 			})),
 			list,
 		],
+		actions: [
+			button('Export', { icon: 'import', onclick: (e) => busy(/** @type {HTMLButtonElement} */ (e.currentTarget), exportLog) }),
+			button('Check the log', { icon: 'shield', key: 'check-log', onclick: (e) => busy(/** @type {HTMLButtonElement} */ (e.currentTarget), check) }),
+		],
 	};
+}
+
+async function exportLog() {
+	download('vmux-activity.jsonl', await core.call('exportActivity', {}), 'application/jsonl');
+}
+
+async function check() {
+	/** @type {import('../../types/core').ActivityReport} */
+	const report = await core.call('verifyActivity', {});
+	const whole = report.problems.length === 0;
+	const s = sheet({
+		title: 'The log',
+		body: [
+			whole ? callout('good', report.records ? 'The log is whole' : 'The log is empty', report.records > 0 && h('p', null,
+				`Each of its ${count(report.records, 'record')} follows from the one before. Nothing was changed, taken out or put in.`))
+				: callout('bad', 'The log was changed, or is damaged', h('ul', null, report.problems.map((p) => h('li', null, theirs(p))))),
+			report.unfinished ? callout('warn', `${count(report.unfinished, 'line')} left unfinished`, h('p', null, 'This phone was switched off while it wrote. That is no record.')) : null,
+			report.records > 0 && h('dl', { class: 'facts' },
+				h('div', null, h('dt', null, 'Records'), h('dd', null, `${report.first} to ${report.last}`)),
+				h('div', null, h('dt', null, 'Hash of the last one'), h('dd', { class: 'mono' }, clean(report.hash)))),
+			report.records > 0 && h('p', { class: 'hint' }, 'Whoever can write this browser’s storage could have written all of it anew. Note the hash elsewhere to compare it later.'),
+		],
+		actions: [button('Close', { onclick: () => s.close() })],
+	});
 }
 
 class Log {
@@ -79,7 +108,7 @@ class Log {
 	draw() {
 		const words = looking.text.toLowerCase().split(/\s+/).filter(Boolean);
 		const shown = this.records.filter((r) => {
-			const text = [r.deviceName, r.label, r.what, r.message, r.key, r.kind, r.serial, ...(r.principals ?? [])].join(' ').toLowerCase();
+			const text = [r.deviceName, r.label, r.what, r.message, r.key, r.kind, r.serial, r.grant && 'in advance', ...(r.principals ?? []), ...(r.lines ?? []).map((l) => l.value)].join(' ').toLowerCase();
 			return (!looking.outcome || r.decision === looking.outcome) && words.every((w) => text.includes(w));
 		});
 		/** @type {Map<string, ActivityRecord[]>} */
@@ -91,7 +120,7 @@ class Log {
 		const open = new Set(Array.from(this.place.querySelectorAll('details[open]'), (d) => d.getAttribute('data-id')));
 		replace(this.place,
 			[...days].map(([name, records]) => h('section', { class: 'section' }, h('h2', null, name),
-				h('ul', { class: 'card rows' }, records.map((r) => entry(r, open.has(r.requestID)))))),
+				h('ul', { class: 'card rows' }, records.map((r) => entry(r, open.has(nameOf(r))))))),
 			shown.length === 0 && this.nothing(),
 			!this.ended && this.records.length > 0 && button('Show older', { key: 'older', onclick: () => this.more() }));
 	}
@@ -106,15 +135,18 @@ class Log {
 /** @param {ActivityRecord} r @param {boolean} open */
 function entry(r, open) {
 	const o = outcomes[r.decision] ?? { text: clean(r.decision), tone: 'plain', icon: 'question' };
-	const what = r.kind === 'certificate' ? 'Session certificate' : r.what === 'unknown' ? 'Something this phone could not read' : r.what || 'Signature';
-	return h('li', null, h('details', { 'data-id': r.requestID, open },
-		h('summary', { class: 'row', 'data-key': `log-${r.requestID}` },
+	const what = r.kind === 'certificate' || r.kind === 'revocation' ? 'Session certificate' : r.what === 'unknown' ? 'Something this phone could not read' : r.what || 'Signature';
+	return h('li', null, h('details', { 'data-id': nameOf(r), open },
+		h('summary', { class: 'row', 'data-key': `log-${nameOf(r)}` },
 			h('span', { class: `bubble ${o.tone}` }, icon(o.icon)),
 			h('span', { class: 'row-text' }, h('span', { class: 'row-title wrap' }, theirs(sentence(what))),
 				h('span', { class: 'row-sub' }, h('span', null, theirs(r.deviceName), r.label && ' · ', r.label && theirs(r.label)))),
-			h('span', { class: 'row-end column' }, badge(o.text, o.tone), h('time', { datetime: r.time }, when(Date.parse(r.time)).split(' ').at(-1) ?? ''))),
+			h('span', { class: 'row-end column' }, badge(o.text, o.tone), r.grant && badge('In advance', 'plain', 'clock'), h('time', { datetime: r.time }, when(Date.parse(r.time)).split(' ').at(-1) ?? ''))),
 		details(r)));
 }
+
+/** A revocation answers no request. @param {ActivityRecord} r */
+const nameOf = (r) => r.requestID || `serial-${r.serial}-${r.time}`;
 
 const sentence = (/** @type {string} */ text) => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -125,11 +157,14 @@ function details(r) {
 		['When', new Date(r.time).toLocaleString('en-GB')],
 		['Why', r.message ? theirs(r.message) : ''],
 		['Known', r.contextQuality ? { verified: 'checked by this phone', claimed: 'said by the computer', unknown: 'nothing' }[r.contextQuality] : ''],
+		...(r.lines ?? []).map((l) => /** @type {[string, import('../dom.js').Child]} */ ([lineName(l.name),
+			theirs(l.value + (l.quality === 'verified' ? '' : ' (said by the computer)'), /^SHA256:/.test(l.value) ? 'mono' : '')])),
+		['Asked', r.grant ? 'Nobody: approved in advance' : ''],
 		['Accounts', r.principals?.length ? theirs(r.principals.join(', ')) : ''],
 		['Valid until', r.validBefore ? theirs(Number.isNaN(Date.parse(r.validBefore)) ? r.validBefore : when(Date.parse(r.validBefore))) : ''],
 		['Serial', r.serial ? h('span', { class: 'mono' }, clean(r.serial)) : ''],
 		['Key', r.key ? h('span', { class: 'mono' }, clean(r.key)) : ''],
 		['Computer', h('span', { class: 'mono' }, clean(r.deviceID))],
 	];
-	return fill(h('dl', { class: 'facts inset' }), list.filter(([, value]) => value).map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value))));
+	return fill(h('dl', { class: 'facts inset' }), list.filter(([, value]) => value).map(([name, value]) => h('div', null, h('dt', null, theirs(name)), h('dd', null, value))));
 }

@@ -6,6 +6,7 @@ import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, checks, choices, codeLine, confirm, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, duration, names } from '../text.js';
+import { certificateRow, revocationRow, unexpired } from './certificates.js';
 import { aboutHostName } from './create.js';
 
 /** @typedef {import('../../types/core').State} State */
@@ -17,7 +18,7 @@ const extensions = ['permit-pty', 'permit-port-forwarding', 'permit-agent-forwar
 
 /** @param {import('../app.js').Given} given @returns {import('../app.js').Screen} */
 export function ca({ state }) {
-	return state.ca ? existing(state.ca) : none(state);
+	return state.ca ? existing(state.ca, unexpired(state)) : none(state);
 }
 
 /** @param {State} state @returns {import('../app.js').Screen} */
@@ -73,8 +74,8 @@ function create(state) {
 	});
 }
 
-/** @param {CA} authority @returns {import('../app.js').Screen} */
-function existing(authority) {
+/** @param {CA} authority @param {import('../../types/core').Certificate[]} certificates @returns {import('../app.js').Screen} */
+function existing(authority, certificates) {
 	const { policy } = authority;
 	const list = (/** @type {string[] | null | undefined} */ items, /** @type {string} */ otherwise) => items?.length ? theirs(items.join(', ')) : otherwise;
 	return {
@@ -93,6 +94,7 @@ function existing(authority) {
 				row({ title: 'Allowed', text: list((policy.extensions ?? []).map((e) => e.replace('permit-', '')), 'nothing but running commands'), key: 'policy-extensions', onclick: () => edit(policy) }),
 				row({ title: 'Only from', text: list(policy.sourceAddress, 'any address'), key: 'policy-source', onclick: () => edit(policy) }),
 				policy.forceCommand ? row({ title: 'Only this command', text: theirs(policy.forceCommand), key: 'policy-command', onclick: () => edit(policy) }) : null)),
+			section('Issued, and not expired', rows(certificates.map(certificateRow), revocationRow())),
 			section('On each server', instructions(authority)),
 			section(null, rows(row({ icon: 'trash', tone: 'bad', title: 'Delete the CA', key: 'delete-ca', onclick: remove }))),
 		],
@@ -111,6 +113,9 @@ function instructions(authority) {
 		passkey && h('li', null, h('strong', null, 'Servers before OpenSSH 10.3: one more line'),
 			h('span', null, 'They do not accept certificates signed by a passkey unless told to (8.4 or newer).'),
 			codeLine('CASignatureAlgorithms +webauthn-sk-ecdsa-sha2-nistp256@openssh.com', 'Line for older servers')),
+		h('li', null, h('strong', null, 'If you ever revoke: the revocation list'),
+			h('span', null, 'Copy the downloaded list there first: with a file that is missing sshd lets no key in.'),
+			codeLine('RevokedKeys /etc/ssh/vmux_revoked.krl', 'Line for revocations')),
 		h('li', null, h('strong', null, 'Check and reload'),
 			codeLine('sudo sshd -t && sudo systemctl reload ssh', 'Command to reload'),
 			h('span', null, 'The service is called sshd on Fedora and others. Keep your session open until a new login works.')));

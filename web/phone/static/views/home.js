@@ -4,14 +4,15 @@
 
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
-import { badge, button, callout, card, confirm, note, row, rows, section, sheet } from '../parts.js';
+import { badge, busy, button, callout, card, confirm, note, row, rows, section, sheet } from '../parts.js';
 import { ago, clean, duration, inGroups, toTime, when } from '../text.js';
+import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
 import { problems, welcome } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../../types/core').Computer} Computer */
-/** @typedef {import('../../types/core').Certificate} Certificate */
+/** @typedef {import('../../types/core').Pause} Pause */
 
 /** From here on two clocks differ enough to be warned of, in seconds. */
 const clockWarning = 30;
@@ -26,8 +27,9 @@ export function home({ state, refresh }) {
 		top: transport(state),
 		main: [
 			problems(state),
+			grants(state),
 			section('Computers', state.computers?.length
-				? rows(state.computers.map((c) => computerRow(c)))
+				? rows(state.computers.map((c) => computerRow(c, pausesOf(state, c))))
 				: card(h('p', { class: 'para' }, 'No computer is paired yet: none can ask this phone for anything.'))),
 			section('Identities', state.identities?.length
 				? rows(state.identities.slice(0, 4).map(identityRow), state.identities.length > 4 &&
@@ -82,21 +84,50 @@ function status(c) {
 /** @param {Computer} c */
 const clockOff = (c) => Math.abs(c.clockDifferenceSeconds ?? 0) >= clockWarning;
 
-/** @param {Computer} c */
-function computerRow(c) {
+/** What may be used without asking. @param {State} state */
+function grants(state) {
+	const list = (state.grants?.list ?? []).filter((g) => g.until > Date.now());
+	const end = (/** @type {string} */ id, /** @type {string} */ text, /** @type {string} */ label) => {
+		const b = button(text, { key: `end-${id}`, label, onclick: () => busy(b, () => core.call('endGrant', { id })) });
+		return b;
+	};
+	return list.length > 0 && section('Approved in advance', rows(list.map((g) => row({
+		icon: 'clock', tone: 'warn', title: theirs(g.what),
+		text: [h('span', null, theirs(g.label), ' for ', theirs(g.computer)), h('span', null, `${duration((g.until - Date.now()) / 1000)} left`)],
+		end: end(g.id, 'End', `End: ${clean(g.what)}`),
+	}))), list.length > 1 && h('div', { class: 'card-foot' }, end('', 'End all', 'End all')));
+}
+
+/** @param {State} state @param {Computer} c */
+const pausesOf = (state, c) => (state.pauses ?? []).filter((p) => p.computerID === c.id && p.until > Date.now());
+
+/** @param {Computer} c @param {Pause[]} pauses */
+function computerRow(c, pauses) {
 	return row({
 		icon: 'laptop', tone: c.connected ? 'good' : 'plain', title: theirs(c.name), key: `computer-${c.id}`,
 		text: [h('span', null, status(c)), clockOff(c) && badge('Clocks differ', 'warn', 'clock'),
-			c.lastError && !c.connected && badge('Problem', 'warn', 'warning')],
-		onclick: () => computerSheet(c),
+			c.lastError && !c.connected && badge('Problem', 'warn', 'warning'),
+			pauses.length > 0 && badge(pauses.some((p) => !p.program) ? 'Paused' : 'Program muted', 'warn', 'off')],
+		onclick: () => computerSheet(c, pauses),
 	});
 }
 
-/** @param {Computer} c */
-function computerSheet(c) {
+/** @param {Pause[]} pauses @param {() => void} done */
+function pausedCallout(pauses, done) {
+	const again = button('Let it ask again', { onclick: () => busy(again, async () => {
+		await core.call('endPauses', { id: pauses[0].computerID });
+		done();
+	}) });
+	return callout('warn', pauses.some((p) => !p.program) ? 'Paused' : 'A program is muted',
+		pauses.map((p) => h('p', null, p.program ? ['Muted: ', theirs(p.program)] : 'Its requests are refused without asking you: several were denied, or you muted it.', ` ${duration((p.until - Date.now()) / 1000)} left.`)), again);
+}
+
+/** @param {Computer} c @param {Pause[]} pauses */
+function computerSheet(c, pauses) {
 	const s = sheet({
 		title: theirs(c.name),
 		body: [
+			pauses.length > 0 && pausedCallout(pauses, () => s.close()),
 			clockOff(c) && callout('warn', `Its clock differs by ${duration(Math.abs(c.clockDifferenceSeconds ?? 0))}`,
 				h('p', null, 'Requests of a computer whose clock is wrong look expired. Set the time on both by the network.')),
 			c.lastError && callout('warn', 'The last problem', h('p', null, theirs(c.lastError))),
@@ -114,11 +145,11 @@ function computerSheet(c) {
 	});
 }
 
-/** @param {Computer} c */
-function unpair(c) {
+/** @param {{id: string, name: string}} c */
+export function unpair(c) {
 	confirm({
 		title: 'Unpair this computer?',
-		body: [h('p', { class: 'para' }, theirs(c.name, 'strong'), ' can then no longer ask this phone. Session certificates it already has stay valid until they expire. To come back it needs a new invitation.')],
+		body: [h('p', { class: 'para' }, theirs(c.name, 'strong'), ' can then no longer ask this phone. Session certificates it already has stay valid until they expire: revoke them first if it is lost. To come back it needs a new invitation.')],
 		action: 'Unpair',
 		run: async () => {
 			await core.call('unpair', { id: c.id });
@@ -134,27 +165,10 @@ function nextKey() {
 
 /** @param {State} state */
 function certificates(state) {
-	const valid = (state.certificates ?? []).filter((c) => toTime(c.validBefore) > Date.now());
+	const valid = unexpired(state);
 	if (!state.ca) {
 		return card(h('p', { class: 'para' }, 'Asked too often? With a certificate authority on this phone, one approval lets a computer log in for hours.'),
 			h('a', { class: 'button', href: '#ca', 'data-key': 'next-ca' }, icon('seal'), h('span', null, 'Set up a CA')));
 	}
 	return valid.length ? rows(valid.map(certificateRow)) : card(h('p', { class: 'para' }, 'None is valid now.'));
 }
-
-/** @param {Certificate} c */
-function certificateRow(c) {
-	const before = toTime(c.validBefore);
-	const whole = before - toTime(c.validAfter);
-	const left = before - Date.now();
-	const meter = h('meter', { min: '0', max: '100', 'aria-label': 'Part of its validity that is left' });
-	meter.value = Math.round(100 * left / whole);
-	return row({
-		icon: 'seal', tone: 'good', title: theirs(c.computer),
-		text: [
-			h('span', null, 'as ', theirs((c.principals ?? []).join(', '), 'strong'), ' · for ', theirs(c.identity)),
-			h('span', null, `until ${when(before)}, ${duration(left / 1000)} left`), meter,
-		],
-	});
-}
-

@@ -6,6 +6,7 @@ import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, codeLine, confirm, empty, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { algorithmName, clean, names, short, toTime, when } from '../text.js';
 import { createKey, importKey } from './create.js';
+import { allowedUses } from './rules.js';
 import { problems } from './welcome.js';
 
 /** @typedef {import('../../types/core').Identity} Identity */
@@ -65,6 +66,7 @@ export function identity({ state, argument }) {
 			id.warning && callout('warn', 'Not every computer can use it', h('p', null, theirs(id.warning))),
 			publicLines(id),
 			switches(id),
+			allowedUses(id),
 			section('About this key', about(id)),
 			section(null, rows(
 				row({ icon: 'pen', title: 'Rename', key: 'rename', onclick: () => rename(id) }),

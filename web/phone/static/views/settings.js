@@ -21,6 +21,10 @@ export function settings({ state }) {
 				row({ icon: 'phone', title: theirs(state.deviceName), text: 'Computers know this phone by this name.', key: 'rename-phone', onclick: () => rename(state) }),
 				row({ title: 'Device ID', text: h('span', { class: 'mono' }, inGroups(state.deviceID)) }))),
 			section('Notifications', rows(notifications(state))),
+			section('Approving', rows(
+				toggle('Approve in advance', 'Offers to let the like of a request pass for up to an hour: vault keys, one computer, one server or git. Passkeys ask each time.',
+					state.grants?.enabled ?? false, (enabled) => core.call('enableGrants', { enabled })),
+				row({ icon: 'laptop', title: 'Servers this phone remembers', href: '#hosts', key: 'hosts' }))),
 			section('Storage', rows(storage(state))),
 			section('Version', rows(
 				row({ title: 'In use', text: [h('span', null, clean(state.version)), hash(update.version())], key: 'version' }),
@@ -115,7 +119,7 @@ function about(state) {
 			callout('good', 'It signs only what it can name', h('p', null, 'SSH logins, SSH signatures (git, files), and certificates of its own CA. Anything else is refused.')),
 			callout('good', 'Nothing without you', h('p', null, 'Each signature needs your tap and your face, finger or screen lock, checked by this device.')),
 			callout('warn', 'You trust who serves this page', h('p', null, 'The hub at ', theirs(state.hub.url, 'strong'), ' cannot read or change what your computers ask. But it serves this app: a hub that serves a changed one could show you one thing and have you sign another. The version’s hash lets you notice a change that everybody gets.')),
-			callout('warn', 'A certificate cannot be called back', h('p', null, 'Until it expires, the computer that has it can log in with it.')),
+			callout('warn', 'A certificate is hard to call back', h('p', null, 'Revoking takes it from a computer that is yours. Servers refuse it only with the revocation list, or once it has expired.')),
 			callout('plain', 'Passkeys belong to an address', h('p', null, 'Those made here work under ', theirs(state.rpID, 'strong'), ' only.')),
 		],
 		actions: [button('Close', { onclick: () => s.close() })],
