@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +35,8 @@ const (
 )
 
 // prober asks for the list all the time, until stopped, and notes the slowest.
+// Meanwhile a byte goes through cat and back: what that takes at the worst is
+// the machine's own doing, while many tests run at once.
 type prober struct {
 	t       testing.TB
 	stop    chan struct{}
@@ -40,10 +44,36 @@ type prober struct {
 	count   atomic.Int32
 	slowest time.Duration
 	err     error
+	cat     *prober
 }
 
 // probe lists over and over by ask.
 func probe(t testing.TB, ask func() error) *prober {
+	t.Helper()
+	p := repeat(t, ask)
+	p.cat = repeat(t, throughCat(t))
+	return p
+}
+
+// throughCat sends a byte to another process and waits until it is back.
+func throughCat(t testing.TB) func() error {
+	t.Helper()
+	cat := exec.Command("cat")
+	to, err := cat.StdinPipe()
+	from, err2 := cat.StdoutPipe()
+	if err := errors.Join(err, err2, cat.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = to.Close(); _ = cat.Wait() })
+	b := []byte("x")
+	return func() error {
+		_, err := to.Write(b)
+		_, err2 := io.ReadFull(from, b)
+		return errors.Join(err, err2)
+	}
+}
+
+func repeat(t testing.TB, ask func() error) *prober {
 	p := &prober{t: t, stop: make(chan struct{}), done: make(chan struct{})}
 	pause := time.NewTicker(10 * time.Millisecond)
 	go func() {
@@ -110,12 +140,14 @@ func (w *world) listsAnew() error {
 // end stops asking and judges.
 func (p *prober) end() {
 	p.t.Helper()
-	close(p.stop)
-	<-p.done
-	if p.err != nil || p.slowest > listWithin || p.count.Load() == 0 {
-		p.t.Errorf("%d lists, the slowest after %v: %v", p.count.Load(), p.slowest, p.err)
+	for _, each := range []*prober{p, p.cat} {
+		close(each.stop)
+		<-each.done
 	}
-	p.t.Logf("%d lists, the slowest after %v", p.count.Load(), p.slowest)
+	if p.err != nil || p.cat.err != nil || p.slowest > listWithin+p.cat.slowest || p.count.Load() == 0 {
+		p.t.Errorf("%d lists, the slowest after %v, a byte through cat after %v: %v, %v", p.count.Load(), p.slowest, p.cat.slowest, p.err, p.cat.err)
+	}
+	p.t.Logf("%d lists, the slowest after %v, a byte through cat after %v", p.count.Load(), p.slowest, p.cat.slowest)
 }
 
 // usage is what a process has of the machine.
