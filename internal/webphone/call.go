@@ -38,6 +38,7 @@ type arguments struct {
 	Subscription    json.RawMessage `json:"subscription"`
 	Acknowledged    bool            `json:"acknowledged"`
 	Mute            bool            `json:"mute"`
+	Joined          []string        `json:"joined"`
 	Serial          string          `json:"serial"`
 	Rules           *signer.Rules   `json:"rules"`
 
@@ -74,7 +75,7 @@ func parseArguments(b []byte) (arguments, error) {
 var functions = map[string]func(*Phone, context.Context, arguments) (any, error){
 	"state":          func(p *Phone, _ context.Context, _ arguments) (any, error) { return p.State() },
 	"approve":        (*Phone).callApprove,
-	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a.ID, a.Mute) },
+	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a) },
 	"shown":          func(p *Phone, _ context.Context, a arguments) (any, error) { return p.show(a.ID) },
 	"decide":         (*Phone).callDecide,
 	"createPasskey":  (*Phone).createPasskey,
@@ -131,7 +132,7 @@ func (p *Phone) Call(ctx context.Context, name string, args, prf []byte) (any, e
 }
 
 func (p *Phone) callApprove(ctx context.Context, a arguments) (any, error) {
-	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged}
+	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged, Joined: a.Joined}
 	if a.Decision != nil {
 		wanted.Grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
 	}

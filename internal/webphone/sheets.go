@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -108,6 +107,7 @@ type answer struct {
 	draft    *signer.Draft
 	grant    time.Duration
 	mute     bool
+	joined   bool // it was another request's sheet that was answered
 }
 
 // sheets are those that are open.
@@ -194,7 +194,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)
-	return signer.SignDecision{Approved: a.approved, Grant: a.grant, Mute: a.mute}, err
+	return signer.SignDecision{Approved: a.approved, Grant: a.grant, Mute: a.mute, Joined: a.joined}, err
 }
 
 // askCertificate implements signer.Approver.Certificate.
@@ -282,89 +282,6 @@ func (p *Phone) secret(_ context.Context, r signer.PassphraseRequest) ([]byte, e
 	secret := o.secret
 	o.secret = nil
 	return secret, nil
-}
-
-// approval is what the page brings from the tap on Approve.
-type approval struct {
-	ID           string            `json:"id"`
-	Credential   *signer.Assertion `json:"credential"`
-	Acknowledged bool              `json:"acknowledged"`
-	Grant        time.Duration     `json:"-"` // for how long the like of it may pass
-}
-
-// approve checks what the passkey has answered, and lets the request go on with
-// it. It returns when the request has ended. What is no good leaves the sheet
-// open, so that the person may try again.
-func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error) {
-	o, err := p.sheets.get(a.ID)
-	if err != nil {
-		return nil, err
-	}
-	if a.Credential == nil {
-		return nil, &Error{Code: "malformed", Message: "The browser brought no answer of a passkey."}
-	}
-	p.sheets.mu.Lock()
-	challenge, draft, warned, grantable := o.challenge, o.draft, o.sheet.MustAcknowledge, o.sheet.Grantable
-	p.sheets.mu.Unlock()
-	if warned && !a.Acknowledged {
-		return nil, &Error{Code: "notAcknowledged", Message: "The warning has to be acknowledged first."}
-	}
-	if a.Grant != 0 && (a.Grant < 0 || !grantable) {
-		return nil, &Error{Code: "notGrantable", Message: "This request cannot be approved in advance."}
-	}
-	secret, err := p.unlockWith(o.signing, challenge, *a.Credential, prf)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.sheets.take(o, answer{approved: true, draft: draft, grant: a.Grant}, secret); err != nil {
-		clear(secret)
-		return nil, err
-	}
-	if a.Grant > 0 {
-		p.endGrantLater(a.Grant)
-	}
-	return p.await(ctx, o)
-}
-
-// unlockWith returns the secret that the key's provider wants.
-func (p *Phone) unlockWith(key signer.Identity, challenge []byte, a signer.Assertion, prf []byte) ([]byte, error) {
-	if key.Provider == signer.ProviderPasskey {
-		if _, err := p.passkeys.Signature(key, challenge, a); err != nil {
-			return nil, badAnswer(err)
-		}
-		return json.Marshal(a)
-	}
-	if err := p.openVault(challenge, a, prf); err != nil {
-		return nil, err
-	}
-	return bytes.Clone(prf), nil
-}
-
-func badAnswer(err error) error {
-	return &Error{Code: "badAnswer", Message: "The passkey's answer is no good: " + wire.Show(err.Error()) + ".", Hint: "Try again."}
-}
-
-func (p *Phone) await(ctx context.Context, o *openSheet) (any, error) {
-	select {
-	case <-o.closed:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if o.end.Outcome == OutcomeFailed {
-		return nil, &Error{Code: string(o.end.Code), Message: o.end.Message}
-	}
-	return o.end, nil
-}
-
-func (p *Phone) deny(ctx context.Context, id string, mute bool) (any, error) {
-	o, err := p.sheets.get(id)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.sheets.take(o, answer{mute: mute && o.prepare == nil}, nil); err != nil {
-		return nil, err
-	}
-	return p.await(ctx, o)
 }
 
 // decide applies a choice on a certificate's sheet.

@@ -308,3 +308,56 @@ func TestLogIsChecked(t *testing.T) {
 		t.Errorf("a changed log: %+v", r)
 	}
 }
+
+// Requests of one computer for one key of the vault are answered with one tap;
+// what else waits is not.
+func TestAnsweredTogether(t *testing.T) {
+	p := newPage(t)
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("createVault", map[string]any{"label": "other", "algorithm": "ssh-ed25519"})
+	p.must("createPasskey", map[string]any{"label": "face"})
+	vault := p.identity("vault")
+	for _, approve := range []bool{true, false} {
+		first, one := p.sheetOf(vault)
+		second, two := p.sheetOf(vault)
+		another, more := p.sheetOf(vault)
+		third, three := p.sheetOf(vault) // came after the tap: not listed
+		for _, label := range []string{"other", "face"} {
+			stranger, answer := p.sheetOf(p.identity(label))
+			for _, joined := range [][]string{{stranger.ID}, {first.ID}, {second.ID, second.ID}} {
+				p.wantFailure("malformed", "approve", map[string]any{"id": first.ID, "joined": joined})
+				p.wantFailure("malformed", "deny", map[string]any{"id": first.ID, "joined": joined})
+			}
+			p.must("approve", map[string]any{"id": stranger.ID})
+			<-answer
+			p.end()
+		}
+		name, want := "deny", wire.CodeUserDenied
+		if approve {
+			name, want = "approve", ""
+		}
+		taps := p.taps
+		p.must(name, map[string]any{"id": first.ID, "joined": []string{second.ID, "ended", another.ID}})
+		for _, answer := range []<-chan any{one, two, more} {
+			if code := wire.CodeOf(asError((<-answer).(*wire.SignResponse).Error)); code != want {
+				t.Errorf("%s: %q", name, code)
+			}
+		}
+		if approve && p.taps != taps+1 {
+			t.Errorf("%d taps for three requests", p.taps-taps)
+		}
+		for range 3 {
+			p.end()
+		}
+		if list := p.sheets.list(); len(list) != 1 || list[0].ID != third.ID {
+			t.Errorf("%s: open are %+v", name, list)
+		}
+		p.must("approve", map[string]any{"id": third.ID})
+		<-three
+		p.end()
+	}
+	// Three denials with one tap are one: nobody is paused.
+	if list := p.state().Pauses; len(list) != 0 {
+		t.Errorf("paused: %+v", list)
+	}
+}

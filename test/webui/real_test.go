@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,10 @@ func TestByHand(t *testing.T) {
 	p.makeKey("hardware", "")
 	p.makeKey("everywhere", "Ed25519")
 	p.signFile(agent)
+	p.signTogether(agent)
+	p.grantSignatures(agent)
 	p.issue(agent)
+	p.revokeIssued(agent)
 	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
 }
 
@@ -64,6 +68,92 @@ func (p *tab) makeKey(name, algorithm string) {
 // signFile has a file signed by the vault's key, as `ssh-keygen -Y sign` does it.
 func (p *tab) signFile(agent *web.Agent) {
 	p.t.Helper()
+	agent.MustVmux("keys", "refresh")
+	cmd, check := p.signing(agent, "file")
+	p.approves(cmd, "File signature", "Checked by this phone", "everywhere")
+	check()
+}
+
+// signTogether has three files signed at the same time, with one tap.
+func (p *tab) signTogether(agent *web.Agent) {
+	p.t.Helper()
+	type signing struct {
+		cmd   *exec.Cmd
+		check func()
+	}
+	var all []signing
+	for range 3 {
+		cmd, check := p.signing(agent, "file")
+		if err := cmd.Start(); err != nil {
+			p.t.Fatal(err)
+		}
+		all = append(all, signing{cmd, check})
+	}
+	p.wants("And 2 more requests, with the same tap", "Approve 3")
+	p.waitFor("!" + approveButton + ".disabled")
+	p.tap("Approve 3")
+	for _, s := range all {
+		if err := s.cmd.Wait(); err != nil {
+			p.t.Fatalf("%v\nthe page shows:\n%s", err, p.text())
+		}
+		s.check()
+	}
+	p.waitFor("document.querySelector('dialog') === null")
+}
+
+// grantSignatures approves a git signature and the like of it: the next one is
+// made without a sheet, until the grant is ended.
+func (p *tab) grantSignatures(agent *web.Agent) {
+	p.t.Helper()
+	p.screen("settings")
+	p.do("document.querySelector('[data-key=\"switch-Approve in advance\"]').click()")
+	p.do("const core = await import('/core.js'); while (!(await core.state()).grants.enabled) { await new Promise((r) => setTimeout(r, 20)); }")
+	first, check := p.signing(agent, "git")
+	p.approves(first, "Git signature", "Other answers")
+	check()
+	p.screen("home")
+	p.wants("Approved in advance", "14 min left")
+	second, check := p.signing(agent, "git")
+	if out, err := second.CombinedOutput(); err != nil {
+		p.t.Fatalf("with a grant: %v\n%s\nthe page shows:\n%s", err, out, p.text())
+	}
+	check()
+	if n := eval[int](p, "document.querySelectorAll('dialog').length"); n != 0 {
+		p.t.Error("a sheet was shown though a grant holds")
+	}
+	p.screen("activity")
+	p.wants("In advance")
+	p.tap("Check the log")
+	p.wants("The log is whole", "Each of its 6 records")
+	p.tap("Close")
+	p.screen("home")
+	p.tap("End: git signature")
+	p.waitFor("!document.querySelector('main').innerText.includes('Approved in advance')")
+	third, check := p.signing(agent, "git")
+	p.approves(third, "Git signature", "everywhere")
+	check()
+}
+
+// revokeIssued revokes the certificate: the computer drops it at once.
+func (p *tab) revokeIssued(agent *web.Agent) {
+	p.t.Helper()
+	p.screen("home")
+	p.do("document.querySelector('[data-key^=certificate-]').click()")
+	p.tap("Revoke")
+	p.wants("Revoke this certificate?")
+	p.tap("Revoke")
+	p.wants("Give your servers the new revocation list.", "Revoked")
+	for deadline := time.Now().Add(patience); strings.Contains(agent.MustVmux("status"), "Certificate valid until"); {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the computer keeps a revoked certificate:\n%s", agent.MustVmux("status"))
+		}
+	}
+}
+
+// signing is a command that has a file signed by the vault's key, and what
+// checks that it was.
+func (p *tab) signing(agent *web.Agent, namespace string) (cmd *exec.Cmd, check func()) {
+	p.t.Helper()
 	line := eval[string](p, "import('/core.js').then((c) => c.state()).then((s) => s.identities.find((i) => i.label === 'everywhere').publicKey)")
 	dir := p.t.TempDir()
 	public, file := filepath.Join(dir, "key.pub"), filepath.Join(dir, "text")
@@ -72,14 +162,15 @@ func (p *tab) signFile(agent *web.Agent) {
 			p.t.Fatal(err)
 		}
 	}
-	agent.MustVmux("keys", "refresh")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "ssh-keygen", "-Y", "sign", "-f", public, "-n", "file", file)
+	p.t.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, "ssh-keygen", "-Y", "sign", "-f", public, "-n", namespace, file)
 	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+agent.Socket)
-	p.approves(cmd, "File signature", "Checked by this phone", "everywhere")
-	if signature, err := os.ReadFile(file + ".sig"); err != nil || !strings.Contains(string(signature), "BEGIN SSH SIGNATURE") {
-		p.t.Errorf("the signature is %q, %v", signature, err)
+	return cmd, func() {
+		p.t.Helper()
+		if signature, err := os.ReadFile(file + ".sig"); err != nil || !strings.Contains(string(signature), "BEGIN SSH SIGNATURE") {
+			p.t.Errorf("the signature is %q, %v", signature, err)
+		}
 	}
 }
 
@@ -120,7 +211,13 @@ func (p *tab) approves(cmd *exec.Cmd, texts ...string) {
 		p.tap("deploy") // not for this account
 	}
 	p.waitFor("!" + approveButton + ".disabled")
-	p.tap("Approve")
+	if slices.Contains(texts, "Other answers") {
+		p.tap("Other answers")
+		p.waitFor(grantButton + ":enabled')")
+		p.tap("Approve, and the like for 15 minutes")
+	} else {
+		p.tap("Approve")
+	}
 	if err := <-done; err != nil {
 		p.t.Fatalf("%s: %v\n%s\nthe page shows:\n%s", fmt.Sprint(cmd.Args), err, out.String(), p.text())
 	}

@@ -58,6 +58,13 @@ var shots = []shot{
 			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'seen', value: 'never before by this phone', quality: 'verified'}]})")
 		p.wants("tick the box first")
 	}},
+	{"sign-together", view{}, func(p *tab) {
+		p.arrive(grantable)
+		for _, n := range []string{"2", "3"} {
+			p.do("fake." + strings.Replace(grantable, "{", "{id: 's"+n+"', title: 'deploy@web-"+n+".example.org', ", 1))
+		}
+		p.waitFor("!" + approveButton + ".disabled")
+	}},
 	{"answers", view{}, func(p *tab) {
 		p.arrive(grantable)
 		p.tap("Other answers")

@@ -224,3 +224,56 @@ func TestLogIsCheckedAndExported(t *testing.T) {
 		t.Errorf("exported %q", got)
 	}
 }
+
+// What waits together for one key of the vault is one sheet; what joined counts
+// only once it has been listed for a while.
+func TestAnsweredTogether(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	vault := func(id, more string) string {
+		return fmt.Sprintf("sign({id: '%s', label: 'deploy', keyKind: 'vault', fingerprint: fake.full().identities[1].fingerprint%s})", id, more)
+	}
+	p.arrive(vault("s1", ""))
+	if !eval[bool](p, "fake."+vault("s2", ", title: 'deploy@web-2.example.org'")+", "+approveButton+".disabled") {
+		t.Error("Approve works at once after another request has joined")
+	}
+	p.wants("And 1 more request, with the same tap", "deploy@web-2.example.org", "Approve 2")
+	p.do("fake." + vault("s3", "") + "; fake." + vault("s4", ", mustAcknowledge: true") + "; fake.sign({id: 's5'}); fake." + vault("s6", ", computerID: 'another'"))
+	p.wants("And 2 more requests", "Approve 3", "3 more waiting")
+	p.do("fake.end('s3', 'withdrawn')")
+	p.wants("And 1 more request,", "Approve 2")
+	p.do("fake.answers.approve = {code: 'cancelled', message: 'The passkey was not used.'}")
+	p.waitFor("!" + approveButton + ".disabled")
+	p.tap("Approve 2")
+	p.wants("The passkey was not used.")
+	p.do("delete fake.answers.approve")
+	p.waitFor("!" + approveButton + ".disabled")
+	p.tap("Approve 2")
+	p.wants("Signed for studio.")
+	got := calls(p, "approve")
+	if len(got) != 2 || got[1]["id"] != "s1" || fmt.Sprint(got[1]["decision"]) != "map[joined:[s2]]" {
+		t.Errorf("approve was called with %v", got)
+	}
+	p.wants("tick the box first") // s4 stands alone
+	p.tap("Deny")
+	if got := calls(p, "deny"); len(got) != 1 || got[0]["id"] != "s4" || got[0]["joined"] != nil {
+		t.Errorf("deny was called with %v", got)
+	}
+	p.wants("1 more waiting")
+	p.do("fake.end('s5', 'withdrawn'); fake.end('s6', 'withdrawn'); fake.sign({id: 's9'})")
+	p.waitFor("document.querySelector('dialog.request h2').innerText.includes('deploy@web-1') && !document.querySelector('dialog.ended')")
+	p.do("fake.end('s9', 'withdrawn')")
+	p.waitFor("document.querySelector('dialog') === null")
+
+	p.arrive(vault("s7", ", grantable: true"))
+	p.do("fake." + vault("s8", ""))
+	p.tap("Other answers")
+	p.waitFor(grantButton + ":enabled')")
+	p.tap("Approve, and the like for 5 minutes") // of this one alone
+	p.wants("Approve")
+	p.waitFor("document.querySelector('dialog.request:not(.ended)')")
+	p.tap("Deny")
+	p.waitFor("document.querySelector('dialog') === null")
+	if got := calls(p, "approve"); len(got) != 3 || fmt.Sprint(got[2]["decision"]) != "map[grantSeconds:300]" {
+		t.Errorf("approve was called with %v", got)
+	}
+}

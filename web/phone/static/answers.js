@@ -1,15 +1,17 @@
 // @ts-check
 // Answers to a request that are more than this one signature or denial.
 
-import { h, theirs } from './dom.js';
+import { h, icon, theirs } from './dom.js';
 import { row, rows } from './parts.js';
-import { clean, count } from './text.js';
+import { clean, count, lineName } from './text.js';
+
+/** @typedef {import('../types/core').Sheet} Request */
 
 /** For how long an approval may let the like pass, in minutes; the last is the most there is. */
 const times = [5, 15, 60];
 
 /**
- * @param {import('../types/core').Sheet} r @param {(seconds: number) => void} grant @param {() => void} mute
+ * @param {Request} r @param {(seconds: number) => void} grant @param {() => void} mute
  * @returns {import('./dom.js').Child[]}
  */
 export function otherAnswers(r, grant, mute) {
@@ -23,7 +25,7 @@ export function otherAnswers(r, grant, mute) {
 		return [denial];
 	}
 	return [
-		h('p', { class: 'para' }, 'The like of it: ', like(r), ' with the key ', theirs(r.label, 'strong'),
+		h('p', { class: 'para' }, 'The like of it: ', kindOf(r), ' with the key ', theirs(r.label, 'strong'),
 			', asked by ', theirs(r.computer, 'strong'), '. It needs no tap until the time is over, you end it on Home, or this app was out of sight for five minutes.'),
 		rows(times.map((minutes) => row({
 			icon: 'clock', tone: 'warn', key: `grant-${minutes}`, title: `Approve, and the like for ${count(minutes, 'minute')}`,
@@ -33,8 +35,26 @@ export function otherAnswers(r, grant, mute) {
 	];
 }
 
-/** @param {import('../types/core').Sheet} r */
-function like(r) {
+/** @param {Request} r */
+function kindOf(r) {
 	const user = r.lines?.find((l) => l.name === 'user')?.value;
 	return r.title?.includes('@') ? `logins as ${clean(user?.split(',')[0])} to this server` : 'git signatures';
 }
+
+/**
+ * Whether two requests can be answered together: of one computer, for one key of
+ * the vault. A passkey is asked for each signature; a warning stands alone.
+ * @param {Request} a @param {Request} b
+ */
+export const like = (a, b) => a.id !== b.id && [a, b].every((r) => r.kind === 'sign' && r.keyKind === 'vault' && !r.mustAcknowledge && r.ready) &&
+	a.computerID === b.computerID && a.fingerprint === b.fingerprint;
+
+/** What is asked besides, on the same sheet. @param {Request[]} joined */
+export const together = (joined) => joined.length > 0 && h('div', { class: 'group' },
+	h('h3', { class: 'quality warn' }, icon('list'), `And ${count(joined.length, 'more request')}, with the same tap`),
+	h('dl', { class: 'facts pairs' }, joined.flatMap((r) => [h('div', null, h('dt', null, 'Also'), h('dd', null, theirs(r.title, 'strong'))),
+		...(r.lines ?? []).filter((l) => told.includes(l.name)).map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
+			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), l.quality === 'verified' ? '' : ' (said by the computer)')))])));
+
+/** The lines that tell requests of one key apart. */
+const told = ['server', 'through', 'subject', 'hash'];

@@ -304,17 +304,17 @@ function noteFailure(error) {
 /**
  * Approves a sheet. Call it straight from the tap, with no await before it.
  * @param {Sheet} sheet
- * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean, grantSeconds?: number}} [decision]
+ * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean, grantSeconds?: number, joined?: string[]}} [decision]
  */
 export function approve(sheet, decision = {}) {
 	const controller = new AbortController();
 	approvals.set(sheet.id, controller);
-	const { acknowledged = false, ...choice } = decision;
-	return perform('approve', { id: sheet.id, decision: choice, acknowledged }, controller.signal)
+	const { acknowledged = false, joined = [], ...choice } = decision;
+	return perform('approve', { id: sheet.id, decision: choice, acknowledged, joined }, controller.signal)
 		.finally(() => approvals.delete(sheet.id));
 }
 
-/** @param {Sheet} sheet @param {{mute?: boolean}} [choice] */
+/** @param {Sheet} sheet @param {{mute?: boolean, joined?: string[]}} [choice] */
 export const deny = (sheet, choice = {}) => invoke('deny', { ...choice, id: sheet.id });
 
 /** @returns {Promise<State>} */

@@ -5,7 +5,7 @@
 import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
-import { otherAnswers } from './answers.js';
+import { like, otherAnswers, together } from './answers.js';
 import { clean, count, duration, inGroups, lineName } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
@@ -22,6 +22,8 @@ const outcomeFor = 1100;
 const waiting = new Map();
 /** @type {RequestSheet | null} */
 let open = null;
+/** Requests that were answered on another one's sheet, and have not ended yet. @type {Set<string>} */
+const answered = new Set();
 /** The person put the sheet aside; the bar says that requests wait. */
 let aside = false;
 
@@ -81,9 +83,10 @@ function finish(end) {
 		return;
 	}
 	const { text, tone } = outcome(end, request);
+	const joined = answered.delete(end.id);
 	if (open?.request.id === end.id) {
 		open.end(text, tone);
-	} else {
+	} else if (!joined || tone === 'bad') { // else the sheet that listed it says so
 		note(text, tone);
 	}
 	next();
@@ -91,10 +94,11 @@ function finish(end) {
 
 /** Shows the request that has waited longest, if none is shown. */
 function next() {
-	const first = waiting.values().next().value;
+	const first = Array.from(waiting.values()).find((r) => !answered.has(r.id));
 	if (!open && !aside && first) {
 		open = new RequestSheet(first);
 	}
+	open?.gather();
 	open?.counted();
 	bar();
 }
@@ -192,6 +196,8 @@ class RequestSheet {
 		this.acknowledged = false; // what the sheet warns of
 		this.deciding = 0; // choices on their way to the core
 		this.choice = initialChoice(request);
+		/** @type {Request[]} what is listed here and answered with it */
+		this.joined = [];
 		const id = newID('request');
 		this.heading = h('h2', { id, tabindex: '-1', autofocus: true });
 		this.from = h('p', { class: 'from' });
@@ -224,7 +230,9 @@ class RequestSheet {
 		const r = this.request;
 		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), wish(r), this.queue);
 		replace(this.heading, theirs(heading(r)));
-		replace(this.body, r.kind === 'certificate' ? this.certificate() : signing(r, r.mustAcknowledge ? this.acknowledge() : null));
+		this.approve.replaceChildren(icon('finger'), h('span', null, this.joined.length ? `Approve ${this.joined.length + 1}` : 'Approve'));
+		this.deny.replaceChildren(icon('cross'), h('span', null, this.joined.length ? `Deny ${this.joined.length + 1}` : 'Deny'));
+		replace(this.body, together(this.joined), r.kind === 'certificate' ? this.certificate() : signing(r, r.mustAcknowledge ? this.acknowledge() : null));
 		this.counted();
 		this.buttons();
 	}
@@ -264,8 +272,28 @@ class RequestSheet {
 		return request;
 	}
 
+	/**
+	 * Lists the requests that can be answered with this one: what is listed when
+	 * the person taps counts, and nothing else. One that joins makes Approve inert.
+	 */
+	gather() {
+		if (this.asking || this.ended) {
+			return;
+		}
+		const now = Array.from(waiting.values()).filter((r) => !answered.has(r.id) && like(this.request, r));
+		const joins = now.some((r) => !this.joined.includes(r));
+		if (joins || now.length !== this.joined.length) {
+			this.joined = now;
+			this.menu?.close();
+			this.draw();
+			if (joins) {
+				this.arm();
+			}
+		}
+	}
+
 	counted() {
-		const others = waiting.size - (waiting.has(this.request.id) ? 1 : 0);
+		const others = waiting.size - (waiting.has(this.request.id) ? 1 : 0) - this.joined.filter((r) => waiting.has(r.id)).length;
 		this.queue.textContent = others > 0 ? `${others} more waiting` : '';
 	}
 
@@ -314,7 +342,7 @@ class RequestSheet {
 			return;
 		}
 		// The browser lets WebAuthn ask only from within the tap: nothing is awaited before.
-		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged }, ...more });
+		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged }, ...more, ...this.listed(more) });
 		this.menu?.close();
 		this.wait('Waiting for you to confirm it is you…', answer);
 	}
@@ -322,7 +350,14 @@ class RequestSheet {
 	/** @param {{mute?: boolean}} [choice] */
 	denied(choice) {
 		this.menu?.close();
-		this.wait('Denying…', core.deny(this.request, choice));
+		this.wait('Denying…', core.deny(this.request, { ...choice, ...this.listed() }));
+	}
+
+	/** The requests that are answered with this one; a grant is for this one alone. @param {Decision} [decision] */
+	listed(decision) {
+		const joined = decision?.grantSeconds ? [] : this.joined.map((r) => r.id);
+		joined.forEach((id) => answered.add(id));
+		return joined.length > 0 && { joined };
 	}
 
 	/** Answers that are not for every day. They are as inert at first as Approve is. */
@@ -344,6 +379,7 @@ class RequestSheet {
 		try {
 			await answer;
 		} catch (error) {
+			this.joined.forEach((r) => answered.delete(r.id));
 			if (!this.ended) {
 				const { message, hint } = failure(error);
 				this.failed = true;
@@ -353,6 +389,7 @@ class RequestSheet {
 			}
 		} finally {
 			this.asking = false;
+			this.gather();
 			this.buttons();
 		}
 	}

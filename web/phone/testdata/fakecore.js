@@ -177,12 +177,14 @@ export async function approve(sheet, decision) {
 	if (answers.approve === 'hold') {
 		await new Promise(() => {}); // the browser asks for the passkey
 	}
+	decision.joined?.forEach((/** @type {string} */ id) => end(id, 'approved'));
 	end(sheet.id, 'approved');
 }
 
-/** @param {any} sheet @param {{mute?: boolean}} [choice] */
+/** @param {any} sheet @param {{mute?: boolean, joined?: string[]}} [choice] */
 export async function deny(sheet, choice) {
 	calls.push({ name: 'deny', args: { id: sheet.id, ...choice } });
+	choice?.joined?.forEach((id) => end(id, 'denied'));
 	end(sheet.id, 'denied');
 }
 

@@ -188,6 +188,8 @@ export interface Decision {
 	validitySeconds?: number;
 	principals?: string[];
 	grantSeconds?: number;
+	acknowledged?: boolean;
+	joined?: string[];
 }
 
 export interface Failure {
