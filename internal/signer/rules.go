@@ -84,6 +84,20 @@ func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 	})
 }
 
+// onlyHostKeys are the host keys to which the identity is limited, for agents
+// that need not offer it elsewhere. Nil when a name is among the hosts: which
+// host keys it stands for can change with each login.
+func (r Rules) onlyHostKeys() []string {
+	byName := func(host string) bool { return !strings.HasPrefix(host, fingerprintPrefix) }
+	if len(r.Hosts) > wire.MaxHosts || slices.ContainsFunc(r.Hosts, byName) {
+		return nil
+	}
+	return slices.Clone(r.Hosts)
+}
+
+// fingerprintPrefix tells a fingerprint from a name.
+const fingerprintPrefix = "SHA256:"
+
 // rulesPrefix begins what a computer is told of a request that rules forbid.
 const rulesPrefix = "policy of "
 

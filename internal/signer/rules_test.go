@@ -2,6 +2,7 @@ package signer
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,26 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 		case test.refused != "" && (!errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || !strings.Contains(err.Error(), test.refused)):
 			t.Errorf("%s: %v, want %q", test.name, err, test.refused)
+		}
+	}
+}
+
+// What agents are told: host keys, and nothing where a name is among them, since
+// the phone alone knows whom a name stands for.
+func TestRulesThatAgentsAreTold(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	one, two := sshctx.Fingerprint([]byte("one")), sshctx.Fingerprint([]byte("two"))
+	many := slices.Repeat([]string{one}, wire.MaxHosts+1)
+	for _, test := range []struct{ hosts, told []string }{
+		{nil, nil}, {[]string{one, two}, []string{one, two}}, {[]string{one, "prod.example"}, nil}, {many, nil},
+	} {
+		if _, err := p.SetRules(id, func(r *Rules) { r.Hosts = test.hosts }); err != nil {
+			t.Fatal(err)
+		}
+		list, err := p.keyList()
+		if err != nil || len(list.Keys) != 1 || !slices.Equal(list.Keys[0].Hosts, test.told) || list.Check() != nil {
+			t.Errorf("rules %q: %+v, %v", test.hosts, list, err)
 		}
 	}
 }

@@ -136,7 +136,7 @@ func (s *Signer) keyList() (*wire.KeyListResponse, error) {
 		if id.Enabled && len(r.Keys) < wire.MaxKeys {
 			r.Keys = append(r.Keys, wire.RemoteSignerPublicKey{
 				Algorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Comment: id.Label,
-				ProviderKind: s.kindOf(id), Default: id.Default,
+				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.onlyHostKeys(),
 			})
 		}
 	}

@@ -108,6 +108,10 @@ type RemoteSignerPublicKey struct {
 	// Default marks the identity that a session certificate stands for when
 	// the request names none.
 	Default bool `json:"default,omitempty"`
+	// Hosts are the only servers that the phone's rules let it be used for:
+	// fingerprints of host keys. Empty: there are no such rules, or they name
+	// servers otherwise, which only the phone can judge.
+	Hosts []string `json:"hosts,omitempty"`
 }
 
 // Check reports what is malformed.
@@ -118,6 +122,7 @@ func (k *RemoteSignerPublicKey) Check() error {
 		checkText("comment", k.Comment),
 		checkText("providerKind", string(k.ProviderKind)),
 		checkText("displayName", k.DisplayName),
+		checkTexts("hosts", k.Hosts, MaxHosts),
 	)
 }
 

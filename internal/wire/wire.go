@@ -36,6 +36,8 @@ const (
 	MaxDataSize = 256 << 10
 	// MaxKeys bounds the identities in one keyListResponse.
 	MaxKeys = 256
+	// MaxHosts bounds the servers that a keyListResponse names for one identity.
+	MaxHosts = 16
 	// MaxPrincipals bounds the principals that a certificateRequest names.
 	MaxPrincipals = 64
 	// MaxBindings bounds the session bindings of one request, as OpenSSH's agent
