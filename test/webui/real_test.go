@@ -130,7 +130,13 @@ func (p *tab) grantSignatures(agent *web.Agent) {
 	p.tap("End: git signature")
 	p.waitFor("!document.querySelector('main').innerText.includes('Approved in advance')")
 	third, check := p.signing(agent, "git")
-	p.approves(third, "Git signature", "everywhere")
+	p.approves(third, "Git signature", "Other answers")
+	check()
+	p.wants("Approved in advance")
+	p.do("dispatchEvent(new Event('pagehide'))") // as when the app is closed
+	p.waitFor("!document.querySelector('main').innerText.includes('Approved in advance')")
+	fourth, check := p.signing(agent, "git")
+	p.approves(fourth, "Git signature", "everywhere")
 	check()
 }
 

@@ -185,11 +185,13 @@ func TestRevoke(t *testing.T) {
 	if len(calls(p, "revoke")) != 0 {
 		t.Error("revoked without confirmation")
 	}
+	p.do("fake.sign(); fake.end('s1', 'withdrawn'); fake.sign({id: 's2'}); fake.end('s2', 'withdrawn')") // leaves a note
+	p.waitFor("document.querySelector('dialog') === null && document.querySelector('#notes > .note')")
 	p.do("document.querySelector('[data-key^=certificate-]').click()")
 	p.tap("Revoke")
 	p.wants("Revoke this certificate?")
 	p.tap("Revoke")
-	p.wants("Give your servers the new revocation list.", "Revoked")
+	p.wants("Give your servers the new revocation list.", "Revoked") // and not what was said before
 	if got := calls(p, "revoke"); len(got) != 1 || got[0]["serial"] != "12073184629913371842" {
 		t.Errorf("revoke was called with %v", got)
 	}

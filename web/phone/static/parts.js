@@ -280,7 +280,7 @@ export function note(text, tone = 'plain', hint, action) {
 	const names = { plain: 'info', good: 'check', warn: 'warning', bad: 'warning' };
 	const open = document.querySelectorAll('dialog[open] > .notes');
 	const place = open[open.length - 1] ?? document.querySelector('#notes');
-	const element = h('div', { class: `note ${tone}` }, icon(names[tone]),
+	const element = h('div', { class: `note ${tone}`, 'data-at': ++lastID }, icon(names[tone]),
 		h('span', { class: 'note-text' }, theirText(text), hint && h('span', { class: 'hint' }, theirText(hint))),
 		action && button(action.text, { kind: 'quiet', onclick: () => { element.remove(); action.run(); } }),
 		iconButton('cross', 'Dismiss', () => element.remove()));
@@ -295,11 +295,12 @@ const theirText = (/** @type {string} */ text) => h('bdi', null, clean(text));
 
 /** Hands what a sheet that closes has just said to what was below it. @param {HTMLDialogElement} closing */
 export function handOn(closing) {
-	const said = closing.querySelector('.notes > .note');
+	const said = /** @type {HTMLElement | null} */ (closing.querySelector('.notes > .note'));
 	const open = Array.from(document.querySelectorAll('dialog[open] > .notes')).filter((n) => !closing.contains(n));
 	const place = open.at(-1) ?? document.querySelector('#notes');
-	if (said && place?.childElementCount === 0) { // else something newer is said there
-		place.append(said);
+	const there = /** @type {HTMLElement | null | undefined} */ (place?.firstElementChild);
+	if (said && place && Number(said.dataset.at) > Number(there?.dataset.at ?? 0)) { // else something newer is said there
+		place.replaceChildren(said);
 	}
 }
 
