@@ -74,6 +74,8 @@ func (b *bench) measureAll() {
 		{"while requests wait", b.measureWhileWaiting},
 		{"link", b.measureLink},
 		{"hub", b.measureHub},
+		{"phone, forwarded signatures through a hub", b.measureRelayed},
+		{"phone, web app", b.measurePhone},
 		{"start", b.measureStart},
 		{"size", b.measureSize},
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,11 +22,7 @@ func TestMain(m *testing.M) {
 // Everything that is measured can be measured. The figures of so short a run
 // say nothing, and none is judged here.
 func TestQuick(t *testing.T) {
-	programs := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", programs, "vmux/cmd/vmux", "vmux/cmd/vmux-hub").CombinedOutput(); err != nil {
-		t.Fatalf("build the programs: %v\n%s", err, out)
-	}
-	program := filepath.Join(programs, "vmux")
+	program := filepath.Join(buildPrograms(t), "vmux")
 	var out bytes.Buffer
 	if err := run(&out, options{program: program, quick: true}); err != nil {
 		t.Fatal(err)
@@ -33,11 +30,47 @@ func TestQuick(t *testing.T) {
 	for _, what := range []string{
 		"sign, 1 connection, one CPU", "sign, 64 connections", "list, 8 connections", "ssh … true, wall", "agent's CPU",
 		"TLS 1.3 echo", "direct link", "handshake through a hub", "32 requests waiting", "start to first answer", "memory idle", "signatures",
+		"wait, with TLS", "phone through a hub", "new profile", "sheet drawn", "tap on Approve", "ssh by passkey",
 	} {
 		if !strings.Contains(out.String(), what) {
 			t.Errorf("the table has no %q:\n%s", what, out.String())
 		}
 	}
+}
+
+// buildPrograms builds both, the hub with the app as the sources have it: neither
+// without one, nor with the one that `make build` left, nor with a compressed
+// one, which takes a minute.
+func buildPrograms(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	app := filepath.Join(dir, "app")
+	dist, err := filepath.Abs("../web/phone/dist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := map[string]string{}
+	for _, name := range []string{"vmux.wasm", "qr.wasm", "wasm_exec.js"} {
+		replace[filepath.Join(dist, name)] = filepath.Join(app, name)
+		replace[filepath.Join(dist, name+".br")], replace[filepath.Join(dist, name+".gz")] = "", "" // none
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", "-C", "..", "vmux/web/phone/build", "-plain", "-to", app},
+		{"build", "-overlay", overlay, "-o", dir, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"},
+	} {
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", args[0], err, out)
+		}
+	}
+	return dir
 }
 
 func TestQuickAlone(t *testing.T) {

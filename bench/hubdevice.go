@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,6 +19,7 @@ import (
 // nothing else.
 type hubDevice struct {
 	key    *device.Key
+	client *http.Client // nil: the default one
 	ws     *websocket.Conn
 	buffer []byte
 	out    []byte
@@ -35,7 +37,9 @@ func newHubDevice() *hubDevice {
 func (d *hubDevice) connect(url string, allow ...device.ID) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, url+hubwire.Path, &websocket.DialOptions{Subprotocols: []string{hubwire.Subprotocol}})
+	ws, _, err := websocket.Dial(ctx, url+hubwire.Path, &websocket.DialOptions{
+		HTTPClient: d.client, Subprotocols: []string{hubwire.Subprotocol},
+	})
 	if err != nil {
 		return err
 	}

@@ -48,11 +48,7 @@ func (b *bench) measureLink() {
 	add("request and answer, direct link, p50", &direct, &raw, atMost(1.8))
 	add("request and answer, link through a hub, p50", &relayed, &direct, target{})
 	add("request and answer, link through a hub, p50", &relayed, &web, target{})
-	bound := make([]float64, len(values[&handshake]))
-	for i := range bound {
-		bound[i] = handshakeBound
-	}
-	b.table.add(row{"connect and handshake through a hub, p50", "4 ms", seconds, values[&handshake], bound, atMost(1)})
+	b.table.within("connect and handshake through a hub, p50", seconds, values[&handshake], handshakeBound)
 }
 
 // rawTrip is an echo over a bare TCP connection.

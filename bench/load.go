@@ -24,9 +24,11 @@ var listRequest = []byte{0, 0, 0, 1, msgRequestIdentities}
 // signedBytes are as many as an ssh login has signed with a P-256 certificate.
 const signedBytes = 800
 
-func signRequest(blob []byte) []byte {
+func signRequest(blob []byte) []byte { return signRequestOf(blob, make([]byte, signedBytes)) }
+
+func signRequestOf(blob, data []byte) []byte {
 	body := []byte{0, 0, 0, 0, msgSignRequest}
-	for _, s := range [][]byte{blob, make([]byte, signedBytes)} {
+	for _, s := range [][]byte{blob, data} {
 		body = binary.BigEndian.AppendUint32(body, uint32(len(s)))
 		body = append(body, s...)
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// scope is what sshdtest asks of a test: it fails by Fatalf, and gives back in
+// scope is what sshdtest and web ask of a test: it fails by Fatalf, and gives back in
 // the end what was started.
 type scope struct {
 	mu       sync.Mutex
@@ -20,6 +20,9 @@ type failure struct{ error }
 func (s *scope) Helper() {}
 
 func (s *scope) Fatalf(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+
+// Errorf leaves as well: what is measured after an error says nothing.
+func (s *scope) Errorf(format string, args ...any) { s.Fatalf(format, args...) }
 
 // must leaves when there is an error.
 func (s *scope) must(err error) {

@@ -104,10 +104,11 @@ func (b *bench) tell(what string, s samples) {
 	b.compare(what+", p99", s, b.agent9, seconds, byP99, target{})
 }
 
-// onOneProcessor keeps every process of a comparison on one processor: between
-// two of them, wake-ups blur what a single connection takes.
-func (b *bench) onOneProcessor(f func()) {
-	pids := []int{os.Getpid()}
+// onOneProcessor keeps every process of a comparison on one processor, those of
+// the variants and the others: between two of them, wake-ups blur what a single
+// connection takes.
+func (b *bench) onOneProcessor(f func(), others ...int) {
+	pids := append(others, os.Getpid())
 	for _, v := range b.variants() {
 		pids = append(pids, v.pid)
 	}

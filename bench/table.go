@@ -30,6 +30,7 @@ type unit func(float64) string
 
 func perSecond(v float64) string { return fmt.Sprintf("%.0f/s", v) }
 func mebibytes(v float64) string { return fmt.Sprintf("%.1f MiB", v/(1<<20)) }
+func megabytes(v float64) string { return fmt.Sprintf("%.3g MB", v/1e6) }
 
 func seconds(v float64) string {
 	switch {
@@ -82,6 +83,11 @@ func (t *table) note(format string, args ...any) {
 }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
+
+// within adds a row for what is compared with nothing but a bound.
+func (t *table) within(what string, u unit, values []float64, bound float64) {
+	t.add(row{what, "bound", u, values, slices.Repeat([]float64{bound}, len(values)), atMost(1)})
+}
 
 func (t *table) print(w io.Writer) {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

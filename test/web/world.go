@@ -132,15 +132,21 @@ type Agent struct {
 	log     *os.File
 }
 
-// StartAgent runs `vmux agent` at a hub until the test ends.
+// StartAgent runs `vmux agent`, as Build makes it, at a hub until the test ends.
 func StartAgent(t TB, hubURL string, args ...string) *Agent {
+	t.Helper()
+	return RunAgent(t, filepath.Join(Build(t), "vmux"), hubURL, args...)
+}
+
+// RunAgent is StartAgent with the program at a path.
+func RunAgent(t TB, program, hubURL string, args ...string) *Agent {
 	t.Helper()
 	home, err := os.MkdirTemp("", "vw") // short: a socket's path is limited
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	a := &Agent{
-		t: t, Home: home, Socket: filepath.Join(home, "agent.sock"), program: filepath.Join(Build(t), "vmux"),
+		t: t, Home: home, Socket: filepath.Join(home, "agent.sock"), program: program,
 		args: append([]string{"agent", "--lan=false", "--hub", hubURL}, args...),
 	}
 	a.Start()
@@ -182,6 +188,9 @@ func (a *Agent) Kill() {
 		a.process = nil
 	}
 }
+
+// Process returns the agent's process ID, while it runs.
+func (a *Agent) Process() int { return a.process.Process.Pid }
 
 // Log returns what the agent has written.
 func (a *Agent) Log() string {

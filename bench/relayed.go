@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
+	"vmux/internal/link"
+	"vmux/internal/link/relay"
+	"vmux/internal/phone"
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+	"vmux/test/web"
+)
+
+// measureRelayed asks a phone that approves at once, through a hub: the agent's
+// program, a hub in a process of its own, and in this process the native phone's
+// link and signer, with its key in memory.
+func (b *bench) measureRelayed() {
+	url, hub := b.startRole("hub", b.TempDir())
+	agent := web.RunAgent(b, b.world.program, url)
+	b.startRelayedPhone(url, agent)
+	held := b.vmux
+	held.socket = agent.Socket
+	b.must(waitFor("the phone's key", func() bool {
+		keys, err := listKeys(held.socket)
+		if err == nil && len(keys) == 1 {
+			held.blob = keys[0].Blob
+		}
+		return held.blob != nil && err == nil && len(keys) == 1
+	}))
+	var ours, theirs, ours99, theirs99 []float64
+	b.onOneProcessor(func() {
+		for range b.rounds {
+			s, err := load(signing(held), 1, b.duration)
+			b.must(err)
+			local, err := load(signing(b.agent9), 1, b.duration)
+			b.must(err)
+			ours, ours99 = append(ours, s.p50), append(ours99, s.p99)
+			theirs, theirs99 = append(theirs, local.p50), append(theirs99, local.p99)
+		}
+	}, hub, agent.Process())
+	what := "sign by the phone through a hub, approved at once, one CPU"
+	b.table.add(row{what + ", p50", b.agent9.name + ", local", seconds, ours, theirs, atMost(0.45)})
+	b.table.add(row{what + ", p99", b.agent9.name + ", local", seconds, ours99, theirs99, target{}})
+	b.table.note("through a hub: the phone is the native one's link and signer within this program, its key in memory")
+}
+
+// relayedPhone answers with the real signer.
+type relayedPhone struct {
+	echoHandler
+	signer *signer.Signer
+}
+
+func (p *relayedPhone) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
+	return p.signer.Serve(ctx, r.From, r.Envelope, r.Received)
+}
+
+// startRelayedPhone pairs a phone with the agent through the hub alone.
+func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
+	e := b.newLinkEnd(url, nil)
+	handler := &relayedPhone{signer: b.newSigner()}
+	e.node = link.New(link.Config{
+		Key: e.key, Trust: e.trust, Name: "bench", Hello: handler.signer.Hello, Handler: handler, PairRoutes: []link.Route{e.hub},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	b.Cleanup(func() { cancel(); parts.Wait() })
+	parts.Go(func() { _ = e.hub.Run(ctx) })
+	parts.Go(func() { _ = e.node.Run(ctx) })
+	parts.Go(func() { _ = e.node.Serve(ctx, e.hub.Listener()) })
+	text, paired := agent.Invite()
+	invitation, err := device.ParseInvitation(text)
+	b.must(err)
+	_, err = e.node.Pair(ctx, invitation, []string{relay.Route(url)})
+	b.must(err)
+	e.hub.Refresh()
+	paired()
+}
+
+// newSigner has one key.
+func (b *bench) newSigner() *signer.Signer {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	b.must(err)
+	key, err := ssh.NewSignerFromKey(private)
+	b.must(err)
+	s, err := signer.New(signer.Config{
+		Store: &signer.MemoryStore{}, Approver: phone.Always(nil, func(string) {}),
+		Providers: map[string]signer.Provider{"memory": inMemory{key}},
+	})
+	b.must(err)
+	public := key.PublicKey()
+	b.must(s.Add(signer.Identity{Label: "bench", Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: "memory"}))
+	return s
+}
+
+// inMemory is a key that no passphrase protects: how slow that is to try is not
+// what is measured.
+type inMemory struct{ key ssh.Signer }
+
+func (inMemory) Kind() wire.ProviderKind { return wire.ProviderUnknown }
+
+func (k inMemory) Sign(_ context.Context, _ signer.Identity, data []byte, _ string, _ signer.Unlock) (*ssh.Signature, error) {
+	return k.key.Sign(rand.Reader, data)
+}
