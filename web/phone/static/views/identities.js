@@ -115,7 +115,7 @@ function switches(id) {
 function about(id) {
 	const where = id.kind === 'passkey'
 		? 'In this device’s authenticator. Each signature is a WebAuthn assertion.'
-		: 'In this browser, encrypted. Only a passkey of yours can unlock it, for each signature.';
+		: 'In this browser, encrypted. Only a passkey of yours can unlock it: for each signature, or for what you approve in advance.';
 	return h('dl', { class: 'card facts' },
 		h('div', null, h('dt', null, 'Fingerprint'), h('dd', { class: 'mono' }, clean(id.fingerprint))),
 		h('div', null, h('dt', null, 'Where it is'), h('dd', null, where)),
