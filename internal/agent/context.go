@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 
 	"vmux/internal/gitsign"
@@ -62,14 +63,31 @@ func contradicts(bindings []sshctx.Binding, about sshctx.Context) bool {
 	return !last.Covers(about)
 }
 
-// marshalBindings are those that a phone can verify itself. One that is too
-// long for a request is left out: the phone then knows less, and says so.
+// checkBindings refuses what a phone could not be told the truth of. A binding
+// must not be left out: a server, which chooses its host key and certificate,
+// could hide by it that the agent is forwarded to it.
+func checkBindings(r sshagent.SignRequest, about sshctx.Context) error {
+	refuse := func(why string) error { return wire.Errorf(wire.CodePolicyDenied, "%s", why) }
+	switch {
+	case r.Unproven:
+		return refuse("The session binding of the connection cannot be verified.")
+	case slices.ContainsFunc(r.Bindings, func(b sshctx.Binding) bool { return len(b.Marshal()) > wire.MaxBindingSize }):
+		return refuse("The session binding of the connection is too long.")
+	case contradicts(r.Bindings, about):
+		return errOtherServer()
+	}
+	return nil
+}
+
+func errOtherServer() error {
+	return wire.Errorf(wire.CodePolicyDenied, "The login is to another server than the one that the connection is bound to.")
+}
+
+// marshalBindings are the bindings as a phone can verify them itself.
 func marshalBindings(bindings []sshctx.Binding) [][]byte {
 	var list [][]byte
 	for _, b := range bindings {
-		if text := b.Marshal(); len(text) <= wire.MaxBindingSize {
-			list = append(list, text)
-		}
+		list = append(list, b.Marshal())
 	}
 	return list
 }

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
+	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -91,6 +92,18 @@ func TestRequestCarriesContext(t *testing.T) {
 		if got.Context.HostName != "prod.example" || got.Context.ContextQuality != wire.QualityClaimed ||
 			len(got.Bindings) != 1 || string(got.Bindings[0]) != string(r.Bindings[0].Marshal()) {
 			t.Errorf("got %+v, %d bindings", got.Context, len(got.Bindings))
+		}
+		for why, change := range map[string]func(*sshagent.SignRequest){
+			"unproven": func(r *sshagent.SignRequest) { r.Unproven = true },
+			"too long": func(r *sshagent.SignRequest) {
+				r.Bindings = []sshctx.Binding{{HostKey: make([]byte, wire.MaxBindingSize), Forwarding: true}}
+			},
+		} {
+			hidden := r
+			change(&hidden)
+			if _, err := w.Sign(t.Context(), hidden); wire.CodeOf(err) != wire.CodePolicyDenied || len(p.requests()) != 1 {
+				t.Errorf("%s: %v, asked %d times", why, err, len(p.requests()))
+			}
 		}
 		r.Bindings[0].SessionID = make([]byte, 32)
 		if _, err := w.Sign(t.Context(), r); wire.CodeOf(err) != wire.CodePolicyDenied || len(p.requests()) != 1 {

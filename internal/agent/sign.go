@@ -20,8 +20,8 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
-	if contradicts(r.Bindings, about) {
-		return nil, a.failSign(id, wire.Errorf(wire.CodePolicyDenied, "The login is to another server than the one that the connection is bound to."))
+	if err := checkBindings(r, about); err != nil {
+		return nil, a.failSign(id, err)
 	}
 	if a.isDenied(r, about, id.Fingerprint) {
 		a.notAsked(id)

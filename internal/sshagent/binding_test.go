@@ -62,7 +62,8 @@ func TestBindingsAreBounded(t *testing.T) {
 
 func TestBadBindings(t *testing.T) {
 	k := newKeys(t)
-	c := dial(t, serve(t, Config{Backend: k}))
+	socket := serve(t, Config{Backend: k})
+	c := dial(t, socket)
 	good := bindContents(t, k.local, exchange("session"), 1)
 	name := sshString([]byte(extensionSessionBind))
 	forged := bytes.Replace(good, []byte("session"), []byte("Session"), 1)
@@ -75,7 +76,11 @@ func TestBadBindings(t *testing.T) {
 	}
 	wantAnswer(t, c, message(msgExtension, sshString([]byte(extensionQuery)), []byte("x")), msgExtensionFailure)
 	send(t, c, signMessage(k.remote.PublicKey().Marshal(), nil))
-	if b := (<-k.asked).Bindings; len(b) != 0 {
-		t.Errorf("bindings were kept: %+v", b)
+	if r := <-k.asked; len(r.Bindings) != 0 || !r.Unproven {
+		t.Errorf("bindings were kept, or forgotten: %+v", r)
 	}
+	// Nor does it sign by itself for who knows whom.
+	c = dial(t, socket)
+	wantAnswer(t, c, message(msgExtension, name, forged), msgExtensionFailure)
+	wantAnswer(t, c, signMessage(k.local.PublicKey().Marshal(), nil), msgFailure)
 }

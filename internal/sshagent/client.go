@@ -30,6 +30,7 @@ type client struct {
 
 	writeBy  time.Time // the connection's write deadline
 	bindings []sshctx.Binding
+	unproven bool // see SignRequest.Unproven
 }
 
 func (c *client) serve(ctx context.Context) {
@@ -197,19 +198,22 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil || c.server.lock.locked() {
 		return failureFrame, nil
 	}
-	signature, ok, err := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags)
-	if err != nil {
-		return failureFrame, nil
+	if !c.unproven {
+		signature, ok, err := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags)
+		if err != nil {
+			return failureFrame, nil
+		}
+		if ok {
+			return c.signResponse(signature), nil
+		}
 	}
-	if ok {
-		return c.signResponse(signature), nil
-	}
-	signature, err = c.wait(ctx, SignRequest{
+	signature, err := c.wait(ctx, SignRequest{
 		Blob:     bytes.Clone(r.blob), // the buffer is read into meanwhile
 		Data:     bytes.Clone(r.data),
 		Flags:    r.flags,
 		Peer:     c.peer,
 		Bindings: slices.Clip(c.bindings),
+		Unproven: c.unproven,
 	})
 	if errors.Is(err, errGone) {
 		return nil, err

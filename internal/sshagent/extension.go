@@ -36,6 +36,7 @@ func (c *client) extension(msg []byte) []byte {
 		return queryFrame
 	case extensionSessionBind:
 		b, err := parseBinding(contents)
+		c.unproven = c.unproven || err != nil
 		if err != nil || !c.bind(b) {
 			c.server.cfg.Log.Warn("session binding refused", "pid", c.peer.PID, "err", err)
 			return extensionFailureFrame

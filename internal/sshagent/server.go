@@ -24,6 +24,10 @@ type SignRequest struct {
 	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 (2) and _512 (4), RFC 9987
 	Peer       Peer
 	Bindings   []sshctx.Binding // verified ones of this connection, oldest first; read only
+	// Unproven: a binding of this connection could not be verified, so that it
+	// may come from anywhere. A server chooses its host key, and could choose one
+	// that only ssh can verify, to hide that the agent is forwarded to it.
+	Unproven bool
 }
 
 // Backend knows the identities. All its methods are called concurrently.
