@@ -117,7 +117,7 @@ function about(state) {
 		title: 'What this app can and cannot do',
 		body: [
 			callout('good', 'It signs only what it can name', h('p', null, 'SSH logins, SSH signatures (git, files), and certificates of its own CA. Anything else is refused.')),
-			callout('good', 'Nothing without you', h('p', null, 'Each signature needs your tap and your face, finger or screen lock, checked by this device; but for what you have approved in advance.')),
+			callout('good', 'Nothing without you', h('p', null, 'Each signature needs your tap and your face, finger or screen lock, checked by this device. The exception is what you approved in advance.')),
 			callout('warn', 'You trust who serves this page', h('p', null, 'The hub at ', theirs(state.hub.url, 'strong'), ' cannot read or change what your computers ask. But it serves this app: a hub that serves a changed one could show you one thing and have you sign another. The version’s hash lets you notice a change that everybody gets.')),
 			callout('warn', 'A certificate is hard to call back', h('p', null, 'Revoking takes it from a computer that is yours. Servers refuse it only with the revocation list, or once it has expired.')),
 			callout('plain', 'Passkeys belong to an address', h('p', null, 'Those made here work under ', theirs(state.rpID, 'strong'), ' only.')),
