@@ -19,6 +19,7 @@ readonly TEST_PACKAGES=(
 	iproute2 util-linux # network namespaces
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
+	openssl                           # makes a host key that only ssh can verify
 	autossh # a client that tries again by itself
 	procps strace
 	chromium fonts-inter # the web app, and how it looks in the screenshots
