@@ -48,9 +48,9 @@ func newAlone() (*alone, error) {
 
 // Listing, SignLocal, Sign and RemoveAll make alone a sshagent.Backend.
 
-func (a *alone) Listing() *sshagent.Listing { return a.listing }
+func (a *alone) Listing(sshagent.Connection) *sshagent.Listing { return a.listing }
 
-func (a *alone) SignLocal(blob, data []byte, _ uint32) ([]byte, bool, error) {
+func (a *alone) SignLocal(_ sshagent.Connection, blob, data []byte, _ uint32) ([]byte, bool, error) {
 	if !bytes.Equal(blob, a.blob) {
 		return nil, false, nil
 	}

@@ -58,6 +58,14 @@ type Config struct {
 	ApprovalTimeout time.Duration
 	// Passkeys defaults to PasskeysLast.
 	Passkeys Passkeys
+	// MaxKeys is how many phone-held keys a login is offered; default 4,
+	// negative: all.
+	MaxKeys int
+	// ForwardCertificate lets programs on other hosts use the session
+	// certificate through agent forwarding (ssh -A).
+	ForwardCertificate bool
+	// NoTTYHints turns off the lines on the terminals of waiting programs.
+	NoTTYHints bool
 	// OpenSSHVersion finds what is told to phones, for example "OpenSSH_9.2p1".
 	// It may take a moment: it is called at each hello, also concurrently, and
 	// not before serving. Nil: nothing is told.
@@ -118,6 +126,7 @@ type Agent struct {
 	saving   sync.Mutex // orders the writes of documents; taken before mu
 	tasks    tasks
 	git      gitClaims
+	known    destinations
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
@@ -192,6 +201,9 @@ func (c *Config) fill() error {
 	default:
 		return fmt.Errorf("passkeys %q: it can be last, never or no-certificate", c.Passkeys)
 	}
+	if c.MaxKeys == 0 {
+		c.MaxKeys = maxListed
+	}
 	if c.KnownHosts == nil {
 		c.KnownHosts = knownHostsFiles()
 	}
@@ -223,6 +235,11 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.warn(warningCAs, warning)
+	a.known.fruitless = map[string]fruitless{}
+	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
+		return nil, err
+	}
+	a.warn(documentDestinations, warning)
 	if a.bells, err = loadDoorbells(docs); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/control"
+	"vmux/internal/sshagent"
 	"vmux/internal/wire"
 )
 
@@ -72,7 +73,7 @@ func TestOldServesWhileRenewing(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		old := w.Listing().Identities()[0].Blob
+		old := w.Listing(sshagent.Connection{}).Identities()[0].Blob
 		approve := make(chan struct{})
 		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
 			received()
@@ -87,20 +88,20 @@ func TestOldServesWhileRenewing(t *testing.T) {
 		if !w.ShowCertificate().Renewing {
 			t.Fatal("not renewing")
 		}
-		if _, ok, err := w.SignLocal(old, []byte("data"), 0); !ok || err != nil {
+		if _, ok, err := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); !ok || err != nil {
 			t.Fatal("the old certificate does not sign while the new one is asked for", err)
 		}
 		close(approve)
 		synctest.Wait()
-		current := w.Listing().Identities()[0].Blob
+		current := w.Listing(sshagent.Connection{}).Identities()[0].Blob
 		if string(current) == string(old) {
 			t.Fatal("not renewed")
 		}
-		if _, ok, _ := w.SignLocal(old, []byte("data"), 0); !ok {
+		if _, ok, _ := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); !ok {
 			t.Error("a login that saw the old certificate just before fails")
 		}
 		time.Sleep(graceOfOld + time.Second)
-		if _, ok, _ := w.SignLocal(old, []byte("data"), 0); ok {
+		if _, ok, _ := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); ok {
 			t.Error("the old certificate signs for ever")
 		}
 	})
@@ -188,13 +189,13 @@ func TestExpiryNeedsNoTimer(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.wantState(control.CertificateValid, "after the request")
-		blob := w.Listing().Identities()[0].Blob
+		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
 		w.disconnect(p)
 		time.Sleep(8*time.Hour - time.Second)
 		w.wantState(control.CertificateValid, "in its last second")
 		time.Sleep(time.Second)
 		w.wantState(control.CertificateExpired, "after its last second")
-		if _, ok, _ := w.SignLocal(blob, []byte("data"), 0); ok {
+		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, []byte("data"), 0); ok {
 			t.Error("an expired certificate signs")
 		}
 		w.connect(p)
@@ -209,13 +210,13 @@ func TestCAChangeIsRefusedUntilAccepted(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		before := w.Listing().Identities()[0].Blob
+		before := w.Listing(sshagent.Connection{}).Identities()[0].Blob
 		p.ca = newSigner(t)
 		_, err := w.RequestCertificate(t.Context(), control.CertificateOptions{})
 		if wire.CodeOf(err) != control.CodeCAChanged {
 			t.Fatalf("another CA: %v", err)
 		}
-		if string(w.Listing().Identities()[0].Blob) != string(before) {
+		if string(w.Listing(sshagent.Connection{}).Identities()[0].Blob) != string(before) {
 			t.Error("the refused certificate is listed")
 		}
 		ca, err := w.CA()
@@ -338,10 +339,10 @@ func TestRemoveAll(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		blob := w.Listing().Identities()[0].Blob
+		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
 		w.RemoveAll()
 		w.wantState(control.CertificateNone, "after ssh-add -D")
-		if _, ok, _ := w.SignLocal(blob, nil, 0); ok {
+		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, nil, 0); ok {
 			t.Error("the removed certificate signs")
 		}
 		if got := w.comments(); !slices.Equal(got, []string{"mine"}) {

@@ -17,6 +17,7 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/sshagent"
 	"vmux/internal/wire"
 )
 
@@ -279,7 +280,7 @@ func remoteKey(s ssh.Signer, comment string) wire.RemoteSignerPublicKey {
 
 func (w *world) comments() []string {
 	var list []string
-	for _, id := range w.Listing().Identities() {
+	for _, id := range w.Listing(sshagent.Connection{}).Identities() {
 		list = append(list, id.Comment)
 	}
 	return list

@@ -25,6 +25,9 @@ type AgentKeyInfo struct {
 	ProviderKind  wire.ProviderKind `json:"providerKind"`
 	DisplayName   string            `json:"displayName,omitempty"`
 	Default       bool              `json:"default,omitempty"`
+	// Hosts are the only servers it may be used for, as fingerprints of their
+	// host keys; empty: not known.
+	Hosts []string `json:"hosts,omitempty"`
 }
 
 // keyInfo checks what a phone tells of a key. The type in the blob is what
@@ -45,6 +48,7 @@ func keyInfo(k wire.RemoteSignerPublicKey) (AgentKeyInfo, error) {
 		ProviderKind:  k.ProviderKind,
 		DisplayName:   wire.Show(k.DisplayName),
 		Default:       k.Default,
+		Hosts:         k.Hosts,
 	}, nil
 }
 
@@ -55,6 +59,9 @@ func (k *AgentKeyInfo) check() error {
 	info, err := keyInfo(wire.RemoteSignerPublicKey{PublicKeyBlob: k.PublicKeyBlob})
 	if err != nil {
 		return err
+	}
+	if len(k.Hosts) > wire.MaxHosts {
+		return errors.New("too many hosts")
 	}
 	if info.Fingerprint != k.Fingerprint || info.Algorithm != k.Algorithm {
 		return errors.New("fingerprint or algorithm of another key")

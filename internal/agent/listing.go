@@ -7,8 +7,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
+	"vmux/internal/wire"
 )
 
 // certificateComment is how the session certificate is listed.
@@ -106,30 +108,51 @@ func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
 	return list, byBlob
 }
 
-// Listing implements sshagent.Backend.
-func (a *Agent) Listing() *sshagent.Listing {
-	s := a.snapshot.Load()
-	if s.session.valid(time.Now()) {
-		return s.with
-	}
-	return s.without
-}
-
 // SignLocal implements sshagent.Backend: it signs with the session key when the
 // client names the certificate. The flags choose RSA hashes and mean nothing
 // here.
-func (a *Agent) SignLocal(blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
-	s := a.snapshot.Load()
-	now := time.Now()
+func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
+	s := a.snapshot.Load().sessionOf(blob, time.Now())
+	if s == nil {
+		return nil, false, nil
+	}
+	if len(c.Bindings) > 0 || c.Unproven {
+		if err := a.mayCertify(c, data); err != nil {
+			a.fail(kindSign, certificateComment, err)
+			return nil, true, err
+		}
+	}
+	signature, err = s.sign(data)
+	return signature, true, err
+}
+
+// sessionOf returns the session whose certificate that is, nil if there is none
+// that is valid.
+func (s *snapshot) sessionOf(blob []byte, now time.Time) *session {
 	switch {
 	case s.session.valid(now) && bytes.Equal(blob, s.session.blob):
-		signature, err = s.session.sign(data)
-		return signature, true, err
+		return s.session
 	case s.old.valid(now) && now.Round(0).Before(s.oldUntil) && bytes.Equal(blob, s.old.blob):
-		signature, err = s.old.sign(data)
-		return signature, true, err
+		return s.old
 	}
-	return nil, false, nil
+	return nil
+}
+
+// mayCertify refuses to use the session certificate on a connection that is
+// bound to something else than what is to be signed, or that comes from another
+// host. It is asked although the certificate is not listed there: every server
+// that it has logged in to knows it.
+func (a *Agent) mayCertify(c sshagent.Connection, data []byte) error {
+	about := describe(data)
+	switch {
+	case !a.certifies(c):
+		return control.Errorf(wire.CodePolicyDenied, "allow it with `vmux agent --forward-certificate`",
+			"The session certificate is not used for requests that come through another host.")
+	case contradicts(c.Bindings, about):
+		return errOtherServer()
+	}
+	a.learnCertificate(c, about)
+	return nil
 }
 
 // RemoveAll implements sshagent.Backend: it destroys the session certificate

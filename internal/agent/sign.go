@@ -23,6 +23,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 	if err := checkBindings(r, about); err != nil {
 		return nil, a.failSign(id, err)
 	}
+	a.known.asked(boundHost(r.Bindings))
 	if a.isDenied(r, about, id.Fingerprint) {
 		a.notAsked(id)
 		return nil, wire.NewError(wire.CodeUserDenied)
@@ -36,6 +37,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 	signature, phone, err := a.askSignature(ctx, id, r, about)
 	switch {
 	case err == nil:
+		a.learnKey(r, about, id)
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:

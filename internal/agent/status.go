@@ -15,6 +15,7 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -138,7 +139,7 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 	}
 	list := []control.Identity{}
 	s := a.snapshot.Load()
-	for _, listed := range a.Listing().Identities() {
+	for _, listed := range a.Listing(sshagent.Connection{}).Identities() {
 		if id := s.byBlob[string(listed.Blob)]; id != nil {
 			list = append(list, describeIdentity(id, byID))
 		} else if cert, ok := parseCertificate(listed.Blob); ok {

@@ -24,6 +24,8 @@ type agentFlags struct {
 	socket, passkeys string
 	lan, verbose     bool
 	approvalTimeout  time.Duration
+	maxKeys          int
+	forward, hints   bool
 	hub              hubFlags
 }
 
@@ -65,6 +67,9 @@ anywhere with --hub-behind-proxy --hub-url.`,
 	flags.BoolVar(&f.lan, "lan", true, "look for phones on the local network by DNS-SD; without, last known addresses are dialled")
 	flags.DurationVar(&f.approvalTimeout, "approval-timeout", wire.Window, "how long a person may take to answer, at most 100s")
 	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
+	flags.IntVar(&f.maxKeys, "max-keys", 4, "how many keys of phones a login is offered; 0 is all. The one that works there stands first")
+	flags.BoolVar(&f.forward, "forward-certificate", false, "let other hosts use the session certificate through agent forwarding (ssh -A), without asking")
+	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
 	return cmd
 }
@@ -78,6 +83,9 @@ func (f *agentFlags) check() error {
 	case agent.PasskeysLast, agent.PasskeysNever, agent.PasskeysNoCertificate:
 	default:
 		return usagef("--passkeys accepts last, never or no-certificate")
+	}
+	if f.maxKeys < 0 {
+		return usagef("--max-keys accepts 0, which is all, or a number of keys")
 	}
 	if f.approvalTimeout < time.Second || f.approvalTimeout > wire.MaxWindow {
 		return usagef("--approval-timeout accepts 1s to %v", wire.MaxWindow)
@@ -118,9 +126,13 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Hub:             hub,
 		ApprovalTimeout: f.approvalTimeout,
 		Passkeys:        agent.Passkeys(f.passkeys),
+		MaxKeys:         maxKeys(f.maxKeys),
 		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
 		ProgramVersion:  Version,
 		Log:             log,
+
+		ForwardCertificate: f.forward,
+		NoTTYHints:         !f.hints,
 	})
 	if err != nil {
 		return err
@@ -144,6 +156,14 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	<-told
 	local.stop()
 	return err
+}
+
+// maxKeys is agent.Config.MaxKeys for the flag's value.
+func maxKeys(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // logger writes to standard error. It never gets keys, payloads or invitations:

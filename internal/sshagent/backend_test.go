@@ -48,9 +48,9 @@ func newKeys(t testing.TB) *keys {
 	return k
 }
 
-func (k *keys) Listing() *Listing { return k.listing.Load() }
+func (k *keys) Listing(Connection) *Listing { return k.listing.Load() }
 
-func (k *keys) SignLocal(blob, data []byte, _ uint32) ([]byte, bool, error) {
+func (k *keys) SignLocal(_ Connection, blob, data []byte, _ uint32) ([]byte, bool, error) {
 	if !bytes.Equal(blob, k.local.PublicKey().Marshal()) {
 		return nil, false, nil
 	}

@@ -30,7 +30,14 @@ type client struct {
 
 	writeBy  time.Time // the connection's write deadline
 	bindings []sshctx.Binding
-	unproven bool // see SignRequest.Unproven
+	unproven bool     // see Connection.Unproven
+	listed   *Listing // the last one answered
+}
+
+// connection is what the backend is told. Bindings that come later are not seen
+// through it.
+func (c *client) connection() Connection {
+	return Connection{Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven}
 }
 
 func (c *client) serve(ctx context.Context) {
@@ -158,7 +165,8 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 		if s.lock.locked() {
 			return emptyListing.frame, nil
 		}
-		return s.cfg.Backend.Listing().frame, nil
+		c.listed = s.cfg.Backend.Listing(c.connection())
+		return c.listed.frame, nil
 	case msgSignRequest:
 		return c.sign(ctx, msg)
 	case msgRemoveAll:
@@ -199,7 +207,7 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 		return failureFrame, nil
 	}
 	if !c.unproven {
-		signature, ok, err := c.server.cfg.Backend.SignLocal(r.blob, r.data, r.flags)
+		signature, ok, err := c.server.cfg.Backend.SignLocal(c.connection(), r.blob, r.data, r.flags)
 		if err != nil {
 			return failureFrame, nil
 		}
@@ -208,12 +216,10 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 		}
 	}
 	signature, err := c.wait(ctx, SignRequest{
-		Blob:     bytes.Clone(r.blob), // the buffer is read into meanwhile
-		Data:     bytes.Clone(r.data),
-		Flags:    r.flags,
-		Peer:     c.peer,
-		Bindings: slices.Clip(c.bindings),
-		Unproven: c.unproven,
+		Connection: c.connection(),
+		Blob:       bytes.Clone(r.blob), // the buffer is read into meanwhile
+		Data:       bytes.Clone(r.data),
+		Flags:      r.flags,
 	})
 	if errors.Is(err, errGone) {
 		return nil, err

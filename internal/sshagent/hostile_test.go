@@ -245,7 +245,9 @@ func serveStarved(path string) int {
 
 type noKeys struct{}
 
-func (noKeys) Listing() *Listing                                     { return emptyListing }
-func (noKeys) SignLocal(_, _ []byte, _ uint32) ([]byte, bool, error) { return nil, false, nil }
-func (noKeys) Sign(context.Context, SignRequest) ([]byte, error)     { return nil, os.ErrNotExist }
-func (noKeys) RemoveAll()                                            {}
+func (noKeys) Listing(Connection) *Listing { return emptyListing }
+func (noKeys) SignLocal(_ Connection, _, _ []byte, _ uint32) ([]byte, bool, error) {
+	return nil, false, nil
+}
+func (noKeys) Sign(context.Context, SignRequest) ([]byte, error) { return nil, os.ErrNotExist }
+func (noKeys) RemoveAll()                                        {}

@@ -28,11 +28,13 @@ type oneKey struct {
 
 const comment = "the only key"
 
-func (k *oneKey) Listing() *sshagent.Listing {
+func (k *oneKey) Listing(sshagent.Connection) *sshagent.Listing {
 	return sshagent.NewListing([]sshagent.Identity{{Blob: k.signer.PublicKey().Marshal(), Comment: comment}})
 }
 
-func (k *oneKey) SignLocal(_, _ []byte, _ uint32) ([]byte, bool, error) { return nil, false, nil }
+func (k *oneKey) SignLocal(_ sshagent.Connection, _, _ []byte, _ uint32) ([]byte, bool, error) {
+	return nil, false, nil
+}
 
 func (k *oneKey) Sign(_ context.Context, r sshagent.SignRequest) ([]byte, error) {
 	k.mu.Lock()

@@ -17,28 +17,34 @@ type Peer struct {
 	UID int
 }
 
-// SignRequest is a signature that a client asks for. Its bytes are the
-// backend's own.
-type SignRequest struct {
-	Blob, Data []byte
-	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 (2) and _512 (4), RFC 9987
-	Peer       Peer
-	Bindings   []sshctx.Binding // verified ones of this connection, oldest first; read only
+// Connection is what is known of a client's connection. It is read only.
+type Connection struct {
+	Peer     Peer
+	Bindings []sshctx.Binding // verified ones, oldest first; most clients send none
+	Listed   *Listing         // the last one that was answered; nil: none
 	// Unproven: a binding of this connection could not be verified, so that it
 	// may come from anywhere. A server chooses its host key, and could choose one
 	// that only ssh can verify, to hide that the agent is forwarded to it.
 	Unproven bool
 }
 
+// SignRequest is a signature that a client asks for. Its bytes are the
+// backend's own.
+type SignRequest struct {
+	Connection
+	Blob, Data []byte
+	Flags      uint32 // SSH_AGENT_RSA_SHA2_256 (2) and _512 (4), RFC 9987
+}
+
 // Backend knows the identities. All its methods are called concurrently.
 type Backend interface {
-	// Listing returns what is listed now. It must not wait.
-	Listing() *Listing
+	// Listing returns what is listed now on this connection. It must not wait.
+	Listing(c Connection) *Listing
 	// SignLocal signs with a key that is at hand and returns the SSH signature
 	// blob (RFC 4253 section 6.6: string format, string signature). ok is false
 	// when the key is not at hand and Sign has to be asked; an error is final.
-	// It must not wait and keeps neither of its arguments.
-	SignLocal(blob, data []byte, flags uint32) (signature []byte, ok bool, err error)
+	// It must not wait and keeps none of its arguments.
+	SignLocal(c Connection, blob, data []byte, flags uint32) (signature []byte, ok bool, err error)
 	// Sign returns the SSH signature blob. It may wait for a person; it
 	// returns soon after ctx ends, which is when the client goes away.
 	Sign(ctx context.Context, r SignRequest) ([]byte, error)
