@@ -172,8 +172,8 @@ async function start() {
 		event.preventDefault(); // "#main" is no screen
 		element('main').focus();
 	});
-	update.start(() => draw());
-	await core.start();
+	// After the core, also one that fails: the worker fetches all files once more.
+	await core.start().finally(() => { update.start(() => draw()); });
 	core.on('change', () => changed());
 	core.on('paused', (/** @type {import('../types/core').Pause} */ p) => note(
 		`${clean(p.computer)} is paused for some minutes: several requests were denied.`, 'warn', 'Did nobody start them?',
