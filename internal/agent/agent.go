@@ -127,6 +127,7 @@ type Agent struct {
 	tasks    tasks
 	git      gitClaims
 	known    destinations
+	lines    hintLines
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo

@@ -108,7 +108,7 @@ func TestTyped(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	const numbers = " S 7 8 9 34816 8 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2 3"
 	got, ok := parseStat([]byte("12 (a) S 1 2 3 (b)" + numbers))
-	want := process{name: "a) S 1 2 3 (b", parent: 7, group: 8, terminal: true, started: 4711}
+	want := process{name: "a) S 1 2 3 (b", parent: 7, group: 8, terminal: true, tty: 34816, front: 8, started: 4711}
 	if !ok || got != want {
 		t.Errorf("%+v, %v; want %+v", got, ok, want)
 	}

@@ -15,6 +15,8 @@ type process struct {
 	parent   int
 	group    int   // process group
 	terminal bool  // it has a controlling terminal
+	tty      int64 // that terminal's device, as the system numbers it
+	front    int   // that terminal's foreground process group
 	started  int64 // in a unit of the system's; with the process ID it is unique
 }
 

@@ -19,7 +19,8 @@ func processOf(pid int) (process, bool) {
 	comm, _, _ := bytes.Cut(info.Proc.P_comm[:], []byte{0})
 	return process{
 		name: string(comm), parent: int(info.Eproc.Ppid), group: int(info.Eproc.Pgid),
-		terminal: info.Eproc.Tdev != noDevice, started: info.Proc.P_starttime.Nano(),
+		terminal: info.Eproc.Tdev != noDevice, tty: int64(info.Eproc.Tdev), front: int(info.Eproc.Tpgid),
+		started: info.Proc.P_starttime.Nano(),
 	}, len(comm) > 0
 }
 

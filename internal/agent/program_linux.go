@@ -34,13 +34,13 @@ func parseStat(stat []byte) (process, bool) {
 		return process{}, false
 	}
 	// Counted from the third field, the state.
-	const parent, group, terminal, started = 1, 2, 4, 19
+	const parent, group, terminal, front, started = 1, 2, 4, 5, 19
 	fields := strings.Fields(string(stat[end+1:]))
 	if len(fields) <= started {
 		return process{}, false
 	}
 	var numbers [started + 1]int64
-	for _, i := range []int{parent, group, terminal, started} {
+	for _, i := range []int{parent, group, terminal, front, started} {
 		n, err := strconv.ParseInt(fields[i], 10, 64)
 		if err != nil {
 			return process{}, false
@@ -49,7 +49,8 @@ func parseStat(stat []byte) (process, bool) {
 	}
 	return process{
 		name: string(stat[open+1 : end]), parent: int(numbers[parent]), group: int(numbers[group]),
-		terminal: numbers[terminal] != 0, started: numbers[started],
+		terminal: numbers[terminal] != 0, tty: numbers[terminal], front: int(numbers[front]),
+		started: numbers[started],
 	}, true
 }
 

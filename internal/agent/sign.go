@@ -15,6 +15,13 @@ import (
 // returns soon after ctx ends, which withdraws the request. Every error is one
 // failure to the client; its reason is kept for the status.
 func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error) {
+	h := a.hintFor(r.Connection)
+	signature, err := a.sign(ctx, r, h)
+	h.end(ctx, err)
+	return signature, err
+}
+
+func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]byte, error) {
 	id := a.keyOf(r.Blob)
 	if id == nil {
 		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
@@ -34,7 +41,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 	default:
 		return nil, a.failSign(id, wire.Errorf(wire.CodeSignerBusy, "Too many requests are waiting for a phone."))
 	}
-	signature, phone, err := a.askSignature(ctx, id, r, about)
+	signature, phone, err := a.askSignature(ctx, id, r, about, h)
 	switch {
 	case err == nil:
 		a.learnKey(r, about, id)
@@ -58,7 +65,7 @@ func describe(data []byte) sshctx.Context {
 	return c
 }
 
-func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context) ([]byte, device.ID, error) {
+func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context, h *hint) ([]byte, device.ID, error) {
 	now := time.Now()
 	request := &wire.RemoteSignRequest{
 		Asking:         a.asking(now),
@@ -70,10 +77,12 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		Context:        a.contextOf(r, about),
 		Bindings:       marshalBindings(r.Bindings),
 	}
-	done := a.waits(waitingSign(request, id, about))
+	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.holders)
+	done := a.waits(waiting)
 	defer done()
+	h.waits(func(now time.Time) string { return a.hintText(waiting, holders, now) })
 	q := question[[]byte]{
-		phones: a.stillPaired(id.holders), kind: wire.KindSignRequest, id: request.RequestID, body: request,
+		phones: holders, kind: wire.KindSignRequest, id: request.RequestID, body: request,
 		until: now.Add(a.cfg.ApprovalTimeout), window: a.cfg.ApprovalTimeout,
 		shown: func() { a.shown(request.RequestID) },
 		accept: func(from device.ID, e wire.Envelope) ([]byte, error) {
