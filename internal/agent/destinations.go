@@ -152,7 +152,7 @@ func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *ident
 	passedOver := a.passedOver(r, id)
 	a.keepDestinations(a.known.learn(boundHost(r.Bindings), now, func(d *destination) {
 		d.Key = id.Fingerprint
-		if passedOver != "" && passedOver != d.Refused {
+		if passedOver != "" {
 			d.Refused, d.RefusedAt = passedOver, now.Round(0)
 		}
 	}))

@@ -1,0 +1,356 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/device"
+	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+func TestOrder(t *testing.T) {
+	key := func(name string, change ...func(*AgentKeyInfo)) *identity {
+		id := &identity{AgentKeyInfo: AgentKeyInfo{Fingerprint: name, Comment: name, PublicKeyBlob: []byte(name), Algorithm: "ssh-ed25519"}}
+		for _, c := range change {
+			c(&id.AgentKeyInfo)
+		}
+		return id
+	}
+	passkey := func(k *AgentKeyInfo) { k.Algorithm = ssh.KeyAlgoSKECDSA256 }
+	isDefault := func(k *AgentKeyInfo) { k.Default = true }
+	only := func(host string) func(*AgentKeyInfo) { return func(k *AgentKeyInfo) { k.Hosts = []string{host} } }
+	keys := []*identity{
+		key("a"), key("b"), key("c"), key("d", isDefault), key("e"), key("f"),
+		key("here", only("host")), key("there", only("elsewhere")), key("sk", passkey), key("sk2", passkey),
+	}
+	chosen := func(names ...string) choice {
+		c := choice{blobs: map[string]bool{}}
+		for _, n := range names {
+			c.blobs[n] = true
+		}
+		return c
+	}
+	for _, test := range []struct {
+		name  string
+		order order
+		want  string
+	}{
+		{"an unknown host", order{limit: 4}, "here d a b"},
+		{"after a list in vain", order{limit: 4, skip: 2}, "here d c e"},
+		{"and another", order{limit: 4, skip: 6}, "here d a sk2"},
+		{"round again", order{limit: 4, skip: 7}, "here d a b"},
+		{"a key that worked", order{limit: 4, worked: "f"}, "f here d a"},
+		{"a passkey that worked", order{limit: 4, worked: "sk"}, "sk here d a"},
+		{"a key that worked and is for others now", order{limit: 4, worked: "there"}, "here d a b"},
+		{"keys the user names", order{limit: 4, chosen: chosen("e", "sk", "b", "a", "c")}, "a b c e sk"},
+		{"named as only ssh can tell", order{limit: 4, chosen: choice{unclear: true}}, "here d a b c e f sk sk2"},
+		{"no limit", order{}, "here d a b c e f sk sk2"},
+		{"one", order{limit: 1, worked: "b"}, "b"},
+	} {
+		test.order.host = "host"
+		var got []string
+		for _, id := range test.order.apply(keys) {
+			got = append(got, id.Comment)
+		}
+		if want := strings.Fields(test.want); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", test.name, got, want)
+		}
+	}
+	if got := (order{limit: 4}).apply(nil); len(got) != 0 {
+		t.Errorf("no keys: %v", got)
+	}
+}
+
+// to is a connection that is bound to a login at the server.
+func to(t *testing.T, server ssh.Signer) sshagent.Connection {
+	t.Helper()
+	return sshagent.Connection{Bindings: []sshctx.Binding{{HostKey: server.PublicKey().Marshal(), SessionID: make([]byte, 32)}}}
+}
+
+func commentsOf(l *sshagent.Listing) string {
+	var list []string
+	for _, id := range l.Identities() {
+		list = append(list, id.Comment)
+	}
+	return strings.Join(list, " ")
+}
+
+// login is a login on the connection, by the key.
+func (w *world) login(c sshagent.Connection, key ssh.Signer) error {
+	blob := key.PublicKey().Marshal()
+	c.Listed = w.Listing(c)
+	data := sshctx.Context{
+		Kind: sshctx.HostBound, SessionID: c.Bindings[0].SessionID, User: "root", Service: "ssh-connection",
+		Algorithm: key.PublicKey().Type(), PublicKey: blob, HostKey: c.Bindings[0].HostKey,
+	}
+	_, err := w.Sign(w.t.Context(), sshagent.SignRequest{Connection: c, Blob: blob, Data: data.Marshal()})
+	return err
+}
+
+// A server that did not take the certificate is offered the key first, for a
+// day; one that takes the certificate at last, the certificate.
+func TestCertificateStandsBehindWhereItWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		key, server, other := newSigner(t), newSigner(t), newSigner(t)
+		p := w.addPhone(1, "phone")
+		p.signing(key, approves)
+		p.keys = append([]wire.RemoteSignerPublicKey{remoteKey(newSigner(t), "first")}, p.keys...)
+		w.connect(p)
+		w.keepLife()
+		synctest.Wait()
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{ValiditySeconds: 7 * 24 * 3600}); err != nil {
+			t.Fatal(err)
+		}
+		wants := func(s ssh.Signer, want string) {
+			t.Helper()
+			if got := commentsOf(w.Listing(to(t, s))); got != want {
+				t.Errorf("listed %q, want %q", got, want)
+			}
+		}
+		wants(server, "vmux-session-cert first mine")
+		if err := w.login(to(t, server), key); err != nil {
+			t.Fatal(err)
+		}
+		wants(server, "mine vmux-session-cert first")
+		wants(other, "vmux-session-cert first mine")
+		synctest.Wait()
+		if doc, _ := w.docs.Get(documentDestinations); !strings.Contains(string(doc), sshctx.Fingerprint(server.PublicKey().Marshal())) ||
+			strings.Contains(string(doc), sshctx.Fingerprint(other.PublicKey().Marshal())) {
+			t.Errorf("kept: %s", doc)
+		}
+		time.Sleep(refusalLife)
+		wants(server, "vmux-session-cert mine first")
+
+		if err := w.login(to(t, server), key); err != nil {
+			t.Fatal(err)
+		}
+		wants(server, "mine vmux-session-cert first")
+		session := w.snapshot.Load().session
+		c := to(t, server)
+		data := sshctx.Context{
+			Kind: sshctx.HostBound, SessionID: c.Bindings[0].SessionID, User: "root", Service: "ssh-connection",
+			Algorithm: session.cert.Type(), PublicKey: session.blob, HostKey: c.Bindings[0].HostKey,
+		}.Marshal()
+		if _, ok, err := w.SignLocal(c, session.blob, data, 0); !ok || err != nil {
+			t.Fatalf("the certificate: %v, %v", ok, err)
+		}
+		wants(server, "vmux-session-cert mine first")
+		w.stop()
+	})
+}
+
+// The certificate signs for the login that the connection is bound to, and for
+// no connection that comes from elsewhere.
+func TestCertificateOnBoundConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		p.keys = []wire.RemoteSignerPublicKey{remoteKey(newSigner(t), "mine")}
+		w.connect(p)
+		w.keepLife()
+		synctest.Wait()
+		session, server := w.snapshot.Load().session, newSigner(t)
+		mine, bastion := to(t, server), to(t, server)
+		bastion.Bindings = append([]sshctx.Binding{{HostKey: newSigner(t).PublicKey().Marshal(), SessionID: []byte("fwd"), Forwarding: true}}, mine.Bindings...)
+		onlyHop := sshagent.Connection{Bindings: bastion.Bindings[:1]}
+		data := func(id []byte) []byte {
+			return sshctx.Context{
+				Kind: sshctx.HostBound, SessionID: id, User: "root", Service: "ssh-connection",
+				Algorithm: session.cert.Type(), PublicKey: session.blob, HostKey: server.PublicKey().Marshal(),
+			}.Marshal()
+		}
+		for _, test := range []struct {
+			name    string
+			c       sshagent.Connection
+			session []byte
+			listed  string
+			signs   bool
+			forward bool
+		}{
+			{"not bound", sshagent.Connection{}, make([]byte, 32), "vmux-session-cert mine", true, false},
+			{"bound", mine, make([]byte, 32), "vmux-session-cert mine", true, false},
+			{"bound to another session", mine, make([]byte, 20), "vmux-session-cert mine", false, false},
+			{"forwarded", bastion, make([]byte, 32), "mine", false, false},
+			{"forwarded, by a client that does not bind", onlyHop, make([]byte, 32), "mine", false, false},
+			{"from who knows where", sshagent.Connection{Unproven: true}, make([]byte, 32), "mine", false, false},
+			{"forwarded and allowed", bastion, make([]byte, 32), "vmux-session-cert mine", true, true},
+		} {
+			w.cfg.ForwardCertificate = test.forward
+			if got := commentsOf(w.Listing(test.c)); got != test.listed {
+				t.Errorf("%s: listed %q, want %q", test.name, got, test.listed)
+			}
+			signature, ok, err := w.SignLocal(test.c, session.blob, data(test.session), 0)
+			if !ok || (err == nil) != test.signs || (len(signature) > 0) != test.signs {
+				t.Errorf("%s: signed %d bytes, %v, %v", test.name, len(signature), ok, err)
+			}
+		}
+		w.stop()
+	})
+}
+
+// What a connection from another host binds to teaches nothing.
+func TestForwardedLoginsTeachNothing(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		c := to(t, newSigner(t))
+		c.Bindings = append([]sshctx.Binding{{HostKey: c.Bindings[0].HostKey, SessionID: []byte("fwd"), Forwarding: true}}, c.Bindings...)
+		r := request(key, "session")
+		r.Connection = c
+		if _, err := w.Sign(t.Context(), r); wire.CodeOf(err) != wire.CodePolicyDenied {
+			t.Errorf("another session: %v", err)
+		}
+		r.Data = sshctx.Context{
+			Kind: sshctx.HostBound, SessionID: c.Bindings[1].SessionID, User: "root", Service: "ssh-connection",
+			Algorithm: key.PublicKey().Type(), PublicKey: r.Blob, HostKey: c.Bindings[1].HostKey,
+		}.Marshal()
+		if _, err := w.Sign(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.known.byHost) != 0 {
+			t.Errorf("learned %+v", w.known.byHost)
+		}
+	})
+}
+
+func TestDestinationsAreBounded(t *testing.T) {
+	d := destinations{byHost: map[string]destination{}, fruitless: map[string]fruitless{}}
+	now := time.Now()
+	host := func(i int) string { return sshctx.Fingerprint([]byte(fmt.Sprint(i))) }
+	for i := range maxDestinations + 10 {
+		d.recall(host(i), true, now)
+		d.learn(host(i), now.Add(time.Duration(i)), func(known *destination) { known.Key = host(0) })
+	}
+	if len(d.byHost) != maxDestinations || len(d.fruitless) > maxDestinations || d.byHost[host(9)].Key != "" || d.byHost[host(10)].Key == "" {
+		t.Errorf("%d destinations, %d lists", len(d.byHost), len(d.fruitless))
+	}
+	if d.learn(host(20), now, func(known *destination) { known.Key = host(0) }) {
+		t.Error("what is known already is written")
+	}
+	b, err := d.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := parseDestinations(b)
+	if err != nil || len(again) != maxDestinations || again[host(20)].Key != host(0) {
+		t.Errorf("%d after writing, %v", len(again), err)
+	}
+}
+
+func TestDamagedDestinationsAreSetAside(t *testing.T) {
+	for name, damaged := range map[string]string{
+		"cut": `{"version":1,"dest`, "not JSON": "\x00\x01", "other version": `{"version":2}`,
+		"no fingerprint":       `{"version":1,"destinations":[{"host":"prod"}]}`,
+		"no key":               `{"version":1,"destinations":[{"host":"` + sshctx.Fingerprint(nil) + `","key":"x"}]}`,
+		"too many of the same": `{"version":1,"destinations":[` + strings.Repeat(`{},`, maxDestinations) + `{}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			docs, err := state.OpenDir(filepath.Join(t.TempDir(), "agent"))
+			if err == nil {
+				err = docs.Put(documentDestinations, []byte(damaged))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+			if warnings := w.Status().Warnings; len(warnings) != 1 || !strings.Contains(warnings[0], "set aside") {
+				t.Errorf("warnings: %q", warnings)
+			}
+			aside, err := docs.List(documentDestinations + ".damaged-")
+			if err != nil || len(aside) != 1 {
+				t.Errorf("set aside: %q, %v", aside, err)
+			}
+		})
+	}
+}
+
+// What the user has named for ssh, in ssh's own words.
+func TestChoice(t *testing.T) {
+	home := t.TempDir()
+	blobs := map[string]string{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		key := newSigner(t).PublicKey()
+		blobs[string(key.Marshal())] = name
+		write(t, filepath.Join(home, name+".pub"), string(ssh.MarshalAuthorizedKey(key)))
+	}
+	write(t, filepath.Join(home, "a"), "-----BEGIN OPENSSH PRIVATE KEY-----\n")
+	write(t, filepath.Join(home, ".ssh", "config"), `
+# IdentityFile ~/d
+Host prod *.example !no.example
+  IdentityFile ~/b
+Host other
+  IdentityFile = "%d/c.pub"
+Include more/*
+`)
+	write(t, filepath.Join(home, ".ssh", "more", "one"), "Include ~/.ssh/config\nHost inner\n\tidentityfile ~/d.pub\n")
+	for line, want := range map[string]string{
+		"ssh prod":                           "b",
+		"ssh root@Prod":                      "b",
+		"ssh www.example":                    "b",
+		"ssh no.example":                     "",
+		"ssh unknown":                        "",
+		"ssh other":                          "c",
+		"ssh -p 22 -l root other uptime":     "c",
+		"ssh -i " + home + "/a unknown":      "a",
+		"ssh -i" + home + "/a.pub unknown":   "a",
+		"ssh -o IdentityFile=~/a unknown":    "a",
+		"ssh -4Aoidentityfile=~/a unknown":   "a",
+		"ssh unknown sed -i " + home + "/a":  "",
+		"ssh -F none -i " + home + "/a prod": "a",
+		"ssh -i a unknown":                   "unclear",
+		"ssh -i ~/%h unknown":                "unclear",
+		"ssh -i none unknown":                "",
+		"ssh -i":                             "",
+		"":                                   "",
+	} {
+		words := strings.Split(line, " ")
+		r := choiceReader{home: home, hosts: hostCandidates(words), left: maxConfigs}
+		r.arguments(words)
+		var got []string
+		for blob := range r.choice.blobs {
+			got = append(got, blobs[blob])
+		}
+		if r.choice.unclear {
+			got = append(got, "unclear")
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFit(t *testing.T) {
+	for _, test := range []struct {
+		text    string
+		columns int
+		want    string
+	}{{"vmux: look", 80, "vmux: look"}, {"vmux: look", 7, "vmux: "}, {"手机手机", 6, "手机"}, {"abc", 0, ""}, {"abc", 1, ""}} {
+		if got := fit(test.text, test.columns); got != test.want {
+			t.Errorf("%q in %d columns: %q", test.text, test.columns, got)
+		}
+	}
+}
