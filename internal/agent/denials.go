@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
+	"vmux/internal/wire"
 )
 
 const (
@@ -116,9 +117,9 @@ func (a *Agent) anyDenied() bool {
 
 // notAsked tells why a request has failed without a sheet. It is no desktop
 // notification: the one of the denial has just been shown.
-func (a *Agent) notAsked(id *identity) {
+func (a *Agent) notAsked(id *identity, about sshctx.Context) {
 	a.log.Info("not asked again after a denial", "key", id.Fingerprint)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.noteLocked(kindSign, id.Comment+": not asked again, denied just before", "")
+	a.noteLocked(kindSign, requested(id, about)+": not asked again, denied just before", wire.CodeUserDenied)
 }

@@ -24,22 +24,22 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]byte, error) {
 	id := a.keyOf(r.Blob)
 	if id == nil {
-		return nil, a.failSign(nil, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
+		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
 	if err := checkBindings(r, about); err != nil {
-		return nil, a.failSign(id, err)
+		return nil, a.failSign(id, about, err)
 	}
 	a.known.asked(boundHost(r.Bindings))
 	if a.isDenied(r, about, id.Fingerprint) {
-		a.notAsked(id)
+		a.notAsked(id, about)
 		return nil, wire.NewError(wire.CodeUserDenied)
 	}
 	select {
 	case a.slots <- struct{}{}:
 		defer func() { <-a.slots }()
 	default:
-		return nil, a.failSign(id, wire.Errorf(wire.CodeSignerBusy, "Too many requests are waiting for a phone."))
+		return nil, a.failSign(id, about, wire.Errorf(wire.CodeSignerBusy, "Too many requests are waiting for a phone."))
 	}
 	signature, phone, err := a.askSignature(ctx, id, r, about, h)
 	switch {
@@ -48,12 +48,12 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:
-		a.withdrawn(id)
+		a.withdrawn(id, about)
 		return nil, err
 	case wire.CodeOf(err) == wire.CodeUserDenied:
 		a.remember(r, about, id.Fingerprint)
 	}
-	return nil, a.failSign(id, err)
+	return nil, a.failSign(id, about, err)
 }
 
 // describe reads what is to be signed. What it cannot read stays empty.
@@ -148,26 +148,28 @@ func detail(about sshctx.Context) string {
 
 func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {
 	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
-	text := "Signed by " + id.Comment
-	if d := detail(about); d != "" {
-		text += ": " + d
-	}
-	a.succeed(kindSign, text)
+	a.succeed(kindSign, "Signed by "+requested(id, about))
 }
 
-func (a *Agent) withdrawn(id *identity) {
+func (a *Agent) withdrawn(id *identity, about sshctx.Context) {
 	a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.noteLocked(kindSign, "Withdrawn: the SSH client went away", "")
+	a.note(kindSign, requested(id, about)+": withdrawn, since the SSH client went away")
 }
 
 // failSign keeps the reason and returns the error.
-func (a *Agent) failSign(id *identity, err error) error {
-	name := ""
+func (a *Agent) failSign(id *identity, about sshctx.Context, err error) error {
+	text := ""
 	if id != nil {
-		name = id.Comment
+		text = requested(id, about)
 	}
-	a.fail(kindSign, name, err)
+	a.fail(kindSign, text, err)
 	return err
+}
+
+// requested is the key, and what the bytes say, for people.
+func requested(id *identity, about sshctx.Context) string {
+	if d := detail(about); d != "" {
+		return id.Comment + ": " + d
+	}
+	return id.Comment
 }

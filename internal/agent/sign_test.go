@@ -99,6 +99,46 @@ func TestSignByPhone(t *testing.T) {
 	})
 }
 
+// The history says of each request what came of it, and why.
+func TestHistory(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		other := newSigner(t)
+		for i, test := range []struct {
+			decide func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error
+			change func(r *sshagent.SignRequest, stop func())
+			text   string
+			code   wire.Code
+		}{
+			{approves, nil, "Signed by mine: login as root", ""},
+			{denies, nil, "mine: login as root: Denied on the phone.", wire.CodeUserDenied},
+			{denies, func(r *sshagent.SignRequest, _ func()) { *r = request(key, "session 1") },
+				"mine: login as root: not asked again, denied just before", wire.CodeUserDenied},
+			{silent, nil, "mine: login as root: No answer within 60 s.", wire.CodeRequestExpired},
+			{silent, func(_ *sshagent.SignRequest, stop func()) { time.AfterFunc(time.Second, stop) },
+				"mine: login as root: withdrawn, since the SSH client went away", ""},
+			{approves, func(r *sshagent.SignRequest, _ func()) { r.Connection = to(t, other) },
+				"mine: login as root: The login is to another server than the one that the connection is bound to.", wire.CodePolicyDenied},
+			{approves, func(r *sshagent.SignRequest, _ func()) { r.Blob = []byte("another") },
+				"No such identity, or the session certificate has expired.", wire.CodeKeyNotFound},
+		} {
+			ctx, stop := context.WithCancel(t.Context())
+			p.signing(key, test.decide)
+			r := request(key, fmt.Sprint("session ", i))
+			if test.change != nil {
+				test.change(&r, stop)
+			}
+			_, err := w.Sign(ctx, r)
+			stop()
+			if h := w.Status().History[0]; h.Text != test.text || h.Code != test.code || h.Kind != kindSign {
+				t.Errorf("%v: history %q (%s), want %q (%s)", err, h.Text, h.Code, test.text, test.code)
+			}
+		}
+	})
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		p.signing(key, silent)

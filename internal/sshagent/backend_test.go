@@ -26,6 +26,7 @@ type keys struct {
 	asked         chan SignRequest // each request for the remote key
 	approve       chan bool        // answers it
 	withdrawn     chan struct{}    // or its context ended
+	told          func(Connection) // of each listing and local signature; nil: nobody
 }
 
 func newKeys(t testing.TB) *keys {
@@ -48,9 +49,17 @@ func newKeys(t testing.TB) *keys {
 	return k
 }
 
-func (k *keys) Listing(Connection) *Listing { return k.listing.Load() }
+func (k *keys) Listing(c Connection) *Listing {
+	if k.told != nil {
+		k.told(c)
+	}
+	return k.listing.Load()
+}
 
-func (k *keys) SignLocal(_ Connection, blob, data []byte, _ uint32) ([]byte, bool, error) {
+func (k *keys) SignLocal(c Connection, blob, data []byte, _ uint32) ([]byte, bool, error) {
+	if k.told != nil {
+		k.told(c)
+	}
 	if !bytes.Equal(blob, k.local.PublicKey().Marshal()) {
 		return nil, false, nil
 	}

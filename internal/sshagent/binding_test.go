@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -48,6 +49,30 @@ func TestBindings(t *testing.T) {
 	if len(b) != 2 || string(b[0].SessionID) != exchange("one") || !b[0].Forwarding || string(b[1].SessionID) != exchange("two") || b[1].Forwarding {
 		t.Errorf("bindings: %+v", b)
 	}
+}
+
+// The backend knows the connection when it lists, and when it signs.
+func TestBackendKnowsTheConnection(t *testing.T) {
+	k := newKeys(t)
+	told := make(chan Connection, 10)
+	k.told = func(c Connection) { told <- c }
+	c := dial(t, serve(t, Config{Backend: k}))
+	wants := func(bindings int, listed bool) {
+		t.Helper()
+		if got := <-told; len(got.Bindings) != bindings || (got.Listed == k.listing.Load()) != listed || got.Peer.PID != os.Getpid() {
+			t.Errorf("told %+v, want %d bindings, listed %v", got, bindings, listed)
+		}
+	}
+	passphrase := sshString([]byte("x"))
+	wantAnswer(t, c, message(msgLock, passphrase), msgSuccess)
+	wantAnswer(t, c, message(msgRequestIdentities), msgIdentitiesAnswer) // the empty list, which counts as none
+	wantAnswer(t, c, message(msgUnlock, passphrase), msgSuccess)
+	wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), 1), msgSuccess)
+	wantAnswer(t, c, message(msgRequestIdentities), msgIdentitiesAnswer)
+	wants(1, false)
+	wantAnswer(t, c, bindMessage(t, k.local, exchange("two"), 0), msgSuccess)
+	wantAnswer(t, c, signMessage(k.local.PublicKey().Marshal(), nil), msgSignResponse)
+	wants(2, true)
 }
 
 func TestBindingsAreBounded(t *testing.T) {
