@@ -142,7 +142,7 @@ func TestListingLearns(t *testing.T) {
 	w.computer.run("keys", "refresh")
 	logIn("key-08")
 	w.phone.run("phone", "policy", "key-03", "--hosts", fingerprintOf(t, s.HostKey))
-	w.computer.run("keys", "refresh")
+	w.waitDocument("cached-keys.json", fingerprintOf(t, s.HostKey)) // the phone says so by itself
 	logIn("key-08")
 	w.requestCertificate()
 	logIn("vmux-session-cert", "key-08")

@@ -81,26 +81,52 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	return err
 }
 
-// tellChanges tells the linked computers when the CA, its policy or what it has
-// revoked has changed:
-// `vmux phone ca` is another process, and may be run at any time.
+// tellChanges tells the linked computers when the CA, its policy, what it has
+// revoked or what they list has changed: `vmux phone ca` is another process, and may be run at any time.
 func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
 	look := time.NewTicker(lookForChanges)
 	defer look.Stop()
-	told := p.hello()
+	told, offered := p.hello(), p.offers()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
-		now := p.hello()
-		if now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) ||
+		now, offers := p.hello(), p.offers()
+		if offers.more(offered) || now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) ||
 			!slices.Equal(now.RevokedSerials, told.RevokedSerials) {
-			told = now
+			told, offered = now, offers
 			node.HelloAgain()
 		}
 	}
+}
+
+// offers say of each identity, by fingerprint, what computers list it by: whether
+// it is the default one, and which servers it is for.
+type offers map[string]string
+
+func (p *Phone) offers() offers {
+	list, err := p.Signer.Identities()
+	if err != nil {
+		return nil
+	}
+	o := offers{}
+	for _, id := range list {
+		o[id.Fingerprint()] = fmt.Sprint(id.Default, id.Rules.Hosts)
+	}
+	return o
+}
+
+// more reports whether there is a new or changed identity. What is gone or
+// switched off answers for itself when it is asked for.
+func (o offers) more(before offers) bool {
+	for fingerprint, how := range o {
+		if old, known := before[fingerprint]; !known || old != how {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {
