@@ -73,6 +73,19 @@ func TestTerminalSaysWhereToLook(t *testing.T) {
 		t.Errorf("interrupted: %q", out)
 	}
 
+	// Two that share the terminal share the line, and leave nothing of it.
+	out = d.after("$LOGIN echo one two | $LOGIN cat", func(before int) {
+		hints(before)
+		waitFor(t, "both logins", func() bool {
+			person.types("y")
+			return strings.Count(d.text(), "ready> ") > d.prompts
+		})
+	})
+	approved = person.count("Approved.")
+	if !strings.HasSuffix(out, "\r\none two\r\nready> ") && !strings.HasSuffix(out, cleared+"one two\r\nready> ") {
+		t.Errorf("two at once: %q", out)
+	}
+
 	// Nobody looks at what asks here, or has said that nothing is wanted.
 	for name, line := range map[string]string{
 		"a job in the background":    "$LOGIN true & wait",

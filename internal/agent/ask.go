@@ -126,6 +126,15 @@ func (q *question[T]) ended(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// refusal is a phone's answer for the user. A phone whose window ends a moment
+// before this computer's says so in the words for the usual window.
+func (a *Agent) refusal(e *wire.Error) error {
+	if e.Code == wire.CodeRequestExpired && e.Error() == wire.MeaningOf(e.Code).Sentence {
+		return noAnswer(a.cfg.ApprovalTimeout)
+	}
+	return e
+}
+
 func noAnswer(window time.Duration) error {
 	return wire.Errorf(wire.CodeRequestExpired, "No answer within %s.", seconds(window))
 }

@@ -324,7 +324,7 @@ func (a *Agent) acceptCertificate(e wire.Envelope, requestID string, own ssh.Pub
 		return nil, wire.Errorf(wire.CodeMalformedRequest, "The phone answered another request.")
 	}
 	if answer.Error != nil {
-		return nil, answer.Error
+		return nil, a.refusal(answer.Error)
 	}
 	cert, err := checkCertificate(&answer, own, w.validity, time.Now())
 	if err != nil {

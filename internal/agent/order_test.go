@@ -201,6 +201,18 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 	})
 }
 
+// Most clients bind nothing, and the answer to them is ready.
+func TestListingOfAnUnboundConnectionAllocatesNothing(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		if n := testing.AllocsPerRun(100, func() { w.Listing(sshagent.Connection{}) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
+}
+
 // What a connection from another host binds to teaches nothing.
 func TestForwardedLoginsTeachNothing(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {

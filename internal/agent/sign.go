@@ -104,7 +104,7 @@ func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, requestID 
 		return nil, wire.Errorf(wire.CodeMalformedRequest, "The phone answered another request.")
 	}
 	if answer.Error != nil {
-		return nil, answer.Error
+		return nil, a.refusal(answer.Error)
 	}
 	if err := checkSignature(id.key, r.Data, answer.Signature, r.Flags); err != nil {
 		a.log.Error("signature refused", "request", requestID, "phone", from.Short(), "error", err)

@@ -117,6 +117,14 @@ func TestHistory(t *testing.T) {
 			{denies, func(r *sshagent.SignRequest, _ func()) { *r = request(key, "session 1") },
 				"mine: login as root: not asked again, denied just before", wire.CodeUserDenied},
 			{silent, nil, "mine: login as root: No answer within 60 s.", wire.CodeRequestExpired},
+			{func(context.Context, *wire.RemoteSignRequest, func()) error {
+				return wire.NewError(wire.CodeRequestExpired)
+			},
+				func(*sshagent.SignRequest, func()) { w.cfg.ApprovalTimeout = 8 * time.Second },
+				"mine: login as root: No answer within 8 s.", wire.CodeRequestExpired},
+			{func(context.Context, *wire.RemoteSignRequest, func()) error {
+				return wire.Errorf(wire.CodeRequestExpired, "Clocks differ by 90 s.")
+			}, nil, "mine: login as root: Clocks differ by 90 s.", wire.CodeRequestExpired},
 			{silent, func(_ *sshagent.SignRequest, stop func()) { time.AfterFunc(time.Second, stop) },
 				"mine: login as root: withdrawn, since the SSH client went away", ""},
 			{approves, func(r *sshagent.SignRequest, _ func()) { r.Connection = to(t, other) },
