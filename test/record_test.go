@@ -113,6 +113,7 @@ func TestLogSurvivesSIGKILL(t *testing.T) {
 	}
 	close(stop)
 	signing.Wait()
+	w.phoneRun.stop() // which records what is withdrawn
 	known := map[string]bool{}
 	for _, r := range w.records() {
 		if hash := strings.TrimSuffix(r.says("hash"), " (verified)"); r.Decision == "approved" {

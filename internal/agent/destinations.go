@@ -75,9 +75,15 @@ type destinations struct {
 	saving    bool // a task is about to write
 }
 
+// fruitless are the lists for one host key that have led to no signature, and
+// what the last of them was.
 type fruitless struct {
-	lists int
-	last  time.Time
+	lists     int
+	last      time.Time
+	hostKey   []byte
+	listed    int      // how many identities
+	elsewhere []string // comments of the keys left out, which are for other servers
+	left      int      // how many more there are that may be used there
 }
 
 // boundHost is the fingerprint of the server that the connection is bound to for a
@@ -90,22 +96,41 @@ func boundHost(bindings []sshctx.Binding) string {
 }
 
 // recall returns what is known of the host, and how many lists for it have led
-// to nothing just before. A new connection's list counts from now on.
-func (d *destinations) recall(host string, fresh bool, now time.Time) (destination, int) {
+// to nothing just before.
+func (d *destinations) recall(host string, now time.Time) (known destination, inVain int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := d.fruitless[host]
-	if now.Sub(f.last) > fruitlessLife {
-		f.lists = 0
+	if f := d.fruitless[host]; now.Sub(f.last) <= fruitlessLife {
+		inVain = f.lists
 	}
-	before := f.lists
-	if fresh {
-		if len(d.fruitless) >= maxDestinations {
-			clear(d.fruitless)
+	return d.byHost[host], inVain
+}
+
+// listed notes the list of a new connection, which is in vain until the host is
+// asked for.
+func (d *destinations) listed(host string, f fruitless) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.lists = 1
+	if before := d.fruitless[host]; f.last.Sub(before.last) <= fruitlessLife {
+		f.lists += before.lists
+	}
+	if len(d.fruitless) >= maxDestinations {
+		clear(d.fruitless)
+	}
+	d.fruitless[host] = f
+}
+
+// inVain returns the newest list that has led to no signature, if it is of late.
+func (d *destinations) inVain(now time.Time) (host string, newest fruitless) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for h, f := range d.fruitless {
+		if now.Sub(f.last) <= fruitlessLife && f.last.After(newest.last) {
+			host, newest = h, f
 		}
-		d.fruitless[host] = fruitless{lists: f.lists + 1, last: now}
 	}
-	return d.byHost[host], before
+	return host, newest
 }
 
 // asked notes that a list for the host was of use.

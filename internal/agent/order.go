@@ -44,15 +44,15 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	if host == "" {
 		return all
 	}
-	known, fruitless := a.known.recall(host, c.Listed == nil, now)
-	o, keys := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys)}, s.keysOf(all)
-	if o.limit > 0 && len(keys) > o.limit {
-		o.skip = fruitless * fruitlessStep
+	known, inVain := a.known.recall(host, now)
+	o, mine := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys)}, s.keysOf(all)
+	if o.limit > 0 && len(mine) > o.limit {
+		o.skip = inVain * fruitlessStep
 		if !forwarded(c.Bindings) {
 			o.chosen = a.chosenBy(c.Peer.PID)
 		}
 	}
-	keys = o.apply(keys)
+	keys := o.apply(mine)
 	var list []sshagent.Identity
 	for _, id := range keys {
 		list = append(list, sshagent.Identity{Blob: id.PublicKeyBlob, Comment: id.Comment})
@@ -63,6 +63,13 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 			at = 1
 		}
 		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.blob, Comment: certificateComment})
+	}
+	if c.Listed == nil {
+		elsewhere := o.elsewhere(mine)
+		a.known.listed(host, fruitless{
+			last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list),
+			elsewhere: elsewhere, left: len(mine) - len(elsewhere) - len(keys),
+		})
 	}
 	return sshagent.NewListing(list)
 }
@@ -97,9 +104,7 @@ type order struct {
 // just such servers, the default ones, all others. Passkeys stay last, since
 // older SSH clients cannot use them, unless they have worked.
 func (o order) apply(keys []*identity) []*identity {
-	keys = slices.DeleteFunc(slices.Clone(keys), func(id *identity) bool {
-		return len(id.Hosts) > 0 && !slices.Contains(id.Hosts, o.host)
-	})
+	keys = slices.DeleteFunc(slices.Clone(keys), o.forOthers)
 	slices.SortStableFunc(keys, func(a, b *identity) int { return o.rank(a) - o.rank(b) })
 	preferred := slices.IndexFunc(keys, func(id *identity) bool { return o.rank(id) == rankOther })
 	if others := len(keys) - preferred; preferred >= 0 {
@@ -116,6 +121,22 @@ func (o order) apply(keys []*identity) []*identity {
 	}
 	slices.SortStableFunc(keys, func(a, b *identity) int { return last(a) - last(b) })
 	return keys
+}
+
+// forOthers reports whether the phone limits the key to other servers.
+func (o order) forOthers(id *identity) bool {
+	return len(id.Hosts) > 0 && !slices.Contains(id.Hosts, o.host)
+}
+
+// elsewhere are the comments of the keys that apply leaves out for good.
+func (o order) elsewhere(keys []*identity) []string {
+	var list []string
+	for _, id := range keys {
+		if o.forOthers(id) {
+			list = append(list, id.Comment)
+		}
+	}
+	return list
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -239,12 +240,54 @@ func TestForwardedLoginsTeachNothing(t *testing.T) {
 	})
 }
 
+// What ssh was told of for a login, when no key was asked for in the end.
+func TestUnsignedLogin(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		server, other := to(t, newSigner(t)), to(t, newSigner(t))
+		fingerprint := func(c sshagent.Connection) string { return sshctx.Fingerprint(c.Bindings[0].HostKey) }
+		p.signing(key, approves)
+		limited := remoteKey(newSigner(t), "for another")
+		limited.Hosts = []string{fingerprint(other)}
+		p.keys = append(p.keys, limited, remoteKey(newSigner(t), "second"))
+		w.cfg.MaxKeys = 1
+		w.connect(p)
+		synctest.Wait()
+		if u := w.Status().Unsigned; u != nil {
+			t.Errorf("before any login: %+v", u)
+		}
+		w.Listing(server)
+		at := time.Now()
+		time.Sleep(time.Second)
+		again := server
+		again.Listed = w.Listing(sshagent.Connection{}) // the same login asks once more
+		w.Listing(again)
+		want := control.UnsignedLogin{At: at.Round(0), Server: fingerprint(server), Listed: 1, Elsewhere: []string{"for another"}, Left: 1}
+		if u := w.Status().Unsigned; u == nil || !reflect.DeepEqual(*u, want) {
+			t.Errorf("%+v, want %+v", u, want)
+		}
+		w.Listing(other)
+		if u := w.Status().Unsigned; u == nil || u.Server != fingerprint(other) || len(u.Elsewhere) != 0 {
+			t.Errorf("the newest is %+v", u)
+		}
+		if err := w.login(other, key); err != nil {
+			t.Fatal(err)
+		}
+		if u := w.Status().Unsigned; u == nil || u.Server != want.Server {
+			t.Errorf("after a login that worked: %+v", u)
+		}
+		time.Sleep(fruitlessLife)
+		if u := w.Status().Unsigned; u != nil {
+			t.Errorf("after a while: %+v", u)
+		}
+	})
+}
+
 func TestDestinationsAreBounded(t *testing.T) {
 	d := destinations{byHost: map[string]destination{}, fruitless: map[string]fruitless{}}
 	now := time.Now()
 	host := func(i int) string { return sshctx.Fingerprint([]byte(fmt.Sprint(i))) }
 	for i := range maxDestinations + 10 {
-		d.recall(host(i), true, now)
+		d.listed(host(i), fruitless{last: now})
 		d.learn(host(i), now.Add(time.Duration(i)), func(known *destination) { known.Key = host(0) })
 	}
 	if len(d.byHost) != maxDestinations || len(d.fruitless) > maxDestinations || d.byHost[host(9)].Key != "" || d.byHost[host(10)].Key == "" {

@@ -31,6 +31,7 @@ func (a *Agent) Status() control.Status {
 		Warnings: []string{}, Waiting: []control.Request{}, Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
+	s.Unsigned = a.unsigned()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.waiting {
@@ -49,6 +50,17 @@ func (a *Agent) Status() control.Status {
 	}
 	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
 	return s
+}
+
+func (a *Agent) unsigned() *control.UnsignedLogin {
+	host, f := a.known.inVain(time.Now())
+	if host == "" {
+		return nil
+	}
+	return &control.UnsignedLogin{
+		At: f.last.Round(0), Server: host, Name: hostNameOf(a.cfg.KnownHosts, f.hostKey, nil),
+		Listed: f.listed, Elsewhere: f.elsewhere, Left: f.left,
+	}
 }
 
 // connectionLine names all connected phones.
@@ -160,7 +172,7 @@ func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
 func describeIdentity(id *identity, peers map[device.ID]link.PeerStatus) control.Identity {
 	d := control.Identity{
 		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: authorizedLine(id.key),
-		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind,
+		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind, Servers: id.Hosts,
 	}
 	for _, holder := range id.holders {
 		if p, ok := peers[holder]; ok {

@@ -19,7 +19,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Long: `Prints a line on the connection, a line on the session certificate, and a line
 for each identity that SSH clients see: its comment and fingerprint. What needs
 your attention follows on standard error: the hub, if there is one, requests that
-wait, the last failure with its reason, warnings. --json has all of it, and the recent history.`,
+wait, the last failure with its reason, a login for which the server took none of
+the keys, warnings. --json has all of it, and the recent history.`,
 		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -107,6 +108,31 @@ func (a *app) attend(s control.Status) {
 		if f.Hint != "" {
 			a.hint("%s", wire.Show(f.Hint))
 		}
+	}
+	if s.Unsigned != nil {
+		a.unsigned(s.Unsigned)
+	}
+}
+
+// unsigned explains a login for which no key was needed: most often one that the
+// server refused before any phone could be asked.
+func (a *app) unsigned(u *control.UnsignedLogin) {
+	server := u.Server
+	if u.Name != "" {
+		server = wire.Show(u.Name) + " (" + server + ")"
+	}
+	a.say("last login without a signature, %s, to %s: keys offered: %d, taken: none",
+		localTime(u.At), server, u.Listed)
+	if len(u.Elsewhere) > 0 {
+		a.say("not offered there, since the phone limits them to other servers: %s", wire.Show(strings.Join(u.Elsewhere, ", ")))
+	}
+	switch {
+	case u.Left > 0:
+		a.hint("run ssh again: the next of your other %d keys are offered then", u.Left)
+	case len(u.Elsewhere) > 0:
+		a.hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
+	default:
+		a.hint("append the key's line of `ssh-add -L` to authorized_keys on the server")
 	}
 }
 

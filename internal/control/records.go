@@ -38,6 +38,9 @@ type Status struct {
 	// LastFailure is the newest failure, if nothing of its kind has succeeded
 	// since.
 	LastFailure *Failure `json:"lastFailure,omitempty"`
+	// Unsigned is the last login, of the last ten minutes, for which ssh was told
+	// of identities and had none of them sign.
+	Unsigned *UnsignedLogin `json:"unsigned,omitempty"`
 	// History are the last finished requests and events, newest first.
 	History []Event `json:"history"`
 	// Warnings are sentences about what needs the user: clocks that differ, a
@@ -112,6 +115,9 @@ type Identity struct {
 	ProviderKind wire.ProviderKind `json:"providerKind,omitempty"`
 	Phones       []string          `json:"phones,omitempty"` // names of those that hold it
 	Available    bool              `json:"available"`        // one of them is connected, or it is the certificate
+	// Servers are the fingerprints of host keys that the phone limits the key to;
+	// none: it is listed for all.
+	Servers []string `json:"servers,omitempty"`
 }
 
 // Device is a paired phone.
@@ -157,6 +163,22 @@ type Failure struct {
 	Hint     string    `json:"hint,omitempty"`
 	Kind     string    `json:"kind"` // "sign", "certificate" or "keys"
 	At       time.Time `json:"at"`
+}
+
+// UnsignedLogin is a login for which identities were listed, and none signed: ssh
+// has a key sign only if the server takes it, so that the server took none of
+// them, or ssh logged in by other means.
+type UnsignedLogin struct {
+	At     time.Time `json:"at"`
+	Server string    `json:"server"`         // fingerprint of its host key
+	Name   string    `json:"name,omitempty"` // as known_hosts has it
+	Listed int       `json:"listed"`         // how many identities ssh was told of
+	// Elsewhere are the comments of the keys that were left out, since the phone
+	// limits them to other servers.
+	Elsewhere []string `json:"elsewhere,omitempty"`
+	// Left is how many more keys may be used there; the next login is told of
+	// them.
+	Left int `json:"left,omitempty"`
 }
 
 // Event is one line of the history.
