@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/wire"
 )
 
 // keepDialing sees to it that somebody dials the device, while Run runs.
@@ -105,33 +106,52 @@ func (n *Node) connect(ctx context.Context, p *peer) (*session, error) {
 		n.mu.Unlock()
 		return s, nil
 	}
+	if n.meetings[p.id] > 0 {
+		n.mu.Unlock()
+		return nil, errMeeting
+	}
 	p.connecting = true
 	n.mu.Unlock()
+	pairing, _ := n.trust.Get(p.id) // dial reads it again, and fails if it must
 	s, err := n.dial(ctx, p.id, n.routes, nil)
-	var told bool
 	n.mu.Lock()
 	p.connecting = false
 	if err != nil && ctx.Err() == nil {
 		p.lastErr = err
-		if e, invalid := asPairing(err); invalid {
-			p.failAsksLocked(e)
-			told, p.unpaired = p.unpaired, true
-		}
 	}
 	n.mu.Unlock()
 	if err == nil || ctx.Err() != nil {
 		return s, err
 	}
 	n.log.Debug("dialling failed", "peer", p.id.Short(), "error", err)
-	if _, invalid := asPairing(err); invalid && !told {
-		n.tellUnpaired(p.id)
+	if e, invalid := asPairing(err); invalid {
+		n.endPairing(p, pairing, e)
 	}
 	return s, err
 }
 
-func (n *Node) tellUnpaired(id device.ID) {
-	n.log.Warn("the other device says that it is not paired with this one", "peer", id.Short())
-	if t, err := n.trust.Get(id); err == nil && n.handler != nil {
+// errMeeting holds dialling back: see meetNew.
+var errMeeting = errors.New("the device is being paired with")
+
+// endPairing is for when a device has said that it does not know this one. It may
+// have been asked before the two were paired anew: then it means the pairing that
+// was, and nothing ends.
+func (n *Node) endPairing(p *peer, pairing device.Peer, e *wire.Error) {
+	t, err := n.trust.Get(p.id)
+	n.mu.Lock()
+	if n.meetings[p.id] > 0 || err == nil && !t.PairedAt.Equal(pairing.PairedAt) {
+		n.mu.Unlock()
+		return
+	}
+	p.failAsksLocked(e)
+	told := p.unpaired
+	p.unpaired = true
+	n.mu.Unlock()
+	if told {
+		return
+	}
+	n.log.Warn("the other device says that it is not paired with this one", "peer", p.id.Short())
+	if err == nil && n.handler != nil {
 		n.handler.Unpaired(t)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"vmux/internal/device"
@@ -142,15 +143,7 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 	case err != nil:
 		return t, none, err
 	case hello.DeviceName == "":
-		if t, err = n.redeem(c, cs, id, paired); err != nil {
-			return t, none, err
-		}
-		// Its hello, or its going, tells that it has stored the pairing. A link
-		// that is dialled before may meet another process of the same device
-		// which does not know of the pairing yet, and says so.
-		hello, err = c.readHello()
-		n.paired(t)
-		return t, hello, err
+		return n.meetNew(c, cs, id, paired)
 	case !paired:
 		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
 	}
@@ -161,6 +154,37 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 		}
 	}
 	return t, hello, nil
+}
+
+// meetNew pairs with the device. Its hello, or its going, tells that it has stored
+// the pairing. A link that is dialled before may meet another process of the same
+// device which does not know of the pairing yet, and says so: nobody dials it
+// until then, though Trust has it.
+func (n *Node) meetNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
+	met := n.meeting(id)
+	defer met()
+	t, err := n.redeem(c, cs, id, paired)
+	if err != nil {
+		return t, wire.Hello{}, err
+	}
+	hello, err := c.readHello()
+	met()
+	n.paired(t)
+	return t, hello, err
+}
+
+// meeting notes that a device is being paired with, until the returned function is
+// called.
+func (n *Node) meeting(id device.ID) (met func()) {
+	count := func(by int) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.meetings[id] += by; n.meetings[id] == 0 {
+			delete(n.meetings, id)
+		}
+	}
+	count(1)
+	return sync.OnceFunc(func() { count(-1) })
 }
 
 var (
@@ -223,6 +247,7 @@ func (n *Node) paired(t device.Peer) {
 		n.handler.Paired(t)
 	}
 	n.keepDialing(t.ID)
+	n.wakePeer(t.ID)
 }
 
 // Pair redeems an invitation: it dials the inviting device by the invitation's

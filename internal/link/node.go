@@ -40,10 +40,12 @@ type Node struct {
 	running bool // Run is
 	peers   map[device.ID]*peer
 	offer   *device.Offer
-	serial  uint64 // of the last session
-	idle    int    // goroutines that wait for jobs
-	asked   uint64 // of the last ask
-	hellos  uint64 // how often HelloAgain was called
+	// meetings counts the pairings with a device that are under way.
+	meetings map[device.ID]int
+	serial   uint64 // of the last session
+	idle     int    // goroutines that wait for jobs
+	asked    uint64 // of the last ask
+	hellos   uint64 // how often HelloAgain was called
 }
 
 // peer is what a node keeps of one device across its links. Guarded by Node.mu.
@@ -71,7 +73,7 @@ func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
 		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
-		peers: map[device.ID]*peer{}, jobs: make(chan job),
+		peers: map[device.ID]*peer{}, meetings: map[device.ID]int{}, jobs: make(chan job),
 	}
 	if n.name == "" {
 		n.name = c.Key.ID().Short() // an empty name is that of a stranger

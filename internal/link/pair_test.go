@@ -303,3 +303,75 @@ func TestPairingSurvivesTheListenersEnd(t *testing.T) {
 		})
 	}
 }
+
+// slowToStore is a phone whose pairing is done by one process while another one
+// listens: `vmux phone pair` beside `vmux phone run`. It has proved to know the
+// invitation, has the agent's proof, and has stored nothing yet.
+func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) {
+	t.Helper()
+	agent, phone, m, offer := inviting(t)
+	listening := newMemory()
+	agent.Node.routes = []Route{listening}
+	ctx, cancel := context.WithCancel(context.Background())
+	listens := make(chan struct{})
+	go func() { defer close(listens); _ = phone.Node.Serve(ctx, listening) }()
+	stopAgent, stopListening := agent.run(), listen(agent, m)
+	tc := must(phone.secureTo(agent.id)(t.Context(), must(m.open(t.Context()))))
+	cs := tc.ConnectionState()
+	pairing = &raw{newConn(tc, time.Second), t}
+	_ = pairing.send("h", wire.KindHello, phone.Node.hello(true))
+	pairing.next()
+	request := wire.PairRequest{Proof: must(offer.Invitation().PhoneProof(&cs)), DeviceName: "phone"}
+	_ = pairing.send("p", wire.KindPairRequest, request)
+	if e := pairing.next(); e.Kind != wire.KindPairResponse {
+		t.Fatalf("answered by %s: %s", e.Kind, e.Body)
+	}
+	return agent, phone, pairing, func() { stopAgent(); stopListening(); phone.Close(); cancel(); <-listens }
+}
+
+// The agent trusts the phone a moment before the phone trusts the agent. It must
+// not dial in that moment: the phone's other process would say, truly, that it
+// does not know the agent, and the pairing would be gone.
+func TestPairingIsNotEndedBeforeThePhoneHasStoredIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, pairing, stop := slowToStore(t)
+		defer stop()
+		time.Sleep(3 * DefaultTiming.TrustPoll)
+		synctest.Wait()
+		if agent.unpaired != 0 || len(agent.paired) != 0 {
+			t.Fatalf("told of %d unpairings and %d pairings", agent.unpaired, len(agent.paired))
+		}
+		phone.trusts(agent)
+		began := time.Now()
+		pairing.finish()
+		agent.until(func() bool { return agent.up == 1 })
+		if waited := time.Since(began); waited > DefaultTiming.TrustPoll || agent.unpaired != 0 || len(agent.paired) != 1 {
+			t.Errorf("linked after %s, %d unpairings, %d pairings", waited, agent.unpaired, len(agent.paired))
+		}
+	})
+}
+
+// A phone that has forgotten the agent is asked, and answers only after both have
+// been paired anew: it speaks of what was.
+func TestAnswerOfTheTimeBeforeThePairing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCouple(t, nil)
+		defer c.agent.Close()
+		defer c.phone.Close()
+		before := must(c.agent.trust.Get(c.phone.id))
+		anew := before
+		anew.PairedAt = time.Now()
+		if err := c.agent.trust.Add(anew); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			asked device.Peer
+			told  int
+		}{{before, 0}, {anew, 1}, {anew, 1}} {
+			c.agent.endPairing(c.agent.peerLocked(c.phone.id), test.asked, errNotPaired)
+			if c.agent.unpaired != test.told {
+				t.Errorf("told %d times, want %d", c.agent.unpaired, test.told)
+			}
+		}
+	})
+}

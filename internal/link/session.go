@@ -90,17 +90,11 @@ func (s *session) down() {
 	if p.session == s {
 		p.session, p.since, p.lastErr = nil, time.Now(), reason
 	}
-	e, invalid := asPairing(reason)
-	told := invalid && !s.isLeaving() // else it was this side that said so
-	if told {
-		p.unpaired = true
-		p.failAsksLocked(e)
-	}
 	n.mu.Unlock()
 	n.log.Info("link down", "peer", s.peer.ID.Short(), "route", s.route, "reason", reason)
 	n.handler.LinkDown(s.peer, reason)
-	if told {
-		n.tellUnpaired(s.peer.ID)
+	if e, invalid := asPairing(reason); invalid && !s.isLeaving() { // else it was this side that said so
+		n.endPairing(p, s.peer, e)
 	}
 }
 
