@@ -296,7 +296,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.tasks.start(ctx)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log})
+	left := make(chan struct{}, 1)
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, Deserted: func() {
+		select {
+		case left <- struct{}{}:
+		default:
+		}
+	}})
 	var parts sync.WaitGroup
 	part := func(name string, run func() error) {
 		parts.Go(func() {
@@ -317,6 +323,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
 		part("notifications", func() error { a.tellNotices(ctx); return nil })
+		part("memory", func() error { rest(ctx, left); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
 		close(a.ready)
 	}

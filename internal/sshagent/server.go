@@ -73,6 +73,9 @@ type Config struct {
 	// DrainTimeout is how long a connection may take to write its last answer
 	// when serving ends; default 1 s.
 	DrainTimeout time.Duration
+	// Deserted is called when a client has gone and none is left. It must not
+	// wait. Default: nothing.
+	Deserted func()
 	// CheckPeer tells the process at the other end and refuses strangers.
 	// Default: the system's peer credentials, and only this user.
 	CheckPeer func(net.Conn) (Peer, error)
@@ -101,6 +104,9 @@ func New(cfg Config) *Server {
 	setDefault(&cfg.DrainTimeout, time.Second)
 	if cfg.CheckPeer == nil {
 		cfg.CheckPeer = checkPeer
+	}
+	if cfg.Deserted == nil {
+		cfg.Deserted = func() {}
 	}
 	return &Server{
 		cfg:     cfg,
@@ -197,8 +203,12 @@ func (s *Server) add(c net.Conn) bool {
 func (s *Server) remove(c net.Conn) {
 	c.Close()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
+	left := len(s.conns)
+	s.mu.Unlock()
+	if left == 0 {
+		s.cfg.Deserted()
+	}
 }
 
 // drain wakes connections that wait for a message, and closes those that have
