@@ -22,6 +22,7 @@ readonly TEST_PACKAGES=(
 	openssl                           # makes a host key that only ssh can verify
 	autossh # a client that tries again by itself
 	procps strace
+	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
 	chromium fonts-inter # the web app, and how it looks in the screenshots
 	pebble # an ACME server, for the hub's certificates
 	nginx-light # a proxy before the hub
