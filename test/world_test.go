@@ -54,7 +54,8 @@ func TestMain(m *testing.M) {
 type home struct {
 	t     testing.TB
 	dir   string
-	netns string // network namespace of its commands; empty: the test's own
+	netns string   // network namespace of its commands; empty: the test's own
+	env   []string // what else its commands find in their environment
 	// descriptors is how many its commands may have open; 0: as many as the test.
 	descriptors int
 }
@@ -104,6 +105,7 @@ func (h *home) commandOf(ctx context.Context, path string, args ...string) *exec
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + h.dir, "VMUX_HOME=" + h.dir, "LC_ALL=C",
 	}
+	cmd.Env = append(cmd.Env, h.env...)
 	return cmd
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"os"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -22,11 +24,22 @@ func desktopNotify(ctx context.Context, title, text string) error {
 		return fmt.Errorf("connect to the session bus: %w", err)
 	}
 	defer bus.Close()
-	call := bus.Object("org.freedesktop.Notifications", "/org/freedesktop/Notifications").CallWithContext(ctx,
-		"org.freedesktop.Notifications.Notify", dbus.FlagNoAutoStart, title, uint32(0), "dialog-password",
-		title, text, []string{}, map[string]dbus.Variant{}, int32(-1))
-	if call.Err != nil {
-		return fmt.Errorf("notify: %w", call.Err)
+	call := func(method string, args ...any) *dbus.Call {
+		return bus.Object("org.freedesktop.Notifications", "/org/freedesktop/Notifications").
+			CallWithContext(ctx, "org.freedesktop.Notifications."+method, dbus.FlagNoAutoStart, args...)
+	}
+	var capabilities []string
+	if err := call("GetCapabilities").Store(&capabilities); err != nil {
+		return fmt.Errorf("ask the desktop what it can show: %w", err)
+	}
+	// Other hosts choose some of the words. They must not draw links or pictures.
+	if slices.Contains(capabilities, "body-markup") {
+		text = html.EscapeString(text)
+	}
+	notify := call("Notify", title, uint32(0), "dialog-password", title, text,
+		[]string{}, map[string]dbus.Variant{}, int32(-1))
+	if notify.Err != nil {
+		return fmt.Errorf("notify: %w", notify.Err)
 	}
 	return nil
 }
