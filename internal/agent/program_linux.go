@@ -7,24 +7,45 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// maxArguments bounds what is read of a command line: as much as execve(2)
-// takes of one argument.
-const maxArguments = 128 << 10
+const (
+	// maxArguments bounds what is read of a command line: as much as execve(2)
+	// takes of one argument.
+	maxArguments = 128 << 10
+	// maxStat is more than the name and the numbers take of proc_pid_stat(5) up to
+	// the last one that is used.
+	maxStat = 1 << 10
+)
 
 // processOf reads /proc (proc_pid_stat(5)). The executable's path tells more
 // than its 15-character name, where it may be read.
 func processOf(pid int) (process, bool) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return process{}, false
-	}
-	p, ok := parseStat(stat)
-	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); ok && err == nil {
+	folder := "/proc/" + strconv.Itoa(pid)
+	p, ok := parseStat(readStat(folder + "/stat"))
+	if exe, err := os.Readlink(folder + "/exe"); ok && err == nil {
 		p.name = strings.TrimSuffix(exe, " (deleted)")
 	}
 	return p, ok
+}
+
+// readStat returns the line's beginning, nil if it cannot be read. It calls the
+// system directly: package os asks of each file that it opens whether it can be
+// waited for, and that takes longer than the line does.
+func readStat(path string) []byte {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	b := make([]byte, maxStat)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return nil
+	}
+	return b[:n]
 }
 
 func parseStat(stat []byte) (process, bool) {
@@ -35,17 +56,23 @@ func parseStat(stat []byte) (process, bool) {
 	}
 	// Counted from the third field, the state.
 	const parent, group, terminal, front, started = 1, 2, 4, 5, 19
-	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) <= started {
-		return process{}, false
-	}
 	var numbers [started + 1]int64
-	for _, i := range []int{parent, group, terminal, front, started} {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return process{}, false
+	fields, wanted := 0, [started + 1]bool{parent: true, group: true, terminal: true, front: true, started: true}
+	for field := range bytes.FieldsSeq(stat[end+1:]) {
+		if fields > started {
+			break
 		}
-		numbers[i] = n
+		if wanted[fields] {
+			n, err := strconv.ParseInt(string(field), 10, 64)
+			if err != nil {
+				return process{}, false
+			}
+			numbers[fields] = n
+		}
+		fields++
+	}
+	if fields <= started {
+		return process{}, false
 	}
 	return process{
 		name: string(stat[open+1 : end]), parent: int(numbers[parent]), group: int(numbers[group]),
