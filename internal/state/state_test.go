@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func open(t *testing.T) *Dir {
@@ -43,6 +44,21 @@ func TestDocumentsAreKeptPrivately(t *testing.T) {
 	}
 	if b, err := d.Get("keys/a.json"); b != nil || err != nil {
 		t.Errorf("deleted, and yet %q, %v", b, err)
+	}
+}
+
+// Keys pass through no folder that others use, not even for a moment.
+func TestDocumentsAreWrittenNowhereElse(t *testing.T) {
+	d, shared, before := open(t), t.TempDir(), time.Unix(1e9, 0)
+	t.Setenv("TMPDIR", shared)
+	if err := os.Chtimes(shared, before, before); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Put("keys/a.json", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(shared); err != nil || !info.ModTime().Equal(before) {
+		t.Errorf("the folder for temporary files was written to at %v, %v", info.ModTime(), err)
 	}
 }
 
