@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,7 +49,11 @@ type Store interface {
 // use; processes that change it at the same time need a store that locks.
 type Trust struct {
 	store Store
-	mu    sync.Mutex
+
+	mu sync.Mutex
+	// What was read last, and what it means: the same bytes are not decoded twice.
+	read  []byte
+	peers map[ID]Peer // never changed
 }
 
 type trustDocument struct {
@@ -67,12 +72,16 @@ func (t *Trust) Peers() ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
+	list := slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c
 		}
 		return strings.Compare(a.ID.String(), b.ID.String())
-	}), nil
+	})
+	for i := range list {
+		list[i].Routes = slices.Clone(list[i].Routes)
+	}
+	return list, nil
 }
 
 // Get returns the peer, or ErrNotPaired. A store that cannot be read trusts
@@ -88,6 +97,7 @@ func (t *Trust) Get(id ID) (Peer, error) {
 	if !ok {
 		return Peer{}, ErrNotPaired
 	}
+	p.Routes = slices.Clone(p.Routes)
 	return p, nil
 }
 
@@ -180,10 +190,11 @@ func (t *Trust) update(change func(map[ID]Peer) error) error {
 		}
 		defer unlock()
 	}
-	peers, err := t.load()
+	known, err := t.load()
 	if err != nil {
 		return err
 	}
+	peers := maps.Clone(known)
 	if err := change(peers); err != nil {
 		return err
 	}
@@ -200,15 +211,28 @@ func (t *Trust) update(change func(map[ID]Peer) error) error {
 	return nil
 }
 
+// load returns the peers, which the caller must not change.
 func (t *Trust) load() (map[ID]Peer, error) {
 	b, err := t.store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("load paired devices: %w", err)
 	}
-	peers := map[ID]Peer{}
 	if b == nil {
-		return peers, nil
+		return map[ID]Peer{}, nil
 	}
+	if len(b) > 0 && bytes.Equal(b, t.read) {
+		return t.peers, nil
+	}
+	peers, err := decodePeers(b)
+	if err != nil {
+		return nil, err
+	}
+	t.read, t.peers = bytes.Clone(b), peers // the store may keep b
+	return peers, nil
+}
+
+func decodePeers(b []byte) (map[ID]Peer, error) {
+	peers := map[ID]Peer{}
 	var doc trustDocument
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return nil, errors.New("paired devices: the file is damaged")

@@ -97,6 +97,48 @@ func TestDamagedStoreTrustsNobodyAndStays(t *testing.T) {
 	}
 }
 
+// What was read before counts as long as the document stays as it is, and no
+// longer: another process unpairs, or damages it.
+func TestTrustSeesWhatOthersWrite(t *testing.T) {
+	store := &MemoryStore{}
+	here, elsewhere := NewTrust(store), NewTrust(store)
+	one, two := peerNamed(1, "phone"), peerNamed(2, "other")
+	one.Routes = []string{"tcp:a:1", "tcp:b:2"}
+	for range 3 {
+		add(t, elsewhere, one)
+		p, err := here.Get(one.ID)
+		if err != nil || len(p.Routes) != 2 {
+			t.Fatalf("paired elsewhere: %+v, %v", p, err)
+		}
+		p.Routes[0] = "tcp:evil:1" // the caller's own
+		if peers, err := here.Peers(); err != nil || len(peers) != 1 || peers[0].Routes[0] != "tcp:a:1" {
+			t.Fatalf("%+v, %v", peers, err)
+		}
+		add(t, here, two)
+		if err := elsewhere.Remove(two.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := elsewhere.Remove(one.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := here.Get(one.ID); !errors.Is(err, ErrNotPaired) {
+			t.Fatalf("unpaired elsewhere: %v", err)
+		}
+	}
+	add(t, elsewhere, one)
+	if _, err := here.Get(one.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range [][]byte{{}, []byte("{")} {
+		if err := store.Save(bad); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := here.Get(one.ID); err == nil || errors.Is(err, ErrNotPaired) {
+			t.Fatalf("damaged elsewhere: %v", err)
+		}
+	}
+}
+
 func TestTrustTellsOfAFailingDisk(t *testing.T) {
 	disk := errors.New("disk")
 	if _, err := NewTrust(&brokenStore{load: disk}).Get(ID{1}); !errors.Is(err, disk) {
