@@ -112,6 +112,26 @@ func TestTwoSignersShareAStore(t *testing.T) {
 	p.wantCode(p.ask(t.Context(), p.request(a)), wire.CodeKeyDisabled)
 }
 
+// What was decoded before is not decoded again, and is nobody's to change.
+func TestIdentitiesAreTheCallersOwn(t *testing.T) {
+	p := newPhone(t)
+	a := p.create("a", "ssh-ed25519")
+	for range 2 {
+		list, err := p.Identities()
+		if err != nil || len(list) != 1 || list[0].Label != "a" || !list[0].Enabled {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		list[0].Label, list[0].Enabled = "b", false
+	}
+	if err := p.cfg.Store.Put(identitiesDocument, []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := p.Identities(); err == nil {
+		t.Fatalf("the document is damaged, and yet there is %+v", list)
+	}
+	p.wantCode(p.ask(t.Context(), p.request(a)), wire.CodeInternalError)
+}
+
 func FuzzIdentities(f *testing.F) {
 	store := &MemoryStore{}
 	s, err := New(Config{Store: store})

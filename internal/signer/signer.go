@@ -63,6 +63,8 @@ type Signer struct {
 	replay replayGuard
 	queue  queue
 
+	decoded decoded
+
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
 	chain chain
 
