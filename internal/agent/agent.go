@@ -96,6 +96,7 @@ func NoNotify(context.Context, string, string) error { return nil }
 type phones interface {
 	Ask(ctx context.Context, to device.ID, kind wire.Kind, id string, body any, received func()) (wire.Envelope, error)
 	Peers() []link.PeerStatus
+	Connected(id device.ID) bool
 	Wake()
 	Disconnect(id device.ID, reason *wire.Error)
 	Offer(o *device.Offer)

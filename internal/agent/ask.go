@@ -144,11 +144,9 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds())
 // connected returns which of the phones have a link.
 func (a *Agent) connected(phones []device.ID) map[device.ID]bool {
 	near := map[device.ID]bool{}
-	for _, p := range a.node.Peers() {
-		for _, id := range phones {
-			if p.ID == id && p.Connected {
-				near[id] = true
-			}
+	for _, id := range phones {
+		if a.node.Connected(id) {
+			near[id] = true
 		}
 	}
 	return near

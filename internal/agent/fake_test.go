@@ -109,6 +109,10 @@ func (n *network) Peers() []link.PeerStatus {
 	return list
 }
 
+func (n *network) Connected(id device.ID) bool {
+	return slices.ContainsFunc(n.Peers(), func(p link.PeerStatus) bool { return p.ID == id && p.Connected })
+}
+
 func (n *network) Wake()                                     { n.mu.Lock(); n.woken++; n.mu.Unlock() }
 func (n *network) Disconnect(device.ID, *wire.Error)         {}
 func (n *network) Offer(*device.Offer)                       {}

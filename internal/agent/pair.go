@@ -13,7 +13,6 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/device"
-	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
@@ -99,17 +98,13 @@ func (a *Agent) settle(ctx context.Context, id device.ID) {
 	defer cancel()
 	poll := time.NewTicker(settlePoll)
 	defer poll.Stop()
-	for !a.linked(id) {
+	for !a.node.Connected(id) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-poll.C:
 		}
 	}
-}
-
-func (a *Agent) linked(id device.ID) bool {
-	return slices.ContainsFunc(a.node.Peers(), func(p link.PeerStatus) bool { return p.ID == id && p.Connected })
 }
 
 func (a *Agent) beginPairing(p *pairing) bool {

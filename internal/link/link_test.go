@@ -60,6 +60,9 @@ func TestLinkOverTCP(t *testing.T) {
 	if err != nil || len(p.Routes) != 1 || p.Routes[0] != "tcp:"+l.Addr().String() {
 		t.Errorf("last known address %v, %v", p.Routes, err)
 	}
+	if !agent.Connected(phone.id) || agent.Connected(device.ID{1}) {
+		t.Error("the link is not the phone's")
+	}
 	if s := agent.Peers(); len(s) != 1 || !s[0].Connected || s[0].Hello.DeviceName != "phone" || s[0].ClockDifference.Abs() > time.Second {
 		t.Errorf("status %+v", s)
 	}

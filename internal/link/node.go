@@ -344,6 +344,14 @@ func (n *Node) Peers() []PeerStatus {
 	return list
 }
 
+// Connected reports whether there is a link to the device.
+func (n *Node) Connected(id device.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[id]
+	return p != nil && p.session != nil
+}
+
 func (s *PeerStatus) fill(p *peer) {
 	s.Connecting, s.Since, s.LastError = p.connecting, p.since, p.lastErr
 	s.Hello, s.ClockDifference = p.hello, p.clock
