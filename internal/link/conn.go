@@ -123,32 +123,43 @@ func (l *conn) send(id string, kind wire.Kind, body any) error {
 	if err != nil {
 		return err
 	}
-	return l.write(frame)
+	defer release(frame)
+	return l.write(frame.Bytes())
 }
 
 // idBytes are those of which JSON needs none to be escaped.
 const idBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 
-// encoding holds the buffers in which frames are made.
-var encoding = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// frames holds the buffers in which frames are made.
+var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// release gives a frame's buffer back, which nobody must use any more.
+func release(frame *bytes.Buffer) {
+	if frame.Cap() <= maxSpare {
+		frame.Reset()
+		frames.Put(frame)
+	}
+}
 
 // frameOf encodes an envelope with its body in one pass: wire.AppendFrame would
-// have to read an encoded body again.
-func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
-	b := encoding.Get().(*bytes.Buffer)
-	defer func() {
-		if b.Cap() <= maxSpare {
-			b.Reset()
-			encoding.Put(b)
-		}
-	}()
+// have to read an encoded body again. The caller releases it.
+func frameOf(id string, kind wire.Kind, body any) (*bytes.Buffer, error) {
+	b := frames.Get().(*bytes.Buffer)
+	if err := encode(b, id, kind, body); err != nil {
+		release(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+func encode(b *bytes.Buffer, id string, kind wire.Kind, body any) error {
 	b.WriteString("\x00\x00\x00\x00" + `{"version":1,"id":`) // wire.Version, behind room for the length
 	if strings.Trim(id, idBytes) == "" {                     // as all of this program's are
 		b.WriteByte('"')
 		b.WriteString(id)
 		b.WriteByte('"')
 	} else if err := appendJSON(b, id); err != nil {
-		return nil, fmt.Errorf("encode %s: %w", kind, err)
+		return fmt.Errorf("encode %s: %w", kind, err)
 	}
 	b.WriteString(`,"kind":"`)
 	b.WriteString(string(kind))
@@ -156,17 +167,16 @@ func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
 	if body != nil {
 		b.WriteString(`,"body":`)
 		if err := appendJSON(b, body); err != nil {
-			return nil, fmt.Errorf("encode %s: %w", kind, err)
+			return fmt.Errorf("encode %s: %w", kind, err)
 		}
 	}
 	b.WriteByte('}')
 	size := b.Len() - wire.LengthPrefixSize
 	if size > wire.MaxEnvelopeSize {
-		return nil, wire.ErrTooLarge
+		return wire.ErrTooLarge
 	}
-	frame := bytes.Clone(b.Bytes())
-	binary.BigEndian.PutUint32(frame, uint32(size))
-	return frame, nil
+	binary.BigEndian.PutUint32(b.Bytes(), uint32(size))
+	return nil
 }
 
 // appendJSON appends what json.Marshal returns.

@@ -233,7 +233,7 @@ func TestWrongAnswers(t *testing.T) {
 func TestFrameOf(t *testing.T) {
 	for _, body := range []any{nil, wire.Cancel{RequestID: "a<b"}, json.RawMessage(`{"a":1}`)} {
 		want := must(wire.AppendFrame(nil, must(wire.NewEnvelope("i\"d", wire.KindCancel, body))))
-		if got := must(frameOf("i\"d", wire.KindCancel, body)); string(got) != string(want) {
+		if got := must(frameOf("i\"d", wire.KindCancel, body)).Bytes(); string(got) != string(want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

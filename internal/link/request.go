@@ -1,9 +1,10 @@
 package link
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
+	"hash/maphash"
 	"time"
 
 	"vmux/internal/wire"
@@ -20,8 +21,8 @@ const (
 // of no more use. Guarded by Node.mu.
 type serving struct {
 	id       string
-	digest   [sha256.Size]byte // of the envelope's kind and body
-	session  *session          // that brought it last, or is written the answer
+	digest   uint64   // of the envelope's kind and body
+	session  *session // that brought it last, or is written the answer
 	cancel   context.CancelCauseFunc
 	received bool // told that it is shown
 	answer   []byte
@@ -110,10 +111,19 @@ func (n *Node) work(j job) {
 	}
 }
 
-// digestOf tells a request that is sent again from another under its ID.
-func digestOf(e wire.Envelope) [sha256.Size]byte {
-	var room [1 << 10]byte // most requests fit
-	return sha256.Sum256(append(append(append(room[:0], e.Kind...), 0), e.Body...))
+// digestSeed keeps what a peer sends from having the same digest as another thing
+// on purpose.
+var digestSeed = maphash.MakeSeed()
+
+// digestOf tells a request that is sent again from another under its ID: a peer
+// that mixed up its own would get the answer to the first one twice.
+func digestOf(e wire.Envelope) uint64 {
+	var h maphash.Hash
+	h.SetSeed(digestSeed)
+	_, _ = h.WriteString(string(e.Kind))
+	_ = h.WriteByte(0)
+	_, _ = h.Write(e.Body)
+	return h.Sum64()
 }
 
 // catchUpLocked tells the new link what was told, or would have been, on the
@@ -133,18 +143,19 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 	e := req.Envelope
 	kind, body := n.handler.Serve(ctx, req)
 	var frame []byte
-	var err error
 	if kind != "" {
-		if frame, err = frameOf(e.ID, kind, body); err != nil {
-			n.log.Error("encoding an answer", "request", e.ID, "error", err)
-			frame, _ = frameOf(e.ID, wire.KindError, wire.NewError(wire.CodeInternalError))
-		}
+		b := n.answerFrame(e.ID, kind, body)
+		defer release(b)
+		frame = b.Bytes()
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p.requests--
-	v.done, v.answer, v.finished = true, frame, time.Now()
-	if !repeats(e.Kind) && p.serving[v.id] == v {
+	v.done, v.finished = true, time.Now()
+	switch {
+	case repeats(e.Kind):
+		v.answer = bytes.Clone(frame)
+	case p.serving[v.id] == v:
 		delete(p.serving, v.id)
 	}
 	if ctx.Err() != nil {
@@ -155,6 +166,16 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 	if frame != nil {
 		_ = v.session.write(frame)
 	}
+}
+
+// answerFrame encodes an answer, or that it cannot be encoded.
+func (n *Node) answerFrame(id string, kind wire.Kind, body any) *bytes.Buffer {
+	frame, err := frameOf(id, kind, body)
+	if err != nil {
+		n.log.Error("encoding an answer", "request", id, "error", err)
+		frame, _ = frameOf(id, wire.KindError, wire.NewError(wire.CodeInternalError)) // never too large
+	}
+	return frame
 }
 
 // repeats reports whether serving a request a second time would be refused, so
