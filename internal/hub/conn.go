@@ -19,8 +19,8 @@ import (
 const reserve = 256 << 10
 
 // conn is one device's connection. Its run reads; what others send to the device
-// they append to queue, and whoever finds nobody writing starts a goroutine that
-// writes until the queue is empty. So a device that is silent costs one
+// they append to queue, and whoever finds nobody writing has one of the hub's
+// writers write until the queue is empty. So a device that is silent costs one
 // goroutine, and a slow one stops nobody else.
 type conn struct {
 	// Fixed once proven.
@@ -109,7 +109,7 @@ func (c *conn) add(it item) {
 		c.writing = true
 		c.wrote.Store(int64(c.hub.now()))
 		c.writers.Add(1)
-		go c.write()
+		c.hub.writeFor(c)
 	}
 }
 

@@ -80,6 +80,8 @@ type Hub struct {
 	// errands bounds what is done for devices outside of their reading: pushes
 	// and the store.
 	errands chan struct{}
+	writers chan *conn   // to a goroutine that waits to write
+	idle    atomic.Int64 // how many do
 
 	unproven atomic.Int64
 	queued   atomic.Int64 // bytes that wait for all devices
@@ -109,7 +111,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{
 		config: c, limits: c.Limits.withDefaults(), origin: origin, log: c.Log, start: time.Now(),
 		local: map[device.ID]*conn{}, remote: map[device.ID]remoteDevice{}, hubs: map[hubID]*peerHub{},
-		errands: make(chan struct{}, maxErrands),
+		errands: make(chan struct{}, maxErrands), writers: make(chan *conn),
 	}
 	h.addresses = newAddresses(h.limits)
 	h.ctx, h.stop = context.WithCancel(context.Background())
