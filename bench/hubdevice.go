@@ -91,20 +91,30 @@ func (d *hubDevice) write(f hubwire.Frame) error {
 
 // read returns the next frame, which is good until the next read.
 func (d *hubDevice) read() (hubwire.Frame, error) {
-	if d.buffer == nil {
-		d.buffer = make([]byte, hubwire.MaxMessage)
+	b, err := d.binary()
+	if err != nil {
+		return hubwire.Frame{}, err
 	}
+	return hubwire.ParseFrame(b)
+}
+
+// binary returns the next binary message, which is good until the next read. A
+// device that is sent nothing has no buffer.
+func (d *hubDevice) binary() ([]byte, error) {
 	for {
 		typ, r, err := d.ws.Reader(context.Background())
 		if err != nil {
-			return hubwire.Frame{}, err
+			return nil, err
+		}
+		if d.buffer == nil {
+			d.buffer = make([]byte, hubwire.MaxMessage)
 		}
 		n, err := io.ReadFull(r, d.buffer)
 		if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-			return hubwire.Frame{}, fmt.Errorf("a message without end: %w", err)
+			return nil, fmt.Errorf("a message without end: %w", err)
 		}
 		if typ == websocket.MessageBinary {
-			return hubwire.ParseFrame(d.buffer[:n])
+			return d.buffer[:n], nil
 		}
 	}
 }
@@ -112,11 +122,11 @@ func (d *hubDevice) read() (hubwire.Frame, error) {
 // echo sends all data back until the connection ends.
 func (d *hubDevice) echo() {
 	for {
-		typ, b, err := d.ws.Read(context.Background())
+		b, err := d.binary()
 		if err != nil {
 			return
 		}
-		if typ == websocket.MessageBinary && hubwire.Kind(b[0]) == hubwire.KindData && d.ws.Write(context.Background(), typ, b) != nil {
+		if hubwire.Kind(b[0]) == hubwire.KindData && d.ws.Write(context.Background(), websocket.MessageBinary, b) != nil {
 			return
 		}
 	}

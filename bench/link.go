@@ -156,14 +156,14 @@ func (b *bench) linkTrip(url string) trip {
 	parts.Go(func() { _ = phone.node.Serve(ctx, l) })
 	parts.Go(func() { _ = phone.node.Run(ctx) })
 	parts.Go(func() { _ = agent.node.Run(ctx) })
-	ask := func() error {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
+	ask := func(ctx context.Context) error {
 		_, err := agent.node.Ask(ctx, phone.key.ID(), wire.KindKeyListRequest, wire.NewID(), linkPayload, nil)
 		return err
 	}
-	b.must(ask()) // waits for the link
-	return trip{"direct link", nil, ask}
+	linked, late := context.WithTimeout(ctx, 30*time.Second)
+	defer late()
+	b.must(ask(linked)) // waits for the link
+	return trip{"direct link", nil, func() error { return ask(ctx) }}
 }
 
 // linkPayload makes an envelope of hubMessage bytes.
