@@ -1,7 +1,6 @@
 package signer
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -15,14 +14,11 @@ const (
 	maxWaitingPerPeer = 16
 )
 
-// queue counts the requests that wait for the person, and lets them before an
-// approver that can show only one in turn.
+// queue counts the requests that wait for the person.
 type queue struct {
 	mu      sync.Mutex
 	total   int
 	perPeer map[device.ID]int
-
-	turn chan struct{} // holds one token while a sheet is shown; nil: all at once
 }
 
 func (q *queue) enter(id device.ID) (leave func(), err error) {
@@ -51,25 +47,6 @@ func (q *queue) others() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.total - 1
-}
-
-// await waits for the request's turn. One that has to wait has reached the
-// person all the same, who works on the one before it: shown says so.
-func (q *queue) await(ctx context.Context, shown func()) (done func(), err error) {
-	if q.turn == nil {
-		return func() {}, nil
-	}
-	select {
-	case q.turn <- struct{}{}:
-	default:
-		shown()
-		select {
-		case q.turn <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	return func() { <-q.turn }, nil
 }
 
 // admit decides whether a request may be looked at, and until when it may wait.

@@ -27,11 +27,6 @@ type Approver struct {
 	// Paused tells that a computer is paused after several denials, so that the
 	// person can think about its pairing. It must not wait.
 	Paused func(Pause)
-
-	// OneAtATime is for an approver that can show one sheet only: the signer
-	// then calls Sign or Certificate, and the Passphrase that follows, for one
-	// request after the other, in no set order.
-	OneAtATime bool
 }
 
 // Sheet is what is shown of any request. Names of devices are fit to be shown.

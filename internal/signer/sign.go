@@ -117,21 +117,16 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 	return signature, nil
 }
 
-// inWindow runs ask, which asks the person and signs, in the request's turn and
-// within its window. When the window ends before ask does, or the computer
-// withdraws, what ask made is of no use, and inWindow returns an error.
+// inWindow runs ask, which asks the person and signs, within the request's
+// window. When the window ends before ask does, or the computer withdraws, what
+// ask made is of no use, and inWindow returns an error.
 func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(), ask func(context.Context, Sheet) error) error {
 	if received == nil {
 		received = func() {}
 	}
 	ctx, cancel := s.windowed(ctx, until)
 	defer cancel()
-	done, err := s.queue.await(ctx, received)
-	if err != nil {
-		return outcome(ctx, err)
-	}
-	defer done()
-	err = ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.queue.others()})
+	err := ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.queue.others()})
 	if ctx.Err() != nil {
 		return outcome(ctx, ctx.Err())
 	}

@@ -89,11 +89,7 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	s := &Signer{cfg: cfg}
-	if cfg.Approver.OneAtATime {
-		s.queue.turn = make(chan struct{}, 1)
-	}
-	return s, nil
+	return &Signer{cfg: cfg}, nil
 }
 
 // Hello returns what the phone adds to its hello.
