@@ -3,11 +3,11 @@ package phone
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	"vmux/internal/link"
@@ -82,51 +82,41 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 }
 
 // tellChanges tells the linked computers when the CA, its policy, what it has
-// revoked or what they list has changed: `vmux phone ca` is another process, and may be run at any time.
+// revoked or the list of keys has changed: `vmux phone ca` and `vmux phone
+// identity` are other processes, and may be run at any time.
 func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
 	look := time.NewTicker(lookForChanges)
 	defer look.Stop()
-	told, offered := p.hello(), p.offers()
+	told := p.news(nil)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
-		now, offers := p.hello(), p.offers()
-		if offers.more(offered) || now.AutomaticIssuance != told.AutomaticIssuance || !bytes.Equal(now.CAPublicKey, told.CAPublicKey) ||
-			!slices.Equal(now.RevokedSerials, told.RevokedSerials) {
-			told, offered = now, offers
+		if now := p.news(told); !bytes.Equal(now, told) {
+			told = now
 			node.HelloAgain()
 		}
 	}
 }
 
-// offers say of each identity, by fingerprint, what computers list it by: whether
-// it is the default one, and which servers it is for.
-type offers map[string]string
-
-func (p *Phone) offers() offers {
-	list, err := p.Signer.Identities()
+// news are the hello and the list of keys as computers get them, to be compared:
+// any difference is told, also that a key is gone or is for more servers now.
+// Where the list cannot be read, it is before.
+func (p *Phone) news(before []byte) []byte {
+	keys, err := p.Signer.KeyList()
 	if err != nil {
-		return nil
+		return before
 	}
-	o := offers{}
-	for _, id := range list {
-		o[id.Fingerprint()] = fmt.Sprint(id.Default, id.Rules.Hosts)
+	now, err := json.Marshal(struct {
+		Hello wire.Hello
+		Keys  *wire.KeyListResponse
+	}{p.hello(), keys})
+	if err != nil {
+		return before
 	}
-	return o
-}
-
-// more reports whether there is a new or changed identity. What is gone or
-// switched off answers for itself when it is asked for.
-func (o offers) more(before offers) bool {
-	for fingerprint, how := range o {
-		if old, known := before[fingerprint]; !known || old != how {
-			return true
-		}
-	}
-	return false
+	return now
 }
 
 func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {

@@ -162,7 +162,7 @@ func FuzzIdentities(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := s.keyList()
+		keys, err := s.KeyList()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ func TestRulesThatAgentsAreTold(t *testing.T) {
 		if _, err := p.SetRules(id, func(r *Rules) { r.Hosts = test.hosts }); err != nil {
 			t.Fatal(err)
 		}
-		list, err := p.keyList()
+		list, err := p.KeyList()
 		if err != nil || len(list.Keys) != 1 || !slices.Equal(list.Keys[0].Hosts, test.told) || list.Check() != nil {
 			t.Errorf("rules %q: %+v, %v", test.hosts, list, err)
 		}

@@ -110,7 +110,7 @@ func (s *Signer) Serve(ctx context.Context, from device.Peer, e wire.Envelope, r
 	}
 	switch e.Kind {
 	case wire.KindKeyListRequest:
-		keys, err := s.keyList()
+		keys, err := s.KeyList()
 		if err != nil {
 			s.cfg.Log.Error("list keys", "err", err)
 			return wire.KindError, wire.AsError(err)
@@ -124,7 +124,9 @@ func (s *Signer) Serve(ctx context.Context, from device.Peer, e wire.Envelope, r
 	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "this phone does not answer %s", e.Kind)
 }
 
-func (s *Signer) keyList() (*wire.KeyListResponse, error) {
+// KeyList returns what computers list: the identities that are switched on, by
+// their labels, and what goes with them.
+func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
 	list, err := s.Identities()
 	if err != nil {
 		return nil, err

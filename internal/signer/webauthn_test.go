@@ -139,7 +139,7 @@ func TestPasskeySigns(t *testing.T) {
 	if err := sshctx.VerifySignature(key, r.DataToSign, &signature); err != nil || key.Type() != ssh.KeyAlgoSKECDSA256 {
 		t.Errorf("%s: %v", key.Type(), err)
 	}
-	if keys, err := p.keyList(); err != nil || keys.Keys[0].ProviderKind != wire.ProviderSecureEnclave {
+	if keys, err := p.KeyList(); err != nil || keys.Keys[0].ProviderKind != wire.ProviderSecureEnclave {
 		t.Errorf("told as %+v, %v", keys, err)
 	}
 }
