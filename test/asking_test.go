@@ -173,6 +173,9 @@ func TestGrantOnTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the phone's end", func() bool { return phone.Process.Signal(nil) != nil || zombie(phone) })
+	if out := w.phone.run("phone", "grants"); out != "" {
+		t.Errorf("vmux phone grants, after the phone was killed:\n%s", out)
+	}
 	_, person = start()
 	if out := w.phone.run("phone", "grants"); out != "" {
 		t.Errorf("vmux phone grants, after a restart:\n%s", out)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -134,19 +135,19 @@ with an approval, once grants are switched on, and ends by itself, with
 			if err != nil {
 				return err
 			}
-			return a.showGrants(p.Signer)
+			return a.showGrants(p)
 		},
 	})
 	cmd.AddCommand(newPhoneGrantsSwitch(a, "on", true), newPhoneGrantsSwitch(a, "off", false), newPhoneGrantsEndCommand(a))
 	return cmd
 }
 
-func (a *app) showGrants(s *signer.Signer) error {
-	on, err := s.GrantsEnabled()
+func (a *app) showGrants(p *phone.Phone) error {
+	on, err := p.Signer.GrantsEnabled()
 	if err != nil {
 		return err
 	}
-	list, err := s.Grants()
+	list, err := p.Grants()
 	if err != nil {
 		return err
 	}

@@ -101,6 +101,17 @@ func (p *Phone) hello() wire.Hello {
 	return h
 }
 
+// Grants returns those that hold now: none unless a process runs the phone, since
+// what they need is in its memory. What one that was killed has left on the disk
+// is no grant.
+func (p *Phone) Grants() ([]signer.Grant, error) {
+	running, err := p.dir.Claimed(runClaim)
+	if err != nil || !running {
+		return nil, err
+	}
+	return p.Signer.Grants()
+}
+
 // ID returns the phone's device ID.
 func (p *Phone) ID() device.ID { return p.key.ID() }
 

@@ -16,6 +16,9 @@ import (
 	"vmux/internal/wire"
 )
 
+// runClaim is what the process that runs the phone holds.
+const runClaim = "run"
+
 // lookForChanges is how often a running phone reads what it tells in its hello.
 const lookForChanges = time.Second
 
@@ -40,7 +43,7 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	release, err := p.dir.Claim("run")
+	release, err := p.dir.Claim(runClaim)
 	if errors.Is(err, state.ErrClaimed) {
 		return ErrRunning
 	}
@@ -81,7 +84,8 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	return err
 }
 
-// tellChanges tells the linked computers when the CA, its policy, what it has
+// tellChanges wipes what grants needed that have ended, also by another process,
+// and tells the linked computers when the CA, its policy, what it has
 // revoked or the list of keys has changed: `vmux phone ca` and `vmux phone
 // identity` are other processes, and may be run at any time.
 func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
@@ -94,6 +98,7 @@ func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
 			return
 		case <-look.C:
 		}
+		p.Signer.DropGrants()
 		if now := p.news(told); !bytes.Equal(now, told) {
 			told = now
 			node.HelloAgain()

@@ -84,7 +84,7 @@ func (s *Signer) EnableGrants(on bool) error {
 			doc.Grants = nil
 		}
 	})
-	s.dropGrants()
+	s.DropGrants()
 	return err
 }
 
@@ -101,7 +101,7 @@ func (s *Signer) EndGrant(id string) error {
 	err := s.changeGrants(func(doc *grantDocument) {
 		doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return id == "" || g.ID == id })
 	})
-	s.dropGrants()
+	s.DropGrants()
 	return err
 }
 
@@ -116,8 +116,15 @@ func (s *Signer) changeGrants(change func(*grantDocument)) error {
 	})
 }
 
-// dropGrants wipes the secrets of grants that are over.
-func (s *Signer) dropGrants() {
+// DropGrants wipes the secrets of grants that are over. Each use of grants does
+// that as well; a phone that nobody asks anything has to call it now and then.
+func (s *Signer) DropGrants() {
+	s.grants.Lock()
+	none := len(s.held) == 0
+	s.grants.Unlock()
+	if none {
+		return
+	}
 	doc, err := s.grantDocument()
 	s.grants.Lock()
 	defer s.grants.Unlock()
@@ -172,7 +179,7 @@ func (g Grant) covers(s SignSheet, now time.Time) bool {
 // granted returns a way to unlock the key without a person, if a grant covers
 // the request.
 func (s *Signer) granted(sheet SignSheet) (Unlock, bool) {
-	s.dropGrants()
+	s.DropGrants()
 	now := s.cfg.Now()
 	s.grants.Lock()
 	defer s.grants.Unlock()

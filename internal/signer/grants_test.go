@@ -95,6 +95,15 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 		to("just before its end", false, id, "root", &prod)
 		time.Sleep(time.Second)
 		to("after its end", true, id, "root", &prod)
+		time.Sleep(14 * time.Minute)
+		held := p.held[len(p.held)-1].secret
+		if p.DropGrants(); held[0] == 0 {
+			t.Error("the secret of a grant that holds is wiped")
+		}
+		time.Sleep(time.Minute)
+		if p.DropGrants(); held[0] != 0 || len(p.held) != 0 {
+			t.Error("a grant is over, nobody has asked since, and its secret is still in memory")
+		}
 		records, err := p.Activity()
 		if err != nil || !records[1].Grant || records[0].Grant || records[1].Decision != "approved" {
 			t.Errorf("records %+v, %v", records[:2], err)

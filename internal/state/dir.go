@@ -259,10 +259,37 @@ func (f *File) Lock() (unlock func(), err error) { return f.dir.Lock() }
 var ErrClaimed = errors.New("claimed by another process")
 
 // Claim makes this process the only one that does what name stands for, until
-// release is called or the process ends. It does not wait: ErrClaimed.
+// release is called or the process ends, however it ends. It waits for no other
+// claim: ErrClaimed. The caller holds no Lock.
 func (d *Dir) Claim(name string) (release func(), err error) {
 	if _, err := d.file(name); err != nil {
 		return nil, err
 	}
+	unlock, err := d.Lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	return claimFile(filepath.Join(d.path, "."+name))
+}
+
+// Claimed reports whether a process has claimed the name and is alive. It tries
+// to claim it, under the lock, so that no Claim meets the attempt.
+func (d *Dir) Claimed(name string) (bool, error) {
+	if _, err := d.file(name); err != nil {
+		return false, err
+	}
+	unlock, err := d.Lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	release, err := claimFile(filepath.Join(d.path, "."+name))
+	if errors.Is(err, ErrClaimed) {
+		return true, nil
+	}
+	if err == nil {
+		release()
+	}
+	return false, err
 }

@@ -171,3 +171,41 @@ func TestPassphraseFiles(t *testing.T) {
 		}
 	}
 }
+
+// Asking who has claimed a name is in nobody's way, however often.
+func TestClaimed(t *testing.T) {
+	d := open(t)
+	want := func(want bool) {
+		t.Helper()
+		if got, err := d.Claimed("run"); got != want || err != nil {
+			t.Errorf("claimed: %v, %v; want %v", got, err, want)
+		}
+	}
+	want(false)
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = d.Claimed("run")
+			}
+		}
+	})
+	for range 200 {
+		release, err := d.Claim("run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Claim("run"); !errors.Is(err, ErrClaimed) {
+			t.Fatalf("a second claim: %v", err)
+		}
+		want(true)
+		release()
+	}
+	close(stop)
+	asking.Wait()
+	want(false)
+}
