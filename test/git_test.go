@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,15 +100,16 @@ func TestGitSetupSignsAndVerifies(t *testing.T) {
 	}
 }
 
-// A rebase signs each commit anew: with a grant one sheet is enough.
+// A rebase signs each commit anew: with a grant one sheet is enough, and without
+// each commit has its own, which names it. Commits that wait together are one.
 func TestRebaseOverTwentySignedCommits(t *testing.T) {
 	t.Parallel()
 	w, person := askingWorld(t)
 	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
 	repo := w.repository("product")
 	w.computer.run("git", "setup")
-	for range 21 {
-		repo.git("commit", "--quiet", "--allow-empty", "-m", "a commit")
+	for n := range 21 {
+		repo.git("commit", "--quiet", "--allow-empty", "-m", fmt.Sprintf("change %d.", n))
 	}
 	w.phone.run("phone", "grants", "on")
 	done := repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~20")
@@ -128,13 +130,45 @@ func TestRebaseOverTwentySignedCommits(t *testing.T) {
 		t.Errorf("vmux phone grants: %s", out)
 	}
 	w.phone.run("phone", "grants", "off")
-	done = repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~3")
-	person.waitCount("Approved.", 3, "y")
+	done = repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~20")
+	for n := 1; n <= 20; n++ {
+		person.waitCount("asks: git commit signature", 1+n, "")
+		person.waitCount(fmt.Sprintf("  subject   change %d.", n), 1, "")
+		person.waitCount("Approved.", n, "y")
+	}
 	if err := w.wait(done); err != nil {
 		t.Error(err)
 	}
-	if n := person.sheets(); n != 1+3 {
-		t.Errorf("%d sheets without a grant, want one for each of three", n-1)
+	if n := person.sheets(); n != 1+20 {
+		t.Errorf("%d sheets without a grant, want one for each of twenty", n-1)
+	}
+	if out := repo.git("log", "--format=%G?", "-20"); out != strings.Repeat("G\n", 20) {
+		t.Errorf("git log after the second rebase: %s", out)
+	}
+	commitsAtOnce(t, repo, person)
+}
+
+// commitsAtOnce commits in several working trees at the same time.
+func commitsAtOnce(t *testing.T, repo repository, person *screen) {
+	sheets, approved, signed := person.sheets(), person.count("Approved."), repo.approvals()
+	var done []<-chan error
+	for n := range 5 {
+		tree := repository{repo.world, filepath.Join(repo.computer.dir, fmt.Sprint("tree", n))}
+		repo.git("worktree", "add", "--quiet", "--detach", tree.dir)
+		done = append(done, tree.start("commit", "--quiet", "--allow-empty", "-S", "-m", fmt.Sprintf("beside %d.", n)))
+	}
+	for n := range 5 {
+		waitFor(t, fmt.Sprintf("commit %d on the sheet", n), func() bool { return strings.Contains(person.text(), fmt.Sprintf("beside %d.", n)) })
+	}
+	person.afterAWhile("y")
+	person.waitCount("Approved.", approved+1, "")
+	for _, d := range done {
+		if err := repo.wait(d); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, of := person.sheets()-sheets, repo.approvals()-signed; n != 1 || of != 5 {
+		t.Errorf("%d sheets for %d commits, want one for five", n, of)
 	}
 }
 

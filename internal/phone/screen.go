@@ -54,6 +54,10 @@ func (s *screen) take(ctx context.Context, urgent bool) error {
 	s.mu.Unlock()
 	select {
 	case <-t.come:
+		if err := ctx.Err(); err != nil { // both have come: there is nothing to show
+			s.give()
+			return err
+		}
 		return nil
 	case <-ctx.Done():
 		s.forget(t)

@@ -91,22 +91,29 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	m := t.groups.join(ctx, s)
 	defer t.groups.leave(m)
 	listed := []*member{m}
-	key, err := t.ask(m.ctx, question{s.Sheet, signText(s), asked, keys, func() string {
-		added := t.groups.like(m, listed)
-		listed = append(listed, added...)
-		return listText(added)
-	}, func() int { return len(listed) }})
+	key, err := t.ask(m.ctx, question{
+		sheet: s.Sheet, text: signText(s), asked: asked, keys: keys,
+		joined: func() string {
+			added := t.groups.like(m, listed)
+			listed = append(listed, added...)
+			return listText(added)
+		},
+		listed:   func() int { return len(listed) },
+		answered: func(key byte) { t.groups.decide(listed, decisionOf(key)) },
+	})
 	if d := t.groups.leave(m); d != nil {
 		return *d, nil
 	}
+	return decisionOf(key), err
+}
+
+// decisionOf is what a key means on the sheet of a signature; none (0) denies.
+func decisionOf(key byte) signer.SignDecision {
 	d := signer.SignDecision{Approved: isApproval(key), Mute: key == 'm'}
 	if key == 'g' {
 		d.Grant = grantTime
 	}
-	if err == nil {
-		t.groups.decide(listed, d)
-	}
-	return d, err
+	return d
 }
 
 // isApproval tells the keys that let a request pass.
@@ -117,7 +124,7 @@ func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (
 	if s.Validity > time.Hour {
 		asked, keys = "Issue it?  y yes, h yes but for one hour, n no", "yhn"
 	}
-	key, err := t.ask(ctx, question{s.Sheet, certificateText(s), asked, keys, nil, nil})
+	key, err := t.ask(ctx, question{sheet: s.Sheet, text: certificateText(s), asked: asked, keys: keys})
 	d := signer.CertificateDecision{Approved: key == 'y' || key == 'h'}
 	if key == 'h' {
 		d.Validity = time.Hour
@@ -143,6 +150,9 @@ type question struct {
 	joined func() string
 	// listed counts the requests on the sheet; nil if it is one.
 	listed func() int
+	// answered is told the key before the screen goes to the next sheet, which
+	// may be one that was listed here; nil if that is nobody's business.
+	answered func(byte)
 }
 
 func (q question) requests() int {
@@ -161,6 +171,9 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 	}
 	t.print("\n" + q.text)
 	key, err := t.countDown(ctx, q)
+	if err == nil && q.answered != nil {
+		q.answered(key)
+	}
 	t.finish(q.sheet, key, err)
 	if isApproval(key) && !t.silent {
 		t.screen.giveAfter()

@@ -262,6 +262,31 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	p.keepsTyping("n", func() bool { return len(alone) > 0 && len(apart) > 0 })
 }
 
+// Where no passphrase follows, the screen is free at once. None of those that were
+// answered together gets it, to be shown again and withdrawn.
+func TestAnsweredTogetherIsNotShownAgain(t *testing.T) {
+	for _, key := range []string{"y", "n"} {
+		terminal, p := sitDown(t)
+		approver := terminal.Approver([]byte("from a file"))
+		var list []chan answer
+		for n := 1; n <= 20; n++ {
+			s := sheet("laptop", 60*time.Second)
+			s.RequestID, s.Known.User = fmt.Sprint(n), fmt.Sprintf("user%d", n)
+			list = append(list, asks(t.Context(), approver, s))
+			p.sees(fmt.Sprintf("user%d@db1", n))
+		}
+		p.keepsTyping(key, func() bool { return len(list[0]) > 0 })
+		for n, c := range list {
+			if a := get(t, c); a.approved != (key == "y") || a.err != nil {
+				t.Errorf("%s: request %d: %+v", key, n+1, a)
+			}
+		}
+		if s := p.screen(); strings.Count(s, "asks: ") != 1 || strings.Contains(s, "Withdrawn") {
+			t.Errorf("%s: %d sheets:\n%s", key, strings.Count(s, "asks: "), s)
+		}
+	}
+}
+
 // A request of a group ends without asking for the passphrase. The last of the
 // others wipes it all the same.
 func TestPassphraseOfAGroupIsWiped(t *testing.T) {
