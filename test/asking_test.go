@@ -190,7 +190,7 @@ func zombie(cmd *exec.Cmd) bool {
 	return err != nil || strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 
-// Many logins at once, as of rsync or ansible: one sheet lists them, and the
+// Thirty logins at once, as of ansible -f 30: one sheet lists them, and the
 // passphrase is typed once.
 func TestManyAtOnceAreOneSheet(t *testing.T) {
 	t.Parallel()
@@ -202,10 +202,11 @@ func TestManyAtOnceAreOneSheet(t *testing.T) {
 	w.pair()
 	servers := []*sshdtest.Server{w.server(sshdtest.Old(t)), w.server(sshdtest.New(t)), w.server(sshdtest.Old(t))}
 	var done []<-chan error
-	for i := range 10 {
+	const logins = 30
+	for i := range logins {
 		done = append(done, w.logsIn(sshdtest.Both(t)[i%2], servers[i%3]))
 	}
-	person.waitCount("  and       ", 9, "")
+	person.waitCount("  and       ", logins-1, "")
 	for _, s := range servers {
 		if !strings.Contains(person.text(), fingerprintOf(t, s.HostKey)+"  (verified)") {
 			t.Errorf("the sheet does not name the server %s", fingerprintOf(t, s.HostKey))
@@ -222,8 +223,8 @@ func TestManyAtOnceAreOneSheet(t *testing.T) {
 	if sheets, asked := person.sheets(), person.count("Passphrase of"); sheets != 1 || asked != 1 {
 		t.Errorf("%d sheets and %d passphrases, want one of each", sheets, asked)
 	}
-	if n := w.approvals(); n != 10 {
-		t.Errorf("the log has %d approvals, want 10", n)
+	if n := w.approvals(); n != logins {
+		t.Errorf("the log has %d approvals, want %d", n, logins)
 	}
 	if strings.Contains(person.text(), passphrase) {
 		t.Error("the passphrase is on the screen")

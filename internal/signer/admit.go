@@ -8,10 +8,11 @@ import (
 	"vmux/internal/wire"
 )
 
-// Limits of requests that wait for the person.
+// Limits of requests that wait for the person. One computer may well have thirty
+// logins at once (ansible -f 30), and a second one must not be shut out by them.
 const (
-	maxWaiting        = 64
-	maxWaitingPerPeer = 16
+	maxWaiting        = 96
+	maxWaitingPerPeer = 48
 )
 
 // queue counts the requests that wait for the person.
