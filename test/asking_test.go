@@ -231,6 +231,45 @@ func TestManyAtOnceAreOneSheet(t *testing.T) {
 	}
 }
 
+// A second hop asks when the first one is through. Of several ssh -J at once the
+// first hops are one sheet, and the second ones another.
+func TestBothHopsOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	client := sshdtest.Both(t)
+	n := named{"bastion": w.server(client[0]), "prod": w.server(client[1])}
+	w.knows(n)
+	config := n.config(t, w.computer.socket())
+	through := func(logins int) {
+		t.Helper()
+		sheets, approved := person.sheets(), person.count("Approved.")
+		hops := []string{fingerprintOf(t, n["bastion"].HostKey) + "  (verified)", fingerprintOf(t, n["prod"].HostKey) + "  (verified)"}
+		before := []int{person.count(hops[0]), person.count(hops[1])}
+		var done []<-chan error
+		for i := range logins {
+			cmd := w.runs(client[i%2], config, "-J", "bastion", "prod", "true")
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Run() }()
+			done = append(done, ended)
+		}
+		for hop, server := range hops {
+			person.waitCount(server, before[hop]+logins, "")
+			person.afterAWhile("y")
+			person.waitCount("Approved.", approved+hop+1, "")
+		}
+		for _, d := range done {
+			if err := w.wait(d); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := person.sheets() - sheets; got != 2 || strings.Contains(person.text(), "  through") {
+			t.Errorf("%d sheets for %d logins by ssh -J, want two; or one is said to come through another server", got, logins)
+		}
+	}
+	through(1)
+	through(6)
+}
+
 func TestDenialsPauseAndMute(t *testing.T) {
 	t.Parallel()
 	w, person := askingWorld(t)
