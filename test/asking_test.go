@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"vmux/internal/sshctx"
 	"vmux/internal/sshdtest"
 )
 
@@ -277,8 +278,10 @@ func TestDenialsPauseAndMute(t *testing.T) {
 	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
 	// Each to a server of its own: the agent itself refuses what repeats.
 	session := byte(0)
+	var servers []string // by the fingerprints of their host keys
 	asks := func() <-chan error {
 		to := newServerKey(t)
+		servers = append(servers, sshctx.Fingerprint(to.PublicKey().Marshal()))
 		session++
 		return w.requests(key, string(login(key, sessionID(session), "root", &to)))
 	}
@@ -299,17 +302,25 @@ func TestDenialsPauseAndMute(t *testing.T) {
 			t.Errorf("vmux status: %s, %q; %d sheets", code, sentence, person.sheets()-sheets)
 		}
 	}
+	if err := answered("Approved.", "y"); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		if err := answered("Denied.", "n"); err == nil {
 			t.Fatal("signed after a denial")
 		}
 	}
-	person.waitCount("is paused for 5m0s after several denials. Not you? vmux phone unpair ", 1, "")
 	refused(asks(), "paused: several requests were denied; it ends in ")
-	var pause struct{ DeviceName, Program string }
-	if err := json.Unmarshal([]byte(w.phone.run("phone", "pauses", "--json")), &pause); err != nil || pause.Program != "" {
+	var pause struct {
+		DeviceName, Program string
+		Decisions           map[string]int
+		Asked               []struct{ What, Server, Program string }
+	}
+	if err := json.Unmarshal([]byte(w.phone.run("phone", "pauses", "--json")), &pause); err != nil || pause.Program != "" ||
+		len(pause.Asked) != 4 || pause.Decisions["denied"] != 3 || pause.Decisions["refused"] != 1 {
 		t.Fatalf("vmux phone pauses: %+v, %v", pause, err)
 	}
+	reported(t, w, person, servers[1:])
 	w.phone.run("phone", "pauses", "end", pause.DeviceName)
 	if err := answered("Approved.", "y"); err != nil {
 		t.Errorf("after the pause's end: %v", err)
@@ -323,8 +334,59 @@ func TestDenialsPauseAndMute(t *testing.T) {
 	}
 	o := sshdtest.Old(t)
 	done := w.logsIn(o, w.server(o)) // another program
-	person.waitCount("Approved.", 2, "y")
+	person.waitCount("Approved.", 3, "y")
 	if err := w.wait(done); err != nil {
 		t.Error(err)
 	}
+	unpairedAtOnce(t, w, person, func() error { return answered("Denied.", "n") })
+}
+
+// reported makes sure that the person can read who asked for what, and keep it:
+// the command on the screen prints the records of the denials and what followed.
+func reported(t *testing.T, w *world, person *screen, denied []string) {
+	person.waitCount(" is paused for 5m0s: several of its requests were denied within a minute", 1, "")
+	person.waitCount("End the pairing with ", 1, "")
+	text := person.text()
+	text = text[strings.LastIndex(text, " is paused for "):]
+	if !strings.Contains(text, "  requests  3 denied\r\n") {
+		t.Error("the note does not say how many requests were denied")
+	}
+	for _, server := range denied[:3] {
+		if !regexp.MustCompile(`  asked for root@` + regexp.QuoteMeta(server) + `  by test\.test ← `).MatchString(text) {
+			t.Errorf("the note does not say that %s was asked for, and by which program", server)
+		}
+	}
+	command := regexp.MustCompile(`  all of it vmux (phone log --json --computer \S+ --since \S+)\r\n`).FindStringSubmatch(text)
+	if command == nil {
+		t.Fatal("the note does not say how to keep what was asked")
+	}
+	kept := w.phone.run(strings.Fields(command[1])...)
+	for _, server := range denied {
+		if !strings.Contains(kept, server) {
+			t.Errorf("what is kept lacks %s", server)
+		}
+	}
+	if n := strings.Count(kept, "\n"); n != len(denied) {
+		t.Errorf("what is kept has %d records, want %d", n, len(denied))
+	}
+	for _, args := range [][]string{{"--computer", "nobody"}, {"--since", "0s"}} {
+		if out := w.phone.run(append([]string{"phone", "log"}, args...)...); out != "" {
+			t.Errorf("vmux phone log %v: %s", args, out)
+		}
+	}
+}
+
+// unpairedAtOnce pauses the computer once more, and ends the pairing by one key.
+func unpairedAtOnce(t *testing.T, w *world, person *screen, denied func() error) {
+	w.phone.run("phone", "pauses", "end", deviceOf(t, w.phone.run("phone", "devices", "--json")))
+	for !strings.Contains(w.phone.run("phone", "pauses"), "  all programs  ") {
+		if err := denied(); err == nil {
+			t.Fatal("signed after a denial")
+		}
+	}
+	person.waitCount("Unpaired: ", 1, "u")
+	if out := w.phone.run("phone", "devices", "--json"); out != "[]\n" {
+		t.Errorf("vmux phone devices: %s", out)
+	}
+	waitFor(t, "the computer to learn of it", func() bool { return strings.Contains(w.computer.try("status").stderr, "no longer paired") })
 }

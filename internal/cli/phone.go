@@ -146,6 +146,7 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
+	asking.help(p)
 	switch {
 	case f.hub == hubNone:
 		err = p.ForgetHubs()
@@ -203,6 +204,7 @@ type asking struct {
 	signer.Approver
 	above func(func()) // writes without tearing what is asked
 	close func()
+	help  func(*phone.Phone) // tells what can be done about denials
 }
 
 // aboveWriter writes whole lines above what is asked.
@@ -230,7 +232,7 @@ func (a *app) approver(f phoneRunFlags) (asking, error) {
 	case f.approve == "always":
 		a.say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
 		approver := phone.Always(secret, func(s string) { a.say("%s", s) })
-		return asking{approver, func(write func()) { write() }, func() {}}, nil
+		return asking{approver, func(write func()) { write() }, func() {}, func(*phone.Phone) {}}, nil
 	case f.approve != "prompt":
 		return asking{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
 	}
@@ -239,7 +241,13 @@ func (a *app) approver(f phoneRunFlags) (asking, error) {
 		return asking{}, err
 	}
 	t := phone.NewTerminal(tty)
-	return asking{t.Approver(secret), t.Above, t.Close}, nil
+	help := func(p *phone.Phone) {
+		t.Remedies = phone.Remedies{
+			Report: func(pause signer.Pause) (signer.Report, error) { return p.Signer.Report(pause.DeviceID, pause.Since) },
+			Unpair: p.Trust.Remove,
+		}
+	}
+	return asking{t.Approver(secret), t.Above, t.Close, help}, nil
 }
 
 // terminal returns the terminal to ask on: the one that controls this process,

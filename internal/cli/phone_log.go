@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,15 +11,47 @@ import (
 	"vmux/internal/wire"
 )
 
+// logFilter says which records are shown; zero: all.
+type logFilter struct {
+	computer string // name, device ID, or the ID's beginning
+	since    string
+}
+
+// minComputer is how much of a device ID names a computer.
+const minComputer = 6
+
+// matcher returns what tells the records that are meant.
+func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
+	var since time.Time
+	if f.since != "" {
+		ago, err := time.ParseDuration(f.since)
+		if since = now.Add(-ago); err != nil {
+			since, err = time.Parse(time.RFC3339, f.since)
+		}
+		if err != nil {
+			return nil, usagef("--since is a time such as 2026-11-24T15:04:05Z, or how long ago, such as 90m")
+		}
+	}
+	return func(r signer.Record) bool {
+		named := f.computer == "" || r.DeviceName == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
+		return named && !r.Time.Before(since)
+	}, nil
+}
+
 func newPhoneLogCommand(a *app) *cobra.Command {
+	var filter logFilter
 	cmd := a.withJSON(&cobra.Command{
 		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
 		Long: `Shows what was asked of this phone and what became of it, oldest first. With
 --json, one record on each line.
 
 Each record holds the hash of the one before it: see vmux phone log verify.`,
-		Example: "  vmux phone log\n  vmux phone log verify",
+		Example: "  vmux phone log\n  vmux phone log --computer laptop --since 90m --json > report.jsonl\n  vmux phone log verify",
 		RunE: func(*cobra.Command, []string) error {
+			meant, err := filter.matcher(time.Now())
+			if err != nil {
+				return err
+			}
 			p, err := openPhone()
 			if err != nil {
 				return err
@@ -28,6 +61,9 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 				return err
 			}
 			for _, r := range records {
+				if !meant(r) {
+					continue
+				}
 				if err := a.answer(r, func() error { return a.line("%s", recordLine(r)) }); err != nil {
 					return err
 				}
@@ -35,6 +71,8 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 			return nil
 		},
 	})
+	cmd.Flags().StringVar(&filter.computer, "computer", "", "only what this `COMPUTER` has asked: its name, or its device ID or the first six characters or more")
+	cmd.Flags().StringVar(&filter.since, "since", "", "only since a `TIME` such as 2026-11-24T15:04:05Z, or so long ago: 90m")
 	cmd.AddCommand(newPhoneLogVerifyCommand(a), newPhoneLogExportCommand(a))
 	return cmd
 }

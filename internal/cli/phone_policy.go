@@ -238,11 +238,42 @@ verified, and the names and users by which it was reached.`,
 	return cmd
 }
 
+// pauseAnswer is a pause in JSON.
+type pauseAnswer struct {
+	signer.Pause
+	*signer.Report
+}
+
+func (a *app) showPause(s *signer.Signer, p signer.Pause) error {
+	if p.Program != "" {
+		return a.answer(pauseAnswer{Pause: p}, func() error { return a.pauseLine(p, p.Program) })
+	}
+	report, err := s.Report(p.DeviceID, p.Since)
+	if err != nil {
+		return err
+	}
+	return a.answer(pauseAnswer{p, &report}, func() error {
+		err := a.pauseLine(p, "all programs")
+		for _, asked := range report.Asked {
+			a.say("asked for %s", asked)
+		}
+		a.hint("%s", phone.LogCommand(p))
+		a.hint("vmux phone unpair %s", p.DeviceID.Short())
+		return err
+	})
+}
+
+func (a *app) pauseLine(p signer.Pause, who string) error {
+	return a.line("%s  %s  for %s more", wire.Show(p.DeviceName), wire.Show(who), time.Until(p.Until).Round(time.Second))
+}
+
 func newPhonePausesCommand(a *app) *cobra.Command {
 	cmd := a.withJSON(&cobra.Command{
 		Use: "pauses", Short: "List the computers and programs that are not asked for now", Args: args(),
 		Long: `After three denials within a minute a computer is paused for five; a program that
-was muted, for an hour. Their requests are refused without asking.`,
+was muted, for an hour. Their requests are refused without asking.
+
+Of a computer it also tells what it has asked for since the first of the denials.`,
 		Example: "  vmux phone pauses\n  vmux phone pauses end laptop",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
@@ -254,14 +285,7 @@ was muted, for an hour. Their requests are refused without asking.`,
 				return err
 			}
 			for _, pause := range list {
-				err := a.answer(pause, func() error {
-					who := "all programs"
-					if pause.Program != "" {
-						who = pause.Program
-					}
-					return a.line("%s  %s  for %s more", wire.Show(pause.DeviceName), wire.Show(who), time.Until(pause.Until).Round(time.Second))
-				})
-				if err != nil {
+				if err := a.showPause(p.Signer, pause); err != nil {
 					return err
 				}
 			}

@@ -12,8 +12,17 @@ import (
 // typed already does not appear on the screen.
 const handOff = time.Second
 
+// rank is how urgent a question is.
+type rank int
+
+const (
+	first  rank = iota // a passphrase of what is approved already
+	inTurn             // a request
+	last               // what can wait for all requests
+)
+
 // screen is what one person looks at: it belongs to one question at a time.
-// Those who wait get it in order, passphrases of what is approved already first.
+// Those who wait get it by their rank, and in order.
 type screen struct {
 	enter func() error // called when the first one takes the screen
 	leave func()       // called when nobody has it any more
@@ -25,14 +34,14 @@ type screen struct {
 }
 
 type turn struct {
-	urgent bool
-	come   chan struct{} // closed when it is this one's turn
+	rank rank
+	come chan struct{} // closed when it is this one's turn
 }
 
 // take waits for the screen until ctx ends.
-func (s *screen) take(ctx context.Context, urgent bool) error {
+func (s *screen) take(ctx context.Context, r rank) error {
 	s.mu.Lock()
-	if urgent && s.kept != nil && s.kept.Stop() {
+	if r == first && s.kept != nil && s.kept.Stop() {
 		s.kept = nil
 		s.mu.Unlock()
 		return nil
@@ -45,10 +54,10 @@ func (s *screen) take(ctx context.Context, urgent bool) error {
 		s.held = true
 		return nil
 	}
-	t := &turn{urgent: urgent, come: make(chan struct{})}
-	at := len(s.waiting)
-	if urgent {
-		at = 0
+	t := &turn{rank: r, come: make(chan struct{})}
+	at := slices.IndexFunc(s.waiting, func(other *turn) bool { return other.rank > r || r == first })
+	if at < 0 {
+		at = len(s.waiting)
 	}
 	s.waiting = slices.Insert(s.waiting, at, t)
 	s.mu.Unlock()
@@ -97,7 +106,7 @@ func (s *screen) give() {
 func (s *screen) giveAfter() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) > 0 && s.waiting[0].urgent {
+	if len(s.waiting) > 0 && s.waiting[0].rank == first {
 		next := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		close(next.come)
@@ -116,9 +125,13 @@ func (s *screen) close() {
 	}
 }
 
-// others counts those who wait for a first look.
+// others counts the requests that wait for a first look.
 func (s *screen) others() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.waiting)
+	n := slices.IndexFunc(s.waiting, func(t *turn) bool { return t.rank == last })
+	if n < 0 {
+		n = len(s.waiting)
+	}
+	return n
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -31,14 +32,25 @@ var ErrHungUp = errors.New("the terminal is gone")
 // with its outcome, also when the computer withdraws it or its time is over.
 // Safe for concurrent use.
 type Terminal struct {
+	// Remedies are offered after several denials; to be set before anything is
+	// asked.
+	Remedies Remedies
+
 	tty    *os.File
 	screen screen
 	groups groups
 	silent bool // no passphrase is asked for
 	inert  time.Duration
 
-	// drawing guards the terminal's last line. It is held for writing alone.
+	// life ends with Close, and with it what is offered after denials.
+	life   context.Context
+	die    context.CancelFunc
+	offers sync.WaitGroup
+
+	// drawing guards the terminal's last line, and what is offered of which
+	// computer. It is held for writing alone.
 	drawing sync.Mutex
+	offered map[device.ID]context.CancelFunc
 	line    string // the question that stands there unfinished
 	restore func() // of the terminal's mode; owned by who has the screen
 }
@@ -47,6 +59,7 @@ type Terminal struct {
 // terminal stays as it was found.
 func NewTerminal(tty *os.File) *Terminal {
 	t := &Terminal{tty: tty, inert: inert}
+	t.life, t.die = context.WithCancel(context.Background())
 	t.screen.enter = func() (err error) {
 		t.restore, err = keystrokes(int(tty.Fd()))
 		return err
@@ -67,7 +80,11 @@ func (t *Terminal) Approver(passphrase []byte) signer.Approver {
 }
 
 // Close leaves the terminal as it was found. Nothing may be asked any more.
-func (t *Terminal) Close() { t.screen.close() }
+func (t *Terminal) Close() {
+	t.die()
+	t.offers.Wait()
+	t.screen.close()
+}
 
 // Above runs f, which writes whole lines to the terminal, without tearing the
 // question that stands there.
@@ -132,14 +149,6 @@ func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (
 	return d, err
 }
 
-// paused tells that a computer is not asked for, and what to do if that was not
-// the person's own doing.
-func (t *Terminal) paused(p signer.Pause) {
-	name := wire.Show(p.DeviceName)
-	t.print(fmt.Sprintf("%s is paused for %s after several denials. Not you? vmux phone unpair %s\n",
-		name, time.Until(p.Until).Round(time.Second), name))
-}
-
 // question is a sheet and the keys that answer it.
 type question struct {
 	sheet       signer.Sheet
@@ -166,7 +175,7 @@ func (q question) requests() int {
 // ctx when the window closes or the computer withdraws the request.
 func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 	shown(q.sheet) // one that waits is shown as a number below the sheet before it
-	if err := t.screen.take(ctx, false); err != nil {
+	if err := t.screen.take(ctx, inTurn); err != nil {
 		return 0, err
 	}
 	t.print("\n" + q.text)
@@ -253,7 +262,7 @@ func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) (
 }
 
 func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
-	if err := t.screen.take(ctx, true); err != nil {
+	if err := t.screen.take(ctx, first); err != nil {
 		return nil, err
 	}
 	defer t.screen.giveAfter() // a wrong one is asked again at once

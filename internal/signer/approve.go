@@ -24,8 +24,9 @@ type Approver struct {
 	// asker as CodeAuthenticationFailed.
 	Passphrase func(context.Context, PassphraseRequest) ([]byte, error)
 
-	// Paused tells that a computer is paused after several denials, so that the
-	// person can think about its pairing. It must not wait.
+	// Paused tells that a computer is paused after several denials, which the log
+	// has by then, so that the person can think about its pairing: see
+	// Signer.Report. It must not wait.
 	Paused func(Pause)
 }
 

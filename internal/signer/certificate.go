@@ -50,7 +50,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 	if err != nil {
 		return nil, err
 	}
-	rec.Label = plan.identity.Label
+	rec.Label, rec.Principals = plan.identity.Label, plan.principals
 	if err := s.paused(from.ID, nil); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet Certif
 	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
 	decision, err := s.cfg.Approver.certificate(ctx, sheet)
 	if wire.CodeOf(err) == wire.CodeUserDenied {
-		s.denied(sheet.From)
+		s.denied(sheet.Sheet)
 	}
 	if err != nil || decision.Draft != nil {
 		return decision.Draft, err

@@ -31,8 +31,10 @@ type Pause struct {
 	DeviceName string    `json:"deviceName"`
 	// Program is the chain of programs that is muted, as the computer claims it;
 	// empty: the whole computer, after several denials.
-	Program string    `json:"program,omitempty"`
-	Until   time.Time `json:"until"`
+	Program string `json:"program,omitempty"`
+	// Since is when the first of the denials was made; see Report.
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
 }
 
 type pauseDocument struct {
@@ -100,8 +102,8 @@ func (s *Signer) paused(from device.ID, programs []string) error {
 
 // denied counts a person's denial. The third within a minute pauses the
 // computer.
-func (s *Signer) denied(from device.Peer) {
-	now := s.cfg.Now()
+func (s *Signer) denied(sheet Sheet) {
+	from, now := sheet.From, s.cfg.Now()
 	s.grants.Lock()
 	if s.denials == nil {
 		s.denials = map[device.ID][]time.Time{}
@@ -112,13 +114,32 @@ func (s *Signer) denied(from device.Peer) {
 	if bombed {
 		delete(s.denials, from.ID)
 	}
+	p := Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
+	if bombed {
+		if s.untold == nil {
+			s.untold = map[requestKey]Pause{}
+		}
+		s.untold[requestKey{from.ID.String(), wire.Show(sheet.RequestID)}] = p
+	}
 	s.grants.Unlock()
 	if bombed {
-		p := Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Until: now.Add(pauseFor)}
 		s.pause(p)
-		if s.cfg.Approver.Paused != nil {
-			s.cfg.Approver.Paused(p)
-		}
+	}
+}
+
+// requestKey names a request as its record does.
+type requestKey struct{ device, request string }
+
+// tellPause tells the person that a request's denial has paused the computer,
+// once the log has it.
+func (s *Signer) tellPause(r Record) {
+	key := requestKey{r.DeviceID, r.RequestID}
+	s.grants.Lock()
+	p, paused := s.untold[key]
+	delete(s.untold, key)
+	s.grants.Unlock()
+	if paused && s.cfg.Approver.Paused != nil {
+		s.cfg.Approver.Paused(p)
 	}
 }
 
@@ -127,12 +148,11 @@ func (s *Signer) denied(from device.Peer) {
 func (s *Signer) mute(sheet SignSheet) {
 	s.pause(Pause{
 		DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
-		Program: programChain(sheet.Claimed.Programs), Until: s.cfg.Now().Add(MuteFor),
+		Program: programChain(sheet.Claimed.Programs), Since: s.cfg.Now().Round(0).UTC(), Until: s.cfg.Now().Add(MuteFor).Round(0),
 	})
 }
 
 func (s *Signer) pause(p Pause) {
-	p.Until = p.Until.Round(0)
 	if err := s.changePauses(func(list []Pause) []Pause { return append(list, p) }); err != nil {
 		s.cfg.Log.Error("pause a computer", "peer", p.DeviceID.Short(), "err", err)
 	}

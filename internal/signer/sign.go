@@ -59,12 +59,12 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
 		return nil, err
 	}
+	if err := s.paused(from.ID, r.Context.Programs); err != nil { // whatever was granted before
+		return nil, err
+	}
 	if unlock, ok := s.granted(sheet); ok {
 		rec.Grant = true
 		return s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, unlock)
-	}
-	if err := s.paused(from.ID, r.Context.Programs); err != nil {
-		return nil, err
 	}
 	var signature *ssh.Signature
 	return signature, s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
@@ -80,7 +80,7 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 	if err != nil {
 		if wire.CodeOf(err) == wire.CodeUserDenied {
 			if !decision.Joined {
-				s.denied(sheet.From)
+				s.denied(sheet.Sheet)
 			}
 			if decision.Mute {
 				s.mute(sheet)
@@ -169,6 +169,7 @@ func (s *Signer) conclude(rec Record, err error) error {
 			err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
 		}
 	}
+	s.tellPause(rec)
 	return err
 }
 

@@ -71,6 +71,7 @@ type Signer struct {
 	grants  sync.Mutex // guards what follows; never held over a use of the store
 	held    []held
 	denials map[device.ID][]time.Time
+	untold  map[requestKey]Pause // until the request's record is written
 }
 
 // New returns a signer.

@@ -1,0 +1,91 @@
+package signer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/wire"
+)
+
+// maxAsked bounds what a Report tells one by one. The records have all.
+const maxAsked = 8
+
+// Report is what a computer has asked for since a moment: for a person who has to
+// decide whether it is in wrong hands.
+type Report struct {
+	// Decisions counts the requests by what became of them: denied, refused, …
+	Decisions map[string]int `json:"decisions"`
+	// Asked are the most frequent ones, the first first; at most maxAsked.
+	Asked   []Asked  `json:"asked"`
+	Records []Record `json:"-"` // all of them, oldest first
+}
+
+// Asked is what was asked for, and how often. All texts are fit to be shown.
+type Asked struct {
+	What    string `json:"what"`              // SignSheet.Title
+	Server  string `json:"server,omitempty"`  // what the phone found out of it
+	Program string `json:"program,omitempty"` // the computer's word
+	Times   int    `json:"times"`
+}
+
+// Report reads from the log what a computer has asked for since a moment.
+func (s *Signer) Report(id device.ID, since time.Time) (Report, error) {
+	all, err := s.Activity()
+	r := Report{Decisions: map[string]int{}, Asked: []Asked{}}
+	for _, rec := range all {
+		if rec.DeviceID == id.String() && !rec.Time.Before(since) {
+			r.add(rec)
+		}
+	}
+	slices.SortStableFunc(r.Asked, func(a, b Asked) int { return cmp.Compare(b.Times, a.Times) })
+	r.Asked = r.Asked[:min(len(r.Asked), maxAsked)]
+	return r, err
+}
+
+func (r *Report) add(rec Record) {
+	r.Records = append(r.Records, rec)
+	r.Decisions[rec.Decision]++
+	a := asked(rec)
+	for i := range r.Asked {
+		if known := r.Asked[i]; known.What == a.What && known.Server == a.Server && known.Program == a.Program {
+			r.Asked[i].Times++
+			return
+		}
+	}
+	r.Asked = append(r.Asked, a)
+}
+
+func asked(rec Record) Asked {
+	a := Asked{What: rec.What, Times: 1}
+	if rec.Kind == "certificate" {
+		a.What = "session certificate for " + strings.Join(rec.Principals, ",")
+	}
+	for _, l := range rec.Lines {
+		switch l.Name {
+		case "server":
+			a.Server = l.Value
+		case "program":
+			a.Program = l.Value
+		}
+	}
+	return a
+}
+
+// String says it in a line.
+func (a Asked) String() string {
+	text := a.What
+	if a.Server != "" && !strings.Contains(a.What, a.Server) {
+		text += "  " + a.Server
+	}
+	if a.Program != "" {
+		text += "  by " + a.Program
+	}
+	if a.Times > 1 {
+		text += fmt.Sprintf("  (%d times)", a.Times)
+	}
+	return wire.Show(text)
+}
