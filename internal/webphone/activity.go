@@ -1,7 +1,10 @@
 package webphone
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"slices"
 
 	"vmux/internal/signer"
 )
@@ -38,6 +41,39 @@ func (p *Phone) activity(_ context.Context, a arguments) (any, error) {
 		list = append(list, Record{i + 1, all[i]})
 	}
 	return list, nil
+}
+
+// pauseReport is what a paused computer has asked for since the denials.
+type pauseReport struct {
+	signer.Report
+	Lines string `json:"lines"` // the records in JSON, one on each line: a file to keep
+}
+
+func (p *Phone) pauseReport(_ context.Context, a arguments) (any, error) {
+	all, err := p.signer.Pauses()
+	if err != nil {
+		return nil, err
+	}
+	for _, pause := range slices.Backward(all) {
+		if pause.Program == "" && pause.DeviceID.String() == a.ID {
+			return p.reportOf(pause)
+		}
+	}
+	return nil, &Error{Code: "notFound", Message: "This computer is not paused any more. What it asked stands under Activity."}
+}
+
+func (p *Phone) reportOf(pause signer.Pause) (any, error) {
+	r, err := p.signer.Report(pause.DeviceID, pause.Since)
+	if err != nil {
+		return nil, err
+	}
+	var lines bytes.Buffer
+	for _, rec := range r.Records {
+		if err := json.NewEncoder(&lines).Encode(rec); err != nil {
+			return nil, err
+		}
+	}
+	return pauseReport{r, lines.String()}, nil
 }
 
 // verifyActivity follows the chain through the log.

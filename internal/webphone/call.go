@@ -94,6 +94,7 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"enableGrants":   (*Phone).enableGrants,
 	"endGrant":       (*Phone).endGrant,
 	"endPauses":      (*Phone).endPauses,
+	"pauseReport":    (*Phone).pauseReport,
 	"hosts":          (*Phone).hosts,
 	"forgetHost":     (*Phone).forgetHost,
 	"revoke":         (*Phone).revoke,

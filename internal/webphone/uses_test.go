@@ -201,7 +201,14 @@ func TestPauses(t *testing.T) {
 	if list := p.state().Pauses; len(list) != 1 || list[0] != pause {
 		t.Errorf("pauses %+v", list)
 	}
+	value := p.must("pauseReport", map[string]any{"id": pause.ComputerID})
+	report, ok := value.(pauseReport)
+	if !ok || report.Decisions["denied"] != 3 || report.Decisions["refused"] != 1 || strings.Count(report.Lines, "\n") != 4 ||
+		len(report.Asked) == 0 || strings.Count(report.Lines, `"decision":"denied"`) != 3 {
+		t.Errorf("report %+v", value)
+	}
 	p.must("endPauses", map[string]any{"id": pause.ComputerID})
+	p.wantFailure("notFound", "pauseReport", map[string]any{"id": pause.ComputerID})
 	p.denies(id, true)
 	p.end()
 	if list := p.state().Pauses; len(list) != 1 || time.UnixMilli(list[0].Until).Before(time.Now().Add(59*time.Minute)) {

@@ -48,6 +48,8 @@ func TestByHand(t *testing.T) {
 	p.grantSignatures(agent)
 	p.issue(agent)
 	p.revokeIssued(agent)
+	p.muteProgram(agent)
+	p.bombed(agent)
 	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
 }
 
@@ -154,6 +156,71 @@ func (p *tab) revokeIssued(agent *web.Agent) {
 			p.t.Fatalf("the computer keeps a revoked certificate:\n%s", agent.MustVmux("status"))
 		}
 	}
+}
+
+// muteProgram denies, and mutes the program that asked: it is refused without a
+// sheet, and another one is asked for.
+func (p *tab) muteProgram(agent *web.Agent) {
+	p.t.Helper()
+	first, _ := p.signing(agent, "file")
+	p.denies(first, func() {
+		p.tap("Other answers")
+		p.waitFor("document.querySelector('[data-key=mute]:enabled')")
+		p.do("document.querySelector('[data-key=mute]').click()")
+	})
+	again, _ := p.signing(agent, "file")
+	p.denies(again, func() {})
+	if out := agent.MustVmux("status", "--json"); !strings.Contains(out, "muted: this program is not asked for") {
+		p.t.Errorf("vmux status does not say why:\n%s", out)
+	}
+	p.screen("home")
+	p.wants("Program muted")
+	script, check := p.signing(agent, "file")
+	script.Args = append([]string{"sh", "-c", `"$@"; exit $?`, "sh"}, script.Args...) // asked for by another chain of programs
+	script.Path = "/bin/sh"
+	p.approves(script, "File signature")
+	check()
+}
+
+// bombed denies three times: the computer is paused, what it asked is told and
+// kept, and it is unpaired at once.
+func (p *tab) bombed(agent *web.Agent) {
+	p.t.Helper()
+	p.do("const core = await import('/core.js'); for (const c of (await core.state()).computers) { await core.call('endPauses', {id: c.id}); }")
+	for eval[bool](p, "import('/core.js').then((c) => c.state()).then((s) => s.pauses.length === 0)") {
+		cmd, _ := p.signing(agent, "file")
+		p.denies(cmd, func() { p.tap("Deny") })
+	}
+	p.wants("is paused for some minutes")
+	p.tap("What it asked")
+	p.wants("Since the denials it asked for this (", "3 denied", "file signature", "by ssh-keygen ← ")
+	p.do(saved)
+	p.tap("Save a report")
+	p.waitFor("globalThis.saved.length === 1")
+	if kept := eval[string](p, "saved[0].blob.text()"); strings.Count(kept, `"decision":"denied"`) != 3 || !strings.Contains(kept, `"what":"file signature"`) {
+		p.t.Errorf("the report:\n%s", kept)
+	}
+	p.tap("Unpair")
+	p.wants("Unpair this computer?")
+	p.tap("Unpair")
+	p.wants("is no longer paired.")
+	for deadline := time.Now().Add(patience); !strings.Contains(agent.MustVmux("status"), "Phone not connected"); {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the computer is still connected:\n%s", agent.MustVmux("status"))
+		}
+	}
+}
+
+// denies runs a command that asks this phone, and that must fail.
+func (p *tab) denies(cmd *exec.Cmd, answer func()) {
+	p.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- cmd.Run() }()
+	answer()
+	if err := <-done; err == nil {
+		p.t.Errorf("%v: signed after a denial", cmd.Args)
+	}
+	p.waitFor("document.querySelector('dialog') === null")
 }
 
 // signing is a command that has a file signed by the vault's key, and what

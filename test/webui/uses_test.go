@@ -109,16 +109,28 @@ func TestGrantsAreListed(t *testing.T) {
 	p.waitFor("fake.calls.some((c) => c.name === 'enableGrants' && c.args.enabled === false)")
 }
 
-// After several denials the person hears of the pause, and can unpair at once.
+// After several denials the person hears of the pause, can unpair at once, and
+// reads and keeps what was asked.
 func TestPausedComputer(t *testing.T) {
-	p := open(t, startHub(t), view{})
+	p := open(t, startHub(t), view{before: saved})
 	p.do(granted + "; fake.emit('paused', fake.full() && {computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 3e5})")
 	p.wants("old-laptop is paused for some minutes", "Did nobody start them?")
 	p.tap("Unpair")
 	p.wants("Unpair this computer?")
 	p.tap("Cancel")
+	p.do("fake.emit('paused', {computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 3e5})")
+	p.tap("What it asked")
+	p.wants("3 denied, 2 refused", "root@web-1.example.org", "by ssh ← python3 · 4 times", "git commit signature")
+	p.tap("Save a report")
+	p.waitFor("saved[0]?.name === 'vmux-report.jsonl'")
+	if got := eval[string](p, "saved[0].blob.text()"); got != "{\"decision\":\"denied\"}\n" {
+		t.Errorf("the report is %q", got)
+	}
+	p.tap("Unpair")
+	p.wants("Unpair this computer?")
+	p.tap("Cancel")
 	p.do("document.querySelector('[data-key^=computer-yo6]').click()")
-	p.wants("Its requests are refused without asking you", "3 min left")
+	p.wants("Its requests are refused without asking you", "3 min left", "Save a report")
 	p.tap("Let it ask again")
 	p.waitFor("document.querySelector('dialog') === null && !document.querySelector('main').innerText.includes('Paused')")
 }

@@ -13,7 +13,7 @@ import { clean } from './text.js';
 import * as update from './update.js';
 import { activity } from './views/activity.js';
 import { ca } from './views/ca.js';
-import { home, unpair } from './views/home.js';
+import { home, showComputer, unpair } from './views/home.js';
 import { hosts } from './views/hosts.js';
 import { identities, identity } from './views/identities.js';
 import { pair } from './views/pair.js';
@@ -177,6 +177,7 @@ async function start() {
 	core.on('change', () => changed());
 	core.on('paused', (/** @type {import('../types/core').Pause} */ p) => note(
 		`${clean(p.computer)} is paused for some minutes: several requests were denied.`, 'warn', 'Did nobody start them?',
+		{ text: 'What it asked', run: () => showComputer(state, p.computerID) },
 		{ text: 'Unpair', run: () => unpair({ id: p.computerID, name: p.computer }) }));
 	requests.start();
 	if (invitation !== null) {

@@ -274,15 +274,15 @@ export async function busy(pressed, work) {
  * A short note, read aloud, which goes by itself. It stands in the sheet that is
  * open: what lies below is out of reach.
  * @param {string} text @param {Tone} [tone] @param {string} [hint]
- * @param {{text: string, run: () => void}} [action] what can be done about it
+ * @param {...{text: string, run: () => void}} actions what can be done about it
  */
-export function note(text, tone = 'plain', hint, action) {
+export function note(text, tone = 'plain', hint, ...actions) {
 	const names = { plain: 'info', good: 'check', warn: 'warning', bad: 'warning' };
 	const open = document.querySelectorAll('dialog[open] > .notes');
 	const place = open[open.length - 1] ?? document.querySelector('#notes');
 	const element = h('div', { class: `note ${tone}`, 'data-at': ++lastID }, icon(names[tone]),
 		h('span', { class: 'note-text' }, theirText(text), hint && h('span', { class: 'hint' }, theirText(hint))),
-		action && button(action.text, { kind: 'quiet', onclick: () => { element.remove(); action.run(); } }),
+		actions.map((a) => button(a.text, { kind: 'quiet', onclick: () => { element.remove(); a.run(); } })),
 		iconButton('cross', 'Dismiss', () => element.remove()));
 	if (place) {
 		place.replaceChildren();

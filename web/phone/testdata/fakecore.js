@@ -136,6 +136,11 @@ export const call = async (name, args) => {
 	case 'endGrant':
 		set({ grants: { enabled: true, list: current.grants?.list.filter((g) => args.id && g.id !== args.id) ?? [] } });
 		break;
+	case 'pauseReport':
+		return {
+			decisions: { denied: 3, refused: 2 }, lines: '{"decision":"denied"}\n',
+			asked: [{ what: 'root@web-1.example.org', server: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', program: 'ssh ← python3', times: 4 }, { what: 'git commit signature', times: 1 }],
+		};
 	case 'endPauses':
 		set({ pauses: current.pauses?.filter((p) => p.computerID !== args.id) ?? [] });
 		break;

@@ -55,6 +55,12 @@ export interface Pause {
 	until: number;
 }
 
+export interface PauseReport {
+	decisions: Record<string, number>;
+	asked: { what: string; server?: string; program?: string; times: number }[];
+	lines: string;
+}
+
 export interface Host {
 	fingerprint: string;
 	names: string[];

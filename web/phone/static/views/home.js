@@ -3,8 +3,8 @@
 // what has been issued. Before anything is set up, it says what this is.
 
 import * as core from '../core.js';
-import { h, icon, theirs } from '../dom.js';
-import { badge, busy, button, callout, card, confirm, note, row, rows, section, sheet } from '../parts.js';
+import { h, icon, replace, theirs } from '../dom.js';
+import { badge, busy, button, callout, card, confirm, download, failure, note, row, rows, section, sheet } from '../parts.js';
 import { ago, clean, duration, inGroups, toTime, when } from '../text.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
@@ -118,8 +118,30 @@ function pausedCallout(pauses, done) {
 		await core.call('endPauses', { id: pauses[0].computerID });
 		done();
 	}) });
-	return callout('warn', pauses.some((p) => !p.program) ? 'Paused' : 'A program is muted',
-		pauses.map((p) => h('p', null, p.program ? ['Muted: ', theirs(p.program)] : 'Its requests are refused without asking you: several were denied, or you muted it.', ` ${duration((p.until - Date.now()) / 1000)} left.`)), again);
+	const paused = pauses.some((p) => !p.program);
+	return callout('warn', paused ? 'Paused' : 'A program is muted',
+		pauses.map((p) => h('p', null, p.program ? ['Muted: ', theirs(p.program)] : 'Its requests are refused without asking you: several were denied, or you muted it.', ` ${duration((p.until - Date.now()) / 1000)} left.`)),
+		paused && asked(pauses[0].computerID), again);
+}
+
+/** What a paused computer has asked for, to be read and kept. @param {string} id */
+function asked(id) {
+	const place = h('div', null, h('p', { role: 'status' }, 'Reading what it asked…'));
+	core.call('pauseReport', { id }).then((/** @type {import('../../types/core').PauseReport} */ r) => replace(place,
+		h('p', null, `Since the denials it asked for this (${Object.entries(r.decisions).map(([what, n]) => `${n} ${clean(what)}`).join(', ')}):`),
+		h('ul', { class: 'asked' }, r.asked.map((a) => h('li', null, theirs(a.what), a.server && !a.what.includes(a.server) && [' · ', theirs(a.server, 'mono')],
+			a.program && [' · by ', theirs(a.program)], a.times > 1 && ` · ${a.times} times`))),
+		button('Save a report', { icon: 'import', onclick: () => download('vmux-report.jsonl', r.lines, 'application/jsonl') })))
+		.catch((e) => replace(place, h('p', null, theirs(failure(e).message))));
+	return place;
+}
+
+/** Shows a computer, if it is paired. @param {State | null} state @param {string} id */
+export function showComputer(state, id) {
+	const c = state?.computers?.find((one) => one.id === id);
+	if (state && c) {
+		computerSheet(c, pausesOf(state, c));
+	}
 }
 
 /** @param {Computer} c @param {Pause[]} pauses */
