@@ -117,6 +117,58 @@ func TestPolicyRefusesWithoutAsking(t *testing.T) {
 	allowed(other)
 }
 
+// A key that is for a server by its name, which the phone has never seen: the
+// first login is by the computer's word, and takes a key of its own. Another
+// server by that name is refused without a question.
+func TestLimitedToAName(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.New(t)
+	n := named{"prod.example.com": w.server(o)}
+	w.knows(n)
+	w.phone.run("phone", "policy", "ssh-ed25519", "--hosts", "prod.example.com")
+	logsIn := func(n named) <-chan error {
+		cmd := w.runs(o, n.config(t, w.computer.socket()), "prod.example.com", "true")
+		done := make(chan error, 1)
+		go func() { done <- cmd.Run() }()
+		return done
+	}
+	done := logsIn(n)
+	person.waitCount("COMPARE the fingerprint with that of the server. Is it the same?  C yes, n no", 1, "")
+	for _, text := range []string{
+		"asks: " + username(t) + "@prod.example.com (claimed)",
+		"warning   the key is limited to certain servers; that this is prod.example.com only the computer says",
+		"server    " + fingerprintOf(t, n["prod.example.com"].HostKey) + "  (verified)",
+	} {
+		if !strings.Contains(person.text(), text) {
+			t.Errorf("the sheet does not say %q", text)
+		}
+	}
+	person.afterAWhile("y")
+	person.afterAWhile("c")
+	if person.count("Approved.") != 0 {
+		t.Error("approved by a key that is habit")
+	}
+	person.waitCount("Approved.", 1, "C")
+	if err := w.wait(done); err != nil {
+		t.Error(err)
+	}
+	done = logsIn(n)
+	person.waitCount("Approved.", 2, "y")
+	if err := w.wait(done); err != nil {
+		t.Error(err)
+	}
+	evil := named{"prod.example.com": w.server(o)}
+	w.knows(evil)
+	sheets := person.sheets()
+	if err := w.wait(logsIn(evil)); err == nil || person.sheets() != sheets {
+		t.Errorf("another server by that name: %v, %d sheets", err, person.sheets()-sheets)
+	}
+	if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, "no login to "+fingerprintOf(t, evil["prod.example.com"].HostKey)) {
+		t.Errorf("vmux status: %s, %q", code, sentence)
+	}
+}
+
 func TestGrantOnTheTerminal(t *testing.T) {
 	t.Parallel()
 	w := unpairedWorld(t)

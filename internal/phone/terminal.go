@@ -100,8 +100,10 @@ func (t *Terminal) Above(f func()) {
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 	asked, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
 	switch {
-	case s.MustAcknowledge():
+	case s.Destination.Memory == signer.HostChanged:
 		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
+	case s.MustAcknowledge():
+		asked, keys = "COMPARE the fingerprint with that of the server. Is it the same?  C yes, n no", "Cn"
 	case s.Grantable():
 		asked, keys = "Sign?  y yes, g yes and the like for 15 minutes, n no, m no and mute for an hour", "ygnm"
 	}

@@ -57,11 +57,24 @@ type SignSheet struct {
 	Destination Destination    // what the phone has found out
 
 	grantable bool // grants are on, and the key's provider can serve them
+	byName    bool // the key is limited to servers, and that it is one of them is a claim
 }
 
 // MustAcknowledge reports whether the sheet carries a warning that the person
 // has to acknowledge, in an act of its own, before approving is possible.
-func (s SignSheet) MustAcknowledge() bool { return s.Destination.Memory == HostChanged }
+func (s SignSheet) MustAcknowledge() bool { return s.Acknowledgement() != "" }
+
+// Acknowledgement is the sentence that the person confirms; "" if there is no
+// warning.
+func (s SignSheet) Acknowledgement() string {
+	switch {
+	case s.Destination.Memory == HostChanged:
+		return "I know why the host key is another one."
+	case s.byName:
+		return "I have compared the fingerprint with that of the server."
+	}
+	return ""
+}
 
 // CertificateSheet is what is shown of a request for a session certificate.
 type CertificateSheet struct {

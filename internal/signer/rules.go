@@ -29,7 +29,7 @@ type Rules struct {
 	// Hosts are the servers to log in to: fingerprints of host keys, which are
 	// verified, or names. A name stands for the host keys that this phone
 	// remembers by it; for one never seen before the computer's word counts,
-	// once, and the person is asked.
+	// once, and the person has to acknowledge that.
 	Hosts []string `json:"hosts,omitempty"`
 	// Users are those to log in as.
 	Users []string `json:"users,omitempty"`
@@ -152,6 +152,13 @@ func (r Rules) allowLogin(id Identity, s SignSheet) error {
 		return forbidden(id, "no login to a server that is not known")
 	}
 	return forbidden(id, "no login to %s", d.Fingerprint())
+}
+
+// byName reports whether a login is to a server that passes for one of the hosts
+// by the computer's word for its name alone.
+func (r Rules) byName(s SignSheet) bool {
+	d := s.Destination
+	return len(r.Hosts) > 0 && d.HostKey != nil && d.Memory == HostFirst && !slices.Contains(r.Hosts, d.Fingerprint())
 }
 
 func (r Rules) hasHost(d Destination, claimed string) bool {

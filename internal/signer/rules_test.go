@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -37,6 +38,9 @@ func TestRules(t *testing.T) {
 	through.Via = []Hop{{HostKey: other}}
 	thursday := time.Date(2026, 11, 26, 9, 30, 0, 0, time.Local)
 	saturday := time.Date(2026, 11, 28, 9, 30, 0, 0, time.Local)
+	tokyo := time.FixedZone("Asia/Tokyo", 9*60*60)
+	east := time.Date(2026, 11, 26, 8, 0, 0, 0, tokyo)
+	friday := func(hour, minute int) time.Time { return time.Date(2026, 11, 27, hour, minute, 0, 0, time.UTC) }
 	night := time.Date(2026, 11, 28, 1, 0, 0, 0, time.Local) // the night after Friday
 	for _, test := range []struct {
 		name    string
@@ -76,6 +80,38 @@ func TestRules(t *testing.T) {
 		{name: "another day", rules: Rules{Hours: "mon-fri 08:00-18:00"}, sheet: sshsig("git"), now: saturday, refused: "only mon-fri 08:00-18:00"},
 		{name: "out of hours", rules: Rules{Hours: "10:00-18:00"}, sheet: sshsig("git"), now: thursday, refused: "only 10:00"},
 		{name: "at the end of hours", rules: Rules{Hours: "08:00-09:30"}, sheet: sshsig("git"), now: thursday, refused: "only"},
+		{name: "several hosts", rules: Rules{Hosts: []string{"web.example", "prod.example"}}, sheet: login("root", known, "")},
+		{name: "a fingerprint of another", rules: Rules{Hosts: []string{sshctx.Fingerprint(other)}}, sheet: login("root", known, "prod.example"), refused: "no login to SHA256:"},
+		{name: "a name is not a part of one", rules: Rules{Hosts: []string{"prod"}}, sheet: login("root", known, "prod"), refused: "no login to SHA256:"},
+		{name: "through another, to the host", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", through, "")},
+		{name: "through the host, to another", rules: Rules{Hosts: []string{sshctx.Fingerprint(other)}}, sheet: login("root", through, ""), refused: "no login to SHA256:"},
+		{name: "several users", rules: Rules{Users: []string{"deploy", "root"}}, sheet: login("root", known, "")},
+		{name: "users in another case", rules: Rules{Users: []string{"Root"}}, sheet: login("root", known, ""), refused: "no login as root"},
+		{name: "user and host, the host is another", rules: Rules{Users: []string{"root"}, Hosts: []string{"web.example"}}, sheet: login("root", known, ""), refused: "no login to SHA256:"},
+		{name: "user and host, the user is another", rules: Rules{Users: []string{"deploy"}, Hosts: []string{"prod.example"}}, sheet: login("root", known, ""), refused: "no login as root"},
+		{name: "users leave signatures alone", rules: Rules{Users: []string{"deploy"}}, sheet: sshsig("git")},
+		{name: "namespaces leave logins alone", rules: Rules{Namespaces: []string{"git"}}, sheet: login("root", known, "")},
+		{name: "several namespaces", rules: Rules{Namespaces: []string{"git", "file"}}, sheet: sshsig("file")},
+		{name: "a namespace is not a part of one", rules: Rules{Namespaces: []string{"git"}}, sheet: sshsig("git@evil"), refused: "no signatures for git@evil"},
+		{name: "unreadable, with users", rules: Rules{Users: []string{"root"}}, sheet: SignSheet{}, refused: "cannot read"},
+		{name: "unreadable, with namespaces", rules: Rules{Namespaces: []string{"git"}}, sheet: SignSheet{}, refused: "cannot read"},
+		{name: "a signature through another server", rules: Rules{Forbid: []string{UseForwarded}}, sheet: SignSheet{
+			Known: sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git"}, Destination: Destination{Via: through.Via},
+		}, refused: "through another server"},
+		{name: "unreadable, through another server", rules: Rules{Forbid: []string{UseForwarded}}, sheet: SignSheet{Destination: Destination{Via: through.Via}}, refused: "through another server"},
+		{name: "hours over midnight, at their beginning", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(22, 0)},
+		{name: "hours over midnight, just before", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(21, 59), refused: "only fri"},
+		{name: "hours over midnight, at the last minute", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(24+5, 59)},
+		{name: "hours over midnight, at their end", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(24+6, 0), refused: "only fri"},
+		{name: "hours over midnight, the next evening", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(24+22, 0), refused: "only fri"},
+		{name: "hours over midnight, the morning of that day", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: friday(5, 0), refused: "only fri"},
+		{name: "hours until midnight", rules: Rules{Hours: "fri 22:00-00:00"}, sheet: sshsig("git"), now: friday(23, 59)},
+		{name: "hours until midnight, at midnight", rules: Rules{Hours: "fri 22:00-00:00"}, sheet: sshsig("git"), now: friday(24, 0), refused: "only fri"},
+		{name: "days over the week's end", rules: Rules{Hours: "fri-mon 08:00-18:00"}, sheet: sshsig("git"), now: friday(3*24+9, 0)},
+		{name: "days over the week's end, past them", rules: Rules{Hours: "fri-mon 08:00-18:00"}, sheet: sshsig("git"), now: friday(4*24+9, 0), refused: "only fri-mon"},
+		{name: "hours in this time zone", rules: Rules{Hours: "08:00-18:00"}, sheet: sshsig("git"), now: east},
+		{name: "the same moment in another time zone", rules: Rules{Hours: "08:00-18:00"}, sheet: sshsig("git"), now: east.UTC(), refused: "only 08:00"},
+		{name: "the day of this time zone", rules: Rules{Hours: "sat 00:00-08:00"}, sheet: sshsig("git"), now: friday(22, 0).In(tokyo)},
 		{name: "overnight", rules: Rules{Hours: "fri 22:00-06:00"}, sheet: sshsig("git"), now: night},
 		{name: "another night", rules: Rules{Hours: "sat 22:00-06:00"}, sheet: sshsig("git"), now: night, refused: "only"},
 	} {
@@ -86,6 +122,72 @@ func TestRules(t *testing.T) {
 		case test.refused != "" && (!errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || !strings.Contains(err.Error(), test.refused)):
 			t.Errorf("%s: %v, want %q", test.name, err, test.refused)
 		}
+	}
+}
+
+// attacker: a computer in wrong hands, which calls its own server by the name of
+// one that the key is for, and that this phone has never seen. The person is told
+// that the name is its word alone, and has to acknowledge that; from then on the
+// name is that of the key which was approved.
+func TestNameThatOnlyTheComputerSays(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, evil := newServer(t), newServer(t)
+	set := func(hosts ...string) {
+		t.Helper()
+		if _, err := p.SetRules(id, func(r *Rules) { r.Hosts = hosts }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer := true
+	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) {
+		p.asked, p.sheet = p.asked+1, s
+		return SignDecision{Approved: answer}, nil
+	}
+	logsIn := func(s *server, name string, warned bool) {
+		t.Helper()
+		before := p.asked
+		err := p.askLogin(id, login(id, sessionID(0), "root", s), name)
+		warning := slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool {
+			return l.Warning && l.Value == "the key is limited to certain servers; that this is "+name+" only the computer says"
+		})
+		if (err == nil) != answer || p.asked != before+1 || warning != warned || p.sheet.MustAcknowledge() != warned {
+			t.Errorf("%s: %v, asked %d times, warned %v", name, err, p.asked-before, p.sheet.Lines())
+		}
+	}
+	refused := func(s *server, name string) {
+		t.Helper()
+		before := p.asked
+		err := p.askLogin(id, login(id, sessionID(0), "root", s), name)
+		if !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || p.asked != before {
+			t.Errorf("%s: %v, asked %d times", name, err, p.asked-before)
+		}
+	}
+	set("prod.example")
+	answer = false
+	logsIn(&evil, "prod.example", true)
+	if title := p.sheet.Title(); title != "root@prod.example (claimed)" {
+		t.Errorf("title %q", title)
+	}
+	answer = true
+	logsIn(&prod, "prod.example", true)
+	logsIn(&prod, "prod.example", false)
+	logsIn(&prod, "whatever it says", false)
+	refused(&evil, "prod.example")
+	refused(&evil, "other.example")
+	set(sshctx.Fingerprint(evil.blob())) // a fingerprint needs nobody's word
+	logsIn(&evil, "evil.example", false)
+
+	// Limited while the sheet is open: what was shown had no warning.
+	set()
+	third := newServer(t)
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
+		set("third.example")
+		return SignDecision{Approved: true}, nil
+	}
+	err := p.askLogin(id, login(id, sessionID(0), "root", &third), "third.example")
+	if !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
+		t.Errorf("limited meanwhile: %v", err)
 	}
 }
 
@@ -105,6 +207,31 @@ func TestRulesThatAgentsAreTold(t *testing.T) {
 		list, err := p.KeyList()
 		if err != nil || len(list.Keys) != 1 || !slices.Equal(list.Keys[0].Hosts, test.told) || list.Check() != nil {
 			t.Errorf("rules %q: %+v, %v", test.hosts, list, err)
+		}
+	}
+}
+
+func TestRulesForCertificates(t *testing.T) {
+	thursday := time.Date(2026, 11, 26, 9, 30, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name       string
+		rules      Rules
+		principals []string
+		refused    string
+	}{
+		{name: "no rules", principals: []string{"root"}},
+		{name: "users", rules: Rules{Users: []string{"root", "deploy"}}, principals: []string{"root"}},
+		{name: "one of two is another user", rules: Rules{Users: []string{"root"}}, principals: []string{"root", "deploy"}, refused: "no login as deploy"},
+		{name: "no certificates", rules: Rules{Forbid: []string{UseCertificates}}, principals: []string{"root"}, refused: "no session certificates"},
+		{name: "no logins", rules: Rules{Forbid: []string{UseLogins}}, principals: []string{"root"}, refused: "no session certificates"},
+		{name: "certain servers", rules: Rules{Hosts: []string{"prod.example"}}, principals: []string{"root"}, refused: "limited to certain servers"},
+		{name: "other uses", rules: Rules{Forbid: []string{UseSignatures, UseUnknown, UseForwarded}, Namespaces: []string{"git"}}, principals: []string{"root"}},
+		{name: "in hours", rules: Rules{Hours: "thu 09:30-10:00"}, principals: []string{"root"}},
+		{name: "out of hours", rules: Rules{Hours: "thu 09:31-10:00"}, principals: []string{"root"}, refused: "only thu"},
+	} {
+		err := test.rules.allowCertificate(Identity{Label: "work"}, test.principals, thursday)
+		if test.refused == "" && err != nil || test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.refused)
 		}
 	}
 }

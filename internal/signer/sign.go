@@ -95,6 +95,9 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
 		return nil, err
 	}
+	if id.Rules.byName(sheet) && !sheet.byName { // limited while it waited: nobody has acknowledged it
+		return nil, forbidden(id, "no login to %s", sheet.Destination.Fingerprint())
+	}
 	unlock := s.cfg.Approver.unlock(id.Label, sheet.Sheet)
 	var kept capture
 	grants := decision.Grant > 0 && sheet.Grantable()
@@ -259,7 +262,7 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		return sheet, err
 	}
 	s.recall(&sheet.Destination, known.User, r.Context.HostName)
-	sheet.grantable = s.canGrant(id)
+	sheet.grantable, sheet.byName = s.canGrant(id), id.Rules.byName(sheet)
 	sheet.Quality = qualityOf(known, sheet.Destination, r.Context)
 	return sheet, nil
 }

@@ -43,6 +43,8 @@ type Sheet struct {
 	// MustAcknowledge: the lines have a warning, and approving wants
 	// acknowledged: true.
 	MustAcknowledge bool `json:"mustAcknowledge,omitempty"`
+	// Acknowledgement is the sentence to be confirmed.
+	Acknowledgement string `json:"acknowledgement,omitempty"`
 	// Grantable: the approval may let the like of it pass for a while.
 	Grantable bool `json:"grantable,omitempty"`
 
@@ -190,7 +192,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o := p.newSheet("sign", s.Sheet, s.Identity)
 	o.data = bytes.Clone(s.Data)
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
-	o.sheet.MustAcknowledge = s.MustAcknowledge()
+	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)

@@ -184,7 +184,7 @@ func TestCertificateWantsAnAccount(t *testing.T) {
 // A server with another host key is a warning that takes an act of its own.
 func TestWarningIsAcknowledged(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.do("fake.sign({mustAcknowledge: true, lines: [{name: 'warning', value: 'web-1 had another host key', quality: 'verified', warning: true}]})")
+	p.do("fake.sign({mustAcknowledge: true, acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1 had another host key', quality: 'verified', warning: true}]})")
 	p.wants("web-1 had another host key", "tick the box first")
 	p.do("await new Promise((r) => setTimeout(r, 700)); " + approveButton + ".click()")
 	if !eval[bool](p, approveButton+".disabled") || len(calls(p, "approve")) != 0 {

@@ -54,7 +54,7 @@ var shots = []shot{
 		p.do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
 	}},
 	{"sign-changed", view{}, func(p *tab) {
-		p.do("fake.sign({mustAcknowledge: true, lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
+		p.do("fake.sign({mustAcknowledge: true, acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
 			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'seen', value: 'never before by this phone', quality: 'verified'}]})")
 		p.wants("tick the box first")
 	}},

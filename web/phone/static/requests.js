@@ -451,7 +451,7 @@ class RequestSheet {
 			},
 		});
 		input.checked = this.acknowledged;
-		return h('label', { class: 'acknowledge' }, input, h('span', null, 'I know why the host key is another one.'));
+		return h('label', { class: 'acknowledge' }, input, h('span', null, clean(this.request.acknowledgement || 'I have read the warning.')));
 	}
 
 	certificate() {

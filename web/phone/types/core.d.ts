@@ -136,6 +136,7 @@ export interface Sheet {
 	quality?: Quality;
 	title?: string;
 	mustAcknowledge?: boolean;
+	acknowledgement?: string;
 	grantable?: boolean;
 	lines?: Line[] | null;
 	// certificate
