@@ -75,7 +75,7 @@ func reportText(r signer.Report) string {
 	}) {
 		counts = append(counts, fmt.Sprint(r.Decisions[decision], " ", decision))
 	}
-	row(&b, "requests", strings.Join(counts, ", "))
+	row(&b, "requests", wire.Show(strings.Join(counts, ", ")))
 	for _, a := range r.Asked {
 		row(&b, "asked for", a.String())
 	}

@@ -121,6 +121,12 @@ func TestGrantEnds(t *testing.T) {
 			s, err := New(Config{Store: p.cfg.Store})
 			return errors.Join(err, s.EndGrant(""))
 		},
+		"the clock was set back": func(p *phone) error {
+			p.cfg.Now = func() time.Time { return time.Now().Add(-2 * time.Minute) }
+			p.DropGrants()
+			p.cfg.Now = time.Now // the request's clock is right
+			return nil
+		},
 		"on restart": func(p *phone) error {
 			s, err := New(p.cfg)
 			p.Signer = s

@@ -76,7 +76,7 @@ func (p *tab) signFile(agent *web.Agent) {
 	check()
 }
 
-// signTogether has three files signed at the same time, with one tap.
+// signTogether has thirty files signed at the same time, with one tap.
 func (p *tab) signTogether(agent *web.Agent) {
 	p.t.Helper()
 	type signing struct {
@@ -84,16 +84,16 @@ func (p *tab) signTogether(agent *web.Agent) {
 		check func()
 	}
 	var all []signing
-	for range 3 {
+	for range 30 {
 		cmd, check := p.signing(agent, "file")
 		if err := cmd.Start(); err != nil {
 			p.t.Fatal(err)
 		}
 		all = append(all, signing{cmd, check})
 	}
-	p.wants("And 2 more requests, with the same tap", "Approve 3")
+	p.wants("And 29 more requests, with the same tap", "Approve 30")
 	p.waitFor("!" + approveButton + ".disabled")
-	p.tap("Approve 3")
+	p.tap("Approve 30")
 	for _, s := range all {
 		if err := s.cmd.Wait(); err != nil {
 			p.t.Fatalf("%v\nthe page shows:\n%s", err, p.text())
@@ -126,7 +126,7 @@ func (p *tab) grantSignatures(agent *web.Agent) {
 	p.screen("activity")
 	p.wants("In advance")
 	p.tap("Check the log")
-	p.wants("The log is whole", "Each of its 6 records")
+	p.wants("The log is whole", "Each of its 33 records")
 	p.tap("Close")
 	p.screen("home")
 	p.tap("End: git signature")
