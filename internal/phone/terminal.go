@@ -180,6 +180,11 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 	if err := t.screen.take(ctx, inTurn); err != nil {
 		return 0, err
 	}
+	if time.Until(q.sheet.Expires) <= t.inert { // nobody could answer it any more
+		t.screen.give()
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	t.print("\n" + q.text)
 	key, err := t.countDown(ctx, q)
 	if err == nil && q.answered != nil {

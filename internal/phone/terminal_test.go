@@ -287,6 +287,31 @@ func TestAnsweredTogetherIsNotShownAgain(t *testing.T) {
 	}
 }
 
+// Nobody answers: the sheet that has listed all of them expires, and none of the
+// others is shown for its last moment.
+func TestExpiredTogetherIsNotShownAgain(t *testing.T) {
+	terminal, p := sitDown(t)
+	approver := terminal.Approver(nil)
+	expires := time.Now().Add(2 * time.Second)
+	var list []chan answer
+	for n := 1; n <= 10; n++ {
+		s := sheet("laptop", time.Until(expires))
+		s.RequestID, s.Known.User = fmt.Sprint(n), fmt.Sprintf("user%d", n)
+		ctx, cancel := context.WithDeadline(t.Context(), expires.Add(time.Duration(n)*20*time.Millisecond))
+		defer cancel()
+		list = append(list, asks(ctx, approver, s))
+		p.sees(fmt.Sprintf("user%d@db1", n))
+	}
+	for n, c := range list {
+		if a := get(t, c); a.approved || !errors.Is(a.err, context.DeadlineExceeded) {
+			t.Errorf("request %d: %+v", n+1, a)
+		}
+	}
+	if s := p.screen(); strings.Count(s, "asks: ") != 1 || strings.Count(s, "Expired") != 1 {
+		t.Errorf("%d sheets:\n%s", strings.Count(s, "asks: "), s)
+	}
+}
+
 // A request of a group ends without asking for the passphrase. The last of the
 // others wipes it all the same.
 func TestPassphraseOfAGroupIsWiped(t *testing.T) {
@@ -372,9 +397,9 @@ func TestWithdrawalAndExpiryReplaceTheQuestion(t *testing.T) {
 	}
 	p.sees("Withdrawn: laptop no longer waits.")
 
-	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	c = asks(ctx, a, sheet("laptop", 300*time.Millisecond))
+	c = asks(ctx, a, sheet("laptop", time.Second))
 	if got := get(t, c); got.approved || !errors.Is(got.err, context.DeadlineExceeded) {
 		t.Errorf("expired: %v, %v", got.approved, got.err)
 	}
