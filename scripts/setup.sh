@@ -24,6 +24,7 @@ readonly TEST_PACKAGES=(
 	procps strace
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
 	chromium fonts-inter # the web app, and how it looks in the screenshots
+	libnss3-tools # tells a browser to trust a hub's own CA
 	pebble # an ACME server, for the hub's certificates
 	nginx-light # a proxy before the hub
 )

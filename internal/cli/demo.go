@@ -265,6 +265,9 @@ func (d *demo) startServer(ctx context.Context) error {
 }
 
 func (d *demo) loginByKey(ctx context.Context) error {
+	if err := d.dropCertificate(ctx); err != nil {
+		return err
+	}
 	took, err := d.login(ctx, d.want, true)
 	if err != nil {
 		return err

@@ -3,10 +3,14 @@ package cli
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -14,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vmux/internal/control"
@@ -27,8 +32,11 @@ import (
 // pagePatience bounds how long a person may take for a step on the page.
 const pagePatience = 10 * time.Minute
 
-// installPage is where a hub with a CA of its own offers it to phones.
-const installPage = "/install-ca"
+// Where a hub with a CA of its own offers it to phones.
+const (
+	installPage = "/install-ca"
+	rootFile    = "/ca.cer"
+)
 
 func (d *demo) pageSteps() []demoStep {
 	steps := []demoStep{
@@ -84,9 +92,15 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 
 // installCA leads through what a phone needs to open the page at all.
 func (d *demo) installCA(ctx context.Context) error {
+	fingerprint, err := d.rootFingerprint(ctx)
+	if err != nil {
+		return err
+	}
 	d.aside(qrCode(d.install))
-	err := d.text("   Scan this code with the phone's camera, or open " + d.install + " there,\n" +
+	err = d.text("   Scan this code with the phone's camera, or open " + d.install + " there,\n" +
 		"   and follow that page: it installs a certificate for this computer's name alone.\n" +
+		"   Compare its SHA-256 fingerprint:\n" +
+		"   " + fingerprint[:47] + "\n   " + fingerprint[48:] + "\n" +
 		"   The phone has to be in this network. If it does not find " + d.name + ", this\n" +
 		"   computer does not tell its name: install avahi-daemon, or use --name.\n")
 	if err != nil || d.yes || !d.attended() {
@@ -94,6 +108,29 @@ func (d *demo) installCA(ctx context.Context) error {
 	}
 	d.aside("   Press Enter when that is done: ")
 	return d.enter(ctx)
+}
+
+// rootFingerprint is that of the hub's own CA, as phones show it. It is asked for
+// on this computer, where nobody else can answer.
+func (d *demo) rootFingerprint(ctx context.Context) (string, error) {
+	u, err := url.Parse(d.install)
+	if err != nil {
+		return "", err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+u.Port()+rootFile, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("ask the hub for its certificate: %w", err)
+	}
+	defer answer.Body.Close()
+	root, err := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("ask the hub for its certificate: %s, %w", answer.Status, err)
+	}
+	return fmt.Sprintf("% X", sha256.Sum256(root)), nil
 }
 
 // enter waits for the Enter key.
@@ -113,7 +150,8 @@ func (d *demo) enter(ctx context.Context) error {
 
 // pairPage shows the invitation and waits until the page has used it.
 func (d *demo) pairPage(ctx context.Context) error {
-	line := []string{"pair", "--json"}
+	// The page comes by the hub; the pairing's own port is not for the network.
+	line := []string{"pair", "--json", "--address", "127.0.0.1"}
 	if err := d.prompt("computer", "vmux", line); err != nil {
 		return err
 	}
@@ -150,7 +188,7 @@ func (d *demo) showInvitation(invitation string) error {
 	}
 	how := "Open this in a browser on this computer, and press Pair:"
 	if !d.yes && d.attended() && openBrowser(invitation) == nil {
-		how = "A browser opens this; press Pair there:"
+		how = "A browser opens this page (if none does, open it yourself); press Pair there:"
 	}
 	return d.text("   " + how + "\n   " + invitation + "\n")
 }
@@ -181,17 +219,25 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 	if err := d.text(text); err != nil {
 		return err
 	}
+	hint := sync.OnceFunc(func() { d.say("a passkey cannot be used with %s: create a vault key as well", old) })
 	return d.person(ctx, pagePatience, "a key and a CA", func() bool {
 		// The phone tells of new keys at the next link-up, or when it is asked.
 		if _, err := d.capture(ctx, d.command("computer", "keys", "refresh"), ""); err != nil {
 			return false
 		}
 		s, err := d.status(ctx)
-		if err != nil || len(s.Identities) == 0 || old != "" && isPasskey(s.Identities[0]) {
+		if err != nil || len(s.Identities) == 0 {
+			return false
+		}
+		usable := slices.IndexFunc(s.Identities, func(i control.Identity) bool {
+			return !i.Certificate && (old == "" || !isPasskey(i))
+		})
+		if usable < 0 {
+			hint()
 			return false
 		}
 		_, err = d.capture(ctx, d.command("computer", "ca"), "")
-		d.want = s.Identities[0].Fingerprint
+		d.want = s.Identities[usable].Fingerprint
 		return err == nil
 	})
 }
@@ -240,6 +286,20 @@ func (d *demo) status(ctx context.Context) (s control.Status, err error) {
 	return s, err
 }
 
+// dropCertificate has the agent forget a certificate that it has got already,
+// which would let in without the key: on the page, a person can let computers ask
+// for one by themselves.
+func (d *demo) dropCertificate(ctx context.Context) error {
+	if !d.paged() {
+		return nil
+	}
+	s, err := d.status(ctx)
+	if err == nil && s.Certificate.Serial != "" {
+		_, err = d.openssh(ctx, d.tools.sshAdd, "-D")
+	}
+	return err
+}
+
 // signed counts the phone's signatures that the agent has got.
 func (d *demo) signed(ctx context.Context) (n int, err error) {
 	s, err := d.status(ctx)
@@ -271,11 +331,15 @@ func (d *demo) user() string {
 	return wire.Show(me.Username)
 }
 
-// authorizedLines are public keys as they stand in authorized_keys. A passkey's
-// line makes the server insist on Face ID or its like.
+// authorizedLines are public keys as they stand in authorized_keys, where a
+// certificate has no place. A passkey's line makes the server insist on Face ID
+// or its like.
 func authorizedLines(keys string) string {
 	var b strings.Builder
 	for line := range strings.Lines(keys) {
+		if strings.Contains(line, "-cert-v01@openssh.com ") {
+			continue
+		}
 		if strings.HasPrefix(line, "sk-") {
 			b.WriteString("verify-required ")
 		}

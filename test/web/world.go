@@ -2,6 +2,8 @@ package web
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,6 +55,69 @@ func Build(t TB) string {
 		t.Fatalf("%v", err)
 	}
 	return dir
+}
+
+// BuildHub compiles vmux-hub with that app beside vmux, and returns the folder
+// with both.
+func BuildHub(t TB) string {
+	t.Helper()
+	dir := Build(t)
+	if err := builtHub(); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return dir
+}
+
+// builtHub embeds the app from Build in place of what is in the source tree,
+// which may be an older one or none.
+var builtHub = sync.OnceValue(func() error {
+	dir, err := built()
+	if err != nil {
+		return err
+	}
+	tree, err := filepath.Abs(filepath.Join(root, "web/phone/dist"))
+	if err != nil {
+		return err
+	}
+	dist, replace := filepath.Join(dir, "app", "dist"), map[string]string{}
+	for _, name := range []string{"vmux.wasm", "qr.wasm"} {
+		packed := filepath.Join(dir, name+".gz")
+		if err := pack(filepath.Join(dist, name), packed); err != nil {
+			return err
+		}
+		replace[filepath.Join(tree, name+".gz")], replace[filepath.Join(tree, name+".br")] = packed, ""
+	}
+	replace[filepath.Join(tree, "wasm_exec.js")] = filepath.Join(dist, "wasm_exec.js")
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", filepath.Join(dir, "vmux-hub"), "vmux/cmd/vmux-hub")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build vmux-hub: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// pack compresses a file, fast rather than well.
+func pack(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var packed bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed) // the level is a valid one
+	if _, err := z.Write(b); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(to, packed.Bytes(), 0o600)
 }
 
 // Cleanup removes what Build made.

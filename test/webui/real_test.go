@@ -25,11 +25,7 @@ func TestByHand(t *testing.T) {
 	real := web.StartHub(t)
 	agent := web.StartAgent(t, real.URL)
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
-	send(p, webauthn.Enable, webauthn.EnableParams{})
-	send(p, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
-		Protocol: webauthn.AuthenticatorProtocolCtap2, Ctap2version: webauthn.Ctap2versionCtap21, Transport: webauthn.AuthenticatorTransportInternal,
-		HasResidentKey: true, HasUserVerification: true, HasPrf: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
-	}})
+	p.addAuthenticator()
 	p.wants("Your SSH keys, on this phone")
 
 	invitation, paired := agent.Invite()
@@ -51,6 +47,16 @@ func TestByHand(t *testing.T) {
 	p.muteProgram(agent)
 	p.bombed(agent)
 	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
+}
+
+// addAuthenticator gives the page what a phone has of its own.
+func (p *tab) addAuthenticator() {
+	p.t.Helper()
+	send(p, webauthn.Enable, webauthn.EnableParams{})
+	send(p, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+		Protocol: webauthn.AuthenticatorProtocolCtap2, Ctap2version: webauthn.Ctap2versionCtap21, Transport: webauthn.AuthenticatorTransportInternal,
+		HasResidentKey: true, HasUserVerification: true, HasPrf: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+	}})
 }
 
 func (p *tab) makeKey(name, algorithm string) {

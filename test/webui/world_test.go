@@ -83,31 +83,43 @@ func startBrowser(t *testing.T) context.Context {
 	if chromium.ctx != nil {
 		return chromium.ctx
 	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("Chromium is missing: run `make setup`")
-	}
 	profile, err := os.MkdirTemp("", "vmux-webui-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := []chromedp.ExecAllocatorOption{
+	ctx, end := launch(t, profile,
+		chromedp.Flag("use-file-for-fake-video-capture", film(t, filepath.Join(profile, "camera.y4m"))))
+	chromium.close = append(chromium.close, func() { _ = os.RemoveAll(profile) }, end)
+	chromium.ctx = ctx
+	return ctx
+}
+
+// launch starts a Chromium with that profile, and flags of its own.
+func launch(t *testing.T, profile string, flags ...chromedp.ExecAllocatorOption) (ctx context.Context, end func()) {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("Chromium is missing: run `make setup`")
+	}
+	options := append([]chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("mute-audio", true),
 		chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
-		chromedp.Flag("use-file-for-fake-video-capture", film(t, filepath.Join(profile, "camera.y4m"))),
-	}
+	}, flags...)
 	allocator, closeAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeContext := chromedp.NewContext(allocator)
-	chromium.close = append(chromium.close, func() { _ = os.RemoveAll(profile) }, closeAllocator, closeContext)
+	end = func() {
+		closeContext()
+		closeAllocator()
+	}
 	if err := chromedp.Do(ctx); err != nil {
+		end()
 		t.Fatalf("start Chromium: %v", err)
 	}
-	chromium.ctx = ctx
-	return ctx
+	return ctx, end
 }
 
 // hub serves an app as a hub does. What it serves can change, as when a hub is
@@ -205,8 +217,14 @@ type view struct {
 
 func open(t *testing.T, h *hub, v view) *tab {
 	t.Helper()
+	return openIn(t, startBrowser(t), h, v)
+}
+
+// openIn is open in a browser of the test's own.
+func openIn(t *testing.T, chromium context.Context, h *hub, v view) *tab {
+	t.Helper()
 	p := &tab{t: t, hub: h}
-	ctx, cancel := chromedp.NewContext(startBrowser(t), chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
+	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("open a tab: %v", err)

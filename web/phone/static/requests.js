@@ -6,7 +6,7 @@ import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
-import { clean, count, duration, inGroups, lineName } from './text.js';
+import { clean, count, duration, inGroups, lineName, sentence } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 /** @typedef {import('../types/core').SheetEnd} SheetEnd */
@@ -155,7 +155,7 @@ function heading(r) {
 		return 'Session certificate';
 	}
 	const title = clean(r.title);
-	return !title || title === 'unknown' ? 'Something unknown' : title.includes('@') ? title : title.replace(/^./, (c) => c.toUpperCase());
+	return !title || title === 'unknown' ? 'Something unknown' : sentence(title);
 }
 
 /** @param {Request} r */
@@ -529,10 +529,12 @@ const group = (iconName, tone, title, lines) => lines.length > 0 && h('div', { c
 
 /** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */
 function facts(r, name) {
+	const kind = badge(r.keyKind === 'passkey' ? 'Passkey' : 'Vault', 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock');
+	const issued = r.kind === 'certificate'; // then the key that signs is the CA's
 	return h('dl', { class: 'facts' },
-		h('div', null, h('dt', null, name), h('dd', null, theirs(r.label, 'value strong'), ' ',
-			badge(r.keyKind === 'passkey' ? 'Passkey' : 'Vault', 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock'),
+		h('div', null, h('dt', null, name), h('dd', null, theirs(r.label, 'value strong'), ' ', !issued && kind,
 			h('span', { class: 'mono' }, clean(r.fingerprint)))),
+		issued && h('div', null, h('dt', null, 'Signed by'), h('dd', null, h('span', { class: 'value' }, 'The CA of this phone'), ' ', kind)),
 		h('div', null, h('dt', null, 'Computer'), h('dd', null, theirs(r.computer, 'value'),
 			h('span', { class: 'mono' }, inGroups(r.computerID).slice(0, 19), '…'))));
 }

@@ -136,3 +136,6 @@ const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through
 
 /** @param {string} name */
 export const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());
+
+/** The beginning of a line, but for an account's name, which is what it is. @param {string} text */
+export const sentence = (text) => text.includes('@') ? text : text.replace(/^./, (c) => c.toUpperCase());

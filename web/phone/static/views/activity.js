@@ -4,7 +4,7 @@
 import * as core from '../core.js';
 import { fill, h, icon, replace, theirs } from '../dom.js';
 import { badge, busy, button, callout, download, empty, failure, sheet } from '../parts.js';
-import { clean, count, day, lineName, when } from '../text.js';
+import { clean, count, day, lineName, sentence, when } from '../text.js';
 
 /** @typedef {import('../../types/core').ActivityRecord} ActivityRecord */
 /** @typedef {import('../parts.js').Tone} Tone */
@@ -147,8 +147,6 @@ function entry(r, open) {
 
 /** A revocation answers no request. @param {ActivityRecord} r */
 const nameOf = (r) => r.requestID || `serial-${r.serial}-${r.time}`;
-
-const sentence = (/** @type {string} */ text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** @param {ActivityRecord} r */
 function details(r) {
