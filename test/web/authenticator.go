@@ -1,6 +1,11 @@
 package web
 
 import (
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/webauthn"
 )
@@ -85,4 +90,34 @@ func (a *Authenticator) Add(c *webauthn.Credential) {
 	send(a.page, add, addCredentialParams{a.id, credential{
 		c.CredentialID, c.IsResidentCredential, c.RpID, c.PrivateKey, c.UserHandle, c.SignCount,
 	}})
+}
+
+//go:embed softauthenticator.js
+var softAuthenticator string
+
+// SoftAuthenticator is one that outlives the browser, as a phone's and a security
+// key do. It verifies its user without delay.
+type SoftAuthenticator struct{ keys, prf string }
+
+// NewSoftAuthenticator makes one with secrets of its own.
+func NewSoftAuthenticator() SoftAuthenticator {
+	return SoftAuthenticator{keys: secret(), prf: secret()}
+}
+
+// WithOtherPRF has the same keys, but answers differently to PRF.
+func (a SoftAuthenticator) WithOtherPRF() SoftAuthenticator {
+	return SoftAuthenticator{keys: a.keys, prf: secret()}
+}
+
+func secret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+// UseSoftAuthenticator gives it to the pages that are loaded from now on, in
+// place of the browser's.
+func (p *Page) UseSoftAuthenticator(a SoftAuthenticator) {
+	p.t.Helper()
+	p.BeforeLoad(fmt.Sprintf("(%s)(%q, %q)", softAuthenticator, a.keys, a.prf))
 }

@@ -203,6 +203,29 @@ func (p *Page) WaitVisible(selector string) {
 	p.do(chromedp.WaitVisible(selector))
 }
 
+// WaitGone waits until there is no such element any more.
+func (p *Page) WaitGone(selector string) {
+	p.t.Helper()
+	p.waitTrue("there is no "+selector, fmt.Sprintf(`document.querySelector(%q) === null`, selector))
+}
+
+// Shows waits until the page shows a text, in whatever lines.
+func (p *Page) Shows(text string) {
+	p.t.Helper()
+	p.waitTrue("the page shows "+text, fmt.Sprintf(`document.body.innerText.replace(/\s+/g, ' ').includes(%q)`, text))
+}
+
+// waitTrue waits until a JavaScript expression is true.
+func (p *Page) waitTrue(what, expression string) {
+	p.t.Helper()
+	waitFor(p.t, what, func() bool {
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer cancel()
+		yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		return err == nil && yes
+	})
+}
+
 // Failure is what a function of core.js rejects with.
 type Failure struct {
 	Code    string `json:"code"`
@@ -295,10 +318,11 @@ func (p *Page) BeforeLoad(script string) {
 }
 
 // Tap presses the mouse on the button of a text, once there is one that can be
-// pressed: the browser takes it for a person's.
+// pressed and has come to rest: the browser takes it for a person's.
 func (p *Page) Tap(text string) {
 	p.t.Helper()
 	find := fmt.Sprintf(`(() => {
+		if (document.getAnimations().some((a) => a.animationName === 'rise' && a.playState !== 'finished')) return [];
 		for (const b of document.querySelectorAll('button')) {
 			const r = b.getBoundingClientRect();
 			const top = document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2);
