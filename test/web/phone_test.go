@@ -404,3 +404,17 @@ func TestNothingIsRefusedByThePolicy(t *testing.T) {
 		}
 	}
 }
+
+// iPads call themselves Macs, and have notifications for installed apps only.
+func TestIPad(t *testing.T) {
+	page := StartBrowser(t).Tab()
+	page.BeforeLoad(`
+		const agent = navigator.userAgent.replace(/\(.*?\)/, '(Macintosh; Intel Mac OS X 10_15_7)');
+		Object.defineProperties(navigator, { userAgent: { value: agent }, platform: { value: 'MacIntel' }, maxTouchPoints: { value: 5 } });
+		delete globalThis.PushManager;`)
+	page.Go(StartHub(t).URL + "/")
+	var s State
+	if page.State(&s); s.DeviceName != "iPad" || s.Support.Push != "install" {
+		t.Errorf("name %q, notifications %q", s.DeviceName, s.Support.Push)
+	}
+}

@@ -75,8 +75,14 @@ func TestWithoutPRF(t *testing.T) {
 // A bare IP address can be no relying party.
 func TestRefusesOnABareAddress(t *testing.T) {
 	problem := "192.0.2.7 is an address, and passkeys need a host name."
-	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"rpProblem": problem}}})
-	p.wants("No keys can be made at this address", problem)
+	support := map[string]any{"webauthn": false, "prf": "unknown", "platformAuthenticator": true, "persisted": false, "push": "off"}
+	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"rpProblem": problem, "support": support}}})
+	p.wants("No keys can be made at this address", problem, "No passkeys None can be made at this address.", "No vault keys")
+	for _, wrong := range []string{"This browser has no WebAuthn", "Create a key", "screen lock "} {
+		if text := p.text(); strings.Contains(text, wrong) {
+			t.Errorf("it says %q of a browser that has all:\n%s", wrong, text)
+		}
+	}
 	p.screen("identities")
 	p.tap("Create a key")
 	p.wants(problem)

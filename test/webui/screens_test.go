@@ -175,6 +175,11 @@ func (p *tab) checkFits(what string) {
 	for _, s := range small {
 		p.t.Errorf("%s: the target is under 44 pixels: %s", what, s)
 	}
+	zooming := eval[[]string](p, `Array.from(document.querySelectorAll('input:not([type=radio], [type=checkbox]), textarea, select'))
+		.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).map((e) => e.outerHTML.slice(0, 120))`)
+	for _, s := range zooming {
+		p.t.Errorf("%s: Safari on iOS zooms in on letters under 16 pixels: %s", what, s)
+	}
 }
 
 // checkAxe runs axe in the page, past its Content-Security-Policy, which is not

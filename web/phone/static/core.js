@@ -2,6 +2,7 @@
 // The one module that touches the wasm program. It gives it what only a browser
 // has, and the pages what it can do: start, on, state, call, approve, deny.
 
+import { isIOS } from './platform.js';
 import * as storage from './storage.js';
 import * as webauthn from './webauthn.js';
 import * as push from './push.js';
@@ -102,6 +103,12 @@ async function load() {
 	if (!globalThis.isSecureContext) {
 		throw { code: 'insecure', message: 'This page was not loaded over https.', hint: 'Open the hub by its https address.' };
 	}
+	if (!globalThis.WebAssembly) {
+		throw {
+			code: 'noWebAssembly', message: 'This browser runs no WebAssembly, which the signer is made of.',
+			hint: 'In Lockdown Mode an iPhone turns it off: exempt this page, under “Page Menu” in Safari. Or use another browser.',
+		};
+	}
 	const [store, go, version] = await Promise.all([storage.open(lost), program(), appVersion()]);
 	phone = await /** @type {any} */ (globalThis).vmuxStart({
 		documents: store.documents, put: storage.put, append: storage.append, remove: storage.remove, wipe: storage.wipe,
@@ -166,7 +173,7 @@ async function appVersion() {
 }
 
 function deviceName() {
-	const agent = navigator.userAgent;
+	const agent = isIOS ? navigator.userAgent.replace('Macintosh', 'iPad') : navigator.userAgent; // as iPads call themselves
 	for (const [pattern, name] of /** @type {[RegExp, string][]} */ ([
 		[/iPhone/, 'iPhone'], [/iPad/, 'iPad'], [/Android/, 'Android phone'], [/Macintosh/, 'Mac'], [/Windows/, 'Windows PC'],
 	])) {

@@ -2,15 +2,14 @@
 // Web Push: the browser's half. The subscription goes to the hub through the
 // wasm program.
 
+import { isInstalled, isIOS } from './platform.js';
 import { fromBase64 } from './webauthn.js';
-
-const isIOS = /iPhone|iPad|iPod/.test(navigator.userAgent);
 
 /** @param {boolean} on whether the hub was given a subscription */
 export async function status(on) {
 	if (!('PushManager' in globalThis) || !navigator.serviceWorker || !('Notification' in globalThis)) {
 		// An iPhone offers it to apps on the home screen only.
-		return isIOS && /** @type {any} */ (navigator).standalone !== true ? 'install' : 'unsupported';
+		return isIOS && !isInstalled() ? 'install' : 'unsupported';
 	}
 	if (Notification.permission === 'denied') {
 		return 'denied';

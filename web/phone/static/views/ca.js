@@ -7,7 +7,8 @@ import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, checks, choices, codeLine, confirm, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, duration, names } from '../text.js';
 import { certificateRow, revocationRow, unexpired } from './certificates.js';
-import { aboutHostName } from './create.js';
+import { aboutHostName, noVault, unable } from './create.js';
+import { problems } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../../types/core').CA} CA */
@@ -26,6 +27,7 @@ function none(state) {
 	return {
 		title: 'Certificate authority',
 		main: [
+			problems(state),
 			h('div', { class: 'hero' }, h('span', { class: 'bubble big' }, icon('seal')),
 				h('p', { class: 'hero-title' }, 'Approve once, work for hours'),
 				h('p', { class: 'para' }, 'A CA on this phone signs a short-lived certificate for your computer. Servers that trust the CA let it in without asking this phone, until the certificate expires.')),
@@ -36,7 +38,7 @@ function none(state) {
 		],
 		actions: [button('Create a CA', {
 			kind: 'primary', icon: 'plus', onclick: () => create(state),
-			disabled: Boolean(state.rpProblem) || !state.support.webauthn,
+			disabled: unable(state),
 		})],
 	};
 }
@@ -45,15 +47,14 @@ function none(state) {
 function create(state) {
 	const kind = choices('Kind', 'ca-kind', [
 		{
-			value: 'vault', title: 'Vault key', disabled: state.support.prf === 'no',
-			text: state.support.prf === 'no' ? 'Not in this browser: WebAuthn PRF is missing.'
-				: ['Rests encrypted in this browser, unlocked by a passkey for each certificate. ', h('strong', null, 'Every OpenSSH server accepts it.')],
+			value: 'vault', title: 'Vault key', disabled: Boolean(noVault(state)),
+			text: noVault(state) || ['Rests encrypted in this browser, unlocked by a passkey for each certificate. ', h('strong', null, 'Every OpenSSH server accepts it.')],
 		},
 		{
 			value: 'passkey', title: 'Passkey',
 			text: ['This device’s authenticator signs. ', h('strong', null, 'Servers before OpenSSH 10.3 need one more line'), ' in sshd_config.'],
 		},
-	], state.support.prf === 'no' ? 'passkey' : 'vault');
+	], noVault(state) ? 'passkey' : 'vault');
 	const accounts = field('Account names', { placeholder: 'for example: alice, deploy', required: true },
 		'The accounts computers may log in to. Do not put root here unless you mean it.');
 	const go = button('Create', { kind: 'primary', icon: 'finger', type: 'submit' });

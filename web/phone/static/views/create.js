@@ -5,6 +5,7 @@ import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
 import { button, callout, choices, busy, field, note, sheet, failure } from '../parts.js';
 import { clean } from '../text.js';
+import { problems } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 
@@ -15,11 +16,12 @@ const maxKeyFile = 64 * 1024;
 export const aboutHostName = (state) => callout('plain', 'Passkeys belong to this address',
 	h('p', null, 'They are bound to ', theirs(state.rpID, 'strong'), '. The app opened under another host name cannot use them: choose the name you will stay with.'));
 
-/** @param {State} state */
-function unable(state) {
-	return state.rpProblem || !state.support.webauthn
-		? callout('bad', 'No key can be made here', h('p', null, theirs(state.rpProblem || 'This browser has no WebAuthn.'))) : null;
-}
+/** Whether no key can be made here, of any kind. @param {State} state */
+export const unable = (state) => Boolean(state.rpProblem) || !state.support.webauthn;
+
+/** Why no vault key can be made, if so. @param {State} state */
+export const noVault = ({ support }) => support.prf === 'no' &&
+	'Not in this browser: its passkeys cannot unlock a vault (WebAuthn PRF is missing).';
 
 /** @param {State} state */
 export const kinds = (state) => [
@@ -29,10 +31,8 @@ export const kinds = (state) => [
 			h('strong', null, 'Computers need OpenSSH 10.3 or newer.')],
 	},
 	{
-		value: 'vault', title: 'Vault key', disabled: state.support.prf === 'no',
-		text: state.support.prf === 'no'
-			? 'Not in this browser: its passkeys cannot unlock a vault (WebAuthn PRF is missing).'
-			: ['Rests encrypted in this browser. A passkey unlocks it for each signature, and it is in memory for that moment. ', h('strong', null, 'Works with every SSH client and server.')],
+		value: 'vault', title: 'Vault key', disabled: Boolean(noVault(state)),
+		text: noVault(state) || ['Rests encrypted in this browser. A passkey unlocks it for each signature, and it is in memory for that moment. ', h('strong', null, 'Works with every SSH client and server.')],
 	},
 ];
 
@@ -48,7 +48,7 @@ export function createKey(state) {
 	const algorithm = choices('Algorithm', 'algorithm', vaultAlgorithms, 'ssh-ed25519', undefined, 'segment');
 	algorithm.element.hidden = true;
 	const kind = choices('Kind', 'kind', kinds(state), 'passkey', (value) => { algorithm.element.hidden = value !== 'vault'; });
-	const create = button('Create', { kind: 'primary', icon: 'finger', type: 'submit', disabled: unable(state) !== null });
+	const create = button('Create', { kind: 'primary', icon: 'finger', type: 'submit', disabled: unable(state) });
 	create.setAttribute('form', 'create-key');
 	const make = async () => {
 		const name = label.input.value.trim();
@@ -64,17 +64,17 @@ export function createKey(state) {
 	}, label.element, kind.element, algorithm.element);
 	const s = sheet({
 		title: 'Create a key',
-		body: [unable(state), form, aboutHostName(state)],
+		body: unable(state) ? problems(state) : [form, aboutHostName(state)],
 		actions: [button('Cancel', { onclick: () => s.close() }), create],
 	});
 }
 
 /** @param {State} state */
 export function importKey(state) {
-	if (state.support.prf === 'no') {
+	if (unable(state) || noVault(state)) {
 		const s = sheet({
 			title: 'Import a key',
-			body: [callout('warn', 'Not in this browser', h('p', null, 'An imported key goes into the vault, and the passkeys of this browser cannot unlock one (WebAuthn PRF is missing). Create a passkey instead.'))],
+			body: unable(state) ? problems(state) : [callout('warn', 'Not in this browser', h('p', null, 'An imported key goes into the vault, and the passkeys of this browser cannot unlock one (WebAuthn PRF is missing). Create a passkey instead.'))],
 			actions: [button('Close', { onclick: () => s.close() })],
 		});
 		return;
@@ -83,7 +83,7 @@ export function importKey(state) {
 	const file = field('Key file', { type: 'file' });
 	const text = field('Or paste the private key', { rows: '4', class: 'mono', placeholder: '-----BEGIN OPENSSH PRIVATE KEY-----' });
 	const passphrase = field('Passphrase', { type: 'password', autocomplete: 'off' }, 'Empty if the file has none. It is used once and not kept.');
-	const go = button('Import', { kind: 'primary', icon: 'import', type: 'submit', disabled: unable(state) !== null });
+	const go = button('Import', { kind: 'primary', icon: 'import', type: 'submit' });
 	go.setAttribute('form', 'import-key');
 
 	// Read when it is chosen, not when the button is tapped: WebAuthn must follow the tap at once.
@@ -117,7 +117,7 @@ export function importKey(state) {
 	}, label.element, file.element, text.element, passphrase.element);
 	const s = sheet({
 		title: 'Import a key',
-		body: [unable(state), h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, aboutHostName(state)],
+		body: [h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, aboutHostName(state)],
 		actions: [button('Cancel', { onclick: () => s.close() }), go],
 		onclose: () => { text.input.value = ''; passphrase.input.value = ''; },
 	});

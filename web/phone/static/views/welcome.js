@@ -11,6 +11,7 @@ import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../plat
 
 /** @param {State} state @param {() => void} refresh @returns {import('../app.js').Screen} */
 export function welcome(state, refresh) {
+	const elsewhere = mustInstallFirst() || !state.support.webauthn; // is where to begin
 	return {
 		title: 'vmux',
 		main: [
@@ -20,7 +21,7 @@ export function welcome(state, refresh) {
 				h('p', { class: 'para' }, 'Your computer holds none of them. When ssh or git needs a signature, this phone shows what it is for, and you approve it with your face, finger or screen lock.')),
 			problems(state),
 			mustInstallFirst() ? installFirst() : null,
-			section('How to begin', h('ol', { class: 'card steps' },
+			state.support.webauthn && section('How to begin', h('ol', { class: 'card steps' },
 				!isInstalled() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
 					? 'Share, then Add to Home Screen. Go on in the installed app.' : 'It then opens offline and can be notified.'),
 				canOfferInstall() && button('Install', { icon: 'import', onclick: () => install().then(refresh) })),
@@ -28,8 +29,8 @@ export function welcome(state, refresh) {
 				h('li', null, h('strong', null, 'Create a key'), h('span', null, 'Put its public line on your servers, and log in.')))),
 			section('What this browser can do', rows(abilities(state).map((a) => row(a)))),
 		],
-		actions: [h('a', { class: `button ${mustInstallFirst() ? '' : 'primary'}`, href: '#pair', 'data-key': 'pair' }, icon('scan'),
-			h('span', null, mustInstallFirst() ? 'Pair here all the same' : 'Pair a computer'))],
+		actions: [h('a', { class: `button ${elsewhere ? '' : 'primary'}`, href: '#pair', 'data-key': 'pair' }, icon('scan'),
+			h('span', null, elsewhere ? 'Pair here all the same' : 'Pair a computer'))],
 	};
 }
 
@@ -46,13 +47,14 @@ export function problems(state) {
 	return [
 		state.rpProblem && callout('bad', 'No keys can be made at this address', h('p', null, theirs(state.rpProblem)),
 			h('p', null, 'Open the app by the hub’s host name.')),
-		!state.support.webauthn && callout('bad', 'This browser has no WebAuthn',
-			h('p', null, 'Neither passkeys nor vault keys can be made or used. Use Safari 18 or newer on iPhone, or Chrome on Android.')),
+		!state.rpProblem && !state.support.webauthn && callout('bad', 'This browser has no WebAuthn',
+			h('p', null, 'Neither passkeys nor vault keys can be made or used here: no request can be approved. Pairing, the log and the settings work.'),
+			h('p', null, 'For keys, open this address in Safari (iOS 18 or newer), or in a current Chrome, Edge or Firefox. Or keep them on a second machine, with ', h('code', null, 'vmux phone'), '.')),
 	];
 }
 
 /** What works here and what does not, each with its consequence. @param {State} state */
-export function abilities({ support }) {
+export function abilities({ support, rpProblem }) {
 	/** @type {(good: boolean | null, title: string, text: string) => {icon: string, tone: Tone, title: string, text: string}} */
 	const line = (good, title, text) => ({
 		icon: good === null ? 'question' : good ? 'check' : 'cross', tone: good === null ? 'plain' : good ? 'good' : 'warn', title, text,
@@ -66,15 +68,17 @@ export function abilities({ support }) {
 	};
 	const prf = {
 		yes: line(true, 'Vault keys', 'Ed25519, RSA and P-256 keys, unlocked by a passkey for each signature.'),
+		none: line(false, 'No vault keys', 'Only a passkey could unlock them.'),
 		no: line(false, 'No vault keys', 'The passkeys of this browser cannot unlock a vault (WebAuthn PRF is missing). Passkeys work.'),
 		unknown: line(null, 'Vault keys: perhaps', 'Whether the vault works shows when you create the first vault key.'),
 	};
+	const confirms = support.platformAuthenticator ? line(true, 'Face, finger or screen lock', 'This device itself can confirm that it is you.')
+		: line(false, 'No screen lock', 'Set up a screen lock, or use a security key or another phone as authenticator.');
 	return [
 		support.webauthn ? line(true, 'Passkeys', 'SSH keys in this device’s secure hardware or password manager.')
-			: line(false, 'No passkeys', 'This browser has no WebAuthn: no key can be made here.'),
-		prf[support.prf] ?? prf.unknown,
-		support.platformAuthenticator ? line(true, 'Face, finger or screen lock', 'This device itself can confirm that it is you.')
-			: line(false, 'No screen lock', 'Set up a screen lock, or use a security key or another phone as authenticator.'),
+			: line(false, 'No passkeys', rpProblem ? 'None can be made at this address.' : 'This browser has no WebAuthn: no key can be made here.'),
+		prf[support.webauthn ? support.prf : 'none'] ?? prf.unknown,
+		...support.webauthn ? [confirms] : [], // the person, for a passkey
 		support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
 			: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
 		push[support.push] ?? push.unsupported,
