@@ -96,12 +96,15 @@ func (s *Signer) Grants() ([]Grant, error) {
 
 // EndGrant ends a grant, by its ID. An empty ID ends all: when the phone is
 // locked, and when a signer starts, since the secrets of the one before have
-// gone with it.
+// gone with it. Where that cannot be stored, the secrets are wiped all the same.
 func (s *Signer) EndGrant(id string) error {
 	err := s.changeGrants(func(doc *grantDocument) {
 		doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return id == "" || g.ID == id })
 	})
 	s.DropGrants()
+	if err != nil {
+		s.wipeGrants(func(g Grant) bool { return id == "" || g.ID == id })
+	}
 	return err
 }
 
@@ -126,10 +129,16 @@ func (s *Signer) DropGrants() {
 		return
 	}
 	doc, err := s.grantDocument()
+	s.wipeGrants(func(g Grant) bool {
+		return err != nil || !doc.Enabled || !slices.ContainsFunc(doc.Grants, func(other Grant) bool { return g.ID == other.ID })
+	})
+}
+
+func (s *Signer) wipeGrants(which func(Grant) bool) {
 	s.grants.Lock()
 	defer s.grants.Unlock()
 	s.held = slices.DeleteFunc(s.held, func(h held) bool {
-		over := err != nil || !doc.Enabled || !slices.ContainsFunc(doc.Grants, func(g Grant) bool { return g.ID == h.grant.ID })
+		over := which(h.grant)
 		if over {
 			clear(h.secret)
 		}

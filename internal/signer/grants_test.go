@@ -114,8 +114,18 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 func TestGrantEnds(t *testing.T) {
 	prod := newServer(t)
 	for name, end := range map[string]func(p *phone) error{
-		"on a tap":     func(p *phone) error { g, _ := p.Grants(); return p.EndGrant(g[0].ID) },
-		"on lock":      func(p *phone) error { return p.EndGrant("") },
+		"on a tap": func(p *phone) error { g, _ := p.Grants(); return p.EndGrant(g[0].ID) },
+		"on lock":  func(p *phone) error { return p.EndGrant("") },
+		"where that cannot be stored": func(p *phone) error {
+			store := p.cfg.Store
+			p.cfg.Store = failing{MemoryStore: store.(*MemoryStore), left: new(int)}
+			err := p.EndGrant("")
+			p.cfg.Store = store
+			if err == nil {
+				return errors.New("stored")
+			}
+			return nil
+		},
 		"switched off": func(p *phone) error { return p.EnableGrants(false) },
 		"by another process": func(p *phone) error {
 			s, err := New(Config{Store: p.cfg.Store})
