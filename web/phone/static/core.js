@@ -121,11 +121,14 @@ async function load() {
 		stop({ code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page.' });
 	});
 	document.addEventListener('visibilitychange', foreground);
-	addEventListener('pageshow', foreground);
-	addEventListener('online', foreground);
-	addEventListener('pagehide', () => {
-		invoke('endGrant', {}).catch(() => {}); // nobody is there to end them
+	addEventListener('pageshow', (event) => {
+		if (/** @type {PageTransitionEvent} */ (event).persisted) {
+			endGrants(); // the store could not be written when the page was put aside
+		}
+		foreground();
 	});
+	addEventListener('online', foreground);
+	addEventListener('pagehide', endGrants);
 	navigator.serviceWorker?.addEventListener('message', (event) => {
 		if (event.data?.type === 'foreground') {
 			foreground();
@@ -182,6 +185,11 @@ function deviceName() {
 		}
 	}
 	return 'Browser';
+}
+
+// Nobody is there any more who could end them.
+function endGrants() {
+	invoke('endGrant', {}).catch(() => {}); // their secrets are gone all the same
 }
 
 function foreground() {

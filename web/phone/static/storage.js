@@ -13,6 +13,10 @@ const appendsPerDocument = 256; // then the document is written as one piece aga
 /** @type {IDBDatabase} */
 let database;
 let owner = '';
+/** Whether the browser has put the page aside, from where it may come back. */
+let aside = false;
+/** @type {Set<IDBTransaction>} those that have not ended */
+const running = new Set();
 /** @type {Map<string, Uint8Array[]>} what is in the store, by document */
 const pieces = new Map();
 
@@ -59,6 +63,9 @@ function openDatabase() {
  * @returns {Promise<T>}
  */
 async function transact(mode, strict, work) {
+	if (aside) {
+		throw new StorageError('the page was put aside');
+	}
 	const options = /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' });
 	const transaction = database.transaction(['documents', 'own'], mode, options);
 	const done = new Promise((resolve, reject) => {
@@ -66,7 +73,8 @@ async function transact(mode, strict, work) {
 		transaction.onerror = () => reject(transaction.error);
 		transaction.onabort = () => reject(transaction.error ?? new StorageError('the browser gave up writing'));
 	});
-	done.catch(() => {}); // told below, or by work
+	running.add(transaction);
+	done.catch(() => {}).finally(() => running.delete(transaction)); // told below, or by work
 	try {
 		const value = await work(transaction.objectStore('documents'), transaction.objectStore('own'));
 		await done;
@@ -81,6 +89,21 @@ async function transact(mode, strict, work) {
 	}
 }
 
+// A page that is put aside runs no more, and in WebKit its transactions stay:
+// every other page of the app would wait for them for ever. What they were
+// writing, nobody was told to be kept.
+/** @param {PageTransitionEvent} event */
+function stepAside(event) {
+	aside = event.persisted;
+	for (const transaction of aside ? running : []) {
+		try {
+			transaction.abort();
+		} catch {
+			// it has ended by itself
+		}
+	}
+}
+
 /**
  * Opens the store for this page, and makes the device key at the first time.
  * @param {() => void} onLost called when another page has taken over
@@ -88,6 +111,8 @@ async function transact(mode, strict, work) {
  */
 export async function open(onLost) {
 	database = await openDatabase();
+	addEventListener('pagehide', stepAside);
+	addEventListener('pageshow', () => { aside = false; });
 	database.onversionchange = () => database.close();
 	owner = crypto.randomUUID();
 	const key = await deviceKey();
