@@ -142,14 +142,7 @@ type Hub struct {
 // StartHub serves the hub on localhost until the test ends.
 func StartHub(t TB) *Hub {
 	t.Helper()
-	app, err := phone.New(os.DirFS(filepath.Join(Build(t), "app")))
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	h := &Hub{t: t, app: app.Files(), state: t.TempDir(), port: "0"}
-	h.Start()
-	t.Cleanup(h.Stop)
-	return h
+	return startHub(t, os.DirFS(filepath.Join(Build(t), "app")))
 }
 
 // Start starts the hub again after Stop, at its old address and with its state.

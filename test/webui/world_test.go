@@ -10,19 +10,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -34,6 +31,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"vmux/internal/hub/webapp"
+	"vmux/test/web"
 	"vmux/web/phone"
 )
 
@@ -133,35 +131,6 @@ type hub struct {
 	app     *phone.App
 }
 
-// appFiles is the app from the source tree, with the playing core and changes.
-func appFiles(t *testing.T, changes map[string]string) fs.FS {
-	t.Helper()
-	files := fstest.MapFS{"dist/.gitignore": {}}
-	static := os.DirFS(filepath.Join(root, "web/phone"))
-	err := fs.WalkDir(static, "static", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(static, path)
-		files[path] = &fstest.MapFile{Data: data}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	core, err := os.ReadFile(filepath.Join(root, "web/phone/testdata/fakecore.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files["static/core.js"] = &fstest.MapFile{Data: core}
-	index := files["static/index.html"] // the playing core has no signer that could be fetched early
-	index.Data = regexp.MustCompile(`.*rel="preload" href="vmux.wasm".*\n`).ReplaceAll(index.Data, nil)
-	for name, text := range changes {
-		files["static/"+name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return files
-}
-
 func startHub(t *testing.T) *hub {
 	t.Helper()
 	h := &hub{t: t}
@@ -180,7 +149,7 @@ func startHub(t *testing.T) *hub {
 
 func (h *hub) serve(changes map[string]string) {
 	h.t.Helper()
-	app, err := phone.New(appFiles(h.t, changes))
+	app, err := phone.New(web.PlayingApp(h.t, changes))
 	if err != nil {
 		h.t.Fatal(err)
 	}
