@@ -25,6 +25,7 @@ readonly TEST_PACKAGES=(
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
 	chromium fonts-inter # the web app, and how it looks in the screenshots
 	libnss3-tools # tells a browser to trust a hub's own CA
+	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates
 	nginx-light # a proxy before the hub
 )
