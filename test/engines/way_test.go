@@ -57,6 +57,24 @@ func TestWebKit(t *testing.T) {
 	w.opensOffline()
 }
 
+// The rest of the way in Safari's engine, with passkeys that the test lends it:
+// the sheets, the signer and the store are the real ones, and each passkey is
+// asked for in the very tap, without which Safari refuses.
+func TestWebKitWithPasskeys(t *testing.T) {
+	w := newWorld(t, startWebKit(t))
+	w.page.run(softAuthenticator)
+	w.page.wants("Face, finger or screen lock")
+	w.pair("Pair a computer")
+	w.page.makeKey("hardware", "passkey")
+	w.page.makeKey("everywhere", "vault")
+	for key, client := range map[string]sshdtest.OpenSSH{"hardware": sshdtest.New(t), "everywhere": sshdtest.Old(t)} {
+		w.page.run("globalThis.tapped = false")
+		w.logsIn(key, client)
+		w.page.waitFor("globalThis.tapped")
+	}
+	w.isDenied("everywhere")
+}
+
 // In Lockdown Mode, Safari has no WebAssembly.
 func TestWebKitWithoutWebAssembly(t *testing.T) {
 	page := startWebKit(t, "JSC_useWasm=0")
