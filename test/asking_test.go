@@ -342,7 +342,12 @@ func TestDenialsPauseAndMute(t *testing.T) {
 		before := person.count(outcome)
 		done := asks()
 		person.waitCount(outcome, before+1, keys)
-		return w.wait(done)
+		began := time.Now()
+		err := w.wait(done)
+		if took := time.Since(began); took > 5*time.Second { // and not when the request's window ends
+			t.Errorf("%s: the SSH client was answered %v later", outcome, took)
+		}
+		return err
 	}
 	refused := func(done <-chan error, why string) {
 		t.Helper()
