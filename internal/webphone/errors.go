@@ -3,6 +3,7 @@ package webphone
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -61,6 +62,10 @@ func AsError(err error) *Error {
 			e := k.Error
 			if e.Message == "" {
 				e.Message = wire.Show(err.Error())
+			}
+			if k.err == ErrStorage { // which document it was means nothing to a person
+				_, cause, _ := strings.Cut(e.Message, ErrStorage.Error())
+				e.Message = "The browser does not keep what vmux stores" + cause + "."
 			}
 			return &e
 		}

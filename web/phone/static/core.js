@@ -83,7 +83,8 @@ function failure(error) {
 	}
 	if (/Storage|Quota|InvalidState|Unknown|Data|Version|Timeout|Transaction|Security/.test(error?.name ?? '')) {
 		return {
-			code: 'storage', message: `The browser does not keep what vmux stores (${error.name}).`,
+			code: 'storage',
+			message: `The browser does not keep what vmux stores (${error.name === 'QuotaExceededError' ? 'no space is left on this device' : error.name}).`,
 			hint: 'Leave private browsing, or free some space on this device, then reload.',
 		};
 	}

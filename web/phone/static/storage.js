@@ -7,11 +7,15 @@
 // that its page still does: a forgotten tab cannot overwrite what a newer one
 // has changed.
 
+import { beginLogAnew, isMarked, markTorn, mayHaveTorn, provesRoom } from './mend.js';
+
 const databaseName = 'vmux';
 const appendsPerDocument = 256; // then the document is written as one piece again
 
 /** @type {IDBDatabase} */
 let database;
+let closed = false; // by the browser, as it does after a write for which there was no space
+let torn = isMarked();
 let owner = '';
 /** Whether the browser has put the page aside, from where it may come back. */
 let aside = false;
@@ -26,6 +30,18 @@ export class StorageError extends Error {
 		super(message);
 		this.name = name;
 	}
+}
+
+const noSpace = () => new StorageError('no space is left on this device', 'QuotaExceededError');
+
+/** What the browser says of a full disk, in its own words or as its quota. @param {any} error */
+function explained(error) {
+	if (mayHaveTorn(error)) {
+		torn = true;
+		markTorn();
+	}
+	return error?.name === 'QuotaExceededError' || /NO_SPACE/.test(error?.message ?? '')
+		? noSpace() : error;
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
@@ -48,8 +64,15 @@ function openDatabase() {
 			request.result.createObjectStore('documents'); // by [name, number of the piece]
 			request.result.createObjectStore('own'); // owner, deviceKey
 		};
-		request.onsuccess = () => resolve(request.result);
-		request.onerror = () => reject(request.error);
+		request.onsuccess = () => {
+			const opened = request.result;
+			opened.onversionchange = () => opened.close();
+			opened.onclose = () => {
+				closed = true;
+			};
+			resolve(opened);
+		};
+		request.onerror = () => reject(explained(request.error));
 		request.onblocked = () => reject(new StorageError('another tab holds the store open'));
 	});
 }
@@ -66,6 +89,38 @@ async function transact(mode, strict, work) {
 	if (aside) {
 		throw new StorageError('the page was put aside');
 	}
+	if (closed || torn) {
+		await connect();
+	}
+	return transactNow(mode, strict, work);
+}
+
+/** Opens the database, anew if it was open, and mends what a full disk has left. */
+async function connect() {
+	database?.close();
+	try {
+		if (torn) {
+			await provesRoom();
+		}
+		database = await openDatabase();
+		closed = false;
+		if (torn) {
+			await beginLogAnew((work) => transactNow('readwrite', true, (_, own) => work(own)));
+			torn = false;
+		}
+	} catch (error) {
+		throw torn ? noSpace() : error; // Chromium has several words for a disk that is full still
+	}
+}
+
+/**
+ * @template T
+ * @param {IDBTransactionMode} mode
+ * @param {boolean} strict
+ * @param {(documents: IDBObjectStore, own: IDBObjectStore) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function transactNow(mode, strict, work) {
 	const options = /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' });
 	const transaction = database.transaction(['documents', 'own'], mode, options);
 	const done = new Promise((resolve, reject) => {
@@ -85,7 +140,7 @@ async function transact(mode, strict, work) {
 		} catch {
 			// it has ended by itself
 		}
-		throw transaction.error ?? error;
+		throw explained(transaction.error ?? error);
 	}
 }
 
@@ -110,10 +165,9 @@ function stepAside(event) {
  * @returns {Promise<{documents: [string, Uint8Array][], publicKey: Uint8Array, sign: (message: Uint8Array) => Promise<Uint8Array>}>}
  */
 export async function open(onLost) {
-	database = await openDatabase();
+	await connect();
 	addEventListener('pagehide', stepAside);
 	addEventListener('pageshow', () => { aside = false; });
-	database.onversionchange = () => database.close();
 	owner = crypto.randomUUID();
 	const key = await deviceKey();
 	const documents = await transact('readwrite', false, async (store, own) => {
@@ -167,7 +221,11 @@ async function deviceKey() {
 
 /** @param {IDBObjectStore} own */
 async function checkOwner(own) {
-	if (await result(own.get('owner')) !== owner) {
+	const found = await result(own.get('owner'));
+	if (found === undefined) {
+		throw new StorageError('what was stored here has been cleared');
+	}
+	if (found !== owner) {
 		throw new StorageError('vmux was opened in another tab or window', 'OtherTabError');
 	}
 }

@@ -1,0 +1,164 @@
+package web
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// smallDisk is a file system of that size for a browser's profile alone, which
+// nobody else sees and which is gone after the test.
+type smallDisk struct {
+	t       *testing.T
+	dir     string // as the browser sees it
+	inside  string // the same, for this process
+	browser string // a program that starts Chromium there
+}
+
+func newSmallDisk(t *testing.T, megabytes int) *smallDisk {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("Chromium is missing: run `make setup`")
+	}
+	d := &smallDisk{t: t, dir: t.TempDir()}
+	args, enter := []string{"--mount"}, "--mount"
+	if os.Getuid() != 0 {
+		args, enter = append(args, "--user", "--map-root-user"), enter+" --user --preserve-credentials"
+	}
+	mount := fmt.Sprintf("mount -t tmpfs -o size=%dm tmpfs '%s' && echo mounted && exec cat", megabytes, d.dir)
+	holder := exec.Command("unshare", append(args, "sh", "-c", mount)...)
+	end, err1 := holder.StdinPipe()
+	out, err2 := holder.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatalf("%v: run `make setup`", err)
+	}
+	t.Cleanup(func() {
+		_ = end.Close()
+		_ = holder.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
+		t.Fatalf("no small disk: %q, %v", line, err)
+	}
+	d.inside = fmt.Sprintf("/proc/%d/root%s", holder.Process.Pid, d.dir)
+	d.browser = filepath.Join(t.TempDir(), "chromium")
+	script := fmt.Sprintf("#!/bin/sh\nexec nsenter --target %d %s '%s' \"$@\"\n", holder.Process.Pid, enter, chromium)
+	if err := os.WriteFile(d.browser, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// fill leaves no more than that many bytes of it free, and none if that is 0.
+func (d *smallDisk) fill(name string, free int64) {
+	d.t.Helper()
+	f, err := os.Create(filepath.Join(d.inside, name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	n, _ := io.Copy(f, io.LimitReader(zeros{}, 1<<40)) // until it fails
+	if err := f.Truncate(max(0, n-free)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *smallDisk) remove(name string) {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.inside, name)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// writeUntilFull makes keys until the browser cannot keep one more, and returns
+// how many it kept.
+func (w *world) writeUntilFull(t *testing.T, label string) (kept int) {
+	t.Helper()
+	for range 20 {
+		args := map[string]string{"label": fmt.Sprint(label, kept), "algorithm": "ssh-rsa"}
+		err := w.page.Call("createVault", args, nil)
+		if err == nil {
+			kept++
+			continue
+		}
+		var f *Failure
+		if !errors.As(err, &f) || f.Code != "storage" || !strings.Contains(f.Message, noSpace) || f.Hint == "" {
+			t.Fatalf("on a full disk: %v", err)
+		}
+		return kept
+	}
+	t.Fatal("the disk is never full")
+	return kept
+}
+
+const noSpace = "no space is left on this device"
+
+// A disk that is really full: nothing more is kept, and the app says why. What
+// was stored before stays, and the app goes on as soon as there is room.
+func TestFullDisk(t *testing.T) {
+	disk := newSmallDisk(t, 256)
+	w := &world{hub: StartHub(t), browser: StartBrowser(t,
+		chromedp.ExecPath(disk.browser), chromedp.UserDataDir(filepath.Join(disk.dir, "profile")))}
+	own := NewSoftAuthenticator()
+	w.open(t, own)
+	w.page.MustCall("createCA", map[string]any{"kind": "vault", "principals": []string{me(t)}}, nil)
+	w.mustLogin(t)
+	var before, s State
+	w.page.State(&before)
+	keys := 1
+
+	disk.fill("filler", 0)
+	keys += w.writeUntilFull(t, "a")
+	w.page.WantFailure("storage", "createPasskey", map[string]string{"label": "face"})
+	w.page.WantFailure("storage", "rename", map[string]string{"name": "other"})
+	_, cmd := w.login(t)
+	if out, err := finish(cmd, func() {
+		w.page.Tap("Approve")
+		w.page.Shows("The phone cannot write its activity log.")
+		_ = cmd.Process.Kill()
+	}); err == nil {
+		t.Errorf("logged in without a record: %s", out)
+	}
+	disk.remove("filler")
+	w.page.MustCall("createVault", map[string]string{"label": "room", "algorithm": "ssh-ed25519"}, nil)
+	keys++
+	w.mustLogin(t)
+
+	disk.fill("filler", 0)
+	keys += w.writeUntilFull(t, "b")
+	w.page.Reload()
+	w.page.Shows("The app could not start")
+	w.page.Shows(noSpace)
+	disk.remove("filler")
+	w.page.Reload()
+	w.page.MustCall("createVault", map[string]string{"label": "more room", "algorithm": "ssh-ed25519"}, nil)
+	keys++
+	w.mustLogin(t)
+
+	for range 2 { // the first start writes, too
+		w.browser.Restart()
+		w.open(t, own)
+		if w.page.State(&s); s.DeviceID != before.DeviceID || len(s.Identities) != keys || s.CA == nil || s.CA.Line != before.CA.Line || s.DeviceName != before.DeviceName {
+			t.Fatalf("lost: %+v, want %d keys and what was in %+v", s, keys, before)
+		}
+		w.mustLogin(t)
+	}
+}
