@@ -215,6 +215,16 @@ func (p *Page) Shows(text string) {
 	p.waitTrue("the page shows "+text, fmt.Sprintf(`document.body.innerText.replace(/\s+/g, ' ').includes(%q)`, text))
 }
 
+// evaluate runs a script that resolves to true, without the app's part.
+func (p *Page) evaluate(script string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil || !yes {
+		p.t.Fatalf("in the page: %v\n%s", err, p.Console())
+	}
+}
+
 // waitTrue waits until a JavaScript expression is true.
 func (p *Page) waitTrue(what, expression string) {
 	p.t.Helper()

@@ -162,3 +162,40 @@ func TestFullDisk(t *testing.T) {
 		w.mustLogin(t)
 	}
 }
+
+// useQuota writes files of its own until the browser keeps nothing more.
+const useQuota = `(async () => {
+		let last = '';
+		const folder = await navigator.storage.getDirectory();
+		for (const size of [8 << 20, 1 << 20, 64 << 10, 4 << 10, 512]) {
+			for (let n = 0; n < 1000; n++) {
+				try {
+					const file = await (await folder.getFileHandle(size + '.' + n, { create: true })).createWritable();
+					await file.write(new Uint8Array(size));
+					await file.close();
+				} catch (e) {
+					last = e.name;
+					break;
+				}
+			}
+		}
+		return last === 'QuotaExceededError';
+	})()`
+
+// A quota that is used up, by the browser's own rules: the app cannot start, and
+// says why.
+func TestFullQuota(t *testing.T) {
+	disk := newSmallDisk(t, 256) // for a quota that is soon used up
+	w := &world{hub: StartHub(t), browser: StartBrowser(t,
+		chromedp.ExecPath(disk.browser), chromedp.UserDataDir(filepath.Join(disk.dir, "profile")))}
+	own := NewSoftAuthenticator()
+	w.open(t, own)
+	w.mustLogin(t)
+	w.page.evaluate(useQuota)
+	w.browser.Restart() // Chromium looks at the quota now and then only
+	w.page = w.browser.Tab()
+	w.page.UseSoftAuthenticator(own)
+	w.page.Go(w.hub.URL + "/")
+	w.page.Shows("The app could not start")
+	w.page.Shows(noSpace)
+}
