@@ -32,26 +32,34 @@ export function isMarked() {
 	}
 }
 
-/** Whether an error of the store's may have torn a record. @param {any} error */
-export const mayHaveTorn = (error) => error?.name === 'UnknownError' || /IO error|NO_SPACE/.test(error?.message ?? '');
+/** Whether an error of the store's may have torn a record: LevelDB is Chromium's alone. @param {any} error */
+export const mayHaveTorn = (error) => 'userAgentData' in navigator &&
+	(error?.name === 'UnknownError' || /IO error|NO_SPACE/.test(error?.message ?? ''));
 
 const all = () => IDBKeyRange.bound(['ballast'], ['ballast', Infinity]);
 
 /**
- * Fails while there is no room for what beginLogAnew writes: there it would tear
- * another record, behind the first. This is kept elsewhere, in a file of its own.
+ * Whether there is room for what beginLogAnew writes: where there is none it would
+ * tear another record, behind the first. This is tried elsewhere, in a file of its
+ * own; where no such file can be had, nothing is known against it.
+ * @returns {Promise<boolean>}
  */
-export async function provesRoom() {
-	const directory = await /** @type {any} */ (navigator.storage)?.getDirectory?.();
-	if (!directory) {
-		return; // nor a LevelDB
-	}
+export async function hasRoom() {
 	const name = `room-${crypto.randomUUID()}`;
-	const file = await directory.getFileHandle(name, { create: true });
+	let directory;
 	try {
-		const writable = await file.createWritable?.();
-		await writable?.write(new Uint8Array(2 * pieces * values * valueSize));
-		await writable?.close();
+		directory = await /** @type {any} */ (navigator.storage).getDirectory();
+	} catch {
+		return true;
+	}
+	try {
+		const file = await directory.getFileHandle(name, { create: true });
+		const writable = await file.createWritable();
+		await writable.write(new Uint8Array(2 * pieces * values * valueSize));
+		await writable.close();
+		return true;
+	} catch {
+		return false;
 	} finally {
 		await directory.removeEntry(name).catch(() => {});
 	}

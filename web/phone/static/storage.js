@@ -7,7 +7,7 @@
 // that its page still does: a forgotten tab cannot overwrite what a newer one
 // has changed.
 
-import { beginLogAnew, isMarked, markTorn, mayHaveTorn, provesRoom } from './mend.js';
+import { beginLogAnew, hasRoom, isMarked, markTorn, mayHaveTorn } from './mend.js';
 
 const databaseName = 'vmux';
 const appendsPerDocument = 256; // then the document is written as one piece again
@@ -99,8 +99,8 @@ async function transact(mode, strict, work) {
 async function connect() {
 	database?.close();
 	try {
-		if (torn) {
-			await provesRoom();
+		if (torn && !await hasRoom()) {
+			throw noSpace();
 		}
 		database = await openDatabase();
 		closed = false;
@@ -109,7 +109,7 @@ async function connect() {
 			torn = false;
 		}
 	} catch (error) {
-		throw torn ? noSpace() : error; // Chromium has several words for a disk that is full still
+		throw torn && !await hasRoom() ? noSpace() : error; // Chromium has several words for a full disk
 	}
 }
 
