@@ -215,6 +215,12 @@ func (p *Page) Shows(text string) {
 	p.waitTrue("the page shows "+text, fmt.Sprintf(`document.body.innerText.replace(/\s+/g, ' ').includes(%q)`, text))
 }
 
+// Hides waits until the page no longer shows a text.
+func (p *Page) Hides(text string) {
+	p.t.Helper()
+	p.waitTrue("the page hides "+text, fmt.Sprintf(`!document.body.innerText.replace(/\s+/g, ' ').includes(%q)`, text))
+}
+
 // evaluate runs a script that resolves to true, without the app's part.
 func (p *Page) evaluate(script string) {
 	p.t.Helper()

@@ -182,8 +182,17 @@ const useQuota = `(async () => {
 		return last === 'QuotaExceededError';
 	})()`
 
+const freeQuota = `(async () => {
+		const folder = await navigator.storage.getDirectory();
+		for (const name of await Array.fromAsync(folder.keys())) {
+			await folder.removeEntry(name);
+		}
+		return true;
+	})()`
+
 // A quota that is used up, by the browser's own rules: the app cannot start, and
-// says why.
+// says why. With room again it starts. Whether the browser has kept the store is not
+// in the app's hands; that it has not is said.
 func TestFullQuota(t *testing.T) {
 	disk := newSmallDisk(t, 256) // for a quota that is soon used up
 	w := &world{hub: StartHub(t), browser: StartBrowser(t,
@@ -191,6 +200,8 @@ func TestFullQuota(t *testing.T) {
 	own := NewSoftAuthenticator()
 	w.open(t, own)
 	w.mustLogin(t)
+	var before, s State
+	w.page.State(&before)
 	w.page.evaluate(useQuota)
 	w.browser.Restart() // Chromium looks at the quota now and then only
 	w.page = w.browser.Tab()
@@ -198,4 +209,47 @@ func TestFullQuota(t *testing.T) {
 	w.page.Go(w.hub.URL + "/")
 	w.page.Shows("The app could not start")
 	w.page.Shows(noSpace)
+	w.page.evaluate(freeQuota)
+	w.page.Reload()
+	w.page.Hides("The app could not start")
+	if w.page.State(&s); s.DeviceID != before.DeviceID {
+		w.page.Shows(notice)
+	} else if len(s.Identities) != len(before.Identities) || len(s.Computers) != len(before.Computers) {
+		t.Errorf("half of it was kept: %+v, of %+v", s, before)
+	}
+	t.Logf("the store was kept: %v", s.DeviceID == before.DeviceID)
+}
+
+const notice = "What was kept here is gone"
+
+// A browser that has deleted the store by itself does not let a phone begin anew as
+// if nothing had been: it is said until the person has taken note.
+func TestStoreThatVanished(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(hub.URL + "/")
+	var before, s State
+	page.State(&before)
+	page.Shows("How to begin")
+	page.Hides(notice)
+	page.Go(hub.URL + "/manifest.webmanifest") // of the same origin, and holds no store open
+	page.evaluate(`new Promise((resolve) => {
+		const request = indexedDB.deleteDatabase('vmux');
+		request.onsuccess = () => resolve(true);
+	})`)
+	page.Go(hub.URL + "/")
+	page.Shows(notice)
+	page.Reload()
+	page.Shows(notice)
+	if page.State(&s); s.DeviceID == before.DeviceID {
+		t.Error("the device key came back")
+	}
+	page.Tap("Begin anew")
+	page.Hides(notice)
+	page.Reload()
+	page.Shows("How to begin")
+	page.Hides(notice)
+	page.MustCall("wipe", nil, nil) // by the person's own wish
+	page.Reload()
+	page.Shows("How to begin")
+	page.Hides(notice)
 }

@@ -339,7 +339,13 @@ export async function state() {
 		await start();
 	}
 	const current = await invoke('state', {});
-	return { ...current, support: await support(current) };
+	return { ...current, support: await support(current), vanished: storage.isVanished() };
+}
+
+/** Makes the loss of what was stored here a thing of the past. */
+export function beginAnew() {
+	storage.beginAnew();
+	change();
 }
 
 /** @param {any} current */

@@ -10,12 +10,15 @@
 import { beginLogAnew, hasRoom, isMarked, markTorn, mayHaveTorn } from './mend.js';
 
 const databaseName = 'vmux';
+const deviceMark = 'vmux-device'; // in localStorage: which device key this browser was to keep
 const appendsPerDocument = 256; // then the document is written as one piece again
 
 /** @type {IDBDatabase} */
 let database;
 let closed = false; // by the browser, as it does after a write for which there was no space
 let torn = isMarked();
+/** @type {Promise<void> | undefined} */
+let connecting;
 let owner = '';
 /** Whether the browser has put the page aside, from where it may come back. */
 let aside = false;
@@ -90,7 +93,8 @@ async function transact(mode, strict, work) {
 		throw new StorageError('the page was put aside');
 	}
 	if (closed || torn) {
-		await connect();
+		connecting ??= connect().finally(() => { connecting = undefined; }); // once for all that wait
+		await connecting;
 	}
 	return transactNow(mode, strict, work);
 }
@@ -180,12 +184,37 @@ export async function open(onLost) {
 	}
 	watchOwner(onLost);
 	const privateKey = key.privateKey;
+	const publicKey = new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey));
+	device = btoa(String.fromCharCode(...publicKey));
+	if (!isVanished()) {
+		beginAnew();
+	}
 	return {
 		documents,
-		publicKey: new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey)),
+		publicKey,
 		sign: async (message) => new Uint8Array(await crypto.subtle.sign(
 			{ name: 'ECDSA', hash: 'SHA-256' }, privateKey, /** @type {BufferSource} */ (message))),
 	};
+}
+
+let device = ''; // the public key, as it is marked
+
+/** Whether this browser has deleted what it kept: a site's data goes as a whole, but a damaged store alone. */
+export function isVanished() {
+	try {
+		return (localStorage.getItem(deviceMark) ?? device) !== device;
+	} catch {
+		return false; // nothing was marked
+	}
+}
+
+/** Takes the store for what it is now. */
+export function beginAnew() {
+	try {
+		localStorage.setItem(deviceMark, device);
+	} catch {
+		// then a loss goes unsaid
+	}
 }
 
 /** @param {() => void} onLost */
@@ -284,5 +313,10 @@ function joined(list) {
 /** Destroys everything, the device key too. */
 export async function wipe() {
 	database.close();
+	try {
+		localStorage.removeItem(deviceMark);
+	} catch {
+		// nothing was marked
+	}
 	await result(indexedDB.deleteDatabase(databaseName));
 }

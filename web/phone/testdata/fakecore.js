@@ -97,6 +97,11 @@ export function on(event, listener) {
 
 export const state = async () => structuredClone(current);
 
+export function beginAnew() {
+	current.vanished = false;
+	emit('change');
+}
+
 /** @param {string} name @param {any} args @returns {Promise<any>} */
 export const call = async (name, args) => {
 	calls.push({ name, args, active: navigator.userActivation?.isActive });

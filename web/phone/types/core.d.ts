@@ -161,6 +161,7 @@ export interface State {
 	rpID: string;
 	rpProblem?: string;
 	support: Support;
+	vanished?: boolean;
 	computers: Computer[] | null;
 	identities: Identity[] | null;
 	ca: CA | null;

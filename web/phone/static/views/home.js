@@ -8,7 +8,7 @@ import { badge, busy, button, callout, card, confirm, download, failure, note, r
 import { ago, clean, duration, inGroups, toTime, when } from '../text.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
-import { problems, welcome } from './welcome.js';
+import { loss, problems, welcome } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../../types/core').Computer} Computer */
@@ -26,6 +26,7 @@ export function home({ state, refresh }) {
 		title: 'vmux',
 		top: transport(state),
 		main: [
+			loss(state),
 			problems(state),
 			grants(state),
 			section('Computers', state.computers?.length

@@ -2,6 +2,7 @@
 // The first screen there is: what this is, what this browser can do, and where to
 // begin.
 
+import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
 import { button, callout, row, rows, section } from '../parts.js';
 import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../platform.js';
@@ -15,6 +16,7 @@ export function welcome(state, refresh) {
 	return {
 		title: 'vmux',
 		main: [
+			loss(state),
 			h('div', { class: 'hero' },
 				h('img', { src: 'icons/icon.svg', alt: '', width: '88', height: '88' }),
 				h('p', { class: 'hero-title' }, 'Your SSH keys, on this phone'),
@@ -41,6 +43,12 @@ export const installFirst = () => callout('warn', 'First add vmux to the Home Sc
 		h('li', null, 'Tap ', icon('share', 'inline'), h('strong', null, ' Share'), ' in Safari’s toolbar.'),
 		h('li', null, 'Choose ', h('strong', null, 'Add to Home Screen'), '.'),
 		h('li', null, 'Open vmux from there and scan the code inside the app. The Camera app would open Safari instead.')));
+
+/** That this phone was another one. @param {State} state */
+export const loss = (state) => state.vanished && callout('bad', 'What was kept here is gone',
+	h('p', null, 'This browser has deleted what vmux had stored: keys, the CA, pairings and the log. It does so when its store is damaged, as by a full disk.'),
+	h('p', null, 'Pair your computers again, make new keys, and take the old ones off your servers.'),
+	button('Begin anew', { onclick: core.beginAnew }));
 
 /** What stands in the way of everything. @param {State} state */
 export function problems(state) {
