@@ -80,7 +80,7 @@ type destinations struct {
 type fruitless struct {
 	lists     int
 	last      time.Time
-	hostKey   []byte
+	hostKey   []byte   // nil if it is another host's word that the login is to there
 	listed    int      // how many identities
 	elsewhere []string // comments of the keys left out, which are for other servers
 	left      int      // how many more there are that may be used there
@@ -121,12 +121,13 @@ func (d *destinations) listed(host string, f fruitless) {
 	d.fruitless[host] = f
 }
 
-// inVain returns the newest list that has led to no signature, if it is of late.
+// inVain returns the newest list that has led to no signature, if it is of late and
+// for a login of this computer's own: what comes from elsewhere says what it likes.
 func (d *destinations) inVain(now time.Time) (host string, newest fruitless) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for h, f := range d.fruitless {
-		if now.Sub(f.last) <= fruitlessLife && f.last.After(newest.last) {
+		if f.hostKey != nil && now.Sub(f.last) <= fruitlessLife && f.last.After(newest.last) {
 			host, newest = h, f
 		}
 	}

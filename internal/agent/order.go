@@ -65,11 +65,12 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.blob, Comment: certificateComment})
 	}
 	if c.Listed == nil {
-		elsewhere := o.elsewhere(mine)
-		a.known.listed(host, fruitless{
-			last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list),
-			elsewhere: elsewhere, left: len(mine) - len(elsewhere) - len(keys),
-		})
+		f := fruitless{last: now, listed: len(list), elsewhere: o.elsewhere(mine)}
+		f.left = len(mine) - len(f.elsewhere) - len(keys)
+		if !forwarded(c.Bindings) {
+			f.hostKey = c.Bindings[0].HostKey
+		}
+		a.known.listed(host, f)
 	}
 	return sshagent.NewListing(list)
 }

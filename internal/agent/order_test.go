@@ -265,6 +265,12 @@ func TestUnsignedLogin(t *testing.T) {
 		if u := w.Status().Unsigned; u == nil || !reflect.DeepEqual(*u, want) {
 			t.Errorf("%+v, want %+v", u, want)
 		}
+		bastion := to(t, newSigner(t))
+		bastion.Bindings = append([]sshctx.Binding{{HostKey: bastion.Bindings[0].HostKey, SessionID: []byte("fwd"), Forwarding: true}}, bastion.Bindings...)
+		w.Listing(bastion) // it chooses what to bind to, and what the user would read
+		if u := w.Status().Unsigned; u == nil || u.Server != want.Server {
+			t.Errorf("after a login by way of another host: %+v", u)
+		}
 		w.Listing(other)
 		if u := w.Status().Unsigned; u == nil || u.Server != fingerprint(other) || len(u.Elsewhere) != 0 {
 			t.Errorf("the newest is %+v", u)

@@ -114,8 +114,8 @@ func (a *app) attend(s control.Status) {
 	}
 }
 
-// unsigned explains a login for which no key was needed: most often one that the
-// server refused before any phone could be asked.
+// unsigned explains a login for which no key was asked to sign: one that the server
+// refused before any phone could be asked, or that went by other means.
 func (a *app) unsigned(u *control.UnsignedLogin) {
 	server := u.Server
 	if u.Name != "" {
@@ -128,11 +128,11 @@ func (a *app) unsigned(u *control.UnsignedLogin) {
 	}
 	switch {
 	case u.Left > 0:
-		a.hint("run ssh again: the next of your other %d keys are offered then", u.Left)
+		a.hint("if it was refused, run ssh again: the next of your other %d keys are offered then", u.Left)
 	case len(u.Elsewhere) > 0:
 		a.hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
 	default:
-		a.hint("append the key's line of `ssh-add -L` to authorized_keys on the server")
+		a.hint("if it was refused, append the key's line of `ssh-add -L` to authorized_keys on the server")
 	}
 }
 
