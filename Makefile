@@ -9,13 +9,19 @@ PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*
 # vmux speaks HTTP/1.1 only, to its control socket and for a hub's WebSocket: the
 # library's HTTP/2 would make the agent larger in memory and later to start.
 tags-vmux := nethttpomithttp2
+# Most of the agent's memory is the program itself. So code is copied inline only
+# where signing and the socket spend their time, and functions lie closer together:
+# a tenth smaller, and no slower.
+gcflags-vmux := all=-l runtime= internal/runtime/...= crypto/internal/...= internal/poll= sync/...=
+ldflags-vmux := -funcalign=16
 
 .PHONY: build web help demo test test-wasm lint bench fuzz screenshots setup setup-demo tools clean
 
 build: web ## build the programs into bin/
 	@mkdir -p bin
 	@$(foreach program,$(PROGRAMS),echo "bin/$(program)" && \
-		CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -tags='$(tags-$(program))' -o bin/$(program) ./cmd/$(program) &&) true
+		CGO_ENABLED=0 $(GO) build -trimpath -tags='$(tags-$(program))' $(foreach flag,$(gcflags-$(program)),-gcflags='$(flag)') \
+		-ldflags='-s -w $(ldflags-$(program))' -o bin/$(program) ./cmd/$(program) &&) true
 
 # vmux-hub contains the web app, and with it the phone as WebAssembly. What has
 # not changed is not compressed again, which takes most of a minute.

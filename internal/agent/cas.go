@@ -73,10 +73,9 @@ func loadCAs(d documents, now time.Time) (caPins, string, error) {
 
 func (p *caPins) encode() ([]byte, error) {
 	doc := casDocument{Version: cacheVersion, CAs: []caOfPhone{}, DistrustFirst: p.distrustFirst}
-	for id, blob := range p.accepted {
-		doc.CAs = append(doc.CAs, caOfPhone{id, blob})
+	for _, id := range slices.SortedFunc(maps.Keys(p.accepted), device.ID.Compare) {
+		doc.CAs = append(doc.CAs, caOfPhone{id, p.accepted[id]})
 	}
-	slices.SortFunc(doc.CAs, func(a, b caOfPhone) int { return bytes.Compare(a.DeviceID[:], b.DeviceID[:]) })
 	return json.MarshalIndent(doc, "", "  ")
 }
 

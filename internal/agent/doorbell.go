@@ -104,10 +104,9 @@ func (a *Agent) setDoorbell(phone device.ID, hub string) error {
 	all := maps.Clone(a.bells.hubs)
 	a.mu.Unlock()
 	doc := wakeablePhones{Version: wakeableVersion, Phones: []wakeablePhone{}}
-	for id, hub := range all {
-		doc.Phones = append(doc.Phones, wakeablePhone{id, hub})
+	for _, id := range slices.SortedFunc(maps.Keys(all), device.ID.Compare) {
+		doc.Phones = append(doc.Phones, wakeablePhone{id, all[id]})
 	}
-	slices.SortFunc(doc.Phones, func(a, b wakeablePhone) int { return slices.Compare(a.DeviceID[:], b.DeviceID[:]) })
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err

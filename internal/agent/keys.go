@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -147,9 +148,8 @@ func parseCache(b []byte) (map[device.ID][]AgentKeyInfo, error) {
 
 func encodeCache(keys map[device.ID][]AgentKeyInfo) ([]byte, error) {
 	c := cachedKeys{Version: cacheVersion, Phones: []cachedPhone{}}
-	for id, list := range keys {
-		c.Phones = append(c.Phones, cachedPhone{id, list})
+	for _, id := range slices.SortedFunc(maps.Keys(keys), device.ID.Compare) {
+		c.Phones = append(c.Phones, cachedPhone{id, keys[id]})
 	}
-	slices.SortFunc(c.Phones, func(a, b cachedPhone) int { return slices.Compare(a.DeviceID[:], b.DeviceID[:]) })
 	return json.MarshalIndent(c, "", "  ")
 }

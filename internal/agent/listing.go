@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -72,14 +73,9 @@ func (a *Agent) rebuildLocked() {
 // mergeLocked lists each key once, passkeys last: a key that several phones
 // hold has the comment of the first of them, in the order of their IDs.
 func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
-	phones := make([]device.ID, 0, len(a.keys))
-	for id := range a.keys {
-		phones = append(phones, id)
-	}
-	slices.SortFunc(phones, func(a, b device.ID) int { return bytes.Compare(a[:], b[:]) })
 	var list []*identity
 	byBlob := map[string]*identity{}
-	for _, phone := range phones {
+	for _, phone := range slices.SortedFunc(maps.Keys(a.keys), device.ID.Compare) {
 		for _, k := range a.keys[phone] {
 			if known := byBlob[string(k.PublicKeyBlob)]; known != nil {
 				if !slices.Contains(known.holders, phone) {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"runtime/debug"
-	"runtime/metrics"
 	"time"
 )
 
@@ -20,15 +19,15 @@ const restAfter = 10 * time.Second
 func rest(ctx context.Context, left <-chan struct{}) {
 	timer := time.NewTimer(restAfter)
 	defer timer.Stop()
-	var before uint64
+	var before int64
 	for {
 		select {
 		case <-left:
 			timer.Reset(restAfter)
 		case <-timer.C:
-			if now := collections(); now != before {
-				before = now
+			if collections() != before {
 				debug.FreeOSMemory()
+				before = collections()
 			}
 		case <-ctx.Done():
 			return
@@ -36,9 +35,9 @@ func rest(ctx context.Context, left <-chan struct{}) {
 	}
 }
 
-// collections is how often the garbage collector has run by itself.
-func collections() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+// collections is how often the garbage collector has run.
+func collections() int64 {
+	var stats debug.GCStats
+	debug.ReadGCStats(&stats)
+	return stats.NumGC
 }

@@ -34,10 +34,10 @@ func (a *Agent) Status() control.Status {
 	s.Unsigned = a.unsigned()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, r := range a.waiting {
+	since := func(a, b *control.Request) int { return a.Since.Compare(b.Since) }
+	for _, r := range slices.SortedFunc(maps.Values(a.waiting), since) {
 		s.Waiting = append(s.Waiting, *r)
 	}
-	slices.SortFunc(s.Waiting, func(a, b control.Request) int { return a.Since.Compare(b.Since) })
 	for _, f := range a.failures {
 		if s.LastFailure == nil || f.At.After(s.LastFailure.At) {
 			s.LastFailure = f

@@ -5,6 +5,7 @@
 package device
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base32"
@@ -54,6 +55,9 @@ func (id ID) String() string { return idEncoding.EncodeToString(id[:]) }
 // Short returns the first 12 characters (60 bits), for people to compare. It is
 // never used to decide.
 func (id ID) Short() string { return id.String()[:shortLen] }
+
+// Compare orders IDs by their bytes.
+func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 
 // IsZero reports whether the ID is unset.
 func (id ID) IsZero() bool { return id == ID{} }

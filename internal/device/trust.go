@@ -2,6 +2,7 @@ package device
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,13 +73,12 @@ func (t *Trust) Peers() ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID.String(), b.ID.String())
+	ids := slices.SortedFunc(maps.Keys(peers), func(a, b ID) int {
+		return cmp.Or(strings.Compare(peers[a].Name, peers[b].Name), a.Compare(b))
 	})
-	for i := range list {
+	list := make([]Peer, len(ids))
+	for i, id := range ids {
+		list[i] = peers[id]
 		list[i].Routes = slices.Clone(list[i].Routes)
 	}
 	return list, nil
@@ -198,9 +198,10 @@ func (t *Trust) update(change func(map[ID]Peer) error) error {
 	if err := change(peers); err != nil {
 		return err
 	}
-	doc := trustDocument{Version: 1, Peers: slices.SortedFunc(maps.Values(peers), func(a, b Peer) int {
-		return strings.Compare(a.ID.String(), b.ID.String())
-	})}
+	doc := trustDocument{Version: 1, Peers: make([]Peer, 0, len(peers))}
+	for _, id := range slices.SortedFunc(maps.Keys(peers), ID.Compare) {
+		doc.Peers = append(doc.Peers, peers[id])
+	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode paired devices: %w", err)
