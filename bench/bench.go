@@ -75,6 +75,7 @@ func (b *bench) measureAll() {
 		{"link", b.measureLink},
 		{"hub", b.measureHub},
 		{"phone, forwarded signatures through a hub", b.measureRelayed},
+		{"phone, certificates", b.measureCertificates},
 		{"phone, web app", b.measurePhone},
 		{"start", b.measureStart},
 		{"size", b.measureSize},

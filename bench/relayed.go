@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -64,7 +65,8 @@ func (p *relayedPhone) Serve(ctx context.Context, r *link.Request) (wire.Kind, a
 // startRelayedPhone pairs a phone with the agent through the hub alone.
 func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 	e := b.newLinkEnd(url, nil)
-	handler := &relayedPhone{signer: b.newSigner()}
+	held, _ := b.newSigner(time.Now)
+	handler := &relayedPhone{signer: held}
 	e.node = link.New(link.Config{
 		Key: e.key, Trust: e.trust, Name: "bench", Hello: handler.signer.Hello, Handler: handler, PairRoutes: []link.Route{e.hub},
 	})
@@ -84,27 +86,33 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 }
 
 // newSigner has one key.
-func (b *bench) newSigner() *signer.Signer {
+func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
+	keys := inMemory{}
+	s, err := signer.New(signer.Config{
+		Store: &signer.MemoryStore{}, Approver: phone.Always(nil, func(string) {}), Now: now,
+		Providers: map[string]signer.Provider{"memory": keys},
+	})
+	b.must(err)
+	b.must(s.Add(keys.add(b, "bench")))
+	return s, keys
+}
+
+// inMemory holds keys, by their public keys, that no passphrase protects: how slow
+// that is to try is not what is measured.
+type inMemory map[string]ssh.Signer
+
+func (k inMemory) add(b *bench, label string) signer.Identity {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	b.must(err)
 	key, err := ssh.NewSignerFromKey(private)
 	b.must(err)
-	s, err := signer.New(signer.Config{
-		Store: &signer.MemoryStore{}, Approver: phone.Always(nil, func(string) {}),
-		Providers: map[string]signer.Provider{"memory": inMemory{key}},
-	})
-	b.must(err)
 	public := key.PublicKey()
-	b.must(s.Add(signer.Identity{Label: "bench", Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: "memory"}))
-	return s
+	k[string(public.Marshal())] = key
+	return signer.Identity{Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: "memory"}
 }
-
-// inMemory is a key that no passphrase protects: how slow that is to try is not
-// what is measured.
-type inMemory struct{ key ssh.Signer }
 
 func (inMemory) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 
-func (k inMemory) Sign(_ context.Context, _ signer.Identity, data []byte, _ string, _ signer.Unlock) (*ssh.Signature, error) {
-	return k.key.Sign(rand.Reader, data)
+func (k inMemory) Sign(_ context.Context, id signer.Identity, data []byte, _ string, _ signer.Unlock) (*ssh.Signature, error) {
+	return k[string(id.PublicKey)].Sign(rand.Reader, data)
 }

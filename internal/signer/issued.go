@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,9 @@ import (
 )
 
 const (
-	issuedDocument = "certificates.json"
+	// issuedDocument has a line of JSON for each certificate, oldest first: to issue
+	// one costs no more for those that were issued before.
+	issuedDocument = "certificates.jsonl"
 	maxIssued      = 4096
 	// issuedMemory is how long a certificate is remembered after its end.
 	issuedMemory = 30 * 24 * time.Hour
@@ -45,71 +48,107 @@ type Issued struct {
 // Revoked reports whether the certificate was revoked.
 func (i Issued) Revoked() bool { return !i.RevokedAt.IsZero() }
 
-type issuedList struct {
-	Version      int      `json:"version"`
-	Certificates []Issued `json:"certificates"`
-}
+var errIssuedDamaged = errors.New("load certificates: the document is damaged")
 
 // Certificates returns those that this phone has issued, oldest first.
 func (s *Signer) Certificates() ([]Issued, error) {
-	b, err := s.cfg.Store.Get(issuedDocument)
+	lines, err := s.issuedLines()
+	if err != nil {
+		return nil, err
+	}
+	var list []Issued
+	for line := range bytes.Lines(lines) {
+		var i Issued
+		if json.Unmarshal(line, &i) != nil {
+			return nil, errIssuedDamaged
+		}
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+func (s *Signer) issuedLines() ([]byte, error) {
+	lines, err := s.cfg.Store.Get(issuedDocument)
 	if err != nil {
 		return nil, fmt.Errorf("load certificates: %w", err)
 	}
-	if b == nil {
-		return nil, nil
-	}
-	var doc issuedList
-	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
-		return nil, errors.New("load certificates: the document is damaged")
-	}
-	return doc.Certificates, nil
+	return lines, nil
 }
 
-func (s *Signer) changeCertificates(change func([]Issued) ([]Issued, error)) error {
-	return s.locked(func() error {
-		list, err := s.Certificates()
-		if err != nil {
-			return err
-		}
-		if list, err = change(list); err != nil {
-			return err
-		}
-		return putJSON(s.cfg.Store, issuedDocument, issuedList{Version: 1, Certificates: list})
-	})
+func (s *Signer) putIssued(lines []byte) error {
+	if err := s.cfg.Store.Put(issuedDocument, lines); err != nil {
+		return fmt.Errorf("save certificates: %w", err)
+	}
+	return nil
 }
 
 // noteIssued remembers a certificate before it is given out: one that the phone
 // does not know could not be revoked.
 func (s *Signer) noteIssued(cert *ssh.Certificate, identity Identity, to device.Peer) error {
 	now := s.cfg.Now().UTC()
-	return s.changeCertificates(func(list []Issued) ([]Issued, error) {
-		list = slices.DeleteFunc(list, func(i Issued) bool { return now.Sub(i.ValidUntil) > issuedMemory })
-		list = append(list, Issued{
-			Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: wire.Show(to.Name),
-			Label: identity.Label, Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
-			Principals: cert.ValidPrincipals, IssuedAt: now,
-			ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),
-		})
-		return list[max(0, len(list)-maxIssued):], nil
+	line, err := json.Marshal(Issued{
+		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: wire.Show(to.Name),
+		Label: identity.Label, Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
+		Principals: cert.ValidPrincipals, IssuedAt: now,
+		ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),
 	})
+	if err != nil {
+		return fmt.Errorf("encode certificate: %w", err)
+	}
+	return s.locked(func() error {
+		lines, err := s.issuedLines()
+		if err == nil {
+			lines, err = forgetIssued(lines, now)
+		}
+		if err != nil {
+			return err
+		}
+		return s.putIssued(slices.Concat(lines, line, []byte{'\n'}))
+	})
+}
+
+// forgetIssued leaves out the oldest, those that ended long ago, and leaves room
+// for one more. What was issued before one that still counts is kept with it.
+func forgetIssued(lines []byte, now time.Time) ([]byte, error) {
+	for n := bytes.Count(lines, []byte{'\n'}); n > 0; n-- {
+		oldest, newer, _ := bytes.Cut(lines, []byte{'\n'})
+		var i Issued
+		if json.Unmarshal(oldest, &i) != nil {
+			return nil, errIssuedDamaged
+		}
+		if n < maxIssued && now.Sub(i.ValidUntil) <= issuedMemory {
+			break
+		}
+		lines = newer
+	}
+	return lines, nil
 }
 
 // Revoke revokes the certificates that match says, and returns them. Computers
 // learn of it at once, or as soon as they connect; servers by the KRL alone.
 func (s *Signer) Revoke(match func(Issued) bool) ([]Issued, error) {
 	var revoked []Issued
-	err := s.changeCertificates(func(list []Issued) ([]Issued, error) {
-		for n := range list {
-			if match(list[n]) && !list[n].Revoked() {
-				list[n].RevokedAt = s.cfg.Now().UTC()
-				revoked = append(revoked, list[n])
+	err := s.locked(func() error {
+		list, err := s.Certificates()
+		if err != nil {
+			return err
+		}
+		var lines []byte
+		for _, i := range list {
+			if match(i) && !i.Revoked() {
+				i.RevokedAt = s.cfg.Now().UTC()
+				revoked = append(revoked, i)
 			}
+			line, err := json.Marshal(i)
+			if err != nil {
+				return fmt.Errorf("encode certificate: %w", err)
+			}
+			lines = append(append(lines, line...), '\n')
 		}
 		if len(revoked) == 0 {
-			return nil, ErrNoCertificate
+			return ErrNoCertificate
 		}
-		return list, nil
+		return s.putIssued(lines)
 	})
 	if err != nil {
 		return nil, err

@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"vmux/internal/wire"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -112,4 +114,44 @@ func TestRevokedOfTwoCAs(t *testing.T) {
 			t.Errorf("%d are remembered, %v", len(list), err)
 		}
 	})
+}
+
+// The list has an end: the oldest is forgotten for the newest.
+func TestIssuedListIsFull(t *testing.T) {
+	p := newPhone(t)
+	p.createCA("root")
+	p.create("work", "ssh-ed25519")
+	p.wantCertificate(certificateRequest(t, p))
+	line, err := p.cfg.Store.Get(issuedDocument)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cfg.Store.Put(issuedDocument, bytes.Repeat(line, maxIssued)); err != nil {
+		t.Fatal(err)
+	}
+	newest := p.wantCertificate(certificateRequest(t, p))
+	list, err := p.Certificates()
+	if err != nil || len(list) != maxIssued || list[maxIssued-1].Serial != strconv.FormatUint(newest.Serial, 10) {
+		t.Errorf("%d are remembered, %v", len(list), err)
+	}
+}
+
+// What cannot be read is not written over: revocations would be lost with it.
+func TestDamagedIssuedList(t *testing.T) {
+	p := newPhone(t)
+	p.createCA("root")
+	p.create("work", "ssh-ed25519")
+	damaged := []byte(`{"serial":"1","validUn` + "\n")
+	if err := p.cfg.Store.Put(issuedDocument, damaged); err != nil {
+		t.Fatal(err)
+	}
+	if answer := p.askCertificate(certificateRequest(t, p)); answer.Error == nil || answer.Error.Code != wire.CodeInternalError {
+		t.Errorf("a certificate was issued: %v", answer.Error)
+	}
+	if _, err := p.Revoke(func(Issued) bool { return true }); err == nil {
+		t.Error("revoked in a damaged list")
+	}
+	if b, err := p.cfg.Store.Get(issuedDocument); err != nil || !bytes.Equal(b, damaged) {
+		t.Errorf("the list is now %q, %v", b, err)
+	}
 }
