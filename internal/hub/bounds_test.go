@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,25 @@ func TestHalfOpen(t *testing.T) {
 	phone.nothing()
 }
 
+// A connection that is lost while it is asked for a sign of life is given up at
+// once, not when the answer is overdue: its place is its address's.
+func TestLostWhilePinged(t *testing.T) {
+	h := newHub(t, withLimits(Limits{PingAfter: time.Millisecond, DeadAfter: time.Hour, DevicesPerAddress: 2}))
+	agent, phone := newActor(t), newActor(t)
+	agent.connect(h, phone.id)
+	ws := halfOpen(t, h, phone, agent)
+	agent.sees(phone, true)
+	waitFor(t, "a ping without an answer", func() bool {
+		h.mu.RLock()
+		defer h.mu.RUnlock()
+		return h.local[phone.id].pinging.Load()
+	})
+	ws.CloseNow()
+	agent.sees(phone, false)
+	waitFor(t, "it to be counted", func() bool { return h.Stats().Ended["lost"] == 1 })
+	phone.connect(h, agent.id)
+}
+
 // The defaults notice within 15 s.
 func TestHalfOpenInTime(t *testing.T) {
 	if l := DefaultLimits; l.DeadAfter+watchEvery >= 15*time.Second || l.DeadAfter < 2*l.PingAfter {
@@ -217,8 +237,8 @@ func TestSlowStream(t *testing.T) {
 	waitFor(t, "the queue to be empty", func() bool { return h.Stats().Queued == 0 })
 }
 
-// flood sends to the peer until the hub ends the stream.
-func flood(t *testing.T, from, to *actor, want hubwire.Reason) {
+// flood sends to the peer until the hub ends the stream, for one of the reasons.
+func flood(t *testing.T, from, to *actor, want ...hubwire.Reason) {
 	t.Helper()
 	data := string(make([]byte, hubwire.MaxData))
 	for sent := 0; ; sent += len(data) {
@@ -233,21 +253,27 @@ func flood(t *testing.T, from, to *actor, want hubwire.Reason) {
 			break
 		}
 	}
-	from.wantsClose(to, 1, want)
+	f := from.frame()
+	if f.Kind != hubwire.KindClose || f.Peer != to.id || f.Stream != 1 || !slices.Contains(want, hubwire.Reason(f.Payload[0])) {
+		t.Fatalf("got kind %d of stream %d, %v; want its end for %v", f.Kind, f.Stream, f.Payload, want)
+	}
 }
 
 // A device that reads nothing at all is cut off, and what waited is given back.
 func TestDeviceThatReadsNothing(t *testing.T) {
 	t.Parallel()
-	limits := quick
-	limits.DeadAfter = time.Hour
-	h := newHub(t, withLimits(limits))
+	h := newHub(t, withLimits(Limits{WriteTime: 1500 * time.Millisecond, PingAfter: 500 * time.Millisecond, DeadAfter: time.Hour}))
 	agent, phone := newActor(t), newActor(t)
 	agent.connect(h, phone.id)
 	halfOpen(t, h, phone, agent)
 	agent.sees(phone, true)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	flood(t, agent, phone, hubwire.ReasonSlow)
+	waitFor(t, "the end of the device", func() bool {
+		if h.Stats().Queued == 0 { // the system's own buffers have taken it all
+			agent.sends(hubwire.KindOpen, phone, 1, "")
+			flood(t, agent, phone, hubwire.ReasonSlow, hubwire.ReasonUnreached)
+		}
+		return h.Stats().Devices == 1
+	})
 	agent.sees(phone, false)
 	waitFor(t, "it to be counted", func() bool { s := h.Stats(); return s.Ended["slow"] == 1 && s.Queued == 0 })
 	agent.nothing()

@@ -55,7 +55,8 @@ type conn struct {
 	writing    bool
 	farewell   websocket.StatusCode // what ends the connection once all is written; 0: nothing
 	errands    []func(context.Context)
-	running    bool // somebody does errands
+	running    bool               // somebody does errands
+	endPing    context.CancelFunc // of the ping that is out; nil: none is
 }
 
 // item is one WebSocket message that waits to be written.
@@ -216,7 +217,11 @@ func (c *conn) run() {
 	h.leave(c)
 	c.mu.Lock()
 	c.over.Store(true)
+	endPing := c.endPing
 	c.mu.Unlock()
+	if endPing != nil {
+		endPing()
+	}
 	c.writers.Wait()
 	_ = c.ws.CloseNow()
 	c.mu.Lock()

@@ -56,19 +56,24 @@ func (c *conn) watch(now time.Duration) {
 	}
 }
 
-// ping asks for a sign of life. Whatever the device says is one.
+// ping asks for a sign of life. Whatever the device says is one. Without an end
+// of its own it would outlive a connection that is lost meanwhile, and keep it.
 func (c *conn) ping() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over.Load() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.limits.DeadAfter)
+	c.endPing = cancel
 	c.writers.Add(1)
 	go func() {
 		defer c.writers.Done()
-		ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.limits.DeadAfter)
 		defer cancel()
 		_ = c.ws.Ping(ctx)
+		c.mu.Lock()
+		c.endPing = nil
+		c.mu.Unlock()
 		c.pinging.Store(false)
 	}()
 }
