@@ -136,6 +136,42 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
+// What waits for the store or the network is bounded, for one device and for all:
+// more is refused, and nobody's reading waits for it.
+func TestTooManyErrands(t *testing.T) {
+	h := newHub(t)
+	for range maxErrands {
+		h.errands <- struct{}{} // as if the store were slow
+	}
+	agent, phone := pair(t, h)
+	const asked = 4 * maxErrandQueue
+	for i := range uint64(asked) {
+		if err := writeText(agent.ws, hubwire.Message{Type: hubwire.TypeWake, ID: 1000 + i, Peer: &phone.id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agent.sends(hubwire.KindData, phone, 1, "still here")
+	phone.wants(hubwire.KindData, agent, 1, "still here")
+	refused := func() (n int) {
+		agent.mu.Lock()
+		defer agent.mu.Unlock()
+		for _, m := range agent.messages {
+			if m.ID < 1000 || m.Code != hubwire.CodeBusy {
+				t.Errorf("told %+v", m)
+			}
+			n++
+		}
+		return n
+	}
+	waitFor(t, "all but those that wait", func() bool { return refused() >= asked-maxErrandQueue-1 })
+	for range maxErrands {
+		<-h.errands
+	}
+	for i := range uint64(asked) {
+		agent.messageWhere("an answer", func(m hubwire.Message) bool { return m.ID == 1000+i })
+	}
+}
+
 // halfOpen connects a device that never reads again from then on, and whose
 // network says nothing of it.
 func halfOpen(t *testing.T, h *testHub, a *actor, allow *actor) *websocket.Conn {

@@ -150,6 +150,24 @@ func TestDoorbell(t *testing.T) {
 	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 }
 
+// Whoever is unpaired while the phone is at the hub rings no more, and rings
+// again when the two are paired anew.
+func TestDoorbellFollowsAllow(t *testing.T) {
+	service := newPushService(t)
+	h := service.hub(t.TempDir())
+	phone, computer := newActor(t), newActor(t)
+	phone.connect(h, computer.id)
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: service.subscription()}, "")
+	computer.connect(h, phone.id).wantsAnswer(wake(phone), "")
+	phone.allows()
+	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
+	phone.allows(computer.id)
+	computer.wantsAnswer(wake(phone), "")
+	if n := len(service.arrived); n != 2 {
+		t.Errorf("rung %d times", n)
+	}
+}
+
 func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 	service := newPushService(t)
 	h := service.hub(t.TempDir())

@@ -53,6 +53,16 @@ func TestWrongProofs(t *testing.T) {
 			m.PublicKey = nil
 			return m
 		}, hubwire.CodeBadProof},
+		{"a key with more behind it", func(c hubwire.Message) hubwire.Message { // which would give one key many IDs
+			m := victim.proof(c)
+			m.PublicKey = append(m.PublicKey[:len(m.PublicKey):len(m.PublicKey)], 0)
+			return m
+		}, hubwire.CodeBadProof},
+		{"a long key", func(c hubwire.Message) hubwire.Message {
+			m := victim.proof(c)
+			m.PublicKey = make([]byte, 32<<10)
+			return m
+		}, hubwire.CodeBadProof},
 		{"an Ed25519 key", ed25519Proof, hubwire.CodeBadProof},
 		{"a P-384 key", p384Proof, hubwire.CodeBadProof},
 		{"something else", func(hubwire.Message) hubwire.Message { return hubwire.Message{Type: hubwire.TypeAllow} }, hubwire.CodeMalformed},
@@ -264,6 +274,26 @@ func TestFloodOfStrangers(t *testing.T) {
 	if s := h.Stats(); s.Unproven != 8 {
 		t.Errorf("%d strangers", s.Unproven)
 	}
+}
+
+// Strangers of many addresses together leave room for a bounded number, and a
+// stranger who goes makes room.
+func TestStrangersOfManyAddresses(t *testing.T) {
+	h := newHub(t, withLimits(Limits{Unproven: 4}))
+	agent, phone := pair(t, h)
+	var strangers []*websocket.Conn
+	for range 4 {
+		ws, _ := unproven(t, h)
+		strangers = append(strangers, ws)
+	}
+	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Fatalf("one more stranger: %v, %v", response, err)
+	}
+	agent.sends(hubwire.KindData, phone, 1, "still here")
+	phone.wants(hubwire.KindData, agent, 1, "still here")
+	strangers[0].CloseNow()
+	waitFor(t, "a place", func() bool { return h.Stats().Unproven < 4 })
+	newActor(t).connect(h)
 }
 
 // One address cannot fill the hub with devices; when one of them leaves there is

@@ -340,6 +340,11 @@ func TestBehindProxy(t *testing.T) {
 			t.Errorf("%q: %d, the hub sees %q", test.forwarded, resp.StatusCode, body)
 		}
 	}
+	// Two headers are one list, in their order (RFC 9110 section 5.3).
+	_, body := request(t, f, "GET", "/x", "X-Forwarded-For", "192.0.2.1", "X-Forwarded-For", "198.51.100.7")
+	if !strings.HasPrefix(body, "hub: GET /x from 198.51.100.7:0 ") {
+		t.Errorf("of two headers the hub sees %q", body)
+	}
 	resp, _ := request(t, f, "GET", "/x", "X-Forwarded-Proto", "http")
 	if resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != "https://hub.example/x" {
 		t.Errorf("in clear to the proxy: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
