@@ -110,6 +110,11 @@ func TestEvilHub(t *testing.T) {
 	if n := w.approvals(); n > asked {
 		t.Errorf("the phone approved %d signatures, %d were asked for", n, asked)
 	}
+	w.requestCertificate() // the record has messages of all kinds
+	w.computer.run("keys", "refresh")
+	for _, leak := range evilhub.Leaks() {
+		t.Errorf("the evilhub can read: %s", leak)
+	}
 	record := evilhub.Record()
 	for _, s := range append(spellings(key.Marshal()), secretText, hex.EncodeToString([]byte(secretText)), "ssh-ed25519", "dataToSign", "requestID", "deviceName") {
 		if bytes.Contains(record, []byte(s)) {

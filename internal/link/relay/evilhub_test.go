@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ func underEvilHub(t *testing.T, r *rand.Rand, misdeed hubtest.Misdeed) {
 	if len(attacker.served)+attacker.up+c.agent.paired+c.phone.paired != 0 {
 		t.Error("the attacker is in")
 	}
-	checkRecord(t, evilhub.Record())
+	checkRecord(t, evilhub)
 }
 
 const secretData = "the bytes that are to be signed, which nobody else may read"
@@ -106,12 +107,16 @@ func (c *couple) checkServed(t *testing.T, asked map[string]bool) {
 	}
 }
 
-// checkRecord: no field of any message is in what the hub saw. It does see
-// device IDs, sizes and times.
-func checkRecord(t *testing.T, record []byte) {
+// checkRecord: all that the hub saw is its own vocabulary or TLS, and no field of
+// any message is in it. It does see device IDs, sizes and times.
+func checkRecord(t *testing.T, evilhub *hubtest.Hub) {
 	t.Helper()
+	record := evilhub.Record()
 	if len(record) < 1000 {
 		t.Fatalf("the evilhub has recorded %d bytes only", len(record))
+	}
+	for _, leak := range evilhub.Leaks() {
+		t.Errorf("the evilhub can read: %s", leak)
 	}
 	for _, clear := range []string{
 		secretData, base64.StdEncoding.EncodeToString([]byte(secretData))[:40], "approved", "laptop", "requestID", "signRequest",
@@ -168,7 +173,7 @@ func TestEvilHubPairing(t *testing.T) {
 		if n := len(must(agent.trust.Peers())) + len(must(phone.trust.Peers())); n != 2 || attacker.paired != 0 {
 			t.Errorf("%d pairings", n)
 		}
-		checkRecord(t, evilhub.Record())
+		checkRecord(t, evilhub)
 	})
 }
 
@@ -256,6 +261,91 @@ func TestFloods(t *testing.T) {
 		time.Sleep(time.Minute)
 		if h.Connects() != 2 || c.agent.up != 1 {
 			t.Errorf("%d connections, %d links", h.Connects(), c.agent.up)
+		}
+	})
+}
+
+// TestPresenceLies: a hub that tells of a device that is not there makes an agent
+// dial no faster than its shortest pause; one that says that it has gone ends the
+// link through the hub, which comes back when the hub behaves.
+func TestPresenceLies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		c := newCouple(t, inMemory(h))
+		defer h.Wait()
+		defer c.agent.start()()
+		synctest.Wait()
+		said := func(online bool) []byte {
+			return must(json.Marshal(hubwire.Message{Type: hubwire.TypePresence, Peer: &c.phone.id, Online: online}))
+		}
+		const lies = 6000
+		for i := range lies {
+			h.Send(c.agent.id, true, said(i%3 > 0))
+			time.Sleep(10 * time.Millisecond)
+		}
+		most := int(lies * 10 * time.Millisecond / link.DefaultTiming.BackoffMin)
+		if n := len(h.Opened(c.agent.id)); n < most/10 || n > most+2 {
+			t.Errorf("dialled %d times in a minute", n)
+		}
+		if n := h.Connects(); n != 1 {
+			t.Errorf("%d connections to the hub", n)
+		}
+
+		defer c.phone.start()()
+		c.linked()
+		got := c.agent.up
+		h.Send(c.agent.id, true, said(false))
+		c.agent.until(func() bool { return c.agent.down == got })
+		h.Send(c.agent.id, true, said(true))
+		c.agent.linked()
+		if err := c.agent.askList(t.Context(), c.phone); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPresenceLiesAside: what a hub says of a device means nothing to a link that
+// does not run through it.
+func TestPresenceLiesAside(t *testing.T) {
+	withTwoRoutes(t, false, func(t *testing.T, c *twoRoutes) {
+		c.agent.linkedBy("tcp:")
+		synctest.Wait()
+		up, down := c.agent.up, c.agent.down
+		for i := range 1000 {
+			lie := must(json.Marshal(hubwire.Message{Type: hubwire.TypePresence, Peer: &c.phone.id, Online: i%2 > 0}))
+			c.hub.Send(c.agent.id, true, lie)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := c.agent.askList(t.Context(), c.phone); err != nil || c.agent.up != up || c.agent.down != down {
+			t.Errorf("%v; %d links, ended by %v", err, c.agent.up, c.agent.reasons)
+		}
+	})
+}
+
+// TestRefusalsWithoutEnd: a hub that refuses what nobody has asked for does not
+// fill the log.
+func TestRefusalsWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		var log bytes.Buffer
+		a := newPhone(t, "phone", inMemory(h))
+		at := inMemory(h)
+		client := must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: a.key, Allow: a.allow, Log: slog.New(slog.NewTextHandler(&log, nil))}))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = client.Run(ctx) }()
+		defer h.Wait()
+		defer func() { stop(); <-done }()
+		synctest.Wait()
+		a.trusts(newPhone(t, "other", at))
+		client.Refresh() // one that nobody waits for
+		for i := range 20000 {
+			m := hubwire.Message{Type: hubwire.TypeError, ID: uint64(i%3 + 1), Code: hubwire.CodeInternal}
+			h.Send(a.id, true, must(json.Marshal(m)))
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), "the hub refuses"); n != 1 {
+			t.Errorf("%d lines for one request that was refused", n)
 		}
 	})
 }

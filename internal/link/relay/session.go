@@ -42,6 +42,7 @@ type session struct {
 	drained  chan struct{} // not nil in farewell; closed when all is written
 	requests map[uint64]chan hubwire.Message
 	last     uint64 // request
+	refused  uint64 // the last that nobody waited for and that was refused
 }
 
 // streamID names a stream: the other device, and the number that whoever opened
@@ -178,10 +179,15 @@ func (s *session) answer(m hubwire.Message) {
 	s.mu.Lock()
 	waiting := s.requests[m.ID]
 	delete(s.requests, m.ID)
+	// A hub must not fill the log with refusals of what was never asked.
+	news := waiting == nil && m.Type == hubwire.TypeError && m.ID > s.refused && m.ID <= s.last
+	if news {
+		s.refused = m.ID
+	}
 	s.mu.Unlock()
 	if waiting != nil {
 		waiting <- m
-	} else if m.Type == hubwire.TypeError {
+	} else if news {
 		s.client.log.Warn("the hub refuses", "hub", s.client.host, "error", asError(m))
 	}
 }

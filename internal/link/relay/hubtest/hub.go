@@ -4,7 +4,6 @@
 package hubtest
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -42,7 +41,7 @@ type Hub struct {
 	mu        sync.Mutex
 	devices   map[device.ID]*guest
 	streams   map[opened]bool
-	record    bytes.Buffer
+	seen      []Seen
 	connects  int
 	refuse    bool
 	tokens    map[[hubwire.TokenSize]byte]device.ID
@@ -125,7 +124,23 @@ func (h *Hub) Connects() int {
 func (h *Hub) Record() []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.record.Bytes())
+	var all []byte
+	for _, s := range h.seen {
+		all = append(all, s.Body...)
+	}
+	return all
+}
+
+// Opened returns the streams that a device has asked for, as it did.
+func (h *Hub) Opened(by device.ID) (frames []hubwire.Frame) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.seen {
+		if f, err := hubwire.ParseFrame(s.Body); err == nil && !s.Text && s.From == by && f.Kind == hubwire.KindOpen {
+			frames = append(frames, f)
+		}
+	}
+	return frames
 }
 
 // Woken returns the devices that were to be woken.
@@ -211,7 +226,7 @@ func (h *Hub) serve(s socket) {
 			return
 		}
 		h.mu.Lock()
-		h.record.Write(b)
+		h.seen = append(h.seen, Seen{g.id, text, slices.Clone(b)})
 		hole := g.hole
 		h.mu.Unlock()
 		switch {
@@ -237,7 +252,7 @@ func (h *Hub) prove(g *guest) bool {
 		return false
 	}
 	h.mu.Lock()
-	h.record.Write(b)
+	h.seen = append(h.seen, Seen{g.id, text, slices.Clone(b)})
 	h.mu.Unlock()
 	m, err := hubwire.ParseMessage(b)
 	if err != nil || !text || m.Type != hubwire.TypeProof || !verify(m, signed) {

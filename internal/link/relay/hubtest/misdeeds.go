@@ -23,6 +23,28 @@ var Misdeeds = map[string]Misdeed{
 			return append([]Packet{p}, kept[r.IntN(len(kept))], kept[r.IntN(len(kept))])
 		}
 	},
+	"replays streams": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		type end struct {
+			from, to device.ID
+			number   uint64
+		}
+		kept := map[end][]Packet{} // what was said since the stream was opened
+		return func(p Packet) []Packet {
+			key, out := end{p.From, p.To, p.Stream}, []Packet{p}
+			if _, whole := kept[key]; p.Kind == hubwire.KindOpen || whole && len(kept[key]) < 100 {
+				kept[key] = append(kept[key], p)
+			}
+			if r.IntN(6) > 0 {
+				return out
+			}
+			number := r.Uint64()
+			for _, again := range kept[key] {
+				again.Stream = number
+				out = append(out, again)
+			}
+			return out
+		}
+	},
 	"reorders": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
 		var held []Packet
 		return func(p Packet) []Packet {
