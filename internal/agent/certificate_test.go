@@ -117,9 +117,11 @@ func TestDenialIsNotAskedAgain(t *testing.T) {
 		w.wantState(control.CertificateValid, "after the denial")
 		w.disconnect(p)
 		w.connect(p)
-		time.Sleep(50 * time.Minute)
+		time.Sleep(40 * time.Minute)
+		w.disconnect(p)
+		w.connect(p)
 		w.wantAsked(p, 2, "while the old one is valid, though the phone reconnects")
-		time.Sleep(time.Hour)
+		time.Sleep(70 * time.Minute)
 		w.wantState(control.CertificateExpired, "after expiry")
 		w.wantAsked(p, 2, "after expiry, without connecting anew")
 		if line := w.Status().CertificateLine; line != "Certificate expired — connect phone to renew" {
@@ -131,6 +133,39 @@ func TestDenialIsNotAskedAgain(t *testing.T) {
 		w.wantAsked(p, 3, "expired and connected anew")
 		w.wantState(control.CertificateValid, "approved")
 	})
+}
+
+// A denial without any certificate holds for a minute against a link that comes
+// and goes; a phone that connects anew after it may be asked.
+func TestDenialHoldsOnAnUnsteadyLink(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		p.refuse(wire.CodeUserDenied)
+		w.connect(p)
+		w.wantAsked(p, 1, "after link-up")
+		time.Sleep(calm - time.Second)
+		w.disconnect(p)
+		w.connect(p)
+		w.wantAsked(p, 1, "59 s after the denial")
+		w.disconnect(p)
+		time.Sleep(time.Second)
+		w.connect(p)
+		w.wantAsked(p, 2, "a minute after the denial")
+	})
+}
+
+// Of two phones with a CA the one is asked that issued the certificate before.
+func TestRenewedByTheSamePhone(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		inBubble(t, func(t *testing.T, w *world, p *phone) {
+			phones := []*phone{p, w.addPhone(2, "otherphone")}
+			w.connect(phones[first])
+			w.wantAsked(phones[first], 1, "after link-up")
+			w.connect(phones[1-first])
+			time.Sleep(7*time.Hour + 5*time.Second)
+			w.wantAsked(phones[first], 2, "at renewal")
+			w.wantAsked(phones[1-first], 0, "at the other's renewal")
+		})
+	}
 }
 
 func TestUserAsksAfterDenial(t *testing.T) {
@@ -264,10 +299,25 @@ func TestBadCertificates(t *testing.T) {
 			return a
 		})
 	})
-	t.Run("says another validity", func(t *testing.T) {
+	t.Run("of another CA than the phone's, which it names", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			own := p.ca.PublicKey().Marshal()
+			a := (&phone{ca: other}).issue(r, 8*time.Hour, nil)
+			a.CAPublicKey = own
+			return a
+		})
+	})
+	t.Run("says another end", func(t *testing.T) {
 		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
 			a := p.issue(r, 8*time.Hour, nil)
 			a.ValidBefore--
+			return a
+		})
+	})
+	t.Run("says another beginning", func(t *testing.T) {
+		wantRefused(t, func(p *phone, r *wire.CertificateRequest) wire.CertificateResponse {
+			a := p.issue(r, 8*time.Hour, nil)
+			a.ValidAfter++
 			return a
 		})
 	})
@@ -284,6 +334,92 @@ func TestBadCertificates(t *testing.T) {
 			a.RequestID = wire.NewID()
 			return a
 		})
+	})
+}
+
+// What a phone may do is taken: to the second, and with every critical option of
+// PROTOCOL.certkeys.
+func TestGoodCertificates(t *testing.T) {
+	const asked = 8 * time.Hour
+	for name, change := range map[string]func(*ssh.Certificate){
+		"valid from now on": func(c *ssh.Certificate) { c.ValidAfter = uint64(time.Now().Unix()) },
+		"clock ahead":       func(c *ssh.Certificate) { c.ValidBefore = uint64(time.Now().Add(asked + skewAllowed).Unix()) },
+		"critical options": func(c *ssh.Certificate) {
+			c.CriticalOptions = map[string]string{"force-command": "true", "source-address": "192.0.2.1", "verify-required": ""}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world, p *phone) {
+				p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+					if r, ok := body.(*wire.CertificateRequest); ok {
+						return wire.KindCertificateResponse, p.issue(r, asked, change), nil
+					}
+					return p.approve(ctx, kind, body, received)
+				})
+				w.connect(p)
+				w.wantState(control.CertificateValid, "after link-up")
+			})
+		})
+	}
+}
+
+// ssh-add -D while the phone asks withdraws the request.
+func TestRemoveAllWhileAsking(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		p.staysSilent()
+		w.connect(p)
+		w.wantAsked(p, 1, "after link-up")
+		w.RemoveAll()
+		w.wantState(control.CertificateNone, "after ssh-add -D")
+		if p.withdrawn() != 1 {
+			t.Error("the phone goes on asking")
+		}
+		time.Sleep(time.Hour)
+		w.wantAsked(p, 1, "an hour after ssh-add -D")
+	})
+}
+
+// A certificate that comes in the same moment as ssh-add -D is not used.
+func TestRemoveAllComesFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		came := w.cert.session
+		w.RemoveAll()
+		f := &flight{done: make(chan struct{})}
+		if w.land(f, came, nil, wanted{}); !errors.Is(f.err, errCertificateRemoved) {
+			t.Errorf("whoever waits is told %v", f.err)
+		}
+		w.wantState(control.CertificateNone, "after ssh-add -D")
+	})
+}
+
+// A key whose certificate is over leaves the memory by itself, though nobody
+// lists or signs.
+func TestKeysAreForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		held := func() (current, old bool) {
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			s := w.snapshot.Load()
+			return w.cert.session != nil || s.session != nil, w.cert.old != nil || s.old != nil
+		}
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		time.Sleep(7*time.Hour + 5*time.Second)
+		if current, old := held(); !current || !old {
+			t.Fatalf("renewed: current %v, old %v", current, old)
+		}
+		w.disconnect(p)
+		time.Sleep(graceOfOld + lookAgain)
+		if _, old := held(); old {
+			t.Error("the key that was replaced stays")
+		}
+		time.Sleep(9 * time.Hour)
+		if current, _ := held(); current {
+			t.Error("the expired key stays")
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -414,13 +415,40 @@ func TestWebAuthnSignature(t *testing.T) {
 	}
 }
 
-func TestRSAFormatFollowsFlags(t *testing.T) {
-	for flags, want := range map[uint32]string{2: ssh.KeyAlgoRSASHA256, 4: ssh.KeyAlgoRSASHA512} {
+// An RSA signature is by the hash that the client's flags ask for; of both, by
+// SHA-512, as OpenSSH has it. Other keys have no such choice, and OpenSSH sends
+// the flags for them as well.
+func TestSignatureFollowsFlags(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []byte("data")
+	for flags, want := range map[uint32]string{2: ssh.KeyAlgoRSASHA256, 4: ssh.KeyAlgoRSASHA512, 6: ssh.KeyAlgoRSASHA512} {
 		for _, format := range []string{ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512} {
-			if fits := rsaFormatFits(format, flags); fits != (format == want) {
-				t.Errorf("flags %d, %s: %v", flags, format, fits)
+			sig, err := plain.(ssh.AlgorithmSigner).SignWithAlgorithm(rand.Reader, data, format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := checkSignature(plain.PublicKey(), data, ssh.Marshal(sig), flags); (err == nil) != (format == want) {
+				t.Errorf("flags %d, %s: %v", flags, format, err)
 			}
 		}
+	}
+	other := newSigner(t)
+	sig, err := other.Sign(rand.Reader, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSignature(other.PublicKey(), data, ssh.Marshal(sig), 4); err != nil {
+		t.Errorf("an ECDSA key under RSA flags: %v", err)
+	}
+	if err := checkSignature(newSigner(t).PublicKey(), data, ssh.Marshal(sig), 0); err == nil {
+		t.Error("a signature by another key: accepted")
 	}
 }
 
