@@ -71,7 +71,27 @@ func (h *handler) Unpaired(peer device.Peer) {
 // Paired implements link.Handler.
 func (h *handler) Paired(peer device.Peer) { h.say("Paired with " + wire.Show(peer.Name)) }
 
-// Serve implements link.Handler.
+// Serve implements link.Handler. Another process may have ended the pairing, and
+// the link learns of it a moment later: nobody is asked then, and what was
+// approved meanwhile does not leave the phone.
 func (h *handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
-	return h.phone.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
+	if err := h.stillPaired(r.From.ID); err != nil {
+		return wire.KindError, wire.AsError(err)
+	}
+	kind, answer := h.phone.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
+	if err := h.stillPaired(r.From.ID); err != nil {
+		return wire.KindError, wire.AsError(err)
+	}
+	return kind, answer
+}
+
+func (h *handler) stillPaired(id device.ID) error {
+	_, err := h.phone.Trust.Get(id)
+	switch {
+	case errors.Is(err, device.ErrNotPaired):
+		return wire.NewError(wire.CodePairingInvalid)
+	case err != nil:
+		h.log.Error("paired computers", "peer", id.Short(), "error", err)
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -145,6 +148,52 @@ func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
 		t.Fatal("the computer does not learn that it is unpaired")
 	}
 	w.wait(t, "Advertising: laptop is gone")
+}
+
+// Whom another process has unpaired gets no further signature: neither for a
+// request that waits, though it is approved in that very moment, nor for the next.
+func TestUnpairWhileItIsAsked(t *testing.T) {
+	_, home := newPhone(t)
+	command := openPhone(t, home)
+	id, err := command.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	running, err := Open(home, signer.Approver{
+		Sign: func(_ context.Context, s signer.SignSheet) (signer.SignDecision, error) {
+			asked++
+			return signer.SignDecision{Approved: true}, command.Trust.Remove(s.From.ID)
+		},
+		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newComputer(t, "laptop")
+	peer, err := command.Pair(t.Context(), c.inv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &handler{phone: running, say: func(string) {}, log: slog.New(slog.DiscardHandler)}
+	for range 2 {
+		r := wire.RemoteSignRequest{
+			Asking:       wire.NewAsking(peer.ID.String(), "laptop", time.Now(), time.Minute),
+			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: []byte("data"),
+			Context: wire.Context{ContextQuality: wire.QualityUnknown},
+		}
+		e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, answer := h.Serve(t.Context(), &link.Request{From: peer, Envelope: e})
+		if told, ok := answer.(*wire.Error); kind != wire.KindError || !ok || told.Code != wire.CodePairingInvalid {
+			t.Errorf("answered by %s: %+v", kind, answer)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times, want once", asked)
+	}
 }
 
 // A computer is paired before the phone runs for the first time, and finds it
