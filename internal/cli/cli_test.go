@@ -64,6 +64,12 @@ func TestWrongUsage(t *testing.T) {
 		{"cert", "vmux: which command?\nhint: vmux cert --help\n"},
 		{"cert rnew", "vmux: vmux cert has no command rnew\nhint: vmux cert --help\n"},
 		{"phone", "vmux: which command?\nhint: vmux phone --help\n"},
+		{"completion", "vmux: which command?\nhint: vmux completion --help\n"},
+		{"completion tcsh", "vmux: vmux completion has no command tcsh\nhint: vmux completion bash\n"},
+		{"completion bash more", "vmux: vmux completion bash: unexpected argument more\nhint: vmux completion bash --help\n"},
+		{"help nosuch", "vmux: vmux has no command nosuch\nhint: vmux --help\n"},
+		{"git-sign", "hint: vmux git setup\n"},
+		{"git-sign -t ed25519", "hint: vmux git setup\n"}, // ssh-keygen would make a key
 		{"unpair", "vmux: vmux unpair: DEVICE is missing\nhint: vmux unpair --help\n"},
 		{"agent --hub wss://hub.example", "want https://HOST\nhint: vmux agent --help\n"},
 		{"agent --hub http://hub.example", "http is for localhost only, want https\nhint: vmux agent --help\n"},

@@ -40,6 +40,9 @@ vmux git setup tells git of it.`,
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 				return cmd.Help()
 			}
+			if len(args) == 0 || args[0] != "-Y" { // anything else would make or change keys
+				return &usageError{"git runs this, with arguments that begin with -Y", "vmux git setup"}
+			}
 			return a.gitSign(cmd.Context(), args)
 		},
 	}
@@ -292,6 +295,14 @@ func writeGitProgram() (string, error) {
 		return "", fmt.Errorf("write git's signing program: %w", err)
 	}
 	return path, os.Chmod(path, 0o700)
+}
+
+// shellWord quotes what a shell would not take as one word.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return s
+	}
+	return shellQuote(s)
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -137,6 +137,14 @@ func withHint(err error, format string, args ...any) error {
 	return &hintedError{err, fmt.Sprintf(format, args...)}
 }
 
+// orHint adds a hint to an error that has none.
+func orHint(err error, format string, args ...any) error {
+	if err == nil || hintOf(err) != "" {
+		return err
+	}
+	return withHint(err, format, args...)
+}
+
 // sentence is an error as a person reads it, on one line. A package that knows
 // what to do about an error may put that behind it, on a line `hint: …`.
 func sentence(err error) string {

@@ -64,9 +64,11 @@ func (a *app) passphrase(path, prompt string, fresh bool) ([]byte, error) {
 	case "":
 		return a.typed(prompt, fresh)
 	case "-":
-		return state.ParseSecret(a.in)
+		secret, err := state.ParseSecret(a.in)
+		return secret, orHint(err, "one line with the passphrase on standard input")
 	}
-	return state.ReadSecret(path)
+	secret, err := state.ReadSecret(path)
+	return secret, orHint(err, "--passphrase-file FILE with one line, or without it to be asked")
 }
 
 func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
@@ -81,14 +83,14 @@ func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
 		return first, err
 	}
 	if len(first) == 0 {
-		return nil, errors.New("the passphrase is empty")
+		return nil, withHint(errors.New("the passphrase is empty"), "run it again and type one")
 	}
 	a.aside("The same again: ")
 	second, err := term.ReadPassword(int(in.Fd()))
 	a.aside("\n")
 	defer clear(second)
 	if err == nil && string(first) != string(second) {
-		err = errors.New("the two are not the same")
+		err = withHint(errors.New("the two are not the same"), "run it again")
 	}
 	if err != nil {
 		clear(first)
@@ -164,7 +166,7 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if errors.Is(err, phone.ErrRunning) {
 		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
 	}
-	return err
+	return orHint(err, "vmux phone run --help")
 }
 
 // check returns the hub that --hub and --hub-ca name.

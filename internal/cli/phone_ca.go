@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 			defer clear(secret)
 			ca, err := p.Signer.CreateCA(principals, secret)
 			if err != nil {
-				return err
+				return orHint(err, "vmux phone ca create --help")
 			}
 			if len(principals) == 0 {
 				a.say("it issues nothing until it knows as whom one may log in")
@@ -84,7 +85,9 @@ func newPhoneCAShowCommand(a *app) *cobra.Command {
 				return noCA(err)
 			}
 			if !a.json {
-				a.sayPolicy(ca.Policy)
+				if err := a.showCAPolicy(ca.Policy, false); err != nil {
+					return err
+				}
 			}
 			return a.showPhoneCA(ca)
 		},
@@ -98,21 +101,35 @@ func noCA(err error) error {
 	return err
 }
 
-func (a *app) sayPolicy(p signer.Policy) {
+// showCAPolicy prints the policy if it is what was asked for, and else says it
+// beside the answer.
+func (a *app) showCAPolicy(p signer.Policy, asked bool) error {
+	text := strings.Join(policyLines(p), "\n")
+	if asked {
+		return a.line("%s", text)
+	}
+	a.say("%s", text)
+	return nil
+}
+
+func policyLines(p signer.Policy) []string {
 	orNone := func(list []string) string {
 		if len(list) == 0 {
 			return "none"
 		}
 		return strings.Join(list, ",")
 	}
-	a.say("principals: %s", orNone(p.Principals))
-	a.say("longest validity: %s", time.Duration(p.MaxValiditySeconds)*time.Second)
-	a.say("automatic issuance: %t", p.AutomaticIssuance)
-	a.say("extensions: %s", orNone(p.Extensions))
-	a.say("source addresses: %s", strings.Replace(orNone(p.SourceAddress), "none", "any", 1))
-	if p.ForceCommand != "" {
-		a.say("forced command: %q", p.ForceCommand)
+	lines := []string{
+		"principals: " + orNone(p.Principals),
+		fmt.Sprintf("longest validity: %s", time.Duration(p.MaxValiditySeconds)*time.Second),
+		fmt.Sprintf("automatic issuance: %t", p.AutomaticIssuance),
+		"extensions: " + orNone(p.Extensions),
+		"source addresses: " + strings.Replace(orNone(p.SourceAddress), "none", "any", 1),
 	}
+	if p.ForceCommand != "" {
+		lines = append(lines, fmt.Sprintf("forced command: %q", p.ForceCommand))
+	}
+	return lines
 }
 
 func newPhoneCADeleteCommand(a *app) *cobra.Command {
@@ -187,9 +204,9 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
 				}
 			})
 			if err != nil {
-				return noCA(err)
+				return orHint(noCA(err), "vmux phone ca policy --help")
 			}
-			return a.answer(policy, func() error { a.sayPolicy(policy); return nil })
+			return a.answer(policy, func() error { return a.showCAPolicy(policy, cmd.Flags().NFlag() == 0) })
 		},
 	})
 	f := cmd.Flags()

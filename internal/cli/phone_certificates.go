@@ -27,6 +27,9 @@ days after their end. With --json, one on each line.`,
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 {
+				a.say("no session certificates yet")
+			}
 			for _, c := range list {
 				if err := a.answer(c, func() error { return a.line("%s", certificateLine(c, time.Now())) }); err != nil {
 					return err
@@ -105,7 +108,7 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 			if v[0] == "-" {
 				return a.text(string(krl))
 			}
-			return state.WriteFile(v[0], krl)
+			return withHint(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
 		},
 	}
 }

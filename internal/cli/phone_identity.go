@@ -44,7 +44,9 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 			Use: "rename IDENTITY LABEL", Short: "Give an identity another label", Args: args("IDENTITY", "LABEL"),
 			Example: "  vmux phone identity rename work 'work laptop'",
 			RunE: func(_ *cobra.Command, v []string) error {
-				return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error { return s.Rename(i, v[1]) })
+				return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
+					return withHint(s.Rename(i, v[1]), "choose another label; vmux phone identity list shows those there are")
+				})
 			},
 		},
 		identityChange("enable", "Switch an identity on", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, true) }),
@@ -142,7 +144,12 @@ another SSH agent on this machine, such as one in front of a hardware token;
   vmux phone identity create --label old --import ~/.ssh/id_ed25519
   vmux phone identity create --label token --upstream "$SSH_AUTH_SOCK"`,
 		Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.createIdentity(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			return orHint(a.createIdentity(cmd.Context(), f), "vmux phone identity create --help")
+		},
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&f.label, "label", "", "the key's `LABEL`: its comment in every listing")
@@ -156,13 +163,31 @@ another SSH agent on this machine, such as one in front of a hardware token;
 	return cmd
 }
 
-func (a *app) createIdentity(ctx context.Context, f createFlags) error {
-	if f.label == "" {
+// check finds what would be ignored, or fail once the passphrase is typed; set
+// tells the flags that were given.
+func (f createFlags) check(set func(string) bool) error {
+	made := f.file == "" && f.upstream == ""
+	switch {
+	case f.label == "":
 		return usagef("--label is missing")
-	}
-	if f.file != "" && f.upstream != "" {
+	case f.file != "" && f.upstream != "":
 		return usagef("--import and --upstream exclude each other")
+	case f.key != "" && f.upstream == "":
+		return usagef("--key is for --upstream")
+	case f.upstream != "" && f.passphraseFile != "":
+		return usagef("--passphrase-file is not for --upstream: that agent asks for what it needs")
+	case !made && (set("algorithm") || set("bits")):
+		return usagef("--algorithm and --bits are for a new key, not for --import or --upstream")
+	case set("bits") && f.algorithm != ssh.KeyAlgoRSA:
+		return usagef("--bits is for --algorithm ssh-rsa")
 	}
+	if err := signer.CheckAlgorithm(f.algorithm, f.bits); made && err != nil {
+		return usagef("%s", err)
+	}
+	return nil
+}
+
+func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	p, err := openPhone()
 	if err != nil {
 		return err
@@ -226,7 +251,7 @@ func (a *app) importKey(p *phone.Phone, f createFlags) (signer.Identity, error) 
 func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read key file: %w", err)
+		return nil, withHint(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	defer f.Close()
 	const most = 64 << 10
@@ -247,7 +272,7 @@ func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Ide
 	}
 	keys, err := phone.UpstreamKeys(ctx, socket)
 	if err != nil {
-		return signer.Identity{}, err
+		return signer.Identity{}, withHint(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
 	}
 	var found []signer.Identity
 	var names []string
@@ -263,7 +288,7 @@ func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Ide
 	}
 	switch {
 	case len(found) == 0:
-		return signer.Identity{}, errors.New("the agent has no such key")
+		return signer.Identity{}, withHint(errors.New("the agent has no such key"), "SSH_AUTH_SOCK=%s ssh-add -l shows what it has", shellWord(socket))
 	case len(found) > 1:
 		return signer.Identity{}, withHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
 	}
@@ -289,7 +314,7 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 				if out == "" {
 					return a.line("%s", i.AuthorizedKey())
 				}
-				return exportKey(s, i, out)
+				return orHint(exportKey(s, i, out), "--out FILE that is not there yet, in a folder that is")
 			})
 		},
 	}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +40,14 @@ func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
 	}, nil
 }
 
+// nothing says that no record is meant.
+func (f logFilter) nothing() string {
+	if f == (logFilter{}) {
+		return "nothing was asked of this phone yet"
+	}
+	return "the log has no such records"
+}
+
 func newPhoneLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.withJSON(&cobra.Command{
@@ -60,10 +70,11 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 			if err != nil {
 				return err
 			}
+			records = slices.DeleteFunc(records, func(r signer.Record) bool { return !meant(r) })
+			if len(records) == 0 {
+				a.say("%s", filter.nothing())
+			}
 			for _, r := range records {
-				if !meant(r) {
-					continue
-				}
 				if err := a.answer(r, func() error { return a.line("%s", recordLine(r)) }); err != nil {
 					return err
 				}
@@ -110,7 +121,7 @@ log that was written anew as a whole is found as well.`,
 			if err != nil {
 				return err
 			}
-			if err := a.answer(report, func() error { return a.line("%d %s", report.Last, report.Hash) }); err != nil {
+			if err := a.answer(report, func() error { return a.line("%s", strings.TrimSpace(fmt.Sprint(report.Last, " ", report.Hash))) }); err != nil {
 				return err
 			}
 			if report.Unfinished > 0 {
@@ -120,7 +131,7 @@ log that was written anew as a whole is found as well.`,
 				a.say("%s", problem)
 			}
 			if len(report.Problems) > 0 {
-				return errTampered
+				return withHint(errTampered, "vmux phone log export > FILE keeps what there is; docs/destinations.md tells what the chain shows")
 			}
 			a.say("%d records are as they were written", report.Records)
 			return nil

@@ -213,6 +213,9 @@ verified, and the names and users by which it was reached.`,
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 {
+				a.say("no servers yet: none of the approved logins said where to")
+			}
 			for _, h := range list {
 				err := a.answer(h, func() error {
 					return a.line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Show(strings.Join(h.Names, ",")), wire.Show(strings.Join(h.Users, ",")), local(h.LastSeen))
@@ -283,6 +286,9 @@ Of a computer it also tells what it has asked for since the first of the denials
 			list, err := p.Signer.Pauses()
 			if err != nil {
 				return err
+			}
+			if len(list) == 0 {
+				a.say("nobody is paused or muted")
 			}
 			for _, pause := range list {
 				if err := a.showPause(p.Signer, pause); err != nil {

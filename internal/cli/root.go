@@ -81,6 +81,16 @@ func newRoot(a *app) *cobra.Command {
 		newManCommand(a),
 		newPhoneCommand(a),
 	)
+	root.SetHelpCommand(newHelpCommand(a))
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			asGroup(a, cmd)
+			for _, shell := range cmd.Commands() {
+				shell.Args, shell.Example = args(), "  vmux completion "+shell.Name()+" > FILE"
+			}
+		}
+	}
 	return root
 }
 
@@ -100,12 +110,30 @@ on the phone, 5 expired.`,
   vmux phone run               on the machine that holds the keys
   vmux pair                    on the computer: pair the two
   vmux status                  on the computer: is the phone there?`,
+		Version:       Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetVersionTemplate(thisVersion().line() + "\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
 	return asGroup(a, root)
+}
+
+// newHelpCommand replaces cobra's own, which takes any word for a command.
+func newHelpCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Explain a command, as --help does",
+		Example: "  vmux help cert request",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			about, rest, err := cmd.Root().Find(words)
+			if err != nil || len(rest) > 0 {
+				return &usageError{"vmux has no command " + wire.Show(strings.Join(words, " ")), "vmux --help"}
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // asGroup lets a command that only has commands below it answer by itself:

@@ -17,10 +17,9 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  vmux version --json",
 		Args:    args(),
 		RunE: func(*cobra.Command, []string) error {
-			v := versionAnswer{Version: Version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			return a.answer(v, func() error {
-				return a.line("vmux %s (%s, %s)", v.Version, v.Platform, v.Go)
-			})
+			v := thisVersion()
+			v.Revision = revision()
+			return a.answer(v, func() error { return a.line("%s", v.line()) })
 		},
 	})
 }
@@ -30,6 +29,14 @@ type versionAnswer struct {
 	Revision string `json:"revision,omitempty"` // of the source, if it was built from a checkout
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+}
+
+func thisVersion() versionAnswer {
+	return versionAnswer{Version: Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+}
+
+func (v versionAnswer) line() string {
+	return "vmux " + v.Version + " (" + v.Platform + ", " + v.Go + ")"
 }
 
 func revision() string {

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -136,9 +137,25 @@ func encryptKey(label string, key crypto.PrivateKey, passphrase []byte) (Identit
 	}, pem.EncodeToMemory(block), nil
 }
 
+// CheckAlgorithm reports why Create makes no such key: with
+// wire.CodeAlgorithmUnsupported where it knows no such algorithm.
+func CheckAlgorithm(algorithm string, bits int) error {
+	switch algorithm {
+	case ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoED25519:
+		return nil
+	case ssh.KeyAlgoRSA:
+		if bits != 0 && (bits < MinRSABits || bits > maxRSABits) {
+			return fmt.Errorf("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
+		}
+		return nil
+	}
+	return wire.Errorf(wire.CodeAlgorithmUnsupported,
+		"no keys of algorithm %q: use ecdsa-sha2-nistp256, -nistp384, -nistp521, ssh-ed25519 or ssh-rsa", algorithm)
+}
+
 func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
-	if bits == 0 {
-		bits = MinRSABits
+	if err := CheckAlgorithm(algorithm, bits); err != nil {
+		return nil, err
 	}
 	switch algorithm {
 	case ssh.KeyAlgoECDSA256:
@@ -150,14 +167,8 @@ func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
 	case ssh.KeyAlgoED25519:
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
-	case ssh.KeyAlgoRSA:
-		if bits < MinRSABits || bits > maxRSABits {
-			return nil, fmt.Errorf("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
-		}
-		return rsa.GenerateKey(rand.Reader, bits)
 	}
-	return nil, wire.Errorf(wire.CodeAlgorithmUnsupported,
-		"no keys of algorithm %q: use ecdsa-sha2-nistp256, -nistp384, -nistp521, ssh-ed25519 or ssh-rsa", algorithm)
+	return rsa.GenerateKey(rand.Reader, cmp.Or(bits, MinRSABits))
 }
 
 // parsePrivate reads a key file. Its errors never repeat what is in the file.
