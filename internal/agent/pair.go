@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -197,7 +198,8 @@ func listenAtHosts(hosts []string) ([]net.Listener, []string, error) {
 		routes = append(routes, lan.Route(address.String()))
 	}
 	if len(listeners) == 0 {
-		return nil, nil, fmt.Errorf("listen for the phone: %w", errors.Join(errs...))
+		return nil, nil, control.Errorf(control.CodeInvalid, "run `vmux pair` without --address, or with an address of this computer",
+			"The agent cannot listen for the phone: %s.", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
 	}
 	return listeners, routes, nil
 }

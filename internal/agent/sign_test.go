@@ -148,6 +148,23 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+// When no phone that is there can help, it is not waited for one that is not.
+func TestNoPhoneThereHasTheKey(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		other := w.addPhone(2, "otherphone")
+		p.signing(key, func(context.Context, *wire.RemoteSignRequest, func()) error { return wire.NewError(wire.CodeKeyNotFound) })
+		other.signing(key, approves)
+		w.connect(p)
+		w.connect(other)
+		synctest.Wait()
+		w.disconnect(other)
+		began := time.Now()
+		if _, err := w.Sign(t.Context(), request(key, "session")); wire.CodeOf(err) != wire.CodeKeyNotFound || time.Since(began) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		p.signing(key, silent)
@@ -262,7 +279,10 @@ func TestTwoPhones(t *testing.T) {
 				})
 				other.signing(key, silent)
 				if test.second {
-					other.signing(key, approves)
+					other.signing(key, func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error {
+						time.Sleep(2 * time.Second) // the first has said by then that it cannot
+						return approves(ctx, r, received)
+					})
 				}
 				w.connect(p)
 				w.connect(other)

@@ -60,13 +60,25 @@ func (a *app) showCA(ctx context.Context) error {
 		if len(all) > 0 {
 			return errors.New("no CA is confirmed")
 		}
-		return withHint(errors.New("no paired phone has a CA"), "on the phone: vmux phone ca create")
+		return noCAOf(ctx, c)
 	}
 	if err := a.text(strings.Join(lines, "")); err != nil {
 		return err
 	}
 	a.say("%s", trustText)
 	return nil
+}
+
+// noCAOf says why there is no CA.
+func noCAOf(ctx context.Context, c *control.Client) error {
+	phones, err := c.Devices(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(phones) == 0:
+		return withHint(errors.New("no phone is paired"), "vmux pair")
+	}
+	return withHint(errors.New("no paired phone has a CA"), "make one on the phone: in the app, or with vmux phone ca create")
 }
 
 const trustText = `a server trusts it when the line above is in a file there, and sshd_config says
@@ -136,7 +148,7 @@ func changedCA(all []control.CA, device string) (control.CA, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return control.CA{}, errors.New("no CA waits to be accepted")
+		return control.CA{}, withHint(errors.New("no CA waits to be accepted"), "vmux ca shows the one in use")
 	case len(found) > 1:
 		return control.CA{}, withHint(errors.New("several phones have a new CA"), "vmux ca accept %s", found[0].DeviceID)
 	}
@@ -152,7 +164,7 @@ func (a *app) confirmCA(ca control.CA) error {
 	a.aside("Does the phone show the same (vmux phone ca show)? Type yes: ")
 	answer, err := bufio.NewReader(a.in).ReadString('\n')
 	if err != nil || strings.TrimSpace(answer) != "yes" {
-		return errors.New("not accepted")
+		return withHint(errors.New("not accepted: its certificates stay refused"), "vmux ca accept, once you have compared the fingerprints")
 	}
 	return nil
 }

@@ -57,10 +57,13 @@ func (a *app) requestCertificate(ctx context.Context, o control.CertificateOptio
 		return err
 	}
 	defer c.Close()
-	if _, err := c.ShowCertificate(ctx); errors.Is(err, control.ErrNotRunning) {
-		return err // before it says that anything is asked
+	phones, err := c.Devices(ctx)
+	if err != nil {
+		return err
 	}
-	a.say("asking the phone: approve it there")
+	if len(phones) > 0 { // else nobody is asked
+		a.say("asking the phone: approve it there")
+	}
 	cert, err := c.RequestCertificate(ctx, o)
 	if err != nil {
 		return err

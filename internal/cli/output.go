@@ -46,13 +46,16 @@ func (o *output) line(format string, args ...any) error {
 // text writes a piece of the answer as it is, lines and all.
 func (o *output) text(s string) error { return o.write(o.out, s) }
 
-// value writes one JSON value of the answer as one line.
+// value writes one JSON value of the answer as one line. It is for no web page:
+// the & of an invitation stays readable.
 func (o *output) value(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	return o.write(o.out, string(b)+"\n")
+	return o.write(o.out, b.String())
 }
 
 // answer writes v with --json, and otherwise calls text, which writes lines.

@@ -33,19 +33,18 @@ func Errorf(code wire.Code, hint, format string, args ...any) *Error {
 	return &Error{Code: code, Sentence: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// AsError makes an Error of any error. A code's own hint is added.
+// AsError makes an Error of any error. A code's own hint is added; what has no
+// code is the agent's own trouble, and not the phone's.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
 	}
-	code := wire.CodeOf(err)
-	sentence := err.Error()
 	var coded *wire.Error
-	if errors.As(err, &coded) {
-		sentence = coded.Error()
+	if !errors.As(err, &coded) {
+		return &Error{Code: wire.CodeOf(err), Sentence: err.Error(), Hint: "see the agent's log"}
 	}
-	return &Error{Code: code, Sentence: sentence, Hint: wire.MeaningOf(code).Hint}
+	return &Error{Code: coded.Code, Sentence: coded.Error(), Hint: wire.MeaningOf(coded.Code).Hint}
 }
 
 // Error returns the sentence.
