@@ -99,7 +99,7 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 	}
 	if _, node := p.running(); node != nil {
 		node.Disconnect(id, wire.Errorf(wire.CodePairingInvalid, "unpaired on the phone"))
-		p.awaitDown(id)
+		awaitDown(node, id)
 	}
 	p.refresh()
 	p.changed()

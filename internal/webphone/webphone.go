@@ -72,8 +72,7 @@ type Phone struct {
 	mu         sync.Mutex
 	hub        *relay.Client
 	node       *link.Node
-	freshVault bool                        // made in this page, and never used yet
-	links      map[device.ID]chan struct{} // closed when the link is down
+	freshVault bool // made in this page, and never used yet
 }
 
 // New opens the phone that rests in the store.
@@ -95,7 +94,6 @@ func New(c Config) (*Phone, error) {
 		vault:    signer.Vault{Store: c.Store, RelyingParty: rp},
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
-		links:    map[device.ID]chan struct{}{},
 	}
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
@@ -217,36 +215,23 @@ type handler struct{ *Phone }
 
 // LinkUp implements link.Handler.
 func (h handler) LinkUp(peer device.Peer, _ wire.Hello, _ string) {
-	h.mu.Lock()
-	h.links[peer.ID] = make(chan struct{})
-	h.mu.Unlock()
 	h.tellDoorbell(peer.ID)
 	h.changed()
 }
 
 // LinkDown implements link.Handler. It comes after LinkUp, and before the next.
-func (h handler) LinkDown(peer device.Peer, _ error) {
-	h.mu.Lock()
-	down := h.links[peer.ID]
-	delete(h.links, peer.ID)
-	h.mu.Unlock()
-	close(down)
+func (h handler) LinkDown(device.Peer, error) {
 	h.refresh()
 	h.changed()
 }
 
 // awaitDown waits a little for a link that has been ended: the computer has to
 // read why, before the hub is told to let it through no more.
-func (p *Phone) awaitDown(id device.ID) {
-	p.mu.Lock()
-	down := p.links[id]
-	p.mu.Unlock()
-	if down == nil {
-		return
-	}
-	select {
-	case <-down:
-	case <-time.After(farewell):
+// A link counts from when the node has it: LinkUp may come later.
+func awaitDown(node *link.Node, id device.ID) {
+	const pause = 10 * time.Millisecond
+	for until := time.Now().Add(farewell); node.Connected(id) && time.Now().Before(until); {
+		time.Sleep(pause)
 	}
 }
 

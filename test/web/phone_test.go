@@ -369,8 +369,15 @@ func TestVaultRestsEncrypted(t *testing.T) {
 func TestUnpairAndWipe(t *testing.T) {
 	w := newWorld(t)
 	w.page.MustCall("rename", map[string]string{"name": "my phone"}, nil)
-	waitFor(t, "the computer knows the phone's name", func() bool {
-		return strings.Contains(w.agent.MustVmux("devices"), "my phone")
+	// The new name makes a new link. Both ends must have it: a phone that is wiped
+	// while it has none can tell the computer nothing, and never will.
+	waitFor(t, "the link under the phone's new name", func() bool {
+		if !strings.Contains(w.agent.MustVmux("devices"), "  my phone  connected since ") {
+			return false
+		}
+		var s State // now that the computer has heard the name, this is of that link
+		w.page.State(&s)
+		return len(s.Computers) == 1 && s.Computers[0].Connected
 	})
 	invitation, _ := w.agent.Invite()
 	var info struct{ Name, ID, HubURL string }
@@ -383,10 +390,10 @@ func TestUnpairAndWipe(t *testing.T) {
 		"invitation": strings.ReplaceAll(invitation, "localhost", "127.0.0.1"),
 	})
 	w.page.MustCall("wipe", nil, nil)
+	w.page.Reload() // at once: by now the computer has been told, for nobody else will
 	waitFor(t, "the computer knows no phone any more", func() bool {
 		return !strings.Contains(w.agent.MustVmux("devices"), "my phone")
 	})
-	w.page.Reload()
 	var s State
 	if w.page.State(&s); len(s.Computers) != 0 || s.DeviceName == "my phone" {
 		t.Errorf("after wiping: %+v", s)
