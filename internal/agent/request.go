@@ -89,8 +89,12 @@ func (a *Agent) identityNamed(name string, phone device.ID) ([]byte, error) {
 			found = append(found, id)
 		}
 	}
-	if len(found) != 1 {
-		return nil, control.Errorf(wire.CodeKeyNotFound, "see `vmux status`", "%s names %d identities of that phone.", wire.Show(name), len(found))
+	switch len(found) {
+	case 0:
+		return nil, control.Errorf(wire.CodeKeyNotFound, "see `vmux status`", "That phone has no identity %s.", wire.Show(name))
+	case 1:
+	default:
+		return nil, control.Errorf(wire.CodeKeyNotFound, "name it by its fingerprint: `vmux status`", "That phone has several identities %s.", wire.Show(name))
 	}
 	return found[0].PublicKeyBlob, nil
 }
