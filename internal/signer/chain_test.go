@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"vmux/internal/wire"
 )
 
 // written returns a store with a log of n records.
@@ -202,5 +204,26 @@ func TestChainThroughTurnOver(t *testing.T) {
 	export, err := s.ExportActivity()
 	if err != nil || bytes.Count(export, []byte{'\n'}) != r.Records {
 		t.Errorf("%d bytes exported, %v", len(export), err)
+	}
+}
+
+// A phone that is out of space signs nothing, and says why: to the computer, and
+// with the same words to the person.
+func TestOutOfSpace(t *testing.T) {
+	for what, left := range map[string]int{"activity log": 1, "list of certificates": 0} {
+		p := newPhone(t)
+		id := p.create("work", "ecdsa-sha2-nistp256")
+		p.createCA("root")
+		p.cfg.Store = failing{p.cfg.Store.(*MemoryStore), &left}
+		answer := p.askCertificate(certificateRequest(t, p))
+		want := "The phone cannot write its " + what + ", and signs nothing without it. Is it out of space?"
+		if answer.Error == nil || answer.Error.Code != wire.CodeInternalError || answer.Error.Message != want || answer.CertificateBlob != nil {
+			t.Errorf("%s: the certificate ended with %v", what, answer.Error)
+		}
+		left = 0
+		signed := p.ask(t.Context(), p.request(id))
+		if signed.Error == nil || !strings.Contains(signed.Error.Message, "activity log") || signed.Signature != nil {
+			t.Errorf("%s: the signature ended with %v", what, signed.Error)
+		}
 	}
 }

@@ -89,7 +89,7 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	cert := d.cert
 	cert.Signature = signature
 	if err := s.noteIssued(&cert, d.identity, sheet.From); err != nil {
-		return nil, err
+		return nil, unkept("list of certificates", err)
 	}
 	return &cert, nil
 }

@@ -169,11 +169,17 @@ func (s *Signer) conclude(rec Record, err error) error {
 	if logErr := s.record(rec); logErr != nil {
 		s.cfg.Log.Error("write activity log", "request", rec.RequestID, "err", logErr)
 		if err == nil { // a signature that the log does not know would be a lie by omission
-			err = wire.Errorf(wire.CodeInternalError, "The phone cannot write its activity log.")
+			err = unkept("activity log", logErr)
 		}
 	}
 	s.tellPause(rec)
 	return err
+}
+
+// unkept tells computer and person what could not be written down, and what to look for.
+func unkept(what string, cause error) error {
+	return fmt.Errorf("%w (%w)", wire.Errorf(wire.CodeInternalError,
+		"The phone cannot write its %s, and signs nothing without it. Is it out of space?", what), cause)
 }
 
 // errWithdrawn tells that the computer no longer waits.

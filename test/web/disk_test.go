@@ -132,7 +132,7 @@ func TestFullDisk(t *testing.T) {
 	_, cmd := w.login(t)
 	if out, err := finish(cmd, func() {
 		w.page.Tap("Approve")
-		w.page.Shows("The phone cannot write its activity log.")
+		w.page.Shows("The phone cannot write its activity log, and signs nothing without it. Is it out of space?")
 		_ = cmd.Process.Kill()
 	}); err == nil {
 		t.Errorf("logged in without a record: %s", out)
