@@ -61,7 +61,7 @@ func TestInvitationByPaste(t *testing.T) {
 	p.screen("pair")
 	p.fill("Or paste the invitation", "hello")
 	p.tap("Continue")
-	p.wants("This is no invitation.")
+	p.wants("That is not a vmux invitation.", "Run `vmux pair` on the computer")
 	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
 	p.tap("Continue")
 	p.wants("Pair with this computer?")

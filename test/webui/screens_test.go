@@ -50,12 +50,13 @@ var shots = []shot{
 	{"home", view{}, at("home")},
 	{"sign", view{}, func(p *tab) { p.arrive("sign()") }},
 	{"sign-unknown", view{}, func(p *tab) {
-		p.arrive("sign({quality: 'unknown', title: 'unknown', lines: []})")
+		p.arrive("sign({quality: 'unknown', title: 'deploy@unknown', lines: [{name: 'user', value: 'deploy', quality: 'verified'}," +
+			" {name: 'server', value: 'not known: nothing in what is signed names it', quality: 'verified'}]})")
 		p.do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
 	}},
 	{"sign-changed", view{}, func(p *tab) {
-		p.do("fake.sign({mustAcknowledge: true, acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
-			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'seen', value: 'never before by this phone', quality: 'verified'}]})")
+		p.do("fake.sign({mustAcknowledge: true, hostChanged: true, title: 'deploy@web-1.example.org (claimed)', acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
+			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified'}, {name: 'name', value: 'web-1.example.org', quality: 'claimed'}]})")
 		p.wants("tick the box first")
 	}},
 	{"sign-together", view{}, func(p *tab) {

@@ -362,10 +362,10 @@ func button(name string) string {
 		"((e.getAttribute('aria-label') ?? e.innerText).trim().replace(/\\s+/g, ' ') === " + quoted(name) + "))[0]"
 }
 
-// tap touches a button as a finger does.
+// tap touches a button as a finger does, once it can be pressed.
 func (p *tab) tap(name string) {
 	p.t.Helper()
-	p.waitFor(button(name))
+	p.waitFor("(" + button(name) + ")?.disabled === false || ['A', 'LABEL', 'SUMMARY'].includes((" + button(name) + ")?.tagName)")
 	p.waitFor("document.getAnimations().every((a) => a.animationName !== 'rise' || a.playState === 'finished')")
 	type point struct{ X, Y float64 }
 	at := eval[point](p, "(() => { const e = "+button(name)+"; e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"+

@@ -3,7 +3,7 @@
 
 import { h, icon, theirs } from './dom.js';
 import { row, rows } from './parts.js';
-import { clean, count, lineName } from './text.js';
+import { clean, count, isLogin, lineName } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 
@@ -38,7 +38,7 @@ export function otherAnswers(r, grant, mute) {
 /** @param {Request} r */
 function kindOf(r) {
 	const user = r.lines?.find((l) => l.name === 'user')?.value;
-	return r.title?.includes('@') ? `logins as ${clean(user?.split(',')[0])} to this server` : 'git signatures';
+	return isLogin(r.lines) ? `logins as ${clean(user?.split(',')[0])} to this server` : 'git signatures';
 }
 
 /**

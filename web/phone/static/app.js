@@ -49,12 +49,19 @@ let drawn = '';
 /** @type {string | null} */
 let invitation = invited;
 
-const address = () => decodeURIComponent(location.hash.slice(1)) || 'home';
+/** What the address names; whoever made a link to the app may have written anything there. */
+function address() {
+	try {
+		return decodeURIComponent(location.hash.slice(1)) || 'home';
+	} catch {
+		return 'home';
+	}
+}
 
 /** The screen and its argument: "identity=SHA256:…". */
 function place() {
 	const [name, ...rest] = address().split('=');
-	return screens[name] ? { name, argument: rest.join('=') } : { name: 'home', argument: '' };
+	return Object.hasOwn(screens, name) ? { name, argument: rest.join('=') } : { name: 'home', argument: '' };
 }
 
 /** Draws the screen that the address names, if it or the state has changed. */

@@ -282,8 +282,9 @@ export function note(text, tone = 'plain', hint, ...actions) {
 	const place = open[open.length - 1] ?? document.querySelector('#notes');
 	const element = h('div', { class: `note ${tone}`, 'data-at': ++lastID }, icon(names[tone]),
 		h('span', { class: 'note-text' }, theirText(text), hint && h('span', { class: 'hint' }, theirText(hint))),
-		actions.map((a) => button(a.text, { kind: 'quiet', onclick: () => { element.remove(); a.run(); } })),
-		iconButton('cross', 'Dismiss', () => element.remove()));
+		iconButton('cross', 'Dismiss', () => element.remove()),
+		actions.length > 0 && h('div', { class: 'note-actions' },
+			actions.map((a) => button(a.text, { kind: 'quiet', onclick: () => { element.remove(); a.run(); } }))));
 	if (place) {
 		place.replaceChildren();
 		fill(place, element);

@@ -6,7 +6,7 @@ import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
-import { clean, count, duration, inGroups, lineName, sentence } from './text.js';
+import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 /** @typedef {import('../types/core').SheetEnd} SheetEnd */
@@ -17,6 +17,8 @@ import { clean, count, duration, inGroups, lineName, sentence } from './text.js'
 export const inertFor = 500;
 /** How long the outcome stays when nothing else waits, in milliseconds. */
 const outcomeFor = 1100;
+/** The same of one that has to be read, and that a tap closes before. */
+const causeFor = 12000;
 
 /** @type {Map<string, Request>} in the order in which they came */
 const waiting = new Map();
@@ -163,7 +165,7 @@ function wish(r) {
 	if (r.kind === 'certificate') {
 		return r.automatic ? 'asks by itself for a' : 'asks for a';
 	}
-	return r.title?.includes('@') ? 'wants to log in as' : 'wants you to sign';
+	return isLogin(r.lines) ? 'wants to log in as' : 'wants you to sign';
 }
 
 /** @param {SheetEnd} end @param {Request} request @returns {{text: string, tone: 'plain' | 'good' | 'warn' | 'bad'}} */
@@ -180,6 +182,14 @@ function outcome(end, request) {
 		return { text: end.message ? clean(end.message) : `${name} no longer asks, or another phone has answered.`, tone: 'plain' };
 	}
 	return { text: clean(end.message || 'The request has ended. Nothing was signed.'), tone: 'bad' };
+}
+
+/** How long an outcome stays, in milliseconds. @param {string} tone */
+function restOf(tone) {
+	if (tone === 'bad') {
+		return waiting.size > 0 ? causeFor / 3 : causeFor;
+	}
+	return waiting.size > 0 ? outcomeFor / 2 : tone === 'good' ? outcomeFor : 2 * outcomeFor;
 }
 
 class RequestSheet {
@@ -405,8 +415,10 @@ class RequestSheet {
 		const result = h('p', { class: `outcome ${tone}`, role: 'status' });
 		this.foot.replaceChildren(result);
 		fill(result, icon(/** @type {any} */ (names)[tone]), h('bdi', null, text));
-		const rest = waiting.size > 0 ? outcomeFor / 2 : tone === 'good' ? outcomeFor : 2 * outcomeFor;
-		setTimeout(() => this.close(), rest);
+		if (tone === 'bad') {
+			this.foot.append(button('Close', { onclick: () => this.close() }));
+		}
+		setTimeout(() => this.close(), restOf(tone));
 	}
 
 	putAside() {
@@ -501,8 +513,8 @@ function initialChoice(r) {
 
 /** @type {Partial<Record<Quality, [import('./parts.js').Tone, string, string]>>} */
 const verdicts = {
-	claimed: ['warn', 'Not checked', 'Only the computer says what this is for, and it could be wrong.'],
-	unknown: ['warn', 'This phone cannot tell what this is for', 'Approve only if you have just started it yourself.'],
+	claimed: ['warn', 'The server is not checked', 'Only the computer says which one it is, and it could be wrong.'],
+	unknown: ['warn', 'This phone cannot tell to which server', 'Approve only if you have just started it yourself.'],
 };
 
 /** @param {Request} r @param {HTMLElement | null} acknowledge */
@@ -512,7 +524,8 @@ function signing(r, acknowledge) {
 	const known = lines.filter((l) => !l.warning);
 	return [
 		lines.filter((l) => l.warning).map((l) => callout('bad', 'Stop and think', h('p', null, theirs(l.value)),
-			h('p', null, 'Either the server was set up anew, or somebody else answers in its place.'))),
+			h('p', null, r.hostChanged ? 'Either the server was set up anew, or somebody else answers in its place.'
+				: 'Compare the host key below with the one that the server itself shows.'))),
 		acknowledge,
 		verdict && callout(verdict[0], verdict[1], h('p', null, verdict[2])),
 		group('shield', 'good', 'Checked by this phone', known.filter((l) => l.quality === 'verified')),

@@ -137,5 +137,12 @@ const lineNames = { server: 'Host key', seen: 'Seen', name: 'Host name', through
 /** @param {string} name */
 export const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (c) => c.toUpperCase());
 
+/**
+ * Whether what is signed is a login: then the signer says for whom. A title does
+ * not tell: purposes of signatures have an @ as well.
+ * @param {import('../types/core').Line[] | null | undefined} lines
+ */
+export const isLogin = (lines) => lines?.some((l) => l.name === 'user') ?? false;
+
 /** The beginning of a line, but for an account's name, which is what it is. @param {string} text */
 export const sentence = (text) => text.includes('@') ? text : text.replace(/^./, (c) => c.toUpperCase());

@@ -18,14 +18,14 @@ function full() {
 		support: { webauthn: true, prf: 'yes', platformAuthenticator: true, persisted: true, push: 'off' },
 		computers: [
 			{ id: 'mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z', name: 'studio', connected: true, since: now - 42 * 60000, clockDifferenceSeconds: 0, opensshVersion: 'OpenSSH_10.3p1' },
-			{ id: 'yo6iunrq7mba6rri5lnou2v2k4zmq7xw3ytbh5cfdgja2ses4lkp', name: 'old-laptop', connected: false, since: now - 3 * hour, clockDifferenceSeconds: 41, opensshVersion: 'OpenSSH_9.2p1 Debian-2', lastError: 'No answer within 15 s.' },
+			{ id: 'yo6iunrq7mba6rri5lnou2v2k4zmq7xw3ytbh5cfdgja2ses4lkp', name: 'old-laptop', connected: false, since: now - 3 * hour, clockDifferenceSeconds: 41, opensshVersion: 'OpenSSH_9.2p1', lastError: 'No answer within 15 s.' },
 		],
 		identities: [
 			{
 				fingerprint: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', label: 'work', algorithm: 'sk-ecdsa-sha2-nistp256@openssh.com', kind: 'passkey',
 				enabled: true, default: true, createdAt: now - 30 * 24 * hour, backedUp: true, backupEligible: true, principals: [],
 				publicKey: `sk-ecdsa-sha2-nistp256@openssh.com ${blob} work`, authorizedKey: `verify-required sk-ecdsa-sha2-nistp256@openssh.com ${blob} work`,
-				warning: 'old-laptop has OpenSSH 9.2: its ssh cannot use passkeys, which need 10.3. Use a vault key there.',
+				warning: 'The SSH client is too old for passkeys on old-laptop (OpenSSH_9.2p1): OpenSSH 10.3 or newer is needed there. A vault key works with every client.',
 			},
 			{
 				fingerprint: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', label: 'deploy', algorithm: 'ssh-ed25519', kind: 'vault',
@@ -73,15 +73,16 @@ const answers = {};
 const days = (/** @type {number} */ n, /** @type {number} */ h) => new Date(now - n * 24 * hour - h * hour).toISOString();
 const device = { deviceName: 'studio', deviceID: full().computers?.[0].id ?? '' };
 const records = [
-	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'login as deploy on web-1.example.org', decision: 'approved',
+	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'deploy@web-1.example.org', decision: 'approved',
 		lines: [{ name: 'user', value: 'deploy', quality: 'verified' }, { name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' }, { name: 'program', value: 'ssh ← zsh ← tmux', quality: 'claimed' }] },
-	{ time: days(0, 1), kind: 'sign', requestID: 'r2', ...device, deviceName: 'old-laptop', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', contextQuality: 'unknown', what: 'unknown', decision: 'denied', code: 'userDenied', message: 'Denied on the phone.' },
+	{ time: days(0, 1), kind: 'sign', requestID: 'r2', ...device, deviceName: 'old-laptop', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', contextQuality: 'claimed', what: 'root@db-2.example.org (claimed)', decision: 'denied', code: 'userDenied', message: 'Denied on the phone.',
+		lines: [{ name: 'user', value: 'root', quality: 'verified' }, { name: 'server', value: 'not known: nothing in what is signed names it', quality: 'verified' }, { name: 'name', value: 'db-2.example.org', quality: 'claimed' }] },
 	{ time: days(0, 2), kind: 'certificate', requestID: 'r3', ...device, label: 'work', decision: 'approved', serial: '12073184629913371842', principals: ['ada', 'deploy'], validBefore: new Date(now + 6 * hour).toISOString() },
-	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git signature', decision: 'approved', grant: true },
+	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git commit signature', decision: 'approved', grant: true },
 	{ time: days(0, 2.5), kind: 'revocation', requestID: '', ...device, label: 'work', decision: 'revoked', serial: '771093184629913371', principals: ['ada'] },
-	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'claimed', what: 'login as root', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
-	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', label: 'archive', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
-	{ time: days(4, 5), kind: 'sign', requestID: 'r7', ...device, label: 'work', contextQuality: 'verified', what: 'login as ada on build.example.org', decision: 'withdrawn' },
+	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'verified', what: 'root@build.example.org', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
+	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', key: 'SHA256:pL5sD1kQw8Zr3NcTy7UvBx0aGh2JmEi4OoKf9RtSd6Y', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
+	{ time: days(4, 5), kind: 'sign', requestID: 'r7', ...device, label: 'work', contextQuality: 'verified', what: 'ada@build.example.org', decision: 'withdrawn' },
 ];
 
 export async function start() {
@@ -117,7 +118,7 @@ export const call = async (name, args) => {
 		return options.fresh || args.before ? [] : options.records ?? records;
 	case 'previewInvitation':
 		if (!args.invitation.includes('#v=1')) {
-			throw { code: 'malformedRequest', message: 'This is no invitation.' };
+			throw { code: 'notInvitation', message: 'That is not a vmux invitation.', hint: 'Run `vmux pair` on the computer and scan the code, or paste the whole link.' };
 		}
 		return { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' };
 	case 'pair':
@@ -130,7 +131,7 @@ export const call = async (name, args) => {
 	case 'refusals':
 		return { count: 3, last: now - 2 * hour };
 	case 'verifyActivity':
-		return { records: 7, first: 1, last: 7, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90', problems: [] };
+		return { records: records.length, first: 1, last: records.length, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90', problems: [] };
 	case 'exportActivity':
 		return records.map((r) => `${JSON.stringify(r)}\n`).join('');
 	case 'revocationList':
@@ -224,7 +225,7 @@ const sign = (change) => request({
 	lines: [
 		{ name: 'user', value: 'deploy', quality: 'verified' },
 		{ name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified' },
-		{ name: 'seen', value: 'before, as web-1.example.org', quality: 'verified' },
+		{ name: 'seen', value: 'before', quality: 'verified' },
 		{ name: 'name', value: 'web-1.example.org', quality: 'claimed' },
 		{ name: 'program', value: 'ssh ← zsh ← tmux', quality: 'claimed' },
 	], ...change,
@@ -234,7 +235,7 @@ const sign = (change) => request({
 const certificate = (change) => request({
 	id: 'c1', kind: 'certificate', computer: 'studio', computerID: device.deviceID, label: 'work', fingerprint: full().identities?.[0].fingerprint,
 	keyKind: 'passkey', expires: Date.now() + 58000, waiting: 0, ready: true, automatic: false, validitySeconds: 28800, maxValiditySeconds: 28800,
-	principals: ['ada', 'deploy'], choices: ['ada', 'deploy', 'backup'], ...change,
+	principals: ['ada', 'deploy'], choices: ['ada', 'deploy'], ...change,
 });
 
 /** What the tests play with. */

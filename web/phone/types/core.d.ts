@@ -137,6 +137,7 @@ export interface Sheet {
 	title?: string;
 	mustAcknowledge?: boolean;
 	acknowledgement?: string;
+	hostChanged?: boolean;
 	grantable?: boolean;
 	lines?: Line[] | null;
 	// certificate

@@ -6,6 +6,7 @@ import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
 import { busy, button, callout, fail, failure, field, note, section, sheet } from '../parts.js';
 import { mustInstallFirst } from '../platform.js';
+import { inertFor } from '../requests.js';
 import { clean, inGroups } from '../text.js';
 import { Scanner } from './scanner.js';
 import { installFirst } from './welcome.js';
@@ -145,4 +146,7 @@ async function preview(invitation, cancelled) {
 		actions: [status, button('Cancel', { onclick: () => s.close() }), go],
 		onclose: () => paired || cancelled(),
 	});
+	// A link can open this under a finger that was on its way to something else.
+	go.disabled = true;
+	setTimeout(() => { go.disabled = false; }, inertFor);
 }

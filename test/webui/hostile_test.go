@@ -1,0 +1,131 @@
+package webui
+
+import (
+	"strings"
+	"testing"
+)
+
+// long is as long as a name of another device or a host can be.
+var long = strings.Repeat("very-long-name-", 17)
+
+// A link may have anything after its #: the app starts all the same.
+func TestHostileAddress(t *testing.T) {
+	h := startHub(t)
+	for _, path := range []string{"#%", "#identity=%E0%A4%A", "#__proto__", "#constructor=", "?s=1#" + strings.Repeat("a", 5000)} {
+		p := open(t, h, view{path: path})
+		p.waitFor("document.documentElement.dataset.ready === 'true'")
+		p.wants("Computers")
+		p.do("location.hash = '%'") // also while it runs
+		p.screen("identities")
+	}
+}
+
+// A computer with endless names cannot push away what is to be read or pressed:
+// it would hold the phone with a sheet that nobody can answer or put aside.
+func TestLongNamesLeaveRoom(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do("globalThis.long = " + quoted(long) + "; globalThis.of = {computer: long, label: long, title: 'root@' + long, choices: [long], principals: [long]}")
+	for _, call := range []string{"sign(of)", "certificate({...of, automatic: true})"} {
+		p.do("fake." + call)
+		p.waitFor("document.querySelector('dialog.request')")
+		for _, v := range []view{{}, {width: 320, height: 568}, {width: 667, height: 375}} {
+			p.look(v)
+			p.settle()
+			out := eval[[]string](p, `['[data-key=deny]', '[data-key=approve]', '.ring', '.icon-button', 'h2'].filter((s) => {
+				const r = document.querySelector('dialog.request ' + s).getBoundingClientRect();
+				return r.top < 0 || r.bottom > innerHeight || r.left < 0 || r.right > innerWidth;
+			})`)
+			body := eval[int](p, "document.querySelector('dialog.request .sheet-body').clientHeight")
+			if len(out) > 0 || body < 40 {
+				t.Errorf("%s, %d wide: out of sight %v, %d pixels are left to read in", call, v.width, out, body)
+			}
+		}
+		p.look(view{})
+		p.tap("Deny")
+		p.waitFor("document.querySelector('dialog') === null")
+	}
+	p.do("fake.answers.previewInvitation = {name: long, id: fake.full().computers[0].id, hubURL: ''}")
+	p.screen("pair")
+	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
+	p.tap("Continue")
+	p.wants("Pair with this computer?")
+	p.settle()
+	p.waitFor("document.querySelector('dialog dd.mono').getBoundingClientRect().bottom < innerHeight - 100") // the ID to be compared
+}
+
+// A purpose of signatures may look like a login; it is not said to be one.
+func TestSignatureIsNoLogin(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do("fake.sign({title: 'root@prod.example.org signature', lines: [{name: 'purpose', value: 'root@prod.example.org', quality: 'verified'}]})")
+	p.wants("studio wants you to sign root@prod.example.org signature")
+	p.waitFor("document.querySelector('#live').textContent === 'studio wants you to sign root@prod.example.org signature'")
+}
+
+// Each warning says what it means, and no other.
+func TestWarningsAreExplained(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	const anew, compare = "Either the server was set up anew", "Compare the host key below with the one that the server itself shows."
+	warning := "mustAcknowledge: true, acknowledgement: 'I have.', lines: [{name: 'warning', value: 'w', quality: 'verified', warning: true}]})"
+	for _, c := range []struct{ sheet, says, hides string }{
+		{"fake.sign({id: 'a', hostChanged: true, " + warning, anew, compare}, {"fake.sign({id: 'b', " + warning, compare, anew},
+	} {
+		p.do(c.sheet)
+		p.wants(c.says)
+		if strings.Contains(p.text(), c.hides) {
+			t.Errorf("%s: it says %s", c.sheet, c.hides)
+		}
+		p.tap("Deny")
+		p.waitFor("document.querySelector('dialog') === null")
+	}
+}
+
+// What went wrong after an approval stays to be read, and goes at a tap.
+func TestCauseStaysToBeRead(t *testing.T) {
+	const cause = "The phone cannot write its activity log, and signs nothing without it. Is it out of space?"
+	p := open(t, startHub(t), view{})
+	p.arrive("sign()")
+	p.do("fake.end('s1', 'failed', " + quoted(cause) + ")")
+	p.wants(cause)
+	p.do("await new Promise((r) => setTimeout(r, 3000))")
+	p.wants(cause)
+	p.tap("Close")
+	p.waitFor("document.querySelector('dialog') === null")
+	p.arrive("sign({id: 's2'})")
+	p.do("fake.end('s2', 'failed', " + quoted(cause) + "); fake.certificate()") // others do not wait for the reader
+	p.wants("asks for a Session certificate")
+}
+
+// The note of a paused computer is text beside its buttons, not a column of letters.
+func TestPausedNoteIsReadable(t *testing.T) {
+	p := open(t, startHub(t), view{width: 320, height: 568})
+	p.do("fake.emit('paused', {computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 3e5})")
+	p.wants("old-laptop is paused for some minutes")
+	if size := eval[[]int](p, "(() => { const r = document.querySelector('.note').getBoundingClientRect(); return [document.querySelector('.note-text').clientWidth, Math.ceil(r.height)]; })()"); size[0] < 160 || size[1] > 240 {
+		t.Errorf("the text is %d wide, the note %d high", size[0], size[1])
+	}
+}
+
+// A link can open the question whether to pair under a finger that was on its way
+// to something else.
+func TestPairIsInertAtFirst(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do("location.hash = " + quoted(invitation))
+	p.wants("Pair with this computer?")
+	early := eval[int](p, `(async () => {
+		const find = () => Array.from(document.querySelectorAll('dialog .button')).find((b) => b.innerText.trim() === 'Pair');
+		document.querySelector('dialog .icon-button').click();
+		location.hash = `+quoted(invitation)+`;
+		while (!find()) {
+			await new Promise((r) => setTimeout(r, 5));
+		}
+		for (const began = performance.now(); performance.now() - began < 400; await new Promise((r) => setTimeout(r, 20))) {
+			find().click();
+		}
+		return fake.calls.filter((c) => c.name === 'pair').length;
+	})()`)
+	if early != 0 {
+		t.Errorf("paired by an early tap")
+	}
+	p.tap("Pair")
+	p.wants("Paired with studio.")
+}
