@@ -76,6 +76,9 @@ func pauseOf(p signer.Pause) Pause {
 // paused implements signer.Approver.Paused.
 func (p *Phone) paused(pause signer.Pause) {
 	p.cfg.Emit("paused", pauseOf(pause))
+	for _, o := range p.sheets.of(pause.DeviceID) { // to be denied one after the other would be no pause
+		p.takeJoined(o, answer{joined: true}, nil)
+	}
 	p.changed()
 }
 

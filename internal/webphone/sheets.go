@@ -156,6 +156,18 @@ func (s *sheets) list() []Sheet {
 	return list
 }
 
+// of returns the sheets of one computer.
+func (s *sheets) of(id device.ID) (list []*openSheet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.order {
+		if o.key.from == id {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
 // take notes the person's answer; only the first one counts.
 func (s *sheets) take(o *openSheet, a answer, secret []byte) error {
 	s.mu.Lock()

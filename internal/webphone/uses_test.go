@@ -220,6 +220,36 @@ func TestPauses(t *testing.T) {
 	p.wantFailure("notFound", "endPauses", map[string]any{"id": "none"})
 }
 
+// A computer that floods the phone is paused by three denials, and not by one for
+// each of its sheets. Those of another computer stay.
+func TestPauseEndsWhatWaits(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	id := p.identity("face")
+	hostile := p.computer
+	p.computer.ID[0] ^= 1
+	other, _ := p.sheetOf(id)
+	p.computer = hostile
+	var flood []<-chan any
+	var sheets []Sheet
+	for range 20 {
+		sheet, answer := p.sheetOf(id)
+		sheets, flood = append(sheets, sheet), append(flood, answer)
+	}
+	for _, sheet := range sheets[:3] {
+		p.must("deny", map[string]any{"id": sheet.ID})
+	}
+	for _, answer := range flood {
+		if r := (<-answer).(*wire.SignResponse); r.Error == nil || r.Error.Code != wire.CodeUserDenied {
+			t.Errorf("ended with %v", r.Error)
+		}
+	}
+	if s := p.state(); len(s.Sheets) != 1 || s.Sheets[0].ID != other.ID || len(s.Pauses) != 1 {
+		t.Errorf("left: %+v, pauses %+v", s.Sheets, s.Pauses)
+	}
+	p.must("deny", map[string]any{"id": other.ID})
+}
+
 func TestRules(t *testing.T) {
 	p := newPage(t)
 	p.must("createPasskey", map[string]any{"label": "face"})

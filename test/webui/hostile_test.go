@@ -129,3 +129,27 @@ func TestPairIsInertAtFirst(t *testing.T) {
 	p.tap("Pair")
 	p.wants("Paired with studio.")
 }
+
+// A computer that asks and withdraws again and again would cover the screen with
+// sheets that end before anybody can deny. Its requests wait in the bar then; those
+// of others are shown as ever.
+func TestAskingAndWithdrawing(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do(`for (let i = 0; i < 5; i++) {
+		fake.sign({id: 'w' + i});
+		fake.end('w' + i, 'withdrawn');
+		await new Promise((r) => setTimeout(r, 1100));
+	}`)
+	p.waitFor("document.querySelector('dialog') === null")
+	p.do("fake.sign({id: 'w5'})")
+	p.wants("1 request waiting")
+	if eval[bool](p, "document.querySelector('dialog') !== null") {
+		t.Error("its sheet covers the screen once more")
+	}
+	p.do("fake.sign({id: 'o', computer: 'other', computerID: 'other'})")
+	p.wants("other wants to log in as", "1 more waiting")
+	p.tap("Deny")
+	p.wants("1 request waiting")
+	p.tap("Show")
+	p.wants("studio wants to log in as")
+}

@@ -6,6 +6,7 @@ import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
+import { noteWithdrawal, restless } from './restless.js';
 import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
@@ -70,7 +71,7 @@ function take(request) {
 	waiting.set(request.id, request);
 	if (open?.request.id === request.id) {
 		open.update(request);
-	} else if (isNew) {
+	} else if (isNew && !restless(request.computerID)) {
 		aside = false;
 		say(`${clean(request.computer)} ${wish(request)} ${heading(request)}`);
 	}
@@ -86,17 +87,20 @@ function finish(end) {
 	}
 	const { text, tone } = outcome(end, request);
 	const joined = answered.delete(end.id);
+	if (end.outcome === 'withdrawn') {
+		noteWithdrawal(request.computerID);
+	}
 	if (open?.request.id === end.id) {
 		open.end(text, tone);
-	} else if (!joined || tone === 'bad') { // else the sheet that listed it says so
+	} else if (tone === 'bad' || !joined && !restless(request.computerID)) { // else the sheet that listed it says so
 		note(text, tone);
 	}
 	next();
 }
 
-/** Shows the request that has waited longest, if none is shown. */
-function next() {
-	const first = Array.from(waiting.values()).find((r) => !answered.has(r.id));
+/** Shows the request that has waited longest, if none is shown. @param {boolean} [all] those of the bar, too */
+function next(all = false) {
+	const first = Array.from(waiting.values()).find((r) => !answered.has(r.id) && (all || !restless(r.computerID)));
 	if (!open && !aside && first) {
 		open = new RequestSheet(first);
 	}
@@ -115,7 +119,7 @@ export function closeAll() {
 /** Puts the sheets back that were put aside. */
 export function show() {
 	aside = false;
-	next();
+	next(true);
 }
 
 function tick() {
@@ -136,7 +140,7 @@ function bar() {
 	if (!place) {
 		return;
 	}
-	const text = aside && waiting.size ? `${count(waiting.size, 'request')} waiting` : '';
+	const text = !open && waiting.size ? `${count(waiting.size, 'request')} waiting` : '';
 	if (place.getAttribute('data-text') === text) {
 		return;
 	}
