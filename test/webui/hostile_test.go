@@ -153,3 +153,25 @@ func TestAskingAndWithdrawing(t *testing.T) {
 	p.tap("Show")
 	p.wants("studio wants to log in as")
 }
+
+// Without its hub the phone says so, and blames no computer.
+func TestOffline(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.wants("Problem")
+	p.do("fake.set({hub: {url: 'https://hub.example.org', connected: false, error: 'failed to dial'}})")
+	p.wants("Offline")
+	p.waitFor("!document.querySelector('main').innerText.includes('Problem')")
+	p.tap("Hub: Offline. Details")
+	p.wants("It does not answer, or this phone does not get through to it.", "failed to dial")
+	p.do("document.querySelector('dialog .icon-button').click(); document.querySelector('[data-key^=computer-yo6]').click()")
+	p.wants("This phone is offline")
+	if strings.Contains(p.text(), "No answer within 15 s.") {
+		t.Error("the computer is blamed")
+	}
+	p.do("document.querySelector('dialog .icon-button').click(); fake.answers.pair = new Promise(() => {})")
+	p.screen("pair")
+	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
+	p.tap("Continue")
+	p.tap("Pair")
+	p.wants("Offline: waiting for the hub")
+}

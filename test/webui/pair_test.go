@@ -92,6 +92,29 @@ func TestInvitationByCamera(t *testing.T) {
 	}
 }
 
+// A code before the camera puts nothing over an invitation that is being looked at,
+// and an invitation that is declined leaves the camera to look for another.
+func TestCameraWaitsForTheAnswer(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("pair")
+	p.wants("Hold the code inside the frame.")
+	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
+	p.tap("Continue")
+	p.wants("Pair with this computer?")
+	p.do("fake.answers.decodeQR = 'https://hub.example.org/#v=1&s=another'; await new Promise((r) => setTimeout(r, 600))")
+	if n := eval[int](p, "document.querySelectorAll('dialog').length"); n != 1 {
+		t.Errorf("%d sheets are open", n)
+	}
+	p.do("fake.answers.decodeQR = ''")
+	p.tap("Cancel")
+	p.do("location.hash = " + quoted(invitation))
+	p.wants("Pair with this computer?")
+	p.tap("Cancel")
+	p.wants("Hold the code inside the frame.")
+	p.do("location.hash = '#v=2&s=of another version'")
+	p.wants("That is not a vmux invitation.", "Hold the code inside the frame.")
+}
+
 func TestWithoutCamera(t *testing.T) {
 	p := open(t, startHub(t), view{before: "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); };"})
 	p.screen("pair")

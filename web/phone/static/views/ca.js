@@ -157,7 +157,7 @@ function edit(policy) {
 function remove() {
 	confirm({
 		title: 'Delete the CA?',
-		body: [h('p', { class: 'para' }, 'This phone can then issue no more certificates. Servers go on trusting its public key until you remove it there, and certificates already issued stay valid until they expire.')],
+		body: [h('p', { class: 'para' }, 'This phone can then issue no more certificates. Servers go on trusting its public key until you remove it there, and certificates already issued stay valid until they expire. Computers refuse the certificates of another CA until you run ', h('code', null, 'vmux ca accept'), ' there.')],
 		action: 'Delete',
 		run: async () => {
 			await core.call('deleteCA', {});

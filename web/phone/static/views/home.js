@@ -30,7 +30,7 @@ export function home({ state, refresh }) {
 			problems(state),
 			grants(state),
 			section('Computers', state.computers?.length
-				? rows(state.computers.map((c) => computerRow(c, pausesOf(state, c))))
+				? rows(state.computers.map((c) => computerRow(c, state)))
 				: card(h('p', { class: 'para' }, 'No computer is paired yet: none can ask this phone for anything.'))),
 			section('Identities', state.identities?.length
 				? rows(state.identities.slice(0, 4).map(identityRow), state.identities.length > 4 &&
@@ -59,7 +59,9 @@ function hubSheet({ hub, deviceName }) {
 		body: [
 			hub.connected
 				? callout('good', 'Connected to the hub', h('p', null, 'Paired computers reach this phone while the app is open.'))
-				: callout('warn', 'Not connected to the hub', h('p', null, theirs(hub.error || 'Connecting again by itself.'))),
+				: callout('warn', 'Not connected to the hub', h('p', null, navigator.onLine
+					? 'It does not answer, or this phone does not get through to it. The app tries again by itself.'
+					: 'This phone has no network. The app tries again by itself.'), hub.error && h('p', { class: 'hint' }, theirs(hub.error))),
 			facts([['Hub', theirs(hub.url)], ['This phone', theirs(deviceName)]]),
 			h('p', { class: 'hint' }, 'The hub passes on what it cannot read: everything is encrypted between this phone and your computers.'),
 		],
@@ -102,16 +104,20 @@ function grants(state) {
 /** @param {State} state @param {Computer} c */
 const pausesOf = (state, c) => (state.pauses ?? []).filter((p) => p.computerID === c.id && p.until > Date.now());
 
-/** @param {Computer} c @param {Pause[]} pauses */
-function computerRow(c, pauses) {
+/** @param {Computer} c @param {State} state */
+function computerRow(c, state) {
+	const pauses = pausesOf(state, c);
 	return row({
 		icon: 'laptop', tone: c.connected ? 'good' : 'plain', title: theirs(c.name), key: `computer-${c.id}`,
 		text: [h('span', null, status(c)), clockOff(c) && badge('Clocks differ', 'warn', 'clock'),
-			c.lastError && !c.connected && badge('Problem', 'warn', 'warning'),
+			troubled(c, state) && badge('Problem', 'warn', 'warning'),
 			pauses.length > 0 && badge(pauses.some((p) => !p.program) ? 'Paused' : 'Program muted', 'warn', 'off')],
-		onclick: () => computerSheet(c, pauses),
+		onclick: () => computerSheet(c, state),
 	});
 }
+
+/** Whether it has a problem of its own; that this phone is offline is none. @param {Computer} c @param {State} state */
+const troubled = (c, { hub }) => Boolean(c.lastError) && !c.connected && hub.connected;
 
 /** @param {Pause[]} pauses @param {() => void} done */
 function pausedCallout(pauses, done) {
@@ -141,19 +147,21 @@ function asked(id) {
 export function showComputer(state, id) {
 	const c = state?.computers?.find((one) => one.id === id);
 	if (state && c) {
-		computerSheet(c, pausesOf(state, c));
+		computerSheet(c, state);
 	}
 }
 
-/** @param {Computer} c @param {Pause[]} pauses */
-function computerSheet(c, pauses) {
+/** @param {Computer} c @param {State} state */
+function computerSheet(c, state) {
+	const pauses = pausesOf(state, c);
 	const s = sheet({
 		title: theirs(c.name),
 		body: [
 			pauses.length > 0 && pausedCallout(pauses, () => s.close()),
 			clockOff(c) && callout('warn', `Its clock differs by ${duration(Math.abs(c.clockDifferenceSeconds ?? 0))}`,
 				h('p', null, 'Requests of a computer whose clock is wrong look expired. Set the time on both by the network.')),
-			c.lastError && callout('warn', 'The last problem', h('p', null, theirs(c.lastError))),
+			!state.hub.connected && callout('warn', 'This phone is offline', h('p', null, 'Without its hub it reaches no computer.')),
+			troubled(c, state) && callout('warn', 'The last problem', h('p', null, theirs(c.lastError))),
 			facts([
 				['State', status(c)],
 				['OpenSSH there', theirs(c.opensshVersion || 'not known')],

@@ -25,13 +25,14 @@ export function pair({ invitation }) {
 		class: 'paste', onsubmit: (/** @type {Event} */ e) => {
 			e.preventDefault();
 			busy(go, async () => {
-				await preview(text.input.value, () => scan.pause(false));
+				await scan.meanwhile(text.input.value);
 				text.input.value = ''; // it works once, and is nobody's business
 			});
 		},
 	}, text.element, go);
 	if (invitation) {
-		preview(invitation, () => {}).catch(fail);
+		const look = () => scan.start(); // at another one
+		preview(invitation, look).catch((error) => { fail(error); look(); });
 	} else {
 		scan.start();
 	}
@@ -92,16 +93,18 @@ class Scan {
 			}
 			return;
 		}
-		this.pause(true);
-		preview(text, () => this.pause(false)).catch((error) => {
-			fail(error);
-			setTimeout(() => this.pause(false), 2000); // the same code is still before the camera
-		});
+		this.meanwhile(text).catch(fail);
 	}
 
-	/** @param {boolean} on */
-	pause(on) {
-		this.paused = on;
+	/** Previews an invitation, and takes no code while it is looked at. @param {string} text */
+	async meanwhile(text) {
+		this.paused = true;
+		try {
+			await preview(text, () => { this.paused = false; });
+		} catch (error) {
+			setTimeout(() => { this.paused = false; }, 2000); // the same code is still before the camera
+			throw error;
+		}
 	}
 
 	stop() {
@@ -119,7 +122,8 @@ async function preview(invitation, cancelled) {
 	const status = h('p', { class: 'request-status', role: 'status' });
 	const go = button('Pair', { kind: 'primary', icon: 'link', onclick: () => busy(go, run) });
 	const run = async () => {
-		status.textContent = 'Pairing…';
+		const { hub } = await core.state();
+		status.textContent = hub.connected ? 'Pairing…' : 'Offline: waiting for the hub…';
 		try {
 			const { name } = await core.call('pair', { invitation: invitation.trim() });
 			paired = true;
