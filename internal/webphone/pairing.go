@@ -22,12 +22,9 @@ type invitationInfo struct {
 }
 
 func (p *Phone) previewInvitation(_ context.Context, a arguments) (any, error) {
-	inv, info, err := p.invitation(a.Invitation)
+	_, info, err := p.invitation(a.Invitation)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := p.trust.Get(inv.DeviceID); err == nil {
-		return info, nil // once more: harmless, and it renews the name
 	}
 	return info, nil
 }

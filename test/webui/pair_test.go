@@ -115,6 +115,21 @@ func TestCameraWaitsForTheAnswer(t *testing.T) {
 	p.wants("That is not a vmux invitation.", "Hold the code inside the frame.")
 }
 
+// A computer that takes the name of one that is paired is not taken for it.
+func TestNamesake(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	for id, says := range map[string]string{"fake.full().computers[0].id": "It is paired already", "fake.full().computers[1].id.replace('y', 'z')": "Another computer has this name"} {
+		p.do("fake.answers.previewInvitation = {name: 'studio', id: " + id + ", hubURL: ''}; location.hash = " + quoted(invitation))
+		p.wants("Pair with this computer?", says)
+		p.tap("Cancel")
+	}
+	p.do("fake.answers.previewInvitation = {name: 'tower', id: 'another', hubURL: ''}; location.hash = " + quoted(invitation))
+	p.wants("tower")
+	if text := p.text(); strings.Contains(text, "paired already") {
+		t.Errorf("a new computer: %s", text)
+	}
+}
+
 func TestWithoutCamera(t *testing.T) {
 	p := open(t, startHub(t), view{before: "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); };"})
 	p.screen("pair")

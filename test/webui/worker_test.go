@@ -96,6 +96,28 @@ func TestUpdateOfWrongFiles(t *testing.T) {
 	p.tolerate("is not the file that belongs to version")
 }
 
+// A version that was never accepted, and that the hub has taken back, is offered no
+// more; and that the hub cannot be asked is said in plain words.
+func TestUpdateThatIsTakenBack(t *testing.T) {
+	h := startHub(t)
+	p := open(t, h, view{})
+	first := h.app.Version()
+	p.waitFor("navigator.serviceWorker.controller")
+	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
+	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.waitFor("document.querySelector('.dot') !== null")
+	p.run(chromedp.Navigate("about:blank")) // the second version's worker takes over, unaccepted
+	p.run(chromedp.Navigate(h.URL + "/#settings"))
+	p.wants("A new version is there")
+	h.serve(nil)
+	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.waitFor("document.querySelector('.dot') === null && " + versionShown + " === " + quoted(first))
+	h.Close()
+	p.do("document.querySelector('[data-key=check-version]').click()")
+	p.wants("The hub did not say whether there is another version.", "Look again when the app is online.")
+	p.tolerate("net::ERR_CONNECTION_REFUSED")
+}
+
 // Whatever else the hub serves at its address is not the app's to answer.
 func TestWorkerLeavesOtherPagesAlone(t *testing.T) {
 	h := startHub(t)

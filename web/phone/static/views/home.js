@@ -167,7 +167,7 @@ function computerSheet(c, state) {
 				['OpenSSH there', theirs(c.opensshVersion || 'not known')],
 				['Device ID', h('span', { class: 'mono' }, inGroups(c.id))],
 			]),
-			h('p', { class: 'hint' }, 'The same device ID stands in “vmux status” on that computer.'),
+			h('p', { class: 'hint' }, 'The same device ID stands in “vmux status --json” on that computer.'),
 		],
 		actions: [
 			button('Unpair', { kind: 'danger', icon: 'trash', onclick: () => { s.close(); unpair(c); } }),

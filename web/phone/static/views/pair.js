@@ -113,11 +113,24 @@ class Scan {
 }
 
 /**
+ * What is paired under this ID or name: a name is anybody's to choose.
+ * @param {{id: string, name: string}} from @param {import('../../types/core').Computer[]} computers
+ */
+function already(from, computers) {
+	if (computers.some((c) => c.id === from.id)) {
+		return callout('plain', 'It is paired already', h('p', null, 'Pairing it again changes nothing.'));
+	}
+	return computers.some((c) => c.name === from.name) && callout('warn', 'Another computer has this name',
+		h('p', null, 'One of this name is paired already. This is not the same: its device ID is another.'));
+}
+
+/**
  * Shows who invites, and pairs when the person says so.
  * @param {string} invitation @param {() => void} cancelled
  */
 async function preview(invitation, cancelled) {
 	const from = await core.call('previewInvitation', { invitation: invitation.trim() });
+	const { computers } = await core.state();
 	let paired = false;
 	const status = h('p', { class: 'request-status', role: 'status' });
 	const go = button('Pair', { kind: 'primary', icon: 'link', onclick: () => busy(go, run) });
@@ -141,6 +154,7 @@ async function preview(invitation, cancelled) {
 		body: [
 			h('div', { class: 'headline' }, h('span', { class: 'bubble big' }, icon('laptop')), h('p', { class: 'headline-title' }, theirs(from.name))),
 			h('p', { class: 'para' }, 'It may then list your public keys and ask for signatures. You approve or deny each.'),
+			already(from, computers ?? []),
 			callout('plain', 'Only if you ran “vmux pair” there yourself', h('p', null, 'Compare: the computer shows the same device ID.')),
 			h('dl', { class: 'facts' },
 				h('div', null, h('dt', null, 'Device ID'), h('dd', { class: 'mono' }, inGroups(from.id))),
