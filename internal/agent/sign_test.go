@@ -152,7 +152,9 @@ func TestHistory(t *testing.T) {
 func TestNoPhoneThereHasTheKey(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		other := w.addPhone(2, "otherphone")
-		p.signing(key, func(context.Context, *wire.RemoteSignRequest, func()) error { return wire.NewError(wire.CodeKeyNotFound) })
+		p.signing(key, func(context.Context, *wire.RemoteSignRequest, func()) error {
+			return wire.NewError(wire.CodeKeyNotFound)
+		})
 		other.signing(key, approves)
 		w.connect(p)
 		w.connect(other)
