@@ -54,8 +54,8 @@ func openACME(c Config) (*acmeWay, error) {
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout: headerTime,
-		IdleConnTimeout:     headerTime,
+		TLSHandshakeTimeout: requestTime,
+		IdleConnTimeout:     requestTime,
 		ForceAttemptHTTP2:   true,
 	}
 	context.AfterFunc(w.ending, transport.CloseIdleConnections)

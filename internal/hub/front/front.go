@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	// headerTime bounds a TLS handshake and the headers of a request, idleTime a
-	// connection without one, writeTime an answer: enough for the app over a slow
-	// mobile network. Connections that became WebSockets are their handler's.
-	headerTime   = 10 * time.Second
+	// requestTime bounds a TLS handshake, and a request with the body that nobody
+	// but an attacker gives it; idleTime a connection without one, writeTime an
+	// answer: enough for the app over a slow mobile network. Connections that became
+	// WebSockets are their handler's.
+	requestTime  = 10 * time.Second
 	idleTime     = 2 * time.Minute
 	writeTime    = 5 * time.Minute
 	maxHeaders   = 16 << 10
@@ -219,11 +220,11 @@ func (f *Front) Serve(ctx context.Context, hub http.Handler) error {
 
 func (f *Front) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       idleTime,
-		WriteTimeout:      writeTime,
-		MaxHeaderBytes:    maxHeaders,
+		Handler:        h,
+		ReadTimeout:    requestTime,
+		IdleTimeout:    idleTime,
+		WriteTimeout:   writeTime,
+		MaxHeaderBytes: maxHeaders,
 		// Strangers cause these: broken handshakes, mostly.
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 	}

@@ -382,6 +382,73 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
 
+// Whoever keeps a connection and never gets to the end of a request, or of the
+// TLS handshake, loses it.
+func TestRequestsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, "hub.example")
+	plain := serve(t, Config{Listen: "127.0.0.1:0"})
+	secure := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
+	var all sync.WaitGroup
+	for name, test := range map[string]struct {
+		front        *Front
+		begin, again string
+	}{
+		"no word":         {plain, "", ""},
+		"headers by bits": {plain, "GET / HTTP/1.1\r\nHost: hub.example\r\nX: ", "x"},
+		"no body":         {plain, "POST / HTTP/1.1\r\nHost: hub.example\r\nContent-Length: 9999\r\n\r\n", ""},
+		"a body by bits":  {plain, "POST / HTTP/1.1\r\nHost: hub.example\r\nContent-Length: 9999\r\n\r\n", "x"},
+		"chunks by bits":  {plain, "PUT / HTTP/1.1\r\nHost: hub.example\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"},
+		"no TLS":          {secure, "", ""},
+		"half a hello":    {secure, "\x16\x03\x01\x02\x00\x01", "\x00"},
+	} {
+		all.Go(func() {
+			if err := trickle(test.front.Addr().String(), test.begin, test.again); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// trickle sends the beginning of a request, and then bits of it until the far end
+// closes the connection.
+func trickle(address, begin, again string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ended := make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, conn); ended <- err }()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	_, _ = io.WriteString(conn, begin)
+	for late := time.After(4 * requestTime); ; {
+		select {
+		case <-ended:
+			return nil
+		case <-late:
+			return errors.New("the connection goes on")
+		case <-tick.C:
+			_, _ = io.WriteString(conn, again) // ended tells whether it still arrives
+		}
+	}
+}
+
+// Headers over the limit are refused before they are kept.
+func TestLongHeaders(t *testing.T) {
+	f := serve(t, Config{Listen: "127.0.0.1:0"})
+	if resp, _ := request(t, f, "GET", "/", "X-Long", strings.Repeat("x", 2*maxHeaders)); resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if resp, _ := request(t, f, "GET", "/", "X-Long", strings.Repeat("x", maxHeaders/2)); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
 func TestServeEndsWhenListenerFails(t *testing.T) {
 	f, err := Open(Config{Listen: "127.0.0.1:0"})
 	if err != nil {
