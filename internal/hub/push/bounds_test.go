@@ -228,6 +228,13 @@ func TestHubIsNoWayIn(t *testing.T) {
 	}
 }
 
+// A proxy would resolve the endpoint's name itself, to whatever address.
+func TestNoProxy(t *testing.T) {
+	if newClient(nil).Transport.(*http.Transport).Proxy != nil {
+		t.Error("pushes go through the proxy of the environment, which looks at no address")
+	}
+}
+
 func TestPublicAddresses(t *testing.T) {
 	for text, want := range map[string]bool{
 		"93.184.215.14": true, "2606:2800:21f:cb07:6820:80da:af6b:8b2c": true, "::ffff:93.184.215.14": true,

@@ -131,16 +131,33 @@ func (h *Hub) Record() []byte {
 	return all
 }
 
-// Opened returns the streams that a device has asked for, as it did.
-func (h *Hub) Opened(by device.ID) (frames []hubwire.Frame) {
+// Opened and Closed return how many streams a device has asked for, and ended.
+func (h *Hub) Opened(by device.ID) int { return h.frames(by, hubwire.KindOpen) }
+
+// Closed is described at Opened.
+func (h *Hub) Closed(by device.ID) int { return h.frames(by, hubwire.KindClose) }
+
+func (h *Hub) frames(by device.ID, kind hubwire.Kind) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.seen {
-		if f, err := hubwire.ParseFrame(s.Body); err == nil && !s.Text && s.From == by && f.Kind == hubwire.KindOpen {
-			frames = append(frames, f)
+		if f, err := hubwire.ParseFrame(s.Body); err == nil && !s.Text && s.From == by && f.Kind == kind {
+			n++
 		}
 	}
-	return frames
+	return n
+}
+
+// Told returns how often a device has sent messages of a type.
+func (h *Hub) Told(by device.ID, typ hubwire.Type) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.seen {
+		if m, err := hubwire.ParseMessage(s.Body); err == nil && s.Text && s.From == by && m.Type == typ {
+			n++
+		}
+	}
+	return n
 }
 
 // Woken returns the devices that were to be woken.
