@@ -394,6 +394,41 @@ func TestRemoveAllComesFirst(t *testing.T) {
 	})
 }
 
+// A certificate that its phone has revoked is dropped at once, with the one that it
+// replaced, and none is asked for by itself. What another phone says, or of
+// another serial, counts for nothing.
+func TestRevoked(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		other := w.addPhone(2, "otherphone")
+		other.hello.AutomaticIssuance = false
+		w.connect(p)
+		w.connect(other)
+		w.wantState(control.CertificateValid, "after link-up")
+		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{Phone: "phone"}); err != nil {
+			t.Fatal(err)
+		}
+		hello := func(from *phone, serials ...string) {
+			h := from.hello
+			h.RevokedSerials = serials
+			handler{w.Agent}.HelloChanged(from.peer, h)
+		}
+		hello(other, "7")
+		hello(p, "8", "77")
+		w.wantState(control.CertificateValid, "revoked by another phone, and another serial")
+		hello(p, "8", "7")
+		w.wantState(control.CertificateNone, "revoked")
+		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, []byte("data"), 0); ok {
+			t.Error("the certificate before signs on")
+		}
+		if h := w.Status().History[0]; h.Text != "Session certificate revoked on phone" {
+			t.Errorf("history %+v", h)
+		}
+		time.Sleep(time.Hour)
+		w.wantAsked(p, 2, "an hour after the revocation")
+	})
+}
+
 // A key whose certificate is over leaves the memory by itself, though nobody
 // lists or signs.
 func TestKeysAreForgotten(t *testing.T) {

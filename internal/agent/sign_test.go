@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -490,5 +491,34 @@ func TestSessionSignature(t *testing.T) {
 		if err := checkSignature(public, data, blob, 0); err != nil {
 			t.Fatalf("signature %d: %v", i, err)
 		}
+		if again, err := s.sign(data); err != nil || !bytes.Equal(again, blob) {
+			t.Fatalf("signature %d is another one the second time (RFC 6979): %v", i, err)
+		}
+	}
+}
+
+// What is no DER signature makes an error, and no panic.
+func TestSignatureBlobOfNoDER(t *testing.T) {
+	good := []byte{0x30, 6, 2, 1, 1, 2, 1, 1}
+	if _, err := signatureBlob(good); err != nil {
+		t.Fatal(err)
+	}
+	for n := range good {
+		if _, err := signatureBlob(good[:n]); err == nil {
+			t.Errorf("cut to %d bytes: accepted", n)
+		}
+		if n == 4 || n == 7 {
+			continue // r and s themselves
+		}
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[n] ^= 1 << bit
+			if _, err := signatureBlob(bad); err == nil {
+				t.Errorf("% x: accepted", bad)
+			}
+		}
+	}
+	if _, err := signatureBlob(append(bytes.Clone(good), 0)); err == nil {
+		t.Error("a byte behind: accepted")
 	}
 }
