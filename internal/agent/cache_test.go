@@ -12,7 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"vmux/internal/control"
 	"vmux/internal/device"
+	"vmux/internal/sshctx"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -80,15 +82,57 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 	}
 }
 
+// A phone's CA is pinned over the agent's restart: another one is refused then as
+// well, until the user accepts it, and that is remembered too.
+func TestPinsRest(t *testing.T) {
+	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
+	id, first, second := device.ID{1}, newSigner(t).PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
+	if err := trust.Add(device.Peer{ID: id, Name: "phone"}); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldIn(t, docs, trust)
+	if err := w.meetCA(id, "phone", first); err != nil {
+		t.Fatal(err)
+	}
+	w = newWorldIn(t, docs, trust)
+	if err := w.meetCA(id, "phone", second); wire.CodeOf(err) != control.CodeCAChanged {
+		t.Errorf("another CA after a restart: %v", err)
+	}
+	if err := w.meetCA(device.ID{2}, "otherphone", second); err != nil {
+		t.Errorf("another phone's first CA: %v", err)
+	}
+	if _, err := w.AcceptCA("phone", sshctx.Fingerprint(second)); err != nil {
+		t.Fatal(err)
+	}
+	w = newWorldIn(t, docs, trust)
+	if err := w.meetCA(id, "phone", second); err != nil {
+		t.Errorf("the accepted CA after a restart: %v", err)
+	}
+	if err := w.meetCA(id, "phone", first); wire.CodeOf(err) != control.CodeCAChanged {
+		t.Errorf("the CA of before: %v", err)
+	}
+	if err := w.forget(id); err != nil {
+		t.Fatal(err)
+	}
+	w = newWorldIn(t, docs, trust)
+	if len(w.cas.accepted) != 1 {
+		t.Errorf("%d pins after the phone is unpaired, want that of the other", len(w.cas.accepted))
+	}
+}
+
 // Damaged pins must not let in whatever CA comes next.
 func TestDamagedPinsFailClosed(t *testing.T) {
-	docs := newMemory()
-	docs.docs[documentCAs] = []byte("damaged")
-	w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
-	if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); err == nil {
-		t.Error("a CA is trusted at first sight after the pins were lost")
+	for _, text := range []string{"damaged", `{"version":99,"cas":[]}`, "null", ""} {
+		docs := newMemory()
+		docs.docs[documentCAs] = []byte(text)
+		for _, when := range []string{"after the pins were lost", "and after the next start"} {
+			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+			if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); err == nil {
+				t.Errorf("%q: a CA is trusted at first sight %s", text, when)
+			}
+			w.stop()
+		}
 	}
-	w.stop()
 }
 
 const cacheWriterEnv = "VMUX_TEST_CACHE_WRITER"

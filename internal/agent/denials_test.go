@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"fmt"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -26,6 +27,32 @@ func unattended(t *testing.T, args ...string) (pid int) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	return cmd.Process.Pid
+}
+
+// What is remembered of denials is bounded, and forgotten when it is over.
+func TestDenialsAreBounded(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, _ *phone, key ssh.Signer) {
+		for n := range 2 * maxDenials {
+			r := request(key, fmt.Sprint(n))
+			w.remember(r, describe(r.Data), "SHA256:x")
+			if len(w.denied) > maxDenials {
+				t.Fatalf("%d denials remembered", len(w.denied))
+			}
+		}
+		last := request(key, fmt.Sprint(2*maxDenials-1))
+		if !w.isDenied(last, describe(last.Data), "SHA256:x") || w.isDenied(last, describe(last.Data), "SHA256:y") {
+			t.Error("the last denial is not remembered, or holds for another key")
+		}
+		time.Sleep(denialLife)
+		if w.isDenied(last, describe(last.Data), "SHA256:x") {
+			t.Error("a denial holds for ever")
+		}
+		time.Sleep(time.Second)
+		w.remember(last, describe(last.Data), "SHA256:x")
+		if len(w.denied) != 1 {
+			t.Errorf("%d denials remembered, all but one of them over", len(w.denied))
+		}
+	})
 }
 
 // A program that connects anew after a denial is a new process with a new
