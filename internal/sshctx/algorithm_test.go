@@ -73,6 +73,24 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Each byte between the strings counts: the number of the message, and that a
+// signature is what follows.
+func TestParseRefusesOtherMessages(t *testing.T) {
+	for _, c := range examples()[:2] {
+		number := 4 + len(c.SessionID)
+		hasSignature := number + 1 + 4 + len(c.User) + 4 + len(c.Service) + 4 + len(c.Kind)
+		for _, at := range []int{number, hasSignature} {
+			for delta := range 255 {
+				b := c.Marshal()
+				b[at] += byte(delta + 1)
+				if got, err := Parse(b); !errors.Is(err, ErrUnknown) {
+					t.Fatalf("%s, byte %d is %d: %+v, %v", c.Kind, at, b[at], got, err)
+				}
+			}
+		}
+	}
+}
+
 // The computer chooses user names and namespaces: they must not draw on the
 // phone's screen.
 func TestDescribe(t *testing.T) {

@@ -10,7 +10,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-func newBinding(t testing.TB) Binding {
+func newBinding(t testing.TB) Binding { return bindingOf(t, bytes.Repeat([]byte{3}, 32)) }
+
+// bindingOf is what a host signs for a session of that ID.
+func bindingOf(t testing.TB, id []byte) Binding {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -20,7 +23,6 @@ func newBinding(t testing.TB) Binding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := bytes.Repeat([]byte{3}, 32)
 	signature, err := host.Sign(rand.Reader, id)
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +60,28 @@ func TestBindingRefusesEveryChangedBit(t *testing.T) {
 	}
 }
 
+// A host may sign anything: what has not the size of a session ID is none. The flag
+// stands in the last byte.
+func TestBindingOfSessionsAlone(t *testing.T) {
+	for size := range 70 {
+		for _, forwarding := range []bool{false, true} {
+			b := bindingOf(t, bytes.Repeat([]byte{3}, size))
+			b.Forwarding = forwarding
+			got, err := ParseBinding(b.Marshal())
+			switch size {
+			case 20, 32, 48, 64:
+				if err != nil || got.Forwarding != forwarding {
+					t.Errorf("session ID of %d bytes, forwarding %v: %+v, %v", size, forwarding, got, err)
+				}
+			default:
+				if !errors.Is(err, ErrNotBinding) {
+					t.Errorf("session ID of %d bytes: %v", size, err)
+				}
+			}
+		}
+	}
+}
+
 func TestCovers(t *testing.T) {
 	b := newBinding(t)
 	login := Context{Kind: UserAuth, SessionID: b.SessionID, User: "root"}
@@ -74,6 +98,8 @@ func TestCovers(t *testing.T) {
 		{"its login", b, login, true},
 		{"its bound login", b, bound, true},
 		{"another session", b, Context{Kind: UserAuth, SessionID: other}, false},
+		{"another session, of that host", b, Context{Kind: HostBound, SessionID: other, HostKey: b.HostKey}, false},
+		{"a forwarding hop to that host", forwarded, bound, false},
 		{"another host key", b, Context{Kind: HostBound, SessionID: b.SessionID, HostKey: []byte("other")}, false},
 		{"a forwarding hop", forwarded, login, false},
 		{"a file", b, Context{Kind: SSHSIG}, false},

@@ -3,6 +3,7 @@ package sshctx
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -83,6 +84,55 @@ func TestCertificateByPasskey(t *testing.T) {
 	}
 	if err := VerifySignature(cert.SignatureKey, b, cert.Signature); !errors.Is(err, ErrSignature) {
 		t.Errorf("over other bytes: %v", err)
+	}
+}
+
+// What is cut, has bytes behind it, or is a plain key is no certificate.
+func TestParseCertificateRefuses(t *testing.T) {
+	whole := certificateBy(t)
+	good := whole.Marshal()
+	for n := range good {
+		if _, err := ParseCertificate(good[:n]); !errors.Is(err, ErrNotCertificate) {
+			t.Fatalf("cut to %d of %d bytes: %v", n, len(good), err)
+		}
+	}
+	noSignature := *whole
+	noSignature.Signature = nil
+	for name, bad := range map[string][]byte{
+		"a byte behind it": append(bytes.Clone(good), 0),
+		"a plain key":      whole.SignatureKey.Marshal(),
+		"not signed":       noSignature.Marshal(),
+		"another type":     append(appendString(nil, []byte("ssh-dss-cert-v01@openssh.com")), good...),
+	} {
+		if _, err := ParseCertificate(bad); !errors.Is(err, ErrNotCertificate) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// One whose signature has bytes behind it, for a format that has none there.
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := *whole
+	if err := plain.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	unsigned := plain
+	unsigned.Signature = nil
+	signed := bytes.TrimSuffix(unsigned.Marshal(), make([]byte, 4))
+	for rest, want := range map[string]bool{"": true, "\x00": false} {
+		plain.Signature.Rest = []byte(rest)
+		cert, err := ParseCertificate(plain.Marshal())
+		if err == nil {
+			err = VerifySignature(cert.SignatureKey, signed, cert.Signature)
+		}
+		if (err == nil) != want {
+			t.Errorf("%d bytes behind a signature: %v", len(rest), err)
+		}
 	}
 }
 
