@@ -2,6 +2,7 @@ package device
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"net"
 	"net/url"
@@ -223,7 +224,9 @@ func TestParseInvitationRefuses(t *testing.T) {
 		"another version": with("v", "2"), "no version": with("v"),
 		"no device": with("d"), "a device in upper case": with("d", strings.ToUpper(v.Get("d"))),
 		"no secret": with("s"), "a short secret": with("s", secret[:42]), "a long secret": with("s", secret+"AA"),
-		"a padded secret": with("s", secret+"="), "a secret with a newline": with("s", secret[:9]+"\n"+secret[9:]),
+		"a secret of 31 bytes": with("s", base64.RawURLEncoding.EncodeToString(make([]byte, 31))),
+		"a secret of 33 bytes": with("s", base64.RawURLEncoding.EncodeToString(make([]byte, 33))),
+		"a padded secret":      with("s", secret+"="), "a secret with a newline": with("s", secret[:9]+"\n"+secret[9:]),
 		"two secrets": with("s", secret, secret), "two devices": with("d", v.Get("d"), v.Get("d")),
 		"a name that draws": with("n", "\x1b[2J"), "a long name": with("n", strings.Repeat("a", 300)),
 		"a route that draws": with("r", "tcp:\u202e:1"), "nine routes": with("r", strings.Split("aaaaaaaaa", "")...),
