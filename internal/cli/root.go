@@ -82,6 +82,7 @@ func newRoot(a *app) *cobra.Command {
 		newPhoneCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand(a))
+	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" {
@@ -115,6 +116,7 @@ on the phone, 5 expired.`,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
+	root.Flags().Bool("version", false, "print the version, as vmux version does")
 	root.SetVersionTemplate(thisVersion().line() + "\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
 	return asGroup(a, root)
