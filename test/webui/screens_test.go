@@ -98,7 +98,10 @@ var shots = []shot{
 		p.screen("pair")
 		p.wants("Hold the code inside the frame.")
 	}},
-	{"pair-confirm", view{options: fresh, path: "#v=1&d=aa&n=studio&s=secret"}, func(p *tab) { p.wants("Pair with this computer?") }},
+	{"pair-confirm", view{options: fresh, path: "#v=1&d=aa&n=studio&s=secret"}, func(p *tab) {
+		p.wants("Pair with this computer?")
+		p.waitFor(button("Pair") + "?.disabled === false")
+	}},
 	{"activity", view{}, at("activity")},
 	{"settings", view{}, at("settings")},
 	{"about", view{}, sheetAt("settings", "What this app can and cannot do")},
