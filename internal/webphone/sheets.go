@@ -229,7 +229,7 @@ func (p *Phone) askCertificate(ctx context.Context, s signer.CertificateSheet) (
 
 func (p *Phone) newSheet(kind string, s signer.Sheet, signing signer.Identity) *openSheet {
 	return &openSheet{key: requestKey{s.From.ID, s.RequestID}, signing: signing, shown: s.Shown, sheet: Sheet{
-		Kind: kind, Computer: wire.Show(s.From.Name), ComputerID: s.From.ID.String(),
+		Kind: kind, Computer: p.nameOf(s.From), ComputerID: s.From.ID.String(),
 		Label: s.Label, Fingerprint: s.Identity.Fingerprint(), KeyKind: signing.Provider,
 		Expires: s.Expires.UnixMilli(), Waiting: s.Waiting, Ready: true,
 	}}

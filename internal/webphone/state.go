@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
@@ -149,7 +150,7 @@ func (p *Phone) computers() ([]Computer, error) {
 	}
 	list := []Computer{}
 	for _, peer := range peers {
-		c := Computer{ID: peer.ID.String(), Name: wire.Show(peer.Name)}
+		c := Computer{ID: peer.ID.String(), Name: nameAmong(peers, peer)}
 		s := status[c.ID]
 		c.Connected, c.Connecting, c.Since = s.Connected, s.Connecting, milliseconds(s.Since)
 		c.ClockDifferenceSeconds = int64(s.ClockDifference / time.Second)
@@ -160,6 +161,28 @@ func (p *Phone) computers() ([]Computer, error) {
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// nameOf is how a computer is shown.
+func (p *Phone) nameOf(peer device.Peer) string {
+	peers, err := p.trust.Peers()
+	if err != nil {
+		p.cfg.Log.Error("paired computers", "err", err)
+	}
+	return nameAmong(peers, peer)
+}
+
+// nameAmong is a computer's name; where another one has it too, with the beginning
+// of its device ID. Computers name themselves, at any time, and one could take the
+// name of another to have its requests taken for the other's.
+func nameAmong(peers []device.Peer, peer device.Peer) string {
+	name := wire.Show(peer.Name)
+	for _, other := range peers {
+		if other.ID != peer.ID && strings.EqualFold(strings.TrimSpace(wire.Show(other.Name)), strings.TrimSpace(name)) {
+			return name + " (" + peer.ID.Short() + ")"
+		}
+	}
+	return name
 }
 
 func milliseconds(t time.Time) int64 {

@@ -2,11 +2,13 @@ package webphone
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -248,6 +250,38 @@ func TestPauseEndsWhatWaits(t *testing.T) {
 		t.Errorf("left: %+v, pauses %+v", s.Sheets, s.Pauses)
 	}
 	p.must("deny", map[string]any{"id": other.ID})
+}
+
+// A computer that calls itself as another one does is told from it, wherever it is shown.
+func TestComputersOfOneName(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	pair := func(name string, first byte) device.Peer {
+		peer := device.Peer{ID: p.computer.ID, Name: name}
+		peer.ID[0] ^= first
+		if err := p.trust.Add(peer); err != nil {
+			t.Fatal(err)
+		}
+		return peer
+	}
+	honest, _ := pair("laptop", 0), pair("tower", 4)
+	if got := p.nameOf(honest); got != "laptop" {
+		t.Errorf("alone it is %q", got)
+	}
+	hostile := pair("Laptop ", 8)
+	for _, peer := range []device.Peer{honest, hostile} {
+		want := peer.Name + " (" + peer.ID.Short() + ")"
+		p.computer = peer
+		sheet, _ := p.sheetOf(p.identity("face"))
+		if sheet.Computer != want {
+			t.Errorf("the sheet names %q, want %q", sheet.Computer, want)
+		}
+		p.must("deny", map[string]any{"id": sheet.ID})
+		p.end()
+		if !slices.ContainsFunc(p.state().Computers, func(c Computer) bool { return c.Name == want }) {
+			t.Errorf("%+v lack %q", p.state().Computers, want)
+		}
+	}
 }
 
 func TestRules(t *testing.T) {

@@ -307,6 +307,10 @@ func TestStorageRefused(t *testing.T) {
 	if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || f.Hint == "" {
 		t.Errorf("%v", err)
 	}
+	none := browser.Tab()
+	none.BeforeLoad(`Object.defineProperty(globalThis, 'indexedDB', { value: undefined })`)
+	none.Go(hub.URL + "/")
+	none.Shows("The browser does not keep what vmux stores (this browser has no IndexedDB).")
 }
 
 // The device key can be used by the page and read by nobody.

@@ -73,6 +73,11 @@ function tellSeen() {
 	}
 }
 
+/** @param {Error} error one of the browser's has a name that says more than its message; ours have not */
+function storageReason({ name, message }) {
+	return { QuotaExceededError: 'no space is left on this device', StorageError: message }[name] ?? name;
+}
+
 /** @param {any} error */
 function failure(error) {
 	if (typeof error?.code === 'string') {
@@ -84,7 +89,7 @@ function failure(error) {
 	if (/Storage|Quota|InvalidState|Unknown|Data|Version|Timeout|Transaction|Security/.test(error?.name ?? '')) {
 		return {
 			code: 'storage',
-			message: `The browser does not keep what vmux stores (${error.name === 'QuotaExceededError' ? 'no space is left on this device' : error.name}).`,
+			message: `The browser does not keep what vmux stores (${storageReason(error)}).`,
 			hint: 'Leave private browsing, or free some space on this device, then reload.',
 		};
 	}
