@@ -170,7 +170,7 @@ func (it item) free() {
 }
 
 // end tells the device why its connection ends, and ends it once that is
-// written, or after closeTime.
+// written, or after Limits.Farewell.
 func (c *conn) end(why reason, code hubwire.Code, message string) {
 	b, err := json.Marshal(hubwire.Message{Type: hubwire.TypeError, Code: code, Message: message})
 	if err != nil {
@@ -186,7 +186,7 @@ func (c *conn) end(why reason, code hubwire.Code, message string) {
 	if why == endClosing {
 		c.farewell = websocket.StatusGoingAway
 	}
-	_ = c.socket.SetDeadline(time.Now().Add(closeTime))
+	_ = c.socket.SetDeadline(time.Now().Add(c.hub.limits.Farewell))
 	c.add(item{b: b, text: true})
 }
 

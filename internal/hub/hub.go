@@ -23,9 +23,6 @@ import (
 	"vmux/internal/state"
 )
 
-// closeTime is how long Close waits for devices to read that the hub ends.
-const closeTime = 2 * time.Second
-
 // Config is what a Hub is made from.
 type Config struct {
 	// PublicURL is where devices find the hub: https://HOST[:PORT], or http for
@@ -229,7 +226,7 @@ func (h *Hub) Close() {
 		c.end(endClosing, hubwire.CodeClosing, "the hub ends")
 	}
 	h.stop()
-	cut := time.AfterFunc(closeTime, func() {
+	cut := time.AfterFunc(h.limits.Farewell, func() {
 		for _, c := range conns {
 			c.cut(endClosing)
 		}

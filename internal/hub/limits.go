@@ -48,6 +48,8 @@ type Limits struct {
 	// MessageTime is how long one message may take to arrive, and WriteTime how
 	// long a device may read nothing of what waits for it.
 	MessageTime, WriteTime time.Duration
+	// Farewell is how long a device may take to read why its connection ends.
+	Farewell time.Duration
 }
 
 // DefaultLimits are those of a hub that is not told otherwise.
@@ -61,6 +63,7 @@ var DefaultLimits = Limits{
 	QueueBytes: 2 << 20, TotalQueueBytes: 512 << 20,
 	PingAfter: 5 * time.Second, DeadAfter: 13 * time.Second,
 	MessageTime: 30 * time.Second, WriteTime: 10 * time.Second,
+	Farewell: 2 * time.Second,
 }
 
 func (l Limits) withDefaults() Limits {
@@ -82,6 +85,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.DeadAfter, d.DeadAfter)
 	or(&l.MessageTime, d.MessageTime)
 	or(&l.WriteTime, d.WriteTime)
+	or(&l.Farewell, d.Farewell)
 	return l
 }
 
