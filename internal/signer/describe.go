@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -26,7 +27,7 @@ func (s SignSheet) Title() string {
 	k := s.Known
 	switch k.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
-		return wire.Show(k.User + "@" + s.hostTitle())
+		return brief(k.User, maxTitleUser) + "@" + s.hostTitle()
 	case sshctx.SSHSIG:
 		if g := s.Claimed.Git; g != nil && k.Namespace == "git" {
 			return wire.Show("git " + g.Kind + " signature")
@@ -40,15 +41,35 @@ func (s SignSheet) hostTitle() string {
 	known := s.Destination.Names
 	switch {
 	case slices.Contains(known, s.Claimed.HostName):
-		return s.Claimed.HostName
+		return brief(s.Claimed.HostName, maxTitleHost)
 	case len(known) > 0:
-		return known[0]
+		return brief(known[0], maxTitleHost)
 	case s.Claimed.HostName != "":
-		return s.Claimed.HostName + " (claimed)"
+		return brief(s.Claimed.HostName, maxTitleHost) + " (claimed)"
 	case s.Destination.HostKey != nil:
 		return s.Destination.Fingerprint()
 	}
 	return "unknown"
+}
+
+// In a title names have at most these sizes, in bytes. The lines have all of them.
+const (
+	maxTitleUser = 32
+	maxTitleHost = 64
+)
+
+// brief is a name as a part of a title, on one line: a computer that chooses a long
+// one, or one with much space behind it, must not push away what follows.
+func brief(name string, size int) string {
+	name = strings.Join(strings.Fields(wire.Show(name)), " ")
+	if len(name) <= size {
+		return name
+	}
+	for len(name) > size {
+		_, last := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-last]
+	}
+	return name + "…"
 }
 
 // Lines say the rest, the most important first. Key, computer and time stand in

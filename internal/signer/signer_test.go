@@ -2,6 +2,7 @@ package signer
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +50,22 @@ func TestSheetTellsWhatTheBytesSay(t *testing.T) {
 	p.ask(t.Context(), r)
 	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title() != "unknown" {
 		t.Errorf("the computer's word made unreadable bytes %s: %q", p.sheet.Quality, p.sheet.Title())
+	}
+}
+
+// Whatever names a computer chooses, a title keeps its parts: that a host is claimed
+// only is not pushed away.
+func TestTitleKeepsItsMark(t *testing.T) {
+	space := strings.Repeat(" \u00a0", 100)
+	for _, c := range []struct{ user, host, want string }{
+		{"root", "bank.example.com" + space, "root@bank.example.com (claimed)"},
+		{"root" + space[:60] + ".", "bank.example.com", "root .@bank.example.com (claimed)"},
+		{strings.Repeat("u", 200), strings.Repeat("é", 120), strings.Repeat("u", 32) + "…@" + strings.Repeat("é", 32) + "… (claimed)"},
+	} {
+		s := SignSheet{Known: sshctx.Context{Kind: sshctx.HostBound, User: c.user}, Claimed: wire.Context{HostName: c.host}}
+		if got := s.Title(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
 	}
 }
 

@@ -44,6 +44,14 @@ func TestLongNamesLeaveRoom(t *testing.T) {
 		p.tap("Deny")
 		p.waitFor("document.querySelector('dialog') === null")
 	}
+	// The longest title that there is, of letters as wide as there are, is there to its end.
+	p.do("fake.sign({id: 'w', title: 'W'.repeat(32) + '…@' + 'W'.repeat(64) + '… (claimed)'})")
+	p.waitFor("document.querySelector('dialog.request h2')")
+	if !eval[bool](p, "(() => { const h = document.querySelector('dialog.request h2'); return h.scrollHeight <= h.clientHeight + 2; })()") {
+		t.Error("the end of the title is cut off")
+	}
+	p.tap("Deny")
+	p.waitFor("document.querySelector('dialog') === null")
 	p.do("fake.answers.previewInvitation = {name: long, id: fake.full().computers[0].id, hubURL: ''}")
 	p.screen("pair")
 	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
