@@ -48,7 +48,9 @@ export async function start(changed) {
 
 /** Asks the hub whether there is another version. */
 export async function check() {
-	await registration?.update();
+	await registration?.update().catch(() => {
+		throw { message: 'The hub did not say whether there is another version.', hint: 'Look again when the app is online.' };
+	});
 }
 
 // The page's policy wants to know each address that code is loaded from.
@@ -75,13 +77,9 @@ function follow(worker, changed) {
 
 /** @param {() => void} changed */
 async function look(changed) {
-	other = null;
-	for (const worker of [registration?.active, registration?.waiting]) {
-		const answer = worker && await ask(worker, { type: 'versions' });
-		if (worker && answer && answer.version !== answer.accepted) {
-			other = { version: answer.version, worker };
-		}
-	}
+	const worker = registration?.waiting ?? registration?.active; // the newest: a hub may have gone back to an older one
+	const answer = worker && await ask(worker, { type: 'versions' });
+	other = worker && answer && answer.version !== answer.accepted ? { version: answer.version, worker } : null;
 	changed();
 }
 
