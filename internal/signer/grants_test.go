@@ -187,6 +187,19 @@ func TestNoGrant(t *testing.T) {
 	if ask(p, id); p.asked != 2 || p.sheet.Grantable() {
 		t.Errorf("a key that asks each time: asked %d times", p.asked)
 	}
+	// An approver that grants what cannot be granted: nothing is listed, and no
+	// secret is kept.
+	p, id = granting(t, time.Minute)
+	for range 2 {
+		r := p.request(id)
+		r.DataToSign = []byte("bytes that nobody can read")
+		if answer := p.ask(t.Context(), r); answer.Error != nil {
+			t.Fatal(answer.Error)
+		}
+	}
+	if g, err := p.Grants(); err != nil || len(g) != 0 || len(p.held) != 0 || p.asked != 2 {
+		t.Errorf("unreadable bytes: asked %d times, grants %+v, %d secrets, %v", p.asked, g, len(p.held), err)
+	}
 	p, id = granting(t, 100*time.Hour)
 	if ask(p, id); p.asked != 1 {
 		t.Errorf("asked %d times", p.asked)

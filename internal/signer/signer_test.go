@@ -151,6 +151,17 @@ func TestSwitchedOffWhileItWaits(t *testing.T) {
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeKeyDisabled)
 }
 
+// A key whose policy forbids it since its sheet was opened does not sign either.
+func TestForbiddenWhileItWaits(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("a", "ssh-ed25519")
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
+		_, err := p.SetRules(id, func(r *Rules) { r.Forbid = []string{UseLogins} })
+		return SignDecision{Approved: true}, err
+	}
+	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePolicyDenied)
+}
+
 // What the phone cannot name is signed only where it may be.
 func TestOnlyNameable(t *testing.T) {
 	p := newPhone(t)
