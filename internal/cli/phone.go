@@ -246,7 +246,7 @@ func (a *app) approver(f phoneRunFlags) (asking, error) {
 	help := func(p *phone.Phone) {
 		t.Remedies = phone.Remedies{
 			Report: func(pause signer.Pause) (signer.Report, error) { return p.Signer.Report(pause.DeviceID, pause.Since) },
-			Unpair: p.Trust.Remove,
+			Unpair: p.Unpair,
 		}
 	}
 	return asking{t.Approver(secret), t.Above, t.Close, help}, nil

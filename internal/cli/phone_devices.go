@@ -125,7 +125,7 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 			if err != nil {
 				return withHint(fmt.Errorf("computer %q: %w", wire.Show(v[0]), err), "vmux phone devices")
 			}
-			if err := p.Trust.Remove(peer.ID); err != nil {
+			if err := p.Unpair(peer.ID); err != nil {
 				return err
 			}
 			a.say("unpaired %s (device %s)", wire.Show(peer.Name), peer.ID.Short())

@@ -115,6 +115,15 @@ func (p *Phone) Grants() ([]signer.Grant, error) {
 // ID returns the phone's device ID.
 func (p *Phone) ID() device.ID { return p.key.ID() }
 
+// Unpair ends the pairing with a computer, and its grants. It returns
+// device.ErrNotPaired if there was none.
+func (p *Phone) Unpair(id device.ID) error {
+	if err := p.Trust.Remove(id); err != nil {
+		return err
+	}
+	return p.Signer.EndGrantsOf(id)
+}
+
 // Pair redeems an invitation, at its addresses and at its hubs, and tells the
 // computer where this phone can be reached, though another process may be the
 // one that is there. It remembers the hubs, so that that process goes there. CA

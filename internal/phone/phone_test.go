@@ -21,6 +21,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/signer"
+	"vmux/internal/sshctx"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -193,6 +194,63 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("asked %d times, want once", asked)
+	}
+}
+
+// A computer that is unpaired, by whichever side, has no grants when it is paired
+// anew.
+func TestGrantsEndWithThePairing(t *testing.T) {
+	_, home := newPhone(t)
+	running, err := Open(home, signer.Approver{
+		Sign: func(context.Context, signer.SignSheet) (signer.SignDecision, error) {
+			return signer.SignDecision{Approved: true, Grant: time.Hour}, nil
+		},
+		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := running.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Signer.EnableGrants(true); err != nil {
+		t.Fatal(err)
+	}
+	peer := device.Peer{ID: running.ID(), Name: "laptop"}
+	h := &handler{phone: running, say: func(string) {}, log: slog.New(slog.DiscardHandler)}
+	login := sshctx.Context{
+		Kind: sshctx.HostBound, SessionID: make([]byte, 32), User: "root", Service: "ssh-connection",
+		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
+	}
+	for name, end := range map[string]func() error{
+		"by a command":    func() error { return openPhone(t, home).Unpair(peer.ID) },
+		"by the computer": func() error { h.Unpaired(peer); return nil },
+	} {
+		if err := running.Trust.Add(peer); err != nil {
+			t.Fatal(err)
+		}
+		r := wire.RemoteSignRequest{
+			Asking:       wire.NewAsking(peer.ID.String(), "laptop", time.Now(), time.Minute),
+			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: login.Marshal(),
+			Context: wire.Context{ContextQuality: wire.QualityUnknown},
+		}
+		e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kind, answer := h.Serve(t.Context(), &link.Request{From: peer, Envelope: e}); kind != wire.KindSignResponse {
+			t.Fatalf("answered by %s: %+v", kind, answer)
+		}
+		if g, err := running.Signer.Grants(); err != nil || len(g) != 1 {
+			t.Fatalf("grants %+v, %v", g, err)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if g, err := running.Signer.Grants(); err != nil || len(g) != 0 {
+			t.Errorf("unpaired %s: grants %+v, %v", name, g, err)
+		}
 	}
 }
 

@@ -98,12 +98,20 @@ func (s *Signer) Grants() ([]Grant, error) {
 // locked, and when a signer starts, since the secrets of the one before have
 // gone with it. Where that cannot be stored, the secrets are wiped all the same.
 func (s *Signer) EndGrant(id string) error {
-	err := s.changeGrants(func(doc *grantDocument) {
-		doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return id == "" || g.ID == id })
-	})
+	return s.endGrants(func(g Grant) bool { return id == "" || g.ID == id })
+}
+
+// EndGrantsOf ends the grants of a computer that is unpaired: if it is paired
+// anew, it begins with none.
+func (s *Signer) EndGrantsOf(id device.ID) error {
+	return s.endGrants(func(g Grant) bool { return g.DeviceID == id })
+}
+
+func (s *Signer) endGrants(which func(Grant) bool) error {
+	err := s.changeGrants(func(doc *grantDocument) { doc.Grants = slices.DeleteFunc(doc.Grants, which) })
 	s.DropGrants()
 	if err != nil {
-		s.wipeGrants(func(g Grant) bool { return id == "" || g.ID == id })
+		s.wipeGrants(which)
 	}
 	return err
 }

@@ -126,6 +126,12 @@ func TestGrantEnds(t *testing.T) {
 			}
 			return nil
 		},
+		"its computer is unpaired": func(p *phone) error {
+			if err := p.EndGrantsOf(device.ID{99}); err != nil || len(p.held) != 1 {
+				t.Errorf("another computer's end: %d held, %v", len(p.held), err)
+			}
+			return p.EndGrantsOf(p.computer.ID)
+		},
 		"switched off": func(p *phone) error { return p.EnableGrants(false) },
 		"by another process": func(p *phone) error {
 			s, err := New(Config{Store: p.cfg.Store})

@@ -94,6 +94,7 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 	if err := p.trust.Remove(id); err != nil {
 		return nil, err
 	}
+	p.endGrantsOf(id)
 	if _, node := p.running(); node != nil {
 		node.Disconnect(id, wire.Errorf(wire.CodePairingInvalid, "unpaired on the phone"))
 		awaitDown(node, id)
@@ -101,6 +102,12 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 	p.refresh()
 	p.changed()
 	return nil, nil
+}
+
+func (p *Phone) endGrantsOf(id device.ID) {
+	if err := p.signer.EndGrantsOf(id); err != nil {
+		p.cfg.Log.Error("end the grants of a computer", "peer", id.Short(), "err", err)
+	}
 }
 
 func (p *Phone) rename(_ context.Context, a arguments) (any, error) {

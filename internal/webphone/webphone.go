@@ -240,6 +240,7 @@ func (h handler) Unpaired(peer device.Peer) {
 	if err := h.trust.Remove(peer.ID); err != nil && !errors.Is(err, device.ErrNotPaired) {
 		h.cfg.Log.Error("forget a computer", "peer", peer.ID.Short(), "err", err)
 	}
+	h.endGrantsOf(peer.ID)
 	h.refresh()
 	h.changed()
 }
