@@ -72,7 +72,8 @@ func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
 			p.createCA("root")
 			return nil
 		},
-		"no CA": func(p *phone, _ Identity) error { return p.DeleteCA() },
+		"another default identity": func(p *phone, _ Identity) error { return p.SetDefault(p.create("home", "ssh-ed25519")) },
+		"no CA":                    func(p *phone, _ Identity) error { return p.DeleteCA() },
 	} {
 		p := newPhone(t)
 		id := p.create("work", "ssh-ed25519")

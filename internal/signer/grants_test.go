@@ -254,6 +254,36 @@ func TestPromptBombing(t *testing.T) {
 
 // Sheets for certificates are sheets, too: they count, and a paused computer
 // makes none.
+// Thirty requests that one sheet lists are denied by one tap: that is one denial.
+func TestDenialsOnOneSheetAreOne(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("a", "ssh-ed25519")
+	joined := false
+	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) { return SignDecision{Joined: joined}, nil }
+	deny := func(n int) (pauses int) {
+		t.Helper()
+		for range n {
+			p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeUserDenied)
+			joined = true
+		}
+		list, err := p.Pauses()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if n := deny(30); n != 0 {
+		t.Errorf("one denial of thirty requests: %d pauses", n)
+	}
+	for range 2 {
+		joined = false
+		deny(1)
+	}
+	if list, err := p.Pauses(); err != nil || len(list) != 1 {
+		t.Errorf("three denials: pauses %+v, %v", list, err)
+	}
+}
+
 func TestPromptBombingByCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPhone(t)
