@@ -94,6 +94,9 @@ func (f *agentFlags) check() error {
 }
 
 func (a *app) runAgent(ctx context.Context, f agentFlags) error {
+	if err := forbidTracing(); err != nil {
+		return fmt.Errorf("forbid tracing: %w", err)
+	}
 	home, err := state.Find()
 	if err != nil {
 		return err

@@ -127,6 +127,9 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 }
 
 func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
+	if err := forbidTracing(); err != nil {
+		return fmt.Errorf("forbid tracing: %w", err)
+	}
 	hub, err := f.check()
 	if err != nil {
 		return err
