@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // nobody is an ordinary user, where the tests run as root, who may trace all.
@@ -69,11 +68,7 @@ func TestTracingIsForbidden(t *testing.T) {
 		{"phone", "run", "--approve", "always", "--passphrase-file", secret, "--listen", "127.0.0.1:0"},
 	} {
 		pid := start(vmux, args...)
-		for end := time.Now().Add(patience); readable(pid); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("vmux %s can be traced", args[0])
-			}
-		}
+		waitFor(t, "vmux "+args[0]+" to forbid tracing", func() bool { return !readable(pid) })
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if err != nil || len(stat) == 0 || stat[0] == '0' {
 			t.Errorf("vmux %s has ended: %q, %v", args[0], stat, err)
