@@ -19,7 +19,7 @@ import (
 
 const (
 	// issuedDocument has a line of JSON for each certificate, oldest first: to issue
-	// one costs no more for those that were issued before.
+	// one need not decode all those before it.
 	issuedDocument = "certificates.jsonl"
 	maxIssued      = 4096
 	// issuedMemory is how long a certificate is remembered after its end.
