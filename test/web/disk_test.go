@@ -206,6 +206,8 @@ func TestFullQuota(t *testing.T) {
 	w.browser.Restart() // Chromium looks at the quota now and then only
 	w.page = w.browser.Tab()
 	w.page.UseSoftAuthenticator(own)
+	w.page.Go(w.hub.URL + "/manifest.webmanifest") // of the same origin, and opens no store
+	w.page.evaluate(useQuota)                      // what starting has freed
 	w.page.Go(w.hub.URL + "/")
 	w.page.Shows("The app could not start")
 	w.page.Shows(noSpace)
