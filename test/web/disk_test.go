@@ -190,8 +190,8 @@ const freeQuota = `(async () => {
 		return true;
 	})()`
 
-// A quota that is used up, by the browser's own rules: where the browser lets the app
-// not start, it says why. With room again it starts. Whether the browser has kept the store is not
+// A quota that is used up, by the browser's own rules: the app cannot start, and
+// says why. With room again it starts. Whether the browser has kept the store is not
 // in the app's hands; that it has not is said.
 func TestFullQuota(t *testing.T) {
 	disk := newSmallDisk(t, 256) // for a quota that is soon used up
@@ -203,14 +203,16 @@ func TestFullQuota(t *testing.T) {
 	var before, s State
 	w.page.State(&before)
 	w.page.evaluate(useQuota)
-	w.browser.Restart() // Chromium looks at the quota now and then only
-	w.page = w.browser.Tab()
-	w.page.UseSoftAuthenticator(own)
-	w.page.Go(w.hub.URL + "/")
-	w.page.waitTrue("the app starts, or says that it cannot", `/could not start|Computers|What was kept/.test(document.body.innerText)`)
-	if w.page.is(`document.body.innerText.includes('could not start')`) { // else Chromium has not looked yet
-		w.page.Shows(noSpace)
-	}
+	// Chromium looks at the quota now and then only, at a later start at the latest.
+	waitFor(t, "the app could not start", func() bool {
+		w.browser.Restart()
+		w.page = w.browser.Tab()
+		w.page.UseSoftAuthenticator(own)
+		w.page.Go(w.hub.URL + "/")
+		w.page.waitTrue("the app starts, or says that it cannot", `/could not start|Computers|What was kept/.test(document.body.innerText)`)
+		return w.page.is(`document.body.innerText.includes('The app could not start')`)
+	})
+	w.page.Shows(noSpace)
 	w.page.evaluate(freeQuota)
 	w.page.Reload()
 	w.page.Hides("The app could not start")
