@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +80,7 @@ func (h host) named(marker string, patterns []string, key ssh.PublicKey) []strin
 // nameInFile returns the candidate by which the file knows the host, and the
 // first readable name.
 func nameInFile(file string, wanted host, candidates []string) (chosen, other string) {
-	rest := readLimited(file)
+	rest := readSome(file, maxKnownHosts)
 	for len(rest) > 0 {
 		line := rest
 		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
@@ -105,19 +104,6 @@ func nameInFile(file string, wanted host, candidates []string) (chosen, other st
 		}
 	}
 	return "", other
-}
-
-func readLimited(file string) []byte {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKnownHosts))
-	if err != nil {
-		return nil
-	}
-	return b
 }
 
 // hashes reports whether the hashed entry is of the name: HMAC-SHA1 under the

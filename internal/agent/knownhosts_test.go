@@ -115,3 +115,16 @@ func TestHostCandidates(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A FIFO that nobody writes to, or a device without end, as a known_hosts file must
+// not hold up a signature.
+func TestHostNameOfWhatIsNoFile(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "known_hosts")
+	if out, err := exec.Command("mkfifo", fifo).CombinedOutput(); err != nil {
+		t.Fatalf("mkfifo: %v: %s", err, out)
+	}
+	files := []string{fifo, "/dev/zero", filepath.Dir(fifo)}
+	if got := hostNameOf(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
