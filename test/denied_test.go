@@ -71,13 +71,20 @@ func (s *screen) types(text string) {
 // count says how often text has been on the screen.
 func (s *screen) count(text string) int { return strings.Count(s.text(), text) }
 
+// asked tells whether a question stands on the last line.
+func (s *screen) asked() bool {
+	text := s.text()
+	return strings.Contains(text[strings.LastIndex(text, "\n")+1:], " s left")
+}
+
 // waitCount waits until text has been on the screen n times, and types keys
 // meanwhile.
 func (s *screen) waitCount(text string, n int, keys string) {
 	s.t.Helper()
 	typed := time.Time{}
 	waitFor(s.t, fmt.Sprintf("%q, %d times on the terminal", text, n), func() bool {
-		if s.count(text) < n && keys != "" && time.Since(typed) > 200*time.Millisecond {
+		// A key that comes before the sheet, or too soon, makes it wait longer.
+		if s.count(text) < n && keys != "" && s.asked() && time.Since(typed) > time.Second {
 			s.types(keys)
 			typed = time.Now()
 		}

@@ -107,7 +107,9 @@ func newPhoneRunCommand(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Serve paired computers: show what they ask, sign what you approve",
 		Long: `Listens for paired computers, announces itself on the local network by DNS-SD,
-and asks on this terminal for each signature. Ends on ^C.
+and asks on this terminal for each signature. Ends on ^C. A sheet takes no key until
+half a second has passed without one. When a question is withdrawn or expires, what is
+typed is thrown away until Enter, or until two seconds have passed without a key.
 
 With a hub, computers reach it from anywhere. It goes to each hub that it has been
 told of once, here or by an invitation, until --hub none makes it forget them.`,

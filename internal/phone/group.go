@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 )
 
@@ -17,7 +18,14 @@ import (
 type groups struct {
 	mu      sync.Mutex
 	waiting []*member
-	secrets map[string]*groupSecret // by request ID
+	secrets map[requestKey]*groupSecret
+}
+
+// requestKey names a request. The computer chooses its ID: alone it would give
+// one computer's passphrase to another that takes the same.
+type requestKey struct {
+	from device.ID
+	id   string
 }
 
 // member is a request that waits.
@@ -92,13 +100,14 @@ func (g *groups) decide(list []*member, d signer.SignDecision) {
 		}
 		if d.Approved && len(list) > 1 {
 			if g.secrets == nil {
-				g.secrets = map[string]*groupSecret{}
+				g.secrets = map[requestKey]*groupSecret{}
 			}
-			g.secrets[m.sheet.RequestID] = shared
+			key := requestKey{m.sheet.From.ID, m.sheet.RequestID}
+			g.secrets[key] = shared
 			shared.users++
 			// Also of one that never asks for the passphrase: it has expired, or
 			// its key needs none.
-			context.AfterFunc(m.request, func() { g.end(m.sheet.RequestID) })
+			context.AfterFunc(m.request, func() { g.end(key) })
 		}
 	}
 }
@@ -107,7 +116,7 @@ func (g *groups) decide(list []*member, d signer.SignDecision) {
 // again once, too.
 func (g *groups) passphrase(ctx context.Context, r signer.PassphraseRequest, ask func(context.Context, signer.PassphraseRequest) ([]byte, error)) ([]byte, error) {
 	g.mu.Lock()
-	shared := g.secrets[r.RequestID]
+	shared := g.secrets[requestKey{r.From, r.RequestID}]
 	g.mu.Unlock()
 	if shared == nil {
 		return ask(ctx, r)
@@ -144,11 +153,11 @@ func (g *groups) typed(shared *groupSecret, attempt int) []byte {
 }
 
 // end forgets a request; the last one of a group wipes its passphrase.
-func (g *groups) end(requestID string) {
+func (g *groups) end(key requestKey) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	shared := g.secrets[requestID]
-	delete(g.secrets, requestID)
+	shared := g.secrets[key]
+	delete(g.secrets, key)
 	if shared == nil {
 		return
 	}

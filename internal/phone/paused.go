@@ -35,7 +35,7 @@ func (t *Terminal) paused(p signer.Pause) {
 	}
 	t.offered[p.DeviceID] = cancel
 	t.drawing.Unlock()
-	t.offers.Go(func() {
+	t.rest.Go(func() {
 		defer cancel()
 		t.print(t.pausedText(p))
 		if t.Remedies.Unpair == nil {
@@ -107,6 +107,9 @@ func (t *Terminal) offerUnpair(ctx context.Context, p signer.Pause) (again bool)
 			t.end("Not unpaired yet: " + name + ".")
 			return true
 		case time.Since(began) < t.inert:
+			if len(typed) > 0 {
+				began = time.Now()
+			}
 		case strings.ContainsAny(string(typed), "uU"):
 			t.end(outcomeOf(t.Remedies.Unpair(p.DeviceID), name))
 			return false

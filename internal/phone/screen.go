@@ -24,8 +24,9 @@ const (
 // screen is what one person looks at: it belongs to one question at a time.
 // Those who wait get it by their rank, and in order.
 type screen struct {
-	enter func() error // called when the first one takes the screen
-	leave func()       // called when nobody has it any more
+	enter  func() error   // called when the first one takes the screen
+	leave  func()         // called when nobody has it any more
+	ending sync.WaitGroup // of hand-offs
 
 	mu      sync.Mutex
 	held    bool
@@ -42,6 +43,7 @@ type turn struct {
 func (s *screen) take(ctx context.Context, r rank) error {
 	s.mu.Lock()
 	if r == first && s.kept != nil && s.kept.Stop() {
+		s.ending.Done()
 		s.kept = nil
 		s.mu.Unlock()
 		return nil
@@ -102,8 +104,9 @@ func (s *screen) give() {
 	close(next.come)
 }
 
-// giveAfter passes the screen on unless a passphrase takes it within handOff.
-func (s *screen) giveAfter() {
+// giveAfter passes the screen on unless a passphrase takes it within handOff; it
+// calls unused before.
+func (s *screen) giveAfter(unused func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) > 0 && s.waiting[0].rank == first {
@@ -112,7 +115,12 @@ func (s *screen) giveAfter() {
 		close(next.come)
 		return
 	}
-	s.kept = time.AfterFunc(handOff, s.give)
+	s.ending.Add(1)
+	s.kept = time.AfterFunc(handOff, func() {
+		defer s.ending.Done()
+		unused()
+		s.give()
+	})
 }
 
 // close ends a hand-off that is under way.
@@ -121,8 +129,10 @@ func (s *screen) close() {
 	stopped := s.kept != nil && s.kept.Stop()
 	s.mu.Unlock()
 	if stopped {
+		s.ending.Done()
 		s.give()
 	}
+	s.ending.Wait()
 }
 
 // others counts the requests that wait for a first look.

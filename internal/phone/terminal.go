@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 	// inert is how long a sheet takes no key: what was typed for something else
 	// must not approve it.
 	inert = 500 * time.Millisecond
+	// silence is how long nobody types until what is typed is for the next
+	// question: one that was interrupted may have been in the midst of an answer.
+	silence = 2 * time.Second
 	// grantTime is how long the like of a request passes that was approved with g.
 	grantTime = 15 * time.Minute
 	// maxTyped bounds a typed passphrase, in bytes.
@@ -42,10 +46,11 @@ type Terminal struct {
 	silent bool // no passphrase is asked for
 	inert  time.Duration
 
-	// life ends with Close, and with it what is offered after denials.
-	life   context.Context
-	die    context.CancelFunc
-	offers sync.WaitGroup
+	// life ends with Close, and with it what is offered after denials and what
+	// discards the rest of an answer.
+	life context.Context
+	die  context.CancelFunc
+	rest sync.WaitGroup
 
 	// drawing guards the terminal's last line, and what is offered of which
 	// computer. It is held for writing alone.
@@ -82,7 +87,7 @@ func (t *Terminal) Approver(passphrase []byte) signer.Approver {
 // Close leaves the terminal as it was found. Nothing may be asked any more.
 func (t *Terminal) Close() {
 	t.die()
-	t.offers.Wait()
+	t.rest.Wait()
 	t.screen.close()
 }
 
@@ -191,16 +196,56 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 		q.answered(key)
 	}
 	t.finish(q.sheet, key, err)
-	if isApproval(key) && !t.silent {
-		t.screen.giveAfter()
-	} else {
+	switch {
+	case err != nil:
+		t.giveAfterSilence()
+	case isApproval(key) && !t.silent:
+		t.screen.giveAfter(t.discardIfTyped)
+	default:
 		t.screen.give()
 	}
 	return key, err
 }
 
+// giveAfterSilence passes the screen on once the rest of an answer that was
+// interrupted is typed: an attacker who withdraws his request while its
+// passphrase is typed would have the rest of it answer his next one, and a
+// terminal that is given back would show it.
+func (t *Terminal) giveAfterSilence() {
+	t.rest.Go(func() {
+		t.discard()
+		t.screen.give()
+	})
+}
+
+// discard reads until Enter, or until nobody has typed for the silence.
+func (t *Terminal) discard() {
+	for last := time.Now(); time.Since(last) < silence; {
+		typed, err := t.read(t.life)
+		enter := bytes.ContainsAny(typed, "\r\n")
+		clear(typed)
+		if err != nil || enter {
+			return
+		}
+		if len(typed) > 0 {
+			last = time.Now()
+		}
+	}
+}
+
+// discardIfTyped does so where a passphrase that was expected has been begun,
+// and is not asked for.
+func (t *Terminal) discardIfTyped() {
+	typed, err := t.read(t.life)
+	if err == nil && len(typed) > 0 && !bytes.ContainsAny(typed, "\r\n") {
+		t.discard()
+	}
+	clear(typed)
+}
+
 // countDown reads keys until one of those that answer. A sheet that has changed
-// takes none for a moment: what was meant for less must not approve more.
+// takes none for a moment, and each that comes within it begins it anew: what was
+// meant for less, or for something else, must not approve more.
 func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
 	changed := time.Now()
 	for {
@@ -216,6 +261,9 @@ func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
 			return 0, err
 		}
 		if time.Since(changed) < t.inert {
+			if len(typed) > 0 {
+				changed = time.Now()
+			}
 			continue
 		}
 		for _, b := range typed {
@@ -272,7 +320,6 @@ func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest
 	if err := t.screen.take(ctx, first); err != nil {
 		return nil, err
 	}
-	defer t.screen.giveAfter() // a wrong one is asked again at once
 	question := "Passphrase of " + wire.Show(r.Label) + ": "
 	if r.Attempt > 1 {
 		question = "Wrong. " + question
@@ -281,13 +328,17 @@ func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest
 	secret, err := t.readLine(ctx)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		t.end("Expired: the time to answer is over.")
+		t.end("Expired: the time to answer is over. What is typed is thrown away until Enter.")
+		t.giveAfterSilence()
 	case errors.Is(err, context.Canceled):
-		t.end("Withdrawn: the computer no longer waits.")
+		t.end("Withdrawn: the computer no longer waits. What is typed is thrown away until Enter.")
+		t.giveAfterSilence()
 	case err != nil:
 		t.end("No passphrase: denied.")
+		t.screen.give()
 	default:
 		t.end(question)
+		t.screen.giveAfter(func() {}) // a wrong one is asked again at once
 	}
 	return secret, err
 }

@@ -82,15 +82,25 @@ func (p *person) sees(text string) {
 	waitFor(p.t, text, func() bool { return strings.Contains(p.screen(), text) })
 }
 
-// keepsTyping types a key until done.
+// keepsTyping types a key until done, each time after a moment in which a sheet
+// that takes none yet becomes one that does.
 func (p *person) keepsTyping(key string, done func() bool) {
 	p.t.Helper()
+	typed := time.Now()
 	waitFor(p.t, "an answer to "+key, func() bool {
-		if !done() {
+		if !done() && time.Since(typed) > inert+300*time.Millisecond {
 			p.types(key)
+			typed = time.Now()
 		}
 		return done()
 	})
+}
+
+// pauses types nothing for a while.
+func (p *person) pauses(d time.Duration) {
+	p.t.Helper()
+	began := time.Now()
+	waitFor(p.t, "a pause", func() bool { return time.Since(began) > d })
 }
 
 func waitFor(t *testing.T, what string, ready func() bool) {
@@ -170,11 +180,11 @@ func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 	c := asks(t.Context(), terminal.Approver([]byte("x")), s)
 	p.sees("warning   db1 had another host key: SHA256:before")
 	p.sees("The host key has CHANGED.")
-	began := time.Now()
-	waitFor(t, "a second of y and c", func() bool {
+	for range 2 {
+		p.pauses(inert + 300*time.Millisecond)
 		p.types("yYc")
-		return time.Since(began) > time.Second+terminal.inert
-	})
+	}
+	p.pauses(300 * time.Millisecond) // until they are read
 	select {
 	case a := <-c:
 		t.Fatalf("answered by y or c: %v, %v", a.approved, a.err)
@@ -227,7 +237,7 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	// The passphrase is asked for once, and a wrong one once more.
 	typed := make(chan string, 10)
 	pass := func(id string, attempt int) {
-		b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: id, Attempt: attempt})
+		b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: id, From: device.ID{'l'}, Attempt: attempt})
 		if err != nil {
 			t.Error(err)
 		}
@@ -331,12 +341,12 @@ func TestPassphraseOfAGroupIsWiped(t *testing.T) {
 	get(t, approved[1])
 	g := &terminal.groups
 	g.mu.Lock()
-	shared := g.secrets["1"]
+	shared := g.secrets[requestKey{device.ID{'l'}, "1"}]
 	g.mu.Unlock()
 	requests[1]()
 	asked := make(chan error)
 	go func() {
-		_, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: "1", Attempt: 1})
+		_, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: "1", From: device.ID{'l'}, Attempt: 1})
 		asked <- err
 	}()
 	p.sees("Passphrase of work: ")
@@ -397,9 +407,10 @@ func TestWithdrawalAndExpiryReplaceTheQuestion(t *testing.T) {
 	}
 	p.sees("Withdrawn: laptop no longer waits.")
 
-	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	p.types("\n") // or two seconds without a key
+	ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	c = asks(ctx, a, sheet("laptop", time.Second))
+	c = asks(ctx, a, sheet("laptop", 2*time.Second))
 	if got := get(t, c); got.approved || !errors.Is(got.err, context.DeadlineExceeded) {
 		t.Errorf("expired: %v, %v", got.approved, got.err)
 	}
