@@ -28,6 +28,9 @@ func (b *bench) measureIdleMemory() {
 			t = atMost(2)
 		}
 		b.table.add(row{"memory idle, resident", other.name, mebibytes, []float64{ours}, []float64{theirs}, t})
+		if oursShared == 0 || theirsShared == 0 {
+			continue // only root may see it
+		}
 		b.table.add(row{"memory idle, proportional", other.name, mebibytes, []float64{oursShared}, []float64{theirsShared}, target{}})
 	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,9 +54,15 @@ func cpuSeconds(pid int) (float64, error) {
 	return total, nil
 }
 
-// memory is a process's resident and proportional set size in bytes.
+// memory is a process's resident and proportional set size in bytes. Of a
+// process that forbids tracing, as agents do, only root may see the latter: it is
+// zero then.
 func memory(pid int) (rss, pss float64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if errors.Is(err, fs.ErrPermission) {
+		rss, err = resident(pid)
+		return rss, 0, err
+	}
 	if err != nil {
 		return 0, 0, err
 	}
@@ -72,4 +80,17 @@ func memory(pid int) (rss, pss float64, err error) {
 		}
 	}
 	return rss, pss, nil
+}
+
+// resident is the resident set size in bytes, which anybody may see.
+func resident(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, pages float64
+	if _, err := fmt.Sscan(string(b), &size, &pages); err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	return pages * float64(os.Getpagesize()), nil
 }

@@ -16,7 +16,7 @@ readonly TEST_PACKAGES=(
 	patchelf debian-archive-keyring # for fetch-openssh.sh
 	shellcheck
 	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
-	iproute2 util-linux # network namespaces
+	iproute2 util-linux uidmap # network namespaces, as an ordinary user too
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
 	openssl                           # makes a host key that only ssh can verify
@@ -64,17 +64,35 @@ packages_missing() {
 	printf '%s\n' "$@" | grep -vxF "${installed:-none}" || true
 }
 
+# apt_install PACKAGES: root has asked for it by calling make. Anybody else is
+# shown the command first, since it is his password that sudo wants.
 apt_install() {
-	echo "setup: installing $*" >&2
-	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
-		die "not root, and there is no sudo; run as root: apt-get install $*"
+	local apt=(apt-get install --no-install-recommends "$@")
+	if [ "$(id -u)" != 0 ]; then
+		agreed "${apt[@]}"
 	fi
-	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
+	echo "setup: installing $*" >&2
+	local options=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
 	forbid_service_starts
-	as_root "${apt[@]}" update </dev/null >&2 ||
+	as_root "${options[@]}" update </dev/null >&2 ||
 		echo "setup: apt-get update failed; trying with the package lists there are" >&2
-	as_root "${apt[@]}" install --no-install-recommends "$@" </dev/null >&2
+	as_root "${options[@]}" install --no-install-recommends "$@" </dev/null >&2
 	disable_services "$@"
+}
+
+# agreed COMMAND: returns when the person wants it run by sudo, and ends this
+# script when not, or when there is nobody to ask.
+agreed() {
+	local answer=
+	printf 'setup: these Debian packages are missing:\n%s\n' "$(printf '  %s\n' "${@:4}")" >&2
+	printf 'setup: this installs them:\n  sudo %s\n' "$*" >&2
+	command -v sudo >/dev/null || die "there is no sudo here: run that command as root, without sudo, then make again"
+	[ -t 0 ] || die "nothing was installed, since there is no terminal to ask at: run that command, then make again"
+	read -r -p 'setup: run it now? [y/N] ' answer || true
+	case $answer in
+	[yY] | [yY][eE][sS]) ;;
+	*) die "nothing was installed" ;;
+	esac
 }
 
 # forbid_service_starts uses Debian's own way to say so, until this script ends.

@@ -28,6 +28,9 @@ const hubAddress = "203.0.113.1"
 // hubNetworkScript makes three hosts: a hub, and behind it, each in a network of
 // its own, phone and laptop. The hub's host passes nothing on.
 const hubNetworkScript = `
+# Without root /etc/shadow cannot be read, and root counts as locked.
+echo 'root:*:19000:0:99999:7:::' >/run/shadow
+mount --bind /run/shadow /etc/shadow
 for n in hub phone laptop; do ip netns add $n; ip -n $n link set lo up; done
 ip link set lo up
 ip -n hub addr add 203.0.113.1/32 dev lo
@@ -48,7 +51,7 @@ exec "$0" -test.run='^TestHubNetworkInside$' -test.v -test.timeout=150s
 // TestHubNetwork: a phone and a laptop in networks that reach the hub and not
 // each other.
 func TestHubNetwork(t *testing.T) {
-	for _, p := range []string{"ip", "unshare", "nsenter", "sysctl"} {
+	for _, p := range []string{"ip", "unshare", "nsenter", "sysctl", "newuidmap"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Fatalf("%v: run `make setup`", err)
 		}
@@ -57,7 +60,7 @@ func TestHubNetwork(t *testing.T) {
 	defer cancel()
 	args := []string{"--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"}
 	if os.Getuid() != 0 {
-		args = append(args, "--user", "--map-root-user")
+		args = append(args, "--user", "--map-root-user", "--map-auto") // sshd wants an unprivileged user too
 	}
 	script := "set -e\nmount -t tmpfs tmpfs /run\n" + hubNetworkScript
 	c := exec.CommandContext(ctx, "unshare", append(args, "sh", "-c", script, os.Args[0])...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os/user"
 	"strings"
 	"testing"
 
@@ -204,7 +205,11 @@ func (w *world) isDenied(key string) {
 	}
 	w.page.waitFor("document.querySelector('dialog') === null")
 	w.page.screen("activity")
-	w.page.wants("Denied", "Approved", "root@SHA256:")
+	account, err := user.Current()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.page.wants("Denied", "Approved", account.Username+"@SHA256:")
 }
 
 // staysPaired loads the page again: device key, pairing and keys were stored, so
