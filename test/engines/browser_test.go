@@ -183,10 +183,24 @@ func (b *browser) element(expression string) string {
 	return ""
 }
 
+// onElement does something to what an expression finds. Where the page is drawn
+// anew between finding and doing, which news from the phone's core brings about
+// at any time, the browser has done nothing and says that the element is stale: it
+// is found once more.
+func (b *browser) onElement(expression string, act func(element string) error) error {
+	b.t.Helper()
+	for end := time.Now().Add(patience); ; {
+		err := act(b.element(expression))
+		if err == nil || !strings.Contains(err.Error(), "stale element reference") || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 // tap clicks what has that name, as a person does.
 func (b *browser) tap(name string) {
 	b.t.Helper()
-	if err := b.click(b.element(named(name))); err != nil {
+	if err := b.onElement(named(name), b.click); err != nil {
 		b.t.Fatalf("tap %s: %v\nthe page shows:\n%s", name, err, b.text())
 	}
 }
@@ -194,7 +208,7 @@ func (b *browser) tap(name string) {
 // choose clicks what a CSS selector finds.
 func (b *browser) choose(selector string) {
 	b.t.Helper()
-	if err := b.click(b.element(topmost + ".querySelector(" + quoted(selector) + ")")); err != nil {
+	if err := b.onElement(topmost+".querySelector("+quoted(selector)+")", b.click); err != nil {
 		b.t.Fatalf("choose %s: %v", selector, err)
 	}
 }
@@ -202,7 +216,7 @@ func (b *browser) choose(selector string) {
 // fill types into a field.
 func (b *browser) fill(label, text string) {
 	b.t.Helper()
-	if err := b.keys(b.element(field(label)), text); err != nil {
+	if err := b.onElement(field(label), func(id string) error { return b.keys(id, text) }); err != nil {
 		b.t.Fatalf("type into %s: %v", label, err)
 	}
 }
