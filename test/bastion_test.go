@@ -168,8 +168,8 @@ func TestBindingOfALockedAgentCounts(t *testing.T) {
 	key := w.identity("ssh-ed25519").key(t)
 	prod, other := newServerKey(t), newServerKey(t)
 	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
-	i := newIntruder(t, w.computer.socket(), key)
-	if err := i.agent.Lock([]byte("secret")); err != nil {
+	i, owner := newIntruder(t, w.computer.socket(), key), newIntruder(t, w.computer.socket(), key)
+	if err := owner.agent.Lock([]byte("secret")); err != nil {
 		t.Fatal(err)
 	}
 	bound := prod.binds(t, sessionID(1), false)
@@ -179,7 +179,7 @@ func TestBindingOfALockedAgentCounts(t *testing.T) {
 	if err := i.sign(login(key, sessionID(1), "root", &prod)); err == nil {
 		t.Fatal("signed while locked")
 	}
-	if err := i.agent.Unlock([]byte("secret")); err != nil {
+	if err := owner.agent.Unlock([]byte("secret")); err != nil {
 		t.Fatal(err)
 	}
 	if err := i.sign(login(key, sessionID(1), "root", &other)); err == nil {

@@ -151,15 +151,16 @@ func TestListingIsExactlyThatOfSSHKeygen(t *testing.T) {
 	})
 }
 
-func TestCertificateIsListedFirstAndReadableBySSHKeygen(t *testing.T) {
+func TestCertificateIsListedLastAndReadableBySSHKeygen(t *testing.T) {
 	w := newWorld(t, "ssh-ed25519")
 	ca := w.requestCertificate()
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
-		first, _, _ := strings.Cut(o.Add(t, w.computer.socket(), "-L"), "\n")
-		if !strings.HasPrefix(first, "ecdsa-sha2-nistp256-cert-v01@openssh.com ") || !strings.HasSuffix(first, " vmux-session-cert") {
-			t.Fatalf("first identity is %q", first)
+		lines := strings.Split(strings.TrimSpace(o.Add(t, w.computer.socket(), "-L")), "\n")
+		last := lines[len(lines)-1]
+		if !strings.HasPrefix(last, "ecdsa-sha2-nistp256-cert-v01@openssh.com ") || !strings.HasSuffix(last, " vmux-session-cert") {
+			t.Fatalf("the last identity is %q", last)
 		}
-		text := o.Keygen(t, "-L", "-f", w.computer.file("cert.pub", first+"\n"))
+		text := o.Keygen(t, "-L", "-f", w.computer.file("cert.pub", last+"\n"))
 		caFingerprint := strings.Fields(o.Keygen(t, "-l", "-f", w.computer.file("ca.pub", ca+"\n")))[1]
 		for _, want := range []string{
 			"user certificate", "Principals:", username(t), "Valid: from ", `Key ID: "vmux:`,

@@ -187,11 +187,22 @@ func (w *world) issued() map[string]string {
 // certificate writes the session certificate for ssh-keygen; "" if there is none.
 func (w *world) certificate(o sshdtest.OpenSSH) string {
 	w.Helper()
-	line, _, _ := strings.Cut(o.Add(w, w.computer.socket(), "-L"), "\n")
-	if !strings.HasSuffix(line, "vmux-session-cert") {
+	line := w.certificateLine(o)
+	if line == "" {
 		return ""
 	}
 	return w.computer.file("session-cert.pub", line+"\n")
+}
+
+// certificateLine is how the session certificate is listed; "" if there is none.
+func (w *world) certificateLine(o sshdtest.OpenSSH) string {
+	w.Helper()
+	lines := strings.Split(strings.TrimSpace(o.Add(w, w.computer.socket(), "-L")), "\n")
+	line := lines[len(lines)-1]
+	if !strings.HasSuffix(line, "vmux-session-cert") {
+		return ""
+	}
+	return line
 }
 
 // A computer is lost. What it holds is refused by servers that have the list of

@@ -64,6 +64,8 @@ type Config struct {
 	// ForwardCertificate lets programs on other hosts use the session
 	// certificate through agent forwarding (ssh -A).
 	ForwardCertificate bool
+	// UnboundCertificate defaults to UnboundFirst.
+	UnboundCertificate UnboundCertificate
 	// NoTTYHints turns off the lines on the terminals of waiting programs.
 	NoTTYHints bool
 	// OpenSSHVersion finds what is told to phones, for example "OpenSSH_9.2p1".
@@ -129,6 +131,7 @@ type Agent struct {
 	git      gitClaims
 	known    destinations
 	lines    hintLines
+	unbound  unboundSessions
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
@@ -202,6 +205,13 @@ func (c *Config) fill() error {
 	case PasskeysLast, PasskeysNever, PasskeysNoCertificate:
 	default:
 		return fmt.Errorf("passkeys %q: it can be last, never or no-certificate", c.Passkeys)
+	}
+	switch c.UnboundCertificate {
+	case "":
+		c.UnboundCertificate = UnboundFirst
+	case UnboundFirst, UnboundAlways, UnboundNever:
+	default:
+		return fmt.Errorf("unbound certificate %q: it can be first, always or never", c.UnboundCertificate)
 	}
 	if c.MaxKeys == 0 {
 		c.MaxKeys = maxListed
@@ -298,7 +308,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel(nil)
 	a.tasks.start(ctx)
 	left := make(chan struct{}, 1)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, Deserted: func() {
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Deserted: func() {
 		select {
 		case left <- struct{}{}:
 		default:

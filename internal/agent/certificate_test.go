@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/control"
-	"vmux/internal/sshagent"
 	"vmux/internal/wire"
 )
 
@@ -55,7 +54,7 @@ func TestIssueOnLinkUpAndRenew(t *testing.T) {
 		if !p.requests()[0].Automatic || p.requests()[0].RequestedValiditySeconds != 28800 {
 			t.Errorf("asked for %+v", p.requests()[0])
 		}
-		if got := w.comments(); !slices.Equal(got, []string{certificateComment, "mine"}) {
+		if got := w.comments(); !slices.Equal(got, []string{"mine", certificateComment}) {
 			t.Errorf("listed %q", got)
 		}
 		time.Sleep(7*time.Hour - time.Second)
@@ -73,7 +72,7 @@ func TestOldServesWhileRenewing(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		old := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		old := w.certificate()
 		approve := make(chan struct{})
 		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
 			received()
@@ -88,20 +87,20 @@ func TestOldServesWhileRenewing(t *testing.T) {
 		if !w.ShowCertificate().Renewing {
 			t.Fatal("not renewing")
 		}
-		if _, ok, err := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); !ok || err != nil {
-			t.Fatal("the old certificate does not sign while the new one is asked for", err)
+		if !w.signsLogin(old) {
+			t.Fatal("the old certificate does not sign while the new one is asked for")
 		}
 		close(approve)
 		synctest.Wait()
-		current := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		current := w.certificate()
 		if string(current) == string(old) {
 			t.Fatal("not renewed")
 		}
-		if _, ok, _ := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); !ok {
+		if !w.signsLogin(old) {
 			t.Error("a login that saw the old certificate just before fails")
 		}
 		time.Sleep(graceOfOld + time.Second)
-		if _, ok, _ := w.SignLocal(sshagent.Connection{}, old, []byte("data"), 0); ok {
+		if w.signsLogin(old) {
 			t.Error("the old certificate signs for ever")
 		}
 	})
@@ -224,13 +223,13 @@ func TestExpiryNeedsNoTimer(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.wantState(control.CertificateValid, "after the request")
-		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		blob := w.certificate()
 		w.disconnect(p)
 		time.Sleep(8*time.Hour - time.Second)
 		w.wantState(control.CertificateValid, "in its last second")
 		time.Sleep(time.Second)
 		w.wantState(control.CertificateExpired, "after its last second")
-		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, []byte("data"), 0); ok {
+		if w.signsLogin(blob) {
 			t.Error("an expired certificate signs")
 		}
 		w.connect(p)
@@ -245,13 +244,13 @@ func TestCAChangeIsRefusedUntilAccepted(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		before := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		before := w.certificate()
 		p.ca = newSigner(t)
 		_, err := w.RequestCertificate(t.Context(), control.CertificateOptions{})
 		if wire.CodeOf(err) != control.CodeCAChanged {
 			t.Fatalf("another CA: %v", err)
 		}
-		if string(w.Listing(sshagent.Connection{}).Identities()[0].Blob) != string(before) {
+		if string(w.certificate()) != string(before) {
 			t.Error("the refused certificate is listed")
 		}
 		ca, err := w.CA()
@@ -404,7 +403,7 @@ func TestRevoked(t *testing.T) {
 		w.connect(p)
 		w.connect(other)
 		w.wantState(control.CertificateValid, "after link-up")
-		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		blob := w.certificate()
 		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{Phone: "phone"}); err != nil {
 			t.Fatal(err)
 		}
@@ -418,7 +417,7 @@ func TestRevoked(t *testing.T) {
 		w.wantState(control.CertificateValid, "revoked by another phone, and another serial")
 		hello(p, "8", "7")
 		w.wantState(control.CertificateNone, "revoked")
-		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, []byte("data"), 0); ok {
+		if w.signsLogin(blob) {
 			t.Error("the certificate before signs on")
 		}
 		if h := w.Status().History[0]; h.Text != "Session certificate revoked on phone" {
@@ -510,10 +509,10 @@ func TestRemoveAll(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		blob := w.Listing(sshagent.Connection{}).Identities()[0].Blob
+		blob := w.certificate()
 		w.RemoveAll()
 		w.wantState(control.CertificateNone, "after ssh-add -D")
-		if _, ok, _ := w.SignLocal(sshagent.Connection{}, blob, nil, 0); ok {
+		if w.signsLogin(blob) {
 			t.Error("the removed certificate signs")
 		}
 		if got := w.comments(); !slices.Equal(got, []string{"mine"}) {

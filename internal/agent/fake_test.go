@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
@@ -317,4 +319,34 @@ func (p *phone) withdrawn() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.gone
+}
+
+// own is a connection of this very process, which binds nothing.
+var own = sshagent.Connection{Peer: sshagent.Peer{PID: os.Getpid()}}
+
+// loginBy is what a client has signed that logs in by the key or certificate.
+func loginBy(blob, session []byte) []byte {
+	return sshctx.Context{
+		Kind: sshctx.UserAuth, SessionID: session, User: "root", Service: "ssh-connection",
+		Algorithm: sshctx.KeyType(blob), PublicKey: blob,
+	}.Marshal()
+}
+
+// certificate is the blob of the certificate that is listed.
+func (w *world) certificate() []byte {
+	w.t.Helper()
+	for _, id := range w.Listing(sshagent.Connection{}).Identities() {
+		if id.Comment == certificateComment {
+			return id.Blob
+		}
+	}
+	w.t.Fatal("no certificate is listed")
+	return nil
+}
+
+// signsLogin reports whether the certificate of that blob signs a login.
+func (w *world) signsLogin(blob []byte) bool {
+	w.t.Helper()
+	signature, ok, err := w.SignLocal(own, blob, loginBy(blob, make([]byte, 32)), 0)
+	return ok && err == nil && len(signature) > 0
 }

@@ -8,10 +8,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
-	"vmux/internal/wire"
 )
 
 // certificateComment is how the session certificate is listed.
@@ -64,8 +62,11 @@ func (a *Agent) rebuildLocked() {
 	s.without = sshagent.NewListing(without)
 	s.with = s.without
 	if s.session != nil {
-		first := sshagent.Identity{Blob: s.session.blob, Comment: certificateComment}
-		s.with = sshagent.NewListing(append([]sshagent.Identity{first}, with...))
+		// Last, since many who bind nothing take the first line (ssh-copy-id, git's
+		// defaultKeyCommand) or stop at what they cannot parse. A connection that is
+		// bound gets a list of its own.
+		last := sshagent.Identity{Blob: s.session.blob, Comment: certificateComment}
+		s.with = sshagent.NewListing(append(with, last))
 	}
 	a.snapshot.Store(s)
 }
@@ -112,11 +113,9 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 	if s == nil {
 		return nil, false, nil
 	}
-	if len(c.Bindings) > 0 || c.Unproven {
-		if err := a.mayCertify(c, data); err != nil {
-			a.fail(kindSign, certificateComment, err)
-			return nil, true, err
-		}
+	if err := a.mayCertify(c, blob, data); err != nil {
+		a.fail(kindSign, certificateComment, err)
+		return nil, true, err
 	}
 	signature, err = s.sign(data)
 	return signature, true, err
@@ -131,23 +130,6 @@ func (s *snapshot) sessionOf(blob []byte, now time.Time) *session {
 	case s.old.valid(now) && now.Round(0).Before(s.oldUntil) && bytes.Equal(blob, s.old.blob):
 		return s.old
 	}
-	return nil
-}
-
-// mayCertify refuses to use the session certificate on a connection that is
-// bound to something else than what is to be signed, or that comes from another
-// host. It is asked although the certificate is not listed there: every server
-// that it has logged in to knows it.
-func (a *Agent) mayCertify(c sshagent.Connection, data []byte) error {
-	about := describe(data)
-	switch {
-	case !a.certifies(c):
-		return control.Errorf(wire.CodePolicyDenied, "allow it with `vmux agent --forward-certificate`",
-			"The session certificate is not used for requests that come through another host.")
-	case contradicts(c.Bindings, about):
-		return errOtherServer()
-	}
-	a.learnCertificate(c, about)
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 
 // certifies reports whether the session certificate is for this connection.
 func (a *Agent) certifies(c sshagent.Connection) bool {
-	return a.cfg.ForwardCertificate || !c.Unproven && !forwarded(c.Bindings)
+	return a.cfg.ForwardCertificate || !a.fromElsewhere(c)
 }
 
 // keysOf are the phone-held keys of a listing, in its order.

@@ -166,6 +166,7 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 		session, server := w.snapshot.Load().session, newSigner(t)
 		mine, bastion := to(t, server), to(t, server)
 		bastion.Bindings = append([]sshctx.Binding{{HostKey: newSigner(t).PublicKey().Marshal(), SessionID: []byte("fwd"), Forwarding: true}}, mine.Bindings...)
+		behind := sshagent.Connection{Peer: own.Peer, Bindings: mine.Bindings}
 		onlyHop := sshagent.Connection{Bindings: bastion.Bindings[:1]}
 		data := func(id []byte) []byte {
 			return sshctx.Context{
@@ -181,7 +182,12 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 			signs   bool
 			forward bool
 		}{
-			{"not bound", sshagent.Connection{}, make([]byte, 32), "vmux-session-cert mine", true, false},
+			{"not bound", own, make([]byte, 32), "mine vmux-session-cert", true, false},
+			{"not bound, of the same session", own, make([]byte, 32), "mine vmux-session-cert", true, false},
+			{"not bound, of another session", own, make([]byte, 20), "mine vmux-session-cert", false, false},
+			{"not bound, of another session, and forwarding is allowed", own, make([]byte, 20), "mine vmux-session-cert", true, true},
+			{"not bound, by nobody knows whom", sshagent.Connection{}, make([]byte, 32), "mine vmux-session-cert", false, false},
+			{"bound, by a program that did not bind before", behind, make([]byte, 32), "mine", false, false},
 			{"bound", mine, make([]byte, 32), "vmux-session-cert mine", true, false},
 			{"bound to another session", mine, make([]byte, 20), "vmux-session-cert mine", false, false},
 			{"forwarded", bastion, make([]byte, 32), "mine", false, false},

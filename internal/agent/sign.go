@@ -30,6 +30,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	if err := checkBindings(r, about); err != nil {
 		return nil, a.failSign(id, about, err)
 	}
+	a.noteUnbound(r.Connection, about)
 	a.known.asked(boundHost(r.Bindings))
 	if a.isDenied(r, about, id.Fingerprint) {
 		a.notAsked(id, about)

@@ -339,9 +339,9 @@ func TestBadSignatures(t *testing.T) {
 func TestPasskeys(t *testing.T) {
 	key, _ := passkey(t)
 	for choice, want := range map[Passkeys][2][]string{
-		PasskeysLast:          {{"plain", "passkey"}, {certificateComment, "plain", "passkey"}},
-		PasskeysNever:         {{"plain"}, {certificateComment, "plain"}},
-		PasskeysNoCertificate: {{"plain", "passkey"}, {certificateComment, "plain"}},
+		PasskeysLast:          {{"plain", "passkey"}, {"plain", "passkey", certificateComment}},
+		PasskeysNever:         {{"plain"}, {"plain", certificateComment}},
+		PasskeysNoCertificate: {{"plain", "passkey"}, {"plain", certificateComment}},
 	} {
 		t.Run(string(choice), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world, p *phone) {

@@ -22,6 +22,7 @@ import (
 // agentFlags are the flags of `vmux agent`.
 type agentFlags struct {
 	socket, passkeys string
+	unbound          string
 	lan, verbose     bool
 	approvalTimeout  time.Duration
 	maxKeys          int
@@ -69,6 +70,7 @@ anywhere with --hub-behind-proxy --hub-url.`,
 	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
 	flags.IntVar(&f.maxKeys, "max-keys", 4, "how many keys of phones a login is offered; 0 is all. The one that works there stands first")
 	flags.BoolVar(&f.forward, "forward-certificate", false, "let other hosts use the session certificate through agent forwarding (ssh -A), without asking")
+	flags.StringVar(&f.unbound, "unbound-certificate", string(agent.UnboundFirst), "what the session certificate signs for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
 	return cmd
@@ -83,6 +85,11 @@ func (f *agentFlags) check() error {
 	case agent.PasskeysLast, agent.PasskeysNever, agent.PasskeysNoCertificate:
 	default:
 		return usagef("--passkeys accepts last, never or no-certificate")
+	}
+	switch agent.UnboundCertificate(f.unbound) {
+	case agent.UnboundFirst, agent.UnboundAlways, agent.UnboundNever:
+	default:
+		return usagef("--unbound-certificate accepts first, always or never")
 	}
 	if f.maxKeys < 0 {
 		return usagef("--max-keys accepts 0, which is all, or a number of keys")
@@ -135,6 +142,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Log:             log,
 
 		ForwardCertificate: f.forward,
+		UnboundCertificate: agent.UnboundCertificate(f.unbound),
 		NoTTYHints:         !f.hints,
 	})
 	if err != nil {

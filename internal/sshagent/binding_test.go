@@ -34,20 +34,38 @@ func bindContents(t testing.TB, host ssh.Signer, session string, forwarding byte
 
 func TestBindings(t *testing.T) {
 	k := newKeys(t)
-	c := dial(t, serve(t, Config{Backend: k}))
+	path := serve(t, Config{Backend: k})
+	c, owner := dial(t, path), dial(t, path)
 	passphrase := sshString([]byte("x"))
 	wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), 1), msgSuccess)
 	wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), 1), msgSuccess)           // told twice
 	wantAnswer(t, c, bindMessage(t, k.remote, exchange("one"), 1), msgExtensionFailure) // another host's session
-	wantAnswer(t, c, message(msgLock, passphrase), msgSuccess)
+	wantAnswer(t, owner, message(msgLock, passphrase), msgSuccess)
 	wantAnswer(t, c, bindMessage(t, k.remote, exchange("two"), 0), msgSuccess) // also while locked
-	wantAnswer(t, c, message(msgUnlock, passphrase), msgSuccess)
+	wantAnswer(t, owner, message(msgUnlock, passphrase), msgSuccess)
 	wantAnswer(t, c, bindMessage(t, k.remote, exchange("three"), 0), msgExtensionFailure) // after one for authentication
 
 	send(t, c, signMessage(k.remote.PublicKey().Marshal(), nil))
 	b := (<-k.asked).Bindings
 	if len(b) != 2 || string(b[0].SessionID) != exchange("one") || !b[0].Forwarding || string(b[1].SessionID) != exchange("two") || b[1].Forwarding {
 		t.Errorf("bindings: %+v", b)
+	}
+}
+
+// attacker: root on a host that the agent is forwarded to must not lock its owner
+// out, guess the passphrase, or empty the agent.
+func TestBoundConnectionsDoNotManage(t *testing.T) {
+	k := newKeys(t)
+	path := serve(t, Config{Backend: k})
+	passphrase := sshString([]byte("x"))
+	for _, forwarding := range []byte{0, 1} {
+		c, owner := dial(t, path), dial(t, path)
+		wantAnswer(t, c, bindMessage(t, k.local, exchange("one"), forwarding), msgSuccess)
+		wantAnswer(t, c, message(msgRemoveAll), msgFailure)
+		wantAnswer(t, c, message(msgLock, passphrase), msgFailure)
+		wantAnswer(t, owner, message(msgLock, passphrase), msgSuccess)
+		wantAnswer(t, c, message(msgUnlock, passphrase), msgFailure)
+		wantAnswer(t, owner, message(msgUnlock, passphrase), msgSuccess)
 	}
 }
 

@@ -170,7 +170,7 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 	case msgSignRequest:
 		return c.sign(ctx, msg)
 	case msgRemoveAll:
-		if s.lock.locked() || len(msg) != 1 {
+		if s.lock.locked() || len(msg) != 1 || !c.manages("empty") {
 			return failureFrame, nil
 		}
 		s.cfg.Backend.RemoveAll()
@@ -183,9 +183,17 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 	return failureFrame, nil
 }
 
+func (c *client) manages(what string) bool {
+	ok := c.server.cfg.MayManage(c.connection())
+	if !ok {
+		c.server.cfg.Log.Warn("request refused: it may come from another host", "to", what, "pid", c.peer.PID)
+	}
+	return ok
+}
+
 func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	passphrase, rest, ok := cutString(msg[1:])
-	if !ok || len(rest) != 0 {
+	if !ok || len(rest) != 0 || !c.manages("lock or unlock") {
 		return failureFrame, nil
 	}
 	done := false

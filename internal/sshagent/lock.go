@@ -15,11 +15,17 @@ import (
 type lock struct {
 	closed atomic.Bool // readable without mu: it is asked at each request
 
+	// turn holds a value while a passphrase is tried, and until a wrong one has
+	// been answered: else a guesser would use as many connections as it likes.
+	turn chan struct{}
+
 	mu   sync.Mutex
 	salt [16]byte
 	hash [sha256.Size]byte
 	bad  int // wrong tries since it was locked
 }
+
+func newLock() lock { return lock{turn: make(chan struct{}, 1)} }
 
 const (
 	unlockDelay    = 100 * time.Millisecond
@@ -41,9 +47,15 @@ func (l *lock) lock(passphrase []byte) bool {
 	return true
 }
 
-// unlock answers a wrong passphrase ever later, up to 10 s. The delay holds no
-// lock, so that it disturbs only the connection that guesses.
+// unlock answers a wrong passphrase ever later, up to 10 s, and tries no other
+// meanwhile, whoever sends it. It disturbs only those that want to unlock.
 func (l *lock) unlock(ctx context.Context, passphrase []byte) bool {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return false
+	}
 	delay, ok := l.try(passphrase)
 	if ok || delay == 0 {
 		return ok

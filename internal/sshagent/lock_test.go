@@ -2,16 +2,43 @@ package sshagent
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// attacker: guesses on many connections at once gain nothing: they are tried one
+// after the other, each when the one before has been answered.
+func TestGuessesOnManyConnectionsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLock()
+		l.lock([]byte("right"))
+		const guesses = 2000
+		began := time.Now()
+		var all sync.WaitGroup
+		for range guesses {
+			all.Go(func() {
+				if l.unlock(t.Context(), []byte("wrong")) {
+					t.Error("unlocked")
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took < (guesses-100)*maxUnlockDelay {
+			t.Errorf("%d guesses took %v", guesses, took)
+		}
+		if !l.unlock(t.Context(), []byte("right")) {
+			t.Error("the right passphrase does not unlock")
+		}
+	})
+}
+
 // Each wrong passphrase is answered later than the one before, up to 10 s; the
 // right one at once, and a new locking begins anew.
 func TestGuessesTakeEverLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l lock
+		l := newLock()
 		try := func(passphrase string, want bool, after time.Duration) {
 			t.Helper()
 			began := time.Now()

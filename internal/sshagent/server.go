@@ -76,6 +76,10 @@ type Config struct {
 	// Deserted is called when a client has gone and none is left. It must not
 	// wait. Default: nothing.
 	Deserted func()
+	// MayManage tells whether who is connected may lock, unlock and empty the
+	// agent. Default: all whose connection is not bound, since only SSH clients
+	// bind, and what comes over one that does may come from another host.
+	MayManage func(Connection) bool
 	// CheckPeer tells the process at the other end and refuses strangers.
 	// Default: the system's peer credentials, and only this user.
 	CheckPeer func(net.Conn) (Peer, error)
@@ -105,6 +109,9 @@ func New(cfg Config) *Server {
 	if cfg.CheckPeer == nil {
 		cfg.CheckPeer = checkPeer
 	}
+	if cfg.MayManage == nil {
+		cfg.MayManage = func(c Connection) bool { return len(c.Bindings) == 0 && !c.Unproven }
+	}
 	if cfg.Deserted == nil {
 		cfg.Deserted = func() {}
 	}
@@ -112,6 +119,7 @@ func New(cfg Config) *Server {
 		cfg:     cfg,
 		waiting: make(chan struct{}, cfg.MaxWaiting),
 		conns:   map[net.Conn]struct{}{},
+		lock:    newLock(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -289,13 +290,17 @@ func TestSignByPhoneAndByCertificate(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	keys, err := w.ssh.List()
-	if err != nil || len(keys) != 2 || keys[0].Comment != "vmux-session-cert" || keys[1].Comment != "work" {
+	if err != nil || len(keys) != 2 || keys[0].Comment != "work" || keys[1].Comment != "vmux-session-cert" {
 		t.Fatalf("%v, %v", keys, err)
 	}
-	certificate, err := ssh.ParsePublicKey(keys[0].Blob)
+	certificate, err := ssh.ParsePublicKey(keys[1].Blob)
 	if err != nil {
 		t.Fatal(err)
 	}
+	data = sshctx.Context{
+		Kind: sshctx.UserAuth, SessionID: make([]byte, 32), User: "root", Service: "ssh-connection",
+		Algorithm: certificate.Type(), PublicKey: keys[1].Blob,
+	}.Marshal()
 	if s, err = w.ssh.Sign(certificate, data); err != nil || certificate.Verify(data, s) != nil || w.phone.asked.Load() != 1 {
 		t.Fatalf("%v, the phone was asked %d times", err, w.phone.asked.Load())
 	}
@@ -303,8 +308,11 @@ func TestSignByPhoneAndByCertificate(t *testing.T) {
 	if st.ConnectionLine != "Connected to iPhone" || !strings.HasPrefix(st.CertificateLine, "Certificate valid until ") || len(st.Identities) != 2 {
 		t.Fatalf("%+v", st)
 	}
-	if err := w.ssh.RemoveAll(); err != nil {
-		t.Fatal(err)
+	// By another program: one that has logged in could be forwarding the agent.
+	add := exec.Command("ssh-add", "-D")
+	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+w.socket)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	if st = w.status(t); st.CertificateLine != "No session certificate" || len(st.Identities) != 1 {
 		t.Fatalf("%+v", st)

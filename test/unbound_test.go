@@ -1,0 +1,119 @@
+package test
+
+import (
+	"bufio"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshdtest"
+)
+
+// plinkForwards logs in to a server with plink -A, which binds nothing, and
+// returns the agent's socket there.
+func (w *world) plinkForwards(t *testing.T, s *sshdtest.Server, args ...string) (socket string) {
+	t.Helper()
+	args = append(args, "-A", "-batch", "-ssh", "-P", fmt.Sprint(s.Port), "-l", s.User,
+		"-hostkey", hostFingerprint(t, s), "127.0.0.1", "echo $SSH_AUTH_SOCK; cat")
+	cmd := exec.CommandContext(deadline(t), "/usr/bin/plink", args...)
+	cmd.Env = []string{"SSH_AUTH_SOCK=" + w.computer.socket(), "PATH=/usr/bin:/bin", "HOME=" + t.TempDir()}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line == "\n" {
+		t.Fatalf("no agent on the server: %q, %v", line, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// attacker: root on a server that was logged in to with plink -A, by certificate
+// or by the phone-held key. The certificate logs in nowhere from there; a login by
+// the phone-held key asks; and the agent can be neither locked nor emptied.
+func TestCertificateIsNotForwardedByPlink(t *testing.T) {
+	w := newWorld(t, "ecdsa-sha2-nistp256")
+	byKey := sshdtest.Config{AuthorizedKeys: []string{w.identity("ecdsa-sha2-nistp256").PublicKey}}
+	byCertificate := sshdtest.Config{TrustedUserCAKeys: []string{w.requestCertificate()}}
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		target, other := o.StartServer(t, byCertificate), o.StartServer(t, byKey)
+		for name, config := range map[string]sshdtest.Config{"certificate": byCertificate, "key": byKey} {
+			t.Run("logged in by "+name, func(t *testing.T) {
+				socket := w.plinkForwards(t, o.StartServer(t, config))
+				before := w.approvals()
+				if _, stderr, err := finish(target.Command(deadline(t), t, o, socket, "true")); err == nil {
+					t.Errorf("the certificate logs in through the bastion: %s", stderr)
+				}
+				cert, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.certificateLine(o)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := newIntruder(t, socket, cert).login(target); err == nil {
+					t.Error("the certificate logs in through the bastion, by a client that does not bind")
+				}
+				if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, "may forward the agent") {
+					t.Errorf("status: %s, %q", code, sentence)
+				}
+				if n := w.approvals() - before; n != 0 {
+					t.Errorf("%d sheets for a certificate", n)
+				}
+				must(t, other.Command(deadline(t), t, o, socket, "true"))
+				if n := w.approvals() - before; n != 1 {
+					t.Errorf("the phone was asked %d times for the phone-held key", n)
+				}
+				for _, flag := range []string{"-D", "-x", "-X"} {
+					add := exec.CommandContext(deadline(t), o.SSHAdd, flag)
+					add.Env = []string{"SSH_AUTH_SOCK=" + socket, "SSH_ASKPASS=/bin/echo", "SSH_ASKPASS_REQUIRE=force"}
+					if out, err := add.CombinedOutput(); err == nil {
+						t.Errorf("ssh-add %s through the bastion: %s", flag, out)
+					}
+				}
+				if list := o.Add(t, w.computer.socket(), "-l"); !strings.Contains(list, "vmux-session-cert") {
+					t.Errorf("the agent was locked or emptied:\n%s", list)
+				}
+			})
+		}
+	})
+}
+
+// What a person does on the computer itself: no file is signed by the certificate,
+// ssh-copy-id and git take the phone-held key.
+func TestCertificateIsForLoginsAlone(t *testing.T) {
+	w := newWorld(t, "ssh-ed25519") // git takes only what begins with ssh-
+	w.requestCertificate()
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		file := w.computer.file("text", "text\n")
+		cert := w.certificate(o)
+		cmd := exec.CommandContext(deadline(t), o.SSHKeygen, "-Y", "sign", "-n", "file", "-f", cert, file)
+		cmd.Env = []string{"SSH_AUTH_SOCK=" + w.computer.socket(), "HOME=" + w.computer.dir}
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Errorf("ssh-keygen -Y sign: %s", out)
+		}
+	})
+	repo := w.repository("repository")
+	for key, value := range map[string]string{
+		"gpg.format": "ssh", "gpg.ssh.defaultKeyCommand": "ssh-add -L", "commit.gpgSign": "true",
+	} {
+		repo.git("config", "--global", key, value)
+	}
+	before := w.approvals()
+	commit := repo.command("commit", "--allow-empty", "--message", "first")
+	commit.Env = append(commit.Env, "SSH_AUTH_SOCK="+w.computer.socket())
+	if _, stderr, err := finish(commit); err != nil || stderr != "" {
+		t.Errorf("git commit: %v\n%s", err, stderr)
+	}
+	if n := w.approvals() - before; n != 1 {
+		t.Errorf("the phone approved %d signatures of a commit", n)
+	}
+}
