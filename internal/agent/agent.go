@@ -23,6 +23,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/device"
+	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/sshagent"
 	"vmux/internal/state"
@@ -53,6 +54,9 @@ type Config struct {
 	// Hub is the hub by which phones are reached as well, invited and woken;
 	// nil: none.
 	Hub *Hub
+	// Page is what the hub's page should be, with which it is compared once a
+	// day; nil: it is not compared.
+	Page *hubpage.List
 	// ApprovalTimeout is how long a person may take; default 60 s, at most
 	// 100 s.
 	ApprovalTimeout time.Duration
@@ -331,6 +335,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		part("links", func() error { return a.keepLinks(ctx) })
 		if a.hub != nil {
 			part("hub", func() error { return a.hub.Run(ctx) })
+			part("the hub's page", func() error { a.watchPage(ctx, a.VerifyHub); return nil })
 		}
 		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
 		part("notifications", func() error { a.tellNotices(ctx); return nil })

@@ -22,6 +22,7 @@ const (
 	warningCAs   = "cas"
 	warningTrust = "trust"
 	warningDisk  = "disk"
+	warningPage  = "page"
 )
 
 const maxHistory = 50

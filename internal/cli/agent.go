@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/agent"
+	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/state"
@@ -129,11 +130,16 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
+	page, err := hubpage.Built()
+	if err != nil {
+		return err
+	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
 		Socket:          f.socket,
 		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
 		Hub:             hub,
+		Page:            page,
 		ApprovalTimeout: f.approvalTimeout,
 		Passkeys:        agent.Passkeys(f.passkeys),
 		MaxKeys:         maxKeys(f.maxKeys),

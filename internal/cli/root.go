@@ -75,6 +75,7 @@ func newRoot(a *app) *cobra.Command {
 		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
 		newKeysCommand(a), newCertCommand(a), newCACommand(a),
 		newDevicesCommand(a), newUnpairCommand(a),
+		newHubCommand(a),
 		newGitCommand(a), newGitSignCommand(a),
 		newDemoCommand(a),
 		newVersionCommand(a),

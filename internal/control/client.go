@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+
+	"vmux/internal/hubpage"
 )
 
 // maxAnswer bounds one record that a client reads.
@@ -120,6 +122,11 @@ func (c *Client) AcceptCA(ctx context.Context, device, fingerprint string) (CA, 
 func (c *Client) ClaimGit(ctx context.Context, claim GitClaim) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "git", claim)
 	return err
+}
+
+// VerifyHub compares the page of the agent's hub with the one of its build.
+func (c *Client) VerifyHub(ctx context.Context) (hubpage.Report, error) {
+	return call[hubpage.Report](ctx, c, http.MethodPost, "hub/verify", nil)
 }
 
 type acceptCA struct {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/hubpage"
 	"vmux/internal/wire"
 )
 
@@ -34,6 +35,9 @@ func (r refusing) Unpair(string) (Device, error)       { return Device{}, r.err 
 func (r refusing) CA() ([]CA, error)                   { return nil, r.err }
 func (r refusing) AcceptCA(string, string) (CA, error) { return CA{}, r.err }
 func (r refusing) ClaimGit(GitClaim) error             { return r.err }
+func (r refusing) VerifyHub(context.Context) (hubpage.Report, error) {
+	return hubpage.Report{}, r.err
+}
 
 func serve(t *testing.T, s Service) string {
 	t.Helper()

@@ -16,6 +16,7 @@ const (
 	CodeNoCert       wire.Code = "noCertificate"
 	CodeInvalid      wire.Code = "invalidArgument"
 	CodeBusy         wire.Code = "busy"
+	CodeNoPage       wire.Code = "noPage"
 )
 
 // ErrNotRunning tells that no agent serves the control socket.

@@ -57,6 +57,7 @@ func (h *handler) routes() http.Handler {
 		}
 		return s.AcceptCA(a.Device, a.Fingerprint)
 	}))
+	on("POST /v1/hub/verify", h.do(func(r *http.Request) (any, error) { return s.VerifyHub(r.Context()) }))
 	on("POST /v1/git", h.do(func(r *http.Request) (any, error) {
 		var c GitClaim
 		if err := decode(r, &c); err != nil {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/hubpage"
 	"vmux/internal/sshagent"
 )
 
@@ -45,6 +46,8 @@ type Service interface {
 	AcceptCA(device, fingerprint string) (CA, error)
 	// ClaimGit notes what a git signature is for; it must not wait.
 	ClaimGit(GitClaim) error
+	// VerifyHub compares the page of the agent's hub with the one of its build.
+	VerifyHub(ctx context.Context) (hubpage.Report, error)
 }
 
 // Listen makes the control socket: mode 0600, in a folder of mode 0700, with

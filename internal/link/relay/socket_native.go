@@ -37,18 +37,8 @@ func webSocket(roots *x509.CertPool) func(context.Context, string) (Socket, erro
 // OpenSocket opens a WebSocket over the network, as Config.Open wants it.
 // Redirections are not followed: the hub that was named is the one that is meant.
 func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		return dialer.DialContext(ctx, network, cmp.Or(way.Address, address))
-	}
-	client := &http.Client{
-		Transport: &http.Transport{
-			Proxy: way.proxy, DialContext: dial,
-			TLSClientConfig:        &tls.Config{RootCAs: way.Roots, MinVersion: tls.VersionTLS12},
-			MaxResponseHeaderBytes: maxHeader, DisableKeepAlives: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := way.Client()
+	defer client.CloseIdleConnections() // of an answer that was no WebSocket
 	c, response, err := websocket.Dial(ctx, address, &websocket.DialOptions{
 		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, CompressionMode: websocket.CompressionDisabled,
 	})
@@ -61,6 +51,23 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 	}
 	c.SetReadLimit(hubwire.MaxMessage)
 	return &nativeSocket{conn: c, buf: make([]byte, 4<<10)}, nil
+}
+
+// Client returns an HTTP client that connects to the hub in this way, and follows
+// no redirections. Call CloseIdleConnections in the end.
+func (w Way) Client() *http.Client {
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, cmp.Or(w.Address, address))
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: w.proxy, DialContext: dial,
+			TLSClientConfig:        &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
+			MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // proxy is the user's; an address that is dialled is not to be found there.

@@ -1,5 +1,6 @@
 // Command build makes the parts of the web app that are compiled, into
 // web/phone/dist: the wasm programs, compressed, and Go's own support for them.
+// Then it notes what a hub serves of all this, for `vmux hub verify`.
 // `make build` runs it in the module's root. What has not changed is not
 // compressed again: at this strength that takes most of a minute.
 package main
@@ -18,6 +19,8 @@ import (
 	"sync"
 
 	"github.com/andybalholm/brotli"
+
+	"vmux/internal/hubpage"
 )
 
 // programs are compiled to dist/NAME.wasm.
@@ -38,6 +41,10 @@ func main() {
 	}
 }
 
+// distFolder is where the files go unless it is told otherwise: where web/phone
+// embeds them.
+const distFolder = "web/phone/dist"
+
 // options are where the files go, and whether they are compressed: tests that
 // change them often have no time for it.
 type options struct {
@@ -47,7 +54,7 @@ type options struct {
 
 func run() error {
 	var o options
-	flag.StringVar(&o.to, "to", "web/phone/dist", "write to this folder")
+	flag.StringVar(&o.to, "to", distFolder, "write to this folder")
 	flag.BoolVar(&o.plain, "plain", false, "compress nothing")
 	flag.Parse()
 	return o.build()
@@ -72,7 +79,10 @@ func (o options) build() error {
 	}
 	errs[i] = o.support()
 	group.Wait()
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil || o.to != distFolder {
+		return err
+	}
+	return note("web/phone", hubpage.ListFile)
 }
 
 // compile builds one program and compresses it, if it is another than the one

@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/hubpage"
+	"vmux/internal/link/relay"
+	"vmux/internal/wire"
+)
+
+const (
+	// pageEvery is how often the hub's page is compared with the build's, by the
+	// wall clock: timers stand still while a laptop sleeps.
+	pageEvery = 24 * time.Hour
+	// pageAgain is how long one that could not be compared is left alone, and how
+	// often it is looked whether it is time.
+	pageAgain = time.Hour
+)
+
+// VerifyHub implements control.Service. What it finds stays in the status until
+// the next time.
+func (a *Agent) VerifyHub(ctx context.Context) (hubpage.Report, error) {
+	if a.hub == nil {
+		return hubpage.Report{}, control.Errorf(control.CodeInvalid, "vmux hub verify URL", "The agent uses no hub.")
+	}
+	list := a.cfg.Page
+	if list == nil {
+		return hubpage.Report{}, control.Errorf(control.CodeInvalid, hubpage.HowToBuild, "This build of vmux has no list of the page's files.")
+	}
+	client, err := a.cfg.Hub.client()
+	if err != nil {
+		return hubpage.Report{}, err
+	}
+	defer client.CloseIdleConnections()
+	report, err := hubpage.Verify(ctx, client, a.cfg.Hub.URL, list)
+	if err != nil {
+		return report, control.Errorf(control.CodeNoPage, "vmux status", "The hub's page cannot be compared: %s.", wire.Show(err.Error()))
+	}
+	a.warn(warningPage, pageWarning(report))
+	return report, nil
+}
+
+// client fetches pages of the hub in the way that the agent connects to it.
+func (h *Hub) client() (*http.Client, error) {
+	var roots *x509.CertPool
+	if h.Roots != nil {
+		var err error
+		if roots, err = h.Roots(); err != nil {
+			return nil, err
+		}
+	}
+	return relay.Way{Roots: roots, Address: h.Address}.Client(), nil
+}
+
+func pageWarning(r hubpage.Report) string {
+	if len(r.Differences) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The page that the hub %s serves is not the one that this vmux was built with (differences: %d): `vmux hub verify` names them.", r.URL, len(r.Differences))
+}
+
+// watchPage compares the hub's page when the hub is first there, and once a day.
+func (a *Agent) watchPage(ctx context.Context, compare func(context.Context) (hubpage.Report, error)) {
+	if a.cfg.Page == nil {
+		return
+	}
+	var next time.Time
+	timer := time.NewTicker(pageAgain)
+	defer timer.Stop()
+	for {
+		changed := a.Changed() // before the look, so that no change is missed
+		if now := time.Now().Round(0); a.hub.Status().Connected && !now.Before(next) {
+			next = now.Add(pageEvery)
+			if _, err := compare(ctx); err != nil {
+				next = now.Add(pageAgain)
+				a.log.Info("the hub's page was not compared", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-timer.C:
+		}
+	}
+}
