@@ -99,7 +99,7 @@ func TestChangedKeysReachTheComputer(t *testing.T) {
 		{change("policy", "office", "--clear"), []string{"office[] default", "ssh-ed25519[]"}},
 		{change("identity", "disable", "ssh-ed25519"), []string{"office[] default"}},
 		{change("identity", "enable", "ssh-ed25519"), []string{"office[] default", "ssh-ed25519[]"}},
-		{change("identity", "delete", "ssh-ed25519"), []string{"office[] default"}},
+		{change("identity", "delete", "ssh-ed25519", "--yes"), []string{"office[] default"}},
 	} {
 		w.phone.run(step.args...)
 		waitFor(t, fmt.Sprintf("%v after %v; there is %v", step.want, step.args, w.listed()), func() bool { return slices.Equal(w.listed(), step.want) })

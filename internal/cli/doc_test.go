@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/modfile"
 
+	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
@@ -31,6 +32,22 @@ func TestReadmeHasTheErrorCodes(t *testing.T) {
 	}
 	if !strings.Contains(read(t, "README.md"), want+"\n") {
 		t.Errorf("the table in README.md differs from wire.Meanings, which make it:\n%s", want)
+	}
+}
+
+// So does the table of what the agent itself says, and that of the folders.
+func TestReadmeHasTheAgentsCodesAndFolders(t *testing.T) {
+	for _, code := range []wire.Code{control.CodeCAChanged, control.CodeNoCA, control.CodeNotPaired,
+		control.CodeNoSuchDevice, control.CodeBusy, control.CodeInvalid} {
+		row := regexp.MustCompile("(?m)^\\| `" + string(code) + "` \\|.*\\| (\\d) \\|$").FindStringSubmatch(read(t, "README.md"))
+		if want := fmt.Sprint(exitOf(control.Errorf(code, "", ""))); row == nil || row[1] != want {
+			t.Errorf("README.md has no row for %s with exit status %s: %q", code, want, row)
+		}
+	}
+	for _, folder := range []string{"agent", "phone", "hub"} {
+		if !strings.Contains(read(t, "README.md"), "| `"+folder+"/` |") {
+			t.Errorf("README.md does not say what %s/ is", folder)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"vmux/internal/control"
+	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -187,12 +188,15 @@ func exitOf(err error) int {
 	var usage *usageError
 	var coded *wire.Error
 	var program *exitError
+	var input *signer.InputError
 	switch {
 	case err == nil:
 		return wire.ExitDone
 	case errors.As(err, &program):
 		return program.status
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &input):
+		return wire.ExitUsage
+	case wire.CodeOf(err) == control.CodeInvalid: // found wrong by the agent
 		return wire.ExitUsage
 	case errors.As(err, &coded):
 		return wire.MeaningOf(coded.Code).Exit

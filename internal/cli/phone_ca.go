@@ -42,6 +42,9 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 			if err != nil {
 				return err
 			}
+			if err := signer.CheckPrincipals(principals); err != nil {
+				return usagef("--principals: %v", err)
+			}
 			if _, err := p.Signer.CA(); err == nil {
 				return withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 			}
@@ -68,12 +71,15 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 
 func (a *app) showPhoneCA(ca signer.CA) error {
 	answer := phoneCAAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
-	return a.answer(answer, func() error { return a.line("%s", answer.PublicKey) })
+	return a.answer(answer, func() error {
+		a.say("fingerprint: %s", answer.Fingerprint) // what `vmux ca accept` wants compared
+		return a.line("%s", answer.PublicKey)
+	})
 }
 
 func newPhoneCAShowCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
-		Use: "show", Short: "Print the CA's public key line; its policy goes to standard error", Args: args(),
+		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error", Args: args(),
 		Example: "  vmux phone ca show",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()

@@ -95,7 +95,7 @@ func newPhoneCAKRLCommand(a *app) *cobra.Command {
 ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 
   RevokedKeys /etc/ssh/vmux.krl`,
-		Example: "  vmux phone ca krl vmux.krl\n  vmux phone ca krl - | ssh root@server 'cat > /etc/ssh/vmux.krl'",
+		Example: "  vmux phone ca krl vmux.krl\n  vmux phone ca krl - | ssh admin@server 'sudo tee /etc/ssh/vmux.krl > /dev/null'",
 		RunE: func(_ *cobra.Command, v []string) error {
 			p, err := openPhone()
 			if err != nil {

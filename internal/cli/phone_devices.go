@@ -67,7 +67,7 @@ func (a *app) phonePair(ctx context.Context, text, hubCA string) error {
 	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, device.ErrWrongProof):
 		return withHint(err, "%s", again)
 	case err != nil:
-		return withHint(err, "is the computer on this network or its hub reachable, and does `vmux pair` still wait there?")
+		return withHint(err, "an invitation works once, for 5 minutes: if `vmux pair` no longer waits on the computer, run it again; if it does, is the computer on this network, or its hub reachable?")
 	}
 	return a.answer(phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt}, func() error {
 		a.say("paired with %s (device %s)", wire.Show(peer.Name), peer.ID.Short())

@@ -52,7 +52,7 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 		identityChange("enable", "Switch an identity on", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, true) }),
 		identityChange("disable", "Switch an identity off: it is not listed and signs nothing", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, false) }),
 		identityChange("default", "Let session certificates stand for this identity", (*signer.Signer).SetDefault),
-		identityChange("delete", "Destroy an identity and its private key, for good", (*signer.Signer).Delete),
+		newIdentityDeleteCommand(a),
 		newIdentityExportCommand(a),
 	)
 	return asGroup(a, cmd)
@@ -78,6 +78,38 @@ func withIdentity(name string, act func(*signer.Signer, signer.Identity) error) 
 		return withHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
 	}
 	return act(p.Signer, i)
+}
+
+func newIdentityDeleteCommand(a *app) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "delete IDENTITY", Short: "Destroy an identity and its private key, for good", Args: args("IDENTITY"),
+		Long: `Destroys an identity and its private key, which nothing brings back, and with
+them the ways into servers that know no other key. Asks first, unless told --yes.
+A key of another agent (--upstream) stays there, and is only forgotten here.
+
+IDENTITY is a label, a fingerprint, or its first six characters or more.`,
+		Example: "  vmux phone identity delete old\n  vmux phone identity delete old --yes",
+		RunE: func(cmd *cobra.Command, v []string) error {
+			return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
+				about := fmt.Sprintf("%s %s", wire.Show(i.Label), i.Fingerprint())
+				switch {
+				case yes:
+				case !a.interactive():
+					return &usageError{"the key cannot be brought back, and there is no terminal to ask on", "vmux phone identity delete " + shellWord(i.Label) + " --yes"}
+				case !a.confirmed(cmd.Context(), "Destroy the key "+about+" for good?"):
+					return withHint(errors.New("not deleted"), "vmux phone identity disable %s switches it off, and can be undone", shellWord(i.Label))
+				}
+				if err := s.Delete(i); err != nil {
+					return err
+				}
+				a.say("destroyed: %s", about)
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+	return cmd
 }
 
 func newIdentityListCommand(a *app) *cobra.Command {
@@ -145,6 +177,7 @@ another SSH agent on this machine, such as one in front of a hardware token;
   vmux phone identity create --label token --upstream "$SSH_AUTH_SOCK"`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.algorithm = algorithmNamed(f.algorithm)
 			if err := f.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
@@ -153,7 +186,7 @@ another SSH agent on this machine, such as one in front of a hardware token;
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&f.label, "label", "", "the key's `LABEL`: its comment in every listing")
-	fl.StringVar(&f.algorithm, "algorithm", ssh.KeyAlgoECDSA256, "OpenSSH key `TYPE`")
+	fl.StringVar(&f.algorithm, "algorithm", ssh.KeyAlgoECDSA256, "OpenSSH key `TYPE`, or as ssh-keygen -t has it: ecdsa, ed25519, rsa")
 	fl.IntVar(&f.bits, "bits", signer.MinRSABits, "size of an ssh-rsa key")
 	fl.StringVar(&f.file, "import", "", "private key `FILE` to import")
 	fl.StringVar(&f.upstream, "upstream", "", "`SOCKET` of another SSH agent")
@@ -163,6 +196,20 @@ another SSH agent on this machine, such as one in front of a hardware token;
 	return cmd
 }
 
+// algorithmNamed returns the key type for a name of ssh-keygen -t, and any other
+// name as it is.
+func algorithmNamed(name string) string {
+	switch name {
+	case "ecdsa":
+		return ssh.KeyAlgoECDSA256
+	case "ed25519":
+		return ssh.KeyAlgoED25519
+	case "rsa":
+		return ssh.KeyAlgoRSA
+	}
+	return name
+}
+
 // check finds what would be ignored, or fail once the passphrase is typed; set
 // tells the flags that were given.
 func (f createFlags) check(set func(string) bool) error {
@@ -170,6 +217,10 @@ func (f createFlags) check(set func(string) bool) error {
 	switch {
 	case f.label == "":
 		return usagef("--label is missing")
+	case signer.CheckLabel(f.label) != nil:
+		return usagef("--label: %v", signer.CheckLabel(f.label))
+	case signer.CheckPrincipals(f.principals) != nil:
+		return usagef("--principals: %v", signer.CheckPrincipals(f.principals))
 	case f.file != "" && f.upstream != "":
 		return usagef("--import and --upstream exclude each other")
 	case f.key != "" && f.upstream == "":
@@ -191,6 +242,9 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	p, err := openPhone()
 	if err != nil {
 		return err
+	}
+	if err := p.Signer.CheckNew(f.label); err != nil {
+		return withHint(err, "choose another --label; vmux phone identity list shows those there are")
 	}
 	var i signer.Identity
 	switch {

@@ -94,6 +94,9 @@ func recordLine(r signer.Record) string {
 		what = "session certificate for " + strings.Join(r.Principals, ",")
 	}
 	fields := []string{local(r.Time), pad(r.Decision, 9), wire.Show(r.DeviceName), "key " + wire.Show(r.Label), wire.Show(what)}
+	if r.Grant {
+		fields = append(fields, "by a grant, nobody was asked")
+	}
 	if r.Message != "" {
 		fields = append(fields, wire.Show(r.Message))
 	}

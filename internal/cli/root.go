@@ -37,7 +37,19 @@ func Run(ctx context.Context, args []string, s Streams) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out) // help that was asked for is the answer
 	root.SetErr(s.Err)
+	var unknown error // a command whose help was asked for
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, all []string) {
+		if words := cmd.Flags().Args(); len(words) > 0 && cmd.HasSubCommands() {
+			unknown = noCommand(cmd, words[0])
+			return
+		}
+		help(cmd, all)
+	})
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = unknown
+	}
 	if err == nil {
 		return wire.ExitDone
 	}
@@ -149,13 +161,22 @@ func asGroup(a *app, cmd *cobra.Command) *cobra.Command {
 			a.aside(cmd.UsageString())
 			return usagef("which command?")
 		}
-		e := &usageError{text: fmt.Sprintf("%s has no command %s", cmd.CommandPath(), wire.Show(args[0]))}
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			e.hint = cmd.CommandPath() + " " + near[0]
-		}
-		return e
+		return noCommand(cmd, args[0])
 	}
 	return cmd
+}
+
+// noCommand tells that cmd has no such command below it. What is suggested begins
+// with the same letter: people mistype the end of a word, and of short words any
+// two are alike.
+func noCommand(cmd *cobra.Command, name string) error {
+	e := &usageError{text: fmt.Sprintf("%s has no command %s", cmd.CommandPath(), wire.Show(name))}
+	for _, near := range cmd.SuggestionsFor(name) {
+		if e.hint == "" && near[0] == name[0] {
+			e.hint = cmd.CommandPath() + " " + near
+		}
+	}
+	return e
 }
 
 // args makes a check of the positional arguments: exactly these, by the names

@@ -189,7 +189,7 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 			return err
 		}
 		if had && len(ca.Policy.Principals) == 0 {
-			return errors.New("a CA needs at least one principal: sshd rejects a certificate without")
+			return badInput("a CA needs at least one principal: sshd rejects a certificate without")
 		}
 		p = ca.Policy
 		return putJSON(s.cfg.Store, caDocument, ca)
@@ -199,22 +199,22 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 func (p Policy) check() error {
 	v := time.Duration(p.MaxValiditySeconds) * time.Second
 	if v < minValidity || v > maxValidity {
-		return fmt.Errorf("the longest validity is %s to %s, not %s", minValidity, maxValidity, v)
+		return badInput("the longest validity is %s to %s, not %s", minValidity, maxValidity, v)
 	}
 	if len(p.ForceCommand) > maxForceCommand || !wire.Printable(p.ForceCommand) {
-		return fmt.Errorf("a forced command is one printable line of at most %d bytes", maxForceCommand)
+		return badInput("a forced command is one printable line of at most %d bytes", maxForceCommand)
 	}
 	if len(p.Extensions) > maxPolicyList || len(p.SourceAddress) > maxPolicyList {
-		return fmt.Errorf("over %d extensions or source addresses", maxPolicyList)
+		return badInput("over %d extensions or source addresses", maxPolicyList)
 	}
 	for _, e := range p.Extensions {
 		if e == "" || !wire.Printable(e) || strings.ContainsAny(e, " ,") {
-			return fmt.Errorf("not an extension: %q", e)
+			return badInput("not an extension: %q", e)
 		}
 	}
 	for _, a := range p.SourceAddress {
 		if !isSourceAddress(a) {
-			return fmt.Errorf("not an address or a network such as 192.0.2.0/24: %q", a)
+			return badInput("not an address or a network such as 192.0.2.0/24: %q", a)
 		}
 	}
 	return CheckPrincipals(p.Principals)
@@ -233,11 +233,11 @@ func isSourceAddress(a string) bool {
 // CheckPrincipals reports why these cannot be the principals of a certificate.
 func CheckPrincipals(list []string) error {
 	if len(list) > wire.MaxPrincipals {
-		return fmt.Errorf("over %d principals", wire.MaxPrincipals)
+		return badInput("over %d principals", wire.MaxPrincipals)
 	}
 	for _, p := range list {
 		if p == "" || len(p) > wire.MaxNameSize || !wire.Printable(p) || strings.ContainsAny(p, ", \t") {
-			return fmt.Errorf("not a principal: %q", p)
+			return badInput("not a principal: %q", p)
 		}
 	}
 	return nil

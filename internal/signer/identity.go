@@ -244,6 +244,19 @@ func (s *Signer) SetDefault(id Identity) error {
 	})
 }
 
+// CheckNew reports why no identity of that label can be made: before anybody is
+// asked for a passphrase.
+func (s *Signer) CheckNew(label string) error {
+	if err := CheckLabel(label); err != nil {
+		return err
+	}
+	list, err := s.Identities()
+	if err == nil && slices.ContainsFunc(list, func(i Identity) bool { return i.Label == label }) {
+		err = ErrExists
+	}
+	return err
+}
+
 // Delete forgets an identity and destroys its private key, if the provider has
 // Forget(Identity) error. The first of those that are left becomes the default,
 // if it was.
@@ -308,7 +321,7 @@ func putJSON(store Store, name string, document any) error {
 // CheckLabel reports why a text cannot be an identity's label.
 func CheckLabel(label string) error {
 	if label == "" || len(label) > wire.MaxNameSize || !wire.Printable(label) || strings.TrimSpace(label) != label {
-		return fmt.Errorf("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
+		return badInput("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
 	}
 	return nil
 }

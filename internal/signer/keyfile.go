@@ -145,7 +145,7 @@ func CheckAlgorithm(algorithm string, bits int) error {
 		return nil
 	case ssh.KeyAlgoRSA:
 		if bits != 0 && (bits < MinRSABits || bits > maxRSABits) {
-			return fmt.Errorf("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
+			return badInput("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
 		}
 		return nil
 	}

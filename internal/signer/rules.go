@@ -1,6 +1,8 @@
 package signer
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,21 +53,43 @@ func (r Rules) IsZero() bool {
 func (r Rules) Check() error {
 	for name, list := range map[string][]string{"host": r.Hosts, "user": r.Users, "namespace": r.Namespaces} {
 		if len(list) > maxPolicyList {
-			return fmt.Errorf("over %d %ss", maxPolicyList, name)
+			return badInput("over %d %ss", maxPolicyList, name)
 		}
 		for _, text := range list {
 			if text == "" || len(text) > wire.MaxNameSize || !wire.Printable(text) || strings.ContainsAny(text, " ,") {
-				return fmt.Errorf("not a %s: %q", name, text)
+				return badInput("not a %s: %q", name, text)
 			}
 		}
 	}
 	for _, use := range r.Forbid {
 		if !slices.Contains(Uses, use) {
-			return fmt.Errorf("not a use: %q; there are %s", use, strings.Join(Uses, ", "))
+			return badInput("not a use: %q; there are %s", use, strings.Join(Uses, ", "))
 		}
 	}
 	_, err := parseHours(r.Hours)
 	return err
+}
+
+// checkHosts reports a host that cannot be. It is for what a person says now:
+// identities that have such a rule since earlier can still be read.
+func (r Rules) checkHosts() error {
+	for _, host := range r.Hosts {
+		if !isHost(host) {
+			return badInput("not the fingerprint of a host key, SHA256: and 43 characters: %q", host)
+		}
+	}
+	return nil
+}
+
+// isHost reports whether the text is a name, or a whole fingerprint: one that no
+// server can have would lock the key out everywhere.
+func isHost(text string) bool {
+	sum, isPrint := strings.CutPrefix(text, fingerprintPrefix)
+	if !isPrint {
+		return !strings.HasPrefix(strings.ToUpper(text), fingerprintPrefix) && !strings.HasPrefix(text, "MD5:")
+	}
+	b, err := base64.RawStdEncoding.Strict().DecodeString(sum)
+	return err == nil && len(b) == sha256.Size
 }
 
 // SetRules replaces an identity's rules by what change makes of them.
@@ -76,7 +100,7 @@ func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 		err := change(list, id, func(i *Identity) {
 			rules = i.Rules
 			edit(&rules)
-			if failed = rules.Check(); failed == nil {
+			if failed = errors.Join(rules.Check(), rules.checkHosts()); failed == nil {
 				i.Rules = rules
 			}
 		})
@@ -216,7 +240,7 @@ func parseHours(text string) (hours, error) {
 	if text == "" {
 		return hours{}, nil
 	}
-	bad := fmt.Errorf("not hours such as 08:00-18:00 or mon-fri 08:00-18:00: %q", text)
+	bad := badInput("not hours such as 08:00-18:00 or mon-fri 08:00-18:00: %q", text)
 	days, span, found := strings.Cut(text, " ")
 	if !found {
 		days, span = "sun-sat", text
