@@ -218,12 +218,14 @@ func (h *Hub) write(g *guest, text bool, message []byte) {
 	}
 }
 
-func (h *Hub) say(g *guest, m hubwire.Message) {
+func (h *Hub) say(g *guest, m hubwire.Message) { h.write(g, true, encode(m)) }
+
+func encode(m hubwire.Message) []byte {
 	b, err := json.Marshal(m)
 	if err != nil {
 		panic(err)
 	}
-	h.write(g, true, b)
+	return b
 }
 
 // serve is one device's connection.
@@ -235,7 +237,6 @@ func (h *Hub) serve(s socket) {
 	}
 	h.enter(g)
 	defer h.leave(g)
-	h.say(g, hubwire.Message{Type: hubwire.TypeWelcome, VAPIDKey: VAPIDKey})
 	h.tellPresence(g)
 	for {
 		text, b, err := s.Read()
@@ -293,6 +294,9 @@ func (h *Hub) enter(g *guest) {
 	h.mu.Lock()
 	old := h.devices[g.id]
 	h.devices[g.id] = g
+	// Before anybody can find it: what others make the hub say must not overtake
+	// the welcome, as with the real hub. Nothing else waits in its socket yet.
+	_ = g.socket.Write(true, encode(hubwire.Message{Type: hubwire.TypeWelcome, VAPIDKey: VAPIDKey}))
 	h.mu.Unlock()
 	if old != nil {
 		h.say(old, hubwire.Message{Type: hubwire.TypeError, Code: hubwire.CodeReplaced})
