@@ -182,6 +182,18 @@ type view struct {
 	before        string         // JavaScript that runs before the page's own
 	agent         string         // user agent
 	path          string         // after the hub's URL
+	now           time.Time      // the page's clock and time zone; zero: this computer's
+}
+
+// clock is JavaScript that sets the page's clock, which goes on from there.
+func clock(now time.Time) string {
+	return fmt.Sprintf(`{
+		const real = Date, ahead = %d - real.now();
+		globalThis.Date = class extends real {
+			constructor(...a) { a.length ? super(...a) : super(globalThis.Date.now()); }
+			static now() { return real.now() + ahead; }
+		};
+	}`, now.UnixMilli())
 }
 
 func open(t *testing.T, h *hub, v view) *tab {
@@ -209,6 +221,10 @@ func openIn(t *testing.T, chromium context.Context, h *hub, v view) *tab {
 		t.Fatal(err)
 	}
 	script := "globalThis.fakeOptions = " + string(options) + ";" + v.before
+	if !v.now.IsZero() {
+		script = clock(v.now) + script
+		send(p, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: v.now.Location().String()})
+	}
 	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 	if v.agent != "" {
 		send(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: v.agent})

@@ -70,7 +70,17 @@ const calls = [];
 /** @type {Record<string, any>} what the next call of a function returns or throws */
 const answers = {};
 
-const days = (/** @type {number} */ n, /** @type {number} */ h) => new Date(now - n * 24 * hour - h * hour).toISOString();
+/**
+ * A time of the day that was so many days ago, as the person's calendar counts, the
+ * more hours ago the earlier. What was today is so right after midnight, too.
+ * @param {number} n @param {number} hoursAgo
+ */
+function days(n, hoursAgo) {
+	const d = new Date(now);
+	const midnight = new Date(d.getFullYear(), d.getMonth(), d.getDate() - n).getTime();
+	const end = n ? new Date(d.getFullYear(), d.getMonth(), d.getDate() - n + 1).getTime() : now;
+	return new Date(Math.max(end - hoursAgo * hour, midnight + (end - midnight) / (2 + hoursAgo))).toISOString();
+}
 const device = { deviceName: 'studio', deviceID: full().computers?.[0].id ?? '' };
 const records = [
 	{ time: days(0, .2), kind: 'sign', requestID: 'r1', ...device, label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', contextQuality: 'verified', what: 'deploy@web-1.example.org', decision: 'approved',
