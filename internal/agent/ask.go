@@ -50,7 +50,7 @@ type verdict[T any] struct {
 // fails with CodePhoneNotReachable when nobody shows it within reachTimeout,
 // with CodeRequestExpired at the end of the window, and with ctx's cause.
 func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
-	ctx, cancel := context.WithDeadline(ctx, q.until)
+	ctx, cancel := untilWall(ctx, q.until)
 	defer cancel()
 	near := a.connected(q.phones)
 	if len(near) == 0 {
@@ -78,6 +78,35 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 		err = errRung()
 	}
 	return value, phone, err
+}
+
+// lookAtWindow is how often the wall clock is compared with a window's end.
+const lookAtWindow = time.Second
+
+// untilWall ends at that time of the wall clock, by which the phone and the
+// status count as well. A deadline alone counts the time that this machine is
+// awake: after a suspend the window would be open for longer.
+func untilWall(ctx context.Context, end time.Time) (context.Context, context.CancelFunc) {
+	end = end.Round(0)
+	ctx, cancel := context.WithDeadline(ctx, end)
+	ctx, ended := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		look := time.NewTicker(lookAtWindow)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-look.C:
+				if !now.Round(0).Before(end) {
+					ended(context.DeadlineExceeded)
+				}
+			}
+		}
+	}()
+	return ctx, func() { ended(nil); cancel(); <-watched }
 }
 
 // await returns the first decision, or why there is none.
@@ -120,7 +149,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 
 // ended says why there was no answer.
 func (q *question[T]) ended(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return noAnswer(q.window)
 	}
 	return context.Cause(ctx)

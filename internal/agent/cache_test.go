@@ -87,8 +87,10 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 func TestPinsRest(t *testing.T) {
 	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
 	id, first, second := device.ID{1}, newSigner(t).PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
-	if err := trust.Add(device.Peer{ID: id, Name: "phone"}); err != nil {
-		t.Fatal(err)
+	for _, p := range []device.Peer{{ID: id, Name: "phone"}, {ID: device.ID{2}, Name: "otherphone"}} {
+		if err := trust.Add(p); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w := newWorldIn(t, docs, trust)
 	if err := w.meetCA(id, "phone", first); err != nil {

@@ -91,6 +91,9 @@ func errCAChanged(phone string, blob []byte) error {
 func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
 	a.saving.Lock()
 	defer a.saving.Unlock()
+	if _, err := a.trust.Get(phone); err != nil { // unpaired meanwhile: see forget
+		return fmt.Errorf("CA of a phone: %w", err)
+	}
 	a.mu.Lock()
 	accepted, known := a.cas.accepted[phone]
 	switch {
@@ -197,7 +200,9 @@ func (a *Agent) AcceptCA(name, fingerprint string) (control.CA, error) {
 	a.mu.Lock()
 	blob := a.cas.offered[p.ID]
 	a.mu.Unlock()
-	if sshctx.Fingerprint(blob) != ca.Fingerprint {
+	if _, err = a.trust.Get(p.ID); err != nil {
+		err = fmt.Errorf("CA of a phone: %w", err)
+	} else if sshctx.Fingerprint(blob) != ca.Fingerprint {
 		err = control.Errorf(control.CodeCAChanged, "run `vmux ca` again", "The CA of %s has just changed again.", p.Name)
 	} else {
 		err = a.pinCA(p.ID, blob)

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -55,13 +57,16 @@ func (c *certificates) destroyLocked() {
 	}
 }
 
-var errCertificateRemoved = control.Errorf(control.CodeBusy, "run `vmux cert request` again", "The session certificate was removed meanwhile.")
+var (
+	errCertificateRemoved = control.Errorf(control.CodeBusy, "run `vmux cert request` again", "The session certificate was removed meanwhile.")
+	errCertificateRevoked = wire.Errorf(wire.CodeUserDenied, "The certificate was revoked on the phone.")
+)
 
 // flight is one request for a certificate, which many may wait for.
 type flight struct {
 	cancel    context.CancelCauseFunc
 	done      chan struct{}
-	phone     device.ID
+	wanted    wanted
 	automatic bool
 	waiters   int // guarded by Agent.mu
 	err       error
@@ -185,7 +190,7 @@ func (a *Agent) caUnconfirmed(phone device.ID) bool {
 func (a *Agent) connectedAnew(now time.Time) {
 	a.mu.Lock()
 	c := &a.cert
-	expiredSince := c.expired != nil && !now.Round(0).Before(c.heldAt)
+	expiredSince := c.expired != nil && !c.expired.validBefore().Before(c.heldAt)
 	if !c.session.valid(now) && (c.held == heldRemoved || expiredSince || now.Round(0).Sub(c.heldAt) >= calm) {
 		c.held = heldNot
 	}
@@ -193,18 +198,28 @@ func (a *Agent) connectedAnew(now time.Time) {
 	a.considerRenewal()
 }
 
-// takeOff starts asking for a certificate, or joins who asks already. The
+// same reports whether both get the same certificate.
+func (w wanted) same(o wanted) bool {
+	return w.phone.ID == o.phone.ID && w.validity == o.validity &&
+		bytes.Equal(w.identity, o.identity) && slices.Equal(w.principals, o.principals)
+}
+
+// takeOff starts asking for a certificate, or joins who asks for the same. The
 // caller that is not automatic must leave.
 func (a *Agent) takeOff(w wanted) (*flight, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f := a.cert.flight; f != nil {
+		if !w.same(f.wanted) {
+			return nil, control.Errorf(control.CodeBusy,
+				"answer it on the phone, then run the command again", "Another certificate is being asked for.")
+		}
 		if !w.automatic {
 			f.waiters++
 		}
 		return f, nil
 	}
-	f := &flight{done: make(chan struct{}), phone: w.phone.ID, automatic: w.automatic, cancel: func(error) {}}
+	f := &flight{done: make(chan struct{}), wanted: w, automatic: w.automatic, cancel: func(error) {}}
 	if !a.tasks.run(func(ctx context.Context) { a.fly(ctx, f, w) }) {
 		return nil, context.Canceled
 	}
@@ -234,13 +249,16 @@ func (a *Agent) fly(ctx context.Context, f *flight, w wanted) {
 	if err == nil {
 		s, err = a.fetchCertificate(ctx, w)
 	}
-	a.land(f, s, err, w)
+	a.land(f, s, err)
 	close(f.done)
 	a.considerRenewal()
 }
 
 // land ends the flight and puts the new certificate in place of the old one.
-func (a *Agent) land(f *flight, s *session, err error, w wanted) {
+func (a *Agent) land(f *flight, s *session, err error) {
+	if err == nil && a.revoked(s) {
+		err = errCertificateRevoked
+	}
 	a.mu.Lock()
 	c := &a.cert
 	switch {

@@ -23,6 +23,7 @@ type handler struct{ a *Agent }
 func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
 	h.a.note(kindLink, "Connected to "+p.Name)
+	h.a.dropRevoked(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
 }
 
@@ -30,7 +31,6 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 // listed, a missing certificate is asked for.
 func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.greetCA(p, hello)
-	a.dropRevoked(p, hello.RevokedSerials)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.fail(kindKeys, p.Name, err)
@@ -42,12 +42,13 @@ func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 // policy are others now. What was denied stays denied.
 func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 	h.a.log.Info("phone's keys, CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
+	// Before anything that waits, for the disk or for a page that sleeps.
+	h.a.dropRevoked(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) {
 		h.a.greetCA(p, hello)
 		if _, err := h.a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 			h.a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		}
-		h.a.dropRevoked(p, hello.RevokedSerials)
 		h.a.considerRenewal()
 		h.a.mu.Lock()
 		defer h.a.mu.Unlock()

@@ -15,16 +15,12 @@ import (
 
 func isCanceled(err error) bool { return errors.Is(err, context.Canceled) }
 
-// RequestCertificate implements control.Service. Who asks for nothing in
-// particular joins a request that waits already.
+// RequestCertificate implements control.Service. Who asks for the same as a
+// request that waits joins it.
 func (a *Agent) RequestCertificate(ctx context.Context, o control.CertificateOptions) (control.Certificate, error) {
 	w, err := a.wantedOf(o)
 	if err != nil {
 		return control.Certificate{}, err
-	}
-	if a.inFlight() && !plain(o) {
-		return control.Certificate{}, control.Errorf(control.CodeBusy,
-			"answer it on the phone, then run the command again", "Another certificate is being asked for.")
 	}
 	f, err := a.takeOff(w)
 	if err != nil {
@@ -50,6 +46,9 @@ func (a *Agent) leave(f *flight) {
 	defer a.mu.Unlock()
 	if f.waiters--; f.waiters == 0 && !f.automatic {
 		f.cancel(context.Canceled)
+		if a.cert.flight == f { // nobody must join what is withdrawn
+			a.cert.flight = nil
+		}
 	}
 }
 
@@ -57,10 +56,6 @@ func (a *Agent) inFlight() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cert.flight != nil
-}
-
-func plain(o control.CertificateOptions) bool {
-	return o.Phone == "" && o.ValiditySeconds == 0 && o.Identity == "" && len(o.Principals) == 0
 }
 
 func (a *Agent) wantedOf(o control.CertificateOptions) (wanted, error) {
@@ -144,8 +139,9 @@ func narrow(peers []link.PeerStatus, wishes ...func(link.PeerStatus) bool) []lin
 // dropCertificateOfLocked destroys a certificate that a phone has issued.
 func (a *Agent) dropCertificateOfLocked(phone device.ID) {
 	c := &a.cert
-	if c.flight != nil && c.flight.phone == phone {
+	if c.flight != nil && c.flight.wanted.phone.ID == phone {
 		c.flight.cancel(context.Canceled)
+		c.flight = nil // what has come just now must not land
 	}
 	for _, s := range []**session{&c.session, &c.old, &c.expired} {
 		if *s != nil && (*s).phone == phone {

@@ -7,6 +7,17 @@ import (
 	"vmux/internal/device"
 )
 
+// revoked reports whether the phone has told meanwhile that it revokes the
+// certificate that it has just sent.
+func (a *Agent) revoked(s *session) bool {
+	for _, p := range a.node.Peers() {
+		if p.ID == s.phone {
+			return slices.Contains(p.Hello.RevokedSerials, strconv.FormatUint(s.cert.Serial, 10))
+		}
+	}
+	return false
+}
+
 // dropRevoked destroys session certificates that their phone has revoked. None
 // is asked for automatically until the user requests one or a phone connects
 // anew: who revokes does not want to be asked at once.

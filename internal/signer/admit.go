@@ -88,5 +88,5 @@ func window(a *wire.Asking, now time.Time) (time.Time, error) {
 	if age >= length || age <= -length {
 		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, "Clocks differ by %d s.", int64(age.Abs().Seconds()))
 	}
-	return now.Add(min(length-age, length)), nil
+	return now.Add(min(length-age, length)).Round(0), nil // by the wall clock: the other one stops during a suspend
 }
