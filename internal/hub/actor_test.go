@@ -128,11 +128,16 @@ func newActor(t testing.TB) *actor {
 
 // dialHub opens a WebSocket and lets see the connection below it.
 func dialHub(url string) (*websocket.Conn, net.Conn, *http.Response, error) {
+	return dialHubFrom(nil, url)
+}
+
+// dialHubFrom connects from an address of its own; nil: any.
+func dialHubFrom(from net.Addr, url string) (*websocket.Conn, net.Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var raw net.Conn
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		conn, err := (&net.Dialer{LocalAddr: from}).DialContext(ctx, network, address)
 		raw = conn
 		return conn, err
 	}}

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,23 +16,44 @@ import (
 type addresses struct {
 	limits Limits
 
-	mu    sync.Mutex
-	known map[netip.Addr]*address
+	mu       sync.Mutex
+	known    map[netip.Addr]*address
+	crowd    map[netip.Addr]*address // those of known with unproven connections
+	unproven int                     // of all
 }
 
 type address struct {
-	unproven int
+	unproven []*place // oldest first
 	devices  int
 	full     time.Duration // when it is back at its burst
 	slowed   time.Duration // until when it is slowed
 }
 
 func newAddresses(l Limits) *addresses {
-	return &addresses{limits: l, known: map[netip.Addr]*address{}}
+	return &addresses{limits: l, known: map[netip.Addr]*address{}, crowd: map[netip.Addr]*address{}}
 }
 
-// enter takes a place among the unproven connections, until leave.
-func (a *addresses) enter(from netip.Addr, now time.Duration) (wait time.Duration, ok bool) {
+// place is that of one connection among the unproven ones.
+type place struct {
+	from  netip.Addr
+	since time.Duration
+
+	// Guarded by addresses.mu.
+	lost bool   // to another
+	cut  func() // ends the connection; nil: it is not a WebSocket yet
+}
+
+// errFull is of a hub in which there is no place for anybody's connection.
+var errFull = errors.New("the hub is full")
+
+// errOften is of an address that connects too often, or has enough connections.
+var errOften = errors.New("too many connections from this address")
+
+// enter takes a place among the unproven connections, until leave. Where all are
+// taken, the address that has the most loses its oldest one, unless that is the
+// newcomer's: whoever holds places from many addresses keeps nobody out who comes
+// from another one and proves himself at once.
+func (a *addresses) enter(from netip.Addr, now time.Duration) (p *place, wait time.Duration, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entry := a.known[from]
@@ -38,8 +61,11 @@ func (a *addresses) enter(from netip.Addr, now time.Duration) (wait time.Duratio
 		if len(a.known) >= maxAddresses {
 			a.forget(now)
 		}
+		if len(a.known) >= maxAddresses { // of which one customer can have as many, in IPv6
+			a.forgetAway()
+		}
 		if len(a.known) >= maxAddresses {
-			return time.Second, false
+			return nil, time.Second, errOften
 		}
 		entry = &address{}
 		a.known[from] = entry
@@ -50,22 +76,79 @@ func (a *addresses) enter(from netip.Addr, now time.Duration) (wait time.Duratio
 	}
 	full := max(entry.full, now) + every
 	if over := full - now - time.Duration(burst)*every; over > 0 {
-		return over, false
+		return nil, over, errOften
 	}
-	if entry.unproven >= a.limits.UnprovenPerAddress || entry.devices >= a.limits.DevicesPerAddress {
-		return time.Second, false
+	if len(entry.unproven) >= a.limits.UnprovenPerAddress || entry.devices >= a.limits.DevicesPerAddress {
+		return nil, time.Second, errOften
+	}
+	if a.unproven >= a.limits.Unproven && !a.displace(len(entry.unproven)+1) {
+		return nil, 5 * time.Second, errFull
 	}
 	entry.full = full
-	entry.unproven++
-	return 0, true
+	p = &place{from: from, since: now}
+	entry.unproven = append(entry.unproven, p)
+	a.crowd[from] = entry
+	a.unproven++
+	return p, 0, nil
 }
 
-func (a *addresses) leave(from netip.Addr) {
+// displace takes the oldest place of the address that has the most, if it has at
+// least as many as the newcomer will have. a.mu is held.
+func (a *addresses) displace(newcomer int) bool {
+	var most *address
+	for _, entry := range a.crowd {
+		if most == nil || len(entry.unproven) > len(most.unproven) ||
+			len(entry.unproven) == len(most.unproven) && entry.unproven[0].since < most.unproven[0].since {
+			most = entry
+		}
+	}
+	if most == nil || len(most.unproven) < newcomer {
+		return false
+	}
+	p := most.unproven[0]
+	p.lost = true
+	if p.cut != nil {
+		p.cut()
+	}
+	a.remove(p)
+	return true
+}
+
+// held says how to end the connection of a place, which may have been lost by now;
+// nil: it is not to be ended any more.
+func (a *addresses) held(p *place, cut func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if entry := a.known[from]; entry != nil {
-		entry.unproven--
+	p.cut = cut
+	if p.lost && cut != nil {
+		cut()
 	}
+}
+
+// leave gives the place back.
+func (a *addresses) leave(p *place) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !p.lost {
+		a.remove(p)
+	}
+}
+
+// remove takes a place out of the lists. a.mu is held.
+func (a *addresses) remove(p *place) {
+	entry := a.crowd[p.from]
+	entry.unproven = slices.DeleteFunc(entry.unproven, func(other *place) bool { return other == p })
+	if len(entry.unproven) == 0 {
+		delete(a.crowd, p.from)
+	}
+	a.unproven--
+}
+
+// waiting is how many connections are unproven.
+func (a *addresses) waiting() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unproven
 }
 
 // count notes that there is one proven device more of an address, or one less.
@@ -102,7 +185,16 @@ func (a *addresses) tidy(now time.Duration) {
 
 func (a *addresses) forget(now time.Duration) {
 	for from, entry := range a.known {
-		if entry.unproven == 0 && entry.devices == 0 && entry.full <= now && entry.slowed <= now {
+		if len(entry.unproven) == 0 && entry.devices == 0 && entry.full <= now && entry.slowed <= now {
+			delete(a.known, from)
+		}
+	}
+}
+
+// forgetAway forgets the addresses that have no connection, rested or not.
+func (a *addresses) forgetAway() {
+	for from, entry := range a.known {
+		if len(entry.unproven) == 0 && entry.devices == 0 {
 			delete(a.known, from)
 		}
 	}

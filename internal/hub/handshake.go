@@ -36,19 +36,22 @@ var (
 // reading goes on in a goroutine of its own, on a fresh stack.
 func (h *Hub) serveDevice(w http.ResponseWriter, r *http.Request) {
 	from := addressOf(r)
-	if wait, ok := h.addresses.enter(from, h.now()); !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		http.Error(w, "too many connections from this address", http.StatusTooManyRequests)
-		return
-	}
-	defer h.addresses.leave(from)
-	if h.unproven.Add(1) > int64(h.limits.Unproven) || h.full() {
-		h.unproven.Add(-1)
+	if h.full() {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, "the hub is full", http.StatusServiceUnavailable)
+		http.Error(w, errFull.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer h.unproven.Add(-1)
+	place, wait, err := h.addresses.enter(from, h.now())
+	if err != nil {
+		status := http.StatusTooManyRequests
+		if errors.Is(err, errFull) {
+			status = http.StatusServiceUnavailable
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		http.Error(w, err.Error(), status)
+		return
+	}
+	defer h.addresses.leave(place)
 	// A page of another origin has no business here, though it could prove
 	// nothing: it has no device key for this origin.
 	if origin := r.Header.Get("Origin"); origin != "" && !strings.EqualFold(origin, h.origin) {
@@ -63,10 +66,12 @@ func (h *Hub) serveDevice(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	c := &conn{hub: h, ws: ws, socket: u.socket, from: from}
+	h.addresses.held(place, c.socket.kill)
 	if err := h.handshake(c); err != nil {
 		h.refuse(c, err)
 		return
 	}
+	h.addresses.held(place, nil) // it is proven
 	if !h.enter(c) {
 		c.refuse(websocket.StatusGoingAway, hubwire.CodeClosing, "the hub ends")
 		return

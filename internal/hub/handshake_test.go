@@ -296,6 +296,74 @@ func TestStrangersOfManyAddresses(t *testing.T) {
 	newActor(t).connect(h)
 }
 
+// The attacker takes all places for strangers from sixteen addresses, as many as
+// each may have, and takes every place that becomes free. A device of another
+// address still connects at once: the attacker's oldest connection makes room.
+func TestStrangersOfSixteenAddresses(t *testing.T) {
+	const addresses, each = 16, 4
+	h := newHub(t, withLimits(Limits{Unproven: addresses * each, UnprovenPerAddress: each, ConnectBurst: 1000}))
+	dial := func(n int) (*websocket.Conn, *http.Response, error) {
+		ws, _, response, err := dialHubFrom(&net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(n))}, h.url)
+		if err == nil {
+			t.Cleanup(func() { ws.CloseNow() })
+		}
+		return ws, response, err
+	}
+	var first *websocket.Conn
+	for i := range addresses * each {
+		ws, _, err := dial(1 + i/each)
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		if _, err := readText(ws); err != nil {
+			t.Fatal(i, err)
+		}
+		if first == nil {
+			first = ws
+		}
+	}
+	for range 3 {
+		newActor(t).connect(h)
+		if s := h.Stats(); s.Devices == 0 || s.Unproven > addresses*each {
+			t.Errorf("%+v", s)
+		}
+		for n := range addresses { // and whatever has become free is the attacker's again
+			_, _, _ = dial(1 + n)
+		}
+	}
+	if _, err := readText(first); err == nil {
+		t.Error("the attacker's oldest connection was told something")
+	}
+	if _, response, err := dial(1); err == nil || response == nil || response.StatusCode < 400 {
+		t.Errorf("one more of the attacker's: %v", err)
+	}
+}
+
+// With a thousand addresses, one connection each, a device still gets in.
+func TestStrangersOfManyAddressesMakeRoom(t *testing.T) {
+	a := newAddresses(Limits{Unproven: 1000, UnprovenPerAddress: 64, ConnectBurst: 10, ConnectEvery: time.Second, DevicesPerAddress: 1})
+	cut := map[int]bool{}
+	for i := range 1000 {
+		from := addressOf(&http.Request{RemoteAddr: fmt.Sprintf("10.0.%d.%d:1", i>>8, i&255)})
+		p, _, err := a.enter(from, time.Duration(i))
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		a.held(p, func() { cut[i] = true })
+	}
+	p, _, err := a.enter(addressOf(&http.Request{RemoteAddr: "192.0.2.1:1"}), time.Second)
+	if err != nil || len(cut) != 1 || !cut[0] || a.waiting() != 1000 {
+		t.Errorf("%v; cut %v, %d wait", err, cut, a.waiting())
+	}
+	if _, _, err := a.enter(p.from, time.Second); err == nil {
+		t.Error("who would have more than anybody takes another's place")
+	}
+	a.leave(p)
+	if a.waiting() != 999 {
+		t.Errorf("%d wait", a.waiting())
+	}
+}
+
 // One address cannot fill the hub with devices; when one of them leaves there is
 // a place again.
 func TestDevicesOfOneAddress(t *testing.T) {
@@ -347,9 +415,11 @@ func TestAddressesAreForgotten(t *testing.T) {
 	a := newAddresses(DefaultLimits)
 	for i := range maxAddresses + 100 {
 		from := addressOf(&http.Request{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255)})
-		if _, ok := a.enter(from, 0); ok {
-			a.leave(from)
+		p, _, err := a.enter(from, 0)
+		if err != nil { // none of them is rested, but none has a connection either
+			t.Fatal(i, err)
 		}
+		a.leave(p)
 	}
 	if n := len(a.known); n > maxAddresses {
 		t.Errorf("%d addresses are known", n)

@@ -80,9 +80,8 @@ type Hub struct {
 	writers chan *conn   // to a goroutine that waits to write
 	idle    atomic.Int64 // how many do
 
-	unproven atomic.Int64
-	queued   atomic.Int64 // bytes that wait for all devices
-	ended    [reasons]atomic.Uint64
+	queued atomic.Int64 // bytes that wait for all devices
+	ended  [reasons]atomic.Uint64
 
 	mu      sync.RWMutex
 	closing bool

@@ -25,6 +25,7 @@ type Limits struct {
 	Handshake time.Duration
 	// Unproven bounds the connections whose proof has not come yet, and
 	// UnprovenPerAddress those of one address: an IPv4 address or an IPv6 /64.
+	// Where all places are taken, the address with the most loses its oldest.
 	Unproven, UnprovenPerAddress int
 	// ConnectBurst connections of one address are taken at once, then one in
 	// every ConnectEvery.
@@ -135,7 +136,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.RLock()
 	s := Stats{Devices: len(h.local), Elsewhere: len(h.remote)}
 	h.mu.RUnlock()
-	s.Unproven, s.Queued = int(h.unproven.Load()), int(h.queued.Load())
+	s.Unproven, s.Queued = h.addresses.waiting(), int(h.queued.Load())
 	s.Ended = map[string]uint64{}
 	for r := range reasons {
 		if n := h.ended[r].Load(); n > 0 {
