@@ -132,6 +132,7 @@ type Agent struct {
 	snapshot atomic.Pointer[snapshot]
 	saving   sync.Mutex // orders the writes of documents; taken before mu
 	tasks    tasks
+	reading  readings
 	git      gitClaims
 	known    destinations
 	lines    hintLines

@@ -1,27 +1,24 @@
 package agent
 
 import (
-	"bytes"
-	"io"
 	"os"
-	"path/filepath"
+	"os/user"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
-	"golang.org/x/crypto/ssh"
+	"vmux/internal/sshagent"
+	"vmux/internal/sshconfig"
 )
 
-const (
-	// maxConfigs bounds how many files of ssh's configuration are read, and
-	// maxConfigSize and maxPublicSize what of each and of a public key, in bytes.
-	maxConfigs    = 32
-	maxConfigSize = 256 << 10
-	maxPublicSize = 16 << 10
-)
+// maxConfigTime is how long a login waits for files of the user's to be read, which
+// may stand on a disk or a network that does not answer.
+const maxConfigTime = 50 * time.Millisecond
 
-// choice is which keys the user has named for a login, by -i or IdentityFile:
-// ssh takes them from the agent only if they are listed. It is read from the
-// client's command line and from ssh's configuration, roughly: what it finds too
-// much stands further up in a list, and no more.
+// choice is which keys the user has named for a login, by -i, IdentityFile or
+// CertificateFile: ssh takes them from the agent only if they are listed. What is
+// found too much stands further up in a list, and no more.
 type choice struct {
 	blobs map[string]bool
 	// unclear: keys are named in a way that only ssh can make out.
@@ -31,184 +28,61 @@ type choice struct {
 func (c choice) has(id *identity) bool { return c.blobs[string(id.PublicKeyBlob)] }
 
 // chosenBy reads the choice of a client that runs on this computer.
-func (a *Agent) chosenBy(pid int) choice {
-	words := strings.Split(string(argumentsOf(pid)), "\x00")
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return choice{}
-	}
-	r := choiceReader{home: home, hosts: hostCandidates(words), left: maxConfigs}
-	r.arguments(words)
-	return r.choice
+func (a *Agent) chosenBy(peer sshagent.Peer) choice {
+	return within(&a.reading, choice{unclear: true}, func() choice {
+		login := sshconfig.Read(clientOf(peer))
+		return choice{login.Keys, login.Unclear}
+	})
 }
 
-// choiceReader follows a command line and the files that it leads to.
-type choiceReader struct {
-	home   string
-	hosts  []string
-	left   int // files that may still be read
-	choice choice
+// clientOf is what the system tells of a client that runs on this computer.
+func clientOf(peer sshagent.Peer) sshconfig.Client {
+	c := sshconfig.Client{Args: wordsOf(argumentsOf(peer.PID)), Dir: folderOf(peer.PID), UID: strconv.Itoa(peer.UID)}
+	c.Env, _ = environmentOf(peer.PID)
+	if u, err := user.LookupId(c.UID); err == nil {
+		c.User, c.Home = u.Username, u.HomeDir
+	} else if home, err := os.UserHomeDir(); err == nil {
+		c.Home = home
+	}
+	return c
 }
 
-// takesValue are ssh's options that a value follows (ssh(1)).
-const takesValue = "BbcDEeFIiJLlmOoPpQRSWw"
-
-// arguments reads ssh's options up to the command, and then the configuration.
-func (r *choiceReader) arguments(words []string) {
-	configs := []string{filepath.Join(r.home, ".ssh", "config"), "/etc/ssh/ssh_config"}
-	destination := false
-	for i := 1; i < len(words); i++ {
-		word := words[i]
-		if !strings.HasPrefix(word, "-") {
-			if destination {
-				break // what follows is for the other side
-			}
-			destination = true
-			continue
-		}
-		at := strings.IndexAny(word, takesValue)
-		if at < 0 {
-			continue
-		}
-		value := word[at+1:]
-		if value == "" && i+1 < len(words) {
-			i++
-			value = words[i]
-		}
-		switch word[at] {
-		case 'i':
-			r.identity(value)
-		case 'o':
-			r.option(value)
-		case 'F':
-			configs = []string{r.expand(value)}
-		}
-	}
-	for _, path := range configs {
-		r.file(path)
-	}
-}
-
-func (r *choiceReader) option(text string) {
-	if keyword, value := directive(text); keyword == "identityfile" {
-		r.identity(value)
-	}
-}
-
-// file reads a configuration (ssh_config(5)). Whether a Match block applies only
-// ssh knows: here it does.
-func (r *choiceReader) file(path string) {
-	if r.left--; r.left < 0 {
-		return
-	}
-	applies := true
-	for line := range strings.Lines(string(readSome(path, maxConfigSize))) {
-		switch keyword, value := directive(line); {
-		case keyword == "host":
-			applies = r.isHost(strings.Fields(value))
-		case keyword == "match":
-			applies = true
-		case keyword == "identityfile" && applies:
-			r.identity(value)
-		case keyword == "include" && applies:
-			r.include(value)
-		}
-	}
-}
-
-func (r *choiceReader) include(value string) {
-	for _, pattern := range strings.Fields(value) {
-		pattern = r.expand(pattern)
-		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join(r.home, ".ssh", pattern)
-		}
-		paths, err := filepath.Glob(pattern)
-		if err != nil {
-			continue // no such pattern: ssh refuses it itself
-		}
-		for _, path := range paths {
-			r.file(path)
-		}
-	}
-}
-
-// isHost reports whether one of the words that may be the host fits (ssh_config(5),
-// PATTERNS).
-func (r *choiceReader) isHost(patterns []string) bool {
-	for _, host := range r.hosts {
-		fits := false
-		for _, p := range patterns {
-			not := strings.HasPrefix(p, "!")
-			match, err := filepath.Match(strings.ToLower(strings.TrimPrefix(p, "!")), host)
-			if err != nil || !match {
-				continue
-			}
-			if fits = !not; not {
-				break
-			}
-		}
-		if fits {
-			return true
-		}
-	}
-	return false
-}
-
-// identity reads the public half of a key that is named.
-func (r *choiceReader) identity(path string) {
-	if path == "" || path == "none" {
-		return
-	}
-	path = r.expand(path)
-	if !filepath.IsAbs(path) || strings.ContainsAny(path, "%$") { // ssh's folder, ssh's tokens
-		r.choice.unclear = true
-		return
-	}
-	for _, file := range []string{path, path + ".pub"} {
-		key, _, _, _, err := ssh.ParseAuthorizedKey(readSome(file, maxPublicSize))
-		if err != nil {
-			continue // a private key, or no file
-		}
-		if r.choice.blobs == nil {
-			r.choice.blobs = map[string]bool{}
-		}
-		r.choice.blobs[string(key.Marshal())] = true
-	}
-}
-
-func (r *choiceReader) expand(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		path = filepath.Join(r.home, rest)
-	}
-	return strings.ReplaceAll(path, "%d", r.home)
-}
-
-// directive splits `Keyword value`, `Keyword=value` and `Keyword "value"`; the
-// keyword is lower case.
-func directive(line string) (keyword, value string) {
-	line = strings.TrimSpace(line)
-	end := strings.IndexAny(line, " \t=")
-	if end < 0 || strings.HasPrefix(line, "#") {
-		return "", ""
-	}
-	value = strings.TrimLeft(line[end:], " \t=")
-	return strings.ToLower(line[:end]), strings.Trim(value, `"`)
-}
-
-// readSome reads the beginning of a regular file; what cannot be read is empty.
-func readSome(path string, limit int64) []byte {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return nil // a FIFO would make the agent wait
-	}
-	f, err := os.Open(path)
-	if err != nil {
+// wordsOf splits what argumentsOf returns.
+func wordsOf(arguments []byte) []string {
+	text := strings.TrimSuffix(string(arguments), "\x00")
+	if text == "" {
 		return nil
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
-		return nil
+	return strings.Split(text, "\x00")
+}
+
+// readings is what still reads after its time: while there is any, nothing else
+// begins, so that a disk that does not answer costs neither time nor memory.
+type readings struct{ late atomic.Int32 }
+
+// within returns what read returns, or otherwise when that takes too long.
+func within[T any](r *readings, otherwise T, read func() T) T {
+	if r.late.Load() > 0 {
+		return otherwise
 	}
-	return bytes.TrimSpace(b)
+	done := make(chan T, 1)
+	go func() { done <- read() }()
+	timer := time.NewTimer(maxConfigTime)
+	defer timer.Stop()
+	select {
+	case result := <-done:
+		return result
+	case <-timer.C:
+	}
+	select {
+	case result := <-done: // both, on a busy computer
+		return result
+	default:
+	}
+	r.late.Add(1)
+	go func() {
+		<-done
+		r.late.Add(-1)
+	}()
+	return otherwise
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"slices"
-	"strings"
 
 	"vmux/internal/gitsign"
 	"vmux/internal/sshagent"
@@ -16,11 +15,7 @@ import (
 func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context) wire.Context {
 	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: programsOf(r.Peer.PID)}
 	if key := serverOf(r.Bindings, about); key != nil {
-		var words []string
-		if !forwarded(r.Bindings) {
-			words = strings.Split(string(argumentsOf(r.Peer.PID)), "\x00")
-		}
-		c.HostName = hostNameOf(a.cfg.KnownHosts, key, hostCandidates(words))
+		c.HostName = a.nameFor(r, key)
 	}
 	if about.Kind == sshctx.SSHSIG && about.Namespace == gitsign.Namespace {
 		c.Git = a.git.take(gitsign.Hash(about.HashAlgorithm, about.Hash))

@@ -198,7 +198,7 @@ func (a *Agent) passedOver(r sshagent.SignRequest, id *identity) string {
 		return func(i sshagent.Identity) bool { return string(i.Blob) == string(want) }
 	}
 	certificate, key := slices.IndexFunc(listed, blob(s.blob)), slices.IndexFunc(listed, blob(id.PublicKeyBlob))
-	if certificate < 0 || key < certificate || a.chosenBy(r.Peer.PID).has(id) {
+	if certificate < 0 || key < certificate || a.chosenBy(r.Peer).has(id) {
 		return ""
 	}
 	return certificateKind(s.cert)

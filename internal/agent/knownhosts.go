@@ -7,11 +7,12 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/sshagent"
+	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
 
@@ -31,6 +32,29 @@ func knownHostsFiles() []string {
 		files = append([]string{filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2")}, files...)
 	}
 	return files
+}
+
+// nameFor returns what the server is called: the name by which known_hosts has it,
+// or what was typed where no file has it, as with KnownHostsCommand. Only a client
+// of this computer's that is bound to the server says where it goes: of one that
+// forwards the agent the command line names another host.
+func (a *Agent) nameFor(r sshagent.SignRequest, key []byte) string {
+	own := len(r.Bindings) == 1 && !r.Unproven && !forwarded(r.Bindings) && bytes.Equal(key, r.Bindings[0].HostKey)
+	typed := ""
+	if own {
+		typed = wire.Show(sshconfig.Typed(wordsOf(argumentsOf(r.Peer.PID))))
+	}
+	return within(&a.reading, typed, func() string {
+		files, names := a.cfg.KnownHosts, []string(nil)
+		if own {
+			login := sshconfig.Read(clientOf(r.Peer))
+			files, names = append(login.KnownHosts, files...), login.Names
+		}
+		if name := hostNameOf(files, key, names); name != "" {
+			return name
+		}
+		return typed
+	})
 }
 
 // hostNameOf returns the name by which known_hosts knows the host key: one of
@@ -66,44 +90,67 @@ func wantedHost(blob []byte) host {
 	return host{key: blob}
 }
 
-// named are the names that a line of known_hosts gives the host.
-func (h host) named(marker string, patterns []string, key ssh.PublicKey) []string {
-	switch blob := key.Marshal(); {
-	case marker == "" && bytes.Equal(blob, h.key):
-		return patterns
-	case marker == "cert-authority" && bytes.Equal(blob, h.ca):
+// named are the names that a line of known_hosts gives the host (sshd(8),
+// SSH_KNOWN_HOSTS FILE FORMAT). The key's text is compared and not parsed: its type
+// may be newer than this program.
+func (h host) named(line []byte) []string {
+	fields, blob := strings.Fields(string(line)), h.key
+	certified := len(fields) > 0 && fields[0] == "@cert-authority"
+	if certified {
+		fields, blob = fields[1:], h.ca
+	}
+	if len(fields) < 3 || len(blob) == 0 || strings.HasPrefix(fields[0], "#") || strings.HasPrefix(fields[0], "@") ||
+		fields[2] != base64.StdEncoding.EncodeToString(blob) {
+		return nil
+	}
+	if certified {
 		return h.names
 	}
-	return nil
+	return strings.Split(fields[0], ",")
 }
 
-// nameInFile returns the candidate by which the file knows the host, and the
-// first readable name.
+// nameInFile returns the candidate by which the file knows the host, the first of
+// them, and the first readable name.
 func nameInFile(file string, wanted host, candidates []string) (chosen, other string) {
-	rest := readSome(file, maxKnownHosts)
-	for len(rest) > 0 {
-		line := rest
-		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-			line, rest = rest[:end], rest[end+1:]
-		} else {
-			rest = nil
-		}
-		marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
-		if err != nil {
-			continue // a line that cannot be read must not hide those behind it
-		}
-		for _, pattern := range wanted.named(marker, hosts, key) {
-			for _, c := range candidates {
-				if pattern == c || hashes(pattern, c) {
-					return c, other
-				}
+	text, err := sshconfig.ReadFile(file, maxKnownHosts)
+	if err != nil {
+		return "", ""
+	}
+	best := len(candidates)
+	for line := range bytes.Lines(text) {
+		names := wanted.named(line)
+		for i, c := range candidates[:best] {
+			if isNamed(names, c) {
+				best = i
+				break
 			}
-			if other == "" && !strings.HasPrefix(pattern, hashMagic) && !strings.ContainsAny(pattern, "*?!") {
-				other = pattern
+		}
+		for _, name := range names {
+			if other == "" && !strings.HasPrefix(name, hashMagic) && !strings.ContainsAny(name, "*?!") {
+				other = name
 			}
 		}
 	}
-	return "", other
+	if best < len(candidates) {
+		chosen = candidates[best]
+	}
+	return chosen, other
+}
+
+// isNamed reports whether the host patterns of a line are of the name.
+func isNamed(patterns []string, name string) bool {
+	found := false
+	for _, p := range patterns {
+		p, not := strings.CutPrefix(p, "!")
+		if !hashes(p, name) && !sshconfig.Pattern(strings.ToLower(p), strings.ToLower(name)) {
+			continue
+		}
+		if not {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 // hashes reports whether the hashed entry is of the name: HMAC-SHA1 under the
@@ -122,75 +169,4 @@ func hashes(pattern, name string) bool {
 	mac := hmac.New(sha1.New, salt)
 	mac.Write([]byte(name))
 	return hmac.Equal(mac.Sum(nil), sum)
-}
-
-// hostCandidates are the words of an SSH client's command line that may be the
-// destination: each as it stands and, where a port is named, as known_hosts
-// writes both (`[host]:port`). Which word is which depends on the client's
-// options; a word that is no host fits no entry.
-func hostCandidates(args []string) []string {
-	var hosts, ports []string
-	for i, word := range args {
-		if i == 0 || word == "" || len(word) > wire.MaxNameSize {
-			continue
-		}
-		if port, ok := portOf(word, args[i-1]); ok {
-			ports = append(ports, port)
-			continue
-		}
-		if host := hostOf(word); host != "" {
-			hosts = append(hosts, host)
-		}
-	}
-	var list []string
-	for _, host := range hosts {
-		for _, port := range ports {
-			list = append(list, "["+host+"]:"+port)
-		}
-		list = append(list, host)
-	}
-	return slices.Compact(list)
-}
-
-// portOf recognises `-p 22`, `-p22` and `-o Port=22`.
-func portOf(word, before string) (string, bool) {
-	lower := strings.ToLower(word)
-	switch {
-	case (before == "-p" || before == "-P") && isPort(word):
-		return word, true
-	case strings.HasPrefix(lower, "-p") && isPort(word[2:]):
-		return word[2:], true
-	case strings.HasPrefix(lower, "port=") && isPort(word[5:]):
-		return word[5:], true
-	case strings.HasPrefix(lower, "-oport=") && isPort(word[7:]):
-		return word[7:], true
-	}
-	return "", false
-}
-
-func isPort(s string) bool {
-	return s != "" && len(s) <= 5 && strings.Trim(s, "0123456789") == ""
-}
-
-// hostOf strips what stands around a host: `user@host`, `ssh://user@host:port`,
-// `HostKeyAlias=host`, `HostName=host`.
-func hostOf(word string) string {
-	if _, uri, ok := strings.Cut(word, "://"); ok {
-		word, _, _ = strings.Cut(uri, "/")
-		if host, port, ok := strings.Cut(word, ":"); ok && isPort(port) {
-			word = host
-		}
-	}
-	if i := strings.LastIndexByte(word, '@'); i >= 0 {
-		word = word[i+1:]
-	}
-	for _, option := range []string{"hostname=", "hostkeyalias=", "-ohostname=", "-ohostkeyalias="} {
-		if len(word) > len(option) && strings.EqualFold(word[:len(option)], option) {
-			word = word[len(option):]
-		}
-	}
-	if strings.HasPrefix(word, "-") || strings.ContainsAny(word, " /=\t") {
-		return ""
-	}
-	return strings.ToLower(word)
 }

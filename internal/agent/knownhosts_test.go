@@ -3,14 +3,18 @@ package agent
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshconfig"
 )
 
 func hostKey(t *testing.T) ssh.PublicKey {
@@ -61,7 +65,7 @@ func TestHostNameOf(t *testing.T) {
 		{"hashed, not typed", hashed, prod, "ssh alias", ""},
 		{"no such file", plain + "x", prod, "ssh prod.example", ""},
 	} {
-		got := hostNameOf([]string{test.file}, test.key.Marshal(), hostCandidates(strings.Fields(test.args)))
+		got := hostNameOf([]string{test.file}, test.key.Marshal(), namesIn(test.args))
 		if got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
@@ -100,19 +104,38 @@ func TestHostNameOfCertificate(t *testing.T) {
 		if err := os.WriteFile(file, append([]byte(test.line), ssh.MarshalAuthorizedKey(test.key)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := hostNameOf([]string{file}, cert.Marshal(), hostCandidates(strings.Fields(test.args))); got != test.want {
+		if got := hostNameOf([]string{file}, cert.Marshal(), namesIn(test.args)); got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.line, test.args, got, test.want)
 		}
 	}
 }
 
-// A word of a command line is compared and never shown unless a known_hosts
-// file has it too.
-func TestHostCandidates(t *testing.T) {
-	got := hostCandidates([]string{"ssh", "-p2222", "-o", "HostName=a.example", "-i", "/home/u/.ssh/id", "u@b.example", "rm -rf /"})
-	want := []string{"[a.example]:2222", "a.example", "[b.example]:2222", "b.example"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+// namesIn are the names by which such a client looks for its server's key.
+func namesIn(line string) []string {
+	return sshconfig.Read(sshconfig.Client{Args: strings.Fields(line)}).Names
+}
+
+// A host key of a type that this program does not know has a name all the same, a
+// revoked one has none, and a pattern is as good as a name.
+func TestHostNameOfOddLines(t *testing.T) {
+	blob := []byte("\x00\x00\x00\x0fssh-of-tomorrow\x00\x00\x00\x01x")
+	key := " ssh-of-tomorrow " + base64.StdEncoding.EncodeToString(blob) + " a comment\r\n"
+	for line, want := range map[string]string{
+		"prod.example" + key:                     "prod.example",
+		"  prod.example" + key:                   "prod.example",
+		"*.example,!other.example" + key:         "prod.example",
+		"*.example,!prod.example" + key:          "",
+		"@revoked prod.example" + key:            "",
+		"#prod.example" + key:                    "",
+		"[prod.example]:22,[prod.example]" + key: "[prod.example]:22",
+	} {
+		file := filepath.Join(t.TempDir(), "known_hosts")
+		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := hostNameOf([]string{file}, blob, namesIn("ssh prod.example")); got != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
 	}
 }
 
@@ -126,5 +149,43 @@ func TestHostNameOfWhatIsNoFile(t *testing.T) {
 	files := []string{fifo, "/dev/zero", filepath.Dir(fifo)}
 	if got := hostNameOf(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A disk that does not answer delays one login by 50 ms, and those behind it not at
+// all, until it answers.
+func TestReadingNeverHoldsUpALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r readings
+		answers := make(chan struct{})
+		start := time.Now()
+		for range 2 {
+			if got := within(&r, "typed", func() string { <-answers; return "read" }); got != "typed" {
+				t.Errorf("got %q", got)
+			}
+		}
+		if d := time.Since(start); d != maxConfigTime {
+			t.Errorf("took %s", d)
+		}
+		close(answers)
+		synctest.Wait()
+		if got := within(&r, "typed", func() string { return "read" }); got != "read" {
+			t.Errorf("got %q after the disk answered", got)
+		}
+	})
+}
+
+// KERN_PROCARGS2 as macOS gives it: the arguments are words, and nothing of the
+// environment is taken for one.
+func TestParseProcArgs(t *testing.T) {
+	block := "\x03\x00\x00\x00/usr/bin/ssh\x00\x00\x00\x00ssh\x00-v\x00prod\x00HOME=/Users/u\x00A=b\x00"
+	arguments, environment, ok := parseProcArgs([]byte(block))
+	if !ok || strings.Join(arguments, " ") != "ssh -v prod" || strings.Join(environment, " ") != "HOME=/Users/u A=b " {
+		t.Errorf("%q, %q, %v", arguments, environment, ok)
+	}
+	for _, bad := range []string{"", "\x01\x00", "\xff\xff\xff\xff/x\x00x\x00", "\x09\x00\x00\x00/x\x00x\x00", "\x01\x00\x00\x00x"} {
+		if _, _, ok := parseProcArgs([]byte(bad)); ok {
+			t.Errorf("%q was read", bad)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	if o.limit > 0 && len(mine) > o.limit {
 		o.skip = inVain * fruitlessStep
 		if !forwarded(c.Bindings) {
-			o.chosen = a.chosenBy(c.Peer.PID)
+			o.chosen = a.chosenBy(c.Peer)
 		}
 	}
 	keys := o.apply(mine)

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -342,82 +341,5 @@ func TestDamagedDestinationsAreSetAside(t *testing.T) {
 				t.Errorf("set aside: %q, %v", aside, err)
 			}
 		})
-	}
-}
-
-// What the user has named for ssh, in ssh's own words.
-func TestChoice(t *testing.T) {
-	home := t.TempDir()
-	blobs := map[string]string{}
-	for _, name := range []string{"a", "b", "c", "d"} {
-		key := newSigner(t).PublicKey()
-		blobs[string(key.Marshal())] = name
-		write(t, filepath.Join(home, name+".pub"), string(ssh.MarshalAuthorizedKey(key)))
-	}
-	write(t, filepath.Join(home, "a"), "-----BEGIN OPENSSH PRIVATE KEY-----\n")
-	write(t, filepath.Join(home, ".ssh", "config"), `
-# IdentityFile ~/d
-Host prod *.example !no.example
-  IdentityFile ~/b
-Host other
-  IdentityFile = "%d/c.pub"
-Include more/*
-`)
-	write(t, filepath.Join(home, ".ssh", "more", "one"), "Include ~/.ssh/config\nHost inner\n\tidentityfile ~/d.pub\n")
-	for line, want := range map[string]string{
-		"ssh prod":                           "b",
-		"ssh root@Prod":                      "b",
-		"ssh www.example":                    "b",
-		"ssh no.example":                     "",
-		"ssh unknown":                        "",
-		"ssh other":                          "c",
-		"ssh -p 22 -l root other uptime":     "c",
-		"ssh -i " + home + "/a unknown":      "a",
-		"ssh -i" + home + "/a.pub unknown":   "a",
-		"ssh -o IdentityFile=~/a unknown":    "a",
-		"ssh -4Aoidentityfile=~/a unknown":   "a",
-		"ssh unknown sed -i " + home + "/a":  "",
-		"ssh -F none -i " + home + "/a prod": "a",
-		"ssh -i a unknown":                   "unclear",
-		"ssh -i ~/%h unknown":                "unclear",
-		"ssh -i none unknown":                "",
-		"ssh -i":                             "",
-		"":                                   "",
-	} {
-		words := strings.Split(line, " ")
-		r := choiceReader{home: home, hosts: hostCandidates(words), left: maxConfigs}
-		r.arguments(words)
-		var got []string
-		for blob := range r.choice.blobs {
-			got = append(got, blobs[blob])
-		}
-		if r.choice.unclear {
-			got = append(got, "unclear")
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s: %q, want %q", line, got, want)
-		}
-	}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestFit(t *testing.T) {
-	for _, test := range []struct {
-		text    string
-		columns int
-		want    string
-	}{{"vmux: look", 80, "vmux: look"}, {"vmux: look", 7, "vmux: "}, {"手机手机", 6, "手机"}, {"abc", 0, ""}, {"abc", 1, ""}} {
-		if got := fit(test.text, test.columns); got != test.want {
-			t.Errorf("%q in %d columns: %q", test.text, test.columns, got)
-		}
 	}
 }

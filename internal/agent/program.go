@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"bytes"
+	"encoding/binary"
 	"path/filepath"
+	"strings"
 
 	"vmux/internal/wire"
 )
@@ -34,4 +37,20 @@ func programsOf(pid int) []string {
 		pid = p.parent
 	}
 	return list
+}
+
+// parseProcArgs reads macOS's KERN_PROCARGS2: the number of arguments, the program's
+// path, zeros, the arguments, the environment. Of Apple's own programs the last may
+// be missing.
+func parseProcArgs(b []byte) (arguments, environment []string, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	count := int(int32(binary.LittleEndian.Uint32(b)))
+	_, rest, found := bytes.Cut(b[4:], []byte{0})
+	words := strings.Split(string(bytes.TrimLeft(rest, "\x00")), "\x00")
+	if !found || count < 0 || count >= len(words) {
+		return nil, nil, false
+	}
+	return words[:count], words[count:], true
 }

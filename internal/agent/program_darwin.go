@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,12 +25,24 @@ func processOf(pid int) (process, bool) {
 	}, len(comm) > 0
 }
 
-// argumentsOf returns the command line as the kernel keeps it
-// (KERN_PROCARGS2). It may hold secrets: it is compared and nothing else.
+// folderOf returns nothing: there is no sysctl for the working directory.
+func folderOf(int) string { return "" }
+
+// argumentsOf returns the command line, a zero byte behind each word. It may hold
+// secrets: it is compared and nothing else.
 func argumentsOf(pid int) []byte {
-	b, err := unix.SysctlRaw("kern.procargs2", pid)
-	if err != nil {
+	arguments, _, _ := beginningOf(pid)
+	if len(arguments) == 0 {
 		return nil
 	}
-	return b
+	return []byte(strings.Join(arguments, "\x00") + "\x00")
+}
+
+// beginningOf asks the kernel for what it keeps of a process's beginning.
+func beginningOf(pid int) (arguments, environment []string, ok bool) {
+	b, err := unix.SysctlRaw("kern.procargs2", pid)
+	if err != nil {
+		return nil, nil, false
+	}
+	return parseProcArgs(b)
 }

@@ -81,7 +81,16 @@ func parseStat(stat []byte) (process, bool) {
 	}, true
 }
 
-// argumentsOf returns the command line. It may hold secrets: it is compared and
+// folderOf returns the working directory, "" if it cannot be told.
+func folderOf(pid int) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// argumentsOf returns the command line, a zero byte behind each word. It may hold secrets: it is compared and
 // nothing else.
 func argumentsOf(pid int) []byte {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/cmdline", pid))

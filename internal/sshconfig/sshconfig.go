@@ -1,0 +1,276 @@
+// Package sshconfig reads what an SSH client is told on its command line and in
+// ssh's configuration: by which names it looks for the server's key, in which
+// files, and which keys the user has named. It is no ssh -G, which would run what
+// `Match exec` says: whoever reaches the agent's socket from a container or a
+// sandbox chooses the arguments and could name a file of their own by -F, so that
+// the agent would run their commands outside. Nothing is executed here. What only
+// ssh can tell counts as possible, and all that follows from it is told.
+package sshconfig
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// Client is a process that runs ssh.
+type Client struct {
+	Args      []string // with the program's name
+	Dir       string   // working directory; "" if it is not known
+	Env       []string // NAME=value
+	Home      string   // the user's, as the system's user database has it
+	User, UID string
+}
+
+// Login is what a client is about to do.
+type Login struct {
+	// Typed is the server as it stands on the command line, with the port if that
+	// stands there too: `host` or `[host]:port`. "" if the program is not ssh.
+	Typed string
+	// Names are those that the server's key may have in known_hosts, most likely
+	// first.
+	Names []string
+	// KnownHosts are the files that the key is looked for in.
+	KnownHosts []string
+	// Keys are blobs of the keys that the user has named by -i, IdentityFile or
+	// CertificateFile: ssh takes those from the agent only if they are listed.
+	Keys map[string]bool
+	// Unclear: keys are named in a way that only ssh can make out.
+	Unclear bool
+}
+
+const (
+	// maxFiles bounds how many files of ssh's configuration are read for a login,
+	// and maxNames how many names one is looked for by.
+	maxFiles = 64
+	maxNames = 64
+	// maxDepth is how deep Include goes (readconf.c, READCONF_MAX_DEPTH).
+	maxDepth = 16
+	// systemFolder is where ssh's own configuration stands.
+	systemFolder = "/etc/ssh"
+	defaultPort  = "22"
+)
+
+// Read follows the command line and the files that it leads to. It reads files and
+// may take as long as they do.
+func Read(c Client) Login {
+	r := &reader{Client: c, single: map[string]*option{}, left: maxFiles, files: []configFile{
+		{filepath.Join(c.Home, ".ssh", "config"), filepath.Join(c.Home, ".ssh")},
+		{filepath.Join(systemFolder, "ssh_config"), systemFolder},
+	}}
+	r.arguments(c.Args)
+	r.passes()
+	login := Login{Typed: r.typedName(), Names: r.names()}
+	login.KnownHosts = r.knownHosts()
+	login.Keys, login.Unclear = r.keys()
+	return login
+}
+
+// Typed is Login.Typed, by the command line alone.
+func Typed(args []string) string {
+	r := &reader{Client: Client{Args: args}, single: map[string]*option{}}
+	r.arguments(args)
+	return r.typedName()
+}
+
+// truth says whether a part of the configuration applies.
+type truth int
+
+const (
+	no truth = iota
+	maybe
+	yes
+)
+
+// option is a setting of which ssh takes the first value. Values that may apply are
+// kept, up to one that does.
+type option struct {
+	values [][]string
+	sure   bool
+}
+
+type configFile struct{ path, includes string } // relative Includes stand in includes
+
+// reader is one reading.
+type reader struct {
+	Client
+	files []configFile
+	left  int // files that may still be read
+
+	typed, typedPort string
+	host             string // what Host compares with
+	final, wantFinal bool
+
+	single     map[string]*option
+	identities []string // IdentityFile, CertificateFile
+	anyNamed   bool     // IdentityFile is given
+	unclear    bool
+}
+
+// passes reads the configuration, and once more where ssh does: for `Match final`,
+// or when the host's name is made canonical.
+func (r *reader) passes() {
+	r.host = r.typed
+	r.pass(yes)
+	canonical := r.canonicalNames()
+	if r.wantFinal || len(canonical) > 0 {
+		r.final = true
+		r.set("hostname", []string{strings.ReplaceAll(r.typed, "%", "%%")}, yes) // it stays, whatever is read now
+		hosts := r.hostNames()
+		for _, host := range hosts {
+			r.host = host
+			applies := maybe
+			if len(hosts) == 1 && len(canonical) == 0 {
+				applies = yes
+			}
+			r.pass(applies)
+		}
+		for _, host := range canonical {
+			r.host = host
+			r.pass(maybe)
+		}
+	}
+}
+
+func (r *reader) pass(applies truth) {
+	for _, f := range r.files {
+		r.file(f.path, f.includes, applies, 0)
+	}
+}
+
+// set notes a value of a setting of which ssh takes the first.
+func (r *reader) set(keyword string, values []string, applies truth) {
+	o := r.single[keyword]
+	if o == nil {
+		o = &option{}
+		r.single[keyword] = o
+	}
+	if o.sure || len(values) == 0 {
+		return
+	}
+	o.values = append(o.values, values)
+	o.sure = applies == yes
+}
+
+// possible are the values that a setting of one word may have, and the last of them
+// otherwise where it may be unset.
+func (r *reader) possible(keyword, otherwise string) []string {
+	var list []string
+	o := r.single[keyword]
+	if o != nil {
+		for _, v := range o.values {
+			list = add(list, v[0])
+		}
+	}
+	if (o == nil || !o.sure) && otherwise != "" {
+		list = add(list, otherwise)
+	}
+	return list
+}
+
+// add appends a word once.
+func add(list []string, word string) []string {
+	for _, w := range list {
+		if w == word {
+			return list
+		}
+	}
+	if len(list) >= maxNames {
+		return list
+	}
+	return append(list, word)
+}
+
+// hostNames are what ssh may connect to.
+func (r *reader) hostNames() []string {
+	var list []string
+	for _, name := range r.possible("hostname", r.typed) {
+		list = add(list, strings.ToLower(expandHost(name, r.typed)))
+	}
+	return list
+}
+
+func expandHost(name, typed string) string {
+	return strings.NewReplacer("%%", "%", "%h", typed).Replace(name)
+}
+
+// canonicalNames are what CanonicalizeHostname may make of the host.
+func (r *reader) canonicalNames() []string {
+	var list []string
+	for _, value := range r.possible("canonicalizehostname", "no") {
+		if value == "no" || r.single["canonicaldomains"] == nil {
+			continue
+		}
+		for _, domains := range r.single["canonicaldomains"].values {
+			for _, d := range domains {
+				for _, host := range r.hostNames() {
+					list = add(list, host+"."+strings.ToLower(d))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// names are the server's in known_hosts: HostKeyAlias, else the host with its port
+// unless that is 22. ssh also looks for a host without its port.
+func (r *reader) names() []string {
+	if r.typed == "" {
+		return nil
+	}
+	var list []string
+	for _, alias := range r.possible("hostkeyalias", "") {
+		list = add(list, alias)
+	}
+	hosts := append(r.canonicalNames(), r.hostNames()...)
+	for _, host := range append(hosts, strings.ToLower(r.typed)) {
+		for _, port := range r.possible("port", defaultPort) {
+			list = add(list, withPort(host, port))
+		}
+		list = add(list, host)
+	}
+	return list
+}
+
+func withPort(host, port string) string {
+	if port == "" || port == defaultPort {
+		return host
+	}
+	return "[" + host + "]:" + port
+}
+
+// typedName is the destination as a person reads it.
+func (r *reader) typedName() string {
+	if len(r.Args) == 0 || r.typed == "" || !strings.Contains(filepath.Base(r.Args[0]), "ssh") {
+		return ""
+	}
+	return withPort(r.typed, r.typedPort)
+}
+
+// knownHosts are the files that ssh looks in: the user's, then the system's.
+func (r *reader) knownHosts() []string {
+	var list []string
+	for _, o := range []struct {
+		keyword, folder string
+		names           []string
+	}{
+		{"userknownhostsfile", filepath.Join(r.Home, ".ssh"), []string{"known_hosts", "known_hosts2"}},
+		{"globalknownhostsfile", systemFolder, []string{"ssh_known_hosts", "ssh_known_hosts2"}},
+	} {
+		set := r.single[o.keyword]
+		if set != nil {
+			for _, files := range set.values {
+				for _, file := range files {
+					if path, ok := r.path(file); ok {
+						list = add(list, path)
+					}
+				}
+			}
+		}
+		if set == nil || !set.sure {
+			for _, name := range o.names {
+				list = add(list, filepath.Join(o.folder, name))
+			}
+		}
+	}
+	return list
+}
