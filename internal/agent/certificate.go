@@ -273,6 +273,11 @@ func (a *Agent) land(f *flight, s *session, err error) {
 		c.flight, c.expired = nil, nil
 		c.old, c.oldUntil = c.session, time.Now().Round(0).Add(graceOfOld)
 		c.session, c.held, c.retryAt = s, heldNot, time.Time{}
+		if c.old != nil && !s.validBefore().After(c.old.validBefore()) {
+			// The phone gives none that lasts longer (a key's hours end, say): to ask
+			// ever more often for what is left would help nobody.
+			c.retryAt = s.validBefore()
+		}
 		a.rebuildLocked()
 	}
 	f.err = err

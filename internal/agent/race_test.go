@@ -163,3 +163,23 @@ func TestWindowEndsByTheWallClock(t *testing.T) {
 		cancel()
 	})
 }
+
+// A phone whose key has hours gives no certificate that outlasts them: it is asked
+// once more before their end, and not ever more often.
+func TestRenewalThatGainsNothingIsNotRepeated(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		end := time.Now().Add(3 * time.Hour)
+		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+			r, ok := body.(*wire.CertificateRequest)
+			if !ok {
+				return p.approve(ctx, kind, body, received)
+			}
+			p.note(r)
+			return wire.KindCertificateResponse, p.issue(r, time.Until(end), nil), nil
+		})
+		w.connect(p)
+		w.wantAsked(p, 1, "after link-up")
+		time.Sleep(time.Until(end) - time.Second)
+		w.wantAsked(p, 2, "a second before the end")
+	})
+}

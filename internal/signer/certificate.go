@@ -73,7 +73,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 
 // askCertificate asks the person, and returns what is to be signed.
 func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet) (*Draft, error) {
-	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.validity
+	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.lasts(s.cfg.Now())
 	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
 	decision, err := s.cfg.Approver.certificate(ctx, sheet)
 	if wire.CodeOf(err) == wire.CodeUserDenied {
@@ -94,6 +94,15 @@ type plan struct {
 	identity   Identity
 	principals []string
 	validity   time.Duration
+	hoursEnd   time.Time // of the identity's hours; zero: not within the validity
+}
+
+// lasts is how long a certificate holds that is made now.
+func (p *plan) lasts(now time.Time) time.Duration {
+	if p.hoursEnd.IsZero() {
+		return p.validity
+	}
+	return min(p.validity, p.hoursEnd.Sub(now))
 }
 
 func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
@@ -132,7 +141,8 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 	}
 	longest := ca.Policy.MaxValiditySeconds
 	p.validity = time.Duration(min(r.RequestedValiditySeconds, longest)) * time.Second
-	return p, nil
+	p.hoursEnd, err = p.identity.Rules.hoursEnd(s.cfg.Now(), p.validity)
+	return p, err
 }
 
 // certified returns the identity that a certificate stands for: the one named,

@@ -54,18 +54,22 @@ func prepare(ca CA, p plan, from device.Peer, decision CertificateDecision, now 
 	if err := p.narrow(decision); err != nil {
 		return nil, err
 	}
+	validity := p.lasts(now)
+	if validity < time.Second { // the hours have ended while the sheet was shown
+		return nil, forbidden(p.identity, "only %s", p.identity.Rules.Hours)
+	}
 	key, err := ssh.ParsePublicKey(ca.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("read the CA's key: %w", err)
 	}
 	random := make([]byte, nonceSize+8)
 	_, _ = rand.Read(random)
-	d := &Draft{ca: ca, identity: p.identity, validity: p.validity, cert: ssh.Certificate{
+	d := &Draft{ca: ca, identity: p.identity, validity: validity, cert: ssh.Certificate{
 		Key: p.key, CertType: ssh.UserCert, SignatureKey: key,
 		Nonce: random[:nonceSize], Serial: binary.BigEndian.Uint64(random[nonceSize:]),
 		ValidPrincipals: slices.Clone(p.principals),
 		ValidAfter:      uint64(now.Add(-backdate).Unix()),
-		ValidBefore:     uint64(now.Add(p.validity).Unix()),
+		ValidBefore:     uint64(now.Add(validity).Unix()),
 		Permissions:     ca.Policy.permissions(),
 	}}
 	print := strings.TrimPrefix(p.identity.Fingerprint(), "SHA256:")[:keyIDPrint]
@@ -110,7 +114,7 @@ func (s *Signer) stands(d *Draft, r *wire.CertificateRequest, from device.Peer) 
 	allowed := func(name string) bool { return slices.Contains(now.principals, name) }
 	switch {
 	case !bytes.Equal(ca.PublicKey, d.ca.PublicKey), !bytes.Equal(now.identity.PublicKey, d.identity.PublicKey),
-		d.validity > now.validity, len(d.cert.ValidPrincipals) == 0,
+		d.validity > now.validity, !now.hoursEnd.IsZero() && d.cert.ValidBefore > uint64(now.hoursEnd.Unix()), len(d.cert.ValidPrincipals) == 0,
 		slices.ContainsFunc(d.cert.ValidPrincipals, func(name string) bool { return !allowed(name) }),
 		!maps.Equal(want.CriticalOptions, d.cert.CriticalOptions), !maps.Equal(want.Extensions, d.cert.Extensions):
 		return wire.Errorf(wire.CodePolicyDenied, "policy: it was changed on the phone while the request waited")

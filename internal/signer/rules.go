@@ -226,6 +226,23 @@ func (r Rules) allowNow(id Identity, now time.Time) error {
 	return nil
 }
 
+// hoursEnd is when the hours that now lies in end, zero if not within that time:
+// a certificate that outlasts them would be good for logins outside of them.
+func (r Rules) hoursEnd(now time.Time, within time.Duration) (time.Time, error) {
+	h, err := parseHours(r.Hours)
+	if err != nil || !h.set {
+		return time.Time{}, err
+	}
+	// Minute by minute, since a day of the wall clock need not have 24 hours.
+	minute := now.Round(0).Add(-time.Duration(now.Second())*time.Second - time.Duration(now.Nanosecond()))
+	for at := minute.Add(time.Minute); at.Sub(now) < within; at = at.Add(time.Minute) {
+		if !h.contains(at) {
+			return at, nil
+		}
+	}
+	return time.Time{}, nil
+}
+
 // hours are minutes of some days of the week; the zero value is always.
 type hours struct {
 	days     [7]bool // by time.Weekday
