@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,32 +213,6 @@ func listenAt(host, port string) (net.Listener, error) {
 		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	}
 	return l, err
-}
-
-// ownAddresses are this machine's addresses that another one can use: IPv4
-// first, without link-local ones, which mean nothing elsewhere. Loopback is
-// named only when there is nothing else.
-func ownAddresses() []string {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return []string{"127.0.0.1"}
-	}
-	var v4, v6 []string
-	for _, a := range list {
-		prefix, err := netip.ParsePrefix(a.String())
-		if err != nil || !prefix.Addr().IsGlobalUnicast() {
-			continue
-		}
-		if ip := prefix.Addr().Unmap(); ip.Is4() {
-			v4 = append(v4, ip.String())
-		} else {
-			v6 = append(v6, ip.String())
-		}
-	}
-	if all := slices.Concat(v4, v6); len(all) > 0 {
-		return all
-	}
-	return []string{"127.0.0.1"}
 }
 
 // Unpair implements control.Service: the phone is told, if it is connected, and

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
@@ -68,20 +69,23 @@ func (a *app) pair(ctx context.Context, o control.PairOptions) error {
 	})
 }
 
-// invite shows the code where somebody can see it, and the same as text.
+// invite shows the code where somebody can see it, and the same as text. The code
+// comes last, so that nothing pushes its top out of the window.
 func (a *app) invite(i control.Invitation) error {
-	if f, ok := a.output.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		a.aside(qrCode(i.URL))
-	}
+	code, noCode := a.codeFor(i.URL)
 	switch {
+	case i.Hub == "" && code == "":
+		a.say("the invitation:")
 	case i.Hub == "":
-		a.say("scan the code, or run on the phone: vmux phone pair INVITATION, with this text:")
+		a.say("scan the code below, or use the same as text:")
 	case strings.HasPrefix(i.Hub, "http:"):
-		a.say("open the text in a browser on this computer, or run on the phone: vmux phone pair INVITATION")
+		a.say("open this in a browser on this computer:")
+	case code == "":
+		a.say("paste this into the app, whose page is %s", wire.Show(i.Hub))
 	default:
-		a.say("scan the code with the phone's camera: it opens %s", wire.Show(i.Hub))
+		a.say("scan the code below with the phone's camera: it opens %s", wire.Show(i.Hub))
 		a.say("on an iPhone, add that page to the Home Screen first, and scan inside the app")
-		a.say("or run on the phone: vmux phone pair INVITATION, with this text:")
+		a.say("the same as text:")
 	}
 	if i.HubError != "" {
 		a.say("warning: the hub cannot be reached, so the phone has to be on this network: %s", wire.Show(i.HubError))
@@ -89,9 +93,41 @@ func (a *app) invite(i control.Invitation) error {
 	if err := a.line("%s", i.URL); err != nil {
 		return err
 	}
+	// The text is full of & and #, which a shell would take for its own.
+	a.say("or, for a phone that is another machine, run there:")
+	a.aside("vmux phone pair '" + i.URL + "'\n")
 	a.say("the phone shows this computer's device ID: %s", inFours(i.DeviceID))
 	a.say("it works once, until %s; waiting for the phone", localTime(i.Expires))
+	if noCode != "" {
+		a.say("%s", noCode)
+	}
+	a.aside(code)
 	return nil
+}
+
+// codeFor draws the code for the terminal, if there is one, or says why it does
+// not fit: half a code is read by no camera.
+func (a *app) codeFor(url string) (code, why string) {
+	f, ok := a.output.err.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", ""
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return "", "the size of this terminal is not known, so no code is drawn"
+	}
+	return fitting(qrCode(url), width, height)
+}
+
+// fitting returns the code if a window of that size shows it as a whole, above
+// the line of the cursor.
+func fitting(code string, width, height int) (fits, why string) {
+	lines := strings.Split(strings.TrimSuffix(code, "\n"), "\n")
+	wide, high := utf8.RuneCountInString(lines[0]), len(lines)+1
+	if wide > width || high > height {
+		return "", fmt.Sprintf("the code does not fit this window of %dx%d: for one to scan, make it %dx%d and run vmux pair again", width, height, wide, high)
+	}
+	return code, ""
 }
 
 // inFours groups a device ID for comparing by eye, as phones show it.

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// insideEnv tells the test binary that it runs inside of the network made for it.
+const insideEnv = "VMUX_TEST_OWN_ADDRESSES"
+
+// manyNetworks is a developer's machine: nine bridges of docker, a VPN, a second
+// card, and a LAN whose card comes last and has the default route.
+const manyNetworks = `set -e
+PATH=$PATH:/usr/sbin:/sbin
+for i in 1 2 3 4 5 6 7 8 9; do
+  ip link add br-00$i type bridge; ip address add 172.2$i.0.1/16 dev br-00$i; ip link set br-00$i up
+done
+ip link add office type bridge; ip address add 10.77.0.1/24 dev office; ip link set office up
+ip link add wg0 type veth peer name to-wg0; ip link set to-wg0 up; ip address add 10.66.0.2/32 dev wg0; ip link set wg0 up
+ip link add second type veth peer name to-second; ip link set to-second up; ip address add 192.168.50.5/24 dev second; ip link set second up
+ip link add lan type veth peer name to-lan; ip link set to-lan up; ip address add 192.168.1.7/24 dev lan; ip link set lan up
+ip address add fd00::7/64 dev lan nodad
+ip route add default via 192.168.1.1
+exec "$0" -test.run='^TestOwnAddresses$' -test.v`
+
+// An invitation has room for eight addresses, and with a hub for three: the
+// LAN's has to be among them, whatever else the machine has.
+func TestOwnAddresses(t *testing.T) {
+	if os.Getenv(insideEnv) == "" {
+		c := exec.Command("unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c",
+			"mount -t sysfs sysfs /sys && "+manyNetworks, os.Args[0])
+		c.Env = append(os.Environ(), insideEnv+"=1")
+		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Fatalf("in a network of its own: %v\n%s", err, out)
+		}
+		return
+	}
+	got := ownAddresses()
+	want := []string{"192.168.1.7", "fd00::7", "192.168.50.5"}
+	if len(got) != 14 || !slices.Equal(got[:3], want) {
+		t.Errorf("%q, want %q first", got, want)
+	}
+	for i := 1; i <= 9; i++ {
+		if a := fmt.Sprintf("172.2%d.0.1", i); !slices.Contains(got[3:], a) {
+			t.Errorf("%s is not there, or too early", a)
+		}
+	}
+}
