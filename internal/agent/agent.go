@@ -68,6 +68,9 @@ type Config struct {
 	// ForwardCertificate lets programs on other hosts use the session
 	// certificate through agent forwarding (ssh -A).
 	ForwardCertificate bool
+	// CertificateFile is where the session certificate is kept for ssh while there
+	// is one; "": nowhere.
+	CertificateFile string
 	// UnboundCertificate defaults to UnboundFirst.
 	UnboundCertificate UnboundCertificate
 	// NoTTYHints turns off the lines on the terminals of waiting programs.
@@ -339,6 +342,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			part("the hub's page", func() error { a.watchPage(ctx, a.VerifyHub); return nil })
 		}
 		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
+		if a.cfg.CertificateFile != "" {
+			part("certificate file", func() error { a.keepCertificateFile(ctx); return nil })
+		}
 		part("notifications", func() error { a.tellNotices(ctx); return nil })
 		part("memory", func() error { rest(ctx, left); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())

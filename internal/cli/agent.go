@@ -24,6 +24,7 @@ import (
 type agentFlags struct {
 	socket, passkeys string
 	unbound          string
+	certificateFile  bool
 	lan, verbose     bool
 	approvalTimeout  time.Duration
 	maxKeys          int
@@ -72,6 +73,7 @@ anywhere with --hub-behind-proxy --hub-url.`,
 	flags.IntVar(&f.maxKeys, "max-keys", 4, "how many keys of phones a login is offered; 0 is all. The one that works there stands first")
 	flags.BoolVar(&f.forward, "forward-certificate", false, "let other hosts use the session certificate through agent forwarding (ssh -A), without asking")
 	flags.StringVar(&f.unbound, "unbound-certificate", string(agent.UnboundFirst), "what the session certificate signs for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
+	flags.BoolVar(&f.certificateFile, "certificate-file", true, "keep the session certificate as ~/.ssh/vmux-session-cert.pub, or in $VMUX_HOME if that is set, for ssh's IdentityFile")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
 	return cmd
@@ -121,6 +123,12 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return fmt.Errorf("find the socket's path: %w", err)
 	}
+	certificateFile := ""
+	if f.certificateFile {
+		if certificateFile, err = home.CertificateFile(); err != nil {
+			return err
+		}
+	}
 	log := a.logger(f.verbose)
 	hub, err := f.hub.agentHub(home)
 	if err != nil {
@@ -148,6 +156,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Log:             log,
 
 		ForwardCertificate: f.forward,
+		CertificateFile:    certificateFile,
 		UnboundCertificate: agent.UnboundCertificate(f.unbound),
 		NoTTYHints:         !f.hints,
 	})

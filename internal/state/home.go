@@ -61,6 +61,16 @@ func (h Home) AgentSocket() (string, error) {
 	return checkSocket(filepath.Join(user, ".ssh", "vmux-agent.sock"))
 }
 
+// CertificateFile returns where the session certificate is kept for ssh:
+// vmux-session-cert.pub, beside the SSH agent's usual socket.
+func (h Home) CertificateFile() (string, error) {
+	socket, err := h.AgentSocket()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(socket), "vmux-session-cert.pub"), nil
+}
+
 // ControlSocket returns the path of the agent's control socket.
 func (h Home) ControlSocket() (string, error) {
 	return checkSocket(filepath.Join(h.path, "agent", "control.sock"))

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The file holds the certificate of now, is replaced at renewal, and gone at
+// expiry and at the agent's end. What is not the agent's stays.
+func TestCertificateFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vmux-session-cert.pub")
+	has := func(want string) {
+		t.Helper()
+		synctest.Wait()
+		b, err := os.ReadFile(path)
+		if string(b) != want || (want == "") != errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q, %v", b, err)
+		}
+		if left, _ := filepath.Glob(path + ".new*"); len(left) > 0 {
+			t.Errorf("left over: %q", left)
+		}
+	}
+	if err := os.WriteFile(path, []byte("ecdsa-old AAAA "+certificateComment+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.cfg.CertificateFile = path
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); w.keepCertificateFile(ctx) }()
+		has("")
+		w.connect(p)
+		synctest.Wait()
+		first := w.ShowCertificate().Line + "\n"
+		has(first)
+		time.Sleep(7*time.Hour + 5*time.Second)
+		synctest.Wait()
+		second := w.ShowCertificate().Line + "\n"
+		if first == second {
+			t.Error("not renewed")
+		}
+		has(second)
+		w.disconnect(p)
+		time.Sleep(9 * time.Hour)
+		has("")
+		w.connect(p)
+		synctest.Wait()
+		has(w.ShowCertificate().Line + "\n")
+		cancel()
+		<-done
+		has("")
+		if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if writeCertificate(path, first) == nil || writeCertificate(path, "") == nil {
+			t.Error("another file is taken for the agent's")
+		}
+		has("mine")
+	})
+}
