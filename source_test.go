@@ -131,6 +131,76 @@ func TestNobodyElseExitsOrPrints(t *testing.T) {
 	}
 }
 
+// In "return x, f(func() { x = … })" the language does not say which of the two
+// comes first: a compiler may return the x from before.
+func TestReturnsWhatACallSets(t *testing.T) {
+	for _, s := range sources(t) {
+		ast.Inspect(s.tree, func(n ast.Node) bool {
+			if r, ok := n.(*ast.ReturnStmt); ok && len(r.Results) > 1 {
+				for _, name := range setInside(r.Results) {
+					t.Errorf("%s:%d: %s is returned beside a call that sets it", s.path, s.line(r.Pos()), name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// setInside returns which of the results are variables that a function in
+// another result sets, or changes by a method.
+func setInside(results []ast.Expr) (names []string) {
+	plain := map[string]bool{}
+	for _, r := range results {
+		if id, ok := r.(*ast.Ident); ok {
+			plain[id.Name] = true
+		}
+	}
+	note := func(e ast.Expr) {
+		for {
+			selector, ok := e.(*ast.SelectorExpr)
+			if !ok {
+				break
+			}
+			e = selector.X
+		}
+		if id, ok := e.(*ast.Ident); ok && plain[id.Name] {
+			names = append(names, id.Name)
+		}
+	}
+	for _, r := range results {
+		if _, called := r.(*ast.CallExpr); !called {
+			continue
+		}
+		ast.Inspect(r, func(n ast.Node) bool {
+			literal, ok := n.(*ast.FuncLit)
+			if !ok {
+				return true
+			}
+			ast.Inspect(literal.Body, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.AssignStmt:
+					if n.Tok != token.DEFINE {
+						for _, e := range n.Lhs {
+							note(e)
+						}
+					}
+				case *ast.IncDecStmt:
+					note(n.X)
+				case *ast.ExprStmt: // a method that is called for what it does
+					if call, ok := n.X.(*ast.CallExpr); ok {
+						if selector, ok := call.Fun.(*ast.SelectorExpr); ok {
+							note(selector.X)
+						}
+					}
+				}
+				return true
+			})
+			return false
+		})
+	}
+	return names
+}
+
 func (s source) imports(path string) bool {
 	return slices.ContainsFunc(s.tree.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"`+path+`"` })
 }

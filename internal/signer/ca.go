@@ -178,7 +178,7 @@ func (s *Signer) DeleteCA() error {
 // SetPolicy replaces the CA's policy by what change makes of it.
 func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 	var p Policy
-	return p, s.locked(func() error {
+	err := s.locked(func() error {
 		ca, err := s.CA()
 		if err != nil {
 			return err
@@ -194,6 +194,7 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 		p = ca.Policy
 		return putJSON(s.cfg.Store, caDocument, ca)
 	})
+	return p, err
 }
 
 func (p Policy) check() error {

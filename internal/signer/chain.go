@@ -229,7 +229,7 @@ type ActivityReport struct {
 // store: for that, compare the last hash with one noted elsewhere.
 func (s *Signer) VerifyActivity() (ActivityReport, error) {
 	report := ActivityReport{Problems: []string{}}
-	return report, s.locked(func() error {
+	err := s.locked(func() error {
 		lines, err := s.activityLines()
 		if err != nil {
 			return err
@@ -246,6 +246,7 @@ func (s *Signer) VerifyActivity() (ActivityReport, error) {
 		}
 		return nil
 	})
+	return report, err
 }
 
 func (r *ActivityReport) problem(format string, args ...any) {

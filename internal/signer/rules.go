@@ -95,7 +95,7 @@ func isHost(text string) bool {
 // SetRules replaces an identity's rules by what change makes of them.
 func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 	var rules Rules
-	return rules, s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	err := s.changeIdentities(func(list []Identity) ([]Identity, error) {
 		var failed error
 		err := change(list, id, func(i *Identity) {
 			rules = i.Rules
@@ -106,6 +106,7 @@ func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 		})
 		return list, errors.Join(err, failed)
 	})
+	return rules, err
 }
 
 // onlyHostKeys are the host keys to which the identity is limited, for agents

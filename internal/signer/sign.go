@@ -67,11 +67,13 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 		return s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, unlock)
 	}
 	var signature *ssh.Signature
-	return signature, s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
+	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
 		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
+		var err error
 		signature, err = s.askAndSign(ctx, sheet, algorithm)
 		return err
 	})
+	return signature, err
 }
 
 // askAndSign asks the person and signs.
