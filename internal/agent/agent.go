@@ -316,7 +316,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel(nil)
 	a.tasks.start(ctx)
 	left := make(chan struct{}, 1)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Deserted: func() {
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Deserted: func() {
 		select {
 		case left <- struct{}{}:
 		default:

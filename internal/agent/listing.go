@@ -118,7 +118,20 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 		return nil, true, err
 	}
 	signature, err = s.sign(data)
+	if err == nil {
+		a.loggedIn()
+	}
 	return signature, true, err
+}
+
+// loggedIn ends the failures of earlier logins: this one succeeds.
+func (a *Agent) loggedIn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.failures) > 0 {
+		clear(a.failures)
+		a.tellLocked()
+	}
 }
 
 // sessionOf returns the session whose certificate that is, nil if there is none

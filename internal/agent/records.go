@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"vmux/internal/control"
+	"vmux/internal/sshagent"
 	"vmux/internal/wire"
 )
 
@@ -14,6 +15,7 @@ const (
 	kindKeys        = "keys"
 	kindPairing     = "pairing"
 	kindLink        = "link"
+	kindAdd         = "add"
 )
 
 // What warnings are about.
@@ -22,6 +24,7 @@ const (
 	warningCAs   = "cas"
 	warningTrust = "trust"
 	warningDisk  = "disk"
+	warningLock  = "lock"
 	warningPage  = "page"
 )
 
@@ -49,11 +52,32 @@ func (a *Agent) Changed() <-chan struct{} {
 	return a.changed
 }
 
-// succeed notes a success, which ends the failure of its kind.
+// locked says that ssh-add -x or -X was used: a locked agent looks like one that
+// has no keys.
+func (a *Agent) locked(is bool) {
+	text := ""
+	if is {
+		text = "The agent is locked: it lists no keys and signs nothing until `ssh-add -X`."
+	}
+	a.warn(warningLock, text)
+}
+
+// addRefused says why ssh-add KEY failed, which it cannot know.
+func (a *Agent) addRefused(sshagent.Connection) {
+	a.fail(kindAdd, "ssh-add", control.Errorf(control.CodeAddRefused,
+		"on the phone: vmux phone identity create --label LABEL --import FILE",
+		"This agent takes no keys: phones hold them."))
+}
+
+// succeed notes a success, which ends the failure of its kind; what a person had
+// done ends all.
 func (a *Agent) succeed(kind, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.failures, kind)
+	if kind == kindSign || kind == kindCertificate {
+		clear(a.failures)
+	}
 	a.noteLocked(kind, text, "")
 }
 

@@ -23,6 +23,7 @@ import (
 // agentFlags are the flags of `vmux agent`.
 type agentFlags struct {
 	socket, passkeys string
+	name             string
 	unbound          string
 	certificateFile  bool
 	lan, verbose     bool
@@ -66,6 +67,7 @@ anywhere with --hub-behind-proxy --hub-url.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.socket, "socket", "", "`PATH` of the socket (default ~/.ssh/vmux-agent.sock, or $VMUX_HOME/agent.sock if that is set)")
+	flags.StringVar(&f.name, "name", "", "the `NAME` by which phones know this computer (default its host name)")
 	f.hub.add(cmd)
 	flags.BoolVar(&f.lan, "lan", true, "look for phones on the local network by DNS-SD; without, last known addresses are dialled")
 	flags.DurationVar(&f.approvalTimeout, "approval-timeout", wire.Window, "how long a person may take to answer, at most 100s")
@@ -94,6 +96,9 @@ func (f *agentFlags) check() error {
 	default:
 		return usagef("--unbound-certificate accepts first, always or never")
 	}
+	if err := checkName(f.name); err != nil {
+		return err
+	}
 	if f.maxKeys < 0 {
 		return usagef("--max-keys accepts 0, which is all, or a number of keys")
 	}
@@ -111,9 +116,8 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	dir, err := home.Agent()
-	if err != nil {
-		return err
+	if _, err := home.ControlSocket(); err != nil {
+		return err // before any folder is made
 	}
 	if f.socket == "" {
 		f.socket, err = home.AgentSocket()
@@ -128,6 +132,10 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		if certificateFile, err = home.CertificateFile(); err != nil {
 			return err
 		}
+	}
+	dir, err := home.Agent()
+	if err != nil {
+		return err
 	}
 	log := a.logger(f.verbose)
 	hub, err := f.hub.agentHub(home)
@@ -144,6 +152,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
+		Name:            f.name,
 		Socket:          f.socket,
 		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
 		Hub:             hub,
@@ -182,6 +191,14 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	<-told
 	local.stop()
 	return err
+}
+
+// checkName reports why a device cannot be called that; empty is the host name.
+func checkName(name string) error {
+	if len(name) > wire.MaxNameSize || !wire.Printable(name) || strings.TrimSpace(name) != name {
+		return usagef("--name accepts at most %d bytes of printable text", wire.MaxNameSize)
+	}
+	return nil
 }
 
 // maxKeys is agent.Config.MaxKeys for the flag's value.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/term"
 
 	"vmux/internal/control"
 	"vmux/internal/signer"
@@ -26,7 +29,7 @@ import (
 //     exit status tells them apart: see exitOf.
 //   - A program that goes on running logs to standard error in slog's text form.
 //   - No colours, no cursor movements: what is printed means the same in a
-//     terminal, a pipe and a log.
+//     terminal, a pipe and a log. Only status --watch clears a terminal.
 //   - What another device or a file named is shown through wire.Show, so that it
 //     cannot write to the terminal what it likes.
 //   - Nothing secret is printed, but for the one-time invitation, which is made
@@ -65,6 +68,12 @@ func (o *output) answer(v any, text func() error) error {
 		return o.value(v)
 	}
 	return text()
+}
+
+// onScreen reports whether the answer is read on a terminal.
+func (o *output) onScreen() bool {
+	f, ok := o.out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // say writes words for people, one `vmux: ` line for each line of the text.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,11 @@ func passphraseFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "passphrase-file", "", "read the passphrase from `FILE` (- is standard input) instead of asking")
 }
 
+// nameFlag gives a command --name.
+func nameFlag(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "name", "", "the `NAME` by which computers know this phone (default its host name)")
+}
+
 // passphrase returns the secret from the file, or asks for it on the terminal;
 // twice if it is a new one. The caller wipes it.
 func (a *app) passphrase(path, prompt string, fresh bool) ([]byte, error) {
@@ -99,7 +105,7 @@ func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
 	return first, nil
 }
 
-type phoneRunFlags struct{ approve, passphraseFile, listen, hub, hubCA string }
+type phoneRunFlags struct{ approve, passphraseFile, listen, hub, hubCA, name string }
 
 func newPhoneRunCommand(a *app) *cobra.Command {
 	var f phoneRunFlags
@@ -122,6 +128,7 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
+	nameFlag(cmd, &f.name)
 	cmd.Flags().StringVar(&f.hub, "hub", "", "the `URL` of a hub to be at as well, from now on; none forgets all hubs")
 	cmd.Flags().StringVar(&f.hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to that hub, from now on")
 	passphraseFlag(cmd, &f.passphraseFile)
@@ -153,6 +160,7 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
+	p.Name = cmp.Or(f.name, p.Name)
 	asking.help(p)
 	switch {
 	case f.hub == hubNone:
@@ -177,6 +185,9 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 // check returns the hub that --hub and --hub-ca name.
 func (f *phoneRunFlags) check() (phone.Hub, error) {
 	var none phone.Hub
+	if err := checkName(f.name); err != nil {
+		return none, err
+	}
 	if f.hub == "" || f.hub == hubNone {
 		if f.hubCA != "" {
 			return none, usagef("--hub-ca is for --hub URL")

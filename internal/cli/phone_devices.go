@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ type phoneDevice struct {
 }
 
 func newPhonePairCommand(a *app) *cobra.Command {
-	var hubCA string
+	var hubCA, name string
 	cmd := a.withJSON(&cobra.Command{
 		Use:   "pair INVITATION",
 		Short: "Pair this phone with the computer that printed the invitation",
@@ -32,13 +33,17 @@ from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
 		Args: args("INVITATION"),
-		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0], hubCA) },
+		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0], hubCA, name) },
 	})
+	nameFlag(cmd, &name)
 	cmd.Flags().StringVar(&hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the invitation's hub, from now on")
 	return cmd
 }
 
-func (a *app) phonePair(ctx context.Context, text, hubCA string) error {
+func (a *app) phonePair(ctx context.Context, text, hubCA, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	if text == "-" {
 		b, err := io.ReadAll(io.LimitReader(a.in, 4096))
 		if err != nil {
@@ -59,6 +64,7 @@ func (a *app) phonePair(ctx context.Context, text, hubCA string) error {
 	if err != nil {
 		return err
 	}
+	p.Name = cmp.Or(name, p.Name)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	a.say("Connecting to %s", wire.Show(inv.Name))

@@ -30,7 +30,7 @@ the keys, warnings. --json has all of it, and the recent history.`,
 			return a.status(cmd.Context())
 		},
 	})
-	cmd.Flags().BoolVar(&watch, "watch", false, "print it again after each change, until ^C")
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on until ^C: draw it anew on a terminal, and print it again in a pipe, after each change")
 	return cmd
 }
 
@@ -55,7 +55,11 @@ func (a *app) watchStatus(ctx context.Context) error {
 	defer c.Close()
 	first := true
 	err = c.Watch(ctx, func(s control.Status) error {
-		if !first && !a.json {
+		switch {
+		case a.json:
+		case a.onScreen():
+			_ = a.text("\x1b[H\x1b[2J") // from the top, in place of the last one
+		case !first:
 			if err := a.line(""); err != nil {
 				return err
 			}

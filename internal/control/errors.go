@@ -16,6 +16,7 @@ const (
 	CodeNoCert       wire.Code = "noCertificate"
 	CodeInvalid      wire.Code = "invalidArgument"
 	CodeBusy         wire.Code = "busy"
+	CodeAddRefused   wire.Code = "addRefused"
 	CodeNoPage       wire.Code = "noPage"
 )
 

@@ -62,6 +62,11 @@ func Open(home state.Home, approver signer.Approver, log *slog.Logger) (*Phone, 
 }
 
 func deviceKey(dir *state.Dir) (*device.Key, error) {
+	// Documents are replaced as a whole, so readers need no lock, which cannot be
+	// had on a disk that can only be read.
+	if b, err := dir.Get(keyDocument); err == nil && b != nil {
+		return device.ParseKey(b)
+	}
 	unlock, err := dir.Lock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the phone's state: %w", err)

@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/term"
+
 	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -171,6 +173,12 @@ type question struct {
 	answered func(byte)
 }
 
+// short is the question on the line that is drawn anew each second, which has to
+// fit a narrow terminal: what the keys do stands above it.
+func (q question) short() string {
+	return "Answer [" + strings.Join(strings.Split(q.keys, ""), "/") + "]"
+}
+
 func (q question) requests() int {
 	if q.listed == nil {
 		return 1
@@ -190,7 +198,7 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	t.print("\n" + q.text)
+	t.print("\n" + q.text + q.asked + "\n")
 	key, err := t.countDown(ctx, q)
 	if err == nil && q.answered != nil {
 		q.answered(key)
@@ -255,7 +263,7 @@ func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
 				changed = time.Now()
 			}
 		}
-		t.draw(fmt.Sprintf("%s   %d s left%s ", q.asked, secondsLeft(q.sheet.Expires), more(t.screen.others()+1-q.requests())))
+		t.draw(fmt.Sprintf("%s   %d s left%s ", q.short(), secondsLeft(q.sheet.Expires), more(t.screen.others()+1-q.requests())))
 		typed, err := t.read(ctx)
 		if err != nil {
 			return 0, err
@@ -416,14 +424,34 @@ func (t *Terminal) draw(line string) {
 func (t *Terminal) end(line string) {
 	t.drawing.Lock()
 	defer t.drawing.Unlock()
-	t.redraw(line)
-	_, _ = t.tty.WriteString("\n")
+	t.redraw("") // it stands for good: it may wrap
+	_, _ = t.tty.WriteString("\r" + line + "\n")
 	t.line = ""
+}
+
+// fit cuts a line to the terminal's width: one that wraps cannot be overwritten,
+// and each redraw of it would scroll the screen.
+func (t *Terminal) fit(line string) string {
+	width, _, err := term.GetSize(int(t.tty.Fd()))
+	if err != nil || width <= 0 {
+		return line
+	}
+	left := width - 1 // the last column makes some terminals wrap
+	for at, r := range line {
+		if left--; r >= 0x300 { // perhaps a wide one
+			left--
+		}
+		if left < 0 {
+			return line[:at]
+		}
+	}
+	return line
 }
 
 // redraw overwrites the last line, with spaces where the old one was longer.
 // The caller holds drawing.
 func (t *Terminal) redraw(line string) {
+	line = t.fit(line)
 	if line == t.line {
 		return
 	}

@@ -510,6 +510,32 @@ func TestWordsStandAboveTheQuestion(t *testing.T) {
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
 	p.sees(" s left")
 	terminal.Above(func() { _, _ = terminal.tty.WriteString("vmux: Connected to desktop\n") })
-	p.sees("vmux: Connected to desktop\r\n\rSign?")
+	p.sees("vmux: Connected to desktop\r\n\rAnswer")
 	p.keepsTyping("n", func() bool { return len(c) > 0 })
+}
+
+// On a terminal of 80 columns the line that is drawn each second does not wrap:
+// it would fill the screen. Nor on a narrower one.
+func TestQuestionFitsTheTerminal(t *testing.T) {
+	for _, columns := range []uint16{80, 20} {
+		terminal, p := sitDown(t)
+		if err := pty.Setsize(p.end, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
+			t.Fatal(err)
+		}
+		s := sheet("laptop", 100*time.Second)
+		c := asks(t.Context(), terminal.Approver([]byte("x")), s)
+		p.sees("[y/n/m]")
+		first := p.screen()
+		waitFor(t, "another second", func() bool { return strings.Count(p.screen(), "\r") > strings.Count(first, "\r") })
+		p.keepsTyping("n", func() bool { return len(c) > 0 })
+		p.sees("Denied.")
+		_, drawn, _ := strings.Cut(p.screen(), "m no and mute for an hour\r\n")
+		drawn, _, _ = strings.Cut(drawn, "Denied.")
+		for line := range strings.SplitSeq(drawn, "\r") {
+			line, _, _ = strings.Cut(line, "\b")
+			if len(line) >= int(columns) || strings.Contains(line, "\n") {
+				t.Errorf("%d columns: %d: %q", columns, len(line), line)
+			}
+		}
+	}
 }

@@ -179,6 +179,8 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 		return c.lockOrUnlock(ctx, msg)
 	case msgExtension:
 		return c.extension(msg), nil
+	case msgAdd, msgAddConstrained, msgAddSmartcard, msgAddSmartcardConst:
+		c.server.cfg.AddRefused(c.connection()) // which is not told what was sent
 	}
 	return failureFrame, nil
 }
@@ -204,6 +206,7 @@ func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	}
 	clear(passphrase)
 	if done {
+		c.server.cfg.Locked(c.server.lock.locked())
 		return successFrame, nil
 	}
 	return failureFrame, nil

@@ -25,9 +25,13 @@ const (
 	msgIdentitiesAnswer  = 12
 	msgSignRequest       = 13
 	msgSignResponse      = 14
+	msgAdd               = 17
 	msgRemoveAll         = 19
+	msgAddSmartcard      = 20
 	msgLock              = 22
 	msgUnlock            = 23
+	msgAddConstrained    = 25
+	msgAddSmartcardConst = 26
 	msgExtension         = 27
 	msgExtensionFailure  = 28
 	msgExtensionResponse = 29

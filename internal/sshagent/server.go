@@ -80,6 +80,10 @@ type Config struct {
 	// agent. Default: all whose connection is not bound, since only SSH clients
 	// bind, and what comes over one that does may come from another host.
 	MayManage func(Connection) bool
+	// Locked is told when the agent was locked or unlocked, and AddRefused when a
+	// client wanted to add a key. They must not wait. Default: nothing.
+	Locked     func(bool)
+	AddRefused func(Connection)
 	// CheckPeer tells the process at the other end and refuses strangers.
 	// Default: the system's peer credentials, and only this user.
 	CheckPeer func(net.Conn) (Peer, error)
@@ -98,6 +102,12 @@ type Server struct {
 
 // New returns a server.
 func New(cfg Config) *Server {
+	if cfg.Locked == nil {
+		cfg.Locked = func(bool) {}
+	}
+	if cfg.AddRefused == nil {
+		cfg.AddRefused = func(Connection) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
