@@ -11,16 +11,21 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	sshagentclient "golang.org/x/crypto/ssh/agent"
 
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
+	"vmux/internal/sshdtest"
 	"vmux/internal/wire"
 )
 
@@ -239,6 +244,37 @@ func TestClientGoesAway(t *testing.T) {
 	})
 }
 
+// More requests than people can answer are refused at once, and the status says so.
+func TestTooManyWaiting(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		p.signing(key, silent)
+		w.connect(p)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		for n := range maxWaiting {
+			waiting.Go(func() {
+				if _, err := w.Sign(ctx, request(key, fmt.Sprint("session ", n))); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := w.Sign(t.Context(), request(key, "one too many")); wire.CodeOf(err) != wire.CodeSignerBusy {
+			t.Errorf("one too many: %v", err)
+		}
+		if s := w.Status(); s.LastFailure == nil || !strings.Contains(s.LastFailure.Sentence, "Too many requests are waiting") {
+			t.Errorf("the status does not say it: %+v", s.LastFailure)
+		}
+		cancel()
+		waiting.Wait()
+		p.signing(key, approves)
+		if _, err := w.Sign(t.Context(), request(key, "later")); err != nil {
+			t.Errorf("after the others have gone: %v", err)
+		}
+	})
+}
+
 func TestDeniedOncePerSession(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		p.signing(key, denies)
@@ -439,7 +475,7 @@ func TestWebAuthnSignature(t *testing.T) {
 }
 
 // An RSA signature is by the hash that the client's flags ask for; of both, by
-// SHA-512, as OpenSSH has it. Other keys have no such choice, and OpenSSH sends
+// the one that ssh-agent takes. Other keys have no such choice, and OpenSSH sends
 // the flags for them as well.
 func TestSignatureFollowsFlags(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -451,7 +487,21 @@ func TestSignatureFollowsFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := []byte("data")
-	for flags, want := range map[uint32]string{2: ssh.KeyAlgoRSASHA256, 4: ssh.KeyAlgoRSASHA512, 6: ssh.KeyAlgoRSASHA512} {
+	socket, _ := sshdtest.Old(t).StartAgent(t)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	openssh := sshagentclient.NewClient(conn)
+	if err := openssh.Add(sshagentclient.AddedKey{PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	for flags, want := range map[uint32]string{2: ssh.KeyAlgoRSASHA256, 4: ssh.KeyAlgoRSASHA512, 6: ssh.KeyAlgoRSASHA256} {
+		theirs, err := openssh.SignWithFlags(plain.PublicKey(), data, sshagentclient.SignatureFlags(flags))
+		if err != nil || theirs.Format != want {
+			t.Errorf("ssh-agent makes %v of flags %d (%v), not %s", theirs, flags, err, want)
+		}
 		for _, format := range []string{ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512} {
 			sig, err := plain.(ssh.AlgorithmSigner).SignWithAlgorithm(rand.Reader, data, format)
 			if err != nil {

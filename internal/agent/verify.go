@@ -29,10 +29,10 @@ func checkSignature(key ssh.PublicKey, data, blob []byte, flags uint32) error {
 
 func rsaFormatFits(format string, flags uint32) bool {
 	switch {
-	case flags&flagRSASHA512 != 0: // as OpenSSH: the last one wins
-		return format == ssh.KeyAlgoRSASHA512
-	case flags&flagRSASHA256 != 0:
+	case flags&flagRSASHA256 != 0: // with both, as ssh-agent does
 		return format == ssh.KeyAlgoRSASHA256
+	case flags&flagRSASHA512 != 0:
+		return format == ssh.KeyAlgoRSASHA512
 	}
 	return true
 }

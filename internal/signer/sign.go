@@ -236,10 +236,10 @@ func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) 
 		return id.Algorithm, nil
 	}
 	switch {
+	case r.SignatureFlags&flagRSASHA256 != 0: // with both, as ssh-agent does
+		return ssh.KeyAlgoRSASHA256, nil
 	case r.SignatureFlags&flagRSASHA512 != 0:
 		return ssh.KeyAlgoRSASHA512, nil
-	case r.SignatureFlags&flagRSASHA256 != 0:
-		return ssh.KeyAlgoRSASHA256, nil
 	}
 	return "", wire.Errorf(wire.CodeAlgorithmUnsupported, "ssh-rsa signatures use SHA-1, which this phone does not make: ask for rsa-sha2-256 or rsa-sha2-512")
 }

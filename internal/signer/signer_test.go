@@ -23,7 +23,7 @@ func TestSignatureFormats(t *testing.T) {
 		want  string
 	}{
 		{rsaKey, flagRSASHA256, "rsa-sha2-256"}, {rsaKey, flagRSASHA512, "rsa-sha2-512"},
-		{rsaKey, flagRSASHA256 | flagRSASHA512, "rsa-sha2-512"},
+		{rsaKey, flagRSASHA256 | flagRSASHA512, "rsa-sha2-256"},
 		{ed, 0, "ssh-ed25519"}, {ed, flagRSASHA512, "ssh-ed25519"},
 	} {
 		r := p.request(c.id)

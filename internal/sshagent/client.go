@@ -29,6 +29,7 @@ type client struct {
 	reply []byte
 
 	writeBy  time.Time // the connection's write deadline
+	frameBy  time.Time // when the message that has begun must be here; zero: none has
 	bindings []sshctx.Binding
 	unproven bool     // see Connection.Unproven
 	listed   *Listing // the last one answered
@@ -63,6 +64,7 @@ func (c *client) serve(ctx context.Context) {
 // cannot be told apart from a message.
 func (c *client) next() ([]byte, error) {
 	defer c.normalise()
+	c.frameBy = time.Time{}
 	if err := c.fill(headerSize); err != nil {
 		return nil, err
 	}
@@ -87,7 +89,9 @@ func (c *client) normalise() {
 	}
 }
 
-// fill reads until n bytes are at hand. Only a begun message has a deadline.
+// fill reads until n bytes are at hand. Only a message that has begun has a
+// deadline, one for all of it: a client that sends it in pieces does not get a
+// new one with each.
 func (c *client) fill(n int) error {
 	if c.end-c.start >= n {
 		return nil
@@ -101,7 +105,10 @@ func (c *client) fill(n int) error {
 	}()
 	for c.end-c.start < n {
 		if c.end > c.start && !deadline {
-			c.conn.SetReadDeadline(time.Now().Add(c.server.cfg.FrameTimeout))
+			if c.frameBy.IsZero() {
+				c.frameBy = time.Now().Add(c.server.cfg.FrameTimeout)
+			}
+			c.conn.SetReadDeadline(c.frameBy)
 			deadline = true
 		}
 		read, err := c.conn.Read(c.buf[c.end:])
@@ -249,9 +256,6 @@ func (c *client) signResponse(signature []byte) []byte {
 // errGone tells that the client went away while its request was waiting.
 var errGone = errors.New("client went away")
 
-// errBusy tells that too many requests are waiting.
-var errBusy = errors.New("too many requests are waiting")
-
 // past as a deadline ends a Read that is under way.
 var past = time.Unix(1, 0)
 
@@ -265,13 +269,6 @@ const hangupPoll = 200 * time.Millisecond
 // answered. The signer's goroutine wakes a blocked Read by a deadline in the
 // past, after it has left its result.
 func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
-	select {
-	case c.server.waiting <- struct{}{}:
-		defer func() { <-c.server.waiting }()
-	default:
-		c.server.cfg.Log.Warn("sign request refused: too many are waiting", "limit", c.server.cfg.MaxWaiting)
-		return nil, errBusy
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {

@@ -61,9 +61,6 @@ type Config struct {
 	// at most three quarters of the process's file descriptors. A further one
 	// is closed at once.
 	MaxConnections int
-	// MaxWaiting is how many requests may wait in Backend.Sign; default 256.
-	// A further one fails at once: each holds up to MaxFrame of memory.
-	MaxWaiting int
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
 	FrameTimeout time.Duration
@@ -91,9 +88,8 @@ type Config struct {
 
 // Server serves clients.
 type Server struct {
-	cfg     Config
-	lock    lock
-	waiting chan struct{} // holds a value for each request in Backend.Sign
+	cfg  Config
+	lock lock
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -112,7 +108,6 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	setDefault(&cfg.MaxConnections, min(4096, descriptorLimit()/4*3))
-	setDefault(&cfg.MaxWaiting, 256)
 	setDefault(&cfg.FrameTimeout, 15*time.Second)
 	setDefault(&cfg.WriteTimeout, 15*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Second)
@@ -126,10 +121,9 @@ func New(cfg Config) *Server {
 		cfg.Deserted = func() {}
 	}
 	return &Server{
-		cfg:     cfg,
-		waiting: make(chan struct{}, cfg.MaxWaiting),
-		conns:   map[net.Conn]struct{}{},
-		lock:    newLock(),
+		cfg:   cfg,
+		conns: map[net.Conn]struct{}{},
+		lock:  newLock(),
 	}
 }
 

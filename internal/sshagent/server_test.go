@@ -162,28 +162,6 @@ func TestWaitingRequestIsWithdrawn(t *testing.T) {
 	}
 }
 
-func TestTooManyWaiting(t *testing.T) {
-	k := newKeys(t)
-	path := serve(t, Config{Backend: k, MaxWaiting: 2})
-	ask := signMessage(k.remote.PublicKey().Marshal(), nil)
-	for range 2 {
-		send(t, dial(t, path), ask)
-		<-k.asked
-	}
-	third := dial(t, path)
-	wantAnswer(t, third, ask, msgFailure)
-	k.approve <- true
-	waitFor(t, "a place for one more", func() bool {
-		send(t, third, ask)
-		select {
-		case <-k.asked:
-			return true
-		case <-time.After(20 * time.Millisecond):
-			return receive(t, third)[0] != msgFailure
-		}
-	})
-}
-
 func TestConnectionLimit(t *testing.T) {
 	path := serve(t, Config{Backend: newKeys(t), MaxConnections: 2})
 	first, second := dial(t, path), dial(t, path)
