@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,16 +18,21 @@ import (
 
 func newCACommand(a *app) *cobra.Command {
 	cmd := a.withJSON(&cobra.Command{
-		Use:   "ca",
+		Use:   "ca [DEVICE]",
 		Short: "Print the phone's CA key, for servers to trust",
 		Long: `Prints the public key of the phone's certificate authority: one line for a
-server's TrustedUserCAKeys. How a server is told stands on standard error.`,
-		Example: "  vmux ca | ssh admin@server 'sudo tee /etc/ssh/vmux_ca.pub'",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showCA(cmd.Context()) },
+server's TrustedUserCAKeys, with the phone's name as its comment. How a server is
+told stands on standard error. DEVICE is a phone's name, or the beginning of its
+ID; it is needed when several phones have a CA, since a server that trusts one
+lets in whom that phone names.`,
+		Example: "  vmux ca | ssh admin@server 'sudo tee /etc/ssh/vmux_ca.pub'\n  vmux ca my-phone",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return a.showCA(cmd.Context(), strings.Join(names, ""))
+		},
 	})
 	cmd.AddCommand(newCAAcceptCommand(a))
 	cmd.Args = func(cmd *cobra.Command, got []string) error {
-		if len(got) > 0 {
+		if len(got) > 1 {
 			return usagef("%s has no command %s", cmd.CommandPath(), wire.Show(got[0]))
 		}
 		return nil
@@ -34,7 +40,7 @@ server's TrustedUserCAKeys. How a server is told stands on standard error.`,
 	return cmd
 }
 
-func (a *app) showCA(ctx context.Context) error {
+func (a *app) showCA(ctx context.Context, device string) error {
 	c, err := client()
 	if err != nil {
 		return err
@@ -44,29 +50,46 @@ func (a *app) showCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if device != "" {
+		all = slices.DeleteFunc(all, func(ca control.CA) bool { return !isNamed(ca, device) })
+		if len(all) == 0 {
+			return withHint(fmt.Errorf("no paired phone %s has a CA", wire.Show(device)), "vmux devices")
+		}
+	}
 	if a.json {
 		return a.value(all)
 	}
-	var lines []string
+	var confirmed []control.CA
 	for _, ca := range all {
 		if ca.Confirmed {
-			lines = append(lines, ca.Line+"\n")
+			confirmed = append(confirmed, ca)
 		} else {
 			a.say("%s", changeText(ca))
 			a.hint("vmux ca accept %s", ca.DeviceID)
 		}
 	}
-	if len(lines) == 0 {
-		if len(all) > 0 {
-			return errors.New("no CA is confirmed")
-		}
+	switch {
+	case len(all) == 0:
 		return noCAOf(ctx, c)
+	case len(confirmed) == 0:
+		return errors.New("no CA is confirmed")
+	case len(all) > 1: // one that waits to be accepted counts: it must not decide whose line this is
+		var phones []string
+		for _, ca := range all {
+			phones = append(phones, wire.Show(ca.Phone))
+		}
+		return &usageError{"several phones have a CA: " + strings.Join(phones, ", ") + "; name the one that the server is to trust", "vmux ca " + all[0].DeviceID}
 	}
-	if err := a.text(strings.Join(lines, "")); err != nil {
+	if err := a.text(confirmed[0].Line + " " + wire.Show(confirmed[0].Phone) + "\n"); err != nil {
 		return err
 	}
 	a.say("%s", trustText)
 	return nil
+}
+
+// isNamed reports whether the word names the CA's phone.
+func isNamed(ca control.CA, device string) bool {
+	return ca.Phone == device || len(device) >= 6 && strings.HasPrefix(ca.DeviceID, device)
 }
 
 // noCAOf says why there is no CA.
@@ -142,7 +165,7 @@ func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
 func changedCA(all []control.CA, device string) (control.CA, error) {
 	var found []control.CA
 	for _, ca := range all {
-		if !ca.Confirmed && (device == "" || ca.Phone == device || (len(device) >= 6 && strings.HasPrefix(ca.DeviceID, device))) {
+		if !ca.Confirmed && (device == "" || isNamed(ca, device)) {
 			found = append(found, ca)
 		}
 	}
