@@ -40,7 +40,7 @@ func newWorld(s *scope, program, upstream string) *world {
 	w.run(w.phone, "", "phone", "ca", "policy", "--principals", me.Username, "--auto-issue=false")
 	w.phoneRun = w.start(w.phone, "phone", "run", "--approve", "always", "--passphrase-file", w.passphrase, "--listen", "127.0.0.1:0")
 	w.startAgent()
-	s.must(waitFor("the agent's control socket", func() bool { return w.try("status") == nil }))
+	s.must(waitFor("the agent's control socket", func() bool { return w.try("devices") == nil }))
 	w.pair()
 	w.run(w.computer, "", "cert", "request")
 	w.waitForKeys("the session certificate", 2)

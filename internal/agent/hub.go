@@ -55,7 +55,7 @@ func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
 		}
 		return relay.OpenSocket(ctx, url, relay.Way{Roots: roots, Address: hub.Address})
 	}
-	return relay.New(relay.Config{URL: hub.URL, Key: key, Allow: a.paired, Changed: a.tellHub, Log: a.log, Open: open})
+	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.paired, Changed: a.tellHub, Log: a.log, Open: open})
 }
 
 // paired are the devices that may reach this one through the hub.

@@ -237,7 +237,7 @@ func (d *demo) startAgent(ctx context.Context) (err error) {
 		return err
 	}
 	return d.agent.wait(ctx, "its socket", func() bool {
-		_, err := d.capture(ctx, d.command("computer", "status", "--json"), "")
+		_, err := d.capture(ctx, d.command("computer", "devices", "--json"), "")
 		return err == nil
 	})
 }

@@ -94,6 +94,7 @@ func newRoot(a *app) *cobra.Command {
 		newManCommand(a),
 		newPhoneCommand(a),
 	)
+	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

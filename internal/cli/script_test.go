@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"vmux/internal/wire"
 )
 
 // patience bounds every wait: a test machine may be busy, a hang must not last.
@@ -195,8 +197,16 @@ func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	waitFor(ts, fmt.Sprintf("%s in %v", args[0], args[1:]), func() bool {
 		err := actor(ts, args[1], args[2:])
-		return err == nil && want.MatchString(ts.ReadFile("stdout")+ts.ReadFile("stderr"))
+		away := args[1] == "computer" && args[2] == "status" && exitStatus(err) == wire.ExitNotReachable
+		return (err == nil || away) && want.MatchString(ts.ReadFile("stdout")+ts.ReadFile("stderr"))
 	})
+}
+
+func exitStatus(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return 0
 }
 
 func cmdTake(ts *testscript.TestScript, _ bool, args []string) {

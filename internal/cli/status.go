@@ -20,7 +20,9 @@ func newStatusCommand(a *app) *cobra.Command {
 for each identity that SSH clients see: its comment and fingerprint. What needs
 your attention follows on standard error: the hub, if there is one, requests that
 wait, the last failure with its reason, a login for which the server took none of
-the keys, warnings. --json has all of it, and the recent history.`,
+the keys, warnings. --json has all of it, and the recent history.
+
+Exit status 3 while no phone is connected, 1 when no agent runs.`,
 		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,7 +46,13 @@ func (a *app) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.showStatus(s)
+	if err := a.showStatus(s); err != nil {
+		return err
+	}
+	if !s.Connected { // scripts ask by the exit status; the answer says it in words
+		return &exitError{wire.ExitNotReachable}
+	}
+	return nil
 }
 
 func (a *app) watchStatus(ctx context.Context) error {

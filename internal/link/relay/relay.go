@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vmux/internal/device"
@@ -96,6 +97,9 @@ type Config struct {
 	// Allow returns the devices that may reach this one. It is read at each
 	// connect and at Refresh, concurrently.
 	Allow func() []device.ID
+	// Beside tells that the hub is being started together with this client: that
+	// it is not there yet is logged for debugging only.
+	Beside bool
 	// Log is where the client writes; nil discards. No tokens are logged.
 	Log *slog.Logger
 	// RootCAs are those that a native client trusts; nil: the system's. In a
@@ -172,7 +176,10 @@ type Client struct {
 	timing Timing
 	open   func(ctx context.Context, url string) (Socket, error)
 	wake   chan struct{} // of capacity 1: connect now
-	taken  chan *stream  // opened by others
+	beside bool
+
+	reached atomic.Bool  // the hub has been, once
+	taken   chan *stream // opened by others
 
 	// mu guards what follows. Nothing is waited for while it is held.
 	mu         sync.Mutex
@@ -196,7 +203,7 @@ func New(c Config) (*Client, error) {
 	client := &Client{
 		url: c.URL, origin: origin, host: strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"),
 		key: c.Key, allow: c.Allow, log: c.Log, notify: c.Changed, timing: c.Timing.withDefaults(), open: c.Open,
-		wake: make(chan struct{}, 1), taken: make(chan *stream, maxAccepted),
+		beside: c.Beside, wake: make(chan struct{}, 1), taken: make(chan *stream, maxAccepted),
 		changed: make(chan struct{}), online: map[device.ID]bool{}, finders: map[*finder]bool{},
 	}
 	if client.log == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -29,7 +30,11 @@ func (c *Client) Run(ctx context.Context) error {
 			backoff.Longest()
 		}
 		if ctx.Err() == nil {
-			c.log.Info("hub connection ended", "hub", c.host, "reason", err)
+			level := slog.LevelInfo
+			if c.beside && !c.reached.Load() {
+				level = slog.LevelDebug
+			}
+			c.log.Log(ctx, level, "hub connection ended", "hub", c.host, "reason", err)
 			backoff.Rest(ctx, c.wake)
 		}
 	}
@@ -67,6 +72,7 @@ func (c *Client) note(change func()) {
 }
 
 func (c *Client) attach(s *session, welcome hubwire.Message) {
+	c.reached.Store(true)
 	c.log.Info("hub connected", "hub", c.host)
 	select {
 	case <-c.wake: // what it asked for is done
