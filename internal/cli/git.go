@@ -17,13 +17,16 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
-	"vmux/internal/state"
+	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
 
 // claimTime bounds how long a signature waits for the agent to be told what it
 // is for: it is asked for all the same.
 const claimTime = 2 * time.Second
+
+// maxSigners bounds what is read of a file of allowed signers, in bytes.
+const maxSigners = 4 << 20
 
 func newGitSignCommand(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -34,7 +37,7 @@ or tag is, so that the phone shows its subject, author and repository, as the
 computer claims them, beside what the signed bytes prove.
 
 vmux git setup tells git of it.`,
-		Example:            "  git config --global gpg.ssh.program ~/.local/state/vmux/agent/git-sign",
+		Example:            "  git config --global gpg.ssh.program vmux",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
@@ -73,17 +76,27 @@ func (a *app) gitSign(ctx context.Context, args []string) error {
 }
 
 // prepareSignature sends ssh-keygen to the agent if that has the key, and tells
-// the agent what the signature is for. Neither is needed for a signature.
+// the agent what the signature is for. Neither is needed for a signature: git shows
+// what is said here if ssh-keygen fails.
 func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *exec.Cmd) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
+	fingerprint, ok := publicKeyIn(call.KeyFile)
+	if !ok {
+		return nil
+	}
 	c, err := client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	status, err := c.Status(ctx)
-	if err != nil || !holds(status, call.KeyFile) {
+	if err != nil {
+		a.say("the agent does not answer, so that ssh-keygen signs without it: %s", sentence(err))
+		a.hint("start it with `vmux agent`")
+		return nil
+	}
+	if !slices.ContainsFunc(status.Identities, func(i control.Identity) bool { return i.Fingerprint == fingerprint }) {
 		return nil
 	}
 	keygen.Env = append(os.Environ(), "SSH_AUTH_SOCK="+status.Socket)
@@ -104,19 +117,18 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	return nil
 }
 
-// holds reports whether the agent lists the public key that stands in the file.
-func holds(s control.Status, file string) bool {
-	b, err := os.ReadFile(file)
+// publicKeyIn returns the fingerprint of the public key that stands in the file. With
+// any other file ssh-keygen needs no agent.
+func publicKeyIn(file string) (fingerprint string, ok bool) {
+	b, err := sshconfig.ReadFile(file, gitsign.MaxObject) // user.signingkey is the user's to set
 	if err != nil {
-		return false
+		return "", false
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(b)
 	if err != nil {
-		return false
+		return "", false
 	}
-	return slices.ContainsFunc(s.Identities, func(i control.Identity) bool {
-		return i.Fingerprint == ssh.FingerprintSHA256(key)
-	})
+	return ssh.FingerprintSHA256(key), true
 }
 
 func readObject(file string) ([]byte, error) {
@@ -160,20 +172,28 @@ type gitSetup struct {
 
 func newGitSetupCommand(a *app) *cobra.Command {
 	var key string
-	var local, always bool
+	var local, always, undo bool
 	cmd := a.withJSON(&cobra.Command{
 		Use:   "setup",
 		Short: "Tell git to sign with a phone-held key",
 		Long: `Writes gpg.format, user.signingkey, gpg.ssh.program and gpg.ssh.allowedSignersFile
 to git's configuration, and the key to the file of allowed signers, by which
 git log --show-signature verifies. A file of allowed signers that git knows
-already is added to.`,
-		Example: "  vmux git setup\n  vmux git setup --key work --always\n  git commit -S",
+already is added to. --undo takes back what was written, and puts back what git had
+before; what has been changed since stays.
+
+A git host shows a signature as verified when it has the key as a signing key:
+GitHub at https://github.com/settings/ssh/new (key type: Signing Key), GitLab at
+https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
+		Example: "  vmux git setup\n  vmux git setup --key work --always\n  git commit -S\n  vmux git setup --undo",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope := "--global"
 			if local {
 				scope = "--local"
+			}
+			if undo {
+				return a.undoGit(cmd.Context(), scope)
 			}
 			return a.setUpGit(cmd.Context(), key, scope, always)
 		},
@@ -181,6 +201,7 @@ already is added to.`,
 	f := cmd.Flags()
 	f.StringVar(&key, "key", "", "comment or fingerprint of the `KEY` (default the first phone-held one)")
 	f.BoolVar(&local, "local", false, "for the repository that you are in alone")
+	f.BoolVar(&undo, "undo", false, "take back what was written")
 	f.BoolVar(&always, "always", false, "sign every commit and tag, without -S and -s")
 	return cmd
 }
@@ -203,13 +224,20 @@ func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) err
 	if err != nil {
 		return err
 	}
-	program, err := writeGitProgram()
+	program, err := gitProgram()
 	if err != nil {
 		return err
 	}
-	signers, err := allowSigner(ctx, email, id.PublicKey)
+	record, err := openGitRecord(ctx, scope)
 	if err != nil {
 		return err
+	}
+	signers, line, err := allowSigner(ctx, email, id.PublicKey)
+	if err != nil {
+		return err
+	}
+	if line != "" {
+		record.Lines = append(record.Lines, signersLine{signers, line})
 	}
 	settings := [][2]string{
 		{"gpg.format", "ssh"}, {"user.signingkey", "key::" + id.PublicKey},
@@ -220,16 +248,25 @@ func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) err
 	}
 	done := gitSetup{Key: id.Fingerprint, Email: email, AllowedSigners: signers, Config: map[string]string{}}
 	for _, s := range settings {
-		if out, err := exec.CommandContext(ctx, "git", "config", scope, s[0], s[1]).CombinedOutput(); err != nil {
-			return fmt.Errorf("git config %s: %w: %s", s[0], err, wire.Show(string(out)))
+		if err := record.note(ctx, scope, s[0], s[1]); err != nil {
+			return err
 		}
 		done.Config[s[0]] = s[1]
+	}
+	if err := record.save(); err != nil { // before git is told, so that all can be taken back
+		return err
+	}
+	for _, s := range settings {
+		if err := setGitConfig(ctx, scope, s[0], s[1]); err != nil {
+			return err
+		}
 	}
 	return a.answer(done, func() error {
 		for _, s := range settings {
 			a.say("git config %s %s %q", scope, s[0], wire.Show(s[1]))
 		}
 		a.say("%s signs for %s", wire.Show(id.Comment), wire.Show(email))
+		a.say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")
 		return nil
 	})
 }
@@ -270,33 +307,6 @@ func gitConfig(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// writeGitProgram writes the program that git runs: git takes a single path,
-// without arguments.
-func writeGitProgram() (string, error) {
-	home, err := state.Find()
-	if err != nil {
-		return "", err
-	}
-	dir, err := home.Agent()
-	if err != nil {
-		return "", err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
-	}
-	script := "#!/bin/sh\n# git's gpg.ssh.program; `vmux git setup` wrote it.\n"
-	if set := os.Getenv("VMUX_HOME"); set != "" {
-		script += "VMUX_HOME=" + shellQuote(set) + " "
-	}
-	script += "exec " + shellQuote(self) + " git-sign \"$@\"\n"
-	path := filepath.Join(dir.Path(), "git-sign")
-	if err := dir.Put("git-sign", []byte(script)); err != nil {
-		return "", fmt.Errorf("write git's signing program: %w", err)
-	}
-	return path, os.Chmod(path, 0o700)
-}
-
 // shellWord quotes what a shell would not take as one word.
 func shellWord(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
@@ -308,16 +318,16 @@ func shellWord(s string) string {
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // allowSigner adds the key to the file of allowed signers (ssh-keygen(1),
-// ALLOWED SIGNERS), once, and returns the file.
-func allowSigner(ctx context.Context, email, publicKey string) (string, error) {
-	file, err := gitConfig(ctx, "gpg.ssh.allowedSignersFile")
+// ALLOWED SIGNERS), once, and returns the file, and the line if it is new.
+func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
+	file, err = gitConfig(ctx, "gpg.ssh.allowedSignersFile")
 	if err != nil {
-		return "", fmt.Errorf("git config: %w", err)
+		return "", "", fmt.Errorf("git config: %w", err)
 	}
 	if rest, ok := strings.CutPrefix(file, "~/"); ok || file == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", fmt.Errorf("find the home folder: %w", err)
+			return "", "", fmt.Errorf("find the home folder: %w", err)
 		}
 		if file == "" {
 			rest = ".ssh/allowed_signers"
@@ -325,23 +335,24 @@ func allowSigner(ctx context.Context, email, publicKey string) (string, error) {
 		file = filepath.Join(home, rest)
 	}
 	line := email + ` namespaces="git" ` + publicKey
-	old, err := os.ReadFile(file)
+	old, err := sshconfig.ReadFile(file, maxSigners)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
+		return "", "", err
 	}
 	if slices.Contains(strings.Split(string(old), "\n"), line) {
-		return file, nil
+		return file, "", nil
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", err
+		return "", "", err
 	}
+	lead := ""
 	if len(old) > 0 && old[len(old)-1] != '\n' {
-		line = "\n" + line
+		lead = "\n"
 	}
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	_, err = f.WriteString(line + "\n")
-	return file, errors.Join(err, f.Close())
+	_, err = f.WriteString(lead + line + "\n")
+	return file, line, errors.Join(err, f.Close())
 }

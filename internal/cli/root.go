@@ -32,6 +32,9 @@ type app struct {
 // When ctx ends, by a signal, the command ends what it started and returns.
 func Run(ctx context.Context, args []string, s Streams) int {
 	a := &app{output: &output{out: s.Out, err: s.Err}, in: s.In}
+	if len(args) > 0 && args[0] == "-Y" { // git runs this as gpg.ssh.program
+		args = append([]string{"git-sign"}, args...)
+	}
 	root := rootFor(a, args)
 	root.SetArgs(args)
 	root.SetIn(s.In)
