@@ -224,7 +224,7 @@ func (p *Page) Hides(text string) {
 // evaluate runs a script that resolves to true, without the app's part.
 func (p *Page) evaluate(script string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, 4*patience) // some write a whole disk full
 	defer cancel()
 	if yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil || !yes {
 		p.t.Fatalf("in the page: %v\n%s", err, p.Console())
