@@ -424,8 +424,13 @@ func (t *Terminal) draw(line string) {
 func (t *Terminal) end(line string) {
 	t.drawing.Lock()
 	defer t.drawing.Unlock()
-	t.redraw("") // it stands for good: it may wrap
-	_, _ = t.tty.WriteString("\r" + line + "\n")
+	if t.fit(line) == line {
+		t.redraw(line) // what stands there already is not written again
+	} else { // it stands for good: it may wrap
+		t.redraw("")
+		_, _ = t.tty.WriteString("\r" + line)
+	}
+	_, _ = t.tty.WriteString("\n")
 	t.line = ""
 }
 
