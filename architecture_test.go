@@ -30,6 +30,14 @@ var dependencyRules = []rule{
 		why: "the computer must hold no code that handles a phone's private keys",
 	},
 	{
+		from: "internal/keyfile", never: []string{"vmux/..."}, except: []string{"vmux/internal/keyfile"},
+		why: "it reads what anybody may have written, and knows nothing of what is done with a key",
+	},
+	{
+		from: "internal/agent/...", never: []string{"vmux/internal/keyfile"},
+		why: "the computer must hold no code that handles private key files",
+	},
+	{
 		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},
 		why: "the phone must work without the computer's side: it is compiled for the browser",
 	},
@@ -55,7 +63,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/signer/...", never: []string{"vmux/..."},
 		except: []string{
-			"vmux/internal/signer/...", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
+			"vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
 		},
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
 	},
@@ -82,7 +90,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/webphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
-			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/link/...", "vmux/internal/sshctx/...",
+			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",
 			"vmux/internal/device/...", "vmux/internal/wire/...",
 		},
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
@@ -105,7 +113,7 @@ var dependencyRules = []rule{
 // on the computer, on a phone and in a page alike, and so that a test decides
 // over everything they see. This holds for what they import themselves: the
 // standard library's cryptography imports net and os all the same.
-var purePackages = []string{"internal/wire", "internal/device", "internal/signer", "internal/sshctx"}
+var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/sshctx"}
 
 var impure = []string{
 	"os/...", "io/ioutil", "path/filepath", // files, processes, terminals

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +145,7 @@ func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
 		return err
 	}
 	if fingerprint == "" {
-		if err := a.confirmCA(ca); err != nil {
+		if err := a.confirmCA(ctx, ca); err != nil {
 			return err
 		}
 		fingerprint = ca.Fingerprint
@@ -179,14 +178,12 @@ func changedCA(all []control.CA, device string) (control.CA, error) {
 }
 
 // confirmCA asks on the terminal. Without one, nobody has compared anything.
-func (a *app) confirmCA(ca control.CA) error {
+func (a *app) confirmCA(ctx context.Context, ca control.CA) error {
 	a.say("%s", changeText(ca))
 	if f, ok := a.in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return &usageError{"compare the fingerprint with the one on the phone", "vmux ca accept " + ca.DeviceID + " --fingerprint " + ca.Fingerprint}
 	}
-	a.aside("Does the phone show the same (vmux phone ca show)? Type yes: ")
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil || strings.TrimSpace(answer) != "yes" {
+	if !a.confirmed(ctx, "Does the phone show the same (vmux phone ca show)?") {
 		return withHint(errors.New("not accepted: its certificates stay refused"), "vmux ca accept, once you have compared the fingerprints")
 	}
 	return nil

@@ -63,37 +63,49 @@ func nameFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "name", "", "the `NAME` by which computers know this phone (default its host name)")
 }
 
+// shortPassphrase is below what ssh-keygen accepts.
+const shortPassphrase = 5
+
 // passphrase returns the secret from the file, or asks for it on the terminal;
 // twice if it is a new one. The caller wipes it.
-func (a *app) passphrase(path, prompt string, fresh bool) ([]byte, error) {
+func (a *app) passphrase(ctx context.Context, path, prompt string, fresh bool) ([]byte, error) {
 	switch path {
 	case "":
-		return a.typed(prompt, fresh)
+		return a.typed(ctx, prompt, fresh)
 	case "-":
 		secret, err := state.ParseSecret(a.in)
-		return secret, orHint(err, "one line with the passphrase on standard input")
+		return a.longEnough(secret, fresh), orHint(err, "one line with the passphrase on standard input")
 	}
 	secret, err := state.ReadSecret(path)
-	return secret, orHint(err, "--passphrase-file FILE with one line, or without it to be asked")
+	return a.longEnough(secret, fresh), orHint(err, "--passphrase-file FILE with one line, or without it to be asked")
 }
 
-func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
+// longEnough warns of a new passphrase that a program wrote down: whoever is
+// asked for one is told to take another.
+func (a *app) longEnough(secret []byte, fresh bool) []byte {
+	if fresh && len(secret) > 0 && len(secret) < shortPassphrase {
+		a.say("the passphrase is very short: whoever copies the key file guesses it at once")
+	}
+	return secret
+}
+
+func (a *app) typed(ctx context.Context, prompt string, fresh bool) ([]byte, error) {
 	in, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil, withHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
 	}
-	a.aside(prompt + ": ")
-	first, err := term.ReadPassword(int(in.Fd()))
-	a.aside("\n")
+	first, err := a.hidden(ctx, in, prompt)
 	if err != nil || !fresh {
 		return first, err
 	}
 	if len(first) == 0 {
 		return nil, withHint(errors.New("the passphrase is empty"), "run it again and type one")
 	}
-	a.aside("The same again: ")
-	second, err := term.ReadPassword(int(in.Fd()))
-	a.aside("\n")
+	if len(first) < shortPassphrase {
+		clear(first)
+		return nil, withHint(fmt.Errorf("the passphrase is too short: at least %d characters, as for ssh-keygen", shortPassphrase), "run it again and type a longer one")
+	}
+	second, err := a.hidden(ctx, in, "The same again")
 	defer clear(second)
 	if err == nil && string(first) != string(second) {
 		err = withHint(errors.New("the two are not the same"), "run it again")
@@ -103,6 +115,33 @@ func (a *app) typed(prompt string, fresh bool) ([]byte, error) {
 		return nil, err
 	}
 	return first, nil
+}
+
+// hidden reads a line without showing it. A signal such as ^C ends it at once,
+// and leaves the terminal as it was: the read goes on until the process ends,
+// which is soon.
+func (a *app) hidden(ctx context.Context, in *os.File, prompt string) ([]byte, error) {
+	before, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	a.aside(prompt + ": ")
+	defer a.aside("\n")
+	type line struct {
+		text []byte
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := term.ReadPassword(int(in.Fd()))
+		read <- line{text, err}
+	}()
+	select {
+	case l := <-read:
+		return l.text, l.err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
+	}
 }
 
 type phoneRunFlags struct{ approve, passphraseFile, listen, hub, hubCA, name string }
@@ -143,7 +182,7 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	asking, err := a.approver(f)
+	asking, err := a.approver(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -236,11 +275,11 @@ func (w aboveWriter) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (a *app) approver(f phoneRunFlags) (asking, error) {
+func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 	var secret []byte
 	var err error
 	if f.passphraseFile != "" {
-		if secret, err = a.passphrase(f.passphraseFile, "", false); err != nil {
+		if secret, err = a.passphrase(ctx, f.passphraseFile, "", false); err != nil {
 			return asking{}, err
 		}
 	}

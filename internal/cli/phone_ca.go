@@ -37,7 +37,7 @@ func newPhoneCACreateCommand(a *app) *cobra.Command {
 under a passphrase, and prints its line for TrustedUserCAKeys.`,
 		Example: `  vmux phone ca create --principals root,deploy`,
 		Args:    args(),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := openPhone()
 			if err != nil {
 				return err
@@ -48,7 +48,7 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 			if _, err := p.Signer.CA(); err == nil {
 				return withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 			}
-			secret, err := a.passphrase(passphraseFile, "New passphrase for the CA", true)
+			secret, err := a.passphrase(cmd.Context(), passphraseFile, "New passphrase for the CA", true)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/keyfile"
 	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -169,7 +170,8 @@ func newIdentityCreateCommand(a *app) *cobra.Command {
 		Long: `Makes an SSH key, keeps it in a file that is encrypted under a passphrase, and
 prints its line for authorized_keys. The passphrase is asked at each signature.
 
---import takes an existing private key file instead. --upstream takes a key of
+--import takes an existing private key file instead: OpenSSH's, OpenSSL's (PEM,
+PKCS #8) or PuTTY's (.ppk), encrypted or not. --upstream takes a key of
 another SSH agent on this machine, such as one in front of a hardware token;
 --key chooses which by its fingerprint.`,
 		Example: `  vmux phone identity create --label work
@@ -251,9 +253,9 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	case f.upstream != "":
 		i, err = addUpstream(ctx, p, f)
 	case f.file != "":
-		i, err = a.importKey(p, f)
+		i, err = a.importKey(ctx, p, f)
 	default:
-		i, err = a.makeKey(p, f)
+		i, err = a.makeKey(ctx, p, f)
 	}
 	if err == nil && len(f.principals) > 0 {
 		err = p.Signer.SetPrincipals(i, f.principals)
@@ -267,8 +269,8 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	return a.answer(answerOf(i), func() error { return a.line("%s", i.AuthorizedKey()) })
 }
 
-func (a *app) makeKey(p *phone.Phone, f createFlags) (signer.Identity, error) {
-	secret, err := a.passphrase(f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
+func (a *app) makeKey(ctx context.Context, p *phone.Phone, f createFlags) (signer.Identity, error) {
+	secret, err := a.passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
 	if err != nil {
 		return signer.Identity{}, err
 	}
@@ -278,28 +280,50 @@ func (a *app) makeKey(p *phone.Phone, f createFlags) (signer.Identity, error) {
 
 // importKey uses the one passphrase for the file it reads and the file it
 // keeps; an unencrypted file gets one.
-func (a *app) importKey(p *phone.Phone, f createFlags) (signer.Identity, error) {
+func (a *app) importKey(ctx context.Context, p *phone.Phone, f createFlags) (signer.Identity, error) {
 	file, err := readKeyFile(f.file)
 	if err != nil {
 		return signer.Identity{}, err
 	}
 	defer clear(file)
-	_, err = ssh.ParseRawPrivateKey(file)
-	var needs *ssh.PassphraseMissingError
-	encrypted := errors.As(err, &needs)
+	key, err := signer.ParsePrivateKey(file, nil)
+	encrypted := errors.Is(err, signer.ErrEncrypted)
+	if err != nil && !encrypted {
+		return signer.Identity{}, unreadable(err, f.file)
+	}
+	signer.Wipe(key)
 	prompt := "New passphrase for " + wire.Show(f.label)
 	if encrypted {
 		prompt = "Passphrase of " + wire.Show(filepath.Base(f.file))
 	}
-	secret, err := a.passphrase(f.passphraseFile, prompt, !encrypted)
+	secret, err := a.passphrase(ctx, f.passphraseFile, prompt, !encrypted)
 	if err != nil {
 		return signer.Identity{}, err
 	}
 	defer clear(secret)
+	var old []byte
 	if encrypted {
-		return p.Signer.Import(f.label, file, secret, secret)
+		old = secret
 	}
-	return p.Signer.Import(f.label, file, nil, secret)
+	i, err := p.Signer.Import(f.label, file, old, secret)
+	if err == nil {
+		a.say("imported. Anybody who has the original can still use the key: remove %s, and its copies and backups", wire.Show(f.file))
+	}
+	return i, unreadable(err, f.file)
+}
+
+// unreadable adds what helps to read a key file.
+func unreadable(err error, path string) error {
+	var e *keyfile.Error
+	switch {
+	case errors.As(err, &e) && e.Hint("") != "":
+		return withHint(err, "%s", e.Hint(shellWord(path)))
+	case errors.Is(err, signer.ErrEncrypted): // and the passphrase that was given is empty
+		return withHint(errors.New("the passphrase is empty, and the key file has another"), "ssh-keygen -y -f %s tries a passphrase", shellWord(path))
+	case errors.Is(err, signer.ErrWrongPassphrase):
+		return withHint(err, "ssh-keygen -y -f %s tries a passphrase", shellWord(path))
+	}
+	return err
 }
 
 func readKeyFile(path string) ([]byte, error) {

@@ -9,13 +9,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/keyfile"
 	"vmux/internal/wire"
 )
 
@@ -32,8 +32,8 @@ const (
 // Errors of key files.
 var (
 	ErrNoPassphrase    = errors.New("the passphrase is empty")
-	ErrWrongPassphrase = errors.New("wrong passphrase")
-	ErrEncrypted       = errors.New("the key file is encrypted")
+	ErrWrongPassphrase = keyfile.ErrWrongPassphrase
+	ErrEncrypted       = keyfile.ErrEncrypted
 )
 
 // Create makes a key pair of the algorithm, an OpenSSH key type, and keeps its
@@ -48,11 +48,12 @@ func (s *Signer) Create(label, algorithm string, bits int, passphrase []byte) (I
 	return s.keepKey(label, key, passphrase)
 }
 
-// Import keeps the private key of an OpenSSH or PEM key file, encrypted anew
-// under passphrase. Old is the file's own passphrase, nil if it has none. It
-// returns ErrEncrypted if one is needed and ErrWrongPassphrase if it is wrong.
+// Import keeps the private key of a key file, encrypted anew under passphrase.
+// Old is the file's own passphrase, nil if it has none. It returns ErrEncrypted if
+// one is needed, ErrWrongPassphrase if it is wrong, and a *keyfile.Error if the
+// file holds no key that can be read.
 func (s *Signer) Import(label string, file, old, passphrase []byte) (Identity, error) {
-	key, err := parsePrivate(file, old)
+	key, err := keyfile.Parse(file, old)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -171,24 +172,6 @@ func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
 	return rsa.GenerateKey(rand.Reader, cmp.Or(bits, MinRSABits))
 }
 
-// parsePrivate reads a key file. Its errors never repeat what is in the file.
-func parsePrivate(file, passphrase []byte) (crypto.PrivateKey, error) {
-	var missing *ssh.PassphraseMissingError
-	key, err := ssh.ParseRawPrivateKey(file)
-	if errors.As(err, &missing) && len(passphrase) > 0 {
-		key, err = ssh.ParseRawPrivateKeyWithPassphrase(file, passphrase)
-	}
-	switch {
-	case errors.As(err, &missing):
-		return nil, ErrEncrypted
-	case errors.Is(err, x509.IncorrectPasswordError):
-		return nil, ErrWrongPassphrase
-	case err != nil:
-		return nil, errors.New("not a private key file that can be read")
-	}
-	return key, nil
-}
-
 // fileProvider signs with encrypted OpenSSH key files in the store. The
 // passphrase is asked at each signature and nothing decrypted is kept.
 type fileProvider struct{ store Store }
@@ -235,7 +218,7 @@ func unlockFile(ctx context.Context, file []byte, attempt int, unlock Unlock) (c
 	if len(passphrase) == 0 {
 		return nil, ErrWrongPassphrase
 	}
-	return parsePrivate(file, passphrase)
+	return keyfile.Parse(file, passphrase)
 }
 
 func sshSigner(key crypto.PrivateKey) (ssh.Signer, error) {
@@ -260,6 +243,9 @@ func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signatu
 	}
 	return as.SignWithAlgorithm(rand.Reader, data, algorithm)
 }
+
+// Wipe overwrites a private key that ParsePrivateKey returned, as wipe does.
+func Wipe(key crypto.PrivateKey) { wipe(key) }
 
 // wipe overwrites what Go lets one reach. The runtime may have made copies:
 // SECURITY.md says so.

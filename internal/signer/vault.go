@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/keyfile"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -195,10 +196,10 @@ func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity
 // Generate makes a private key of an OpenSSH key type for Add.
 func Generate(algorithm string) (crypto.PrivateKey, error) { return generate(algorithm, 0) }
 
-// ParsePrivateKey reads an OpenSSH or PEM key file for Add. Errors: ErrEncrypted,
-// ErrWrongPassphrase, and what Import refuses.
+// ParsePrivateKey reads a key file for Add. Errors: ErrEncrypted,
+// ErrWrongPassphrase, *keyfile.Error, and what Import refuses.
 func ParsePrivateKey(file, passphrase []byte) (crypto.PrivateKey, error) {
-	key, err := parsePrivate(file, passphrase)
+	key, err := keyfile.Parse(file, passphrase)
 	if err != nil {
 		return nil, err
 	}

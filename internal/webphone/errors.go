@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vmux/internal/device"
+	"vmux/internal/keyfile"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
@@ -70,9 +71,21 @@ func AsError(err error) *Error {
 			return &e
 		}
 	}
+	var file *keyfile.Error
+	if errors.As(err, &file) {
+		return &Error{Code: "notImported", Message: asSentence(file.Error()), Hint: asSentence(file.Hint("FILE"))}
+	}
 	var told *wire.Error
 	if errors.As(err, &told) {
 		return &Error{Code: string(told.Code), Message: told.Error()}
 	}
 	return &Error{Code: "failed", Message: wire.Show(err.Error())}
+}
+
+// asSentence begins with a capital letter and ends with a full stop.
+func asSentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }

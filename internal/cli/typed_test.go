@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// deskOf returns an app at a terminal, the end that a person types at, and what
+// has been said.
+func deskOf(t *testing.T) (*app, *os.File, func() string) {
+	t.Helper()
+	end, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = end.Close(); _ = tty.Close() })
+	said := &lockedBuffer{}
+	return &app{output: &output{out: said, err: said}, in: tty}, end, said.String
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func waitSaid(t *testing.T, said func() string, text string) {
+	t.Helper()
+	waitFor(t, text, func() bool { return strings.Contains(said(), text) })
+}
+
+// ^C at a prompt ends it at once, and not at the next Enter: it arrives as the
+// end of the context.
+func TestSignalEndsAPrompt(t *testing.T) {
+	for name, ask := range map[string]func(*app, context.Context) error{
+		"passphrase": func(a *app, ctx context.Context) error {
+			_, err := a.passphrase(ctx, "", "Passphrase", false)
+			return err
+		},
+		"yes": func(a *app, ctx context.Context) error {
+			if a.confirmed(ctx, "Destroy it?") {
+				return errors.New("confirmed by nobody")
+			}
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, end, said := deskOf(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- ask(a, ctx) }()
+			waitSaid(t, said, ": ")
+			interrupt()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("ended with %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("still asks")
+			}
+			_, _ = end.WriteString("\n") // ends the read that is left
+		})
+	}
+}
+
+// ssh-keygen takes no passphrase of fewer than five characters, and asks for it
+// to be typed anew.
+func TestShortPassphraseIsRefused(t *testing.T) {
+	a, end, said := deskOf(t)
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.passphrase(t.Context(), "", "New passphrase", true)
+		done <- err
+	}()
+	waitSaid(t, said, "New passphrase: ")
+	_, _ = end.WriteString("x\n")
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || hintOf(err) == "" {
+		t.Errorf("one letter: %v", err)
+	}
+	if strings.Contains(said(), "The same again") {
+		t.Error("a passphrase of one letter was taken")
+	}
+}
