@@ -181,6 +181,9 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 			a.say("serving SSH clients: SSH_AUTH_SOCK=%s", f.socket)
 			if hub != nil {
 				a.say("the page for phones: %s", hub.URL)
+				if w := f.hub.sharedHost(); w != "" {
+					a.say("warning: %s", w)
+				}
 			}
 			local.start(ctx) // now that no other agent can have the same state
 		case <-ended:

@@ -28,8 +28,12 @@ const (
 	hubNone  = "none"
 	hubLocal = "local"
 	// hubListen is where a local hub listens unless it is told otherwise. The
-	// port stays the same, since browsers keep a page's keys by its port too.
+	// port stays the same, since browsers keep a page's storage by its port too.
 	hubListen = "127.0.0.1:8722"
+	// ownName is a local hub's own name, which Chromium and Firefox take for this
+	// machine. A passkey belongs to a host name, whatever the port: on localhost
+	// every other page that is served there could ask for its signatures.
+	ownName = "vmux.localhost"
 	// hubListenAll is the same for phones of the network.
 	hubListenAll = ":8722"
 	// hubRoot is the certificate of a local hub's own CA, in its folder.
@@ -49,7 +53,7 @@ func (f *hubFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.hub, "hub", hubNone, "the `HUB` by which phones are reached from anywhere: none, its URL, or local, which starts one beside the agent")
 	flags.StringVar(&f.ca, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the hub")
 	flags.StringVar(&f.listen, "hub-listen", "", "with --hub local: the `HOST:PORT` it listens at (default "+hubListen+", or "+hubListenAll+" with --hub-local-ca)")
-	flags.StringVar(&f.url, "hub-url", "", "with --hub local: the `URL` by which phones open it (default http://localhost:PORT)")
+	flags.StringVar(&f.url, "hub-url", "", "with --hub local: the `URL` by which phones open it (default http://"+hubHost+":PORT)")
 	flags.BoolVar(&f.localCA, "hub-local-ca", false, "with --hub local: serve HTTPS under a certificate authority of its own, for phones of this network")
 	flags.StringVar(&f.listenHTTP, "hub-listen-http", "", "with --hub-local-ca: the `HOST:PORT` at which phones get that authority's certificate (default :8723)")
 	flags.BoolVar(&f.behind, "hub-behind-proxy", false, "with --hub local: HTTPS is what stands before it, as tailscale serve does; needs --hub-url")
@@ -95,7 +99,7 @@ func (f *hubFlags) checkLocal() error {
 		return usagef("--hub-listen accepts HOST:PORT, with a port that stays the same")
 	}
 	if f.url == "" {
-		f.url = "http://localhost:" + port
+		f.url = "http://" + hubHost + ":" + port
 		if f.localCA {
 			f.url = "https://" + localName() + ":" + port
 		}
@@ -105,10 +109,18 @@ func (f *hubFlags) checkLocal() error {
 	case err != nil:
 		return usagef("--hub-url: %v", err)
 	case strings.HasPrefix(u, "https:") != (f.localCA || f.behind):
-		return usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://localhost:PORT")
+		return usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://%s:PORT", hubHost)
 	}
 	f.url = u
 	return nil
+}
+
+// sharedHost warns of a host name under which other programs serve pages, too.
+func (f *hubFlags) sharedHost() string {
+	if host := hostOf(f.url); f.hub == hubLocal && (host == "localhost" || net.ParseIP(host) != nil) {
+		return "passkeys belong to a host name, whatever the port: any other page at " + host + " can ask for signatures by those made there; --hub-url http://" + ownName + ":PORT is the hub's own, in browsers that open it (Chromium and Firefox do)"
+	}
+	return ""
 }
 
 // localName is this machine's name in multicast DNS (RFC 6762), which phones of

@@ -74,7 +74,7 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 		d.install = "http://" + net.JoinHostPort(d.name, strconv.Itoa(plain)) + installPage
 		line = append(line, "--hub-local-ca", "--hub-listen", ":"+strconv.Itoa(port), "--hub-url", d.hub, "--hub-listen-http", ":"+strconv.Itoa(plain))
 	} else {
-		d.hub = "http://localhost:" + strconv.Itoa(port)
+		d.hub = "http://" + hubHost + ":" + strconv.Itoa(port)
 		line = append(line, "--hub-listen", "127.0.0.1:"+strconv.Itoa(port))
 	}
 	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {

@@ -84,7 +84,7 @@ func page(t *testing.T) (vmux func(stdin string, args ...string)) {
 // phone pairs first and makes its key then, as a person does.
 func TestDemoWithAPage(t *testing.T) {
 	cmd, tmp, out, stderr, invitation := demoPage(t, "--web", "--yes")
-	if !regexp.MustCompile(`^http://localhost:\d+/#`).MatchString(invitation) {
+	if !regexp.MustCompile(`^http://(vmux\.)?localhost:\d+/#`).MatchString(invitation) {
 		t.Errorf("the invitation is not for the page: %s", invitation)
 	}
 	me, err := user.Current()

@@ -180,7 +180,7 @@ func parseOrigin(publicURL string) (string, error) {
 		return "", fmt.Errorf("hub: public URL: %w", err)
 	}
 	if u, err := url.Parse(publicURL); err != nil || strings.Trim(u.Path, "/") != "" {
-		return "", errors.New("hub: public URL: a hub needs a host name, or a port, of its own, and no path")
+		return "", errors.New("hub: public URL: a hub needs a host name of its own, and no path")
 	}
 	return origin, nil
 }

@@ -30,7 +30,7 @@ func ParseHubURL(s string) (string, error) {
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
 		return "", fmt.Errorf("%w: it has more than a host", ErrHubURL)
 	case u.Path != "" && u.Path != "/":
-		return "", fmt.Errorf("%w: a hub needs a host name, or a port, of its own", ErrHubURL)
+		return "", fmt.Errorf("%w: a hub needs a host name of its own, and no path", ErrHubURL)
 	case strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }):
 		return "", fmt.Errorf("%w: write the host's name in ASCII", ErrHubURL)
 	case u.Scheme == "http" && !loopback(host):

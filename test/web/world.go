@@ -155,7 +155,7 @@ func (h *Hub) Start() {
 		return err == nil
 	})
 	_, h.port, _ = net.SplitHostPort(l.Addr().String())
-	h.URL = "http://localhost:" + h.port
+	h.URL = "http://vmux.localhost:" + h.port
 	files, err := webapp.New(webapp.Config{Files: h.app, Policy: phone.ContentSecurityPolicy})
 	if err != nil {
 		h.t.Fatalf("%v", err)

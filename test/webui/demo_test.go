@@ -145,7 +145,7 @@ func TestDemoWeb(t *testing.T) {
 				address, err = os.ReadFile(opened)
 				return err == nil
 			})
-			if string(address) != d.says(`^ +(http://localhost:\S+#\S+)$`) {
+			if string(address) != d.says(`^ +(http://(?:vmux\.)?localhost:\S+#\S+)$`) {
 				t.Fatalf("it opened %s", address)
 			}
 			p := d.openPage(startBrowser(t), string(address))

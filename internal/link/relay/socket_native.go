@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -58,6 +59,9 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 func (w Way) Client() *http.Client {
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if w.Address == "" && isLoopbackName(hostOf(address)) {
+			return dialLoopback(ctx, dialer, network, address)
+		}
 		return dialer.DialContext(ctx, network, cmp.Or(w.Address, address))
 	}
 	return &http.Client{
@@ -70,9 +74,40 @@ func (w Way) Client() *http.Client {
 	}
 }
 
-// proxy is the user's; an address that is dialled is not to be found there.
+// isLoopbackName reports whether a name is this machine's, whatever a resolver says
+// (RFC 6761 section 6.3). Browsers know that of vmux.localhost, and glibc does; most
+// name servers, which Go without C asks, do not.
+func isLoopbackName(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+func dialLoopback(ctx context.Context, dialer *net.Dialer, network, address string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		if c, err6 := dialer.DialContext(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
+			return c, nil
+		}
+	}
+	return c, err
+}
+
+// proxy is the user's; an address that is dialled is not to be found there, nor is
+// this machine.
 func (w Way) proxy(r *http.Request) (*url.URL, error) {
-	if w.Address != "" {
+	if w.Address != "" || isLoopbackName(r.URL.Hostname()) {
 		return nil, nil
 	}
 	return http.ProxyFromEnvironment(r)
