@@ -4,16 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/wire"
 )
 
-// reachTimeout is how long phones have to show a request to a person.
-const reachTimeout = 25 * time.Second
+const (
+	// reachTimeout is how long phones have to show a request to a person.
+	reachTimeout = 25 * time.Second
+	// awayTimeout is how long a link may take to come up, where none is up and no
+	// phone can be woken.
+	awayTimeout = 5 * time.Second
+)
 
 // question is one request to a person, put to one or more phones.
 type question[T any] struct {
@@ -71,7 +79,7 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 		})
 	}
 	asked.Go(func() { rung.Store(a.ring(ctx, q.phones, q.id, &shown)) })
-	value, phone, err := q.await(ctx, verdicts, near, &shown)
+	value, phone, err := q.await(ctx, verdicts, near, &shown, func() time.Duration { return a.patience(q.phones) })
 	cancel() // withdraws it from the others
 	asked.Wait()
 	if rung.Load() && wire.CodeOf(err) == wire.CodePhoneNotReachable {
@@ -109,11 +117,26 @@ func untilWall(ctx context.Context, end time.Time) (context.Context, context.Can
 	return ctx, func() { ended(nil); cancel(); <-watched }
 }
 
-// await returns the first decision, or why there is none.
-func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen) (T, device.ID, error) {
+// patience is how long phones have, from the request on, to show it.
+func (a *Agent) patience(phones []device.ID) time.Duration {
+	if len(a.connected(phones)) > 0 {
+		return reachTimeout
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if slices.ContainsFunc(phones, a.canRingLocked) {
+		return reachTimeout
+	}
+	return awayTimeout
+}
+
+// await returns the first decision, or why there is none. patience is asked again
+// when it is over: a phone may have come meanwhile.
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen, patience func() time.Duration) (T, device.ID, error) {
 	var none T
 	var firstErr error
-	reach := time.NewTimer(reachTimeout)
+	began := time.Now()
+	reach := time.NewTimer(patience())
 	defer reach.Stop()
 	hadNear, left := len(near) > 0, len(q.phones)
 	for left > 0 {
@@ -134,9 +157,14 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 				left = 0 // those that could be asked cannot help
 			}
 		case <-reach.C:
-			if !shown.anywhere() {
+			if shown.anywhere() {
+				continue
+			}
+			left := patience() - time.Since(began)
+			if left <= 0 {
 				return none, device.ID{}, wire.NewError(wire.CodePhoneNotReachable)
 			}
+			reach.Reset(left)
 		case <-ctx.Done():
 			return none, device.ID{}, q.ended(ctx)
 		}
@@ -158,6 +186,9 @@ func (q *question[T]) ended(ctx context.Context) error {
 // refusal is a phone's answer for the user. A phone whose window ends a moment
 // before this computer's says so in the words for the usual window.
 func (a *Agent) refusal(e *wire.Error) error {
+	if e.Code == wire.CodePolicyDenied && (strings.HasPrefix(e.Error(), "paused:") || strings.HasPrefix(e.Error(), "muted:")) {
+		return control.Errorf(e.Code, "if you want to go on now, end it on the phone: on this computer's page, or by `vmux phone pauses end "+a.self.Short()+"`", "%s", e.Error())
+	}
 	if e.Code == wire.CodeRequestExpired && e.Error() == wire.MeaningOf(e.Code).Sentence {
 		return noAnswer(a.cfg.ApprovalTimeout)
 	}

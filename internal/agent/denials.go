@@ -3,6 +3,8 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"vmux/internal/sshagent"
@@ -20,28 +22,45 @@ const (
 	retryLife = time.Minute
 )
 
-// denials remembers until when what a person has denied is not asked again. The
-// keys are what sessionDenial and retryDenial make.
-type denials map[[sha256.Size]byte]time.Time
+// denials remembers what is not asked again, and until when. The keys are what
+// sessionDenial and retryDenial make.
+type denials map[[sha256.Size]byte]denial
 
-// sessionDenial is the same session and key: an SSH client that offers a key
-// once more.
-func sessionDenial(about sshctx.Context, fingerprint string) (key [sha256.Size]byte, ok bool) {
-	return digestOf("session", []byte(fingerprint), about.SessionID), len(about.SessionID) > 0
+// denial is why a login had no signature: a person said no, or nobody answered.
+type denial struct {
+	until time.Time
+	code  wire.Code
 }
 
-// retryDenial is the same key, destination and program's parent: autossh, a
-// service or a loop in a script, each of whose attempts is a new process with a
-// new session. A person who types the command again is asked again, and so is
+// endsLogin reports whether an outcome holds for every key of the login: the
+// person was asked about the login, not about a key, and a phone that did not
+// answer for one key does not for the next. Else ssh, which tries one key after
+// the other, would wait for each.
+func endsLogin(code wire.Code) bool {
+	switch code {
+	case wire.CodeUserDenied, wire.CodeRequestExpired, wire.CodePhoneNotReachable:
+		return true
+	}
+	return false
+}
+
+// sessionDenial is the same session, whatever the key.
+func sessionDenial(about sshctx.Context) (key [sha256.Size]byte, ok bool) {
+	return digestOf("session", about.SessionID), len(about.SessionID) > 0
+}
+
+// retryDenial is the same destination and program: autossh, a service, a loop in
+// a script or an editor's `git fetch`, each of whose attempts is a new process with
+// a new session. A person who types the command again is asked again, and so is
 // whoever comes from a host that the agent is forwarded to: this computer
 // cannot tell who that is.
-func retryDenial(r sshagent.SignRequest, about sshctx.Context, fingerprint string) (key [sha256.Size]byte, ok bool) {
+func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size]byte, ok bool) {
 	asker, known := processOf(r.Peer.PID)
-	if !known || asker.parent == 0 {
+	if !known {
 		return key, false
 	}
-	parent, known := processOf(asker.parent)
-	if !known || typed(asker, parent) {
+	begun, starter, id, known := starterOf(asker)
+	if !known || typed(begun, starter) {
 		return key, false
 	}
 	destination := about.HostKey
@@ -55,9 +74,48 @@ func retryDenial(r sshagent.SignRequest, about sshctx.Context, fingerprint strin
 		destination = append([]byte(asker.name+"\x00"), argumentsOf(r.Peer.PID)...)
 	}
 	// A process ID alone may have become another process's.
-	id := binary.BigEndian.AppendUint64(nil, uint64(asker.parent))
-	id = binary.BigEndian.AppendUint64(id, uint64(parent.started))
-	return digestOf("retry", []byte(fingerprint), destination, id), true
+	who := binary.BigEndian.AppendUint64(nil, uint64(id))
+	who = binary.BigEndian.AppendUint64(who, uint64(starter.started))
+	return digestOf("retry", destination, who), true
+}
+
+// maxStarters bounds how far the chain of parents is followed.
+const maxStarters = 16
+
+// starterOf finds the program that began what asks: the first ancestor that is
+// neither ssh nor git nor a shell that one of them started, with its process ID; and
+// the process below it, which a person would have typed.
+func starterOf(asker process) (begun, starter process, id int, ok bool) {
+	begun = asker
+	for range maxStarters {
+		id = begun.parent
+		if starter, ok = processOf(id); !ok || id == 0 {
+			return begun, starter, id, false
+		}
+		if !helps(starter) {
+			return begun, starter, id, true
+		}
+		begun = starter
+	}
+	return begun, starter, id, false
+}
+
+// helps reports whether a process only stands between ssh and what began it.
+func helps(p process) bool {
+	switch name := filepath.Base(p.name); name {
+	case "ssh", "git", "sftp", "scp", "rsync":
+		return true
+	case "sh", "bash", "dash", "zsh", "ksh", "busybox":
+		parent, ok := processOf(p.parent)
+		return ok && isSSHOrGit(filepath.Base(parent.name))
+	default:
+		return isSSHOrGit(name)
+	}
+}
+
+// isSSHOrGit knows git's own programs too: git-remote-ssh, git-lfs.
+func isSSHOrGit(name string) bool {
+	return name == "ssh" || name == "git" || strings.HasPrefix(name, "git-")
 }
 
 // typed tells whether a person at a terminal started the process: a shell with
@@ -73,16 +131,16 @@ func digestOf(kind string, parts ...[]byte) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// remember notes a denial. The client still waits for its answer, so that its
-// process can be looked at.
-func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, fingerprint string) {
-	session, ofSession := sessionDenial(about, fingerprint)
-	retry, ofRetry := retryDenial(r, about, fingerprint)
+// remember notes why a login had no signature. The client still waits for its
+// answer, so that its process can be looked at.
+func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, code wire.Code) {
+	session, ofSession := sessionDenial(about)
+	retry, ofRetry := retryDenial(r, about)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	for key, until := range a.denied {
-		if now.After(until) || len(a.denied) >= maxDenials {
+	for key, d := range a.denied {
+		if now.After(d.until) || len(a.denied) >= maxDenials {
 			delete(a.denied, key)
 		}
 	}
@@ -90,23 +148,31 @@ func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, fingerpri
 		a.denied = denials{}
 	}
 	if ofSession {
-		a.denied[session] = now.Add(denialLife)
+		a.denied[session] = denial{now.Add(denialLife), code}
 	}
-	if ofRetry {
-		a.denied[retry] = now.Add(retryLife)
+	// A phone that is away may be back for the next attempt.
+	if ofRetry && code == wire.CodeUserDenied {
+		a.denied[retry] = denial{now.Add(retryLife), code}
 	}
 }
 
-func (a *Agent) isDenied(r sshagent.SignRequest, about sshctx.Context, fingerprint string) bool {
+// refusedBefore returns why this is not asked, or "" if it is.
+func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context) wire.Code {
 	if !a.anyDenied() {
-		return false // nearly always: no process is looked at
+		return "" // nearly always: no process is looked at
 	}
-	session, ofSession := sessionDenial(about, fingerprint)
-	retry, ofRetry := retryDenial(r, about, fingerprint)
+	session, ofSession := sessionDenial(about)
+	retry, ofRetry := retryDenial(r, about)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	return ofSession && now.Before(a.denied[session]) || ofRetry && now.Before(a.denied[retry])
+	if d := a.denied[session]; ofSession && now.Before(d.until) {
+		return d.code
+	}
+	if d := a.denied[retry]; ofRetry && now.Before(d.until) {
+		return d.code
+	}
+	return ""
 }
 
 func (a *Agent) anyDenied() bool {
@@ -116,10 +182,14 @@ func (a *Agent) anyDenied() bool {
 }
 
 // notAsked tells why a request has failed without a sheet. It is no desktop
-// notification: the one of the denial has just been shown.
-func (a *Agent) notAsked(id *identity, about sshctx.Context) {
-	a.log.Info("not asked again after a denial", "key", id.Fingerprint)
+// notification: the one of the first failure has just been shown.
+func (a *Agent) notAsked(id *identity, about sshctx.Context, code wire.Code) {
+	a.log.Info("not asked again", "key", id.Fingerprint, "code", code)
+	why := "denied just before"
+	if code != wire.CodeUserDenied {
+		why = "this login had no answer for another key"
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.noteLocked(kindSign, requested(id, about)+": not asked again, denied just before", wire.CodeUserDenied)
+	a.noteLocked(kindSign, requested(id, about)+": not asked again, "+why, code)
 }

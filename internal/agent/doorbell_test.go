@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -139,7 +140,7 @@ func TestRingsAreFew(t *testing.T) {
 		for n := 0; time.Since(began) < ringSpan; n++ {
 			var asked sync.WaitGroup
 			for range 3 {
-				asked.Go(func() { _, _ = w.Sign(t.Context(), request(key, "session")) })
+				asked.Go(func() { _, _ = w.Sign(t.Context(), request(key, fmt.Sprint("session ", n))) })
 			}
 			asked.Wait()
 		}
@@ -148,7 +149,7 @@ func TestRingsAreFew(t *testing.T) {
 		}
 		time.Sleep(ringSpan)
 		before := len(b.rung())
-		_, _ = w.Sign(t.Context(), request(key, "session"))
+		_, _ = w.Sign(t.Context(), request(key, "a session long after"))
 		if len(b.rung()) != before+1 {
 			t.Error("not rung any more, long after")
 		}

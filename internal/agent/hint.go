@@ -166,7 +166,7 @@ func (a *Agent) hintText(request *control.Request, holders []device.ID, now time
 	a.mu.Unlock()
 	until := request.Until
 	if latest == nil || !latest.Shown {
-		if reach := request.Since.Add(reachTimeout); reach.Before(until) {
+		if reach := request.Since.Add(a.patience(holders)); reach.Before(until) {
 			until = reach
 		}
 	}

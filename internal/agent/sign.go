@@ -32,9 +32,9 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	}
 	a.noteUnbound(r.Connection, about)
 	a.known.asked(boundHost(r.Bindings))
-	if a.isDenied(r, about, id.Fingerprint) {
-		a.notAsked(id, about)
-		return nil, wire.NewError(wire.CodeUserDenied)
+	if code := a.refusedBefore(r, about); code != "" {
+		a.notAsked(id, about, code)
+		return nil, wire.NewError(code)
 	}
 	select {
 	case a.slots <- struct{}{}:
@@ -51,8 +51,8 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	case ctx.Err() != nil:
 		a.withdrawn(id, about)
 		return nil, err
-	case wire.CodeOf(err) == wire.CodeUserDenied:
-		a.remember(r, about, id.Fingerprint)
+	case endsLogin(wire.CodeOf(err)):
+		a.remember(r, about, wire.CodeOf(err))
 	}
 	return nil, a.failSign(id, about, err)
 }
