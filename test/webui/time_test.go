@@ -13,6 +13,7 @@ import (
 var moments = []struct{ name, zone, local string }{
 	{"after midnight", "Europe/Berlin", "2026-06-10 00:01"},
 	{"at night", "Europe/Berlin", "2026-06-10 02:20"},
+	{"later at night", "Europe/Berlin", "2026-06-10 02:45"},
 	{"at noon", "Europe/Berlin", "2026-06-10 12:00"},
 	{"before midnight", "Europe/Berlin", "2026-06-10 23:59"},
 	{"the year's last minute", "Europe/Berlin", "2026-12-31 23:59"},
