@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -212,7 +213,7 @@ func TestGrantOnTheTerminal(t *testing.T) {
 		t.Errorf("the log: %+v", list)
 	}
 	out := w.phone.run("phone", "grants")
-	if !regexp.MustCompile(`  ` + username(t) + `@SHA256:\S+  key ssh-ed25519  for 14m\d+s more\n`).MatchString(out) {
+	if !regexp.MustCompile(`  ` + username(t) + `@\S+ \(claimed\)  key ssh-ed25519  for 14m\d+s more\n`).MatchString(out) {
 		t.Errorf("vmux phone grants:\n%s", out)
 	}
 	w.phone.run("phone", "grants", "end")
@@ -225,7 +226,7 @@ func TestGrantOnTheTerminal(t *testing.T) {
 	if err := phone.Process.Kill(); err != nil { // and what it kept in memory is gone
 		t.Fatal(err)
 	}
-	waitFor(t, "the phone's end", func() bool { return phone.Process.Signal(nil) != nil || zombie(phone) })
+	waitFor(t, "the phone's end", func() bool { return phone.Process.Signal(syscall.Signal(0)) != nil || zombie(phone) })
 	if out := w.phone.run("phone", "grants"); out != "" {
 		t.Errorf("vmux phone grants, after the phone was killed:\n%s", out)
 	}

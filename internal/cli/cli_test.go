@@ -65,7 +65,7 @@ func TestWrongUsage(t *testing.T) {
 		{"cert rnew", "vmux: vmux cert has no command rnew\nhint: vmux cert --help\n"},
 		{"phone", "vmux: which command?\nhint: vmux phone --help\n"},
 		{"completion", "vmux: which command?\nhint: vmux completion --help\n"},
-		{"completion tcsh", "vmux: vmux completion has no command tcsh\nhint: vmux completion bash\n"},
+		{"completion tcsh", "vmux: vmux completion has no command tcsh\nhint: vmux completion --help\n"},
 		{"completion bash more", "vmux: vmux completion bash: unexpected argument more\nhint: vmux completion bash --help\n"},
 		{"help nosuch", "vmux: vmux has no command nosuch\nhint: vmux --help\n"},
 		{"git-sign", "hint: vmux git setup\n"},

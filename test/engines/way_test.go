@@ -209,7 +209,7 @@ func (w *world) isDenied(key string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.page.wants("Denied", "Approved", account.Username+"@SHA256:")
+	w.page.wants("Denied", "Approved", account.Username+"@[127.0.0.1]:")
 }
 
 // staysPaired loads the page again: device key, pairing and keys were stored, so
