@@ -67,10 +67,11 @@ func (w *world) variant() variant {
 	v := variant{name: "vmux", socket: w.socket(), pid: w.agent.Process.Pid}
 	keys, err := listKeys(v.socket)
 	w.must(err)
-	if !strings.Contains(keys[0].Format, "cert") {
-		w.Fatalf("the first identity is no certificate but %s", keys[0].Format)
+	last := keys[len(keys)-1] // where a connection is not bound
+	if !strings.Contains(last.Format, "cert") {
+		w.Fatalf("the last identity is no certificate but %s", last.Format)
 	}
-	v.blob, v.line = keys[0].Blob, strings.TrimSpace(keys[0].String())
+	v.blob, v.line = last.Blob, strings.TrimSpace(last.String())
 	return v
 }
 
@@ -78,7 +79,7 @@ func (w *world) variant() variant {
 func (w *world) held() []byte {
 	keys, err := listKeys(w.socket())
 	w.must(err)
-	return keys[len(keys)-1].Blob
+	return keys[0].Blob
 }
 
 func (w *world) command(home string, args ...string) *exec.Cmd {

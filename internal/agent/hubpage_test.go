@@ -82,13 +82,14 @@ func TestPageIsComparedDaily(t *testing.T) {
 		hub := &fakeHub{}
 		w.hub, w.cfg.Page = hub, &hubpage.List{}
 		ctx, cancel := context.WithCancel(t.Context())
-		looks, fails := 0, true
+		var looks atomic.Int32
+		var works atomic.Bool
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			w.watchPage(ctx, func(context.Context) (hubpage.Report, error) {
-				looks++
-				if fails {
+				looks.Add(1)
+				if !works.Load() {
 					return hubpage.Report{}, errors.New("not now")
 				}
 				return hubpage.Report{}, nil
@@ -99,15 +100,15 @@ func TestPageIsComparedDaily(t *testing.T) {
 			time.Sleep(d)
 			w.tellHub() // whatever changes must not make it look more often
 			synctest.Wait()
-			if looks != want {
-				t.Errorf("%d looks, want %d", looks, want)
+			if n := looks.Load(); int(n) != want {
+				t.Errorf("%d looks, want %d", n, want)
 			}
 		}
 		after(time.Minute, 0)
 		hub.connected.Store(true)
 		after(time.Second, 1)
 		after(time.Minute, 1)
-		fails = false
+		works.Store(true)
 		after(time.Hour, 2)
 		after(22*time.Hour, 2)
 		after(3*time.Hour, 3)

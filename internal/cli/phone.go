@@ -121,7 +121,9 @@ func (a *app) typed(ctx context.Context, prompt string, fresh bool) ([]byte, err
 // and leaves the terminal as it was: the read goes on until the process ends,
 // which is soon.
 func (a *app) hidden(ctx context.Context, in *os.File, prompt string) ([]byte, error) {
-	before, err := term.GetState(int(in.Fd()))
+	// Taken once: whoever closes the file meanwhile must not meet the read below.
+	terminal := int(in.Fd())
+	before, err := term.GetState(terminal)
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +135,14 @@ func (a *app) hidden(ctx context.Context, in *os.File, prompt string) ([]byte, e
 	}
 	read := make(chan line, 1)
 	go func() {
-		text, err := term.ReadPassword(int(in.Fd()))
+		text, err := term.ReadPassword(terminal)
 		read <- line{text, err}
 	}()
 	select {
 	case l := <-read:
 		return l.text, l.err
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
+		return nil, errors.Join(ctx.Err(), term.Restore(terminal, before))
 	}
 }
 
