@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"vmux/internal/sshctx"
 )
 
 // Message numbers of RFC 9987.
@@ -21,10 +23,20 @@ const (
 
 var listRequest = []byte{0, 0, 0, 1, msgRequestIdentities}
 
-// signedBytes are as many as an ssh login has signed with a P-256 certificate.
+// signedBytes are about as many as an ssh login has signed with a P-256 certificate.
 const signedBytes = 800
 
-func signRequest(blob []byte) []byte { return signRequestOf(blob, make([]byte, signedBytes)) }
+// signRequest asks for the signature of a login by that key, which is all that a
+// session certificate signs. The session is the same each time: an unbound client
+// process has one.
+func signRequest(blob []byte) []byte {
+	length := binary.BigEndian.Uint32(blob) // of the key's type
+	login := sshctx.Context{
+		Kind: sshctx.UserAuth, SessionID: make([]byte, 32), User: "root", Service: "ssh-connection",
+		Algorithm: string(blob[4 : 4+length]), PublicKey: blob,
+	}
+	return signRequestOf(blob, login.Marshal())
+}
 
 func signRequestOf(blob, data []byte) []byte {
 	body := []byte{0, 0, 0, 0, msgSignRequest}
