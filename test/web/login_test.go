@@ -259,7 +259,7 @@ func TestImportIntoVault(t *testing.T) {
 		t.Errorf("%v\n%s\n%s", err, out, server.Log())
 	}
 	w.page.WantFailure("exists", "importVault", map[string]string{"label": "again", "file": string(private), "passphrase": "a passphrase"})
-	w.page.WantFailure("failed", "importVault", map[string]string{"label": "junk", "file": "junk"})
+	w.page.WantFailure("notImported", "importVault", map[string]string{"label": "junk", "file": "junk"})
 }
 
 // A session certificate of either kind of CA lets in without the phone.
