@@ -131,7 +131,7 @@ func TestTerminalSaysThatThePhoneIsAway(t *testing.T) {
 	w.phoneRun.stop()
 	w.waitStatus("Phone not connected")
 	out := d.after("$LOGIN true", func(int) {})
-	if !strings.Contains(out, "vmux: open vmux on "+name+", which is not connected: login as "+username(t)+", 25 s left") ||
+	if !strings.Contains(out, "vmux: open vmux on "+name+", which is not connected: login as "+username(t)+", 5 s left") ||
 		!strings.Contains(out, cleared+"vmux: The phone is not reachable.\r\nhint: ") {
 		t.Errorf("away: %q", out)
 	}

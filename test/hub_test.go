@@ -227,7 +227,7 @@ func TestHubLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := freePort(t)
-	url := "http://localhost:" + port
+	url := "http://vmux.localhost:" + port
 	w := unpairedWorld(t)
 	w.createIdentity("key", "ssh-ed25519")
 	flags := []string{"--lan=false", "--hub", "local", "--hub-listen", "127.0.0.1:" + port}

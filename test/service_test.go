@@ -24,15 +24,16 @@ export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C
 PATH=$HOME/.local/bin:$PATH
 /lib/systemd/systemd --user --log-target=console --log-level=warning &
 tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
 pid() { systemctl --user show -p MainPID --value vmux-agent; }
 tries systemctl --user daemon-reload
 systemctl --user enable --now vmux-agent
-tries vmux status
+tries answers
 first=$(pid)
 echo "status: $(vmux status 2>/dev/null | head -n 1)"
 echo "core: $(grep 'core file' /proc/$first/limits | tr -s ' ')"
 kill -KILL $first
-anew() { [ "$(pid)" != 0 ] && [ "$(pid)" != $first ] && vmux status; }
+anew() { [ "$(pid)" != 0 ] && [ "$(pid)" != $first ] && answers; }
 tries anew
 echo "after a kill: $(systemctl --user is-active vmux-agent)"
 systemctl --user stop vmux-agent

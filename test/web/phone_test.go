@@ -147,7 +147,7 @@ func TestDevicesThatLackSomething(t *testing.T) {
 // anything.
 func TestBareAddress(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(strings.Replace(hub.URL, "localhost", "127.0.0.1", 1) + "/")
+	page := StartBrowser(t).Open(strings.Replace(hub.URL, "vmux.localhost", "127.0.0.1", 1) + "/")
 	var s State
 	page.State(&s)
 	if !strings.Contains(s.RPProblem, "host name") || s.Support.WebAuthn {
@@ -391,7 +391,7 @@ func TestUnpairAndWipe(t *testing.T) {
 	}
 	w.page.WantFailure("notInvitation", "pair", map[string]string{"invitation": "nonsense"})
 	w.page.WantFailure("otherHub", "previewInvitation", map[string]string{
-		"invitation": strings.ReplaceAll(invitation, "localhost", "127.0.0.1"),
+		"invitation": strings.ReplaceAll(invitation, "vmux.localhost", "127.0.0.1"),
 	})
 	w.page.MustCall("wipe", nil, nil)
 	w.page.Reload() // at once: by now the computer has been told, for nobody else will
