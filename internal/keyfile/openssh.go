@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"strings"
 
+	//lint:ignore SA1019 bcrypt_pbkdf, which OpenSSH encrypts its keys with, is made of it
 	"golang.org/x/crypto/blowfish"
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/poly1305" //lint:ignore SA1019 no other form has OpenSSH's use of it
