@@ -4,7 +4,9 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -110,6 +112,52 @@ func TestDeniedOncePerRetryingProgram(t *testing.T) {
 			t.Errorf("history %+v", h[0])
 		}
 	})
+}
+
+// An editor's `git fetch` is a new git each time: the program that repeats itself is
+// the one that began git, also where git has a shell start ssh.
+func TestStarterIsBehindGit(t *testing.T) {
+	dir := t.TempDir()
+	git, ssh := filepath.Join(dir, "git"), filepath.Join(dir, "ssh")
+	for from, to := range map[string]string{"bash": git, "sleep": ssh} {
+		path, err := exec.LookPath(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("cp", path, to).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for name, command := range map[string]string{
+		"git starts ssh":            ssh + " 600 & echo $!; wait",
+		"git has a shell start ssh": "sh -c '" + ssh + " 600 & echo $!; wait'; true",
+	} {
+		cmd := exec.Command(git, "-c", command)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+		var pid int
+		if _, err := fmt.Fscan(out, &pid); err != nil {
+			t.Fatal(err)
+		}
+		var asker process
+		for end := time.Now().Add(time.Minute); filepath.Base(asker.name) != "ssh"; asker, _ = processOf(pid) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: process %d never became ssh: %+v", name, pid, asker)
+			}
+			time.Sleep(time.Millisecond) // between fork and exec it has its parent's name
+		}
+		begun, _, id, ok := starterOf(asker)
+		if !ok || id != os.Getpid() || filepath.Base(begun.name) != "git" {
+			t.Errorf("%s: process %d began %q, want this one, %d, and git", name, id, begun.name, os.Getpid())
+		}
+	}
 }
 
 // What a person types stands in a process group of its own, on a terminal.
