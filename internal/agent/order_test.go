@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -76,7 +77,10 @@ func TestOrder(t *testing.T) {
 // to is a connection that is bound to a login at the server.
 func to(t *testing.T, server ssh.Signer) sshagent.Connection {
 	t.Helper()
-	return sshagent.Connection{Bindings: []sshctx.Binding{{HostKey: server.PublicKey().Marshal(), SessionID: make([]byte, 32)}}}
+	return sshagent.Connection{
+		Peer:     sshagent.Peer{UID: os.Getuid()}, // whose configuration of ssh can be read
+		Bindings: []sshctx.Binding{{HostKey: server.PublicKey().Marshal(), SessionID: make([]byte, 32)}},
+	}
 }
 
 func commentsOf(l *sshagent.Listing) string {
