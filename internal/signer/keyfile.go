@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 
 	"golang.org/x/crypto/ssh"
 
@@ -247,8 +248,10 @@ func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signatu
 // Wipe overwrites a private key that ParsePrivateKey returned, as wipe does.
 func Wipe(key crypto.PrivateKey) { wipe(key) }
 
-// wipe overwrites what Go lets one reach. The runtime may have made copies:
-// SECURITY.md says so.
+// wipe overwrites what Go lets one reach: of an RSA key each of the values that
+// the standard library derives from its primes, too, since any of them gives the
+// key away. What it keeps besides for itself, and copies of the runtime, stay
+// until the garbage collector takes them: SECURITY.md says so.
 func wipe(key crypto.PrivateKey) {
 	switch k := key.(type) {
 	case *ed25519.PrivateKey:
@@ -259,9 +262,16 @@ func wipe(key crypto.PrivateKey) {
 		//lint:ignore SA1019 deprecated for arithmetic, yet it is where the secret is
 		clear(k.D.Bits())
 	case *rsa.PrivateKey:
-		clear(k.D.Bits())
-		for _, p := range k.Primes {
-			clear(p.Bits())
+		pre := &k.Precomputed
+		secrets := append([]*big.Int{k.D, pre.Dp, pre.Dq, pre.Qinv}, k.Primes...)
+		//lint:ignore SA1019 deprecated for use, and filled in all the same
+		for _, v := range pre.CRTValues {
+			secrets = append(secrets, v.Exp, v.Coeff, v.R)
+		}
+		for _, n := range secrets {
+			if n != nil {
+				clear(n.Bits())
+			}
 		}
 	}
 }

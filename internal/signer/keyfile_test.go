@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,4 +227,40 @@ func TestKeysThatAreNotMade(t *testing.T) {
 	if names, _ := p.cfg.Store.List(""); len(names) != 0 {
 		t.Errorf("failures left %v", names)
 	}
+}
+
+// A key of which one value is left is not wiped: each of those that the standard
+// library derives from RSA's primes gives them away.
+func TestWipeLeavesNothingOfAKey(t *testing.T) {
+	shared, err := sharedRSA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(shared.(*rsa.PrivateKey)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := rsa.CRTValue{Exp: big.NewInt(3), Coeff: big.NewInt(5), R: big.NewInt(7)} // of a third prime
+	//lint:ignore SA1019 made to be wiped
+	key.Precomputed.CRTValues = []rsa.CRTValue{third}
+	values := map[string]*big.Int{
+		"D": key.D, "P": key.Primes[0], "Q": key.Primes[1],
+		"Dp": key.Precomputed.Dp, "Dq": key.Precomputed.Dq, "Qinv": key.Precomputed.Qinv,
+		"Exp": third.Exp, "Coeff": third.Coeff, "R": third.R,
+	}
+	for name, v := range values {
+		if v == nil || v.Sign() == 0 {
+			t.Fatalf("%s is nothing before it is wiped", name)
+		}
+	}
+	wipe(key)
+	for name, v := range values {
+		for _, word := range v.Bits() {
+			if word != 0 {
+				t.Errorf("%s is not wiped", name)
+				break
+			}
+		}
+	}
+	wipe(&rsa.PrivateKey{}) // one of which nothing was ever read
 }
