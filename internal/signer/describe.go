@@ -136,6 +136,9 @@ func (s SignSheet) describeServer(verified func(name, value string)) {
 		verified("proof", "the server has signed the session; what is signed here does not name it")
 	}
 	switch {
+	case d.Memory == HostFirst && len(d.OtherTypes) > 0:
+		verified("seen", fmt.Sprintf("never before by this phone, which knows %s by a host key of another type: %s",
+			s.Claimed.HostName, strings.Join(d.OtherTypes, ", ")))
 	case d.Memory == HostFirst:
 		verified("seen", "never before by this phone")
 	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []string{s.Claimed.HostName}):

@@ -26,6 +26,9 @@ type Destination struct {
 	// Before are the fingerprints that the claimed host name had so far, if
 	// Memory is HostChanged.
 	Before []string
+	// OtherTypes are those of host keys that the claimed name is known by, if it
+	// is not known by this one.
+	OtherTypes []string
 	// NewUser tells that no login as this user to this host key was approved.
 	NewUser bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,9 +19,11 @@ type server struct {
 	key ssh.Signer
 }
 
-func newServer(t testing.TB) server {
+func newServer(t testing.TB) server { return newServerOf(t, "ssh-ed25519") }
+
+func newServerOf(t testing.TB, algorithm string) server {
 	t.Helper()
-	key, err := generate("ssh-ed25519", 0)
+	key, err := generate(algorithm, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,20 +208,82 @@ func TestHostMemory(t *testing.T) {
 	}
 }
 
-// After a change that the person has accepted, the old key is the new one.
+// After a change that the person has accepted, both keys are known by the name: it
+// may be that of a pool of servers. A further one has to be acknowledged again.
 func TestHostChangeAccepted(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("work", "ssh-ed25519")
-	before, after := newServer(t), newServer(t)
+	before, after, third := newServer(t), newServer(t), newServer(t)
 	for i, step := range []struct {
-		to   server
-		want HostMemory
-	}{{before, HostFirst}, {after, HostChanged}, {after, HostKnown}, {before, HostChanged}} {
+		to     server
+		want   HostMemory
+		before int
+	}{{before, HostFirst, 0}, {after, HostChanged, 1}, {after, HostKnown, 0}, {before, HostKnown, 0}, {third, HostChanged, 2}, {after, HostKnown, 0}, {third, HostKnown, 0}} {
 		if err := p.askLogin(id, login(id, sessionID(0), "root", &step.to), "prod.example"); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.sheet.Destination.Memory; got != step.want {
-			t.Errorf("step %d: got %q, want %q", i, got, step.want)
+		if got := p.sheet.Destination; got.Memory != step.want || len(got.Before) != step.before || p.sheet.MustAcknowledge() != (step.want == HostChanged) {
+			t.Errorf("step %d: got %q, before %v, want %q", i, got.Memory, got.Before, step.want)
 		}
+	}
+}
+
+// What was denied teaches nothing: the next login to the other key is a change too.
+func TestHostChangeDenied(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	before, evil := newServer(t), newServer(t)
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &before), "prod.example"); err != nil {
+		t.Fatal(err)
+	}
+	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) { p.sheet = s; return SignDecision{}, nil }
+	for range 2 {
+		err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example")
+		if !errors.Is(err, wire.NewError(wire.CodeUserDenied)) || p.sheet.Destination.Memory != HostChanged {
+			t.Errorf("got %v, %q", err, p.sheet.Destination.Memory)
+		}
+	}
+}
+
+// A server has a host key of each type, and which of them a login sees depends on
+// what the client wants. That the name has one of another type is said, and is no
+// change. Each type has a change of its own.
+func TestHostKeysOfSeveralTypes(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	types := []string{"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384"}
+	var known []server
+	for i, algorithm := range types {
+		s := newServerOf(t, algorithm)
+		if err := p.askLogin(id, login(id, sessionID(0), "root", &s), "prod.example"); err != nil {
+			t.Fatal(err)
+		}
+		others := slices.Sorted(slices.Values(types[:i]))
+		seen := "never before by this phone"
+		if i > 0 {
+			seen += ", which knows prod.example by a host key of another type: " + strings.Join(others, ", ")
+		}
+		if d := p.sheet.Destination; d.Memory != HostFirst || p.sheet.MustAcknowledge() || !slices.Equal(d.OtherTypes, others) {
+			t.Errorf("%s: got %q, other types %v", algorithm, d.Memory, d.OtherTypes)
+		}
+		if !slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool { return l.Name == "seen" && l.Value == seen }) {
+			t.Errorf("%s: %v, want %q", algorithm, p.sheet.Lines(), seen)
+		}
+		known = append(known, s)
+	}
+	for i, s := range known {
+		if err := p.askLogin(id, login(id, sessionID(0), "root", &s), "prod.example"); err != nil {
+			t.Fatal(err)
+		}
+		if d := p.sheet.Destination; d.Memory != HostKnown || len(d.OtherTypes) > 0 {
+			t.Errorf("%s again: got %q, other types %v", types[i], d.Memory, d.OtherTypes)
+		}
+	}
+	evil := newServerOf(t, "ssh-rsa")
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example"); err != nil {
+		t.Fatal(err)
+	}
+	if d := p.sheet.Destination; d.Memory != HostChanged || !slices.Equal(d.Before, []string{known[1].fingerprint()}) {
+		t.Errorf("another RSA key: got %q, before %v", d.Memory, d.Before)
 	}
 }

@@ -25,7 +25,9 @@ const (
 type HostMemory string
 
 // What can be remembered. HostChanged: the name that the computer claims
-// belonged to another host key so far, and a person has to acknowledge it.
+// belonged to another host key of the same type so far, and a person has to
+// acknowledge it. A server has one host key of each type, and which of them a
+// login sees is for client and server to negotiate: another type is a first one.
 const (
 	HostFirst   HostMemory = "first"
 	HostKnown   HostMemory = "known"
@@ -109,14 +111,21 @@ func (s *Signer) recall(d *Destination, user, claimedName string) {
 		return
 	}
 	for _, h := range hosts {
-		if slices.Contains(h.Names, claimedName) {
+		switch {
+		case !slices.Contains(h.Names, claimedName):
+		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):
 			d.Memory, d.Before = HostChanged, append(d.Before, h.Fingerprint())
+		default:
+			d.OtherTypes = append(d.OtherTypes, sshctx.KeyType(h.HostKey))
 		}
 	}
+	slices.Sort(d.OtherTypes)
+	d.OtherTypes = slices.Compact(d.OtherTypes)
 }
 
-// rememberHost notes an approved login. After a change that a person has
-// acknowledged the name belongs to the new host key alone.
+// rememberHost notes an approved login. The name stays with the host keys that
+// had it before: behind one name there may be a pool of servers, and whoever
+// acknowledged each of them once is not to be warned at every switch.
 func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
 	if d.HostKey == nil {
 		return nil
@@ -133,9 +142,6 @@ func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
 			n = len(hosts) - 1
 		}
 		if claimedName != "" {
-			for i := range hosts {
-				hosts[i].Names = slices.DeleteFunc(hosts[i].Names, func(name string) bool { return name == claimedName })
-			}
 			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
 		}
 		hosts[n].Users = latest(hosts[n].Users, wire.Show(user), maxHostUsers)
