@@ -54,8 +54,9 @@ func TestMain(m *testing.M) {
 type home struct {
 	t     testing.TB
 	dir   string
-	netns string   // network namespace of its commands; empty: the test's own
-	env   []string // what else its commands find in their environment
+	netns string              // network namespace of its commands; empty: the test's own
+	env   []string            // what else its commands find in their environment
+	user  *syscall.Credential // who runs its commands; nil: the test's user
 	// descriptors is how many its commands may have open; 0: as many as the test.
 	descriptors int
 }
@@ -106,6 +107,9 @@ func (h *home) commandOf(ctx context.Context, path string, args ...string) *exec
 		"HOME=" + h.dir, "VMUX_HOME=" + h.dir, "LC_ALL=C",
 	}
 	cmd.Env = append(cmd.Env, h.env...)
+	if h.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: h.user}
+	}
 	return cmd
 }
 

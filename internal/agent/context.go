@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"os"
 	"slices"
 
 	"vmux/internal/gitsign"
@@ -13,17 +14,26 @@ import (
 // forwarded connection is none of this computer's programs: what runs here is
 // the ssh that forwards.
 func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context) wire.Context {
-	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: programsOf(r.Peer.PID)}
+	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: programsOf(r.Peer.PID), Account: accountOf(r.Peer)}
 	if key := serverOf(r.Bindings, about); key != nil {
 		c.HostName = a.nameFor(r, key)
 	}
 	if about.Kind == sshctx.SSHSIG && about.Namespace == gitsign.Namespace {
 		c.Git = a.git.take(gitsign.Hash(about.HashAlgorithm, about.Hash))
 	}
-	if c.HostName != "" || len(c.Programs) > 0 || c.Git != nil {
+	if c.HostName != "" || len(c.Programs) > 0 || c.Account != "" || c.Git != nil {
 		c.ContextQuality = wire.QualityClaimed
 	}
 	return c
+}
+
+// accountOf names the local account of a client that is not this user's, which is
+// root or nobody.
+func accountOf(peer sshagent.Peer) string {
+	if peer.UID == sshagent.Root && os.Geteuid() != sshagent.Root {
+		return "root"
+	}
+	return ""
 }
 
 // serverOf returns the host key of the server that a login is for, nil if

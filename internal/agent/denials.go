@@ -83,7 +83,7 @@ func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size
 const maxStarters = 16
 
 // starterOf finds the program that began what asks: the first ancestor that is
-// neither ssh nor git nor a shell that one of them started, with its process ID; and
+// neither ssh nor git nor sudo nor a shell that ssh or git started, with its process ID; and
 // the process below it, which a person would have typed.
 func starterOf(asker process) (begun, starter process, id int, ok bool) {
 	begun = asker
@@ -103,7 +103,7 @@ func starterOf(asker process) (begun, starter process, id int, ok bool) {
 // helps reports whether a process only stands between ssh and what began it.
 func helps(p process) bool {
 	switch name := filepath.Base(p.name); name {
-	case "ssh", "git", "sftp", "scp", "rsync":
+	case "ssh", "git", "sftp", "scp", "rsync", "sudo", "doas":
 		return true
 	case "sh", "bash", "dash", "zsh", "ksh", "busybox":
 		parent, ok := processOf(p.parent)

@@ -131,7 +131,9 @@ func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) 
 		Detail: detail(about), Since: time.UnixMilli(r.IssuedAtMilliseconds), Until: r.ExpiresAt(),
 	}
 	if len(r.Context.Programs) > 0 {
-		w.Program = r.Context.Programs[0]
+		if w.Program = r.Context.Programs[0]; r.Context.Account != "" {
+			w.Program += ", run by " + r.Context.Account
+		}
 	}
 	return w
 }

@@ -117,3 +117,20 @@ func TestBadRequests(t *testing.T) {
 		t.Errorf("afterwards: %+v, %v", s, err)
 	}
 }
+
+// Whoever comes when too many are there is told so.
+func TestTooManyCommands(t *testing.T) {
+	path := serve(t, refusing{})
+	for range maxConnections {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	c := NewClient(path)
+	defer c.Close()
+	if _, err := c.Status(t.Context()); wire.CodeOf(err) != CodeBusy {
+		t.Errorf("one too many: %v", err)
+	}
+}

@@ -18,6 +18,7 @@ const (
 	CodeBusy         wire.Code = "busy"
 	CodeAddRefused   wire.Code = "addRefused"
 	CodeNoPage       wire.Code = "noPage"
+	CodeOtherUser    wire.Code = "otherUser"
 )
 
 // ErrNotRunning tells that no agent serves the control socket.

@@ -14,8 +14,9 @@ import (
 // slotConn gives its slot back when it is closed.
 type slotConn struct {
 	net.Conn
-	once sync.Once
-	free chan struct{}
+	once    sync.Once
+	free    chan struct{}
+	refused *Error // nil: it is served
 }
 
 func (c *slotConn) Close() error {
@@ -68,6 +69,13 @@ func (h *handler) routes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.running.Add(1)
 		defer h.running.Done()
+		if why, ok := r.Context().Value(refusedKey{}).(*Error); ok {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusForbidden)
+			h.write(w, why)
+			return
+		}
 		// A page in a browser cannot reach a Unix socket; a proxy that it
 		// reached could, and would bring an Origin.
 		if r.Header.Get("Origin") != "" {

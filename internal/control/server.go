@@ -24,8 +24,10 @@ const (
 	pathPrefix = "/v1/"
 	// maxRequest bounds what a client sends.
 	maxRequest = 64 << 10
-	// maxConnections bounds the clients at once.
+	// maxConnections bounds the clients at once, and maxRefused those that are
+	// being told that they are refused; a further one of these is closed.
 	maxConnections = 64
+	maxRefused     = 8
 )
 
 // Service does what the commands ask for. Its methods are called concurrently
@@ -93,8 +95,14 @@ func hinted(err error) error {
 func Serve(ctx context.Context, l net.Listener, s Service, log *slog.Logger) error {
 	h := &handler{service: s, log: log}
 	server := &http.Server{
-		Handler:           h.routes(),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Handler:     h.routes(),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if s, ok := c.(*slotConn); ok && s.refused != nil {
+				return context.WithValue(ctx, refusedKey{}, s.refused)
+			}
+			return ctx
+		},
 		ReadHeaderTimeout: 10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -108,7 +116,10 @@ func Serve(ctx context.Context, l net.Listener, s Service, log *slog.Logger) err
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(&ownOnly{Listener: l, log: log, slots: make(chan struct{}, maxConnections)})
+	err := server.Serve(&ownOnly{
+		Listener: l, log: log,
+		slots: make(chan struct{}, maxConnections), refused: make(chan struct{}, maxRefused),
+	})
 	if !stop() {
 		<-stopped
 	}
@@ -119,12 +130,19 @@ func Serve(ctx context.Context, l net.Listener, s Service, log *slog.Logger) err
 	return err
 }
 
-// ownOnly accepts this user's processes only, maxConnections at once.
+// ownOnly serves this user's processes only, maxConnections at once. Others are
+// told so, since a socket that is closed with something unread ends many a client
+// by SIGPIPE. Root is one of them, other than at the SSH agent's socket: what is
+// told and changed here is the pairing, which no program of root's does for this
+// user, and `sudo vmux` is a slip.
 type ownOnly struct {
 	net.Listener
-	log   *slog.Logger
-	slots chan struct{}
+	log            *slog.Logger
+	slots, refused chan struct{}
 }
+
+// refusedKey is the context's key of why a connection is refused.
+type refusedKey struct{}
 
 func (l *ownOnly) Accept() (net.Conn, error) {
 	for {
@@ -132,16 +150,23 @@ func (l *ownOnly) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		var why *Error
 		if _, err := sshagent.CheckPeer(c); err != nil {
 			l.log.Warn("control connection refused", "error", err)
-			_ = c.Close()
-			continue
+			why = Errorf(CodeOtherUser, "run vmux as the user whose agent it is", "The agent belongs to another user.")
+		} else {
+			select {
+			case l.slots <- struct{}{}:
+				return &slotConn{Conn: c, free: l.slots}, nil
+			default:
+				l.log.Warn("control connection refused", "error", "too many")
+				why = Errorf(CodeBusy, "end some of them", "Too many commands are connected to the agent.")
+			}
 		}
 		select {
-		case l.slots <- struct{}{}:
-			return &slotConn{Conn: c, free: l.slots}, nil
+		case l.refused <- struct{}{}:
+			return &slotConn{Conn: c, free: l.refused, refused: why}, nil
 		default:
-			l.log.Warn("control connection refused", "error", "too many")
 			_ = c.Close()
 		}
 	}

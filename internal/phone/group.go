@@ -173,8 +173,11 @@ func listText(list []*member) string {
 	for _, m := range list {
 		what := m.sheet.Title()
 		for _, l := range m.sheet.Lines() {
-			if l.Name == "server" || l.Name == "through" || l.Name == "subject" {
+			switch l.Name {
+			case "server", "through", "subject":
 				what += "  " + l.Value + how(l)
+			case "run by":
+				what += "  run by " + l.Value + how(l)
 			}
 		}
 		row(&b, "and", what)

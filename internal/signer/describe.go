@@ -104,6 +104,7 @@ func (s SignSheet) Lines() []Line {
 		claimed("repository", g.Repository)
 	}
 	claimed("program", strings.Join(s.Claimed.Programs, " ← "))
+	claimed("run by", s.Claimed.Account)
 	if s.Known.Kind == sshctx.SSHSIG {
 		verified("hash", s.Known.HashAlgorithm+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
 	}

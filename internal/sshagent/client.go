@@ -19,9 +19,10 @@ const smallBuffer = 2 << 10
 
 // client is one connection. Its goroutine owns all fields.
 type client struct {
-	server *Server
-	conn   net.Conn
-	peer   Peer
+	server  *Server
+	conn    net.Conn
+	peer    Peer
+	refused bool // all its messages fail
 
 	buf   []byte // buf[start:end] is read and not yet handled
 	start int
@@ -160,7 +161,7 @@ func (c *client) write(frame []byte) error {
 // connection without an answer. Adding keys is refused unread, like any message
 // not named here: this agent holds none.
 func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
-	if len(msg) == 0 {
+	if len(msg) == 0 || c.refused {
 		return failureFrame, nil
 	}
 	s := c.server

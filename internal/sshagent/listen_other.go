@@ -27,7 +27,7 @@ func (*Place) Listen() (net.Listener, error) { return nil, errNoSocket }
 // CheckPeer fails, as Listen does.
 func CheckPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
-func checkPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
+func checkClient(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
 func descriptorLimit() int { return 1 << 16 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -203,21 +204,25 @@ func ownerOf(info fs.FileInfo) int {
 	return -1
 }
 
-// checkPeer refuses every user but this one.
-func checkPeer(c net.Conn) (Peer, error) {
+// checkClient refuses every user but this one and root, as ssh-agent does:
+// `sudo ssh`, nix-daemon and Docker's daemon connect for this user, and root
+// could do so in this user's name anyway.
+func checkClient(c net.Conn) (Peer, error) { return checkPeer(c, os.Geteuid(), Root) }
+
+// CheckPeer returns the process at the other end of a Unix connection, and an
+// error if it belongs to another user, root included.
+func CheckPeer(c net.Conn) (Peer, error) { return checkPeer(c, os.Geteuid()) }
+
+func checkPeer(c net.Conn, users ...int) (Peer, error) {
 	p, err := peerOf(c)
 	if err != nil {
 		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
 	}
-	if p.UID != os.Geteuid() {
+	if !slices.Contains(users, p.UID) {
 		return Peer{}, fmt.Errorf("process %d belongs to user %d", p.PID, p.UID)
 	}
 	return p, nil
 }
-
-// CheckPeer returns the process at the other end of a Unix connection, and an
-// error if it belongs to another user.
-func CheckPeer(c net.Conn) (Peer, error) { return checkPeer(c) }
 
 // hungUp tells whether the other end has closed, whatever is still unread.
 func hungUp(c net.Conn) bool {

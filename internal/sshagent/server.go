@@ -17,6 +17,9 @@ type Peer struct {
 	UID int
 }
 
+// Root is the user ID of who may do all.
+const Root = 0
+
 // Connection is what is known of a client's connection. It is read only.
 type Connection struct {
 	Peer     Peer
@@ -59,7 +62,7 @@ type Config struct {
 
 	// MaxConnections is how many clients may be connected; default 4096, but
 	// at most three quarters of the process's file descriptors. A further one
-	// is closed at once.
+	// is refused.
 	MaxConnections int
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
@@ -82,7 +85,7 @@ type Config struct {
 	Locked     func(bool)
 	AddRefused func(Connection)
 	// CheckPeer tells the process at the other end and refuses strangers.
-	// Default: the system's peer credentials, and only this user.
+	// Default: the system's peer credentials, and only this user and root.
 	CheckPeer func(net.Conn) (Peer, error)
 }
 
@@ -94,6 +97,8 @@ type Server struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	wg    sync.WaitGroup
+
+	refused chan struct{} // holds one for each client that is being refused
 }
 
 // New returns a server.
@@ -112,7 +117,7 @@ func New(cfg Config) *Server {
 	setDefault(&cfg.WriteTimeout, 15*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Second)
 	if cfg.CheckPeer == nil {
-		cfg.CheckPeer = checkPeer
+		cfg.CheckPeer = checkClient
 	}
 	if cfg.MayManage == nil {
 		cfg.MayManage = func(c Connection) bool { return len(c.Bindings) == 0 && !c.Unproven }
@@ -124,6 +129,8 @@ func New(cfg Config) *Server {
 		cfg:   cfg,
 		conns: map[net.Conn]struct{}{},
 		lock:  newLock(),
+
+		refused: make(chan struct{}, maxRefused),
 	}
 }
 
@@ -185,12 +192,12 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 	peer, err := s.cfg.CheckPeer(c)
 	if err != nil {
 		s.cfg.Log.Warn("client refused", "err", err)
-		c.Close()
+		s.refuse(ctx, c)
 		return
 	}
 	if !s.add(c) {
 		s.cfg.Log.Warn("client refused: too many connections", "limit", s.cfg.MaxConnections)
-		c.Close()
+		s.refuse(ctx, c)
 		return
 	}
 	s.wg.Add(1)
@@ -200,6 +207,32 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 		client := &client{server: s, conn: c, peer: peer}
 		client.serve(ctx)
 	}()
+}
+
+// maxRefused bounds the clients that are being refused at once; a further one is
+// closed without an answer.
+const maxRefused = 64
+
+// refuse answers all that a client sends by a failure, until it goes away or has
+// had the time of one message. A socket that is closed with something unread
+// instead ends many a client by SIGPIPE or ECONNRESET, and others try it again.
+func (s *Server) refuse(ctx context.Context, c net.Conn) {
+	select {
+	case s.refused <- struct{}{}:
+	default:
+		c.Close()
+		return
+	}
+	s.wg.Go(func() {
+		defer func() { <-s.refused }()
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.FrameTimeout)
+		defer cancel()
+		stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(past) })
+		defer stop()
+		client := &client{server: s, conn: c, refused: true}
+		client.serve(ctx)
+	})
 }
 
 func (s *Server) add(c net.Conn) bool {

@@ -3,6 +3,8 @@ package sshagent
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -167,25 +169,43 @@ func TestConnectionLimit(t *testing.T) {
 	first, second := dial(t, path), dial(t, path)
 	listsWithin(t, first)
 	listsWithin(t, second)
-	if _, err := readFrame(dial(t, path), 5*time.Second); err == nil {
-		t.Fatal("a third connection is served")
-	}
+	wantAnswer(t, dial(t, path), message(msgRequestIdentities), msgFailure)
 	first.Close()
 	waitFor(t, "a place for one more", func() bool {
 		c := dial(t, path)
-		c.Write(message(msgRequestIdentities))
-		_, err := readFrame(c, time.Second)
-		return err == nil
+		defer c.Close()
+		send(t, c, message(msgRequestIdentities))
+		return receive(t, c)[0] == msgIdentitiesAnswer
 	})
 }
 
 func TestStrangersAreRefused(t *testing.T) {
 	refuse := func(net.Conn) (Peer, error) { return Peer{}, os.ErrPermission }
-	c := dial(t, serve(t, Config{Backend: newKeys(t), CheckPeer: refuse}))
-	c.Write(message(msgRequestIdentities))
-	if answer, err := readFrame(c, 5*time.Second); err == nil {
-		t.Errorf("a stranger was answered %x", answer)
+	k := newKeys(t)
+	path := serve(t, Config{Backend: k, CheckPeer: refuse, FrameTimeout: time.Second})
+	c := dial(t, path)
+	passphrase := sshString([]byte("open"))
+	for _, m := range [][]byte{
+		message(msgRequestIdentities), signMessage(k.local.PublicKey().Marshal(), []byte("data")),
+		message(msgLock, passphrase), message(msgRemoveAll), message(msgExtension, passphrase), message(msgAdd, passphrase),
+	} {
+		wantAnswer(t, c, m, msgFailure)
 	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a stranger that stays is sent away by %v, want the end of what there is to read", err)
+	}
+	// Who does not read answers, or sends none of what it announced, keeps nobody else out for long.
+	for range 2 * maxRefused {
+		c := dial(t, path)
+		c.Write(message(msgRequestIdentities)[:3])
+	}
+	waitFor(t, "a stranger to be answered again", func() bool {
+		c := dial(t, path)
+		defer c.Close()
+		c.Write(message(msgRequestIdentities))
+		answer, err := readFrame(c, time.Second)
+		return err == nil && answer[0] == msgFailure
+	})
 }
 
 func TestLock(t *testing.T) {

@@ -167,6 +167,9 @@ type Context struct {
 	HostName       string         `json:"hostName,omitempty"`
 	// Programs is the requesting program and its parents, nearest first.
 	Programs []string `json:"programs,omitempty"`
+	// Account is the local account that the program runs as, where it is not the
+	// agent's own: "root".
+	Account string `json:"account,omitempty"`
 	// Git is what a git signature is said to be for; nil if nothing is said.
 	Git *GitObject `json:"git,omitempty"`
 }
@@ -197,6 +200,7 @@ func (c *Context) check() error {
 		checkText("contextQuality", string(c.ContextQuality)),
 		checkText("hostName", c.HostName),
 		checkTexts("programs", c.Programs, 16),
+		checkText("account", c.Account),
 		c.Git.check(),
 	)
 }

@@ -57,4 +57,4 @@ export const together = (joined) => joined.length > 0 && h('div', { class: 'grou
 			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), l.quality === 'verified' ? '' : ' (said by the computer)')))])));
 
 /** The lines that tell requests of one key apart. */
-const told = ['server', 'through', 'subject', 'hash'];
+const told = ['server', 'through', 'subject', 'hash', 'run by'];

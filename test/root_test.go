@@ -1,0 +1,146 @@
+//go:build linux
+
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vmux/internal/sshdtest"
+)
+
+// Users beside root, where the tests run as root or as root of a namespace.
+const ordinary, stranger = 1, 2
+
+// as makes the home another user's, and that user run its commands.
+func (h *home) as(user uint32) {
+	h.t.Helper()
+	if err := os.Chown(h.dir, int(user), int(user)); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Chmod(scratch, 0o711); err != nil { // where vmux is
+		h.t.Fatal(err)
+	}
+	h.user = &syscall.Credential{Uid: user, Gid: user}
+}
+
+const rootScript = `
+set -e
+mount -t tmpfs tmpfs /run
+# Without root /etc/shadow cannot be read, and root counts as locked.
+echo 'root:*:19000:0:99999:7:::' >/run/shadow
+mount --bind /run/shadow /etc/shadow
+exec "$0" -test.run='^TestRoot$' -test.v -test.timeout=150s
+`
+
+// TestRoot: an ordinary user's agent serves root, and tells everybody else that it
+// does not.
+func TestRoot(t *testing.T) {
+	if os.Getuid() == 0 {
+		rootsAgent(t)
+		return
+	}
+	if _, err := exec.LookPath("newuidmap"); err != nil {
+		t.Fatalf("%v: run `make setup`", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child",
+		"sh", "-c", rootScript, os.Args[0])
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+func rootsAgent(t *testing.T) {
+	w := unpairedWorld(t)
+	w.createIdentity("ssh-ed25519", "ssh-ed25519")
+	w.startPhone()
+	w.computer.as(ordinary)
+	w.startAgent("--lan=false")
+	w.pair()
+	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
+	key := w.publicFile("ssh-ed25519")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	message := w.computer.file("message", "hello\n")
+	if err := os.Chmod(message, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old := sshdtest.Old(t)
+	command := func(user uint32, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(deadline(t), args[0], args[1:]...)
+		cmd.Env = []string{"SSH_AUTH_SOCK=" + w.computer.socket(), "PATH=" + os.Getenv("PATH")}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		return cmd
+	}
+	// `sudo ssh-add -l`, `sudo ssh`: root is served, and the sheet says so.
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		w := &world{TB: t, computer: w.computer, phone: w.phone}
+		if out := must(t, command(0, o.SSHAdd, "-l")); !strings.Contains(out, w.identity("ssh-ed25519").Fingerprint) {
+			t.Errorf("ssh-add -l of root's: %q", out)
+		}
+		server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+		before := len(w.records())
+		must(t, server.Command(deadline(t), t, o, w.computer.socket(), "true"))
+		if r := w.since(before, 1)[0]; r.says("run by") != "root (claimed)" || !strings.HasPrefix(r.says("program"), "ssh ") {
+			t.Errorf("root's login is shown with: run by %q, program %q", r.says("run by"), r.says("program"))
+		}
+	})
+	before := len(w.records())
+	must(t, command(ordinary, old.SSHKeygen, "-q", "-Y", "sign", "-n", "file", "-f", key, message))
+	if r := w.since(before, 1)[0]; r.says("run by") != "" || r.says("program") == "" {
+		t.Errorf("the user's own request is shown with: run by %q, program %q", r.says("run by"), r.says("program"))
+	}
+
+	// attacker: another user, to whom the folders happen to be open.
+	control := filepath.Join(w.computer.dir, "agent", "control.sock")
+	for path, mode := range map[string]os.FileMode{w.computer.dir: 0o711, w.computer.socket(): 0o666, filepath.Dir(control): 0o711, control: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"-l"}, {"-L"}, {"-D"}, {"-d", key}, {"-T", key}} {
+		for range 10 { // whether what is sent was read before the end is a matter of chance
+			_, stderr, err := finish(command(stranger, append([]string{old.SSHAdd}, args...)...))
+			if code := exitOf(err); code != 1 || strings.Contains(stderr, "communication with agent failed") || stderr == "" {
+				t.Fatalf("ssh-add %s of a stranger's: exit status %d, %q", args[0], code, stderr)
+			}
+		}
+	}
+	w.agent.waitLog("belongs to user 2")
+	before = len(w.records())
+	_, stderr, err := finish(command(stranger, old.SSHKeygen, "-q", "-Y", "sign", "-n", "file", "-f", key, "-"))
+	if exitOf(err) <= 0 || len(w.records()) != before {
+		t.Errorf("ssh-keygen of a stranger's: %v, %q; the phone was asked %d times", err, stderr, len(w.records())-before)
+	}
+
+	// The control socket is this user's alone, and says so.
+	for _, user := range []uint32{0, stranger} {
+		out := must(t, command(user, "curl", "-sS", "--unix-socket", control, "--data", "{}", "http://agent/v1/pair"))
+		var refusal struct{ Code, Sentence, Hint string }
+		if err := json.Unmarshal([]byte(out), &refusal); err != nil || refusal.Code != "otherUser" || refusal.Hint == "" {
+			t.Errorf("the control socket answers user %d with %q, %v", user, out, err)
+		}
+	}
+}
+
+// exitOf is a finished command's exit status, -1 if it was ended by a signal.
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
