@@ -143,6 +143,7 @@ type Agent struct {
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
+	pairedAt map[device.ID]time.Time // of the phones with keys
 	cas      caPins
 	cert     certificates
 	denied   denials
@@ -244,6 +245,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		notices: make(chan notice, maxNotices), renewal: make(chan struct{}, 1),
 		waiting: map[string]*control.Request{}, failures: map[string]*control.Failure{},
 		warnings: map[string]string{}, changed: make(chan struct{}),
+		pairedAt: map[device.ID]time.Time{},
 	}
 	keys, warning, err := loadCache(docs, a.started)
 	if err != nil {
@@ -383,12 +385,11 @@ func (a *Agent) forgetStrangers() {
 		a.warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
 		return
 	}
-	paired := map[device.ID]bool{}
 	for _, p := range peers {
-		paired[p.ID] = true
+		a.pairedAt[p.ID] = p.PairedAt
 	}
 	for id := range a.keys {
-		if !paired[id] {
+		if _, paired := a.pairedAt[id]; !paired {
 			delete(a.keys, id)
 		}
 	}

@@ -34,7 +34,11 @@ type question[T any] struct {
 	shown  func() // called when a phone shows it; may be called more than once
 	// accept checks an answer. Its error means that this phone cannot help.
 	accept func(from device.ID, e wire.Envelope) (T, error)
+	// decides tells whether a phone's refusal counts for all. Nil: each does.
+	decides func(phone device.ID) bool
 }
+
+func (q *question[T]) counts(phone device.ID) bool { return q.decides == nil || q.decides(phone) }
 
 // final reports whether an error is a person's or a policy's decision, after
 // which no other phone is asked.
@@ -54,8 +58,8 @@ type verdict[T any] struct {
 }
 
 // ask puts the question to all its phones, also to those that connect
-// meanwhile. The first decision is final, and withdraws it from the others. It
-// fails with CodePhoneNotReachable when nobody shows it within reachTimeout,
+// meanwhile. The first decision of a phone that decides is final, and withdraws it
+// from the others. It fails with CodePhoneNotReachable when nobody shows it within reachTimeout,
 // with CodeRequestExpired at the end of the window, and with ctx's cause.
 func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
 	ctx, cancel := untilWall(ctx, q.until)
@@ -139,25 +143,35 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 	reach := time.NewTimer(patience())
 	defer reach.Stop()
 	hadNear, left := len(near) > 0, len(q.phones)
+	answered := map[device.ID]bool{}
+	counted, late := false, false
 	for left > 0 {
 		select {
 		case v := <-verdicts:
 			if ctx.Err() != nil && v.err != nil {
 				return none, v.phone, q.ended(ctx)
 			}
-			if v.err == nil || final(v.err) {
+			counts := q.counts(v.phone)
+			if v.err == nil || final(v.err) && counts {
 				return v.value, v.phone, v.err
 			}
 			left--
 			delete(near, v.phone)
-			if firstErr == nil {
+			answered[v.phone] = true
+			if firstErr == nil || counts && !counted {
 				firstErr = v.err
 			}
-			if hadNear && len(near) == 0 && !shown.anywhere() {
+			counted = counted || counts
+			switch {
+			case shown.beside(answered):
+			case hadNear && len(near) == 0 && counted:
 				left = 0 // those that could be asked cannot help
+			case late:
+				reach.Reset(0)
 			}
 		case <-reach.C:
-			if shown.anywhere() {
+			if shown.beside(answered) {
+				late = true
 				continue
 			}
 			left := patience() - time.Since(began)

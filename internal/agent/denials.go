@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -30,6 +32,38 @@ type denials map[[sha256.Size]byte]denial
 type denial struct {
 	until time.Time
 	code  wire.Code
+	// of are the phones that were asked, if none of them had proven the key: for a
+	// key that another phone lists they do not speak. Nil: it holds for all keys.
+	of []device.ID
+}
+
+func (d denial) holdsFor(id *identity, now time.Time) bool {
+	return now.Before(d.until) && (d.of == nil || !slices.ContainsFunc(id.holders, func(phone device.ID) bool {
+		return !slices.Contains(d.of, phone)
+	}))
+}
+
+// denyLocked adds a denial to what is known.
+func (a *Agent) denyLocked(key [sha256.Size]byte, d denial, now time.Time) {
+	if before, ok := a.denied[key]; ok && now.Before(before.until) && d.of != nil {
+		if before.of == nil {
+			return // it holds for more
+		}
+		d.of = append(slices.Clone(before.of), d.of...)
+	}
+	a.denied[key] = d
+}
+
+// speaksForNone are the phones that were asked for the key, nil if one of them has
+// proven it.
+func (a *Agent) speaksForNone(id *identity) []device.ID {
+	asked := append([]device.ID{}, a.stillPaired(id.holders)...) // not nil
+	for _, phone := range asked {
+		if a.hasProven(phone, id) {
+			return nil
+		}
+	}
+	return asked
 }
 
 // endsLogin reports whether an outcome holds for every key of the login: the
@@ -133,9 +167,10 @@ func digestOf(kind string, parts ...[]byte) [sha256.Size]byte {
 
 // remember notes why a login had no signature. The client still waits for its
 // answer, so that its process can be looked at.
-func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, code wire.Code) {
+func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, id *identity, code wire.Code) {
 	session, ofSession := sessionDenial(about)
 	retry, ofRetry := retryDenial(r, about)
+	of := a.speaksForNone(id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -148,16 +183,16 @@ func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, code wire
 		a.denied = denials{}
 	}
 	if ofSession {
-		a.denied[session] = denial{now.Add(denialLife), code}
+		a.denyLocked(session, denial{now.Add(denialLife), code, of}, now)
 	}
 	// A phone that is away may be back for the next attempt.
 	if ofRetry && code == wire.CodeUserDenied {
-		a.denied[retry] = denial{now.Add(retryLife), code}
+		a.denyLocked(retry, denial{now.Add(retryLife), code, of}, now)
 	}
 }
 
 // refusedBefore returns why this is not asked, or "" if it is.
-func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context) wire.Code {
+func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context, id *identity) wire.Code {
 	if !a.anyDenied() {
 		return "" // nearly always: no process is looked at
 	}
@@ -166,10 +201,10 @@ func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context) wire
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if d := a.denied[session]; ofSession && now.Before(d.until) {
+	if d := a.denied[session]; ofSession && d.holdsFor(id, now) {
 		return d.code
 	}
-	if d := a.denied[retry]; ofRetry && now.Before(d.until) {
+	if d := a.denied[retry]; ofRetry && d.holdsFor(id, now) {
 		return d.code
 	}
 	return ""

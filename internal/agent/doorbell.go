@@ -140,10 +140,16 @@ func (s *seen) on(phone device.ID) bool {
 	return s.by[phone]
 }
 
-func (s *seen) anywhere() bool {
+// beside reports whether a phone shows it that is none of these.
+func (s *seen) beside(others map[device.ID]bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.by) > 0
+	for phone := range s.by {
+		if !others[phone] {
+			return true
+		}
+	}
+	return false
 }
 
 // ring wakes, once each, the phones that do not show the request: those without

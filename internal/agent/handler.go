@@ -145,19 +145,31 @@ func (a *Agent) refresh(ctx context.Context, p device.Peer) (int, error) {
 func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 	a.saving.Lock()
 	defer a.saving.Unlock()
+	var peer device.Peer
 	if keys != nil {
-		if _, err := a.trust.Get(phone); err != nil {
+		var err error
+		if peer, err = a.trust.Get(phone); err != nil {
 			return fmt.Errorf("keys of a phone: %w", err)
 		}
 	}
 	a.mu.Lock()
 	if keys == nil {
 		delete(a.keys, phone)
+		delete(a.pairedAt, phone)
 	} else {
-		a.keys[phone] = keys
+		keepProofs(keys, a.keys[phone])
+		a.keys[phone], a.pairedAt[phone] = keys, peer.PairedAt
 	}
 	a.rebuildLocked()
 	a.tellLocked()
+	a.mu.Unlock()
+	a.saveKeys()
+	return nil
+}
+
+// saveKeys writes the cache. The caller holds saving.
+func (a *Agent) saveKeys() {
+	a.mu.Lock()
 	all := maps.Clone(a.keys)
 	a.mu.Unlock()
 	b, err := encodeCache(all)
@@ -166,10 +178,9 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 	}
 	if err != nil {
 		a.warn(warningDisk, "The agent cannot write its state: "+err.Error())
-		return nil
+		return
 	}
 	a.warn(warningDisk, "")
-	return nil
 }
 
 // forget removes a phone, its keys, its CA and the certificate it issued.

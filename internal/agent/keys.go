@@ -29,6 +29,9 @@ type AgentKeyInfo struct {
 	// Hosts are the only servers it may be used for, as fingerprints of their
 	// host keys; empty: not known.
 	Hosts []string `json:"hosts,omitempty"`
+	// Proven: the phone has produced a signature by this key. Until then it only says
+	// that it has it. It goes with the pairing, as the rest does.
+	Proven bool `json:"proven,omitempty"`
 }
 
 // keyInfo checks what a phone tells of a key. The type in the blob is what

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"maps"
 	"slices"
 	"time"
 
@@ -71,26 +70,32 @@ func (a *Agent) rebuildLocked() {
 	a.snapshot.Store(s)
 }
 
-// mergeLocked lists each key once, passkeys last: a key that several phones
-// hold has the comment of the first of them, in the order of their IDs.
+// mergeLocked lists each key once, passkeys last: a key that several phones list
+// stands where the one that speaks for it has it, with what that phone says of it.
 func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
 	var list []*identity
 	byBlob := map[string]*identity{}
-	for _, phone := range slices.SortedFunc(maps.Keys(a.keys), device.ID.Compare) {
+	phones := a.phonesLocked()
+	speakers := a.speakersLocked(phones)
+	for i, phone := range phones {
 		for _, k := range a.keys[phone] {
-			if known := byBlob[string(k.PublicKeyBlob)]; known != nil {
-				if !slices.Contains(known.holders, phone) {
-					known.holders = append(known.holders, phone)
+			id := byBlob[string(k.PublicKeyBlob)]
+			if id == nil {
+				key, err := ssh.ParsePublicKey(k.PublicKeyBlob)
+				if err != nil {
+					continue // checked when it came
 				}
-				continue
+				id = &identity{key: key}
+				byBlob[string(k.PublicKeyBlob)] = id
 			}
-			key, err := ssh.ParsePublicKey(k.PublicKeyBlob)
-			if err != nil {
-				continue // checked when it came
+			if slices.Contains(id.holders, phone) {
+				continue // listed twice
 			}
-			id := &identity{AgentKeyInfo: k, key: key, holders: []device.ID{phone}}
-			byBlob[string(k.PublicKeyBlob)] = id
-			list = append(list, id)
+			id.holders = append(id.holders, phone)
+			if speakers[string(k.PublicKeyBlob)] == phone {
+				id.AgentKeyInfo = believed(k, i == 0)
+				list = append(list, id)
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *identity) int {

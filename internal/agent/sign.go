@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"vmux/internal/control"
@@ -32,7 +33,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	}
 	a.noteUnbound(r.Connection, about)
 	a.known.asked(boundHost(r.Bindings))
-	if code := a.refusedBefore(r, about); code != "" {
+	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
 		return nil, wire.NewError(code)
 	}
@@ -52,7 +53,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 		a.withdrawn(id, about)
 		return nil, err
 	case endsLogin(wire.CodeOf(err)):
-		a.remember(r, about, wire.CodeOf(err))
+		a.remember(r, about, id, wire.CodeOf(err))
 	}
 	return nil, a.failSign(id, about, err)
 }
@@ -82,13 +83,21 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 	done := a.waits(waiting)
 	defer done()
 	h.waits(func(now time.Time) string { return a.hintText(waiting, holders, now) })
+	// A phone can list any public key: it must not speak for one that another
+	// phone has. Of a single phone nobody else could answer.
+	decides := func(phone device.ID) bool { return len(holders) == 1 || a.hasProven(phone, id) }
 	q := question[[]byte]{
 		phones: holders, kind: wire.KindSignRequest, id: request.RequestID, body: request,
 		until: now.Add(a.cfg.ApprovalTimeout), window: a.cfg.ApprovalTimeout,
 		shown: func() { a.shown(request.RequestID) },
 		accept: func(from device.ID, e wire.Envelope) ([]byte, error) {
-			return a.acceptSignature(id, r, request.RequestID, from, e)
+			signature, err := a.acceptSignature(id, r, request.RequestID, from, e)
+			if err != nil && final(err) && !decides(from) {
+				a.goesOn(id, about, from, err)
+			}
+			return signature, err
 		},
+		decides: decides,
 	}
 	a.log.Info("signature asked for", "request", request.RequestID, "key", id.Fingerprint, "kind", about.Kind)
 	return ask(ctx, a, q)
@@ -111,6 +120,7 @@ func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, requestID 
 		a.log.Error("signature refused", "request", requestID, "phone", from.Short(), "error", err)
 		return nil, wire.Errorf(wire.CodeInternalError, "The phone's signature does not verify.")
 	}
+	a.prove(from, id)
 	return answer.Signature, nil
 }
 
@@ -152,6 +162,12 @@ func detail(about sshctx.Context) string {
 func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {
 	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
 	a.succeed(kindSign, "Signed by "+requested(id, about))
+}
+
+// goesOn tells that a phone's refusal does not end the request.
+func (a *Agent) goesOn(id *identity, about sshctx.Context, phone device.ID, err error) {
+	a.log.Warn("refused by a phone that has not signed by this key yet: others are asked still", "key", id.Fingerprint, "phone", phone.Short(), "code", wire.CodeOf(err))
+	a.note(kindSign, fmt.Sprintf("%s: refused by %s, which has not signed by this key yet: others are asked still", requested(id, about), a.nameOf(phone)))
 }
 
 func (a *Agent) withdrawn(id *identity, about sshctx.Context) {

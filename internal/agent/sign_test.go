@@ -154,7 +154,8 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-// When no phone that is there can help, it is not waited for one that is not.
+// When the phone that is there, and has signed by the key before, cannot help, it is
+// not waited for one that is not.
 func TestNoPhoneThereHasTheKey(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		other := w.addPhone(2, "otherphone")
@@ -165,6 +166,7 @@ func TestNoPhoneThereHasTheKey(t *testing.T) {
 		w.connect(p)
 		w.connect(other)
 		synctest.Wait()
+		w.prove(p.peer.ID, w.keyOf(key.PublicKey().Marshal()))
 		w.disconnect(other)
 		began := time.Now()
 		if _, err := w.Sign(t.Context(), request(key, "session")); wire.CodeOf(err) != wire.CodeKeyNotFound || time.Since(began) > time.Second {
@@ -294,7 +296,8 @@ func TestDeniedOncePerSession(t *testing.T) {
 	})
 }
 
-// Of two phones that hold a key both are asked; the first decision is final.
+// Of two phones that hold a key both are asked; the first decision of one that has
+// signed by it before is final.
 func TestTwoPhones(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -329,6 +332,7 @@ func TestTwoPhones(t *testing.T) {
 				if got := w.comments(); !slices.Equal(got, []string{"mine"}) {
 					t.Errorf("listed %q", got)
 				}
+				w.prove(p.peer.ID, w.keyOf(key.PublicKey().Marshal()))
 				_, err := w.Sign(t.Context(), request(key, "session"))
 				if wire.CodeOf(err) != test.want {
 					t.Errorf("decision %v", err)
