@@ -104,3 +104,18 @@ func runSetup(t *testing.T, terminal bool, answer string) (out string, called bo
 	_, err = os.Stat(record)
 	return strings.ReplaceAll(both.String(), "\r", ""), err == nil
 }
+
+// A build that takes minutes says in lines what it is at.
+func TestBuildSaysWhatIsBuilt(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("make", "--no-print-directory", "-C", "..", "-n", "build")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("make -n build: %v\n%s", err, out)
+	}
+	for _, part := range []string{"bin/vmux ", "bin/vmux-hub ", "web/phone/dist"} {
+		if !strings.Contains(string(out), `echo "building `+part) && !strings.Contains(string(out), `echo "building `+strings.TrimSpace(part)+`:`) {
+			t.Errorf("the build of %s is not said:\n%s", part, out)
+		}
+	}
+}

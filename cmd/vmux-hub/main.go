@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/hub/front"
+	"vmux/internal/hub/push"
 	"vmux/internal/state"
 )
 
@@ -120,6 +121,9 @@ func (o *options) flags(cmd *cobra.Command) {
 func (o options) complete() (options, error) {
 	if o.natsCreds != "" && o.nats == "" {
 		return o, fmt.Errorf("%w: --nats-creds without --nats", errUsage)
+	}
+	if err := push.CheckSubject(o.pushSubject); o.pushSubject != "" && err != nil {
+		return o, fmt.Errorf("%w: --push-subject: %w", errUsage, err)
 	}
 	if o.state == "" && (o.nats == "" || o.front.NeedsState()) {
 		home, err := state.Find()

@@ -163,6 +163,10 @@ func TestStatuses(t *testing.T) {
 		{"--tls-cert /none --tls-key /none", exitFailed, "/none"},
 		{"--public-url http://hub.example", exitUsage, "http is for localhost only"},
 		{"--nats-creds /none", exitUsage, "--nats"},
+		{"--listen nonsense --behind-proxy --public-url https://hub.example", exitUsage, "HOST:PORT"},
+		{"--listen 127.0.0.1:99999", exitUsage, "up to 65535"},
+		{"--local-ca --listen 127.0.0.1:0 --listen-http nonsense", exitUsage, "--listen-http accepts HOST:PORT"},
+		{"--listen 127.0.0.1:0 --push-subject nonsense", exitUsage, "mailto:"},
 		{"--listen 127.0.0.1:0 --state " + open, exitFailed, "hint: chmod 700"},
 		{"--listen 256.0.0.1:1 --tls-cert /none --tls-key /none", exitFailed, "/none"},
 	} {

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,11 +124,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	}
 	if f.socket == "" {
 		f.socket, err = home.AgentSocket()
-	} else {
-		f.socket, err = filepath.Abs(f.socket)
+	} else if f.socket, err = filepath.Abs(f.socket); err == nil {
+		err = checkFolderOf(f.socket)
 	}
 	if err != nil {
-		return fmt.Errorf("find the socket's path: %w", err)
+		return err
 	}
 	certificateFile := ""
 	if f.certificateFile {
@@ -194,6 +197,16 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	<-told
 	local.stop()
 	return err
+}
+
+// checkFolderOf finds a path that no socket can have. A folder that is not there is
+// made later.
+func checkFolderOf(socket string) error {
+	info, err := os.Stat(filepath.Dir(socket))
+	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		return usagef("--socket accepts a path in a folder, and %s is none", wire.Show(filepath.Dir(socket)))
+	}
+	return nil
 }
 
 // checkName reports why a device cannot be called that; empty is the host name.

@@ -94,9 +94,17 @@ func (f *hubFlags) checkLocal() error {
 			f.listen = hubListenAll
 		}
 	}
+	if err := checkListen("--hub-listen", f.listen); err != nil {
+		return err
+	}
 	_, port, err := net.SplitHostPort(f.listen)
-	if err != nil || port == "" || port == "0" {
+	if err != nil || port == "0" {
 		return usagef("--hub-listen accepts HOST:PORT, with a port that stays the same")
+	}
+	if f.listenHTTP != "" && f.listenHTTP != hubNone {
+		if err := checkListen("--hub-listen-http", f.listenHTTP); err != nil {
+			return err
+		}
 	}
 	if f.url == "" {
 		f.url = "http://" + hubHost + ":" + port
@@ -186,7 +194,7 @@ func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
 		return relay.Roots(pem)
 	}
 	if _, err := hub.Roots(); f.ca != "" && err != nil {
-		return nil, withHint(err, "--hub-ca FILE, with certificates in PEM")
+		return nil, wrong(err, "--hub-ca FILE, with certificates in PEM")
 	}
 	return hub, nil
 }

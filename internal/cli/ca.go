@@ -121,7 +121,7 @@ before. After you have made a new CA on the phone, compare its fingerprint
 (` + "`vmux phone ca show`" + ` there) and accept it here. Servers have to be told of the
 new CA as well. DEVICE is needed when several phones have a new CA.`,
 		Example: "  vmux ca accept\n  vmux ca accept my-phone --fingerprint SHA256:…",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.acceptCA(cmd.Context(), strings.Join(names, ""), fingerprint)
 		},

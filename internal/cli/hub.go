@@ -43,12 +43,7 @@ otherwise than your phone, and can change the page after the check.
 
 Exit status: 0 the same, 1 another page, or it could not be compared.`,
 		Example: "  vmux hub verify\n  vmux hub verify https://hub.example.com",
-		Args: func(cmd *cobra.Command, got []string) error {
-			if len(got) > 1 {
-				return usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[1]))
-			}
-			return nil
-		},
+		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			r, err := verifyHub(cmd.Context(), words, ca)
 			if err != nil {
@@ -93,7 +88,7 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 			way.Roots, err = relay.Roots(pem)
 		}
 		if err != nil {
-			return hubpage.Report{}, withHint(fmt.Errorf("read the hub's CA: %w", err), "--hub-ca FILE, with certificates in PEM")
+			return hubpage.Report{}, wrong(fmt.Errorf("read the hub's CA: %w", err), "--hub-ca FILE, with certificates in PEM")
 		}
 	}
 	fetch := way.Client()

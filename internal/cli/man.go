@@ -18,7 +18,7 @@ func newManCommand(a *app) *cobra.Command {
 		Args:    args("FOLDER"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := os.MkdirAll(names[0], 0o755); err != nil {
-				return fmt.Errorf("make the folder: %w", err)
+				return wrongFile(fmt.Errorf("make the folder: %w", err), "vmux man FOLDER, one that is there or can be made")
 			}
 			if err := writeManPages(cmd.Root(), names[0]); err != nil {
 				return fmt.Errorf("write manual pages to %s: %w", filepath.Clean(names[0]), err)

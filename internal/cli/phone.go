@@ -1,13 +1,14 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,15 @@ func passphraseFlag(cmd *cobra.Command, path *string) {
 
 // nameFlag gives a command --name.
 func nameFlag(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "name", "", "the `NAME` by which computers know this phone (default its host name)")
+	cmd.Flags().StringVar(name, "name", "", "the `NAME` by which computers know this phone, from now on; empty is its host name (default that of last time)")
+}
+
+// rename keeps the name if one was given.
+func rename(cmd *cobra.Command, p *phone.Phone, name string) error {
+	if !cmd.Flags().Changed("name") || name == p.Name {
+		return nil
+	}
+	return p.Rename(name)
 }
 
 // shortPassphrase is below what ssh-keygen accepts.
@@ -77,7 +86,7 @@ func (a *app) passphrase(ctx context.Context, path, prompt string, fresh bool) (
 		return a.longEnough(secret, fresh), orHint(err, "one line with the passphrase on standard input")
 	}
 	secret, err := state.ReadSecret(path)
-	return a.longEnough(secret, fresh), orHint(err, "--passphrase-file FILE with one line, or without it to be asked")
+	return a.longEnough(secret, fresh), wrongFile(err, "--passphrase-file FILE with one line, or without it to be asked")
 }
 
 // longEnough warns of a new passphrase that a program wrote down: whoever is
@@ -165,7 +174,7 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
   vmux phone run --listen 192.0.2.7:41234
   vmux phone run --approve always --passphrase-file FILE    for tests only`,
 		Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
@@ -176,7 +185,8 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 	return cmd
 }
 
-func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
+func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
+	ctx := cmd.Context()
 	if err := forbidTracing(); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
 	}
@@ -201,8 +211,10 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	p.Name = cmp.Or(f.name, p.Name)
 	asking.help(p)
+	if err := rename(cmd, p, f.name); err != nil {
+		return err
+	}
 	switch {
 	case f.hub == hubNone:
 		err = p.ForgetHubs()
@@ -217,8 +229,19 @@ func (a *app) phoneRun(ctx context.Context, f phoneRunFlags) error {
 		State:  func(s string) { asking.above(func() { a.say("%s", wire.Show(s)) }) },
 		Log:    log,
 	})
-	if errors.Is(err, phone.ErrRunning) {
+	return notRun(err)
+}
+
+// notRun adds to a failed run what to do about it.
+func notRun(err error) error {
+	var unknown *net.DNSError
+	switch {
+	case errors.Is(err, phone.ErrRunning):
 		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &unknown):
+		return wrong(err, "--listen HOST:PORT with an address of this machine, or without it for all that it has")
+	case errors.Is(err, syscall.EADDRINUSE):
+		return withHint(err, "--listen with another port; ss -ltnp or lsof -i tells who has this one")
 	}
 	return orHint(err, "vmux phone run --help")
 }
@@ -228,6 +251,11 @@ func (f *phoneRunFlags) check() (phone.Hub, error) {
 	var none phone.Hub
 	if err := checkName(f.name); err != nil {
 		return none, err
+	}
+	if f.listen != "" {
+		if err := checkListen("--listen", f.listen); err != nil {
+			return none, err
+		}
 	}
 	if f.hub == "" || f.hub == hubNone {
 		if f.hubCA != "" {
@@ -253,7 +281,7 @@ func certificatesIn(file string) ([]byte, error) {
 		_, err = relay.Roots(pem)
 	}
 	if err != nil {
-		return nil, withHint(fmt.Errorf("read --hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
+		return nil, wrong(fmt.Errorf("read --hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
 	}
 	return pem, nil
 }

@@ -59,7 +59,7 @@ func newPhoneCARevokeCommand(a *app) *cobra.Command {
 it at once, or as soon as it connects. A computer that is in wrong hands need not:
 give the list of vmux phone ca krl to your servers.`,
 		Example: "  vmux phone ca revoke 1234567890\n  vmux phone ca revoke --all",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE: func(_ *cobra.Command, v []string) error {
 			if all == (len(v) == 1) {
 				return usagef("name a SERIAL, or --all")
@@ -108,7 +108,7 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 			if v[0] == "-" {
 				return a.text(string(krl))
 			}
-			return withHint(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
+			return wrongFile(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
 		},
 	}
 }

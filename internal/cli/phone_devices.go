@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,14 +33,14 @@ from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
 		Args: args("INVITATION"),
-		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd.Context(), v[0], hubCA, name) },
+		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd, v[0], hubCA, name) },
 	})
 	nameFlag(cmd, &name)
 	cmd.Flags().StringVar(&hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the invitation's hub, from now on")
 	return cmd
 }
 
-func (a *app) phonePair(ctx context.Context, text, hubCA, name string) error {
+func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *app) phonePair(ctx context.Context, text, hubCA, name string) error {
 	again := "run `vmux pair` on the computer and use all of what it prints"
 	inv, err := device.ParseInvitation(strings.TrimSpace(text))
 	if err != nil {
-		return withHint(err, "%s", again)
+		return wrong(err, "%s", again)
 	}
 	ca, err := certificatesIn(hubCA)
 	if err != nil {
@@ -64,22 +64,38 @@ func (a *app) phonePair(ctx context.Context, text, hubCA, name string) error {
 	if err != nil {
 		return err
 	}
-	p.Name = cmp.Or(name, p.Name)
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	if err := rename(cmd, p, name); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 	defer cancel()
 	a.say("Connecting to %s", wire.Show(inv.Name))
 	peer, err := p.Pair(ctx, inv, ca)
-	switch {
-	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, device.ErrWrongProof):
-		return withHint(err, "%s", again)
-	case err != nil:
-		return withHint(err, "an invitation works once, for 5 minutes: if `vmux pair` no longer waits on the computer, run it again; if it does, is the computer on this network, or its hub reachable?")
+	if err != nil {
+		return notPaired(err, p.Trust, inv)
 	}
 	return a.answer(phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt}, func() error {
 		a.say("paired with %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
 		a.hint("vmux phone run")
 		return nil
 	})
+}
+
+// notPaired adds to a failed pairing what is known of its cause: the phone may
+// have used the invitation itself; a computer that refuses the connection has ended
+// it, by whatever; and one that does not answer tells nothing of it.
+func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
+	_, known := trust.Get(inv.DeviceID)
+	again := "run `vmux pair` on the computer and use what it prints then"
+	switch {
+	case known == nil:
+		return withHint(err, "this phone is paired with that computer, see `vmux phone devices`: an invitation works once. To pair them anew, %s", again)
+	case errors.Is(err, device.ErrWrongProof):
+		return withHint(err, "the computer has another invitation open: use what `vmux pair` shows there now")
+	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded):
+		return withHint(err, "the computer no longer waits for a phone: the invitation was used, or is older than 5 minutes, or `vmux pair` was ended; %s", again)
+	}
+	return withHint(err, "the computer does not answer: see that `vmux pair` still waits there, and that this machine is on its network or reaches its hub")
 }
 
 func newPhoneDevicesCommand(a *app) *cobra.Command {

@@ -316,8 +316,8 @@ func (a *app) importKey(ctx context.Context, p *phone.Phone, f createFlags) (sig
 func unreadable(err error, path string) error {
 	var e *keyfile.Error
 	switch {
-	case errors.As(err, &e) && e.Hint("") != "":
-		return withHint(err, "%s", e.Hint(shellWord(path)))
+	case errors.As(err, &e):
+		return wrong(err, "%s", e.Hint(shellWord(path)))
 	case errors.Is(err, signer.ErrEncrypted): // and the passphrase that was given is empty
 		return withHint(errors.New("the passphrase is empty, and the key file has another"), "ssh-keygen -y -f %s tries a passphrase", shellWord(path))
 	case errors.Is(err, signer.ErrWrongPassphrase):
@@ -329,7 +329,7 @@ func unreadable(err error, path string) error {
 func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
+		return nil, wrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	defer f.Close()
 	const most = 64 << 10
@@ -338,7 +338,7 @@ func readKeyFile(path string) ([]byte, error) {
 		err = errors.New("too large for a key file")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read key file: %w", err)
+		return nil, wrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	return b, nil
 }
@@ -350,7 +350,7 @@ func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Ide
 	}
 	keys, err := phone.UpstreamKeys(ctx, socket)
 	if err != nil {
-		return signer.Identity{}, withHint(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
+		return signer.Identity{}, wrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
 	}
 	var found []signer.Identity
 	var names []string
@@ -392,7 +392,7 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 				if out == "" {
 					return a.line("%s", i.AuthorizedKey())
 				}
-				return orHint(exportKey(s, i, out), "--out FILE that is not there yet, in a folder that is")
+				return wrongFile(exportKey(s, i, out), "--out FILE that is not there yet, in a folder that is")
 			})
 		},
 	}

@@ -34,7 +34,7 @@ const patience = 30 * time.Second
 //	exits N COMMAND…    run a computer or phone command that must end with that exit status
 //	start NAME ARGS…    start `computer agent …` or `phone run …`; it ends with the script
 //	end NAME            end it, as a service manager would
-//	pair                pair the two
+//	pair                pair the two; INVITATION is what was used
 //	take NAME REGEXP    set the variable to what the last standard output has there
 //	waitfor REGEXP COMMAND…   repeat a command until it prints that
 func TestScripts(t *testing.T) {
@@ -178,6 +178,7 @@ func cmdPair(ts *testscript.TestScript, _ bool, _ []string) {
 	if err := lines.Decode(&line); err != nil {
 		ts.Fatalf("vmux pair: %v: %s", err, &stderr)
 	}
+	ts.Setenv("INVITATION", line.Invitation)
 	enter(ts, "phone", nil)
 	redeem := program(ts, "phone", "pair", "-")
 	redeem.Stdin = strings.NewReader(line.Invitation + "\n")

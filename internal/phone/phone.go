@@ -26,13 +26,14 @@ const (
 	keyDocument    = "device.key"
 	trustDocument  = "trust.json"
 	listenDocument = "listen"
+	nameDocument   = "name"
 )
 
 // Phone is the state of a native phone. Several processes may have it open.
 type Phone struct {
 	Signer *signer.Signer
 	Trust  *device.Trust
-	Name   string
+	Name   string // set it by Rename
 	// ProgramVersion is told to computers; empty tells what the build knows.
 	ProgramVersion string
 
@@ -58,7 +59,40 @@ func Open(home state.Home, approver signer.Approver, log *slog.Logger) (*Phone, 
 	if err != nil {
 		return nil, err
 	}
-	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), Name: hostName(), dir: dir, key: key}, nil
+	name, err := keptName(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), Name: name, dir: dir, key: key}, nil
+}
+
+// keptName returns the name that Rename has kept, or else the host name's first
+// word. What is damaged is no name.
+func keptName(dir *state.Dir) (string, error) {
+	b, err := dir.Get(nameDocument)
+	if err != nil {
+		return "", fmt.Errorf("load the phone's name: %w", err)
+	}
+	name := strings.TrimSpace(string(b))
+	if name == "" || len(name) > wire.MaxNameSize || !wire.Printable(name) {
+		return hostName(), nil
+	}
+	return name, nil
+}
+
+// Rename keeps the name by which computers know this phone, for every later
+// process; empty is the host name again. A process that runs the phone takes it
+// when it is started anew.
+func (p *Phone) Rename(name string) (err error) {
+	if name == "" {
+		p.Name, err = hostName(), p.dir.Delete(nameDocument)
+	} else {
+		p.Name, err = name, p.dir.Put(nameDocument, []byte(name+"\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("keep the phone's name: %w", err)
+	}
+	return nil
 }
 
 func deviceKey(dir *state.Dir) (*device.Key, error) {

@@ -132,6 +132,9 @@ func (c *Config) check() error {
 		return errors.New("front: no folder for its state")
 	}
 	c.defaults(ways == 0)
+	if err := c.checkListeners(); err != nil {
+		return err
+	}
 	if ways == 0 && !isLoopback(c.Listen) {
 		return usage("without TLS the hub listens on this machine only: choose --tls-cert, --acme-domain, --behind-proxy or --local-ca")
 	}
@@ -140,6 +143,24 @@ func (c *Config) check() error {
 	}
 	if c.LocalCA && len(c.LocalNames) == 0 {
 		return c.nameThisMachine()
+	}
+	return nil
+}
+
+// checkListeners finds what is no HOST:PORT. A host by name is looked up when it
+// is listened at.
+func (c *Config) checkListeners() error {
+	for flag, address := range map[string]string{"--listen": c.Listen, "--listen-http": c.ListenHTTP} {
+		if address == "" { // ListenHTTP
+			continue
+		}
+		_, port, err := net.SplitHostPort(address)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return usage("%s accepts HOST:PORT with a port up to 65535, not %q", flag, address)
+		}
 	}
 	return nil
 }

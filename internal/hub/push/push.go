@@ -123,6 +123,12 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	return s, nil
 }
 
+// CheckSubject reports why a subject cannot be Config.Subject.
+func CheckSubject(subject string) error {
+	_, err := parseSubject(subject)
+	return err
+}
+
 // parseSubject checks a subject and brings it into webpush-go's form, which
 // writes "mailto:" before whatever is not an https URL.
 func parseSubject(subject string) (string, error) {

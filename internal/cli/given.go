@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/wire"
+)
+
+// This file tells values that cannot be from work that failed: exit status 2 and
+// not 1, so that a script which calls vmux again and again knows when that is
+// of no use.
+
+// wrong is an error whose cause is a value on the command line, with what would
+// be right; nil for none.
+func wrong(err error, hint string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{sentence(err), fmt.Sprintf(hint, args...)}
+}
+
+// wrongFile is an error about a file that was named on the command line: wrong if
+// there is no such file, or a folder in its place, and else a failure.
+func wrongFile(err error, hint string, args ...any) error {
+	for _, absent := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR} {
+		if errors.Is(err, absent) {
+			return wrong(err, hint, args...)
+		}
+	}
+	return orHint(err, hint, args...)
+}
+
+// checkListen finds what is no HOST:PORT before anything is opened. A host by
+// name is looked up when it is used.
+func checkListen(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return usagef("%s accepts HOST:PORT with a port up to 65535, not %s", flag, wire.Show(address))
+	}
+	return nil
+}
+
+// atMostOne is a check of the positional arguments: none, or the one of the usage
+// line.
+func atMostOne(cmd *cobra.Command, got []string) error {
+	if len(got) > 1 {
+		return usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[1]))
+	}
+	return nil
+}
