@@ -1,10 +1,16 @@
 package test
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
 	"vmux/internal/sshdtest"
 )
 
@@ -85,4 +91,134 @@ func TestServerWithKeysOfTwoTypes(t *testing.T) {
 				}[i])
 		}
 	})
+}
+
+// attacker: a server whose host key ssh can verify and vmux cannot (an exponent
+// of 33 bits). That the agent is forwarded to it is said all the same, and the
+// certificate signs nothing there.
+func TestForwardingCannotBeHiddenByAnOddHostKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	w.waitStatus(w.identity("ssh-ed25519").Fingerprint)
+	dir, o := t.TempDir(), sshdtest.New(t)
+	odd, own := filepath.Join(dir, "odd"), filepath.Join(dir, "own")
+	must(t, exec.CommandContext(deadline(t), "openssl", "genpkey", "-algorithm", "RSA",
+		"-pkeyopt", "rsa_keygen_bits:3072", "-pkeyopt", "rsa_keygen_pubexp:4294967297", "-out", odd))
+	if err := os.Chmod(odd, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", own)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{read(t, own+".pub")}, Extra: []string{"HostKey " + odd}})
+	server.HostKey = strings.TrimSpace(o.Keygen(t, "-y", "-f", odd))
+	config := named{"odd": server}.config(t, w.computer.socket())
+	text := "HostKeyAlgorithms rsa-sha2-512\nIdentitiesOnly yes\nIdentityFile " + own + "\n" + read(t, config)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.requestCertificate()
+	cert, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.certificateLine(o)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := w.forwarded(o, config, "odd")
+	if list := o.Add(t, socket, "-l"); strings.Contains(list, "vmux-session-cert") {
+		t.Errorf("listed on the server:\n%s", list)
+	}
+	prod := newServerKey(t)
+	i := newIntruder(t, socket, w.identity("ssh-ed25519").key(t))
+	if err := i.sign(login(i.key, sessionID(1), "root", &prod)); err != nil {
+		t.Fatal(err)
+	}
+	through := strings.Fields(o.Keygen(t, "-l", "-f", odd))[1] + " (not proven) (claimed)"
+	w.expect(w.since(0, 1)[0], "verified", "root@"+prod.fingerprint(), "server", prod.fingerprint()+" (verified)", "through", through)
+	i = newIntruder(t, socket, cert)
+	if err := i.sign(login(i.key, sessionID(2), "root", &prod)); err == nil {
+		t.Error("the certificate signs for who knows whom")
+	}
+	if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, "cannot check the server's host key (ssh-rsa)") {
+		t.Errorf("status: %s, %q", code, sentence)
+	}
+	w.since(1, 0)
+}
+
+// A server with a host key of a type that no program here has, as OpenSSH 10.4 has
+// one. Its client says of it what ssh does. Nothing is proven, phone-held keys work
+// when the person agrees, the certificate does not; and that the agent is forwarded
+// to such a server is not lost.
+func TestHostKeyOfAnUnknownType(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	w.requestCertificate()
+	o, key := sshdtest.New(t), w.identity("ssh-ed25519").key(t)
+	cert, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.certificateLine(o)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := ssh.Marshal(struct {
+		Type string
+		Key  []byte
+	}{"ssh-mldsa44-ed25519", bytes.Repeat([]byte{7}, 1344)})
+	fingerprint := sshctx.Fingerprint(odd)
+	// As that key's client asks: bound for a login, or for forwarding.
+	connects := func(key ssh.PublicKey, session byte, forwarding bool) *intruder {
+		t.Helper()
+		i := newIntruder(t, w.computer.socket(), key)
+		bound := sshctx.Binding{HostKey: odd, SessionID: sessionID(session), Signature: make([]byte, 2484), Forwarding: forwarding}
+		if _, err := i.agent.Extension("session-bind@openssh.com", bound.Marshal()); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := i.agent.List()
+		if err != nil || len(keys) != 1 || keys[0].Comment != "ssh-ed25519" {
+			t.Errorf("listed: %v, %v", keys, err)
+		}
+		return i
+	}
+	toOdd := func(key ssh.PublicKey) []byte {
+		return sshctx.Context{
+			Kind: sshctx.HostBound, SessionID: sessionID(1), User: "root", Service: "ssh-connection",
+			Algorithm: key.Type(), PublicKey: key.Marshal(), HostKey: odd,
+		}.Marshal()
+	}
+	refused := func(data []byte, i *intruder) {
+		t.Helper()
+		before := len(w.records())
+		if err := i.sign(data); err == nil {
+			t.Error("signed by the certificate")
+		}
+		if r := w.computer.try("status"); !strings.Contains(r.stdout+r.stderr, "vmux cannot check the server's host key (ssh-mldsa44-ed25519)") ||
+			!strings.Contains(r.stdout+r.stderr, "ssh -o HostKeyAlgorithms=ssh-ed25519") {
+			t.Errorf("vmux status:\n%s%s", r.stdout, r.stderr)
+		}
+		w.since(before, 0)
+	}
+	refused(login(cert, sessionID(1), "root", nil), connects(cert, 1, false))
+	refused(toOdd(cert), connects(cert, 1, false))
+	refused(toOdd(cert), newIntruder(t, w.computer.socket(), cert)) // says so in the bytes alone
+
+	for name, data := range map[string][]byte{"plain": login(key, sessionID(1), "root", nil), "host-bound": toOdd(key)} {
+		before := len(w.records())
+		if err := connects(key, 1, false).sign(data); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		w.expect(w.since(before, 1)[0], "claimed", "root@unknown", "through", "", "seen", "", "warning", "",
+			"server", "not proven: this phone cannot check its host key (ssh-mldsa44-ed25519) (verified)", "host key", fingerprint+" (claimed)",
+			"hint", "ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one (verified)")
+	}
+	if hosts := w.phone.run("phone", "hosts"); hosts != "" {
+		t.Errorf("remembered:\n%s", hosts)
+	}
+
+	prod := newServerKey(t)
+	hop := func(key ssh.PublicKey) *intruder { return connects(key, 9, true) }
+	refused(login(cert, sessionID(1), "root", &prod), hop(cert))
+	before := len(w.records())
+	if err := hop(key).sign(login(key, sessionID(1), "root", &prod)); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(w.since(before, 1)[0], "verified", "root@"+prod.fingerprint(), "server", prod.fingerprint()+" (verified)",
+		"through", fingerprint+" (not proven) (claimed)")
+	w.phone.run("phone", "policy", "ssh-ed25519", "--forbid", "forwarded")
+	if err := hop(key).sign(login(key, sessionID(1), "root", &prod)); err == nil {
+		t.Error("signed for a forwarded agent, which the policy forbids")
+	}
 }

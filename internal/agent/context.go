@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 
+	"vmux/internal/control"
 	"vmux/internal/gitsign"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -72,12 +73,12 @@ func contradicts(bindings []sshctx.Binding, about sshctx.Context) bool {
 // must not be left out: a server, which chooses its host key and certificate,
 // could hide by it that the agent is forwarded to it.
 func checkBindings(r sshagent.SignRequest, about sshctx.Context) error {
-	refuse := func(why string) error { return wire.Errorf(wire.CodePolicyDenied, "%s", why) }
 	switch {
 	case r.Unproven:
-		return refuse("The session binding of the connection cannot be verified.")
-	case slices.ContainsFunc(r.Bindings, func(b sshctx.Binding) bool { return len(b.Marshal()) > wire.MaxBindingSize }):
-		return refuse("The session binding of the connection is too long.")
+		return control.Errorf(wire.CodePolicyDenied, "connect anew, and without forwarding the agent (`ssh -J` instead of `ssh -A`)",
+			"The session binding of the connection cannot be verified.")
+	case slices.ContainsFunc(marshalBindings(r.Bindings), func(b []byte) bool { return len(b) > wire.MaxBindingSize }):
+		return control.Errorf(wire.CodePolicyDenied, otherHostKeyHint, "The server's host key or certificate is too long for vmux.")
 	case contradicts(r.Bindings, about):
 		return errOtherServer()
 	}
@@ -85,14 +86,38 @@ func checkBindings(r sshagent.SignRequest, about sshctx.Context) error {
 }
 
 func errOtherServer() error {
-	return wire.Errorf(wire.CodePolicyDenied, "The login is to another server than the one that the connection is bound to.")
+	return control.Errorf(wire.CodePolicyDenied, "run the command again; a host that asks for this again is not to be forwarded the agent",
+		"The login is to another server than the one that the connection is bound to.")
 }
 
-// marshalBindings are the bindings as a phone can verify them itself.
+// otherHostKeyHint is what to do about a host key that vmux cannot read.
+const otherHostKeyHint = "use another of the server's host keys, if it has one: `ssh -o HostKeyAlgorithms=ssh-ed25519`"
+
+// unreadable returns a host key among those of the bindings and of the bytes that
+// cannot be read here, so that nothing it is said to have signed can be verified.
+func unreadable(bindings []sshctx.Binding, about sshctx.Context) (hostKey []byte, found bool) {
+	if about.HostKey != nil && !sshctx.Readable(about.HostKey) {
+		return about.HostKey, true
+	}
+	n := slices.IndexFunc(bindings, func(b sshctx.Binding) bool { return !sshctx.Readable(b.HostKey) })
+	if n < 0 {
+		return nil, false
+	}
+	return bindings[n].HostKey, true
+}
+
+// marshalBindings are the bindings as a phone can verify them itself. Where it
+// cannot, since the key is of a type newer than vmux, a long signature is left out:
+// those of some post-quantum keys are longer than all the rest of a request.
 func marshalBindings(bindings []sshctx.Binding) [][]byte {
 	var list [][]byte
 	for _, b := range bindings {
-		list = append(list, b.Marshal())
+		text := b.Marshal()
+		if len(text) > wire.MaxBindingSize && !sshctx.Readable(b.HostKey) {
+			b.Signature = nil
+			text = b.Marshal()
+		}
+		list = append(list, text)
 	}
 	return list
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
 )
 
 // maxListed is how many phone-held keys are listed for a login: sshd counts each
@@ -75,8 +76,12 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	return sshagent.NewListing(list)
 }
 
-// certifies reports whether the session certificate is for this connection.
+// certifies reports whether the session certificate is for this connection. It is
+// not where the server's host key cannot be read: nothing proves where that leads.
 func (a *Agent) certifies(c sshagent.Connection) bool {
+	if _, found := unreadable(c.Bindings, sshctx.Context{}); found {
+		return false
+	}
 	return a.cfg.ForwardCertificate || !a.fromElsewhere(c)
 }
 

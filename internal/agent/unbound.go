@@ -102,10 +102,14 @@ func isLogin(about sshctx.Context) bool {
 // listed there: every server that it has logged in to knows it.
 func (a *Agent) mayCertify(c sshagent.Connection, blob, data []byte) error {
 	about := describe(data)
+	hostKey, uncertain := unreadable(c.Bindings, about)
 	switch {
 	case !isLogin(about) || !bytes.Equal(about.PublicKey, blob):
 		return control.Errorf(wire.CodePolicyDenied, "sign files and git objects with a phone-held key: `ssh-add -L` lists them",
 			"The session certificate signs logins only.")
+	case uncertain:
+		return control.Errorf(wire.CodePolicyDenied, otherHostKeyHint+"; or approve a phone-held key",
+			"The session certificate is not used here: vmux cannot check the server's host key (%s).", sshctx.TypeName(hostKey))
 	case !a.certifies(c):
 		return control.Errorf(wire.CodePolicyDenied, "allow it with `vmux agent --forward-certificate`",
 			"The session certificate is not used for requests that come through another host.")

@@ -90,13 +90,16 @@ func (s SignSheet) Lines() []Line {
 	switch s.Known.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
 		verified("user", s.Known.User+s.userNote())
-		s.describeServer(verified)
+		s.describeServer(verified, claimed)
 	case sshctx.SSHSIG:
 		verified("purpose", s.Known.Namespace)
 	}
 	claimed("name", s.Claimed.HostName)
-	if len(s.Destination.Via) > 0 {
-		verified("through", through(s.Destination.Via))
+	switch via := s.Destination.Via; {
+	case slices.ContainsFunc(via, func(h Hop) bool { return h.Unproven }):
+		claimed("through", through(via))
+	case len(via) > 0:
+		verified("through", through(via))
 	}
 	if g := s.Claimed.Git; g != nil {
 		claimed("subject", g.Subject)
@@ -126,9 +129,15 @@ func (s SignSheet) userNote() string {
 }
 
 // describeServer tells the host key, and what this phone remembers of it.
-func (s SignSheet) describeServer(verified func(name, value string)) {
+func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
 	d := s.Destination
-	if d.HostKey == nil {
+	switch {
+	case d.HostKey == nil && d.Unproven != nil:
+		verified("server", "not proven: this phone cannot check its host key ("+sshctx.TypeName(d.Unproven)+")")
+		claimed("host key", sshctx.Fingerprint(d.Unproven))
+		verified("hint", "ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one")
+		return
+	case d.HostKey == nil:
 		verified("server", "not known: nothing in what is signed names it")
 		return
 	}

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"errors"
 
 	"golang.org/x/crypto/ssh"
 
@@ -15,6 +16,9 @@ type Destination struct {
 	// HostKey is the blob of the server's host key, of a host certificate that of
 	// its key; nil if nothing proves it.
 	HostKey []byte
+	// Unproven is the blob of a host key that the bytes or a binding name, and that
+	// this program cannot read, since its type is a newer one. HostKey is nil then.
+	Unproven []byte
 	// Via are the servers through which the SSH client's connection to the agent
 	// is forwarded, nearest to the computer first. That it is empty proves
 	// nothing: a computer can leave bindings out.
@@ -35,13 +39,17 @@ type Destination struct {
 
 // Hop is a server to which the agent is forwarded.
 type Hop struct {
-	HostKey []byte   // proven
-	Names   []string // by which this phone knows it
+	HostKey  []byte
+	Unproven bool     // HostKey cannot be read, so that nothing proves it
+	Names    []string // by which this phone knows it
 }
 
 // String is the name that this phone knows, or the fingerprint.
 func (h Hop) String() string {
-	if len(h.Names) > 0 {
+	switch {
+	case h.Unproven:
+		return sshctx.Fingerprint(h.HostKey) + " (not proven)"
+	case len(h.Names) > 0:
 		return h.Names[0]
 	}
 	return sshctx.Fingerprint(h.HostKey)
@@ -65,12 +73,13 @@ func errContradiction() *wire.Error {
 }
 
 // readBindings verifies all session bindings of a request (OpenSSH
-// PROTOCOL.agent section 1). One that its host key did not sign is a lie.
+// PROTOCOL.agent section 1). One that its host key did not sign is a lie. One
+// whose host key cannot be read is kept: it says where the agent is forwarded to.
 func readBindings(list [][]byte) ([]sshctx.Binding, error) {
 	bindings := make([]sshctx.Binding, 0, len(list))
 	for i, b := range list {
 		bound, err := sshctx.ParseBinding(b)
-		if err != nil {
+		if err != nil && !errors.Is(err, sshctx.ErrHostKey) {
 			return nil, errContradiction()
 		}
 		if i > 0 && !bindings[i-1].Forwarding { // nothing comes after the login itself
@@ -89,10 +98,11 @@ func readBindings(list [][]byte) ([]sshctx.Binding, error) {
 // server: behind it only bytes that name the host key prove anything, as
 // OpenSSH's ssh-agent has it for keys that are limited to destinations.
 func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination, error) {
-	d := Destination{HostKey: plainKey(known.HostKey)}
+	var d Destination
+	d.leadsTo(known.HostKey)
 	for _, b := range bindings {
 		if b.Forwarding {
-			d.Via = append(d.Via, Hop{HostKey: plainKey(b.HostKey)})
+			d.Via = append(d.Via, Hop{HostKey: plainKey(b.HostKey), Unproven: !sshctx.Readable(b.HostKey)})
 		}
 	}
 	if known.Kind != sshctx.UserAuth && known.Kind != sshctx.HostBound {
@@ -107,10 +117,23 @@ func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination
 		case !b.Covers(known):
 			return d, errContradiction()
 		case !d.Forwarded():
-			d.HostKey = plainKey(b.HostKey)
+			d.leadsTo(b.HostKey)
 		}
 	}
 	return d, nil
+}
+
+// leadsTo notes the host key of the server. Bytes that name one which cannot be
+// read prove nothing to a person either: nobody here can tell what that key is, and
+// it is neither remembered nor granted anything.
+func (d *Destination) leadsTo(hostKey []byte) {
+	switch {
+	case hostKey == nil:
+	case sshctx.Readable(hostKey):
+		d.HostKey = plainKey(hostKey)
+	default:
+		d.Unproven = hostKey
+	}
 }
 
 // plainKey returns the key that a host certificate is over, and any other blob

@@ -130,6 +130,99 @@ func TestDestination(t *testing.T) {
 	}
 }
 
+// A host key of a type that this phone cannot read proves nothing: neither bytes
+// that name it nor bindings, which nobody can check. It is shown as that, is never
+// remembered or granted, and is none of the servers that a key is limited to; what
+// comes through it comes through another server.
+func TestHostKeysThatCannotBeRead(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, bastion := newServer(t), newServer(t)
+	odd := ssh.Marshal(struct {
+		Type string
+		Key  []byte
+	}{"ssh-mldsa44-ed25519", make([]byte, 1344)})
+	binds := func(n byte, forwarding bool) []byte {
+		return sshctx.Binding{HostKey: odd, SessionID: sessionID(n), Signature: make([]byte, 2500), Forwarding: forwarding}.Marshal()
+	}
+	plain, toProd := login(id, sessionID(0), "root", nil), login(id, sessionID(0), "root", &prod)
+	c, err := sshctx.Parse(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Kind, c.HostKey = sshctx.HostBound, odd
+	toOdd := c.Marshal()
+	const unproven = "not proven: this phone cannot check its host key (ssh-mldsa44-ed25519)"
+	const unknown = "not known: nothing in what is signed names it"
+	for _, test := range []struct {
+		name     string
+		data     []byte
+		bindings [][]byte
+		server   string
+		via      string
+		refused  bool
+	}{
+		{name: "plain, bound", data: plain, bindings: [][]byte{binds(0, false)}, server: unproven},
+		{name: "host-bound", data: toOdd, server: unproven},
+		{name: "host-bound, bound", data: toOdd, bindings: [][]byte{binds(0, false)}, server: unproven},
+		{name: "through a bastion, host-bound", data: toOdd, bindings: [][]byte{bastion.bind(t, sessionID(1), true), binds(0, false)}, server: unproven, via: bastion.fingerprint()},
+		{name: "through a bastion, plain", data: plain, bindings: [][]byte{bastion.bind(t, sessionID(1), true), binds(0, false)}, server: unknown, via: bastion.fingerprint()},
+		{name: "through it", data: toProd, bindings: [][]byte{binds(1, true)}, server: prod.fingerprint(), via: sshctx.Fingerprint(odd) + " (not proven)"},
+		{name: "through it, which vouches for a session", data: plain, bindings: [][]byte{binds(1, true), prod.bind(t, sessionID(0), false)}, server: unknown, via: sshctx.Fingerprint(odd) + " (not proven)"},
+		{name: "another session", data: plain, bindings: [][]byte{binds(2, false)}, refused: true},
+		{name: "another server than the bytes say", data: toProd, bindings: [][]byte{binds(0, false)}, refused: true},
+		{name: "a session that is forwarded to", data: plain, bindings: [][]byte{binds(0, true)}, refused: true},
+		{name: "a hop behind the login", data: toOdd, bindings: [][]byte{binds(0, false), binds(1, true)}, refused: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := p.asked
+			err := p.askLogin(id, test.data, "odd.example", test.bindings...)
+			if test.refused {
+				if !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || p.asked != asked {
+					t.Errorf("got %v, and the person was asked %d times", err, p.asked-asked)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			says := map[string]Line{}
+			for _, l := range p.sheet.Lines() {
+				says[l.Name] = l
+			}
+			proven := test.server == prod.fingerprint()
+			if says["server"].Value != test.server || (p.sheet.Quality == wire.QualityVerified) != proven || (p.sheet.Destination.HostKey != nil) != proven {
+				t.Errorf("got %s, %+v", p.sheet.Quality, says)
+			}
+			if shown := says["host key"]; (test.server == unproven) != (shown.Value == sshctx.Fingerprint(odd)) || shown.Value != "" && shown.Quality != wire.QualityClaimed {
+				t.Errorf("host key: %+v", shown)
+			}
+			if says["through"].Value != test.via || p.sheet.Destination.Forwarded() != (test.via != "") {
+				t.Errorf("through %q, want %q", says["through"].Value, test.via)
+			}
+			if p.sheet.grantable = true; p.sheet.Grantable() {
+				t.Error("it can be granted")
+			}
+		})
+	}
+	hosts, err := p.Hosts()
+	if err != nil || len(hosts) != 1 || hosts[0].Fingerprint() != prod.fingerprint() {
+		t.Errorf("remembered: %v, %v", hosts, err)
+	}
+	if _, err := p.SetRules(id, func(r *Rules) { r.Hosts = []string{sshctx.Fingerprint(odd), "odd.example"} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.askLogin(id, toOdd, "odd.example"); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || !strings.Contains(err.Error(), "cannot check its host key (ssh-mldsa44-ed25519)") {
+		t.Errorf("limited to it: %v", err)
+	}
+	if _, err := p.SetRules(id, func(r *Rules) { *r = Rules{Forbid: []string{UseForwarded}} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.askLogin(id, toProd, "", binds(1, true)); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
+		t.Errorf("through it, which is forbidden: %v", err)
+	}
+}
+
 // What is refused stands in the log by what its bytes say.
 func TestRefusedIsDescribed(t *testing.T) {
 	p := newPhone(t)

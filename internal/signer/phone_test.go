@@ -125,7 +125,7 @@ func (r ram) add(t testing.TB, label, algorithm string) Identity {
 func (p *phone) request(id Identity) *wire.RemoteSignRequest {
 	data := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: bytes.Repeat([]byte{9}, 32), User: "root", Service: "ssh-connection",
-		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: []byte("host key"),
+		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
 	}
 	return &wire.RemoteSignRequest{
 		Asking:       wire.NewAsking(p.computer.ID.String(), "laptop", time.Now(), wire.Window),

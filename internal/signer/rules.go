@@ -173,6 +173,8 @@ func (r Rules) allowLogin(id Identity, s SignSheet) error {
 		return forbidden(id, "no login as %s", s.Known.User)
 	case len(r.Hosts) == 0 || d.HostKey != nil && r.hasHost(d, s.Claimed.HostName):
 		return nil
+	case d.HostKey == nil && d.Unproven != nil:
+		return forbidden(id, "no login to a server that is not proven, since this phone cannot check its host key (%s)", sshctx.TypeName(d.Unproven))
 	case d.HostKey == nil:
 		return forbidden(id, "no login to a server that is not known")
 	}

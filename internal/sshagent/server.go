@@ -22,12 +22,13 @@ const Root = 0
 
 // Connection is what is known of a client's connection. It is read only.
 type Connection struct {
-	Peer     Peer
-	Bindings []sshctx.Binding // verified ones, oldest first; most clients send none
-	Listed   *Listing         // the last one that was answered; nil: none
-	// Unproven: a binding of this connection could not be verified, so that it
-	// may come from anywhere. A server chooses its host key, and could choose one
-	// that only ssh can verify, to hide that the agent is forwarded to it.
+	Peer Peer
+	// Bindings are oldest first; most clients send none. Each is verified, but for
+	// those whose host key is not sshctx.Readable: what they say is unproven.
+	Bindings []sshctx.Binding
+	Listed   *Listing // the last one that was answered; nil: none
+	// Unproven: a binding of this connection was malformed or not signed by its
+	// host key, so that the connection may come from anywhere.
 	Unproven bool
 }
 

@@ -1,5 +1,11 @@
 package sshctx
 
+import (
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/wire"
+)
+
 // signatureAlgorithms lists, for the key types that sign under other names than
 // their own, those names: RFC 8332 section 3 for RSA, and OpenSSH's PROTOCOL.u2f
 // and PROTOCOL.certkeys. Every other key type signs under its own name.
@@ -26,6 +32,21 @@ func KeyType(blob []byte) string {
 		return ""
 	}
 	return name
+}
+
+// Readable reports whether this program can verify signatures of the key or
+// certificate. OpenSSH has new types of keys sooner than golang.org/x/crypto/ssh.
+func Readable(blob []byte) bool {
+	_, err := ssh.ParsePublicKey(blob)
+	return err == nil
+}
+
+// TypeName is KeyType for people.
+func TypeName(blob []byte) string {
+	if name := KeyType(blob); name != "" {
+		return wire.Show(name)
+	}
+	return "of no type"
 }
 
 // signs reports whether a key or certificate of the blob's type signs under the

@@ -15,6 +15,11 @@ var (
 	// ErrBindingSignature is returned when the host key did not sign the
 	// session ID.
 	ErrBindingSignature = errors.New("session binding: wrong signature of the host")
+	// ErrHostKey is returned, together with the binding, when the host key is one
+	// that this program cannot read: of a type that is newer than it. The binding
+	// then proves nothing. To leave it out would be wrong as well, since it may be
+	// all that tells that the agent is forwarded.
+	ErrHostKey = errors.New("session binding: the host key cannot be read")
 )
 
 // Binding is the contents of session-bind@openssh.com (OpenSSH PROTOCOL.agent
@@ -29,7 +34,7 @@ type Binding struct {
 
 // ParseBinding reads what stands behind the extension's name, all of it, and
 // verifies the host's signature. The slices refer to b. Errors: ErrNotBinding,
-// ErrBindingSignature.
+// ErrBindingSignature, ErrHostKey.
 func ParseBinding(b []byte) (Binding, error) {
 	r := reader{rest: b}
 	bound := Binding{HostKey: r.bytes(), SessionID: r.bytes(), Signature: r.bytes()}
@@ -38,18 +43,22 @@ func ParseBinding(b []byte) (Binding, error) {
 		return Binding{}, ErrNotBinding
 	}
 	bound.Forwarding = forwarding == 1
-	if err := bound.Verify(); err != nil {
+	err := bound.Verify()
+	if err != nil && !errors.Is(err, ErrHostKey) {
 		return Binding{}, err
 	}
-	return bound, nil
+	return bound, err
 }
 
 // Verify checks the host's signature over the session ID. Whoever gets a Binding
 // from somebody else calls it before believing it.
 func (b Binding) Verify() error {
+	if KeyType(b.HostKey) == "" {
+		return fmt.Errorf("%w: host key", ErrNotBinding)
+	}
 	key, err := ssh.ParsePublicKey(b.HostKey)
 	if err != nil {
-		return fmt.Errorf("%w: host key", ErrNotBinding)
+		return ErrHostKey
 	}
 	r := reader{rest: b.Signature}
 	s := ssh.Signature{Format: r.text(), Blob: r.bytes(), Rest: r.rest}

@@ -31,7 +31,8 @@ func bindingOf(t testing.TB, id []byte) Binding {
 }
 
 // The attacker changes one bit anywhere: of the key, the session, the signature,
-// a length. Only the forwarding flag is not signed.
+// a length. Only the forwarding flag is not signed. What becomes a key that cannot
+// be read proves nothing.
 func TestBindingRefusesEveryChangedBit(t *testing.T) {
 	good := newBinding(t).Marshal()
 	if _, err := ParseBinding(good); err != nil {
@@ -41,7 +42,11 @@ func TestBindingRefusesEveryChangedBit(t *testing.T) {
 		for bit := range 8 {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << bit
-			if _, err := ParseBinding(bad); !errors.Is(err, ErrNotBinding) && !errors.Is(err, ErrBindingSignature) {
+			b, err := ParseBinding(bad)
+			if errors.Is(err, ErrHostKey) && !Readable(b.HostKey) {
+				continue
+			}
+			if !errors.Is(err, ErrNotBinding) && !errors.Is(err, ErrBindingSignature) {
 				t.Fatalf("bit %d of byte %d changed: %v", bit, i, err)
 			}
 		}
@@ -78,6 +83,32 @@ func TestBindingOfSessionsAlone(t *testing.T) {
 					t.Errorf("session ID of %d bytes: %v", size, err)
 				}
 			}
+		}
+	}
+}
+
+// A host key of a type that this program does not know, or of one that it knows and
+// cannot use: the binding is kept as it is, and said to prove nothing. What is no
+// key at all is no binding.
+func TestBindingByAHostKeyThatCannotBeRead(t *testing.T) {
+	id := bytes.Repeat([]byte{3}, 32)
+	rsa := appendString(appendString(appendString(nil, []byte("ssh-rsa")), []byte{1, 0, 0, 0, 1}), bytes.Repeat([]byte{5}, 256))
+	for name, key := range map[string][]byte{
+		"a newer type":         appendString(appendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344)),
+		"a type of a vendor's": appendString(appendString(nil, []byte("ssh-made-up@example.com")), []byte{1}),
+		"an odd RSA exponent":  rsa,
+	} {
+		for _, forwarding := range []bool{false, true} {
+			raw := Binding{HostKey: key, SessionID: id, Signature: []byte("any"), Forwarding: forwarding}.Marshal()
+			b, err := ParseBinding(raw)
+			if !errors.Is(err, ErrHostKey) || Readable(b.HostKey) || !bytes.Equal(b.Marshal(), raw) || b.Forwarding != forwarding {
+				t.Errorf("%s: %+v, %v", name, b, err)
+			}
+		}
+	}
+	for _, key := range [][]byte{nil, {0}, []byte("ssh-ed25519"), appendString(nil, []byte("a name alone")), appendString(appendString(nil, []byte("two words")), id)} {
+		if _, err := ParseBinding(Binding{HostKey: key, SessionID: id}.Marshal()); !errors.Is(err, ErrNotBinding) {
+			t.Errorf("host key %q: %v", key, err)
 		}
 	}
 }
@@ -119,7 +150,7 @@ func FuzzParseBinding(f *testing.F) {
 	f.Add(newBinding(f).Marshal())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		b, err := ParseBinding(raw)
-		if err == nil && !bytes.Equal(b.Marshal(), raw) {
+		if (err == nil || errors.Is(err, ErrHostKey)) && !bytes.Equal(b.Marshal(), raw) {
 			t.Errorf("%x decodes to what encodes to %x", raw, b.Marshal())
 		}
 	})

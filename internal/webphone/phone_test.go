@@ -217,7 +217,7 @@ func (p *page) asks(ctx context.Context, kind wire.Kind, id string, body any) <-
 func (p *page) signRequest(id signer.Identity) *wire.RemoteSignRequest {
 	data := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: bytes.Repeat([]byte{9}, 32), User: "root", Service: "ssh-connection",
-		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: []byte("host key"),
+		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
 	}
 	return &wire.RemoteSignRequest{
 		Asking:       wire.NewAsking(p.computer.ID.String(), "laptop", time.Now(), wire.Window),
