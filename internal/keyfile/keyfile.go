@@ -40,6 +40,8 @@ func (e *Error) Error() string { return e.text }
 // Hint says what helps, for a file of this name; it may be empty.
 func (e *Error) Hint(name string) string { return strings.ReplaceAll(e.hint, "FILE", name) }
 
+const newKey = "vmux phone identity create --label LABEL makes a new key"
+
 const keepsCopy = "ssh-keygen -p -Z aes256-ctr -f FILE encrypts it anew; then import it again"
 
 func damaged(why string) error {
@@ -229,15 +231,20 @@ func notImported(algorithm string) error {
 			"--upstream SOCKET takes it from an SSH agent in front of the security key",
 		}
 	case algorithm == "ssh-dss":
-		return &Error{"DSA keys are not imported: OpenSSH servers refuse them since version 7.0", "vmux phone identity create --label LABEL makes a new key"}
+		return &Error{"DSA keys are not imported: OpenSSH servers refuse them since version 7.0", newKey}
 	}
-	return &Error{"keys of type " + algorithm + " are not imported, only ECDSA, Ed25519 and RSA keys are", "vmux phone identity create --label LABEL makes a new key"}
+	return &Error{"keys of type " + algorithm + " are not imported, only ECDSA, Ed25519 and RSA keys are", newKey}
 }
 
 // usable refuses what no SSH key type is for.
 func usable(key crypto.PrivateKey) error {
 	switch k := key.(type) {
-	case *rsa.PrivateKey, ed25519.PrivateKey, *ed25519.PrivateKey:
+	case *rsa.PrivateKey:
+		if len(k.Primes) != 2 { // RFC 8017, section 3.2
+			return &Error{"RSA keys of more than two primes are not imported: OpenSSH's key files have no room for them", newKey}
+		}
+		return nil
+	case ed25519.PrivateKey, *ed25519.PrivateKey:
 		return nil
 	case *ecdsa.PrivateKey:
 		switch k.Curve {

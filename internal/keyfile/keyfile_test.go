@@ -150,7 +150,7 @@ func TestOpenSSL(t *testing.T) {
 		for how, args := range map[string][]string{
 			"aes128": {"-v2", "aes-128-cbc"}, "aes192": {"-v2", "aes-192-cbc"}, "aes256": {"-v2", "aes-256-cbc"}, "3des": {"-v2", "des3"},
 			"sha1": {"-v2prf", "hmacWithSHA1"}, "sha224": {"-v2prf", "hmacWithSHA224"}, "sha384": {"-v2prf", "hmacWithSHA384"},
-			"sha512": {"-v2prf", "hmacWithSHA512"}, "scrypt": {"-scrypt"}, "many": {"-iter", "100000"},
+			"sha512": {"-v2prf", "hmacWithSHA512"}, "sha512-256": {"-v2prf", "hmacWithSHA512-256"}, "scrypt": {"-scrypt"}, "many": {"-iter", "100000"},
 		} {
 			file := name + how
 			d.run("openssl", append(append([]string{"pkcs8", "-topk8", "-in", name, "-out", file}, args...), pass...)...)
@@ -173,6 +173,17 @@ func TestOpenSSL(t *testing.T) {
 		t.Fatalf("with EC PARAMETERS before: %v", err)
 	}
 	public(t, key)
+	// The curve may be written out in place of its name.
+	for _, curve := range []string{"prime256v1", "secp384r1", "secp521r1"} {
+		for _, form := range []string{"compressed", "uncompressed"} {
+			d.run("openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-conv_form", form, "-out", "named")
+			d.run("openssl", "ec", "-in", "named", "-param_enc", "explicit", "-out", "explicit")
+			d.run("openssl", "pkcs8", "-topk8", "-nocrypt", "-in", "explicit", "-out", "explicit8")
+			want := fields(d.run("ssh-keygen", "-y", "-f", "named"))
+			d.reads("explicit", "", want)
+			d.reads("explicit8", "", want)
+		}
+	}
 }
 
 func legacy(name, cipher string, pass []string) []string {
@@ -204,6 +215,9 @@ func TestPuTTY(t *testing.T) {
 				d.write(file, strings.ReplaceAll(string(d.read(file)), "\n", "\r\n"))
 				d.reads(file, passphrase, want)
 				if phrase == "none" {
+					if _, err := Parse(d.read(file), []byte(secret)); err != nil { // as ssh-keygen: not needed, not minded
+						t.Errorf("%s with a passphrase that it does not need: %v", file, err)
+					}
 					_, err := Parse(bytes.Replace(d.read(file), []byte("a  comment"), []byte("another"), 1), nil)
 					wantError(t, file+" changed", err, "damaged", "")
 				}
@@ -284,6 +298,9 @@ func TestWhatIsNotRead(t *testing.T) {
 	openssl("genpkey", "-algorithm", "ED448", "-out", "ed448")
 	openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1", "-out", "k256")
 	openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224", "-out", "p224")
+	openssl("ecparam", "-name", "brainpoolP256r1", "-genkey", "-noout", "-param_enc", "explicit", "-out", "brainpool")
+	openssl("genrsa", "-traditional", "-primes", "3", "-out", "three", "2048")
+	openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_pubexp:4294967297", "-out", "exponent")
 	openssl("dsaparam", "-genkey", "-noout", "-out", "dsa", "1024")
 	openssl("pkcs8", "-topk8", "-nocrypt", "-in", "dsa", "-out", "dsa8")
 	openssl("pkcs8", "-topk8", "-in", "rsa", "-out", "pbes1", "-v1", "PBE-SHA1-3DES", "-passout", "pass:"+secret)
@@ -309,7 +326,8 @@ func TestWhatIsNotRead(t *testing.T) {
 		{"key.pub", "public key", "without .pub"}, {"options.pub", "public key", "without .pub"}, {"known_hosts", "public key", ""},
 		{"key-cert.pub", "SSH certificate", "without -cert.pub"}, {"public.pem", "public key", ""}, {"ssh2.pub", "public key", ""},
 		{"message.sig", "a signature", ""}, {"x509", "X.509", ""}, {"p12", "PKCS #12", "openssl pkcs12 -in NAME"}, {"der", "DER", "-in NAME"},
-		{"x25519", "X25519", ""}, {"ed448", "Ed448", ""}, {"k256", "curve", ""}, {"p224", "P-224", ""}, {"dsa", "DSA", "new key"}, {"dsa8", "DSA", ""},
+		{"x25519", "X25519", ""}, {"ed448", "Ed448", ""}, {"k256", "curve", ""}, {"p224", "P-224", ""}, {"brainpool", "curve", ""},
+		{"three", "two primes", "new key"}, {"exponent", "31 bits", "new key"}, {"dsa", "DSA", "new key"}, {"dsa8", "DSA", ""},
 		{"pbes1", "pbeWithSHA1And3-KeyTripleDES-CBC", "ssh-keygen -p -f NAME"}, {"camellia", "CAMELLIA-256-CBC", "ssh-keygen -p -f NAME"},
 		{"aria", "ARIA-256-CBC", "ssh-keygen -p -Z aes256-ctr -f NAME"}, {"argon2d", "Argon2d", "kdf=argon2id"}, {"ed448.ppk", "ssh-ed448", ""},
 		{"ssh.com", "ssh.com", "ssh-keygen -i -f NAME"}, {"cut", "END OPENSSH PRIVATE KEY", ""}, {"headless", "first line", ""}, {"empty", "empty", ""}, {"words", "no private key file", ""},

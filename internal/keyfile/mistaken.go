@@ -12,7 +12,7 @@ func notText(file []byte) error {
 	case len(bytes.TrimSpace(file)) == 0:
 		return &Error{"the file is empty", ""}
 	case bytes.HasPrefix(file, []byte("SSH PRIVATE KEY FILE FORMAT 1.1\n")):
-		return &Error{"this is a key of SSH version 1, which no server speaks any more", "vmux phone identity create --label LABEL makes a new key"}
+		return &Error{"this is a key of SSH version 1, which no server speaks any more", newKey}
 	case bytes.HasPrefix(file, []byte{0x30, 0x80}), bytes.HasPrefix(file, []byte{0x30, 0x81}), bytes.HasPrefix(file, []byte{0x30, 0x82}),
 		file[0] == 0x30 && len(file) > 1 && int(file[1]) == len(file)-2:
 		if bytes.Contains(file[:min(len(file), 64)], []byte("\x2a\x86\x48\x86\xf7\x0d\x01\x07")) {

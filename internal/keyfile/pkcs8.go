@@ -14,6 +14,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"hash"
+	"math/big"
 	"strings"
 
 	"golang.org/x/crypto/scrypt"
@@ -38,6 +39,8 @@ var names = map[string]string{
 	"1.2.840.113549.1.12.1.3": "pbeWithSHA1And3-KeyTripleDES-CBC", "1.2.840.113549.1.12.1.4": "pbeWithSHA1And2-KeyTripleDES-CBC",
 	"1.2.840.113549.1.12.1.5": "pbeWithSHA1And128BitRC2-CBC", "1.2.840.113549.1.12.1.6": "pbeWithSHA1And40BitRC2-CBC",
 
+	"1.2.840.113549.2.6": "HMAC-MD5", "2.16.840.1.101.3.4.1.3": "AES-128-OFB", "2.16.840.1.101.3.4.1.4": "AES-128-CFB",
+	"2.16.840.1.101.3.4.1.43": "AES-256-OFB", "2.16.840.1.101.3.4.1.44": "AES-256-CFB",
 	"1.3.14.3.2.7": "DES-CBC", "1.2.840.113549.3.2": "RC2-CBC", "2.16.840.1.101.3.4.1.6": "AES-128-GCM",
 	"2.16.840.1.101.3.4.1.26": "AES-192-GCM", "2.16.840.1.101.3.4.1.46": "AES-256-GCM",
 	"1.2.392.200011.61.1.1.1.2": "CAMELLIA-128-CBC", "1.2.392.200011.61.1.1.1.3": "CAMELLIA-192-CBC",
@@ -59,9 +62,15 @@ func parseDER(kind string, der []byte) (crypto.PrivateKey, error) {
 		if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 			return key, nil
 		}
+		if hasLargeExponent(der) {
+			return nil, largeExponent
+		}
 	case "EC PRIVATE KEY":
 		key, err := x509.ParseECPrivateKey(der)
 		if err == nil {
+			return key, nil
+		}
+		if key, ok := writtenOut(der, nil); ok {
 			return key, nil
 		}
 		if strings.Contains(err.Error(), "curve") {
@@ -71,6 +80,18 @@ func parseDER(kind string, der []byte) (crypto.PrivateKey, error) {
 		return parsePKCS8(der)
 	}
 	return nil, damaged("its private half cannot be read")
+}
+
+var largeExponent = &Error{"RSA keys with a public exponent of more than 31 bits are not imported", newKey}
+
+// hasLargeExponent tells an RSA key (RFC 8017, section A.1.2) that Go refuses.
+func hasLargeExponent(der []byte) bool {
+	var k struct {
+		Version int
+		N, E    *big.Int
+	}
+	_, err := asn1.Unmarshal(der, &k)
+	return err == nil && k.N != nil && k.E != nil && k.E.BitLen() > 31 && k.E.BitLen() < k.N.BitLen()
 }
 
 // keyInfo is RFC 5958's PrivateKeyInfo without its attributes.
@@ -89,7 +110,12 @@ func parsePKCS8(der []byte) (crypto.PrivateKey, error) {
 	if _, e := asn1.Unmarshal(der, &p); e != nil {
 		return nil, damaged("its private half cannot be read")
 	}
+	if key, ok := writtenOut(p.Private, p.Algorithm.Parameters.FullBytes); ok {
+		return key, nil
+	}
 	switch id := p.Algorithm.Algorithm.String(); {
+	case hasLargeExponent(p.Private):
+		return nil, largeExponent
 	case names[id] != "":
 		return nil, notImported(names[id])
 	case strings.Contains(err.Error(), "unknown algorithm"):
@@ -221,6 +247,10 @@ func pkcs8PRF(id asn1.ObjectIdentifier) (func() hash.Hash, error) {
 		return sha512.New384, nil
 	case "1.2.840.113549.2.11":
 		return sha512.New, nil
+	case "1.2.840.113549.2.12":
+		return sha512.New512_224, nil
+	case "1.2.840.113549.2.13":
+		return sha512.New512_256, nil
 	}
 	return nil, unknownPKCS8(id)
 }

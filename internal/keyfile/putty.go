@@ -55,6 +55,8 @@ func parsePuTTY(text, passphrase []byte) (crypto.PrivateKey, error) {
 		return nil, damaged("its length is not one that its cipher leaves")
 	case encrypted && len(passphrase) == 0:
 		return nil, ErrEncrypted
+	case f.version == "2" && !encrypted:
+		_, macKey = puttyKeys2(nil) // whatever passphrase was typed for it
 	case f.version == "2":
 		key, macKey = puttyKeys2(passphrase)
 	case encrypted:
