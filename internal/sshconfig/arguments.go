@@ -1,6 +1,7 @@
 package sshconfig
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -39,7 +40,15 @@ func (r *reader) arguments(words []string) {
 func (r *reader) argument(letter byte, value string) {
 	switch letter {
 	case 'i':
-		r.directive("identityfile", []string{value}, yes)
+		// ssh leaves out a file that is not there, and takes the usual ones then.
+		// Its public half may stand there all the same: it is what the user means.
+		applies := yes
+		if path, ok := r.path(value); ok && !strings.EqualFold(value, "none") {
+			if _, err := os.Stat(path); err != nil {
+				applies = maybe
+			}
+		}
+		r.directive("identityfile", []string{value}, applies)
 	case 'l':
 		r.set("user", []string{value}, yes)
 	case 'P':
@@ -69,7 +78,7 @@ func (r *reader) argument(letter byte, value string) {
 
 func (r *reader) setTypedPort(port string) {
 	if r.typedPort == "" {
-		r.typedPort = port
+		r.typedPort = portOf(port)
 	}
 	r.set("port", []string{port}, yes)
 }

@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -46,13 +47,30 @@ func (r *reader) include(pattern, includes string, applies truth, depth int) {
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(includes, pattern)
 	}
-	paths, err := filepath.Glob(pattern)
-	if err != nil {
-		return // no such pattern: ssh refuses it itself
-	}
-	for _, path := range paths {
+	for _, path := range glob(pattern) {
 		r.file(path, includes, applies, depth+1)
 	}
+}
+
+// glob finds files as glob(3) does, of which filepath.Glob differs in three things:
+// a wildcard fits no name that begins with a dot (an editor's .work.conf.swp), [!a]
+// is what Go writes [^a], and the order is that of whole paths.
+func glob(pattern string) []string {
+	paths, err := filepath.Glob(strings.ReplaceAll(pattern, "[!", "[^"))
+	if err != nil {
+		return nil // no such pattern: ssh refuses it itself
+	}
+	parts := strings.Split(filepath.Clean(pattern), "/")
+	paths = slices.DeleteFunc(paths, func(path string) bool {
+		for i, name := range strings.Split(filepath.Clean(path), "/") {
+			if strings.HasPrefix(name, ".") && i < len(parts) && !strings.HasPrefix(parts[i], ".") {
+				return true
+			}
+		}
+		return false
+	})
+	slices.Sort(paths)
+	return paths
 }
 
 // directive takes in a setting that names the server or a key.
@@ -111,12 +129,14 @@ func (r *reader) matches(words []string) truth {
 // would run, on the network or on the session may hold.
 func (r *reader) meets(criterion string, patterns []string) truth {
 	var words []string
-	switch criterion {
-	case "host":
-		words = r.hostNames()
+	if criterion == "host" || criterion == "originalhost" { // match.c, match_hostname
 		for i, p := range patterns {
 			patterns[i] = strings.ToLower(p)
 		}
+	}
+	switch criterion {
+	case "host":
+		words = r.hostNames()
 	case "originalhost":
 		words = []string{r.typed}
 	case "user":

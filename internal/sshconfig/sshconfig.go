@@ -8,7 +8,9 @@
 package sshconfig
 
 import (
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -107,28 +109,38 @@ type reader struct {
 }
 
 // passes reads the configuration, and once more where ssh does: for `Match final`,
-// or when the host's name is made canonical.
+// or when it is told to make the host's name canonical.
 func (r *reader) passes() {
 	r.host = r.typed
 	r.pass(yes)
-	canonical := r.canonicalNames()
-	if r.wantFinal || len(canonical) > 0 {
-		r.final = true
-		r.set("hostname", []string{strings.ReplaceAll(r.typed, "%", "%%")}, yes) // it stays, whatever is read now
-		hosts := r.hostNames()
-		for _, host := range hosts {
-			r.host = host
-			applies := maybe
-			if len(hosts) == 1 && len(canonical) == 0 {
-				applies = yes
-			}
-			r.pass(applies)
-		}
-		for _, host := range canonical {
-			r.host = host
-			r.pass(maybe)
+	again := truthOf(r.wantFinal)
+	for _, value := range r.possible("canonicalizehostname", "no") {
+		if canonicalizes(value) {
+			again = max(again, maybe)
 		}
 	}
+	if o := r.single["canonicalizehostname"]; again == maybe && o.sure && len(o.values) == 1 {
+		again = yes
+	}
+	if again == no {
+		return
+	}
+	canonical, hosts := r.canonicalNames(), r.hostNames()
+	r.final = true
+	if len(hosts) > 1 || len(canonical) > 0 {
+		again = maybe
+	}
+	r.set("hostname", []string{strings.ReplaceAll(r.typed, "%", "%%")}, yes) // it stays, whatever is read now
+	for _, host := range append(hosts, canonical...) {
+		r.host = host
+		r.pass(again)
+	}
+}
+
+// canonicalizes reports whether a value of CanonicalizeHostname switches it on.
+func canonicalizes(value string) bool {
+	value = strings.ToLower(value)
+	return value == "yes" || value == "true" || value == "always"
 }
 
 func (r *reader) pass(applies truth) {
@@ -146,6 +158,9 @@ func (r *reader) set(keyword string, values []string, applies truth) {
 	}
 	if o.sure || len(values) == 0 {
 		return
+	}
+	if keyword == "port" {
+		values = []string{portOf(values[0])}
 	}
 	o.values = append(o.values, values)
 	o.sure = applies == yes
@@ -197,7 +212,7 @@ func expandHost(name, typed string) string {
 func (r *reader) canonicalNames() []string {
 	var list []string
 	for _, value := range r.possible("canonicalizehostname", "no") {
-		if value == "no" || r.single["canonicaldomains"] == nil {
+		if !canonicalizes(value) || r.single["canonicaldomains"] == nil {
 			continue
 		}
 		for _, domains := range r.single["canonicaldomains"].values {
@@ -219,7 +234,7 @@ func (r *reader) names() []string {
 	}
 	var list []string
 	for _, alias := range r.possible("hostkeyalias", "") {
-		list = add(list, alias)
+		list = add(list, strings.ToLower(alias))
 	}
 	hosts := append(r.canonicalNames(), r.hostNames()...)
 	for _, host := range append(hosts, strings.ToLower(r.typed)) {
@@ -229,6 +244,14 @@ func (r *reader) names() []string {
 		list = add(list, host)
 	}
 	return list
+}
+
+// portOf is the number of a port, which may be a service's name.
+func portOf(port string) string {
+	if n, err := net.LookupPort("tcp", port); err == nil {
+		return strconv.Itoa(n)
+	}
+	return port
 }
 
 func withPort(host, port string) string {

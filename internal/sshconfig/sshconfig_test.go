@@ -56,7 +56,14 @@ Match final host lastly.example
   HostKeyAlias at-last
 Host lastly
   HostName LASTLY.example
-Include INCLUDED/*.conf
+Match originalhost LOUD
+  HostKeyAlias Known.AS
+Host service
+  Port https
+Host zeros
+  Port 0022
+Host *
+Include INCLUDED/*.conf INCLUDED/[!1-9].txt
 Host included
   Port 1
 Host six
@@ -67,12 +74,28 @@ Host *
   GlobalKnownHostsFile /dev/null
 `
 
+// canonical is read twice though it has no Match final.
+const canonical = `Host whole
+  IdentityFile ~/own
+  CanonicalizeHostname yes
+  HostName whole.example
+Host whole.example
+  HostKeyAlias is-whole
+Match canonical originalhost whole
+  CertificateFile ~/of-whole
+`
+
 // What is read is what ssh reads, of both versions.
 func TestReadAsSSHDoes(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "inc", "1.conf"), "Host included\n Port 2203\n HostName i.example\n")
 	write(t, filepath.Join(dir, "inc", "2.conf"), "Host included\n Port 2204\n CertificateFile ~/x-cert.pub\n")
+	write(t, filepath.Join(dir, "inc", ".2.conf.swp"), "Host included\n IdentityFile ~/swap\n")
+	write(t, filepath.Join(dir, "inc", ".0.conf"), "Host included\n Port 2202\n")
+	write(t, filepath.Join(dir, "inc", "1.txt"), "Host range\n Port 2205\n")
+	write(t, filepath.Join(dir, "inc", "a.txt"), "Host range\n Port 2206\n")
 	file := write(t, filepath.Join(dir, "config"), strings.ReplaceAll(config, "INCLUDED", filepath.Join(dir, "inc")))
+	second := write(t, filepath.Join(dir, "canonical"), canonical)
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -80,12 +103,12 @@ func TestReadAsSSHDoes(t *testing.T) {
 	for _, o := range sshdtest.Both(t) {
 		for _, line := range []string{
 			"prod", "PROD", "a.example", "no.example", "alias", "crlf", "orig", "other", "deploy@any", "-l deploy any", "pinned",
-			"deploy@pinned", "lastly", "included", "six", "ssh://deploy@prod:2299", "-p 2298 prod",
+			"deploy@pinned", "lastly", "included", "six", "loud", "service", "zeros", "range", "-p ssh any", "ssh://deploy@prod:2299", "-p 2298 prod",
 			"-oPort=2297 -o HostName=x.example any", "any -p 2296", "-4Ap 2295 any", "-o", "-- prod", "-J bastion prod",
 			"-W [inner.example]:22 -p 23 bastion.example", "-i /etc/hosts -i /etc/passwd any", "-oHostKeyAlias=k any", "-o UserKnownHostsFile=/x prod",
-			"-oUserKnownHostsFile=/x -oUserKnownHostsFile=/y any", "me@corp@prod", "::1",
+			"-oUserKnownHostsFile=/x -oUserKnownHostsFile=/y any", "me@corp@prod", "::1", "whole",
 		} {
-			args := append([]string{"-F", file}, strings.Fields(line)...)
+			args := append([]string{"-F", map[bool]string{false: file, true: second}[line == "whole"]}, strings.Fields(line)...)
 			out, err := exec.CommandContext(t.Context(), o.SSH, append([]string{"-G"}, args...)...).Output()
 			if line == "-o" { // ssh refuses it
 				Read(Client{Args: append([]string{"ssh"}, args...)})
@@ -240,10 +263,10 @@ Match exec "true" originalhost either
 		"ssh -F none -i ~/lonely unknown":     "unclear",
 		"ssh -F none -i " + fifo + " unknown": "unclear",
 		"ssh -F none -i /dev/zero unknown":    "unclear",
-		"ssh -i b unknown":                    "b",
+		"ssh -i b unknown":                    ".ssh/id_ed25519 b",
 		"ssh -4Aoidentityfile=~/a unknown":    "a",
 		"ssh -i none unknown":                 "",
-		"ssh -i ~/gone unknown":               "",
+		"ssh -i ~/gone unknown":               ".ssh/id_ed25519",
 		"ssh unknown sed -i ~/a":              ".ssh/id_ed25519",
 	} {
 		login := Read(Client{Args: strings.Fields(line), Home: home, Dir: home, Env: []string{"KEYS=" + home}})
