@@ -4,6 +4,8 @@ package test
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,9 +13,14 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"vmux/internal/hubpage"
 )
 
 // tamperer stands before a hub, as a hub in wrong hands would: it passes on
@@ -66,18 +73,79 @@ func (x *tamperer) change(file string) {
 	x.file.Store(&file)
 }
 
+// builtWithPage builds both programs with one page: that of the sources, but for a
+// few bytes in place of the signer, which only browsers run and which takes minutes
+// to build. Vmux has the list of that page, as `make build` makes it.
+func builtWithPage(t *testing.T) (vmux, hub string) {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "static"), os.DirFS(filepath.Join(root, "web/phone/static"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "dist"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write([]byte("no program")); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "list.json")
+	replace := map[string]string{filepath.Join(root, hubpage.ListFile): list}
+	for name, contents := range map[string][]byte{
+		"vmux.wasm.gz": packed.Bytes(), "qr.wasm.gz": packed.Bytes(), "vmux.wasm.br": nil, "qr.wasm.br": nil, "wasm_exec.js": []byte("// none\n"),
+	} {
+		path := filepath.Join(dir, "dist", name)
+		if contents == nil {
+			path = ""
+		} else if err := os.WriteFile(path, contents, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, "web/phone/dist", name)] = path
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", "vmux/web/phone/build", "-list", dir, "-to", list},
+		{"build", "-overlay", overlay, "-o", dir, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"},
+	} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", args[0], err, out)
+		}
+	}
+	return filepath.Join(dir, "vmux"), filepath.Join(dir, "vmux-hub")
+}
+
 // The computer compares the page that its hub serves with the one of its own build:
 // the real hub passes, and one changed file fails the command, names the file, and
 // stands in the status until the page is right again.
 func TestHubVerify(t *testing.T) {
 	t.Parallel()
-	if _, err := hubProgram(); err != nil { // which the agent starts
-		t.Fatal(err)
+	vmux, hub := builtWithPage(t)
+	home := func(t *testing.T) *home {
+		h := newHome(t)
+		h.program = vmux
+		return h
 	}
 	t.Run("the agent's own", func(t *testing.T) {
 		t.Parallel()
 		port := freePort(t)
-		w := unpairedWorld(t)
+		w := &world{TB: t, computer: home(t)}
 		w.startAgent("--lan=false", "--hub", "local", "--hub-listen", "127.0.0.1:"+port)
 		w.waitHub(true)
 		r := w.computer.try("hub", "verify")
@@ -85,7 +153,7 @@ func TestHubVerify(t *testing.T) {
 			t.Errorf("exit %d, stdout %q, stderr %s", r.exit, r.stdout, r.stderr)
 		}
 		// The same by its URL, which needs no agent.
-		if r := newHome(t).try("hub", "verify", "http://vmux.localhost:"+port); r.exit != 0 {
+		if r := home(t).try("hub", "verify", "http://vmux.localhost:"+port); r.exit != 0 {
 			t.Errorf("by its URL: exit %d, %s", r.exit, r.stderr)
 		}
 	})
@@ -93,8 +161,8 @@ func TestHubVerify(t *testing.T) {
 		t.Parallel()
 		port := freePort(t)
 		evil := newTamperer(t, "http://127.0.0.1:"+port)
-		startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", evil.origin)
-		w := unpairedWorld(t)
+		home(t).startProgram("hub.log", hub, "--listen", "127.0.0.1:"+port, "--public-url", evil.origin).waitLog("hub is ready")
+		w := &world{TB: t, computer: home(t)}
 		w.startAgent("--lan=false", "--hub", evil.origin)
 		w.waitHub(true)
 		if r := w.computer.try("hub", "verify"); r.exit != 0 {
@@ -104,7 +172,7 @@ func TestHubVerify(t *testing.T) {
 			evil.change(file)
 			for name, r := range map[string]result{
 				"by the agent": w.computer.try("hub", "verify"),
-				"by its URL":   newHome(t).try("hub", "verify", evil.origin),
+				"by its URL":   home(t).try("hub", "verify", evil.origin),
 			} {
 				if r.exit != 1 || !strings.HasPrefix(r.stdout, file+" is another file: its SHA-256 is ") || strings.Count(r.stdout, "\n") != 1 ||
 					!strings.Contains(r.stderr, "vmux: the hub serves another page than this version of vmux was built with\nhint: open and unlock nothing on that page") {
@@ -121,7 +189,7 @@ func TestHubVerify(t *testing.T) {
 	})
 	t.Run("a hub that is away", func(t *testing.T) {
 		t.Parallel()
-		if r := newHome(t).try("hub", "verify", "http://localhost:"+freePort(t)); r.exit != 1 || !strings.Contains(r.stderr, "\nhint: curl -v http://localhost:") {
+		if r := home(t).try("hub", "verify", "http://localhost:"+freePort(t)); r.exit != 1 || !strings.Contains(r.stderr, "\nhint: curl -v http://localhost:") {
 			t.Errorf("exit %d, %s", r.exit, r.stderr)
 		}
 	})

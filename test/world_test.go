@@ -57,6 +57,8 @@ type home struct {
 	netns string              // network namespace of its commands; empty: the test's own
 	env   []string            // what else its commands find in their environment
 	user  *syscall.Credential // who runs its commands; nil: the test's user
+	// program is the vmux that it runs; empty: the one built for all tests.
+	program string
 	// descriptors is how many its commands may have open; 0: as many as the test.
 	descriptors int
 }
@@ -87,6 +89,9 @@ func (h *home) file(name, text string) string {
 func (h *home) command(ctx context.Context, args ...string) *exec.Cmd {
 	h.t.Helper()
 	path, err := program()
+	if h.program != "" {
+		path, err = h.program, nil
+	}
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -161,6 +166,9 @@ type daemon struct {
 func (h *home) start(logName string, args ...string) *daemon {
 	h.t.Helper()
 	path, err := program()
+	if h.program != "" {
+		path, err = h.program, nil
+	}
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -46,17 +46,23 @@ func main() {
 const distFolder = "web/phone/dist"
 
 // options are where the files go, and whether they are compressed: tests that
-// change them often have no time for it.
+// change them often have no time for it, nor for building the app at all where it
+// is only compared.
 type options struct {
 	to    string
 	plain bool
+	list  string
 }
 
 func run() error {
 	var o options
 	flag.StringVar(&o.to, "to", distFolder, "write to this folder")
 	flag.BoolVar(&o.plain, "plain", false, "compress nothing")
+	flag.StringVar(&o.list, "list", "", "build nothing, and only note what a hub serves of the app in this folder, into the file that -to names")
 	flag.Parse()
+	if o.list != "" {
+		return note(o.list, o.to)
+	}
 	return o.build()
 }
 
