@@ -62,8 +62,8 @@ type Config struct {
 	Log     *slog.Logger // nil discards
 
 	// MaxConnections is how many clients may be connected; default 4096, but
-	// at most three quarters of the process's file descriptors. A further one
-	// is refused.
+	// at most three quarters of the process's file descriptors, together with
+	// those that are being refused. A further one is refused.
 	MaxConnections int
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
@@ -113,7 +113,8 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&cfg.MaxConnections, min(4096, descriptorLimit()/4*3))
+	refused := max(1, min(maxRefused, descriptorLimit()/32))
+	setDefault(&cfg.MaxConnections, min(4096, descriptorLimit()/4*3-refused))
 	setDefault(&cfg.FrameTimeout, 15*time.Second)
 	setDefault(&cfg.WriteTimeout, 15*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Second)
@@ -131,7 +132,7 @@ func New(cfg Config) *Server {
 		conns: map[net.Conn]struct{}{},
 		lock:  newLock(),
 
-		refused: make(chan struct{}, maxRefused),
+		refused: make(chan struct{}, refused),
 	}
 }
 
@@ -210,8 +211,8 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 	}()
 }
 
-// maxRefused bounds the clients that are being refused at once; a further one is
-// closed without an answer.
+// maxRefused bounds the clients that are being refused at once, as does the
+// number of file descriptors; a further one is closed without an answer.
 const maxRefused = 64
 
 // refuse answers all that a client sends by a failure, until it goes away or has
