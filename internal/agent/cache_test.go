@@ -93,6 +93,12 @@ func TestPinsRest(t *testing.T) {
 		}
 	}
 	w := newWorldIn(t, docs, trust)
+	for _, id := range []device.ID{id, {2}} {
+		if err := w.expectCA(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w = newWorldIn(t, docs, trust) // paired, and the computer restarts before the phone says hello
 	if err := w.meetCA(id, "phone", first); err != nil {
 		t.Fatal(err)
 	}
@@ -122,15 +128,58 @@ func TestPinsRest(t *testing.T) {
 	}
 }
 
+// A CA that a phone did not have when it was paired needs the user's word, also
+// where the pairing is older than this rule: such an agent had pinned each CA that
+// it saw.
+func TestFirstCAAfterPairing(t *testing.T) {
+	ca := newSigner(t).PublicKey().Marshal()
+	p := device.Peer{ID: device.ID{1}, Name: "phone"}
+	for name, before := range map[string]func(*world){
+		"paired before this rule": func(*world) {},
+		"paired, and without one at first": func(w *world) {
+			if err := w.expectCA(p.ID); err != nil {
+				t.Fatal(err)
+			}
+			w.greetCA(p, wire.Hello{})
+		},
+	} {
+		docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
+		if err := trust.Add(p); err != nil {
+			t.Fatal(err)
+		}
+		w := newWorldIn(t, docs, trust)
+		before(w)
+		w = newWorldIn(t, docs, trust)
+		w.greetCA(p, wire.Hello{CAPublicKey: ca})
+		err := w.meetCA(p.ID, p.Name, ca)
+		if wire.CodeOf(err) != control.CodeCAChanged || !strings.Contains(err.Error(), "did not have when it was paired") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if list, err := w.CA(); err != nil || len(list) != 1 || list[0].Confirmed || list[0].Previous != "" {
+			t.Errorf("%s: CA %+v, %v", name, list, err)
+		}
+		if _, err := w.AcceptCA("phone", sshctx.Fingerprint(ca)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		w = newWorldIn(t, docs, trust)
+		if err := w.meetCA(p.ID, p.Name, ca); err != nil {
+			t.Errorf("%s: accepted, after a restart: %v", name, err)
+		}
+	}
+}
+
 // Damaged pins must not let in whatever CA comes next.
 func TestDamagedPinsFailClosed(t *testing.T) {
 	for _, text := range []string{"damaged", `{"version":99,"cas":[]}`, "null", ""} {
-		docs := newMemory()
+		docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
+		if err := trust.Add(device.Peer{ID: device.ID{1}, Name: "phone"}); err != nil {
+			t.Fatal(err)
+		}
 		docs.docs[documentCAs] = []byte(text)
 		for _, when := range []string{"after the pins were lost", "and after the next start"} {
-			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
-			if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); err == nil {
-				t.Errorf("%q: a CA is trusted at first sight %s", text, when)
+			w := newWorldIn(t, docs, trust)
+			if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); wire.CodeOf(err) != control.CodeCAChanged {
+				t.Errorf("%q: a CA is trusted at first sight %s: %v", text, when, err)
 			}
 			w.stop()
 		}

@@ -17,20 +17,22 @@ import (
 	"vmux/internal/wire"
 )
 
-// caPins are the CAs that phones are known by. A phone's first CA is pinned;
-// another one is refused until the user confirms it.
+// caPins are the CAs that phones are known by. The one that a phone has when it is
+// paired is pinned; another one, or a first one later, is refused until the user
+// confirms it: whoever has got hold of the phone's device key could come with a CA
+// of their own.
 type caPins struct {
 	accepted map[device.ID][]byte // blobs
-	offered  map[device.ID][]byte // the CA of today, where it is not accepted
-	// distrustFirst: the pins have been lost, so that even a first CA needs
-	// the user's word.
-	distrustFirst bool
+	// fresh are phones that have been paired and not said yet whether they have
+	// a CA.
+	fresh   map[device.ID]bool
+	offered map[device.ID][]byte // the CA of today, where it is not accepted
 }
 
 type casDocument struct {
-	Version       int         `json:"version"`
-	CAs           []caOfPhone `json:"cas"`
-	DistrustFirst bool        `json:"distrustFirst,omitempty"`
+	Version int         `json:"version"`
+	CAs     []caOfPhone `json:"cas"`
+	Fresh   []device.ID `json:"fresh,omitempty"`
 }
 
 type caOfPhone struct {
@@ -38,10 +40,10 @@ type caOfPhone struct {
 	PublicKey []byte    `json:"publicKey"`
 }
 
-// loadCAs reads the pins. When they are damaged nothing is trusted at first
-// sight any more: silently taking the next CA is what an attacker would want.
+// loadCAs reads the pins. When they are damaged every phone's CA has to be confirmed:
+// silently taking the next one is what an attacker would want.
 func loadCAs(d documents, now time.Time) (caPins, string, error) {
-	p := caPins{accepted: map[device.ID][]byte{}, offered: map[device.ID][]byte{}}
+	p := caPins{accepted: map[device.ID][]byte{}, fresh: map[device.ID]bool{}, offered: map[device.ID][]byte{}}
 	b, err := d.Get(documentCAs)
 	if err != nil {
 		return p, "", fmt.Errorf("read the trusted CAs: %w", err)
@@ -54,25 +56,20 @@ func loadCAs(d documents, now time.Time) (caPins, string, error) {
 		for _, c := range doc.CAs {
 			p.accepted[c.DeviceID] = c.PublicKey
 		}
-		p.distrustFirst = doc.DistrustFirst
+		for _, id := range doc.Fresh {
+			p.fresh[id] = true
+		}
 		return p, "", nil
 	}
 	aside, err := d.SetAside(documentCAs, damagedSuffix(now))
 	if err != nil {
 		return p, "", fmt.Errorf("set the damaged list of CAs aside: %w", err)
 	}
-	p.distrustFirst = true
-	if b, err = p.encode(); err != nil {
-		return p, "", err
-	}
-	if err := d.Put(documentCAs, b); err != nil {
-		return p, "", fmt.Errorf("keep the trusted CAs: %w", err)
-	}
 	return p, fmt.Sprintf("The list of trusted CAs was damaged and is set aside as %s. Confirm each phone's CA again.", aside), nil
 }
 
 func (p *caPins) encode() ([]byte, error) {
-	doc := casDocument{Version: cacheVersion, CAs: []caOfPhone{}, DistrustFirst: p.distrustFirst}
+	doc := casDocument{Version: cacheVersion, CAs: []caOfPhone{}, Fresh: slices.SortedFunc(maps.Keys(p.fresh), device.ID.Compare)}
 	for _, id := range slices.SortedFunc(maps.Keys(p.accepted), device.ID.Compare) {
 		doc.CAs = append(doc.CAs, caOfPhone{id, p.accepted[id]})
 	}
@@ -80,14 +77,53 @@ func (p *caPins) encode() ([]byte, error) {
 }
 
 // errCAChanged refuses a CA that the user has not confirmed.
-func errCAChanged(phone string, blob []byte) error {
+func errCAChanged(phone string, accepted, blob []byte) error {
+	what := "%s has another CA than before: %s."
+	if len(accepted) == 0 {
+		what = "%s has a CA that it did not have when it was paired: %s."
+	}
 	return control.Errorf(control.CodeCAChanged,
 		"compare the fingerprint with the phone's, then confirm it: `vmux ca accept`",
-		"%s has another CA than before: %s.", phone, sshctx.Fingerprint(blob))
+		what, phone, sshctx.Fingerprint(blob))
 }
 
-// meetCA pins a phone's first CA and refuses another one. It waits for the
-// disk: a pin that is forgotten at the next start is none.
+// refuseOfferedCA fails while a phone uses a CA that the user has not confirmed.
+func (a *Agent) refuseOfferedCA(phone device.Peer) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if blob := a.cas.offered[phone.ID]; len(blob) > 0 {
+		return errCAChanged(phone.Name, a.cas.accepted[phone.ID], blob)
+	}
+	return nil
+}
+
+// expectCA has the CA of a phone that has just been paired pinned: pairing is the
+// moment at which the user vouches for the phone.
+func (a *Agent) expectCA(phone device.ID) error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	return a.saveCAs(func(p *caPins) {
+		if len(p.accepted[phone]) == 0 {
+			p.fresh[phone] = true
+		}
+	})
+}
+
+// hasNoCA notes that a phone has none: one that it has later needs the user's word.
+func (a *Agent) hasNoCA(phone device.ID) error {
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	a.mu.Lock()
+	fresh := a.cas.fresh[phone]
+	a.mu.Unlock()
+	if !fresh {
+		return nil
+	}
+	return a.saveCAs(func(p *caPins) { delete(p.fresh, phone) })
+}
+
+// meetCA pins the CA of a phone that has just been paired and refuses another one.
+// It waits for the disk: a pin that is forgotten at the next start is none.
 func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
 	a.saving.Lock()
 	defer a.saving.Unlock()
@@ -95,15 +131,15 @@ func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
 		return fmt.Errorf("CA of a phone: %w", err)
 	}
 	a.mu.Lock()
-	accepted, known := a.cas.accepted[phone]
+	accepted, fresh := a.cas.accepted[phone], a.cas.fresh[phone]
 	switch {
-	case known && bytes.Equal(accepted, blob):
+	case len(accepted) > 0 && bytes.Equal(accepted, blob):
 		delete(a.cas.offered, phone)
 		a.warnLocked(warningCAs+phone.String(), "")
 		a.mu.Unlock()
 		return nil
-	case known || a.cas.distrustFirst:
-		err := errCAChanged(name, blob)
+	case len(accepted) > 0 || !fresh:
+		err := errCAChanged(name, accepted, blob)
 		a.cas.offered[phone] = blob
 		a.warnLocked(warningCAs+phone.String(), err.Error())
 		a.mu.Unlock()
@@ -115,15 +151,18 @@ func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
 
 // pinCA accepts a CA. The caller holds saving.
 func (a *Agent) pinCA(phone device.ID, blob []byte) error {
-	return a.saveCAs(func(accepted map[device.ID][]byte) { accepted[phone] = blob })
+	return a.saveCAs(func(p *caPins) {
+		p.accepted[phone] = blob
+		delete(p.fresh, phone)
+	})
 }
 
 // saveCAs writes changed pins, then uses them. The caller holds saving.
-func (a *Agent) saveCAs(change func(map[device.ID][]byte)) error {
+func (a *Agent) saveCAs(change func(*caPins)) error {
 	a.mu.Lock()
-	next := caPins{accepted: maps.Clone(a.cas.accepted), distrustFirst: a.cas.distrustFirst}
+	next := caPins{accepted: maps.Clone(a.cas.accepted), fresh: maps.Clone(a.cas.fresh)}
 	a.mu.Unlock()
-	change(next.accepted)
+	change(&next)
 	b, err := next.encode()
 	if err != nil {
 		return fmt.Errorf("keep the trusted CAs: %w", err)
@@ -134,7 +173,7 @@ func (a *Agent) saveCAs(change func(map[device.ID][]byte)) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.cas.accepted = next.accepted
+	a.cas.accepted, a.cas.fresh = next.accepted, next.fresh
 	for id := range a.cas.offered {
 		if bytes.Equal(a.cas.offered[id], next.accepted[id]) {
 			delete(a.cas.offered, id)

@@ -172,6 +172,9 @@ func (w *world) addPhone(n byte, name string) *phone {
 	if err := w.trust.Add(p.peer); err != nil {
 		w.t.Fatal(err)
 	}
+	if err := w.expectCA(p.peer.ID); err != nil {
+		w.t.Fatal(err)
+	}
 	w.net.mu.Lock()
 	w.net.phones[p.peer.ID] = p
 	w.net.mu.Unlock()

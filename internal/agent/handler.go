@@ -58,10 +58,13 @@ func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 
 // greetCA compares the CA that a phone tells of with the one known.
 func (a *Agent) greetCA(p device.Peer, hello wire.Hello) {
+	err := error(nil)
 	if len(hello.CAPublicKey) == 0 {
-		return
+		err = a.hasNoCA(p.ID)
+	} else {
+		err = a.meetCA(p.ID, p.Name, hello.CAPublicKey)
 	}
-	if err := a.meetCA(p.ID, p.Name, hello.CAPublicKey); err != nil {
+	if err != nil {
 		a.fail(kindCertificate, p.Name, err)
 	}
 }
@@ -87,6 +90,9 @@ func (h handler) Unpaired(p device.Peer) {
 // Paired implements link.Handler.
 func (h handler) Paired(p device.Peer) {
 	h.a.log.Info("paired", "phone", p.ID.Short())
+	if err := h.a.expectCA(p.ID); err != nil {
+		h.a.log.Error("paired phone", "phone", p.ID.Short(), "error", err)
+	}
 	h.a.refreshHub()
 	h.a.succeed(kindPairing, "Paired with "+p.Name)
 	h.a.mu.Lock()
@@ -194,7 +200,7 @@ func (a *Agent) forget(phone device.ID) error {
 		err = serr
 	}
 	a.saving.Lock()
-	if serr := a.saveCAs(func(accepted map[device.ID][]byte) { delete(accepted, phone) }); err == nil {
+	if serr := a.saveCAs(func(p *caPins) { delete(p.accepted, phone); delete(p.fresh, phone) }); err == nil {
 		err = serr
 	}
 	a.saving.Unlock()

@@ -22,6 +22,9 @@ func (a *Agent) RequestCertificate(ctx context.Context, o control.CertificateOpt
 	if err != nil {
 		return control.Certificate{}, err
 	}
+	if err := a.refuseOfferedCA(w.phone); err != nil {
+		return control.Certificate{}, err // before the phone is asked for what cannot be used
+	}
 	f, err := a.takeOff(w)
 	if err != nil {
 		return control.Certificate{}, err

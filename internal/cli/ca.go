@@ -108,6 +108,9 @@ const trustText = `a server trusts it when the line above is in a file there, an
 Certificates are good for the accounts that are among their principals.`
 
 func changeText(ca control.CA) string {
+	if ca.Previous == "" {
+		return fmt.Sprintf("%s has a CA that is not accepted yet: %s", wire.Show(ca.Phone), ca.Fingerprint)
+	}
 	return fmt.Sprintf("the CA of %s has changed: it was %s, now it is %s", wire.Show(ca.Phone), ca.Previous, ca.Fingerprint)
 }
 
@@ -115,9 +118,9 @@ func newCAAcceptCommand(a *app) *cobra.Command {
 	var fingerprint string
 	cmd := a.withJSON(&cobra.Command{
 		Use:   "accept [DEVICE]",
-		Short: "Accept the new CA of a phone, after a change",
-		Long: `The agent uses no certificate of another CA than the one that this phone has used
-before. After you have made a new CA on the phone, compare its fingerprint
+		Short: "Accept the CA of a phone, if it was made after pairing",
+		Long: `The agent uses no certificate of another CA than the one that this phone had when
+it was paired. After you have made a CA on the phone, compare its fingerprint
 (` + "`vmux phone ca show`" + ` there) and accept it here. Servers have to be told of the
 new CA as well. DEVICE is needed when several phones have a new CA.`,
 		Example: "  vmux ca accept\n  vmux ca accept my-phone --fingerprint SHA256:…",

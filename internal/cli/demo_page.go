@@ -220,10 +220,15 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 		return err
 	}
 	hint := sync.OnceFunc(func() { d.say("a passkey cannot be used with %s: create a vault key as well", old) })
-	return d.person(ctx, pagePatience, "a key and a CA", func() bool {
+	var failed error
+	err := d.person(ctx, pagePatience, "a key and a CA", func() bool {
 		// The phone tells of new keys at the next link-up, or when it is asked.
 		if _, err := d.capture(ctx, d.command("computer", "keys", "refresh"), ""); err != nil {
 			return false
+		}
+		accepted, err := d.acceptCA(ctx)
+		if failed = err; err != nil {
+			return true
 		}
 		s, err := d.status(ctx)
 		if err != nil || len(s.Identities) == 0 {
@@ -236,10 +241,35 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 			hint()
 			return false
 		}
-		_, err = d.capture(ctx, d.command("computer", "ca"), "")
 		d.want = s.Identities[usable].Fingerprint
-		return err == nil
+		return accepted
 	})
+	return errors.Join(err, failed)
+}
+
+// acceptCA has the user compare the CA that was made on the page, and accepts it.
+// It reports whether there is one that is accepted.
+func (d *demo) acceptCA(ctx context.Context) (bool, error) {
+	out, err := d.capture(ctx, d.command("computer", "ca", "--json"), "")
+	var all []control.CA
+	if err != nil || json.Unmarshal([]byte(out), &all) != nil || len(all) == 0 {
+		return false, nil // not there yet
+	}
+	ca := all[0]
+	if ca.Confirmed {
+		return true, nil
+	}
+	if err := d.text("   The page shows the CA's fingerprint. It has to be " + ca.Fingerprint + ".\n"); err != nil {
+		return false, err
+	}
+	if !d.yes && d.attended() {
+		d.aside("   Press Enter if it is: ")
+		if err := d.enter(ctx); err != nil {
+			return false, err
+		}
+	}
+	_, err = d.vmux(ctx, "computer", "", "ca", "accept", "--fingerprint", ca.Fingerprint)
+	return err == nil, err
 }
 
 func isPasskey(i control.Identity) bool { return strings.HasPrefix(i.Algorithm, "sk-") }

@@ -61,7 +61,11 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 				a.say("it issues nothing until it knows as whom one may log in")
 				a.hint("vmux phone ca policy --principals NAMES")
 			}
-			return a.showPhoneCA(ca)
+			if err := a.showPhoneCA(ca); err != nil {
+				return err
+			}
+			a.say("on each computer that is paired already, compare the fingerprint and accept it: vmux ca accept")
+			return nil
 		},
 	})
 	cmd.Flags().StringSliceVar(&principals, "principals", nil, "`NAMES` as whom certificates log in")

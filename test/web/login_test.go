@@ -269,6 +269,7 @@ func TestLoginByCertificate(t *testing.T) {
 			w := newWorld(t)
 			w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 			w.page.MustCall("createCA", map[string]any{"kind": kind, "principals": []string{me(t), "deploy"}}, nil)
+			accepted := w.agent.AcceptCA()
 			request := w.agent.Vmux(deadline(t), "cert", "request")
 			out, err := finish(request, func() {
 				sheet := w.page.Sheet()
@@ -284,6 +285,9 @@ func TestLoginByCertificate(t *testing.T) {
 			}
 			var s State
 			w.page.State(&s)
+			if s.CA == nil || s.CA.Fingerprint != accepted {
+				t.Errorf("the phone's CA is %+v, the computer accepted %s", s.CA, accepted)
+			}
 			if len(s.Certificates) != 1 || s.Certificates[0].ValidBefore-s.Certificates[0].IssuedAt > 601_000 || len(s.Certificates[0].Principals) != 1 {
 				t.Errorf("certificates %+v", s.Certificates)
 			}

@@ -34,6 +34,7 @@ func TestBrowserRestart(t *testing.T) {
 	w.open(t, own)
 	w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 	w.page.MustCall("createCA", map[string]any{"kind": "vault", "principals": []string{me(t)}}, nil)
+	w.agent.AcceptCA()
 	w.listed(t)
 	w.mustLogin(t)
 	var before, s State

@@ -283,6 +283,19 @@ func (a *Agent) MustVmux(args ...string) string {
 	return string(out)
 }
 
+// AcceptCA waits until the phone's CA is known, and accepts it: one that was made
+// after pairing waits for that. It returns the fingerprint, which the phone shows.
+func (a *Agent) AcceptCA() (fingerprint string) {
+	a.t.Helper()
+	waitFor(a.t, "the CA to be known", func() bool {
+		_, after, found := strings.Cut(a.MustVmux("ca", "--json"), `"fingerprint":"`)
+		fingerprint, _, _ = strings.Cut(after, `"`)
+		return found
+	})
+	a.MustVmux("ca", "accept", "--fingerprint", fingerprint)
+	return fingerprint
+}
+
 // Invite runs `vmux pair` and returns its invitation, and what waits for the
 // pairing.
 func (a *Agent) Invite() (invitation string, paired func()) {

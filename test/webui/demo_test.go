@@ -177,11 +177,13 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 	if passkeys {
 		p.makeKey("demo", "")
 		p.makeCA("passkey", account)
+		d.acceptsCA(p)
 	} else {
 		login = "accepted ED25519 SHA256:"
 		p.makeKey("useless", "")
 		d.says("a passkey cannot be used with OpenSSH 9.* create a vault key as well")
 		p.makeCA("vault", account)
+		d.acceptsCA(p)
 		p.press("[data-key=\"switch-Computers may ask by themselves\"]")
 		p.approve("asks by itself for a Session certificate", account, "On behalf of useless SHA256:", "Signed by The CA of this phone Vault")
 		p.makeKey("demo", "Ed25519")
@@ -198,6 +200,17 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 	p.wants("Session certificate", account+"@", "Approved")
 	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
 	p.tolerate("ERR_CONNECTION_REFUSED")      // the hub is gone
+}
+
+// acceptsCA compares the CA's fingerprint on both screens.
+func (d *demo) acceptsCA(p *tab) {
+	d.t.Helper()
+	p.wants(d.says(`It has to be (SHA256:\S+)\.$`))
+	d.says("Press Enter if it is")
+	if _, err := d.keys.Write([]byte("\n")); err != nil {
+		d.t.Fatal(err)
+	}
+	d.says(`computer\$ vmux ca accept --fingerprint SHA256:`)
 }
 
 func (p *tab) makeCA(kind, account string) {

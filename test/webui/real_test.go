@@ -261,6 +261,7 @@ func (p *tab) issue(agent *web.Agent) {
 	p.fill("Account names", "ada, deploy")
 	p.tap("Create")
 	p.wants("The CA is ready.")
+	p.wants("vmux ca accept", agent.AcceptCA())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	p.approves(agent.Vmux(ctx, "cert", "request"), "Session certificate", "15 min", "deploy")

@@ -96,6 +96,8 @@ function existing(authority, certificates) {
 				row({ title: 'Only from', text: list(policy.sourceAddress, 'any address'), key: 'policy-source', onclick: () => edit(policy) }),
 				policy.forceCommand ? row({ title: 'Only this command', text: theirs(policy.forceCommand), key: 'policy-command', onclick: () => edit(policy) }) : null)),
 			section('Issued, and not expired', rows(certificates.map(certificateRow), revocationRow())),
+			section('On each computer paired before the CA was made', h('div', { class: 'card' },
+				h('span', null, 'It asks you to compare the fingerprint above.'), codeLine('vmux ca accept', 'Command for the computer'))),
 			section('On each server', instructions(authority)),
 			section(null, rows(row({ icon: 'trash', tone: 'bad', title: 'Delete the CA', key: 'delete-ca', onclick: remove }))),
 		],
