@@ -222,3 +222,97 @@ func TestHostKeyOfAnUnknownType(t *testing.T) {
 		t.Error("signed for a forwarded agent, which the policy forbids")
 	}
 }
+
+// A login without publickey-hostbound to a server that has it: the person has to
+// know why. A key that is limited to that server by its fingerprint signs no such
+// login, unless the person has allowed old servers.
+func TestLoginThatNoLongerNamesTheServer(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		w, person := askingWorld(t)
+		s := w.server(o)
+		const unbound, warns = "PubkeyAuthentication=unbound", "The login does NOT NAME the server. Sign all the same?  C yes, n no"
+		approved := 0
+		logIn := func(key string, options ...string) {
+			t.Helper()
+			shown := person.count(warns)
+			done := w.logsInAs(o, "prod.example", s, options...)
+			if key == "C" {
+				person.waitCount(warns, shown+1, "")
+			}
+			approved++
+			person.waitCount("Approved.", approved, key)
+			if err := w.wait(done); err != nil {
+				t.Fatal(err)
+			}
+		}
+		logIn("y", "-o", unbound) // as with a server older than OpenSSH 8.9
+		logIn("y")
+		logIn("C", "-o", unbound)
+		logIn("y")
+		logIn("C", "-o", unbound)
+		r := w.since(4, 1)[0]
+		w.expect(r, "verified", username(t)+"@prod.example", "server", fingerprintOf(t, s.HostKey)+" (verified)",
+			"warning", "earlier logins to this server named it in what is signed; this one does not, and could be to another server (verified)")
+
+		w.phone.run("phone", "policy", "ssh-ed25519", "--hosts", fingerprintOf(t, s.HostKey))
+		w.waitServers("ssh-ed25519", 1)
+		sheets := person.sheets()
+		if err := w.wait(w.logsInAs(o, "prod.example", s, "-o", unbound)); err == nil || person.sheets() != sheets {
+			t.Errorf("limited by fingerprint: %v, %d sheets", err, person.sheets()-sheets)
+		}
+		if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, "does not name it in what is signed") {
+			t.Errorf("vmux status: %s, %q", code, sentence)
+		}
+		logIn("y")
+		w.phone.run("phone", "policy", "ssh-ed25519", "--old-servers")
+		logIn("C", "-o", unbound)
+	})
+}
+
+// attacker: a program on the computer that has the host key of a server to which the
+// person logs in. It logs in to another server, and has the first one vouch for the
+// session.
+func TestComputerWithTheHostKeyOfAKnownServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	key := w.identity("ssh-ed25519").key(t)
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		w := &world{TB: t, computer: w.computer, phone: w.phone}
+		w.phone.run("phone", "policy", "ssh-ed25519", "--clear")
+		w.waitServers("ssh-ed25519", 0)
+		known, target := w.server(o), w.server(o)
+		name := o.Name + ".example"
+		if err := w.wait(w.logsInAs(o, name, known)); err != nil {
+			t.Fatal(err)
+		}
+		private, err := os.ReadFile(known.HostKeyFile())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stolen, err := ssh.ParsePrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attack := func() error {
+			i := newIntruder(t, w.computer.socket(), key)
+			i.vouches = &serverKey{stolen}
+			return i.login(target)
+		}
+		before := len(w.records())
+		if err := attack(); err != nil { // this phone approves all
+			t.Fatal(err)
+		}
+		r := w.since(before, 1)[0]
+		if warning := r.says("warning"); !strings.HasPrefix(warning, "earlier logins to this server named it") {
+			t.Errorf("the sheet had no warning: %+v", r)
+		}
+		w.phone.run("phone", "policy", "ssh-ed25519", "--hosts", fingerprintOf(t, known.HostKey))
+		if err := attack(); err == nil {
+			t.Error("logged in to another server than the one that the key is limited to")
+		}
+		if err := w.wait(w.logsInAs(o, name, known)); err != nil {
+			t.Error(err)
+		}
+	})
+}

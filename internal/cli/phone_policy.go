@@ -32,10 +32,13 @@ counted. An empty list, as in --users "", allows all again.
 
 Hosts are host keys (SHA256:…), or names by which this phone knows a host key
 from logins that you have approved. An identity that is limited to hosts is given
-no session certificate, which would be good for any server that trusts the CA.`,
+no session certificate, which would be good for any server that trusts the CA.
+For a host key a login has to name it in what is signed, as OpenSSH since 8.9 does;
+--old-servers lets logins to older servers pass.`,
 		Example: `  vmux phone policy work --hosts prod.example.com --users deploy
   vmux phone policy git --forbid logins,forwarded --namespaces git
   vmux phone policy work --hours "mon-fri 08:00-18:00"
+  vmux phone policy work --hosts SHA256:… --old-servers
   vmux phone policy work --clear`,
 		Args: args("IDENTITY"),
 		RunE: func(cmd *cobra.Command, v []string) error {
@@ -49,6 +52,7 @@ no session certificate, which would be good for any server that trusts the CA.`,
 	})
 	f := cmd.Flags()
 	f.StringSliceVar(&rules.Hosts, "hosts", nil, "`HOSTS` to log in to")
+	f.BoolVar(&rules.OldServers, "old-servers", false, "let logins to a host key pass that do not name it: servers older than OpenSSH 8.9")
 	f.StringSliceVar(&rules.Users, "users", nil, "`USERS` to log in as")
 	f.StringSliceVar(&rules.Namespaces, "namespaces", nil, "`NAMES` of purposes to sign for: git, file")
 	f.StringSliceVar(&rules.Forbid, "forbid", nil, "`USES` that are refused: "+strings.Join(signer.Uses, ", "))
@@ -60,7 +64,7 @@ no session certificate, which would be good for any server that trusts the CA.`,
 // changeRules takes over what the command line names, and leaves the rest.
 func changeRules(cmd *cobra.Command, s *signer.Signer, id signer.Identity, wanted signer.Rules, clear bool) (signer.Rules, error) {
 	set := cmd.Flags().Changed
-	named := clear || set("hosts") || set("users") || set("namespaces") || set("forbid") || set("hours")
+	named := clear || set("hosts") || set("old-servers") || set("users") || set("namespaces") || set("forbid") || set("hours")
 	if !named {
 		return id.Rules, nil
 	}
@@ -78,6 +82,9 @@ func changeRules(cmd *cobra.Command, s *signer.Signer, id signer.Identity, wante
 		}
 		if set("hours") {
 			r.Hours = wanted.Hours
+		}
+		if set("old-servers") || len(r.Hosts) == 0 {
+			r.OldServers = wanted.OldServers
 		}
 	})
 }
@@ -109,8 +116,12 @@ func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
 		if forbid == "" {
 			forbid = "nothing"
 		}
+		hosts := orAny(r.Hosts)
+		if r.OldServers {
+			hosts += "  (old servers too)"
+		}
 		for _, line := range [][2]string{
-			{"hosts", orAny(r.Hosts)}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)},
+			{"hosts", hosts}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)},
 			{"hours", hours}, {"forbidden", forbid},
 		} {
 			if err := a.line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {

@@ -109,6 +109,8 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	switch {
 	case s.Destination.Memory == signer.HostChanged:
 		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
+	case s.Destination.Downgraded:
+		asked, keys = "The login does NOT NAME the server. Sign all the same?  C yes, n no", "Cn"
 	case s.MustAcknowledge():
 		asked, keys = "COMPARE the fingerprint with that of the server. Is it the same?  C yes, n no", "Cn"
 	case s.Grantable():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"vmux/internal/device"
@@ -67,13 +68,37 @@ func (s SignSheet) MustAcknowledge() bool { return s.Acknowledgement() != "" }
 // Acknowledgement is the sentence that the person confirms; "" if there is no
 // warning.
 func (s SignSheet) Acknowledgement() string {
-	switch {
-	case s.Destination.Memory == HostChanged:
-		return "I know why the host key is another one."
-	case s.byName:
-		return "I have compared the fingerprint with that of the server."
+	var list []string
+	for _, w := range s.warnings() {
+		list = append(list, w.acknowledgement)
 	}
-	return ""
+	return strings.Join(list, " ")
+}
+
+// warning is what a person has to acknowledge.
+type warning struct{ text, acknowledgement string }
+
+func (s SignSheet) warnings() []warning {
+	var list []warning
+	if s.Destination.Memory == HostChanged {
+		list = append(list, warning{
+			fmt.Sprintf("%s had another host key: %s", s.Claimed.HostName, strings.Join(s.Destination.Before, ", ")),
+			"I know why the host key is another one.",
+		})
+	}
+	if s.Destination.Downgraded {
+		list = append(list, warning{
+			"earlier logins to this server named it in what is signed; this one does not, and could be to another server",
+			"I know why this login does not name the server.",
+		})
+	}
+	if s.byName {
+		list = append(list, warning{
+			fmt.Sprintf("the key is limited to certain servers; that this is %s only the computer says", s.Claimed.HostName),
+			"I have compared the fingerprint with that of the server.",
+		})
+	}
+	return list
 }
 
 // CertificateSheet is what is shown of a request for a session certificate.

@@ -84,8 +84,8 @@ func (s SignSheet) Lines() []Line {
 			list = append(list, Line{Name: name, Value: wire.Show(value), Quality: wire.QualityClaimed})
 		}
 	}
-	if s.MustAcknowledge() {
-		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: wire.Show(s.warning())})
+	for _, w := range s.warnings() {
+		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: wire.Show(w.text)})
 	}
 	switch s.Known.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
@@ -112,13 +112,6 @@ func (s SignSheet) Lines() []Line {
 		verified("hash", s.Known.HashAlgorithm+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
 	}
 	return list
-}
-
-func (s SignSheet) warning() string {
-	if s.Destination.Memory == HostChanged {
-		return fmt.Sprintf("%s had another host key: %s", s.Claimed.HostName, strings.Join(s.Destination.Before, ", "))
-	}
-	return fmt.Sprintf("the key is limited to certain servers; that this is %s only the computer says", s.Claimed.HostName)
 }
 
 func (s SignSheet) userNote() string {

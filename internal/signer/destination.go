@@ -33,6 +33,10 @@ type Destination struct {
 	// OtherTypes are those of host keys that the claimed name is known by, if it
 	// is not known by this one.
 	OtherTypes []string
+	// Downgraded tells that the bytes do not name the host key, as those of an earlier
+	// login did. Whoever has the computer and this host key could present a login to
+	// another server so, which could not be done with bytes that name it.
+	Downgraded bool
 	// NewUser tells that no login as this user to this host key was approved.
 	NewUser bool
 }

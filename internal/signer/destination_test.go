@@ -380,3 +380,80 @@ func TestHostKeysOfSeveralTypes(t *testing.T) {
 		t.Errorf("another RSA key: got %q, before %v", d.Memory, d.Before)
 	}
 }
+
+// attacker: a computer that has the host key of a server to which logins were
+// approved. It presents a plain login to another server as one to that server, which
+// with bytes that name the server cannot be done.
+func TestDowngradedLogin(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	prod, old := newServer(t), newServer(t)
+	bound := func(s server) (plain []byte, binding []byte) {
+		return login(id, sessionID(0), "root", nil), s.bind(t, sessionID(0), false)
+	}
+	sees := func(s server, downgraded bool) {
+		t.Helper()
+		data, binding := bound(s)
+		if err := p.askLogin(id, data, "", binding); err != nil {
+			t.Fatal(err)
+		}
+		warned := slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool {
+			return l.Warning && l.Value == "earlier logins to this server named it in what is signed; this one does not, and could be to another server"
+		})
+		if d := p.sheet.Destination; d.Downgraded != downgraded || warned != downgraded || p.sheet.MustAcknowledge() != downgraded {
+			t.Errorf("got %+v, %q", p.sheet.Lines(), p.sheet.Acknowledgement())
+		}
+	}
+	sees(old, false) // a server older than OpenSSH 8.9: never any better
+	sees(old, false)
+	sees(prod, false)
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil || p.sheet.MustAcknowledge() {
+		t.Fatal(err, p.sheet.Lines())
+	}
+	for range 2 { // it is acknowledged each time, and does not become the usual
+		sees(prod, true)
+	}
+	sees(old, false)
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil || p.sheet.MustAcknowledge() {
+		t.Error(err, p.sheet.Lines())
+	}
+	if err := p.ForgetHost(prod.fingerprint()); err != nil {
+		t.Fatal(err)
+	}
+	sees(prod, false)
+
+	// A name that had another key, too: both are said, and both acknowledged.
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), "prod.example"); err != nil {
+		t.Fatal(err)
+	}
+	third := newServer(t)
+	if err := p.askLogin(id, login(id, sessionID(0), "root", &third), "third.example"); err != nil {
+		t.Fatal(err)
+	}
+	data, binding := bound(third)
+	if err := p.askLogin(id, data, "prod.example", binding); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.sheet.Acknowledgement(), "I know why the host key is another one. I know why this login does not name the server."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+
+	set := func(r Rules) {
+		t.Helper()
+		if _, err := p.SetRules(id, func(old *Rules) { *old = r }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, binding = bound(old)
+	set(Rules{Hosts: []string{old.fingerprint()}})
+	if err := p.askLogin(id, data, "", binding); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
+		t.Errorf("limited to its fingerprint: %v", err)
+	}
+	set(Rules{Hosts: []string{old.fingerprint()}, OldServers: true})
+	sees(old, false)
+	set(Rules{Hosts: []string{prod.fingerprint()}, OldServers: true})
+	sees(prod, true)
+	if _, err := p.SetRules(id, func(r *Rules) { *r = Rules{OldServers: true} }); err == nil {
+		t.Error("old servers of no limit")
+	}
+}

@@ -37,9 +37,12 @@ const (
 // Host is a server that an approved login went to. The host key is proven; the
 // names are those that computers claimed.
 type Host struct {
-	HostKey   []byte    `json:"hostKey"` // blob
-	Names     []string  `json:"names,omitempty"`
-	Users     []string  `json:"users,omitempty"`
+	HostKey []byte   `json:"hostKey"` // blob
+	Names   []string `json:"names,omitempty"`
+	Users   []string `json:"users,omitempty"`
+	// HostBound: a login to it was approved whose signed bytes name the host key, so
+	// that client and server can do that.
+	HostBound bool      `json:"hostBound,omitempty"`
 	FirstSeen time.Time `json:"firstSeen"`
 	LastSeen  time.Time `json:"lastSeen"`
 }
@@ -86,7 +89,7 @@ func (s *Signer) ForgetHost(fingerprint string) error {
 
 // recall adds to a destination what this phone remembers of it. A memory that
 // cannot be read counts as none: everything is the first time then.
-func (s *Signer) recall(d *Destination, user, claimedName string) {
+func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string) {
 	if d.HostKey == nil && len(d.Via) == 0 {
 		return
 	}
@@ -105,7 +108,8 @@ func (s *Signer) recall(d *Destination, user, claimedName string) {
 	d.Memory, d.NewUser = HostFirst, true
 	if n := indexHost(hosts, d.HostKey); n >= 0 {
 		d.Memory, d.Names = HostKnown, hosts[n].Names
-		d.NewUser = !slices.Contains(hosts[n].Users, wire.Show(user))
+		d.NewUser = !slices.Contains(hosts[n].Users, wire.Show(known.User))
+		d.Downgraded = hosts[n].HostBound && known.Kind == sshctx.UserAuth
 	}
 	if claimedName == "" || slices.Contains(d.Names, claimedName) {
 		return
@@ -126,7 +130,7 @@ func (s *Signer) recall(d *Destination, user, claimedName string) {
 // rememberHost notes an approved login. The name stays with the host keys that
 // had it before: behind one name there may be a pool of servers, and whoever
 // acknowledged each of them once is not to be warned at every switch.
-func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
+func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName string) error {
 	if d.HostKey == nil {
 		return nil
 	}
@@ -144,7 +148,8 @@ func (s *Signer) rememberHost(d Destination, user, claimedName string) error {
 		if claimedName != "" {
 			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
 		}
-		hosts[n].Users = latest(hosts[n].Users, wire.Show(user), maxHostUsers)
+		hosts[n].Users = latest(hosts[n].Users, wire.Show(known.User), maxHostUsers)
+		hosts[n].HostBound = hosts[n].HostBound || known.Kind == sshctx.HostBound
 		hosts[n].LastSeen = now
 		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 	})

@@ -33,6 +33,10 @@ type Rules struct {
 	// remembers by it; for one never seen before the computer's word counts,
 	// once, and the person has to acknowledge that.
 	Hosts []string `json:"hosts,omitempty"`
+	// OldServers lets logins to a fingerprint among Hosts pass whose signed bytes do
+	// not name the host key, since a server older than OpenSSH 8.9 has nothing better
+	// than a session binding: see Destination.Downgraded for what that proves.
+	OldServers bool `json:"oldServers,omitempty"`
 	// Users are those to log in as.
 	Users []string `json:"users,omitempty"`
 	// Namespaces are the purposes of SSHSIG signatures: git, file.
@@ -73,6 +77,9 @@ func (r Rules) Check() error {
 // checkHosts reports a host that cannot be. It is for what a person says now:
 // identities that have such a rule since earlier can still be read.
 func (r Rules) checkHosts() error {
+	if r.OldServers && len(r.Hosts) == 0 {
+		return badInput("old servers are allowed among the hosts that a key is limited to, and there are none")
+	}
 	for _, host := range r.Hosts {
 		if !isHost(host) {
 			return badInput("not the fingerprint of a host key, SHA256: and 43 characters: %q", host)
@@ -171,8 +178,10 @@ func (r Rules) allowLogin(id Identity, s SignSheet) error {
 		return forbidden(id, "no logins")
 	case len(r.Users) > 0 && !slices.Contains(r.Users, s.Known.User):
 		return forbidden(id, "no login as %s", s.Known.User)
-	case len(r.Hosts) == 0 || d.HostKey != nil && r.hasHost(d, s.Claimed.HostName):
+	case len(r.Hosts) == 0 || d.HostKey != nil && r.hasHost(s):
 		return nil
+	case d.HostKey != nil && slices.Contains(r.Hosts, d.Fingerprint()):
+		return forbidden(id, "no login to %s that does not name it in what is signed; for servers older than OpenSSH 8.9 allow old servers", d.Fingerprint())
 	case d.HostKey == nil && d.Unproven != nil:
 		return forbidden(id, "no login to a server that is not proven, since this phone cannot check its host key (%s)", sshctx.TypeName(d.Unproven))
 	case d.HostKey == nil:
@@ -188,12 +197,13 @@ func (r Rules) byName(s SignSheet) bool {
 	return len(r.Hosts) > 0 && d.HostKey != nil && d.Memory == HostFirst && !slices.Contains(r.Hosts, d.Fingerprint())
 }
 
-func (r Rules) hasHost(d Destination, claimed string) bool {
-	if slices.Contains(r.Hosts, d.Fingerprint()) {
+func (r Rules) hasHost(s SignSheet) bool {
+	d := s.Destination
+	if slices.Contains(r.Hosts, d.Fingerprint()) && (r.OldServers || s.Known.Kind == sshctx.HostBound) {
 		return true
 	}
 	if d.Memory == HostFirst {
-		return claimed != "" && slices.Contains(r.Hosts, claimed)
+		return s.Claimed.HostName != "" && slices.Contains(r.Hosts, s.Claimed.HostName)
 	}
 	return slices.ContainsFunc(d.Names, func(name string) bool { return slices.Contains(r.Hosts, name) })
 }

@@ -30,6 +30,11 @@ func TestRules(t *testing.T) {
 			Claimed: wire.Context{HostName: claimed}, Destination: d,
 		}
 	}
+	plain := func(user string, d Destination, claimed string) SignSheet {
+		s := login(user, d, claimed)
+		s.Known.Kind, s.Known.HostKey = sshctx.UserAuth, nil
+		return s
+	}
 	sshsig := func(namespace string) SignSheet {
 		return SignSheet{Known: sshctx.Context{Kind: sshctx.SSHSIG, Namespace: namespace}}
 	}
@@ -51,6 +56,11 @@ func TestRules(t *testing.T) {
 	}{
 		{name: "no rules", sheet: login("root", known, "")},
 		{name: "fingerprint", rules: Rules{Hosts: []string{sshctx.Fingerprint(prod)}}, sheet: login("root", known, "")},
+		{name: "fingerprint, and the bytes do not name the server", rules: Rules{Hosts: []string{sshctx.Fingerprint(prod)}}, sheet: plain("root", known, "prod.example"), refused: "that does not name it in what is signed"},
+		{name: "fingerprint, of an old server", rules: Rules{Hosts: []string{sshctx.Fingerprint(prod)}, OldServers: true}, sheet: plain("root", known, "prod.example")},
+		{name: "fingerprint of another, of an old server", rules: Rules{Hosts: []string{sshctx.Fingerprint(other)}, OldServers: true}, sheet: plain("root", known, ""), refused: "no login to SHA256:"},
+		{name: "fingerprint, nothing proven, of an old server", rules: Rules{Hosts: []string{sshctx.Fingerprint(prod)}, OldServers: true}, sheet: plain("root", Destination{}, ""), refused: "server that is not known"},
+		{name: "remembered name, and the bytes do not name the server", rules: Rules{Hosts: []string{"prod.example"}}, sheet: plain("root", known, "prod.example")},
 		{name: "remembered name", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", known, "")},
 		{name: "claimed name at first", rules: Rules{Hosts: []string{"new.example"}}, sheet: login("root", at(Destination{HostKey: other}), "new.example")},
 		{

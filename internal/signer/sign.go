@@ -116,7 +116,7 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
 		}
 	}
-	if err := s.rememberHost(sheet.Destination, sheet.Known.User, sheet.Claimed.HostName); err != nil {
+	if err := s.rememberHost(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
 		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
 	}
 	return signature, nil
@@ -269,7 +269,7 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 	if sheet.Destination, err = destinationOf(known, bindings); err != nil {
 		return sheet, err
 	}
-	s.recall(&sheet.Destination, known.User, r.Context.HostName)
+	s.recall(&sheet.Destination, known, r.Context.HostName)
 	sheet.grantable, sheet.byName = s.canGrant(id), id.Rules.byName(sheet)
 	sheet.Quality = qualityOf(known, sheet.Destination, r.Context)
 	return sheet, nil

@@ -47,6 +47,8 @@ type Sheet struct {
 	Acknowledgement string `json:"acknowledgement,omitempty"`
 	// HostChanged: the warning is that the server had another host key.
 	HostChanged bool `json:"hostChanged,omitempty"`
+	// Downgraded: the warning is that the login does not name the server.
+	Downgraded bool `json:"downgraded,omitempty"`
 	// Grantable: the approval may let the like of it pass for a while.
 	Grantable bool `json:"grantable,omitempty"`
 
@@ -207,7 +209,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.data = bytes.Clone(s.Data)
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
 	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
-	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged
+	o.sheet.HostChanged, o.sheet.Downgraded = s.Destination.Memory == signer.HostChanged, s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)

@@ -72,10 +72,12 @@ func TestSignatureIsNoLogin(t *testing.T) {
 // Each warning says what it means, and no other.
 func TestWarningsAreExplained(t *testing.T) {
 	p := open(t, startHub(t), view{})
+	const elsewhere = "or the computer logs in elsewhere"
 	const anew, compare = "Either the server was set up anew", "Compare the host key below with the one that the server itself shows."
 	warning := "mustAcknowledge: true, acknowledgement: 'I have.', lines: [{name: 'warning', value: 'w', quality: 'verified', warning: true}]})"
 	for _, c := range []struct{ sheet, says, hides string }{
 		{"fake.sign({id: 'a', hostChanged: true, " + warning, anew, compare}, {"fake.sign({id: 'b', " + warning, compare, anew},
+		{"fake.sign({id: 'c', downgraded: true, " + warning, elsewhere, compare},
 	} {
 		p.do(c.sheet)
 		p.wants(c.says)

@@ -140,6 +140,7 @@ func TestAllowedUses(t *testing.T) {
 	p.screen(vaultKey)
 	p.tap("Everything You are asked each time. Tap to limit it.")
 	p.fill("Servers", "web-1.example.org SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE")
+	p.tap("allow logins that do not name the host key (OpenSSH before 8.9)")
 	p.fill("Accounts", "deploy, ada")
 	p.tap("use through another server")
 	p.fill("Hours", "9 to 5")
@@ -149,9 +150,9 @@ func TestAllowedUses(t *testing.T) {
 	p.do("delete fake.answers.setRules")
 	p.fill("Hours", "Mon-Fri 08:00-18:00")
 	p.tap("Save")
-	p.wants("This holds from now on.", "Only as deploy, ada", "Never for use through another server", "Only at mon-fri 08:00-18:00", "3 requests refused so far")
+	p.wants("This holds from now on.", "Also where a login does not name the server: old servers", "Only as deploy, ada", "Never for use through another server", "Only at mon-fri 08:00-18:00", "3 requests refused so far")
 	rules := fmt.Sprint(calls(p, "setRules")[1]["rules"])
-	for _, want := range []string{"forbid:[forwarded]", "hosts:[web-1.example.org SHA256:", "hours:mon-fri 08:00-18:00", "namespaces:[]", "users:[deploy ada]"} {
+	for _, want := range []string{"forbid:[forwarded]", "hosts:[web-1.example.org SHA256:", "hours:mon-fri 08:00-18:00", "namespaces:[]", "oldServers:true", "users:[deploy ada]"} {
 		if !strings.Contains(rules, want) {
 			t.Errorf("the rules are %s, want %s", rules, want)
 		}

@@ -528,14 +528,22 @@ function signing(r, acknowledge) {
 	const known = lines.filter((l) => !l.warning);
 	return [
 		lines.filter((l) => l.warning).map((l) => callout('bad', 'Stop and think', h('p', null, theirs(l.value)),
-			h('p', null, r.hostChanged ? 'Either the server was set up anew, or somebody else answers in its place.'
-				: 'Compare the host key below with the one that the server itself shows.'))),
+			h('p', null, meaning(r)))),
 		acknowledge,
 		verdict && callout(verdict[0], verdict[1], h('p', null, verdict[2])),
 		group('shield', 'good', 'Checked by this phone', known.filter((l) => l.quality === 'verified')),
 		group('laptop', 'warn', 'Said by the computer, not checked', known.filter((l) => l.quality !== 'verified')),
 		facts(r, 'Signed by'),
 	];
+}
+
+/** What a warning means. @param {Request} r */
+function meaning(r) {
+	if (r.hostChanged) {
+		return 'Either the server was set up anew, or somebody else answers in its place.';
+	}
+	return r.downgraded ? 'Either you or the server’s administrator know why, or the computer logs in elsewhere.'
+		: 'Compare the host key below with the one that the server itself shows.';
 }
 
 /** Lines that are known in the same way. @param {string} iconName @param {string} tone @param {string} title @param {import('../types/core').Line[]} lines */

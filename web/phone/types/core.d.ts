@@ -33,6 +33,7 @@ export interface Identity {
 
 export interface Rules {
 	hosts?: string[] | null;
+	oldServers?: boolean;
 	users?: string[] | null;
 	namespaces?: string[] | null;
 	forbid?: string[] | null;
@@ -138,6 +139,7 @@ export interface Sheet {
 	mustAcknowledge?: boolean;
 	acknowledgement?: string;
 	hostChanged?: boolean;
+	downgraded?: boolean;
 	grantable?: boolean;
 	lines?: Line[] | null;
 	// certificate

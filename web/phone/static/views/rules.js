@@ -35,6 +35,7 @@ function words(rules) {
 	/** @type {[string, string][]} */
 	const list = [
 		['Only to ', (rules.hosts ?? []).join(', ')],
+		['Also where a login does not name the server: ', rules.oldServers ? 'old servers' : ''],
 		['Only as ', (rules.users ?? []).join(', ')],
 		['Signs only for ', (rules.namespaces ?? []).join(', ')],
 		['Never for ', (rules.forbid ?? []).map((use) => uses[use] ?? clean(use)).join(', ')],
@@ -47,6 +48,7 @@ function words(rules) {
 function edit(id) {
 	const rules = id.rules ?? {};
 	const hosts = field('Servers', { value: (rules.hosts ?? []).join(', ') }, 'Names, or host keys as SHA256:…, separated by commas. Empty: any. Limited to some, the key gets no session certificates: these hold for all servers of the CA.');
+	const old = checks('Old servers', [{ value: 'old', title: 'allow logins that do not name the host key (OpenSSH before 8.9)', checked: rules.oldServers ?? false }]);
 	const users = field('Accounts', { value: (rules.users ?? []).join(', ') }, 'Whom to log in as. Empty: anybody.');
 	const namespaces = field('Signatures for', { value: (rules.namespaces ?? []).join(', '), placeholder: 'git, file' }, 'Purposes of signatures. Empty: any.');
 	const forbid = checks('Never for', Object.entries(uses).map(([value, title]) => ({ value, title, checked: rules.forbid?.includes(value) ?? false })));
@@ -62,11 +64,11 @@ function edit(id) {
 		id: 'rules', onsubmit: (/** @type {Event} */ e) => {
 			e.preventDefault();
 			busy(save, () => set({
-				hosts: names(hosts.input.value), users: names(users.input.value), namespaces: names(namespaces.input.value),
+				hosts: names(hosts.input.value), oldServers: old.values().length > 0 && names(hosts.input.value).length > 0, users: names(users.input.value), namespaces: names(namespaces.input.value),
 				forbid: forbid.values(), hours: hours.input.value.trim().toLowerCase(),
 			}, 'This holds from now on.'));
 		},
-	}, hosts.element, users.element, namespaces.element, forbid.element, hours.element);
+	}, hosts.element, old.element, users.element, namespaces.element, forbid.element, hours.element);
 	const all = button('Allow everything', { onclick: () => busy(all, () => set({}, 'Every use is allowed again; you are asked each time.')) });
 	const s = sheet({
 		title: 'Allowed uses',
