@@ -3,7 +3,6 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -136,15 +135,24 @@ func starterOf(asker process) (begun, starter process, id int, ok bool) {
 
 // helps reports whether a process only stands between ssh and what began it.
 func helps(p process) bool {
-	switch name := filepath.Base(p.name); name {
+	name := p.program()
+	switch name {
 	case "ssh", "git", "sftp", "scp", "rsync", "sudo", "doas":
 		return true
-	case "sh", "bash", "dash", "zsh", "ksh", "busybox":
-		parent, ok := processOf(p.parent)
-		return ok && isSSHOrGit(filepath.Base(parent.name))
-	default:
-		return isSSHOrGit(name)
 	}
+	if isShell(name) {
+		parent, ok := processOf(p.parent)
+		return ok && isSSHOrGit(parent.program())
+	}
+	return isSSHOrGit(name)
+}
+
+func isShell(name string) bool {
+	switch name {
+	case "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox":
+		return true
+	}
+	return false
 }
 
 // isSSHOrGit knows git's own programs too: git-remote-ssh, git-lfs.

@@ -19,7 +19,7 @@ const maxListed = 4
 const fruitlessStep = 2
 
 // Listing implements sshagent.Backend. Who does not say where to log in, as
-// ssh-add -l, sees everything.
+// ssh-add -l, sees everything, unless it is for a server's authorized_keys.
 func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 	s, now := a.snapshot.Load(), time.Now()
 	all := s.without
@@ -27,6 +27,9 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 		all = s.with
 	}
 	if len(c.Bindings) == 0 && !c.Unproven {
+		if all == s.with && c.Listed == nil && installsKeys(c.Peer.PID) {
+			return s.without
+		}
 		return all
 	}
 	return a.listingFor(c, s, now)
