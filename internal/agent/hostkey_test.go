@@ -32,6 +32,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			}
 			return signs(ctx, kind, body, received)
 		})
+		p.hello.CAPublicKey = p.ca.PublicKey().Marshal()
 		w.connect(p)
 		synctest.Wait()
 		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {

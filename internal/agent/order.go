@@ -27,7 +27,7 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 		all = s.with
 	}
 	if len(c.Bindings) == 0 && !c.Unproven {
-		if all == s.with && c.Listed == nil && installsKeys(c.Peer.PID) {
+		if all != s.without && c.Listed == nil && installsKeys(c.Peer.PID) {
 			return s.without
 		}
 		return all
