@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/debugger"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
@@ -171,6 +172,8 @@ type tab struct {
 	mu     sync.Mutex
 	said   []string
 	worker serviceworker.RegistrationID // once its domain is enabled
+
+	stopped chan struct{} // the page's program has come to its debugger statement
 }
 
 // view is how a page is looked at.
@@ -204,7 +207,7 @@ func open(t *testing.T, h *hub, v view) *tab {
 // openIn is open in a browser of the test's own.
 func openIn(t *testing.T, chromium context.Context, h *hub, v view) *tab {
 	t.Helper()
-	p := &tab{t: t, hub: h}
+	p := &tab{t: t, hub: h, stopped: make(chan struct{}, 1)}
 	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.listen))
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
@@ -280,6 +283,8 @@ func (p *tab) listen(event any) {
 				p.worker = r.RegistrationID
 			}
 		}
+	case *debugger.EventPaused:
+		p.stopped <- struct{}{}
 	case *cdplog.EventEntryAdded: // also what the Content-Security-Policy forbids
 		if e.Entry.Level == cdplog.EntryLevelError || e.Entry.Level == cdplog.EntryLevelWarning {
 			p.say("log: " + e.Entry.Text + " " + e.Entry.URL)

@@ -179,6 +179,7 @@ async function start() {
 		event.preventDefault(); // "#main" is no screen
 		element('main').focus();
 	});
+	await update.ensureAccepted();
 	// After the core, also one that fails: the worker fetches all files once more.
 	await core.start().finally(() => { update.start(() => draw()); });
 	core.on('change', () => changed());

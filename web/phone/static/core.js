@@ -6,6 +6,7 @@ import { isIOS } from './platform.js';
 import * as storage from './storage.js';
 import * as webauthn from './webauthn.js';
 import * as push from './push.js';
+import { ensureAccepted, version } from './update.js';
 
 /** @typedef {import('../types/core.js').Sheet} Sheet */
 /** @typedef {import('../types/core.js').State} State */
@@ -115,11 +116,11 @@ async function load() {
 			hint: 'In Lockdown Mode an iPhone turns it off: exempt this page, under “Page Menu” in Safari. Or use another browser.',
 		};
 	}
-	const [store, go, version] = await Promise.all([storage.open(lost), program(), appVersion()]);
+	const [store, go] = await Promise.all([storage.open(lost), program()]);
 	phone = await /** @type {any} */ (globalThis).vmuxStart({
 		documents: store.documents, put: storage.put, append: storage.append, remove: storage.remove, wipe: storage.wipe,
 		key: { publicKey: store.publicKey, sign: store.sign },
-		emit, version, name: deviceName(), secure: globalThis.isSecureContext,
+		emit, version: version(), name: deviceName(), secure: globalThis.isSecureContext,
 		hubURL: new URL('.', location.href).href, origin: location.origin, hostname: location.hostname,
 	});
 	go.ended.then(() => {
@@ -169,16 +170,9 @@ async function program() {
 		throw { code: 'notLoaded', message: `The signer could not be loaded (status ${response.status}).`, hint: 'Reload the page.' };
 	}
 	const { instance } = await WebAssembly.instantiateStreaming(response, go.importObject);
+	await ensureAccepted(); // also of the program
 	const ended = go.run(instance);
 	return { ended };
-}
-
-async function appVersion() {
-	try {
-		return (await import(/* @vite-ignore */ String('./version.js'))).version;
-	} catch {
-		return '';
-	}
 }
 
 function deviceName() {

@@ -5,29 +5,66 @@
 //
 // A browser starts a new service worker as soon as the last page of the old one
 // is gone, whether anybody agreed or not. So the version in use is not that of
-// the running worker: it is the one whose name stands in the store "vmux-state",
-// and only the page's message "accept" changes it.
+// the running worker: it is the list of files that was accepted, and only the
+// page's message "accept" changes it. Each file is compared with that list when
+// it is served: a browser can lose one, or all, and what the hub has meanwhile
+// is perhaps another version.
+
+/** @typedef {{version: string, files: Record<string, string>}} List */
 
 // The hub's program replaces this line by the list of files and their SHA-256.
 const app = { version: '', files: {} };
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const stateStore = 'vmux-state';
-const acceptedKey = new URL('accepted', worker.registration.scope).href;
+const patience = 60000; // for files that were lost, while a page waits, in milliseconds
+
+/** @param {string} name */
+const addressOf = (name) => new URL(name, worker.registration.scope).href;
 
 /** @param {string} version */
 const storeOf = (version) => `vmux-app-${version}`;
 
-/** @returns {Promise<string>} the accepted version, or '' */
-async function accepted() {
-	const found = await (await caches.open(stateStore)).match(acceptedKey);
-	return found ? found.text() : '';
+/** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
+function inDatabase(mode, work) {
+	return new Promise((resolve, reject) => {
+		const opening = indexedDB.open('vmux-version', 1);
+		opening.onupgradeneeded = () => opening.result.createObjectStore('lists');
+		opening.onerror = opening.onblocked = () => reject(opening.error);
+		opening.onsuccess = () => {
+			const transaction = opening.result.transaction('lists', mode);
+			const request = work(transaction.objectStore('lists'));
+			transaction.oncomplete = () => resolve(request.result);
+			transaction.onabort = () => reject(transaction.error);
+			opening.result.close(); // once the transaction has ended
+		};
+	});
 }
 
-/** @param {string} version */
-async function accept(version) {
-	await (await caches.open(stateStore)).put(acceptedKey, new Response(version));
+const inState = () => caches.open(stateStore);
+
+// The accepted list is kept twice, since a browser can lose either store alone.
+/** @returns {Promise<List | null>} null: it is lost, or there never was one */
+async function accepted() {
+	const copies = await Promise.all([
+		inDatabase('readonly', (lists) => lists.get('accepted')).catch(() => null),
+		inState().then((state) => state.match(addressOf('accepted'))).then((found) => found?.json()).catch(() => null),
+	]);
+	const list = copies.find((copy) => copy?.files) ?? null;
+	if (list && !copies.every((copy) => copy?.files)) {
+		await accept(list).catch(() => {}); // there may be no space
+	}
+	return list;
 }
+
+/** @param {List} list */
+async function accept(list) {
+	await inDatabase('readwrite', (lists) => lists.put(list, 'accepted'));
+	await (await inState()).put(addressOf('accepted'), new Response(JSON.stringify(list)));
+}
+
+/** What was accepted when the last page began. @type {Promise<List | null> | undefined} */
+let known;
 
 /** @param {ArrayBuffer} data */
 async function hexHash(data) {
@@ -35,70 +72,169 @@ async function hexHash(data) {
 	return Array.from(hash, (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
+class OtherFile extends Error {}
+
 // Fetches one file past all caches, and takes it only if it is what the list says.
-/** @param {Cache} store @param {string} name @param {string} hash */
-async function keep(store, name, hash) {
-	const response = await fetch(name, { cache: 'no-store', redirect: 'error', credentials: 'same-origin' });
-	if (!response.ok || response.type !== 'basic') {
+/** @param {List} list @param {string} name @param {AbortSignal} [signal] @returns {Promise<Response>} */
+async function fetchFile({ version, files }, name, signal) {
+	const response = await fetch(addressOf(name), { cache: 'no-store', redirect: 'error', credentials: 'same-origin', signal });
+	if (response.type !== 'basic' || response.status >= 500) {
 		throw new Error(`${name}: status ${response.status}`);
 	}
-	const stored = response.clone();
-	if (await hexHash(await response.arrayBuffer()) !== hash) {
-		throw new Error(`${name} is not the file that belongs to version ${app.version}`);
+	if (!response.ok || await hexHash(await response.clone().arrayBuffer()) !== files[name]) {
+		throw new OtherFile(`${name} is not the file that belongs to version ${version}`);
 	}
-	await store.put(name, stored);
+	return response;
 }
 
-async function install() {
-	const store = await caches.open(storeOf(app.version));
-	await Promise.all(Object.entries(app.files).map(([name, hash]) => keep(store, name, hash)));
-	if (!await accepted()) {
-		await accept(app.version); // the first one there is: who installs it trusts it
+/** The file as it was kept, or null. @param {List} list @param {string} name */
+async function keptFile({ version, files }, name) {
+	const kept = await (await caches.open(storeOf(version))).match(addressOf(name));
+	return kept && await hexHash(await kept.clone().arrayBuffer()) === files[name] ? kept : null;
+}
+
+/**
+ * The file, kept from now on if it was lost.
+ * @param {List} list @param {string} name @param {AbortSignal} [signal] @returns {Promise<Response>}
+ */
+async function file(list, name, signal) {
+	const kept = await keptFile(list, name);
+	if (kept) {
+		return kept;
 	}
+	const fetched = await fetchFile(list, name, signal);
+	await (await caches.open(storeOf(list.version))).put(addressOf(name), fetched.clone());
+	return fetched;
+}
+
+/** Why files of the list cannot be had. @param {List} list @param {AbortSignal} [signal] @returns {Promise<Error[]>} */
+async function missing(list, signal) {
+	const all = Object.keys(list.files).map((name) => file(list, name, signal).then(() => null, (error) => error));
+	return (await Promise.all(all)).filter((error) => error !== null);
+}
+
+// Only the first worker takes pages in that are open: a page that was loaded past
+// the worker must be known by that it has none; see update.js.
+let first = false;
+
+async function install() {
+	const [error] = await missing(app);
+	if (error) {
+		throw error;
+	}
+	first = !worker.registration.active;
+	if (first && !await accepted()) {
+		await accept(app); // the first one there is: who installs it trusts it
+	}
+	// It serves the accepted version like the one before it. While one worker takes
+	// over from another Chromium loads files past both, so it had better not be when
+	// a page is opened, which is when a worker that waits takes over.
+	await worker.skipWaiting();
 }
 
 // Removes versions that are neither in use nor waiting to be.
 async function tidy() {
-	const wanted = [stateStore, storeOf(app.version), storeOf(await accepted())];
-	for (const name of await caches.keys()) {
+	const list = await accepted();
+	const wanted = [stateStore, storeOf(app.version), storeOf(list?.version ?? '')];
+	for (const name of list ? await caches.keys() : []) {
 		if (name.startsWith('vmux-') && !wanted.includes(name)) {
 			await caches.delete(name);
 		}
 	}
 }
 
+/** The app's page, or another that says why there is none. @param {FetchEvent} event */
+async function start(event) {
+	const list = await (known = accepted());
+	if (!list) {
+		return says('This browser has lost the list of files that you accepted. What the hub has now was not run.', app.version);
+	}
+	const errors = await missing(list, AbortSignal.timeout(patience));
+	if (errors.length === 0) {
+		return file(list, 'index.html');
+	}
+	const lost = `This browser has lost ${errors.length} of the ${Object.keys(list.files).length} files of the version that you accepted, and `;
+	if (errors.some((error) => !(error instanceof OtherFile))) {
+		return says(`${lost}they could not be loaded again: the hub cannot be reached, or there is no space left on this device.`);
+	}
+	if (app.version === list.version) {
+		event.waitUntil(worker.registration.update().catch(() => {})); // the page is loaded again when it is there
+	}
+	return says(`${lost}the hub has others now. These were not run.`, app.version === list.version ? '' : app.version);
+}
+
+/** A page of the worker's own. @param {string} why @param {string} [offered] the version that may be accepted */
+function says(why, offered = '') {
+	const offer = offered && `<p>To go on with the version that is here, compare its hash with the one a release names, and accept it:</p>
+		<p><code>${offered}</code></p><p><button>Use this version</button></p>`;
+	return new Response(`<!doctype html><html lang="en"><meta charset="utf-8"><title>vmux</title>
+		<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
+		<style>body { font: 100%/1.5 system-ui, sans-serif; max-width: 36em; margin: 2em auto; padding: 0 1em }
+		code { overflow-wrap: anywhere } button, a { font: inherit; display: inline-block; padding: .6em 1em }</style>
+		<main role="alert"><h1>The app could not start</h1><p>${why}</p>
+		<p>What this phone keeps, keys and pairings, is not concerned.</p>${offer}
+		<p><a href="./">Try again</a></p></main><script src="${ownScript}"></script></html>`, {
+		status: 503,
+		headers: {
+			'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store', 'X-Frame-Options': 'DENY',
+			'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		},
+	});
+}
+
+const ownScript = 'accept-version.js';
+
+/** The script of that page. */
+const acceptVersion = () => new Response(`
+	const workers = navigator.serviceWorker;
+	workers.addEventListener('controllerchange', () => location.reload());
+	document.querySelector('button')?.addEventListener('click', () => {
+		const channel = new MessageChannel();
+		channel.port1.onmessage = () => location.reload();
+		workers.controller.postMessage({ type: 'accept', version: document.querySelector('code').textContent }, [channel.port2]);
+	});`, { headers: { 'Content-Type': 'text/javascript; charset=utf-8', 'Cache-Control': 'no-store' } });
+
 /** @param {Request} request @param {string} name */
 async function serve(request, name) {
-	const store = await caches.open(storeOf(await accepted()));
-	return await store.match(new URL(name, worker.registration.scope).href) ?? fetch(request);
+	const list = await (known ??= accepted());
+	if (list && Object.hasOwn(list.files, name)) {
+		return file(list, name);
+	}
+	// The hub has pages of its own, but no program that this version would load.
+	return /\.(js|wasm)$/.test(name) ? new Response('This is no file of the version in use.', { status: 404 }) : fetch(request);
 }
 
 // The file of the app that a request is for, or null: the hub has other pages.
 /** @param {Request} request */
-function fileOf(request) {
+function nameOf(request) {
 	const url = new URL(request.url);
 	const scope = new URL(worker.registration.scope);
 	if (request.method !== 'GET' || url.origin !== scope.origin || !url.pathname.startsWith(scope.pathname)) {
 		return null;
 	}
 	const name = url.pathname.slice(scope.pathname.length) || 'index.html';
-	// An older version may have files that this one has not: its store decides.
-	return name in app.files || /^(views\/|icons\/)?[\w-]+\.(js|css|wasm|webmanifest|html|svg|png)$/.test(name) ? name : null;
+	// An older version may have files that this one has not: its list decides.
+	return Object.hasOwn(app.files, name) || /^(views\/|icons\/)?[\w-]+\.(js|css|wasm|webmanifest|html|svg|png)$/.test(name) ? name : null;
 }
 
 worker.addEventListener('install', (event) => event.waitUntil(install()));
 
-worker.addEventListener('activate', (event) => event.waitUntil(tidy().then(() => worker.clients.claim())));
+worker.addEventListener('activate', (event) => event.waitUntil(tidy().then(() => first ? worker.clients.claim() : undefined)));
 
 worker.addEventListener('fetch', (event) => {
-	const name = fileOf(event.request);
-	if (name !== null) {
+	const name = nameOf(event.request);
+	if (name === ownScript) {
+		event.respondWith(acceptVersion());
+	} else if (name === 'index.html' && event.request.mode === 'navigate') {
+		event.respondWith(start(event));
+	} else if (name !== null) {
 		event.respondWith(serve(event.request, name));
 	}
 });
 
 // The page asks {type: 'versions'} and gets {version, accepted}, or says
-// {type: 'accept', version} after the user has, and gets {accepted}.
+// {type: 'accept', version} after the user has, and gets {accepted}: the version
+// in use from now on.
 worker.addEventListener('message', (event) => {
 	const port = event.ports[0];
 	if (!port) {
@@ -106,10 +242,15 @@ worker.addEventListener('message', (event) => {
 	}
 	const { type, version } = event.data ?? {};
 	if (type === 'versions') {
-		event.waitUntil(accepted().then((now) => port.postMessage({ version: app.version, accepted: now })));
+		event.waitUntil(accepted().then((list) => port.postMessage({ version: app.version, accepted: list?.version ?? '' })));
 	} else if (type === 'accept' && version === app.version) {
-		event.waitUntil(accept(version).then(tidy).then(() => worker.skipWaiting()).then(() => {
-			port.postMessage({ accepted: version });
+		event.waitUntil(missing(app).then(async (errors) => {
+			if (errors.length === 0) {
+				await accept(app);
+				known = Promise.resolve(app);
+				await tidy();
+			}
+			port.postMessage({ accepted: (await accepted())?.version ?? '' });
 		}));
 	}
 });

@@ -2,29 +2,32 @@
 // Which version of the app is in use, which one waits, and the user's word that
 // changes it. The service worker keeps both; see sw.js.
 
+import { invited } from './invitation.js';
+import { version as loaded } from './version.js';
+
+/** Where this page counts how often it was loaded again by ensureAccepted. */
+const reloads = 'vmux-reloads';
+const mostReloads = 3;
+/** How long a worker may take to answer or to start, in milliseconds. */
+const patience = 20000;
+
 /** @type {{scope: string, active: ServiceWorker | null, waiting: ServiceWorker | null, update: () => Promise<any>,
  *   installing: ServiceWorker | null, addEventListener: any} | null} */
 let registration = null;
 /** @type {{version: string, worker: ServiceWorker} | null} */
 let other = null;
-let current = '';
 
 /** The version that waits for the user, or ''. */
 export const available = () => other?.version ?? '';
 
-/** The version in use, 64 hexadecimal digits, or '' where none is known. */
-export const version = () => current;
+/** The version in use, 64 hexadecimal digits. */
+export const version = () => loaded;
 
 /**
  * Registers the service worker and watches for another version.
  * @param {() => void} changed called when `available` or `version` has changed
  */
 export async function start(changed) {
-	try {
-		current = (await import('./version.js')).version;
-	} catch {
-		current = '';
-	}
 	changed();
 	if (!('serviceWorker' in navigator)) {
 		return;
@@ -35,7 +38,7 @@ export async function start(changed) {
 		}
 	});
 	try {
-		const found = await navigator.serviceWorker.register(workerURL(), { updateViaCache: 'none' });
+		const found = await register();
 		registration = found;
 		found.addEventListener('updatefound', () => follow(found.installing, changed));
 		follow(found.installing, changed);
@@ -51,6 +54,77 @@ export async function check() {
 	await registration?.update().catch(() => {
 		throw { message: 'The hub did not say whether there is another version.', hint: 'Look again when the app is online.' };
 	});
+}
+
+/** @returns {Promise<string>} the accepted version as the worker keeps it, or '' */
+async function acceptedVersion() {
+	try {
+		const found = await (await caches.open('vmux-state')).match(new URL('accepted', location.href));
+		return (await found?.json())?.version ?? '';
+	} catch {
+		return '';
+	}
+}
+
+// A page that is reloaded with the shift key comes past the worker, and in Chromium
+// so do the files that a page asks for just while one worker takes over from
+// another. It says of each file whether the worker was asked.
+/** @returns {'worker' | 'hub' | 'both'} where the files of this page have come from */
+function source() {
+	if (!navigator.serviceWorker.controller) {
+		return 'hub';
+	}
+	if (!('userAgentData' in navigator)) {
+		return 'worker';
+	}
+	const past = (/** @type {string} */ type) => /** @type {PerformanceResourceTiming[]} */ (performance.getEntriesByType(type))
+		.some((entry) => entry.workerStart === 0 && (type === 'navigation' || /\.(js|css|wasm)$/.test(entry.name)));
+	// The first worker of all takes in a page that began without one.
+	return past('navigation') ? 'hub' : past('resource') ? 'both' : 'worker';
+}
+
+/**
+ * Fails if what was loaded is not what the user has accepted. First the page is
+ * loaded again: what came past the worker comes from it then. An honest hub's newer
+ * version does not run before it was accepted; a malicious hub's has no such line.
+ */
+export async function ensureAccepted() {
+	const found = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+	const wanted = await acceptedVersion();
+	if (!found?.active && wanted === '') {
+		return; // nothing was accepted yet
+	}
+	const from = source();
+	if (from === 'worker' || from === 'hub' && wanted === loaded) {
+		sessionStorage.removeItem(reloads);
+		return;
+	}
+	const count = Number(sessionStorage.getItem(reloads));
+	if (count < mostReloads) {
+		sessionStorage.setItem(reloads, String(count + 1));
+		if (!found?.active) {
+			register().catch(() => {});
+			await Promise.race([navigator.serviceWorker.ready, new Promise((resolve) => setTimeout(resolve, patience))]);
+		}
+		if (invited) {
+			history.replaceState(null, '', invited); // it was taken out of the address
+		}
+		location.reload();
+		await new Promise(() => {}); // until this page has ended
+	}
+	sessionStorage.removeItem(reloads);
+	throw {
+		code: 'notAccepted', message: 'The browser has loaded another version of the app than the one that you accepted. It was not run.',
+		hint: 'Close all windows of the app and open it again.',
+	};
+}
+
+/** @type {Promise<ServiceWorkerRegistration> | undefined} */
+let registering;
+
+function register() {
+	registering ??= navigator.serviceWorker.register(workerURL(), { updateViaCache: 'none' });
+	return registering;
 }
 
 // The page's policy wants to know each address that code is loaded from.
@@ -75,10 +149,16 @@ function follow(worker, changed) {
 	worker?.addEventListener('statechange', () => look(changed));
 }
 
+let looks = 0;
+
 /** @param {() => void} changed */
 async function look(changed) {
+	const mine = ++looks;
 	const worker = registration?.waiting ?? registration?.active; // the newest: a hub may have gone back to an older one
 	const answer = worker && await ask(worker, { type: 'versions' });
+	if (mine !== looks) {
+		return; // a worker that was asked later knows more than one that has ended
+	}
 	other = worker && answer && answer.version !== answer.accepted ? { version: answer.version, worker } : null;
 	changed();
 }
@@ -88,7 +168,7 @@ function ask(worker, message) {
 	return new Promise((resolve) => {
 		const channel = new MessageChannel();
 		channel.port1.onmessage = (event) => resolve(event.data);
-		setTimeout(() => resolve(null), 3000); // a worker that is just ending
+		setTimeout(() => resolve(null), patience); // a worker that is just ending
 		worker.postMessage(message, [channel.port2]);
 	});
 }
@@ -96,7 +176,7 @@ function ask(worker, message) {
 /** Takes the version that waits into use and starts the app anew. */
 export async function accept() {
 	const answer = other && await ask(other.worker, { type: 'accept', version: other.version });
-	if (!answer) {
+	if (answer?.accepted !== other?.version) {
 		throw { message: 'The new version could not be taken into use.', hint: 'Close the app and try again.' };
 	}
 	location.reload();

@@ -1,0 +1,189 @@
+package webui
+
+import (
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/debugger"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/serviceworker"
+	"github.com/chromedp/chromedp"
+)
+
+// newer is what another version of the app has.
+var newer = map[string]string{"views/new.js": "export const fresh = true;\n"}
+
+const (
+	forgetFiles = "for (const name of await caches.keys()) { await caches.delete(name); }"
+	forgetList  = "await new Promise((resolve) => { indexedDB.deleteDatabase('vmux-version').onsuccess = resolve; });"
+)
+
+// forgetFile takes one file away, as a browser does whose disk is damaged.
+func forgetFile(h *hub) string {
+	return "await (await caches.open('vmux-app-" + h.app.Version() + "')).delete('/views/home.js');"
+}
+
+// installed opens an app whose service worker has all files.
+func installed(t *testing.T) (*hub, *tab) {
+	t.Helper()
+	h := startHub(t)
+	p := open(t, h, view{})
+	p.waitFor("navigator.serviceWorker.controller")
+	t.Cleanup(func() { p.tolerate("favicon.ico") }) // of pages that are none of the app's
+	return h, p
+}
+
+// lose runs JavaScript on a page of the same origin that has none of the app, and
+// opens the app again.
+func (p *tab) lose(script string) {
+	p.t.Helper()
+	p.run(chromedp.Navigate(p.hub.URL + "/icons/icon.svg"))
+	p.do(script)
+	p.run(chromedp.Navigate(p.hub.URL + "/#settings"))
+}
+
+// What a browser has lost of the version in use is loaded again, and nobody notices.
+func TestLostFilesComeBack(t *testing.T) {
+	for name, script := range map[string]func(*hub) string{
+		"one file": forgetFile,
+		"one file is another": func(h *hub) string {
+			return "await (await caches.open('vmux-app-" + h.app.Version() + "')).put('/views/home.js', new Response('export const home = 1;', {headers: {'content-type': 'text/javascript'}}));"
+		},
+		"its state":           func(*hub) string { return "await caches.delete('vmux-state');" },
+		"its list":            func(*hub) string { return forgetList },
+		"all files and state": func(*hub) string { return forgetFiles },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, p := installed(t)
+			p.lose(script(h))
+			p.waitFor(versionShown + " === " + quoted(h.app.Version()))
+			p.waitFor("document.querySelector('.dot') === null")
+			h.Close()
+			p.run(chromedp.Navigate(h.URL + "/#settings"))
+			p.waitFor(versionShown + " === " + quoted(h.app.Version()))
+			p.tolerate("net::ERR_CONNECTION_REFUSED")
+		})
+	}
+}
+
+// What was lost and cannot be had any more is said by a page of the worker's own, and
+// the hub's newer file does not run in its place until its version was accepted.
+func TestLostFilesOfAnOlderVersion(t *testing.T) {
+	for name, c := range map[string]struct {
+		script func(*hub) string
+		says   string
+	}{
+		"one file":                  {forgetFile, "the hub has others now"},
+		"all files and state":       {func(*hub) string { return forgetFiles }, "the hub has others now"},
+		"files, state and the list": {func(*hub) string { return forgetFiles + forgetList }, "has lost the list of files that you accepted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, p := installed(t)
+			script := c.script(h)
+			// One that shows whether it ran.
+			h.serve(map[string]string{"views/home.js": "localStorage.setItem('ran', 'yes'); export const home = () => ({title: 'newer', main: []}), showComputer = () => {}, unpair = () => {};"})
+			second := h.app.Version()
+			p.lose(script)
+			p.wants("The app could not start", c.says, "is not concerned")
+			if name == "files, state and the list" { // the old worker's own list is all there is to offer
+				p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+			}
+			p.waitFor("document.querySelector('code')?.textContent === " + quoted(second))
+			if eval[bool](p, "localStorage.getItem('ran') !== null") {
+				t.Error("the hub's newer file ran")
+			}
+			p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('button').click()"))
+			p.waitFor(versionShown + " === " + quoted(second))
+			p.tolerate("503")
+		})
+	}
+}
+
+func TestLostFilesWithoutTheHub(t *testing.T) {
+	h, p := installed(t)
+	script := forgetFile(h)
+	p.run(chromedp.Navigate(h.URL + "/icons/icon.svg"))
+	p.do(script)
+	h.Close()
+	p.run(chromedp.Navigate(h.URL + "/"))
+	p.wants("The app could not start", "has lost 1 of the", "the hub cannot be reached")
+	p.tolerate("net::ERR_CONNECTION_REFUSED")
+	p.tolerate("503")
+}
+
+// A worker of another version runs as soon as it is installed, also one that the
+// browser ended and starts anew, and serves the accepted version all the same.
+func TestUnacceptedWorkerServesTheAcceptedVersion(t *testing.T) {
+	h, p := installed(t)
+	first := h.app.Version()
+	h.serve(newer)
+	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.waitFor("document.querySelector('.dot') !== null")
+	p.do("const r = await navigator.serviceWorker.getRegistration(); while (r.waiting || r.active.state !== 'activated') { await new Promise((s) => setTimeout(s, 20)); }")
+	send(p, serviceworker.Enable, cdp.Empty{})
+	for range 3 {
+		p.run(chromedp.Navigate("about:blank"))
+		send(p, serviceworker.StopAllWorkers, cdp.Empty{})
+		p.run(chromedp.Navigate(h.URL + "/#settings"))
+		p.wants("A new version is there")
+		if used := eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
+			t.Fatalf("version %s is in use before it was accepted", used)
+		}
+	}
+}
+
+// bypass has the browser load everything past the service worker, as it does by
+// itself when the page is reloaded with the shift key.
+func (p *tab) bypass(on bool) {
+	p.t.Helper()
+	send(p, network.Enable, network.EnableParams{})
+	send(p, network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: on})
+}
+
+const notRun = "The browser has loaded another version of the app than the one that you accepted. It was not run."
+
+// A page that came past the service worker is loaded again, and if that does not
+// help it says so and does not start.
+func TestPagePastTheWorker(t *testing.T) {
+	h, p := installed(t)
+	first := h.app.Version()
+	h.serve(newer)
+	p.run(chromedp.Navigate("about:blank"))
+	p.bypass(true)
+	p.run(chromedp.Navigate(h.URL + "/#settings"))
+	p.wants(notRun)
+	if eval[bool](p, "document.documentElement.dataset.ready === 'true'") {
+		t.Error("it started")
+	}
+	p.bypass(false)
+	p.tap("Try again")
+	p.waitFor(versionShown + " === " + quoted(first))
+}
+
+// While one worker takes over from another Chromium loads files of a page past both
+// that the worker has begun. So the page, too, looks where its files came from.
+func TestFilesPastTheWorker(t *testing.T) {
+	h := startHub(t)
+	// Stops before the files are loaded, as often as told to.
+	p := open(t, h, view{before: "if (sessionStorage.stops > 0) { sessionStorage.stops--; debugger; }"})
+	first := h.app.Version()
+	p.waitFor("navigator.serviceWorker.controller")
+	h.serve(newer)
+	t.Cleanup(func() { p.tolerate("favicon.ico") })
+	send(p, debugger.Enable, debugger.EnableParams{})
+	p.run(chromedp.Navigate(h.URL + "/icons/icon.svg"))
+	p.do("sessionStorage.stops = 2; setTimeout(() => location.assign('/#settings'))")
+	for _, past := range []bool{true, false} { // of the page that the worker serves; of what is loaded instead
+		select {
+		case <-p.stopped:
+		case <-p.ctx.Done():
+			t.Fatal("the page was not loaded")
+		}
+		p.bypass(past)
+		send(p, debugger.Resume, debugger.ResumeParams{})
+	}
+	p.waitFor("document.documentElement.dataset.ready === 'true' && " + versionShown + " === " + quoted(first))
+	if by := eval[bool](p, "performance.getEntriesByType('resource').every((e) => e.workerStart > 0)"); !by {
+		t.Error("a file came past the worker")
+	}
+}
