@@ -425,7 +425,7 @@ func TestExpiredOnBothSides(t *testing.T) {
 	if err := w.wait(signed); err == nil {
 		t.Error("signed though nobody approved")
 	}
-	if took := time.Since(began); took < 2*time.Second || took > 10*time.Second {
+	if took := time.Since(began); took < 2*time.Second || took > wire.Window/2 { // on a busy machine the end is late, but is not that of another window
 		t.Errorf("failed after %v, want the window of 3 s", took)
 	}
 	if code, sentence := w.lastFailure(); code != string(wire.CodeRequestExpired) || sentence != "No answer within 3 s." {

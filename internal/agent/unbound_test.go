@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"os"
 	"testing"
 	"testing/synctest"
 
@@ -105,5 +106,19 @@ func TestUnboundProcessesAreForgotten(t *testing.T) {
 	}
 	if parent, ok := processOf(own.Peer.PID); !ok || !u.take(parent.parent, []byte("b")) || len(u.first) != 2 {
 		t.Errorf("%d processes are remembered, of which two run", len(u.first))
+	}
+}
+
+// attacker: a bastion that the agent is forwarded to binds by what cannot be verified,
+// and then locks, unlocks or empties the agent.
+func TestUnprovenConnectionsDoNotManage(t *testing.T) {
+	a := &Agent{}
+	here := sshagent.Connection{Peer: sshagent.Peer{PID: os.Getpid()}}
+	if !a.mayManage(here) {
+		t.Error("a program of this computer may not")
+	}
+	here.Unproven = true
+	if a.mayManage(here) {
+		t.Error("an unproven connection may")
 	}
 }

@@ -29,7 +29,7 @@ import (
 	"vmux/internal/wire"
 )
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // waitFor is the one place where these tests wait by looking again.
 func waitFor(t *testing.T, what string, ready func() bool) {

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait: a test machine may be busy, a hang must not last.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // TestScripts runs testdata/script: one script for each promise of the command
 // line, with a real agent on a computer and a real phone. The commands that the

@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // TestMain fails when a test has left a goroutine behind.
 func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }

@@ -203,7 +203,7 @@ func TestHalfOpen(t *testing.T) {
 	halfOpen(t, h, agent, phone)
 	phone.sees(agent, true)
 	phone.sees(agent, false)
-	if took := time.Since(began); took > quick.DeadAfter+3*time.Second {
+	if took := time.Since(began); took > quick.DeadAfter+patience/2 {
 		t.Errorf("noticed after %v", took)
 	}
 	waitFor(t, "it to be counted", func() bool { return h.Stats().Ended["dead"] == 1 })

@@ -23,7 +23,7 @@ import (
 // The test program plays the hub, and the agent, when this says so.
 const roleVariable = "VMUX_TEST_LOCALHUB"
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {

@@ -50,7 +50,7 @@ func TestRestOfAPassphraseApprovesNothing(t *testing.T) {
 			ends := "Withdrawn: "
 			if interrupted == "expired" {
 				ends = "Expired: "
-				ctx, end = context.WithTimeout(t.Context(), 2*time.Second)
+				ctx, end = context.WithTimeout(t.Context(), 5*time.Second)
 			}
 			defer end()
 			asked := make(chan error, 1)

@@ -139,11 +139,10 @@ func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
 	if err := openPhone(t, home).Trust.Remove(peer.ID); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	select {
 	case id := <-c.gone:
-		if id != running.ID() || time.Since(began) > 3*time.Second {
-			t.Errorf("told of %v after %v", id.Short(), time.Since(began))
+		if id != running.ID() {
+			t.Errorf("told of %v", id.Short())
 		}
 	case <-time.After(patience):
 		t.Fatal("the computer does not learn that it is unpaired")

@@ -234,6 +234,9 @@ func TestPromptBombing(t *testing.T) {
 		ask(wire.CodeUserDenied, 3)
 		ask(wire.CodeUserDenied, 4)
 		ask(wire.CodePolicyDenied, 4)
+		r := p.request(id) // nor is any other program of that computer asked for
+		r.Context.Programs = []string{"another", "bash"}
+		p.wantCode(p.ask(t.Context(), r), wire.CodePolicyDenied)
 		home := p.computer
 		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
 		ask(wire.CodeUserDenied, 5)
@@ -252,8 +255,6 @@ func TestPromptBombing(t *testing.T) {
 	})
 }
 
-// Sheets for certificates are sheets, too: they count, and a paused computer
-// makes none.
 // Thirty requests that one sheet lists are denied by one tap: that is one denial.
 func TestDenialsOnOneSheetAreOne(t *testing.T) {
 	p := newPhone(t)
@@ -284,6 +285,8 @@ func TestDenialsOnOneSheetAreOne(t *testing.T) {
 	}
 }
 
+// Sheets for certificates are sheets, too: they count, and a paused computer
+// makes none.
 func TestPromptBombingByCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPhone(t)

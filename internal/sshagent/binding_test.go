@@ -67,6 +67,12 @@ func TestBoundConnectionsDoNotManage(t *testing.T) {
 		wantAnswer(t, c, message(msgUnlock, passphrase), msgFailure)
 		wantAnswer(t, owner, message(msgUnlock, passphrase), msgSuccess)
 	}
+	// Nor by a binding that cannot be verified: it says that the connection has one.
+	c := dial(t, path)
+	forged := bytes.Replace(bindContents(t, k.local, exchange("session"), 1), []byte("session"), []byte("Session"), 1)
+	wantAnswer(t, c, message(msgExtension, sshString([]byte(extensionSessionBind)), forged), msgExtensionFailure)
+	wantAnswer(t, c, message(msgRemoveAll), msgFailure)
+	wantAnswer(t, c, message(msgLock, passphrase), msgFailure)
 }
 
 // The backend knows the connection when it lists, and when it signs.

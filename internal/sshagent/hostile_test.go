@@ -83,7 +83,7 @@ func TestThousandConnections(t *testing.T) {
 	for range vanishing {
 		select {
 		case <-k.withdrawn:
-		case <-time.After(time.Second):
+		case <-time.After(patience):
 			t.Fatal("a request waits on though its client has gone")
 		}
 	}

@@ -17,12 +17,15 @@ func TestMain(m *testing.M) {
 	os.Exit(leakcheck.Run(m))
 }
 
+// patience bounds every wait: a test machine may be busy, a hang must not last.
+const patience = time.Minute
+
 // settles waits until something that another goroutine or process brings about
 // is true.
 func settles(f func() bool) bool {
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-look.C {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-look.C {
 		if f() {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -65,6 +66,38 @@ func certificateBy(t testing.TB) *ssh.Certificate {
 	unsigned := cert.Marshal()
 	cert.Signature = passkeySign(t, private, unsigned[:len(unsigned)-4])
 	return cert
+}
+
+// attacker: two texts of one certificate, of which a reader compares the one and a
+// server reads the other. Only the one form that it marshals to is read.
+func TestCertificateHasOneForm(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &ssh.Certificate{Key: authority.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"root"}, ValidBefore: ssh.CertTimeInfinity}
+	if err := cert.SignCert(rand.Reader, authority); err != nil {
+		t.Fatal(err)
+	}
+	blob := cert.Marshal()
+	if _, err := ParseCertificate(blob); err != nil {
+		t.Fatalf("as it is marshalled: %v", err)
+	}
+	exponent, padded := []byte{0, 0, 0, 3, 1, 0, 1}, []byte{0, 0, 0, 4, 0, 1, 0, 1}
+	other := bytes.Replace(blob, exponent, padded, 1)
+	if len(other) != len(blob)+1 {
+		t.Fatal("no exponent in the certificate")
+	}
+	if _, err := ssh.ParsePublicKey(other); err != nil {
+		t.Fatalf("x/crypto does not read the other form, and this test shows nothing: %v", err)
+	}
+	if _, err := ParseCertificate(other); !errors.Is(err, ErrNotCertificate) {
+		t.Errorf("in another form: %v", err)
+	}
 }
 
 func TestCertificateByPasskey(t *testing.T) {

@@ -283,7 +283,7 @@ func TestACMEAuthorityHangs(t *testing.T) {
 	defer conn.Close()
 	start := time.Now()
 	stop()
-	if took := time.Since(start); took > shutdownTime {
+	if took := time.Since(start); took > 10*shutdownTime { // it would wait for the directory for ever
 		t.Errorf("ending took %s", took)
 	}
 }
