@@ -19,14 +19,14 @@ ldflags-vmux := -funcalign=16
 
 build: web ## build the programs into bin/
 	@mkdir -p bin
-	@$(foreach program,$(PROGRAMS),echo "building bin/$(program) (the first time everything is compiled: minutes)" && \
+	@$(foreach program,$(PROGRAMS),echo "building bin/$(program) (minutes, the first time)" && \
 		CGO_ENABLED=0 $(GO) build -trimpath -tags='$(tags-$(program))' $(foreach flag,$(gcflags-$(program)),-gcflags='$(flag)') \
 		-ldflags='-s -w $(ldflags-$(program))' -o bin/$(program) ./cmd/$(program) &&) true
 
 # vmux-hub contains the web app, and with it the phone as WebAssembly. What has
 # not changed is not compressed again, which takes most of a minute.
 web:
-	@echo "building web/phone/dist: the web app, with the phone as WebAssembly (compiled and compressed: a minute or more)"
+	@echo "building web/phone/dist, the web app (a minute or more, if it has changed)"
 	@$(GO) run ./web/phone/build
 
 demo: setup-demo build ## show everything on this machine, in a scratch folder

@@ -64,7 +64,9 @@ web app, and wakes phones by Web Push. It cannot read what it carries.
 Without one of --tls-cert, --acme-domain, --behind-proxy and --local-ca it serves
 this machine only. --public-url is the address that phones and agents use; its
 host name is part of every passkey that the web app makes, so it should never
-change.`,
+change. The port is no part of it: serve nothing else under that name, since any
+other page there could ask for signatures by those passkeys. On this machine,
+http://vmux.localhost:8722 is a name of the hub's own.`,
 		Example: `  vmux-hub --acme-domain hub.example.org
   vmux-hub --behind-proxy --public-url https://laptop.tailnet.ts.net
   vmux-hub --local-ca`,

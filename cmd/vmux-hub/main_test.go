@@ -101,12 +101,19 @@ func TestServesThisMachine(t *testing.T) {
 	if got := curl(t, url+"/healthz"); got != "ok\n" {
 		t.Errorf("health: %s", got)
 	}
+	if got := r.log.String(); !strings.Contains(got, "passkeys belong to a host name") || !strings.Contains(got, "--public-url http://vmux.localhost:") {
+		t.Errorf("no warning of other pages at localhost:\n%s", got)
+	}
 	page := curl(t, "-i", url+"/")
 	if !strings.Contains(page, "Content-Security-Policy: "+phone.ContentSecurityPolicy+"\r\n") || !strings.Contains(page, "text/html") {
 		t.Errorf("the app's page:\n%s", page)
 	}
 	if got := curl(t, "-o", "/dev/null", "-w", "%{content_type}", url+"/sw.js"); got != "text/javascript; charset=utf-8" {
 		t.Errorf("the app's service worker: %s", got)
+	}
+	named := start(t, "--listen", "127.0.0.1:0", "--public-url", "http://vmux.localhost:8722", "--state", t.TempDir())
+	if got := named.log.String(); strings.Contains(got, "passkeys") {
+		t.Errorf("a hub with a name of its own warns:\n%s", got)
 	}
 }
 

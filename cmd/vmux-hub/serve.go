@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"sync"
 
@@ -79,6 +80,10 @@ func lazyApp(log *slog.Logger) http.Handler {
 
 func announce(log *slog.Logger, h *hub.Hub, f *front.Front) {
 	log.Info("hub is ready", "url", h.Origin(), "address", f.Addr().String())
+	if u, err := url.Parse(h.Origin()); err == nil && u.Hostname() == "localhost" {
+		log.Warn("passkeys belong to a host name, whatever the port: any other page at localhost can ask for signatures by those made there",
+			"own name", "--public-url http://vmux.localhost:"+u.Port())
+	}
 	if url := f.InstallURL(); url != "" {
 		log.Info("phones must trust this hub's own CA once; compare its SHA-256", "open", url, "sha256", f.Fingerprint())
 	}

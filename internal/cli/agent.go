@@ -55,7 +55,8 @@ and ssh-add by SSH_AUTH_SOCK=~/.ssh/vmux-agent.sock in the environment.
 With a hub, phones are reached from anywhere, and the web app on a phone is the
 hub's page. --hub local starts one beside the agent: for a browser on this
 computer as it is, for phones of this network with --hub-local-ca, and for phones
-anywhere with --hub-behind-proxy --hub-url.`,
+anywhere with --hub-behind-proxy --hub-url. A passkey belongs to the hub's host
+name, whatever the port: serve nothing else under that name.`,
 		Example: `  vmux agent
   vmux agent --approval-timeout 100s --verbose
   vmux agent --hub https://hub.example

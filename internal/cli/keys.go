@@ -38,7 +38,7 @@ list of a phone that does not answer stays as it was.`,
 					if p.Error != nil {
 						a.say("%s: %s", wire.Show(p.Name), wire.Show(p.Error.Sentence))
 					} else {
-						a.say("%s: %d keys", wire.Show(p.Name), p.Keys)
+						a.say("%s: %s", wire.Show(p.Name), counted(p.Keys, "key"))
 					}
 				}
 				return a.text(identityLines(r.Identities))

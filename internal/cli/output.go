@@ -162,7 +162,16 @@ func orHint(err error, format string, args ...any) error {
 // what to do about an error may put that behind it, on a line `hint: …`.
 func sentence(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") // of errors that are joined
 	return strings.Join(strings.Fields(text), " ")
+}
+
+// counted is a number of things: "1 key", "2 keys".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // hintOf returns the hint that stands nearest to the error's surface: of the

@@ -136,7 +136,11 @@ log that was written anew as a whole is found as well.`,
 			if len(report.Problems) > 0 {
 				return withHint(errTampered, "vmux phone log export > FILE keeps what there is; docs/destinations.md tells what the chain shows")
 			}
-			a.say("%d records are as they were written", report.Records)
+			if report.Records == 1 {
+				a.say("1 record is as it was written")
+			} else {
+				a.say("%d records are as they were written", report.Records)
+			}
 			return nil
 		},
 	})

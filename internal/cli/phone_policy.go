@@ -128,7 +128,7 @@ func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
 				return err
 			}
 		}
-		a.say("%d requests were refused by it", answer.Refused)
+		a.say("requests refused by it: %d", answer.Refused)
 		return nil
 	})
 }
