@@ -116,8 +116,8 @@ func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size
 const maxStarters = 16
 
 // starterOf finds the program that began what asks: the first ancestor that is
-// neither ssh nor git nor sudo nor a shell that ssh or git started, with its process ID; and
-// the process below it, which a person would have typed.
+// neither ssh nor git, nor a shell or another program that was started to run them,
+// with its process ID; and the process below it, which a person would have typed.
 func starterOf(asker process) (begun, starter process, id int, ok bool) {
 	begun = asker
 	for range maxStarters {
@@ -125,7 +125,7 @@ func starterOf(asker process) (begun, starter process, id int, ok bool) {
 		if starter, ok = processOf(id); !ok || id == 0 {
 			return begun, starter, id, false
 		}
-		if !helps(starter) {
+		if !helps(id, starter) {
 			return begun, starter, id, true
 		}
 		begun = starter
@@ -133,23 +133,48 @@ func starterOf(asker process) (begun, starter process, id int, ok bool) {
 	return begun, starter, id, false
 }
 
+// passOn are programs that run another one that they are given, and what calls git
+// or ssh by itself: each attempt has its own.
+var passOn = []string{
+	"sftp", "scp", "rsync", "timeout", "flock", "env", "nice", "nohup", "setsid", "stdbuf", "xargs", "sshpass", "sudo", "doas",
+	"hg", "svn", "jj", "gh", "glab",
+}
+
 // helps reports whether a process only stands between ssh and what began it.
-func helps(p process) bool {
+func helps(id int, p process) bool {
 	name := p.program()
-	switch name {
-	case "ssh", "git", "sftp", "scp", "rsync", "sudo", "doas":
-		return true
-	}
 	if isShell(name) {
 		parent, ok := processOf(p.parent)
-		return ok && isSSHOrGit(parent.program())
+		if !ok {
+			return false
+		}
+		// An editor runs `sh -c 'git fetch; …'`, watch(1) does each time. What the
+		// system itself has started is a service, and its shell may be the loop.
+		above := parent.program()
+		return isSSHOrGit(above) || p.parent > 1 && above != "systemd" && runsLine(wordsOf(argumentsOf(id)))
 	}
-	return isSSHOrGit(name)
+	return isSSHOrGit(name) || slices.Contains(passOn, name)
+}
+
+// runsLine reports whether a shell was given its commands on its command line.
+func runsLine(words []string) bool {
+	for i := 1; i < len(words); i++ {
+		switch w := words[i]; {
+		case w == "-o" || w == "+o" || w == "-O" || w == "+O":
+			i++ // its value
+		case strings.HasPrefix(w, "--"):
+		case strings.HasPrefix(w, "-") && strings.Contains(w, "c"):
+			return true
+		case !strings.HasPrefix(w, "-"):
+			return false
+		}
+	}
+	return false
 }
 
 func isShell(name string) bool {
 	switch name {
-	case "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox":
+	case "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "busybox":
 		return true
 	}
 	return false

@@ -115,7 +115,8 @@ func TestDeniedOncePerRetryingProgram(t *testing.T) {
 }
 
 // An editor's `git fetch` is a new git each time: the program that repeats itself is
-// the one that began git, also where git has a shell start ssh.
+// the one that began git, also where git has a shell start ssh, or where a shell or
+// a program like timeout(1) was started for git alone.
 func TestStarterIsBehindGit(t *testing.T) {
 	dir := t.TempDir()
 	git, ssh := filepath.Join(dir, "git"), filepath.Join(dir, "ssh")
@@ -128,11 +129,22 @@ func TestStarterIsBehindGit(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	for name, command := range map[string]string{
-		"git starts ssh":            ssh + " 600 & echo $!; wait",
-		"git has a shell start ssh": "sh -c '" + ssh + " 600 & echo $!; wait'; true",
+	script := filepath.Join(dir, "script")
+	ownStarts := ssh + " 600 & echo $!; wait"
+	gitStarts := git + " -c '" + ownStarts + "'; true"
+	if err := os.WriteFile(script, []byte(gitStarts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, argv := range map[string][]string{
+		"git starts ssh":            {git, "-c", ownStarts},
+		"git has a shell start ssh": {git, "-c", "sh -c '" + ownStarts + "'; true"},
+		"a shell for git":           {"sh", "-c", gitStarts},
+		"a login shell for git":     {"bash", "--noprofile", "-o", "pipefail", "-lc", gitStarts},
+		"timeout for git":           {"timeout", "600", git, "-c", ownStarts},
+		"flock in a shell for git":  {"sh", "-c", "flock " + script + " " + gitStarts},
+		"a script":                  {"sh", script},
 	} {
-		cmd := exec.Command(git, "-c", command)
+		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		out, err := cmd.StdoutPipe()
 		if err == nil {
@@ -154,8 +166,12 @@ func TestStarterIsBehindGit(t *testing.T) {
 			time.Sleep(time.Millisecond) // between fork and exec it has its parent's name
 		}
 		begun, _, id, ok := starterOf(asker)
-		if !ok || id != os.Getpid() || filepath.Base(begun.name) != "git" {
-			t.Errorf("%s: process %d began %q, want this one, %d, and git", name, id, begun.name, os.Getpid())
+		want := os.Getpid()
+		if name == "a script" { // which may be the loop itself
+			want = cmd.Process.Pid
+		}
+		if !ok || id != want || argv[0] == git && filepath.Base(begun.name) != "git" {
+			t.Errorf("%s: process %d began %q, want %d", name, id, begun.name, want)
 		}
 	}
 }
