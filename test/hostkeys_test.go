@@ -57,6 +57,17 @@ func TestPoolIsAcknowledgedOnce(t *testing.T) {
 			t.Errorf("vmux phone hosts:\n%s", hosts)
 		}
 	}
+	// A key that is limited to the pool's name is good for each that was acknowledged.
+	w.phone.run("phone", "policy", "ssh-ed25519", "--hosts", "pool.example")
+	logIn(one, "y")
+	logIn(two, "y")
+	if err := w.wait(w.logsInAs(o, "pool.example", w.server(o))); err == nil {
+		t.Error("logged in to a server that is none of the pool's so far")
+	}
+	if _, sentence := w.lastFailure(); !strings.Contains(sentence, "another host key than those of pool.example") {
+		t.Errorf("vmux status: %q", sentence)
+	}
+	w.phone.run("phone", "policy", "ssh-ed25519", "--clear")
 	// One of the two is forgotten: it would have to be acknowledged anew.
 	w.phone.run("phone", "hosts", "forget", fingerprintOf(t, two.HostKey))
 	logIn(two, "C")

@@ -187,6 +187,9 @@ func (r Rules) allowLogin(id Identity, s SignSheet) error {
 	case d.HostKey == nil:
 		return forbidden(id, "no login to a server that is not known")
 	}
+	if name := s.Claimed.HostName; d.Memory == HostChanged && slices.Contains(r.Hosts, name) {
+		return forbidden(id, "no login to %s, which is another host key than those of %s", d.Fingerprint(), name)
+	}
 	return forbidden(id, "no login to %s", d.Fingerprint())
 }
 
