@@ -257,7 +257,6 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.warn(warningCAs, warning)
-	a.known.fruitless = map[string]fruitless{}
 	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
 		return nil, err
 	}
@@ -318,7 +317,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel(nil)
 	a.tasks.start(ctx)
 	left := make(chan struct{}, 1)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Deserted: func() {
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed, Deserted: func() {
 		select {
 		case left <- struct{}{}:
 		default:

@@ -3,8 +3,11 @@ package agent
 import (
 	"os"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,15 +26,32 @@ type choice struct {
 	blobs map[string]bool
 	// unclear: keys are named in a way that only ssh can make out.
 	unclear bool
+	// unnamed: it may be any key that is named so.
+	unnamed bool
+	// namedOnly: ssh offers none but those that are named.
+	namedOnly bool
+	// copies: ssh-copy-id runs it, which puts a key on the server.
+	copies bool
+	// typed, names and files are how ssh looks for the server's key.
+	typed        string
+	names, files []string
 }
 
 func (c choice) has(id *identity) bool { return c.blobs[string(id.PublicKeyBlob)] }
 
-// chosenBy reads the choice of a client that runs on this computer.
-func (a *Agent) chosenBy(peer sshagent.Peer) choice {
-	return within(&a.reading, choice{unclear: true}, func() choice {
-		login := sshconfig.Read(clientOf(peer))
-		return choice{login.Keys, login.Unclear}
+// choosing begins to read the choice of a client that runs on this computer.
+func (a *Agent) choosing(peer sshagent.Peer) *reading[choice] {
+	return begin(&a.reading, choice{unclear: true, unnamed: true}, func() choice {
+		l := sshconfig.Read(clientOf(peer))
+		return choice{l.Keys, l.Unclear, l.Unnamed, l.NamedOnly, copies(peer.PID), l.Typed, l.Names, l.KnownHosts}
+	})
+}
+
+// copies reports whether ssh-copy-id, a script, has started the process.
+func copies(pid int) bool {
+	p, ok := processOf(pid)
+	return ok && slices.ContainsFunc(wordsOf(argumentsOf(p.parent)), func(word string) bool {
+		return filepath.Base(word) == "ssh-copy-id"
 	})
 }
 
@@ -62,27 +82,52 @@ type readings struct{ late atomic.Int32 }
 
 // within returns what read returns, or otherwise when that takes too long.
 func within[T any](r *readings, otherwise T, read func() T) T {
+	return begin(r, otherwise, read).wait()
+}
+
+// reading is one that has begun.
+type reading[T any] struct {
+	of                *readings
+	result, otherwise T
+	done              chan struct{} // closed when result is there
+	late              sync.Once
+}
+
+// begin reads while something else goes on. Somebody has to wait for it.
+func begin[T any](r *readings, otherwise T, read func() T) *reading[T] {
+	x := &reading[T]{of: r, result: otherwise, otherwise: otherwise, done: make(chan struct{})}
 	if r.late.Load() > 0 {
-		return otherwise
+		close(x.done)
+		return x
 	}
-	done := make(chan T, 1)
-	go func() { done <- read() }()
+	go func() {
+		defer close(x.done)
+		x.result = read()
+	}()
+	return x
+}
+
+// wait returns what was read, or what it was to be otherwise if that takes too long
+// from now on. It can be called more than once.
+func (x *reading[T]) wait() T {
 	timer := time.NewTimer(maxConfigTime)
 	defer timer.Stop()
 	select {
-	case result := <-done:
-		return result
+	case <-x.done:
+		return x.result
 	case <-timer.C:
 	}
 	select {
-	case result := <-done: // both, on a busy computer
-		return result
+	case <-x.done: // both, on a busy computer
+		return x.result
 	default:
 	}
-	r.late.Add(1)
-	go func() {
-		<-done
-		r.late.Add(-1)
-	}()
-	return otherwise
+	x.late.Do(func() {
+		x.of.late.Add(1)
+		go func() {
+			<-x.done
+			x.of.late.Add(-1)
+		}()
+	})
+	return x.otherwise
 }

@@ -26,8 +26,6 @@ const (
 	// behind the key that it takes. It is short, since a server may have been
 	// told of the CA meanwhile, and to offer it costs no question to anybody.
 	refusalLife = 24 * time.Hour
-	// fruitlessLife is how long a list that led to no signature is remembered.
-	fruitlessLife = 10 * time.Minute
 	// touchEvery bounds how often a login that teaches nothing is written down.
 	touchEvery = 24 * time.Hour
 )
@@ -47,7 +45,13 @@ type destination struct {
 	// ssh went on to Key all the same, at RefusedAt.
 	Refused   string    `json:"refused,omitempty"`
 	RefusedAt time.Time `json:"refusedAt,omitzero"`
-	Used      time.Time `json:"used"`
+	// Vain is how many of the last logins had phone-held keys listed and none sign,
+	// maxVain at most; InVainAt is when the last of them ended, Name what it called
+	// the server. The next login is offered fewer keys.
+	Vain     int       `json:"vain,omitempty"`
+	InVainAt time.Time `json:"inVainAt,omitzero"`
+	Name     string    `json:"name,omitempty"`
+	Used     time.Time `json:"used"`
 }
 
 // refuses reports whether the certificate was seen refused of late.
@@ -70,20 +74,8 @@ func certificateKind(cert *ssh.Certificate) string {
 type destinations struct {
 	mu     sync.Mutex
 	byHost map[string]destination
-	// fruitless counts the lists for a host key that led to no signature yet.
-	fruitless map[string]fruitless
-	saving    bool // a task is about to write
-}
-
-// fruitless are the lists for one host key that have led to no signature, and
-// what the last of them was.
-type fruitless struct {
-	lists     int
-	last      time.Time
-	hostKey   []byte   // nil if it is another host's word that the login is to there
-	listed    int      // how many identities
-	elsewhere []string // comments of the keys left out, which are for other servers
-	left      int      // how many more there are that may be used there
+	saving bool // a task is about to write
+	logins
 }
 
 // boundHost is the fingerprint of the server that the connection is bound to for a
@@ -93,52 +85,6 @@ func boundHost(bindings []sshctx.Binding) string {
 		return ""
 	}
 	return sshctx.Fingerprint(wantedHost(bindings[len(bindings)-1].HostKey).key)
-}
-
-// recall returns what is known of the host, and how many lists for it have led
-// to nothing just before.
-func (d *destinations) recall(host string, now time.Time) (known destination, inVain int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if f := d.fruitless[host]; now.Sub(f.last) <= fruitlessLife {
-		inVain = f.lists
-	}
-	return d.byHost[host], inVain
-}
-
-// listed notes the list of a new connection, which is in vain until the host is
-// asked for.
-func (d *destinations) listed(host string, f fruitless) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f.lists = 1
-	if before := d.fruitless[host]; f.last.Sub(before.last) <= fruitlessLife {
-		f.lists += before.lists
-	}
-	if len(d.fruitless) >= maxDestinations {
-		clear(d.fruitless)
-	}
-	d.fruitless[host] = f
-}
-
-// inVain returns the newest list that has led to no signature, if it is of late and
-// for a login of this computer's own: what comes from elsewhere says what it likes.
-func (d *destinations) inVain(now time.Time) (host string, newest fruitless) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for h, f := range d.fruitless {
-		if f.hostKey != nil && now.Sub(f.last) <= fruitlessLife && f.last.After(newest.last) {
-			host, newest = h, f
-		}
-	}
-	return host, newest
-}
-
-// asked notes that a list for the host was of use.
-func (d *destinations) asked(host string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.fruitless, host)
 }
 
 // learn changes what is known of a host; it reports whether that is to be
@@ -154,6 +100,9 @@ func (d *destinations) learn(host string, now time.Time, edit func(*destination)
 	}
 	known.Host, known.Used = host, now.Round(0)
 	d.byHost[host] = known
+	if known.Key == "" && known.Refused == "" && known.Vain == 0 {
+		delete(d.byHost, host)
+	}
 	for len(d.byHost) > maxDestinations {
 		oldest := known
 		for _, other := range d.byHost {
@@ -169,9 +118,14 @@ func (d *destinations) learn(host string, now time.Time, edit func(*destination)
 }
 
 // learnKey remembers the key that has signed a login. Only this computer's own
-// connections teach: what a program on another host binds to is its own choice.
-func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *identity) {
+// connections teach: what a program on another host binds to is its own choice. A
+// key that the user named teaches nothing: ssh tries it before all that is listed,
+// and it says who the user is this time, not the next.
+func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *identity, chosen *reading[choice]) {
 	if len(r.Bindings) != 1 || !r.Bindings[0].Covers(about) {
+		return
+	}
+	if c := chosen.wait(); c.unnamed || c.has(id) {
 		return
 	}
 	now := time.Now()
@@ -185,9 +139,7 @@ func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *ident
 }
 
 // passedOver returns the kind of the session certificate that ssh had before it
-// and did not, or not successfully, log in with. A key that the user has named
-// ssh tries before all that is listed, so that it says nothing of the
-// certificate.
+// and did not, or not successfully, log in with.
 func (a *Agent) passedOver(r sshagent.SignRequest, id *identity) string {
 	s := a.snapshot.Load().session
 	if s == nil || r.Listed == nil {
@@ -198,7 +150,7 @@ func (a *Agent) passedOver(r sshagent.SignRequest, id *identity) string {
 		return func(i sshagent.Identity) bool { return string(i.Blob) == string(want) }
 	}
 	certificate, key := slices.IndexFunc(listed, blob(s.blob)), slices.IndexFunc(listed, blob(id.PublicKeyBlob))
-	if certificate < 0 || key < certificate || a.chosenBy(r.Peer).has(id) {
+	if certificate < 0 || key < certificate {
 		return ""
 	}
 	return certificateKind(s.cert)
@@ -210,7 +162,7 @@ func (a *Agent) learnCertificate(c sshagent.Connection, about sshctx.Context) {
 	if host == "" {
 		return
 	}
-	a.known.asked(host)
+	a.asked(c)
 	if len(c.Bindings) == 1 && c.Bindings[0].Covers(about) && a.known.refusedAt(host) {
 		a.keepDestinations(a.known.learn(host, time.Now(), func(d *destination) {
 			d.Refused, d.RefusedAt = "", time.Time{}
@@ -297,8 +249,8 @@ func parseDestinations(b []byte) (map[string]destination, error) {
 	}
 	byHost := make(map[string]destination, len(doc.Destinations))
 	for _, d := range doc.Destinations {
-		if !isFingerprint(d.Host) || d.Key != "" && !isFingerprint(d.Key) {
-			return nil, errors.New("not a fingerprint")
+		if !isFingerprint(d.Host) || d.Key != "" && !isFingerprint(d.Key) || d.Vain < 0 || d.Vain > maxVain {
+			return nil, errors.New("not a fingerprint, or out of range")
 		}
 		byHost[d.Host] = d
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,6 +153,7 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 	a.saving.Lock()
 	defer a.saving.Unlock()
 	var peer device.Peer
+	added := false
 	if keys != nil {
 		var err error
 		if peer, err = a.trust.Get(phone); err != nil {
@@ -163,6 +165,9 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 		delete(a.keys, phone)
 		delete(a.pairedAt, phone)
 	} else {
+		added = slices.ContainsFunc(keys, func(k AgentKeyInfo) bool {
+			return !slices.ContainsFunc(a.keys[phone], func(old AgentKeyInfo) bool { return old.Fingerprint == k.Fingerprint })
+		})
 		keepProofs(keys, a.keys[phone])
 		a.keys[phone], a.pairedAt[phone] = keys, peer.PairedAt
 	}
@@ -170,6 +175,9 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 	a.tellLocked()
 	a.mu.Unlock()
 	a.saveKeys()
+	if added {
+		a.offerAgain() // where none was taken the new one may be
+	}
 	return nil
 }
 
@@ -220,6 +228,7 @@ func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) 
 	if len(peers) == 0 {
 		return control.RefreshResult{}, control.Errorf(control.CodeNotPaired, "run `vmux pair`", "No phone is paired with this computer.")
 	}
+	a.offerAgain()
 	if !anyConnected(peers) {
 		a.node.Wake()
 	}

@@ -13,10 +13,10 @@ import (
 // password is asked for.
 const maxListed = 4
 
-// fruitlessStep is how many keys further down a list begins after one that led
-// to no signature. It is less than what is listed, since servers with a lower
-// MaxAuthTries have not been offered all of it.
-const fruitlessStep = 2
+// maxVain is after how many logins without a signature no key is listed any more: a
+// server that takes none of them counts each, and ends the connection before ssh
+// comes to the keys in files and to passwords.
+const maxVain = 2
 
 // Listing implements sshagent.Backend. Who does not say where to log in, as
 // ssh-add -l, sees everything, unless it is for a server's authorized_keys.
@@ -48,12 +48,14 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	if host == "" {
 		return all
 	}
-	known, inVain := a.known.recall(host, now)
-	o, mine := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys)}, s.keysOf(all)
-	if o.limit > 0 && len(mine) > o.limit {
-		o.skip = inVain * fruitlessStep
-		if !forwarded(c.Bindings) {
-			o.chosen = a.chosenBy(c.Peer)
+	own := len(c.Bindings) == 1 && !a.fromElsewhere(c)
+	known, vain := a.known.recall(host, own)
+	o, mine := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys), vain: vain}, s.keysOf(all)
+	l := login{host: host, own: own}
+	if own {
+		l.choice = a.choiceOf(c)
+		if o.limit > 0 && (len(mine) > o.limit || vain > 0) {
+			o.chosen = l.choice.wait()
 		}
 	}
 	keys := o.apply(mine)
@@ -68,14 +70,11 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 		}
 		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.blob, Comment: certificateComment})
 	}
-	if c.Listed == nil {
-		f := fruitless{last: now, listed: len(list), elsewhere: o.elsewhere(mine)}
-		f.left = len(mine) - len(f.elsewhere) - len(keys)
-		if !forwarded(c.Bindings) {
-			f.hostKey = c.Bindings[0].HostKey
-		}
-		a.known.listed(host, f)
+	l.fruitless = fruitless{
+		last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list), keys: len(keys), elsewhere: o.elsewhere(mine),
 	}
+	l.left = len(mine) - len(l.elsewhere) - len(keys)
+	a.known.begins(c.ID, l)
 	return sshagent.NewListing(list)
 }
 
@@ -105,7 +104,18 @@ type order struct {
 	worked string // fingerprint of the key that logged in there; "" if none did
 	chosen choice // the keys that the user has named for ssh
 	limit  int    // how many; 0: all
-	skip   int    // how many of those that are not preferred are passed over
+	vain   int    // how many logins there just before led to no signature
+}
+
+// most is how many keys are listed, named ones aside, after so many logins in vain.
+func most(limit, vain int) int {
+	switch {
+	case vain == 0:
+		return limit
+	case vain < maxVain:
+		return (limit + 1) / 2
+	}
+	return 0
 }
 
 // apply leaves out keys that may not be used there, and brings the others into
@@ -115,12 +125,10 @@ type order struct {
 func (o order) apply(keys []*identity) []*identity {
 	keys = slices.DeleteFunc(slices.Clone(keys), o.forOthers)
 	slices.SortStableFunc(keys, func(a, b *identity) int { return o.rank(a) - o.rank(b) })
-	preferred := slices.IndexFunc(keys, func(id *identity) bool { return o.rank(id) == rankOther })
-	if others := len(keys) - preferred; preferred >= 0 {
-		keys = slices.Concat(keys[:preferred], rotate(keys[preferred:], o.skip%others))
-	}
-	if o.limit > 0 && !o.chosen.unclear {
-		keys = keys[:min(len(keys), max(o.limit, o.named(keys)))]
+	// Keys that ssh cannot be seen to name are listed once: it has then tried them
+	// before all others.
+	if o.limit > 0 && !(o.chosen.unclear && o.vain == 0) {
+		keys = o.cut(keys)
 	}
 	last := func(id *identity) int {
 		if id.passkey() && o.rank(id) > rankWorked {
@@ -130,6 +138,18 @@ func (o order) apply(keys []*identity) []*identity {
 	}
 	slices.SortStableFunc(keys, func(a, b *identity) int { return last(a) - last(b) })
 	return keys
+}
+
+// cut leaves as many keys as are listed: those that have worked or are named, and
+// after a login in vain those that were listed last or not at all.
+func (o order) cut(keys []*identity) []*identity {
+	named, others := keys[:o.named(keys)], keys[o.named(keys):]
+	room := func(most int) int { return min(max(0, most-len(named)), len(others)) }
+	n, skip := room(most(o.limit, o.vain)), 0
+	if o.vain > 0 {
+		skip = min(room(o.limit), len(others)-n)
+	}
+	return slices.Concat(named, others[skip:skip+n])
 }
 
 // forOthers reports whether the phone limits the key to other servers.
@@ -180,5 +200,3 @@ func (o order) named(keys []*identity) int {
 	}
 	return n
 }
-
-func rotate(keys []*identity, n int) []*identity { return slices.Concat(keys[n:], keys[:n]) }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -49,9 +48,15 @@ func TestOrder(t *testing.T) {
 		want  string
 	}{
 		{"an unknown host", order{limit: 4}, "here d a b"},
-		{"after a list in vain", order{limit: 4, skip: 2}, "here d c e"},
-		{"and another", order{limit: 4, skip: 6}, "here d a sk2"},
-		{"round again", order{limit: 4, skip: 7}, "here d a b"},
+		{"after a login in vain", order{limit: 4, vain: 1}, "c e"},
+		{"and another", order{limit: 4, vain: 2}, ""},
+		{"in vain, where a key worked before", order{limit: 4, vain: 1, worked: "f"}, "f b"},
+		{"and another there", order{limit: 4, vain: 2, worked: "f"}, "f"},
+		{"in vain, and keys are named", order{limit: 4, vain: 1, chosen: chosen("e", "sk", "b")}, "b e sk"},
+		{"and another, named", order{limit: 4, vain: 2, chosen: chosen("e", "sk")}, "e sk"},
+		{"in vain, named as only ssh can tell", order{limit: 4, vain: 2, chosen: choice{unclear: true}}, ""},
+		{"in vain, of all", order{vain: 2}, "here d a b c e f sk sk2"},
+		{"in vain, of one", order{limit: 1, vain: 1}, "d"},
 		{"a key that worked", order{limit: 4, worked: "f"}, "f here d a"},
 		{"a passkey that worked", order{limit: 4, worked: "sk"}, "sk here d a"},
 		{"a key that worked and is for others now", order{limit: 4, worked: "there"}, "here d a b"},
@@ -67,6 +72,16 @@ func TestOrder(t *testing.T) {
 		}
 		if want := strings.Fields(test.want); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", test.name, got, want)
+		}
+	}
+	few := keys[:3]
+	for vain, want := range []string{"a b c", "b c", ""} {
+		var got []string
+		for _, id := range (order{host: "host", limit: 4, vain: vain}).apply(few) {
+			got = append(got, id.Comment)
+		}
+		if !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("of three, %d in vain: %q, want %q", vain, got, want)
 		}
 	}
 	if got := (order{limit: 4}).apply(nil); len(got) != 0 {
@@ -249,64 +264,15 @@ func TestForwardedLoginsTeachNothing(t *testing.T) {
 	})
 }
 
-// What ssh was told of for a login, when no key was asked for in the end.
-func TestUnsignedLogin(t *testing.T) {
-	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
-		server, other := to(t, newSigner(t)), to(t, newSigner(t))
-		fingerprint := func(c sshagent.Connection) string { return sshctx.Fingerprint(c.Bindings[0].HostKey) }
-		p.signing(key, approves)
-		limited := remoteKey(newSigner(t), "for another")
-		limited.Hosts = []string{fingerprint(other)}
-		p.keys = append(p.keys, limited, remoteKey(newSigner(t), "second"))
-		w.cfg.MaxKeys = 1
-		w.connect(p)
-		synctest.Wait()
-		if u := w.Status().Unsigned; u != nil {
-			t.Errorf("before any login: %+v", u)
-		}
-		w.Listing(server)
-		at := time.Now()
-		time.Sleep(time.Second)
-		again := server
-		again.Listed = w.Listing(sshagent.Connection{}) // the same login asks once more
-		w.Listing(again)
-		want := control.UnsignedLogin{At: at.Round(0), Server: fingerprint(server), Listed: 1, Elsewhere: []string{"for another"}, Left: 1}
-		if u := w.Status().Unsigned; u == nil || !reflect.DeepEqual(*u, want) {
-			t.Errorf("%+v, want %+v", u, want)
-		}
-		bastion := to(t, newSigner(t))
-		bastion.Bindings = append([]sshctx.Binding{{HostKey: bastion.Bindings[0].HostKey, SessionID: []byte("fwd"), Forwarding: true}}, bastion.Bindings...)
-		w.Listing(bastion) // it chooses what to bind to, and what the user would read
-		if u := w.Status().Unsigned; u == nil || u.Server != want.Server {
-			t.Errorf("after a login by way of another host: %+v", u)
-		}
-		w.Listing(other)
-		if u := w.Status().Unsigned; u == nil || u.Server != fingerprint(other) || len(u.Elsewhere) != 0 {
-			t.Errorf("the newest is %+v", u)
-		}
-		if err := w.login(other, key); err != nil {
-			t.Fatal(err)
-		}
-		if u := w.Status().Unsigned; u == nil || u.Server != want.Server {
-			t.Errorf("after a login that worked: %+v", u)
-		}
-		time.Sleep(fruitlessLife)
-		if u := w.Status().Unsigned; u != nil {
-			t.Errorf("after a while: %+v", u)
-		}
-	})
-}
-
 func TestDestinationsAreBounded(t *testing.T) {
-	d := destinations{byHost: map[string]destination{}, fruitless: map[string]fruitless{}}
+	d := destinations{byHost: map[string]destination{}}
 	now := time.Now()
 	host := func(i int) string { return sshctx.Fingerprint([]byte(fmt.Sprint(i))) }
 	for i := range maxDestinations + 10 {
-		d.listed(host(i), fruitless{last: now})
 		d.learn(host(i), now.Add(time.Duration(i)), func(known *destination) { known.Key = host(0) })
 	}
-	if len(d.byHost) != maxDestinations || len(d.fruitless) > maxDestinations || d.byHost[host(9)].Key != "" || d.byHost[host(10)].Key == "" {
-		t.Errorf("%d destinations, %d lists", len(d.byHost), len(d.fruitless))
+	if len(d.byHost) != maxDestinations || d.byHost[host(9)].Key != "" || d.byHost[host(10)].Key == "" {
+		t.Errorf("%d destinations", len(d.byHost))
 	}
 	if d.learn(host(20), now, func(known *destination) { known.Key = host(0) }) {
 		t.Error("what is known already is written")

@@ -32,7 +32,8 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 		return nil, a.failSign(id, about, err)
 	}
 	a.noteUnbound(r.Connection, about)
-	a.known.asked(boundHost(r.Bindings))
+	a.asked(r.Connection)
+	chosen := a.choiceOf(r.Connection) // the program may be gone as soon as it is answered
 	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
 		return nil, wire.NewError(code)
@@ -46,7 +47,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	signature, phone, err := a.askSignature(ctx, id, r, about, h)
 	switch {
 	case err == nil:
-		a.learnKey(r, about, id)
+		a.learnKey(r, about, id, chosen)
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:

@@ -31,7 +31,7 @@ func (a *Agent) Status() control.Status {
 		Warnings: []string{}, Waiting: []control.Request{}, Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
-	s.Unsigned = a.unsigned()
+	s.Unsigned, s.FewerKeys = a.unsigned(), a.fewer()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	since := func(a, b *control.Request) int { return a.Since.Compare(b.Since) }
@@ -50,17 +50,6 @@ func (a *Agent) Status() control.Status {
 	}
 	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
 	return s
-}
-
-func (a *Agent) unsigned() *control.UnsignedLogin {
-	host, f := a.known.inVain(time.Now())
-	if host == "" {
-		return nil
-	}
-	return &control.UnsignedLogin{
-		At: f.last.Round(0), Server: host, Name: hostNameOf(a.cfg.KnownHosts, f.hostKey, nil),
-		Listed: f.listed, Elsewhere: f.elsewhere, Left: f.left,
-	}
 }
 
 // connectionLine names all connected phones.

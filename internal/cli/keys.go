@@ -20,7 +20,8 @@ func newKeysRefreshCommand(a *app) *cobra.Command {
 		Use:   "refresh",
 		Short: "Read the list of keys from the connected phones again",
 		Long: `Asks each connected phone for its keys, and prints what SSH clients see now. The
-list of a phone that does not answer stays as it was.`,
+list of a phone that does not answer stays as it was. Servers that took none of
+the keys, and so were offered fewer, are offered all again.`,
 		Example: "  vmux keys refresh",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

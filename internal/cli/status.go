@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -124,23 +125,59 @@ func (a *app) attend(s control.Status) {
 	if s.Unsigned != nil {
 		a.unsigned(s.Unsigned)
 	}
+	a.fewerKeys(s.FewerKeys, time.Now())
+}
+
+const (
+	// fewerKeysLife is how long after a login a server is named that is offered fewer
+	// keys, and mostFewerKeys how many are.
+	fewerKeysLife = 24 * time.Hour
+	mostFewerKeys = 3
+)
+
+// fewerKeys names the servers that took none of the keys, and says what to do where
+// they are to be offered all the same.
+func (a *app) fewerKeys(list []control.FewerKeys, now time.Time) {
+	named := 0
+	for _, f := range list {
+		if named == mostFewerKeys || now.Sub(f.At) > fewerKeysLife {
+			break
+		}
+		named++
+		offered := fmt.Sprintf("the next login is offered %d at most", f.Most)
+		if f.Most == 0 {
+			offered = "none is offered there any more"
+		}
+		a.say("%s took no key of a phone, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), offered)
+	}
+	if named == 0 {
+		return
+	}
+	if rest := len(list) - named; rest > 0 {
+		a.say("and %d more such servers: vmux status --json", rest)
+	}
+	a.hint("name a key that it takes: ssh -i KEY.pub (the line of `ssh-add -L`); or offer all again everywhere: vmux keys refresh")
+}
+
+// serverText is a server by its name, if it has one, and its key's fingerprint.
+func serverText(name, fingerprint string) string {
+	if name == "" {
+		return fingerprint
+	}
+	return wire.Show(name) + " (" + fingerprint + ")"
 }
 
 // unsigned explains a login for which no key was asked to sign: one that the server
 // refused before any phone could be asked, or that went by other means.
 func (a *app) unsigned(u *control.UnsignedLogin) {
-	server := u.Server
-	if u.Name != "" {
-		server = wire.Show(u.Name) + " (" + server + ")"
-	}
 	a.say("last login without a signature, %s, to %s: keys offered: %d, taken: none",
-		localTime(u.At), server, u.Listed)
+		localTime(u.At), serverText(u.Name, u.Server), u.Listed)
 	if len(u.Elsewhere) > 0 {
 		a.say("not offered there, since the phone limits them to other servers: %s", wire.Show(strings.Join(u.Elsewhere, ", ")))
 	}
 	switch {
 	case u.Left > 0:
-		a.hint("if it was refused, run ssh again: the next of your other %d keys are offered then", u.Left)
+		a.hint("if it was refused, name the key: ssh -i KEY.pub (the line of `ssh-add -L`); your other %d keys were not offered", u.Left)
 	case len(u.Elsewhere) > 0:
 		a.hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
 	default:

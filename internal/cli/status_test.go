@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,39 @@ func TestHubText(t *testing.T) {
 	} {
 		if got := hubText(test.hub); got != test.want {
 			t.Errorf("%+v: %q, want %q", test.hub, got, test.want)
+		}
+	}
+}
+
+// Servers that are offered fewer keys are named for a day after a login there, three at
+// most, and what to do.
+func TestFewerKeysAreSaid(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration, name string, most int) control.FewerKeys {
+		return control.FewerKeys{At: now.Add(-ago), Server: "SHA256:" + name, Name: name, Most: most}
+	}
+	for _, test := range []struct {
+		name  string
+		list  []control.FewerKeys
+		says  []string
+		lines int
+	}{
+		{"none", nil, nil, 0},
+		{"long ago", []control.FewerKeys{at(25*time.Hour, "old", 0)}, nil, 0},
+		{"two", []control.FewerKeys{at(0, "a\x1b[2J", 2), at(time.Hour, "", 0)}, []string{
+			"a\ufffd[2J (SHA256:a", "offered 2 at most", "room: none is offered", "hint: name a key"}, 3},
+		{"five", []control.FewerKeys{at(0, "a", 0), at(1, "b", 0), at(2, "c", 0), at(3, "d", 0), at(48*time.Hour, "e", 0)},
+			[]string{"c (SHA256:c)", "and 2 more such servers: vmux status --json"}, 5},
+	} {
+		var stderr bytes.Buffer
+		(&app{output: &output{err: &stderr}}).fewerKeys(test.list, now)
+		if n := strings.Count(stderr.String(), "\n"); n != test.lines {
+			t.Errorf("%s: %d lines, want %d:\n%s", test.name, n, test.lines, stderr.String())
+		}
+		for _, text := range test.says {
+			if !strings.Contains(stderr.String(), text) {
+				t.Errorf("%s lacks %q:\n%s", test.name, text, stderr.String())
+			}
 		}
 	}
 }

@@ -41,6 +41,9 @@ type Status struct {
 	// Unsigned is the last login, of the last ten minutes, for which ssh was told
 	// of identities and had none of them sign.
 	Unsigned *UnsignedLogin `json:"unsigned,omitempty"`
+	// FewerKeys are the servers that took none of the keys that they were offered, and
+	// so are offered fewer, the latest first.
+	FewerKeys []FewerKeys `json:"fewerKeys,omitempty"`
 	// History are the last finished requests and events, newest first.
 	History []Event `json:"history"`
 	// Warnings are sentences about what needs the user: clocks that differ, a
@@ -176,9 +179,17 @@ type UnsignedLogin struct {
 	// Elsewhere are the comments of the keys that were left out, since the phone
 	// limits them to other servers.
 	Elsewhere []string `json:"elsewhere,omitempty"`
-	// Left is how many more keys may be used there; the next login is told of
-	// them.
+	// Left is how many more keys may be used there.
 	Left int `json:"left,omitempty"`
+}
+
+// FewerKeys is a server that is offered fewer phone-held keys, or none, since it took
+// none of those that it was offered.
+type FewerKeys struct {
+	At     time.Time `json:"at"`             // of the last login in vain
+	Server string    `json:"server"`         // fingerprint of its host key
+	Name   string    `json:"name,omitempty"` // as the user or known_hosts has it
+	Most   int       `json:"most"`           // how many keys the next login is offered
 }
 
 // Event is one line of the history.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -153,4 +154,31 @@ func TestBadBindings(t *testing.T) {
 	c = dial(t, socket)
 	wantAnswer(t, c, message(msgExtension, name, forged), msgExtensionFailure)
 	wantAnswer(t, c, signMessage(k.local.PublicKey().Marshal(), nil), msgFailure)
+}
+
+// The backend is told of the end of a connection on which identities were listed, and
+// by an ID of its own which one it was.
+func TestBackendKnowsTheEnd(t *testing.T) {
+	k := newKeys(t)
+	told, closed := make(chan Connection, 10), make(chan Connection, 10)
+	k.told = func(c Connection) { told <- c }
+	path := serve(t, Config{Backend: k, Closed: func(c Connection) { closed <- c }})
+	silent, first, second := dial(t, path), dial(t, path), dial(t, path)
+	wantAnswer(t, silent, bindMessage(t, k.local, exchange("silent"), 0), msgSuccess)
+	var ids []uint64
+	for _, c := range []net.Conn{first, second} {
+		wantAnswer(t, c, bindMessage(t, k.local, exchange("login"), 0), msgSuccess)
+		wantAnswer(t, c, message(msgRequestIdentities), msgIdentitiesAnswer)
+		ids = append(ids, (<-told).ID)
+	}
+	if ids[0] == ids[1] {
+		t.Errorf("two connections are both %d", ids[0])
+	}
+	silent.Close()
+	for i, c := range []net.Conn{second, first} {
+		c.Close()
+		if got := <-closed; got.ID != ids[1-i] || len(got.Bindings) != 1 || got.Listed == nil {
+			t.Errorf("closed: %+v, want connection %d", got, ids[1-i])
+		}
+	}
 }

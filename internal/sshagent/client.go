@@ -21,6 +21,7 @@ const smallBuffer = 2 << 10
 type client struct {
 	server  *Server
 	conn    net.Conn
+	id      uint64
 	peer    Peer
 	refused bool // all its messages fail
 
@@ -39,7 +40,7 @@ type client struct {
 // connection is what the backend is told. Bindings that come later are not seen
 // through it.
 func (c *client) connection() Connection {
-	return Connection{Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven}
+	return Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven}
 }
 
 func (c *client) serve(ctx context.Context) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vmux/internal/sshctx"
@@ -22,6 +23,7 @@ const Root = 0
 
 // Connection is what is known of a client's connection. It is read only.
 type Connection struct {
+	ID   uint64 // of no other connection of this server
 	Peer Peer
 	// Bindings are oldest first; most clients send none. Each is verified, but for
 	// those whose host key is not sshctx.Readable: what they say is unproven.
@@ -77,6 +79,9 @@ type Config struct {
 	// Deserted is called when a client has gone and none is left. It must not
 	// wait. Default: nothing.
 	Deserted func()
+	// Closed is called with what was known of a connection on which identities were
+	// listed, when it has ended. It must not wait. Default: nothing.
+	Closed func(Connection)
 	// MayManage tells whether who is connected may lock, unlock and empty the
 	// agent. Default: all whose connection is not bound, since only SSH clients
 	// bind, and what comes over one that does may come from another host.
@@ -92,8 +97,9 @@ type Config struct {
 
 // Server serves clients.
 type Server struct {
-	cfg  Config
-	lock lock
+	cfg     Config
+	lock    lock
+	clients atomic.Uint64 // how many there have been
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -123,6 +129,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.MayManage == nil {
 		cfg.MayManage = func(c Connection) bool { return len(c.Bindings) == 0 && !c.Unproven }
+	}
+	if cfg.Closed == nil {
+		cfg.Closed = func(Connection) {}
 	}
 	if cfg.Deserted == nil {
 		cfg.Deserted = func() {}
@@ -206,8 +215,11 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 	go func() {
 		defer s.wg.Done()
 		defer s.remove(c)
-		client := &client{server: s, conn: c, peer: peer}
+		client := &client{server: s, conn: c, id: s.clients.Add(1), peer: peer}
 		client.serve(ctx)
+		if client.listed != nil {
+			s.cfg.Closed(client.connection())
+		}
 	}()
 }
 

@@ -82,7 +82,7 @@ func (r *reader) directive(keyword string, args []string, applies truth) {
 			r.identities = add(r.identities, file)
 		}
 	case "hostname", "hostkeyalias", "port", "user", "tag", "userknownhostsfile", "globalknownhostsfile",
-		"canonicalizehostname", "canonicaldomains":
+		"canonicalizehostname", "canonicaldomains", "identitiesonly", "pubkeyauthentication", "preferredauthentications":
 		r.set(keyword, args, applies)
 	}
 }

@@ -41,8 +41,8 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // keys reads the public halves of the keys that are named.
-func (r *reader) keys() (blobs map[string]bool, unclear bool) {
-	blobs, unclear = map[string]bool{}, r.unclear
+func (r *reader) keys() (blobs map[string]bool, unclear, unnamed bool) {
+	blobs, unclear, unnamed = map[string]bool{}, r.unclear, r.unclear
 	identities := r.identities
 	if !r.anyNamed && r.Home != "" {
 		for _, name := range defaultIdentities {
@@ -53,22 +53,24 @@ func (r *reader) keys() (blobs map[string]bool, unclear bool) {
 		if file == "" || strings.EqualFold(file, "none") {
 			continue
 		}
-		path, ok := r.path(file)
-		if !ok || !publicKeys(path, blobs) {
-			unclear = true
+		clear, known := false, false
+		if path, ok := r.path(file); ok {
+			clear, known = publicKeys(path, blobs)
 		}
+		unclear, unnamed = unclear || !clear, unnamed || !known
 	}
-	return blobs, unclear
+	return blobs, unclear, unnamed
 }
 
 // publicKeys adds what stands at the path or beside it: a certificate is signed for
-// by the key that it is over. It reports whether that is all that ssh may find.
-func publicKeys(path string, blobs map[string]bool) bool {
-	found, all := false, true
+// by the key that it is over. It reports whether that is all that ssh may find, and
+// whether what may be missing is no more than the public half of a key in a file.
+func publicKeys(path string, blobs map[string]bool) (clear, known bool) {
+	found, all, known := false, true, true
 	for _, suffix := range []string{"", ".pub", "-cert.pub"} {
 		text, err := ReadFile(path+suffix, maxPublicSize)
 		if err != nil {
-			all = all && isMissing(err)
+			all, known = all && isMissing(err), known && isMissing(err)
 			continue
 		}
 		key, _, _, _, err := ssh.ParseAuthorizedKey(text)
@@ -82,7 +84,7 @@ func publicKeys(path string, blobs map[string]bool) bool {
 			blobs[string(cert.Key.Marshal())] = true
 		}
 	}
-	return found || all
+	return found || all, found || known
 }
 
 // path is the file that a setting names, if that can be told.

@@ -10,6 +10,7 @@ package sshconfig
 import (
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,12 @@ type Login struct {
 	Keys map[string]bool
 	// Unclear: keys are named in a way that only ssh can make out.
 	Unclear bool
+	// Unnamed: it is unclear for another reason than that the public half of a key
+	// file is missing, so that it may be any key of the agent's.
+	Unnamed bool
+	// NamedOnly: ssh offers the server none of the listed keys but those that are
+	// named, if any: IdentitiesOnly, or a login by other means than keys.
+	NamedOnly bool
 }
 
 const (
@@ -63,8 +70,19 @@ func Read(c Client) Login {
 	r.passes()
 	login := Login{Typed: r.typedName(), Names: r.names()}
 	login.KnownHosts = r.knownHosts()
-	login.Keys, login.Unclear = r.keys()
+	login.Keys, login.Unclear, login.Unnamed = r.keys()
+	login.NamedOnly = r.namedOnly()
 	return login
+}
+
+// namedOnly is Login.NamedOnly, where that is sure.
+func (r *reader) namedOnly() bool {
+	all := func(keyword, otherwise string, is func(value string) bool) bool {
+		return !slices.ContainsFunc(r.possible(keyword, otherwise), func(v string) bool { return !is(strings.ToLower(v)) })
+	}
+	return all("identitiesonly", "no", func(v string) bool { return v == "yes" || v == "true" }) ||
+		all("pubkeyauthentication", "yes", func(v string) bool { return v == "no" || v == "false" }) ||
+		all("preferredauthentications", "publickey", func(v string) bool { return !slices.Contains(strings.Split(v, ","), "publickey") })
 }
 
 // Typed is Login.Typed, by the command line alone.

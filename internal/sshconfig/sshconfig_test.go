@@ -257,12 +257,12 @@ Match exec "true" originalhost either
 		"ssh certificate":                     ".ssh/id_ed25519 certified",
 		"ssh either":                          ".ssh/id_ed25519 d",
 		"ssh unknown":                         ".ssh/id_ed25519",
-		"ssh hash":                            "unclear",
-		"ssh fifo":                            ".ssh/id_ed25519 unclear",
-		"ssh -F " + fifo + " -i ~/a unknown":  "a unclear",
+		"ssh hash":                            "unclear unnamed",
+		"ssh fifo":                            ".ssh/id_ed25519 unclear unnamed",
+		"ssh -F " + fifo + " -i ~/a unknown":  "a unclear unnamed",
 		"ssh -F none -i ~/lonely unknown":     "unclear",
-		"ssh -F none -i " + fifo + " unknown": "unclear",
-		"ssh -F none -i /dev/zero unknown":    "unclear",
+		"ssh -F none -i " + fifo + " unknown": "unclear unnamed",
+		"ssh -F none -i /dev/zero unknown":    "unclear unnamed",
 		"ssh -i b unknown":                    ".ssh/id_ed25519 b",
 		"ssh -4Aoidentityfile=~/a unknown":    "a",
 		"ssh -i none unknown":                 "",
@@ -280,8 +280,37 @@ Match exec "true" originalhost either
 		if login.Unclear {
 			got = append(got, "unclear")
 		}
+		if login.Unnamed {
+			got = append(got, "unnamed")
+		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// Whether ssh is sure to offer a server no key of the agent's that is not named.
+func TestNamedOnly(t *testing.T) {
+	home := t.TempDir()
+	write(t, filepath.Join(home, ".ssh", "config"), `
+Host strict
+  IdentitiesOnly yes
+Host password
+  PreferredAuthentications keyboard-interactive,password
+Host off
+  PubkeyAuthentication no
+Match exec true originalhost perhaps
+  IdentitiesOnly yes
+Host both
+  PreferredAuthentications publickey,password
+`)
+	for args, want := range map[string]bool{
+		"ssh plain": false, "ssh both": false, "ssh perhaps": false, "ssh -oIdentitiesOnly=no strict": false,
+		"ssh strict": true, "ssh password": true, "ssh off": true, "ssh -o IdentitiesOnly=yes plain": true,
+		"ssh -o PreferredAuthentications=, plain": true, // as ssh-copy-id does
+	} {
+		if got := Read(Client{Args: strings.Fields(args), Home: home}).NamedOnly; got != want {
+			t.Errorf("%s: %v", args, got)
 		}
 	}
 }

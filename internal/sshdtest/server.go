@@ -65,6 +65,15 @@ func (s *Server) WaitForLog(t TB, text string) {
 	}
 }
 
+// Permit replaces the lines of authorized_keys, from the next login on.
+func (s *Server) Permit(t TB, authorizedKeys ...string) {
+	t.Helper()
+	text := strings.Join(authorizedKeys, "\n") + "\n"
+	if err := os.WriteFile(s.path("authorized_keys"), []byte(text), 0o600); err != nil {
+		t.Fatalf("permit other keys: %v", err)
+	}
+}
+
 // Stop ends the server and all its sessions. It may be called twice.
 func (s *Server) Stop() {
 	s.stopOnce.Do(s.kill)
