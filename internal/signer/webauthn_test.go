@@ -34,6 +34,7 @@ type authenticator struct {
 	rp     RelyingParty
 	flags  byte
 	secret []byte // of its PRF
+	framed bool   // asked in another site's page
 }
 
 func newAuthenticator(t *testing.T) *authenticator {
@@ -50,8 +51,8 @@ func newAuthenticator(t *testing.T) *authenticator {
 }
 
 func (a *authenticator) clientData(kind string, challenge []byte) []byte {
-	return fmt.Appendf(nil, `{"type":"%s","challenge":"%s","origin":"%s","crossOrigin":false}`,
-		kind, base64.RawURLEncoding.EncodeToString(challenge), a.rp.Origin)
+	return fmt.Appendf(nil, `{"type":"%s","challenge":"%s","origin":"%s","crossOrigin":%t}`,
+		kind, base64.RawURLEncoding.EncodeToString(challenge), a.rp.Origin, a.framed)
 }
 
 func (a *authenticator) authData(flags byte, more ...byte) []byte {
@@ -155,6 +156,7 @@ func TestPasskeyAnswersThatAreNoGood(t *testing.T) {
 		"over other bytes":        func(a authenticator) Assertion { return a.get([]byte("other bytes")) },
 		"of another site":         func(a authenticator) Assertion { a.rp.ID = "evilhub.example"; return a.get(data) },
 		"to another origin":       func(a authenticator) Assertion { a.rp.Origin = "https://evilhub.example"; return a.get(data) },
+		"in another site's page":  func(a authenticator) Assertion { a.framed = true; return a.get(data) },
 		"without the person":      func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserVerified; return a.get(data) },
 		"with nobody there":       func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserPresent; return a.get(data) },
 		"with attested data":      func(a authenticator) Assertion { a.flags |= sshctx.FlagAttested; return a.get(data) },
