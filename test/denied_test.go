@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -157,4 +158,85 @@ func TestDeniedPersonIsAskedAgain(t *testing.T) {
 	if n := w.sheets("denied"); n != 2 {
 		t.Errorf("the person was asked %d times in vain, want twice", n)
 	}
+}
+
+// editor is one that fetches without end, as VS Code and IntelliJ do in the background:
+// each `git fetch` is a new process with a new ssh, and none has a terminal.
+const editor = `
+import os, subprocess, sys
+counter, stop, *command = sys.argv[1:]
+attempts = 0
+while not os.path.exists(stop):
+    subprocess.run(command, stdin=subprocess.DEVNULL)
+    attempts += 1
+    with open(counter + ".new", "w") as f:
+        f.write(str(attempts))
+    os.rename(counter + ".new", counter)
+`
+
+// An editor's `git fetch` loop asks once, whatever ssh and git run in between, and
+// the person's own ssh in a terminal asks all the same. Where the person has denied
+// so often that the computer is paused, the terminal says how to end that, in a
+// command that can be pasted.
+func TestDeniedEditor(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.Old(t)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+	config := server.ClientConfig(t, w.computer.socket())
+	remote, clone := filepath.Join(t.TempDir(), "remote.git"), filepath.Join(t.TempDir(), "clone")
+	for _, args := range [][]string{
+		{"init", "-q", "--bare", remote}, {"init", "-q", clone},
+		{"-C", clone, "remote", "add", "origin", sshdtest.Host + ":" + remote},
+		{"-C", clone, "config", "core.sshCommand", o.SSH + " -F " + config},
+	} {
+		must(t, w.computer.commandOf(deadline(t), "git", args...))
+	}
+	counter, stop := filepath.Join(w.computer.dir, "attempts"), filepath.Join(w.computer.dir, "stop")
+	loop := w.computer.commandOf(deadline(t), "python3", "-c", editor, counter, stop, "git", "-C", clone, "fetch", "-q")
+	loop.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := loop.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := sync.OnceFunc(func() { _ = os.WriteFile(stop, nil, 0o600); _ = loop.Wait() })
+	t.Cleanup(stopped)
+	person.waitCount("Denied.", 1, "n")
+	waitFor(t, "six attempts of the editor's", func() bool {
+		b, _ := os.ReadFile(counter)
+		n := 0
+		_, _ = fmt.Sscan(string(b), &n)
+		return n >= 6
+	})
+	if n := person.sheets(); n != 1 {
+		t.Errorf("the person was asked %d times by the editor, want once", n)
+	}
+	stopped() // a minute after the denial it would ask again
+
+	shell := w.computer.commandOf(deadline(t), "bash", "--norc", "--noprofile", "-i")
+	shell.Env = append(shell.Env, "TERM=vt100", "PS1=ready> ")
+	desk := onTerminal(t, shell)
+	login := o.SSH + " -F " + config + " " + sshdtest.Host + " echo welcome to $((40+2))\n"
+	fetch := "git -C " + clone + " fetch && echo fetched $((40+2))\n"
+	desk.waitCount("ready> ", 1, "")
+	desk.types(fetch)
+	person.waitCount("Approved.", 1, "y")
+	desk.waitCount("fetched 42", 1, "")
+	desk.waitCount("ready> ", 2, "")
+	for i := 1; !strings.Contains(w.phone.run("phone", "pauses"), "  all programs  "); i++ { // three within a minute
+		desk.types(login)
+		person.waitCount("Denied.", i+1, "n")
+		desk.waitCount("ready> ", i+2, "")
+	}
+	desk.types(login)
+	desk.waitCount("paused: several requests were denied; it ends in ", 1, "")
+	desk.waitCount("hint: if you want to go on now, end it on the phone", 1, "")
+	var end []string
+	waitFor(t, "the command that ends it", func() bool {
+		end = regexp.MustCompile("`vmux (phone pauses end [a-z2-7]+)`").FindStringSubmatch(desk.text())
+		return end != nil
+	})
+	w.phone.run(strings.Fields(end[1])...)
+	desk.types(login)
+	person.waitCount("Approved.", 2, "y")
+	desk.waitCount("welcome to 42", 1, "")
 }

@@ -44,7 +44,7 @@ func (q *question[T]) counts(phone device.ID) bool { return q.decides == nil || 
 // which no other phone is asked.
 func final(err error) bool {
 	switch wire.CodeOf(err) {
-	case wire.CodeUserDenied, wire.CodePolicyDenied, wire.CodeAuthenticationFailed:
+	case wire.CodeUserDenied, wire.CodePolicyDenied, wire.CodePaused, wire.CodeMuted, wire.CodeAuthenticationFailed:
 		return true
 	}
 	return false
@@ -200,8 +200,9 @@ func (q *question[T]) ended(ctx context.Context) error {
 // refusal is a phone's answer for the user. A phone whose window ends a moment
 // before this computer's says so in the words for the usual window.
 func (a *Agent) refusal(e *wire.Error) error {
-	if e.Code == wire.CodePolicyDenied && (strings.HasPrefix(e.Error(), "paused:") || strings.HasPrefix(e.Error(), "muted:")) {
-		return control.Errorf(e.Code, "if you want to go on now, end it on the phone: on this computer's page, or by `vmux phone pauses end "+a.self.Short()+"`", "%s", e.Error())
+	if e.Code == wire.CodePaused || e.Code == wire.CodeMuted {
+		hint := strings.ReplaceAll(wire.MeaningOf(e.Code).Hint, "COMPUTER", a.self.Short())
+		return control.Errorf(e.Code, hint, "%s", e.Error())
 	}
 	if e.Code == wire.CodeRequestExpired && e.Error() == wire.MeaningOf(e.Code).Sentence {
 		return noAnswer(a.cfg.ApprovalTimeout)

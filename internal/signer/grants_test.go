@@ -233,21 +233,21 @@ func TestPromptBombing(t *testing.T) {
 		ask(wire.CodeUserDenied, 2)
 		ask(wire.CodeUserDenied, 3)
 		ask(wire.CodeUserDenied, 4)
-		ask(wire.CodePolicyDenied, 4)
+		ask(wire.CodePaused, 4)
 		r := p.request(id) // nor is any other program of that computer asked for
 		r.Context.Programs = []string{"another", "bash"}
-		p.wantCode(p.ask(t.Context(), r), wire.CodePolicyDenied)
+		p.wantCode(p.ask(t.Context(), r), wire.CodePaused)
 		home := p.computer
 		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
 		ask(wire.CodeUserDenied, 5)
 		p.computer = home
 		time.Sleep(5*time.Minute - time.Second)
-		ask(wire.CodePolicyDenied, 5)
+		ask(wire.CodePaused, 5)
 		time.Sleep(time.Second)
 		ask(wire.CodeUserDenied, 6)
 		ask(wire.CodeUserDenied, 7)
 		ask(wire.CodeUserDenied, 8)
-		ask(wire.CodePolicyDenied, 8)
+		ask(wire.CodePaused, 8)
 		if err := p.EndPauses(home.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -307,8 +307,8 @@ func TestPromptBombingByCertificates(t *testing.T) {
 		certificate(wire.CodeUserDenied, 1)
 		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeUserDenied)
 		certificate(wire.CodeUserDenied, 3)
-		certificate(wire.CodePolicyDenied, 3)
-		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePolicyDenied)
+		certificate(wire.CodePaused, 3)
+		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePaused)
 		time.Sleep(5 * time.Minute)
 		certificate(wire.CodeUserDenied, 4)
 	})
@@ -334,7 +334,7 @@ func TestMutedProgram(t *testing.T) {
 		}
 		ask(wire.CodeUserDenied, "ssh", "cron")
 		mute = false
-		ask(wire.CodePolicyDenied, "ssh", "cron")
+		ask(wire.CodeMuted, "ssh", "cron")
 		ask("", "ssh", "bash")
 		time.Sleep(MuteFor)
 		ask("", "ssh", "cron")

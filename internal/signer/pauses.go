@@ -92,9 +92,9 @@ func (s *Signer) paused(from device.ID, programs []string) error {
 		switch {
 		case p.DeviceID != from:
 		case p.Program == "":
-			return wire.Errorf(wire.CodePolicyDenied, "paused: several requests were denied; it ends in %s", left)
+			return wire.Errorf(wire.CodePaused, "%s; it ends in %s", wire.MeaningOf(wire.CodePaused).Sentence, left)
 		case p.Program == chain:
-			return wire.Errorf(wire.CodePolicyDenied, "muted: this program is not asked for; it ends in %s", left)
+			return wire.Errorf(wire.CodeMuted, "%s; it ends in %s", wire.MeaningOf(wire.CodeMuted).Sentence, left)
 		}
 	}
 	return nil

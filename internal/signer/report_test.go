@@ -77,7 +77,7 @@ func TestPauseHoldsForGrantsToo(t *testing.T) {
 		for range 3 {
 			to(&other, wire.CodeUserDenied)
 		}
-		to(&prod, wire.CodePolicyDenied)
+		to(&prod, wire.CodePaused)
 		time.Sleep(5 * time.Minute)
 		to(&prod, "")
 	})

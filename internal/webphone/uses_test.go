@@ -197,7 +197,7 @@ func TestPauses(t *testing.T) {
 		t.Errorf("told of %+v", pause)
 	}
 	p.end()
-	if code := p.answeredWithout(id); code != wire.CodePolicyDenied {
+	if code := p.answeredWithout(id); code != wire.CodePaused {
 		t.Errorf("while paused: %q", code)
 	}
 	if list := p.state().Pauses; len(list) != 1 || list[0] != pause {
@@ -216,7 +216,7 @@ func TestPauses(t *testing.T) {
 	if list := p.state().Pauses; len(list) != 1 || time.UnixMilli(list[0].Until).Before(time.Now().Add(59*time.Minute)) {
 		t.Errorf("muted: %+v", list)
 	}
-	if code := p.answeredWithout(id); code != wire.CodePolicyDenied {
+	if code := p.answeredWithout(id); code != wire.CodePaused {
 		t.Errorf("while muted: %q", code)
 	}
 	p.wantFailure("notFound", "endPauses", map[string]any{"id": "none"})

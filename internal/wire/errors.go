@@ -24,6 +24,8 @@ const (
 	CodeMalformedRequest     Code = "malformedRequest"
 	CodeVersionUnsupported   Code = "versionUnsupported"
 	CodeInternalError        Code = "internalError"
+	CodePaused               Code = "paused"
+	CodeMuted                Code = "muted"
 
 	// CodePhoneNotReachable never travels: it is the agent's own finding.
 	CodePhoneNotReachable Code = "phoneNotReachable"
@@ -48,6 +50,8 @@ type Meaning struct {
 	Exit     int
 }
 
+const endPause = "if you want to go on now, end it on the phone: on this computer's page, or by `vmux phone pauses end COMPUTER`"
+
 // Meanings lists every code once, in the order of the documentation.
 var Meanings = []Meaning{
 	{CodeUserDenied, "Denied on the phone.", "run the command again and approve it, or see `vmux phone log` for what was asked", ExitDenied},
@@ -58,6 +62,8 @@ var Meanings = []Meaning{
 	{CodeAlgorithmUnsupported, "The key cannot make that signature.", "use a key of another algorithm", ExitFailed},
 	{CodeAuthenticationFailed, "Biometrics or passphrase failed on the phone.", "run the command again and authenticate on the phone", ExitFailed},
 	{CodePolicyDenied, "The phone's policy forbids it.", "change the policy on the phone, or ask for what it allows", ExitDenied},
+	{CodePaused, "paused: several requests were denied", endPause, ExitDenied},
+	{CodeMuted, "muted: this program is not asked for", endPause, ExitDenied},
 	{CodeReplayDetected, "The phone has seen this request before.", "run the command again", ExitFailed},
 	{CodeSignerBusy, "Too many requests are waiting on the phone.", "answer or deny what waits there, then run the command again", ExitFailed},
 	{CodeMalformedRequest, "The request was malformed.", "bring vmux to the same version on both devices", ExitFailed},
