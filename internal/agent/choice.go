@@ -3,8 +3,6 @@ package agent
 import (
 	"os"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,12 +45,14 @@ func (a *Agent) choosing(peer sshagent.Peer) *reading[choice] {
 	})
 }
 
-// copies reports whether ssh-copy-id, a script, has started the process.
+// copies reports whether a script that puts a key on a server has started the process.
 func copies(pid int) bool {
 	p, ok := processOf(pid)
-	return ok && slices.ContainsFunc(wordsOf(argumentsOf(p.parent)), func(word string) bool {
-		return filepath.Base(word) == "ssh-copy-id"
-	})
+	if !ok {
+		return false
+	}
+	script, ok := processOf(p.parent)
+	return ok && runsInstaller(script, wordsOf(argumentsOf(p.parent)))
 }
 
 // clientOf is what the system tells of a client that runs on this computer.
