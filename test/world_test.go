@@ -391,12 +391,15 @@ func (w *world) sheets(decision string) int {
 	w.Helper()
 	n := 0
 	for line := range strings.Lines(w.phone.run("phone", "log", "--json")) {
-		var entry struct{ Kind, Decision string }
+		var entry struct {
+			Kind, Decision string
+			Count          int // of a merged record
+		}
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			w.Fatalf("phone log: %v\n%s", err, line)
 		}
 		if entry.Kind == "sign" && entry.Decision == decision {
-			n++
+			n += max(entry.Count, 1)
 		}
 	}
 	return n

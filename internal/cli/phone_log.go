@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -36,14 +39,14 @@ func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
 	}
 	return func(r signer.Record) bool {
 		named := f.computer == "" || r.DeviceName == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
-		return named && !r.Time.Before(since)
+		return named && !r.Last().Before(since)
 	}, nil
 }
 
 // nothing says that no record is meant.
 func (f logFilter) nothing() string {
 	if f == (logFilter{}) {
-		return "nothing was asked of this phone yet"
+		return "nothing was asked of this phone yet, or changed on it"
 	}
 	return "the log has no such records"
 }
@@ -51,9 +54,13 @@ func (f logFilter) nothing() string {
 func newPhoneLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.withJSON(&cobra.Command{
-		Use: "log", Short: "Show what was asked of this phone and what became of it", Args: args(),
-		Long: `Shows what was asked of this phone and what became of it, oldest first. With
---json, one record on each line.
+		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed", Args: args(),
+		Long: `Shows what was asked of this phone and what became of it, and what was done to its
+keys, policies and pairings, oldest first. With --json, one record on each line.
+
+Requests that ended without your decision (refused, expired, withdrawn) are one
+record for each computer, reason and minute, with their number. They have a quota of
+their own: however many there are, no approval or change is dropped for them.
 
 Each record holds the hash of the one before it: see vmux phone log verify.`,
 		Example: "  vmux phone log\n  vmux phone log --computer laptop --since 90m --json > report.jsonl\n  vmux phone log verify",
@@ -88,19 +95,49 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 	return cmd
 }
 
+// recordLine says a record in a line: when, what became of it, and of what.
 func recordLine(r signer.Record) string {
+	fields := []string{local(r.Time), pad(wire.Show(r.Decision), 9)}
+	if r.DeviceName != "" {
+		fields = append(fields, wire.Show(r.DeviceName))
+	}
+	if n := r.Times(); n > 1 {
+		fields = append(fields, fmt.Sprintf("%d times until %s", n, r.Last().Local().Format("15:04:05")))
+	}
+	switch r.Kind {
+	case "sign", "certificate", "revocation", "key":
+		fields = append(fields, "key "+wire.Show(r.Label))
+	case "ca":
+		fields = append(fields, "CA")
+	case "pairing":
+		fields = append(fields, "device "+shortDevice(r.DeviceID))
+	case "grants":
+		fields = append(fields, "grants")
+	}
 	what := r.What
 	if r.Kind == "certificate" {
 		what = "session certificate for " + strings.Join(r.Principals, ",")
 	}
-	fields := []string{local(r.Time), pad(r.Decision, 9), wire.Show(r.DeviceName), "key " + wire.Show(r.Label), wire.Show(what)}
-	if r.Grant {
-		fields = append(fields, "by a grant, nobody was asked")
+	if others := len(r.Asked) > 1; others {
+		what += ", and others"
 	}
-	if r.Message != "" {
-		fields = append(fields, wire.Show(r.Message))
+	if r.Grant {
+		what += "  by a grant, nobody was asked"
+	}
+	for _, text := range []string{what, r.Message} {
+		if text != "" {
+			fields = append(fields, wire.Show(text))
+		}
 	}
 	return strings.Join(fields, "  ")
+}
+
+// shortDevice is as much of a device ID as commands take for it.
+func shortDevice(id string) string {
+	if parsed, err := device.ParseID(id); err == nil {
+		return parsed.Short()
+	}
+	return wire.Show(id)
 }
 
 func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-len(s))) }
@@ -111,9 +148,13 @@ var errTampered = errors.New("the log was changed, or is damaged")
 func newPhoneLogVerifyCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "verify", Short: "Check that no record was changed, removed or added", Args: args(),
-		Long: `Follows the chain of hashes through the log, and says what was changed or is
-missing. It prints the last record's number and hash: note them elsewhere, and a
-log that was written anew as a whole is found as well.`,
+		Long: `Follows the chains of hashes through the log, and says what was changed or is
+missing, and what was dropped since newer records needed its place.
+
+It prints the number and hash of the last record: of your decisions and the changes
+of keys, policies and pairings, then, named, of requests that were granted, and of
+those that were refused. Note them elsewhere, and a log that was written anew as a
+whole is found as well.`,
 		Example: "  vmux phone log verify",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := openPhone()
@@ -124,8 +165,13 @@ log that was written anew as a whole is found as well.`,
 			if err != nil {
 				return err
 			}
-			if err := a.answer(report, func() error { return a.line("%s", strings.TrimSpace(fmt.Sprint(report.Last, " ", report.Hash))) }); err != nil {
+			if err := a.answer(report, func() error { return a.showChains(report) }); err != nil {
 				return err
+			}
+			for _, l := range report.Logs {
+				if l.Dropped != nil {
+					a.say("%s", droppedText(l))
+				}
 			}
 			if report.Unfinished > 0 {
 				a.say("%d lines were left unfinished by a crash", report.Unfinished)
@@ -144,6 +190,42 @@ log that was written anew as a whole is found as well.`,
 			return nil
 		},
 	})
+}
+
+// showChains prints where each log ends. That of decisions comes first, and has a line
+// though nothing is in it.
+func (a *app) showChains(report signer.ActivityReport) error {
+	for _, l := range report.Logs {
+		if l.Log != "" && l.Last == 0 {
+			continue
+		}
+		if err := a.line("%s", strings.TrimSpace(strings.Join([]string{fmt.Sprint(l.Last), l.Hash, l.Log}, " "))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// droppedText says what a log no longer has, and until when.
+func droppedText(l signer.LogReport) string {
+	d, of := l.Dropped, ""
+	if l.Log != "" {
+		of = " of " + l.Log + " requests"
+	}
+	text := fmt.Sprintf("dropped by age: the first %s%s", counted(int(d.Records), "record"), of)
+	if !d.Until.IsZero() {
+		text += ", until " + local(d.Until)
+	}
+	nouns := map[string]string{"sign": "signature", "pairing": "computer", "ca": "CA", "grants": "grant setting"}
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(d.Kinds)) {
+		noun, decision, _ := strings.Cut(kind, " ")
+		kinds = append(kinds, wire.Show(counted(d.Kinds[kind], cmp.Or(nouns[noun], noun))+" "+decision))
+	}
+	if len(kinds) == 0 {
+		return text + "; of which kinds, this version cannot tell"
+	}
+	return text + ": " + strings.Join(kinds, ", ")
 }
 
 func newPhoneLogExportCommand(a *app) *cobra.Command {

@@ -96,9 +96,7 @@ func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
 	}
 	answer := policyAnswer{Label: id.Label, Fingerprint: id.Fingerprint(), Rules: id.Rules}
 	for _, r := range records {
-		if id.RefusedByRules(r) {
-			answer.Refused++
-		}
+		answer.Refused += id.RefusedByRules(r)
 	}
 	return a.answer(answer, func() error {
 		orAny := func(list []string) string {

@@ -57,7 +57,7 @@ func (h *handler) LinkDown(peer device.Peer, reason error) {
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.
 func (h *handler) Unpaired(peer device.Peer) {
-	err := h.phone.Unpair(peer.ID)
+	err := h.phone.unpair(peer.ID, "by the computer")
 	if errors.Is(err, device.ErrNotPaired) {
 		return
 	}

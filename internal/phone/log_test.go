@@ -12,7 +12,6 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/state"
-	"vmux/internal/wire"
 )
 
 // logFiles are the log and the note of its end, as they rest.
@@ -44,19 +43,17 @@ func (f logFiles) put(t *testing.T, log []byte) {
 	}
 }
 
-// asked makes a record: a request that the phone refuses.
-func asked(t *testing.T, p *Phone, id string) {
+// noted makes a record.
+func noted(t *testing.T, p *Phone, name string) {
 	t.Helper()
-	e, err := wire.NewEnvelope(id, wire.KindSignRequest, wire.RemoteSignRequest{})
-	if err != nil {
+	if err := p.Signer.Paired(device.Peer{ID: device.ID{1}, Name: name}); err != nil {
 		t.Fatal(err)
 	}
-	p.Signer.Serve(t.Context(), device.Peer{ID: device.ID{1}, Name: "laptop"}, e, nil)
 }
 
 // found is what another process finds in the log: its records, what was left
 // unfinished, and what is wrong.
-func found(t *testing.T, home state.Home) (ids string, unfinished int, problems []string) {
+func found(t *testing.T, home state.Home) (names string, unfinished int, problems []string) {
 	t.Helper()
 	p := openPhone(t, home)
 	records, err := p.Signer.Activity()
@@ -64,13 +61,13 @@ func found(t *testing.T, home state.Home) (ids string, unfinished int, problems 
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		ids += r.RequestID + " "
+		names += r.DeviceName + " "
 	}
 	report, err := p.Signer.VerifyActivity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ids, report.Unfinished, report.Problems
+	return names, report.Unfinished, report.Problems
 }
 
 // SIGKILL, or a power cut, comes at any byte of a record, on a real file: nothing
@@ -79,10 +76,10 @@ func found(t *testing.T, home state.Home) (ids string, unfinished int, problems 
 func TestLogCutByACrashAtAnyByte(t *testing.T) {
 	p, home := newPhone(t)
 	for n := range 3 {
-		asked(t, p, fmt.Sprint("r", n+1))
+		noted(t, p, fmt.Sprint("r", n+1))
 	}
 	before := filesOf(t, p.dir.Path())
-	asked(t, p, "r4")
+	noted(t, p, "r4")
 	full := filesOf(t, p.dir.Path()).log
 	for cut := len(before.log); cut <= len(full); cut++ {
 		before.put(t, full[:cut])
@@ -97,7 +94,7 @@ func TestLogCutByACrashAtAnyByte(t *testing.T) {
 		if ids != want || unfinished != torn || len(problems) > 0 {
 			t.Fatalf("cut after %d bytes of %d: %q, %d unfinished, %q", cut-len(before.log), len(full)-len(before.log), ids, unfinished, problems)
 		}
-		asked(t, openPhone(t, home), "next")
+		noted(t, openPhone(t, home), "next")
 		if ids, unfinished, problems = found(t, home); ids != want+"next " || unfinished != torn || len(problems) > 0 {
 			t.Fatalf("cut after %d bytes, then written on: %q, %d unfinished, %q", cut-len(before.log), ids, unfinished, problems)
 		}
@@ -109,7 +106,7 @@ func TestLogCutByACrashAtAnyByte(t *testing.T) {
 func TestLogCutByHandAtAnyByte(t *testing.T) {
 	p, home := newPhone(t)
 	for n := range 4 {
-		asked(t, p, fmt.Sprint("r", n+1))
+		noted(t, p, fmt.Sprint("r", n+1))
 	}
 	whole := filesOf(t, p.dir.Path())
 	lines := bytes.SplitAfter(whole.log, []byte("\n"))
@@ -120,7 +117,7 @@ func TestLogCutByHandAtAnyByte(t *testing.T) {
 		if !strings.HasPrefix(ids, "r1 r2 ") || len(problems) == 0 {
 			t.Fatalf("cut at byte %d of %d: %q, %q", cut, len(whole.log), ids, problems)
 		}
-		asked(t, openPhone(t, home), "next")
+		noted(t, openPhone(t, home), "next")
 		if ids, _, problems = found(t, home); !strings.HasPrefix(ids, "r1 r2 ") || !strings.HasSuffix(ids, " next ") || len(problems) == 0 {
 			t.Fatalf("cut at byte %d, then written on: %q, %q", cut, ids, problems)
 		}

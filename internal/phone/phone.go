@@ -156,11 +156,19 @@ func (p *Phone) ID() device.ID { return p.key.ID() }
 
 // Unpair ends the pairing with a computer, and its grants. It returns
 // device.ErrNotPaired if there was none.
-func (p *Phone) Unpair(id device.ID) error {
+func (p *Phone) Unpair(id device.ID) error { return p.unpair(id, "") }
+
+// unpair is Unpair, with who has ended the pairing for the log. It is ended also
+// where the log cannot be written.
+func (p *Phone) unpair(id device.ID, by string) error {
+	peer, err := p.Trust.Get(id)
+	if err != nil {
+		return err
+	}
 	if err := p.Trust.Remove(id); err != nil {
 		return err
 	}
-	return p.Signer.EndGrantsOf(id)
+	return errors.Join(p.Signer.EndGrantsOf(id), p.Signer.Unpaired(peer, by))
 }
 
 // Pair redeems an invitation, at its addresses and at its hubs, and tells the
@@ -194,6 +202,7 @@ func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (dev
 	if err != nil {
 		return peer, err
 	}
+	err = p.Signer.Paired(peer)
 	for _, h := range hubs {
 		err = errors.Join(err, p.RememberHub(h))
 	}

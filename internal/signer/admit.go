@@ -86,7 +86,7 @@ func window(a *wire.Asking, now time.Time) (time.Time, error) {
 	length := time.Duration(min(span, wire.MaxWindow.Milliseconds())) * time.Millisecond
 	age := now.Sub(time.UnixMilli(a.IssuedAtMilliseconds)) // saturates
 	if age >= length || age <= -length {
-		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, "Clocks differ by %d s.", int64(age.Abs().Seconds()))
+		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, clockPrefix+"by %d s.", int64(age.Abs().Seconds()))
 	}
 	return now.Add(min(length-age, length)).Round(0), nil // by the wall clock: the other one stops during a suspend
 }

@@ -152,6 +152,9 @@ func (s *Signer) keepCA(ca CA) error {
 			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
 		}
 	}
+	if err := s.write(caRecord(ca, DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
+		return err
+	}
 	return putJSON(s.cfg.Store, caDocument, ca)
 }
 
@@ -170,9 +173,9 @@ func (s *Signer) DeleteCA() error {
 		return err
 	}
 	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
-		return p.Forget(gone.identity())
+		err = p.Forget(gone.identity())
 	}
-	return nil
+	return errors.Join(err, s.record(caRecord(gone, DecisionDeleted, "")))
 }
 
 // SetPolicy replaces the CA's policy by what change makes of it.
@@ -183,15 +186,20 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 		if err != nil {
 			return err
 		}
-		had := len(ca.Policy.Principals) > 0
+		before := ca.Policy
 		change(&ca.Policy)
 		if err := ca.Policy.check(); err != nil {
 			return err
 		}
-		if had && len(ca.Policy.Principals) == 0 {
+		if len(before.Principals) > 0 && len(ca.Policy.Principals) == 0 {
 			return badInput("a CA needs at least one principal: sshd rejects a certificate without")
 		}
 		p = ca.Policy
+		if what := p.changeOf(before); what != "" {
+			if err := s.write(caRecord(ca, DecisionChanged, "policy: "+what)); err != nil {
+				return err
+			}
+		}
 		return putJSON(s.cfg.Store, caDocument, ca)
 	})
 	return p, err

@@ -47,10 +47,13 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 		return nil, err
 	}
 	plan, err := s.plan(ca, r)
+	rec.Label, rec.Principals = plan.identity.Label, plan.principals // also of what is refused
+	if plan.identity.PublicKey != nil {
+		rec.identity = plan.identity.Fingerprint()
+	}
 	if err != nil {
 		return nil, err
 	}
-	rec.Label, rec.Principals = plan.identity.Label, plan.principals
 	if err := s.paused(from.ID, nil); err != nil {
 		return nil, err
 	}

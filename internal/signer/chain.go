@@ -6,55 +6,133 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 )
 
+// Names of the three logs, as their records have them. Each has a quota and a chain
+// of its own, so that what a computer can have written without a person never pushes
+// out what a person has decided.
 const (
-	activityDocument     = "activity.jsonl"
-	activityOldDocument  = "activity-1.jsonl"
-	activityHeadDocument = "activity-head.json"
-	// maxActivity is when the log is moved to its old document: a computer that
-	// asks without end must not fill the phone.
-	maxActivity = 4 << 20
+	logDecisions = ""        // what a person decided, and what became of keys, policies and pairings
+	logGranted   = "granted" // signatures by a grant: their computer chooses how many
+	logRefused   = "refused" // what ended without an approval or a denial, merged
 )
 
-// activityHead says where the log begins and ends, beside the log itself: who
-// cuts off its end, or its beginning, has to change this too. It is written
-// after each record, so that a crash leaves it at most one record behind.
-type activityHead struct {
+// book is one of the logs: lines in a document, one record each, and when that is
+// full in a second, older one. Its end is noted in a third.
+type book struct {
+	store Store
+	name  string
+	log   string // as the records have it
+	limit int    // when the newer document becomes the older one, in bytes
+
+	end end // guarded by the signer's lock
+}
+
+// end is the end of a book as this process knows it.
+type end struct {
+	known bool
+	size  int // of the newer document, in bytes
+	torn  bool
+	head  head
+}
+
+// head says where a book begins and ends, beside the book itself: who cuts off its
+// end, or its beginning, has to change this too. It is written after each line, so
+// that a crash leaves it at most one writing behind.
+type head struct {
 	Version int    `json:"version"`
 	First   uint64 `json:"first"` // Seq of the oldest record that is kept
 	Last    uint64 `json:"last"`
 	Hash    string `json:"hash"` // of the last line
+	// Open are the merged records of the minute that the last refusal lies in: they
+	// become lines with the first refusal of another minute.
+	Open []Record `json:"open,omitempty"`
 }
 
-// chain is the end of the log as this process knows it. Guarded by the
-// signer's lock.
-type chain struct {
-	known bool
-	size  int // of activityDocument, in bytes
-	torn  bool
-	head  activityHead
+func (b *book) newer() string    { return b.name + ".jsonl" }
+func (b *book) older() string    { return b.name + "-1.jsonl" }
+func (b *book) headName() string { return b.name + "-head.json" }
+
+// append writes a record, and to the disk, before it returns.
+func (b *book) append(r Record) error {
+	if err := b.findEnd(); err != nil {
+		return err
+	}
+	if err := b.makeRoom(r.Time, nil); err != nil {
+		return err
+	}
+	return b.appendLines(nil, r)
 }
 
-// record writes a record to the log, and to the disk, before it returns.
-func (s *Signer) record(r Record) error {
-	r.Time = s.cfg.Now().UTC()
-	return s.locked(func() error {
-		if err := s.findEnd(); err != nil {
+// merge adds a refusal to the one of its kind in the same minute. The first of
+// another minute makes lines of what was open.
+func (b *book) merge(r Record) error {
+	if err := b.findEnd(); err != nil {
+		return err
+	}
+	h, err := b.head()
+	if err != nil {
+		h = nil // that is verify's to tell
+	}
+	var lines [][]byte
+	if h != nil && h.Last != b.end.head.Last {
+		if lines, err = b.lines(); err != nil {
 			return err
 		}
-		r.Seq, r.Prev = s.chain.head.Last+1, s.chain.head.Hash
+	}
+	open := h.stillOpen(lines)
+	if len(open) > 0 && !sameMinute(open[0].Time, r.Time) {
+		if err := b.makeRoom(r.Time, open); err != nil {
+			return err
+		}
+		return b.appendLines([]Record{r}, open...)
+	}
+	now := b.end.head
+	now.Open = mergeInto(open, r)
+	return putJSON(b.store, b.headName(), now)
+}
+
+// appendLines writes lines and then the head, with what is open after them.
+func (b *book) appendLines(open []Record, records ...Record) error {
+	h := b.end.head
+	h.Open = open
+	var lines []byte
+	if b.end.torn { // cut off by a crash: what follows stays readable
+		lines = append(lines, '\n')
+	}
+	for _, r := range records {
+		r.Log, r.Seq, r.Prev = b.log, h.Last+1, h.Hash
 		line, err := json.Marshal(r)
 		if err != nil {
 			return fmt.Errorf("encode record: %w", err)
 		}
-		if err := s.appendActivity(append(line, '\n')); err != nil {
-			s.chain.known = false // some of it may be there
-			return err
-		}
-		s.chain.head.Last, s.chain.head.Hash = r.Seq, hashLine(line)
-		return putJSON(s.cfg.Store, activityHeadDocument, s.chain.head)
-	})
+		h.Last, h.Hash = r.Seq, hashLine(line)
+		lines = append(append(lines, line...), '\n')
+	}
+	b.end.known = false // until all of it is there
+	if err := b.appendBytes(lines); err != nil {
+		return err
+	}
+	if err := putJSON(b.store, b.headName(), h); err != nil {
+		return err
+	}
+	b.end = end{known: true, size: b.end.size + len(lines), head: h}
+	return nil
+}
+
+// appendBytes adds to the newer document. A store that can append spares writing
+// all of it again.
+func (b *book) appendBytes(lines []byte) error {
+	if appender, ok := b.store.(interface{ Append(string, []byte) error }); ok {
+		return appender.Append(b.newer(), lines)
+	}
+	old, err := b.store.Get(b.newer())
+	if err != nil {
+		return err
+	}
+	return b.store.Put(b.newer(), append(old, lines...))
 }
 
 func hashLine(line []byte) string {
@@ -62,110 +140,123 @@ func hashLine(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// findEnd reads the end of the log, unless it is known and nobody else has
+// findEnd reads the end of the book, unless it is known and nobody else has
 // written since.
-func (s *Signer) findEnd() error {
-	sizer, ok := s.cfg.Store.(interface{ Size(string) (int, error) })
-	if ok && s.chain.known {
-		if n, err := sizer.Size(activityDocument); err == nil && n == s.chain.size {
+func (b *book) findEnd() error {
+	sizer, ok := b.store.(interface{ Size(string) (int, error) })
+	if ok && b.end.known {
+		if n, err := sizer.Size(b.newer()); err == nil && n == b.end.size {
 			return nil
 		}
 	}
-	lines, err := s.activityLines()
+	lines, err := b.lines()
 	if err != nil {
 		return err
 	}
-	newest, err := s.cfg.Store.Get(activityDocument)
+	newest, err := b.store.Get(b.newer())
 	if err != nil {
 		return err
 	}
-	s.chain = chain{known: true, size: len(newest), torn: len(newest) > 0 && newest[len(newest)-1] != '\n'}
-	s.chain.head = activityHead{Version: 1, First: 1}
-	kept, err := s.activityHead()
-	if err == nil && kept != nil { // a head that cannot be read is VerifyActivity's to tell
-		s.chain.head = *kept
+	found := end{known: true, size: len(newest), torn: len(newest) > 0 && newest[len(newest)-1] != '\n'}
+	found.head = head{Version: 1, First: 1}
+	kept, err := b.head()
+	if err == nil && kept != nil { // a head that cannot be read is verify's to tell
+		found.head = *kept
 	}
+	found.head.Open = nil
 	for _, line := range lines {
 		var r Record
-		if json.Unmarshal(line, &r) == nil && r.Seq >= s.chain.head.Last {
-			s.chain.head.Last, s.chain.head.Hash = r.Seq, hashLine(line)
+		if json.Unmarshal(line, &r) == nil && r.Seq >= found.head.Last {
+			found.head.Last, found.head.Hash = r.Seq, hashLine(line)
 		}
 	}
+	b.end = found
 	return nil
 }
 
-// activityHead returns nil and no error where there is none.
-func (s *Signer) activityHead() (*activityHead, error) {
-	b, err := s.cfg.Store.Get(activityHeadDocument)
-	if err != nil || b == nil {
+// head returns nil and no error where there is none.
+func (b *book) head() (*head, error) {
+	doc, err := b.store.Get(b.headName())
+	if err != nil || doc == nil {
 		return nil, err
 	}
-	var h activityHead
-	if json.Unmarshal(b, &h) != nil || h.Version != 1 {
-		return nil, fmt.Errorf("%s is damaged", activityHeadDocument)
+	var h head
+	if json.Unmarshal(doc, &h) != nil || h.Version != 1 {
+		return nil, fmt.Errorf("%s is damaged", b.headName())
 	}
 	return &h, nil
 }
 
-// appendActivity adds a line. A store that can append spares writing the whole
-// log again.
-func (s *Signer) appendActivity(line []byte) error {
-	store := s.cfg.Store
-	if s.chain.torn { // cut off by a crash: what follows stays readable
-		line = append([]byte{'\n'}, line...)
+// stillOpen are the merged records that are no lines yet. Where the lines are ahead
+// of the head, a crash came when they had just become lines, in their order.
+func (h *head) stillOpen(lines [][]byte) []Record {
+	if h == nil || len(h.Open) == 0 {
+		return nil
 	}
-	if s.chain.size > 0 && s.chain.size+len(line) > maxActivity {
-		if err := s.turnOver(); err != nil {
-			return err
-		}
-	}
-	if appender, ok := store.(interface{ Append(string, []byte) error }); ok {
-		if err := appender.Append(activityDocument, line); err != nil {
-			return err
-		}
-	} else {
-		old, err := store.Get(activityDocument)
-		if err != nil {
-			return err
-		}
-		if err := store.Put(activityDocument, append(old, line...)); err != nil {
-			return err
+	ahead := 0
+	for _, line := range lines {
+		var r Record
+		if json.Unmarshal(line, &r) == nil && r.Seq > h.Last && r.Kind != kindLog {
+			ahead++
 		}
 	}
-	s.chain.size, s.chain.torn = s.chain.size+len(line), false
+	return h.Open[min(ahead, len(h.Open)):]
+}
+
+// makeRoom keeps a full document as the older one, and the older one no longer.
+// What is dropped by that is said before, in a record of the chain.
+func (b *book) makeRoom(now time.Time, open []Record) error {
+	if b.end.size < b.limit {
+		return nil
+	}
+	lines, err := b.lines()
+	if err != nil {
+		return err
+	}
+	newest, err := b.store.Get(b.newer())
+	if err != nil {
+		return err
+	}
+	if first := firstOf(newest); first > 0 {
+		b.end.head.First = first
+		if d := lastDrop(lines); d.add(lines, first-1) {
+			if err := b.appendLines(open, Record{Time: now, Kind: kindLog, Decision: decisionDropped, Dropped: &d}); err != nil {
+				return err
+			}
+			if newest, err = b.store.Get(b.newer()); err != nil {
+				return err
+			}
+		}
+	}
+	b.end.known = false
+	if err := b.store.Put(b.older(), newest); err != nil {
+		return err
+	}
+	if err := b.store.Put(b.newer(), nil); err != nil {
+		return err
+	}
+	b.end.known, b.end.size, b.end.torn = true, 0, false
 	return nil
 }
 
-// turnOver keeps the full log as the old one, and the old one no longer.
-func (s *Signer) turnOver() error {
-	b, err := s.cfg.Store.Get(activityDocument)
-	if err != nil {
-		return err
-	}
-	for line := range bytes.Lines(b) {
+// firstOf is the number of a document's first record, 0 if there is none.
+func firstOf(doc []byte) uint64 {
+	for line := range bytes.Lines(doc) {
 		var r Record
 		if json.Unmarshal(line, &r) == nil {
-			s.chain.head.First = r.Seq
-			break
+			return r.Seq
 		}
 	}
-	if err := putJSON(s.cfg.Store, activityHeadDocument, s.chain.head); err != nil {
-		return err
-	}
-	if err := s.cfg.Store.Put(activityOldDocument, b); err != nil {
-		return err
-	}
-	s.chain.size = 0
-	return s.cfg.Store.Put(activityDocument, nil)
+	return 0
 }
 
-// activityLines returns the lines of the log, oldest first, without line ends.
-func (s *Signer) activityLines() ([][]byte, error) {
-	old, err := s.cfg.Store.Get(activityOldDocument)
+// lines returns the lines of the book, oldest first, without line ends.
+func (b *book) lines() ([][]byte, error) {
+	old, err := b.store.Get(b.older())
 	if err != nil {
 		return nil, fmt.Errorf("load activity: %w", err)
 	}
-	newest, err := s.cfg.Store.Get(activityDocument)
+	newest, err := b.store.Get(b.newer())
 	if err != nil {
 		return nil, fmt.Errorf("load activity: %w", err)
 	}
@@ -173,8 +264,8 @@ func (s *Signer) activityLines() ([][]byte, error) {
 		old = nil
 	}
 	var lines [][]byte
-	for _, b := range [][]byte{old, newest} {
-		for line := range bytes.Lines(b) {
+	for _, doc := range [][]byte{old, newest} {
+		for line := range bytes.Lines(doc) {
 			if line = bytes.TrimSuffix(line, []byte{'\n'}); len(line) > 0 {
 				lines = append(lines, line)
 			}
@@ -183,120 +274,75 @@ func (s *Signer) activityLines() ([][]byte, error) {
 	return lines, nil
 }
 
-// Activity returns the records, oldest first. A line that a power cut left
-// unfinished is left out.
-func (s *Signer) Activity() ([]Record, error) {
-	lines, err := s.activityLines()
+// records returns what the book holds, oldest first, with what is open. A line that
+// a power cut left unfinished is left out, and so is what the book says of itself.
+func (b *book) records() ([]Record, error) {
+	h, err := b.head() // before the lines: what is open becomes one, never the reverse
+	if err != nil {
+		h = nil
+	}
+	lines, err := b.lines()
 	if err != nil {
 		return nil, err
 	}
 	var list []Record
 	for _, line := range lines {
 		var r Record
-		if json.Unmarshal(line, &r) == nil {
+		if json.Unmarshal(line, &r) == nil && r.Kind != kindLog {
 			list = append(list, r)
 		}
 	}
-	return list, nil
+	return append(list, h.stillOpen(lines)...), nil
 }
 
-// ExportActivity returns the log as it rests, oldest first: one JSON record on
-// each line. The chain can be verified in the copy as well.
-func (s *Signer) ExportActivity() ([]byte, error) {
-	lines, err := s.activityLines()
-	if err != nil || len(lines) == 0 {
-		return nil, err
+// maxDroppedKinds bounds Dropped.Kinds, whatever a damaged log says.
+const maxDroppedKinds = 64
+
+// Dropped says what a log no longer holds because newer records needed its place.
+// It stands in the chain, so that what is missing beyond it was taken out.
+type Dropped struct {
+	Records uint64    `json:"records"` // all of them since the log's beginning
+	Until   time.Time `json:"until,omitzero"`
+	// Kinds counts requests and changes by kind and decision: "sign approved". A
+	// merged record counts as often as it says. What was dropped by versions that
+	// did not count is in Records alone.
+	Kinds map[string]int `json:"kinds,omitempty"`
+}
+
+// lastDrop is what is dropped by the book's own word.
+func lastDrop(lines [][]byte) Dropped {
+	for _, line := range slices.Backward(lines) {
+		var r Record
+		if json.Unmarshal(line, &r) == nil && r.Kind == kindLog && r.Dropped != nil {
+			return *r.Dropped
+		}
 	}
-	return append(bytes.Join(lines, []byte{'\n'}), '\n'), nil
+	return Dropped{}
 }
 
-// ActivityReport is what VerifyActivity has found.
-type ActivityReport struct {
-	Records int    `json:"records"`
-	First   uint64 `json:"first"` // Seq of the oldest record
-	Last    uint64 `json:"last"`
-	Hash    string `json:"hash"` // of the last line: whoever wrote it down can compare later
-	// Unfinished counts lines that a crash left incomplete. They are no records.
-	Unfinished int `json:"unfinished,omitempty"`
-	// Problems say what was changed or is missing; none if the log is whole.
-	Problems []string `json:"problems"`
-}
-
-// VerifyActivity follows the chain through the log: each record holds the hash
-// of the line before. It finds lines that were changed, removed, inserted or
-// reordered, and a log that was cut off. It cannot find a log that was written
-// anew as a whole, together with its head, by whoever can write the phone's
-// store: for that, compare the last hash with one noted elsewhere.
-func (s *Signer) VerifyActivity() (ActivityReport, error) {
-	report := ActivityReport{Problems: []string{}}
-	err := s.locked(func() error {
-		lines, err := s.activityLines()
-		if err != nil {
-			return err
-		}
-		report.follow(lines)
-		head, err := s.activityHead()
-		switch {
-		case err != nil:
-			report.problem("the log's end is not known: %v", err)
-		case head == nil && report.Records > 0:
-			report.problem("the note of the log's end is missing")
-		case head != nil:
-			report.compare(*head, lines)
-		}
-		return nil
-	})
-	return report, err
-}
-
-func (r *ActivityReport) problem(format string, args ...any) {
-	const limit = 100
-	if len(r.Problems) < limit {
-		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+// add counts the lines up to a number that are not counted yet. It reports whether
+// there was anything to drop.
+func (d *Dropped) add(lines [][]byte, upTo uint64) bool {
+	if upTo <= d.Records {
+		return false
 	}
-}
-
-func (r *ActivityReport) follow(lines [][]byte) {
-	for n, line := range lines {
-		var rec Record
-		if json.Unmarshal(line, &rec) != nil {
-			r.Unfinished++
-			continue
-		}
-		switch {
-		case r.Records == 0:
-			r.First = rec.Seq
-			if rec.Seq == 1 && rec.Prev != "" {
-				r.problem("line %d: the first record claims one before it", n+1)
-			}
-		case rec.Seq != r.Last+1:
-			r.problem("line %d: record %d follows record %d", n+1, rec.Seq, r.Last)
-		case rec.Prev != r.Hash:
-			r.problem("line %d: record %d or the one before it was changed", n+1, rec.Seq)
-		}
-		r.Records, r.Last, r.Hash = r.Records+1, rec.Seq, hashLine(line)
-	}
-}
-
-// compare holds the log against its head, which may be one record behind.
-func (r *ActivityReport) compare(head activityHead, lines [][]byte) {
-	switch {
-	case r.Records == 0 && head.Last > 0:
-		r.problem("all %d records are missing", head.Last)
-		return
-	case r.Last < head.Last:
-		r.problem("the last %d records are missing", head.Last-r.Last)
-		return
-	case r.Last > head.Last+1:
-		r.problem("%d records were added behind the log's end", r.Last-head.Last)
-		return
-	case r.First > head.First:
-		r.problem("the first %d records are missing", r.First-head.First)
+	kinds := map[string]int{}
+	for kind, n := range d.Kinds {
+		kinds[kind] = n
 	}
 	for _, line := range lines {
-		var rec Record
-		if json.Unmarshal(line, &rec) == nil && rec.Seq == head.Last && hashLine(line) != head.Hash {
-			r.problem("record %d is not the one that was written", rec.Seq)
+		var r Record
+		if json.Unmarshal(line, &r) != nil || r.Seq <= d.Records || r.Seq > upTo {
+			continue
+		}
+		if r.last().After(d.Until) {
+			d.Until = r.last()
+		}
+		kind := r.Kind + " " + r.Decision
+		if _, known := kinds[kind]; r.Kind != kindLog && (known || len(kinds) < maxDroppedKinds) {
+			kinds[kind] += r.Times()
 		}
 	}
+	d.Records, d.Kinds = upTo, kinds
+	return true
 }

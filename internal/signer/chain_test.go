@@ -53,9 +53,9 @@ func TestWholeLog(t *testing.T) {
 func TestTamperedLog(t *testing.T) {
 	change := func(f func(lines [][]byte) [][]byte) func(*MemoryStore) {
 		return func(m *MemoryStore) {
-			b, _ := m.Get(activityDocument)
+			b, _ := m.Get("activity.jsonl")
 			lines := f(slices.Collect(bytes.Lines(b)))
-			_ = m.Put(activityDocument, bytes.Join(lines, nil))
+			_ = m.Put("activity.jsonl", bytes.Join(lines, nil))
 		}
 	}
 	for name, tamper := range map[string]func(*MemoryStore){
@@ -68,9 +68,9 @@ func TestTamperedLog(t *testing.T) {
 		"one twice":            change(func(l [][]byte) [][]byte { return slices.Insert(l, 2, l[2]) }),
 		"one made unreadable":  change(func(l [][]byte) [][]byte { l[3] = []byte("{}x\n"); return l }),
 		"the last cut":         change(func(l [][]byte) [][]byte { l[4] = l[4][:20]; return l }),
-		"all removed":          func(m *MemoryStore) { _ = m.Delete(activityDocument) },
-		"the head removed":     func(m *MemoryStore) { _ = m.Delete(activityHeadDocument) },
-		"the head damaged":     func(m *MemoryStore) { _ = m.Put(activityHeadDocument, []byte("{")) },
+		"all removed":          func(m *MemoryStore) { _ = m.Delete("activity.jsonl") },
+		"the head removed":     func(m *MemoryStore) { _ = m.Delete("activity-head.json") },
+		"the head damaged":     func(m *MemoryStore) { _ = m.Put("activity-head.json", []byte("{")) },
 	} {
 		store := written(t, 5)
 		tamper(store)
@@ -88,16 +88,16 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, _ := own.Get(activityDocument)
-	head, _ := own.Get(activityHeadDocument)
+	whole, _ := own.Get("activity.jsonl")
+	head, _ := own.Get("activity-head.json")
 	if err := s.record(Record{Kind: "sign", RequestID: "the last"}); err != nil {
 		t.Fatal(err)
 	}
-	full, _ := own.Get(activityDocument)
+	full, _ := own.Get("activity.jsonl")
 	for cut := len(whole); cut <= len(full); cut++ {
 		store := &MemoryStore{}
-		_ = store.Put(activityDocument, full[:cut])
-		_ = store.Put(activityHeadDocument, head)
+		_ = store.Put("activity.jsonl", full[:cut])
+		_ = store.Put("activity-head.json", head)
 		if r := verify(t, store); len(r.Problems) > 0 {
 			t.Fatalf("cut at byte %d: %v", cut-len(whole), r.Problems)
 		}
@@ -154,12 +154,12 @@ func (f failing) Append(name string, b []byte) error {
 // A crash between any two steps of writing a record, also where the full log
 // gives way to a new one, is no tampering and loses no record but that one.
 func TestLogSurvivesACrashAtEachStep(t *testing.T) {
-	long := strings.Repeat("x", maxActivity/3)
-	for steps := range 8 {
+	long := strings.Repeat("x", maxDecisions/3)
+	for steps := range 9 {
 		store := &MemoryStore{}
 		s, _ := New(Config{Store: store})
-		for range 5 { // the next but one turns the log over, with an old one there
-			if err := s.record(Record{Kind: "sign", Message: long}); err != nil {
+		for range 6 { // the next one turns the log over, with an old one there
+			if err := s.record(Record{Kind: "sign", Decision: "approved", Message: long}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,21 +167,23 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		dying, _ := New(Config{Store: failing{store, &left}})
 		var died error
 		for range 2 {
-			if died = dying.record(Record{Kind: "sign", Message: long}); died != nil {
+			if died = dying.record(Record{Kind: "sign", Decision: "approved", Message: long}); died != nil {
 				break
 			}
 		}
-		if (died == nil) != (steps >= 7) {
+		if (died == nil) != (steps >= 8) {
 			t.Fatalf("%d steps: %v", steps, died)
 		}
-		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 5 {
+		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
 			t.Errorf("killed after %d steps: %+v", steps, r)
 		}
 		s, _ = New(Config{Store: store})
 		if err := s.record(Record{Kind: "sign"}); err != nil {
 			t.Fatal(err)
 		}
-		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
+		r := verify(t, store)
+		dropped := r.Logs[0].Dropped
+		if len(r.Problems) > 0 || r.Last < 7 || dropped == nil || dropped.Records != 3 || dropped.Kinds["sign approved"] != 3 {
 			t.Errorf("killed after %d steps, then written on: %+v", steps, r)
 		}
 	}
@@ -192,7 +194,7 @@ func TestChainThroughTurnOver(t *testing.T) {
 	store := &MemoryStore{}
 	s, _ := New(Config{Store: store})
 	long := strings.Repeat("x", 64<<10)
-	for range 3 * maxActivity / len(long) {
+	for range 3 * maxDecisions / len(long) {
 		if err := s.record(Record{Kind: "sign", Message: long}); err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +216,7 @@ func TestOutOfSpace(t *testing.T) {
 		p := newPhone(t)
 		id := p.create("work", "ecdsa-sha2-nistp256")
 		p.createCA("root")
-		p.cfg.Store = failing{p.cfg.Store.(*MemoryStore), &left}
+		p.writeTo(failing{p.cfg.Store.(*MemoryStore), &left})
 		answer := p.askCertificate(certificateRequest(t, p))
 		want := "The phone cannot write its " + what + ", and signs nothing without it. Is it out of space?"
 		if answer.Error == nil || answer.Error.Code != wire.CodeInternalError || answer.Error.Message != want || answer.CertificateBlob != nil {

@@ -78,13 +78,25 @@ func (s *Signer) GrantsEnabled() (bool, error) {
 
 // EnableGrants switches grants on or off. Off ends all of them.
 func (s *Signer) EnableGrants(on bool) error {
-	err := s.changeGrants(func(doc *grantDocument) {
+	was, err := s.GrantsEnabled()
+	if err != nil {
+		was = false // a damaged document grants nothing
+	}
+	if on && !was { // not without a record
+		if err := s.record(Record{Kind: kindGrants, Decision: DecisionEnabled}); err != nil {
+			return err
+		}
+	}
+	err = s.changeGrants(func(doc *grantDocument) {
 		doc.Enabled = on
 		if !on {
 			doc.Grants = nil
 		}
 	})
 	s.DropGrants()
+	if !on && was { // also without one
+		err = errors.Join(err, s.record(Record{Kind: kindGrants, Decision: DecisionDisabled}))
+	}
 	return err
 }
 

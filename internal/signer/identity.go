@@ -171,9 +171,19 @@ func (s *Signer) Find(text string) (Identity, error) {
 	return Identity{}, ErrAmbiguous
 }
 
-// Add keeps an identity whose key the provider already holds. The first one
-// becomes the default.
+// Add keeps an identity whose key was made for this phone, or stays in another agent;
+// the provider already holds it. The first one becomes the default.
 func (s *Signer) Add(id Identity) error {
+	if id.Provider == ProviderUpstream {
+		return s.add(id, DecisionAdded)
+	}
+	return s.add(id, DecisionCreated)
+}
+
+// AddImported is Add for a key that was elsewhere before.
+func (s *Signer) AddImported(id Identity) error { return s.add(id, DecisionImported) }
+
+func (s *Signer) add(id Identity, decision string) error {
 	if err := CheckLabel(id.Label); err != nil {
 		return err
 	}
@@ -184,20 +194,20 @@ func (s *Signer) Add(id Identity) error {
 	if err := CheckPrincipals(id.Principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
 		if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
-			return nil, errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
+			return nil, nil, errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
 		}
 		for _, other := range list {
 			if other.Label == id.Label || bytes.Equal(other.PublicKey, id.PublicKey) {
-				return nil, ErrExists
+				return nil, nil, ErrExists
 			}
 		}
 		if len(list) >= wire.MaxKeys {
-			return nil, fmt.Errorf("over %d identities", wire.MaxKeys)
+			return nil, nil, fmt.Errorf("over %d identities", wire.MaxKeys)
 		}
 		id.Default = len(list) == 0
-		return append(list, id), nil
+		return append(list, id), keyRecord(id, decision, id.Algorithm+", "+id.Provider), nil
 	})
 }
 
@@ -206,21 +216,38 @@ func (s *Signer) Rename(id Identity, label string) error {
 	if err := CheckLabel(label); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
 		for _, other := range list {
 			if other.Label == label && !bytes.Equal(other.PublicKey, id.PublicKey) {
-				return nil, ErrExists
+				return nil, nil, ErrExists
 			}
 		}
-		return list, change(list, id, func(i *Identity) { i.Label = label })
+		var rec *Record
+		err := change(list, id, func(i *Identity) {
+			if i.Label != label {
+				rec = keyRecord(*i, DecisionRenamed, "now "+label)
+			}
+			i.Label = label
+		})
+		return list, rec, err
 	})
 }
 
 // SetEnabled switches an identity on or off. One that is off is not listed and
 // signs nothing.
 func (s *Signer) SetEnabled(id Identity, enabled bool) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
-		return list, change(list, id, func(i *Identity) { i.Enabled = enabled })
+	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+		var rec *Record
+		err := change(list, id, func(i *Identity) {
+			switch {
+			case enabled && !i.Enabled:
+				rec = keyRecord(*i, DecisionEnabled, "")
+			case !enabled && i.Enabled:
+				rec = keyRecord(*i, DecisionDisabled, "")
+			}
+			i.Enabled = enabled
+		})
+		return list, rec, err
 	})
 }
 
@@ -229,18 +256,34 @@ func (s *Signer) SetPrincipals(id Identity, principals []string) error {
 	if err := CheckPrincipals(principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
-		return list, change(list, id, func(i *Identity) { i.Principals = principals })
+	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+		var rec *Record
+		err := change(list, id, func(i *Identity) {
+			var c changes
+			if c.list("principals", i.Principals, principals, "those of the CA"); len(c) > 0 {
+				rec = keyRecord(*i, DecisionChanged, c[0])
+			}
+			i.Principals = principals
+		})
+		return list, rec, err
 	})
 }
 
 // SetDefault chooses the identity that session certificates stand for.
 func (s *Signer) SetDefault(id Identity) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+		was := slices.IndexFunc(list, func(i Identity) bool { return i.Default })
 		for n := range list {
 			list[n].Default = false
 		}
-		return list, change(list, id, func(i *Identity) { i.Default = true })
+		var rec *Record
+		err := change(list, id, func(i *Identity) {
+			if was < 0 || !bytes.Equal(list[was].PublicKey, i.PublicKey) {
+				rec = keyRecord(*i, DecisionDefault, "")
+			}
+			i.Default = true
+		})
+		return list, rec, err
 	})
 }
 
@@ -262,26 +305,28 @@ func (s *Signer) CheckNew(label string) error {
 // if it was.
 func (s *Signer) Delete(id Identity) error {
 	var gone Identity
-	err := s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	var next string
+	err := s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
 		n := slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) })
 		if n < 0 {
-			return nil, ErrNoIdentity
+			return nil, nil, ErrNoIdentity
 		}
 		gone = list[n]
 		list = slices.Delete(list, n, n+1)
 		if gone.Default && len(list) > 0 {
 			list[0].Default = true
+			next = "the default is now " + list[0].Label
 		}
-		return list, nil
+		return list, nil, nil
 	})
 	if err != nil {
 		return err
 	}
 	// The list goes first: an identity without its key would be a lie.
 	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
-		return p.Forget(gone)
+		err = p.Forget(gone)
 	}
-	return nil
+	return errors.Join(err, s.record(*keyRecord(gone, DecisionDeleted, next)))
 }
 
 func change(list []Identity, id Identity, f func(*Identity)) error {
@@ -294,14 +339,22 @@ func change(list []Identity, id Identity, f func(*Identity)) error {
 	return ErrNoIdentity
 }
 
-func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, error)) error {
+// changeIdentities replaces the list by what f makes of it. What f says of it is
+// written to the log before: nothing is changed that the log does not know.
+func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *Record, error)) error {
 	return s.locked(func() error {
 		list, err := s.Identities()
 		if err != nil {
 			return err
 		}
-		if list, err = f(list); err != nil {
+		list, rec, err := f(list)
+		if err != nil {
 			return err
+		}
+		if rec != nil {
+			if err := s.write(*rec); err != nil {
+				return err
+			}
 		}
 		return putJSON(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
 	})

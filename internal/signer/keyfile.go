@@ -46,7 +46,7 @@ func (s *Signer) Create(label, algorithm string, bits int, passphrase []byte) (I
 		return Identity{}, err
 	}
 	defer wipe(key)
-	return s.keepKey(label, key, passphrase)
+	return s.keepKey(label, key, passphrase, DecisionCreated)
 }
 
 // Import keeps the private key of a key file, encrypted anew under passphrase.
@@ -62,7 +62,7 @@ func (s *Signer) Import(label string, file, old, passphrase []byte) (Identity, e
 	if err := checkImported(key); err != nil {
 		return Identity{}, err
 	}
-	return s.keepKey(label, key, passphrase)
+	return s.keepKey(label, key, passphrase, DecisionImported)
 }
 
 // checkImported refuses keys that servers refuse as well, or that cost too much
@@ -81,7 +81,7 @@ func checkImported(key crypto.PrivateKey) error {
 }
 
 // Export returns the identity's private key as an OpenSSH key file, encrypted
-// as it rests.
+// as it rests. It gives nothing out that the log does not know.
 func (s *Signer) Export(id Identity) ([]byte, error) {
 	if id.Provider != ProviderFile {
 		return nil, errors.New("the private key of this identity is not on this phone")
@@ -90,12 +90,18 @@ func (s *Signer) Export(id Identity) ([]byte, error) {
 	if err == nil && b == nil {
 		err = errors.New("the key file is missing")
 	}
-	return b, err
+	if err == nil {
+		err = s.record(*keyRecord(id, DecisionExported, "the private key, encrypted under its passphrase"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // keepKey stores the key first: an identity without its key would be a lie, a
 // key without its identity is only a file.
-func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte) (Identity, error) {
+func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte, decision string) (Identity, error) {
 	if err := CheckLabel(label); err != nil {
 		return Identity{}, err
 	}
@@ -110,7 +116,7 @@ func (s *Signer) keepKey(label string, key crypto.PrivateKey, passphrase []byte)
 	if err := s.cfg.Store.Put(id.Ref, file); err != nil {
 		return Identity{}, fmt.Errorf("save key: %w", err)
 	}
-	if err := s.Add(id); err != nil {
+	if err := s.add(id, decision); err != nil {
 		return Identity{}, errors.Join(err, s.cfg.Store.Delete(id.Ref))
 	}
 	return s.Find(id.Fingerprint())

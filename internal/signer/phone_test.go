@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type phone struct {
 	keys     ram
 	asked    int
 	sheet    SignSheet
+	other    Identity
 }
 
 func newPhone(t *testing.T) *phone {
@@ -205,4 +207,17 @@ func (p *phone) askCertificate(r *wire.CertificateRequest) *wire.CertificateResp
 	}
 	_, body := p.Serve(p.t.Context(), p.computer, e, func() {})
 	return body.(*wire.CertificateResponse)
+}
+
+// writeTo has the phone keep its documents elsewhere from now on.
+func (p *phone) writeTo(store Store) { p.cfg.Store, p.books = store, newBooks(store) }
+
+// requests are the records of what computers asked for, oldest first.
+func (p *phone) requests() []Record {
+	p.t.Helper()
+	all, err := p.Activity()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(r Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
 }

@@ -37,7 +37,7 @@ func (s *Signer) Report(id device.ID, since time.Time) (Report, error) {
 	all, err := s.Activity()
 	r := Report{Decisions: map[string]int{}, Asked: []Asked{}}
 	for _, rec := range all {
-		if rec.DeviceID == id.String() && !rec.Time.Before(since) {
+		if rec.DeviceID == id.String() && !rec.last().Before(since) {
 			r.add(rec)
 		}
 	}
@@ -48,15 +48,14 @@ func (s *Signer) Report(id device.ID, since time.Time) (Report, error) {
 
 func (r *Report) add(rec Record) {
 	r.Records = append(r.Records, rec)
-	r.Decisions[rec.Decision]++
-	a := asked(rec)
-	for i := range r.Asked {
-		if known := r.Asked[i]; known.What == a.What && known.Server == a.Server && known.Program == a.Program {
-			r.Asked[i].Times++
-			return
-		}
+	r.Decisions[rec.Decision] += rec.Times()
+	list := rec.Asked
+	if len(list) == 0 {
+		list = []Asked{asked(rec)}
 	}
-	r.Asked = append(r.Asked, a)
+	for _, a := range list {
+		r.Asked, _ = countAsked(r.Asked, a, len(r.Asked)+1)
+	}
 }
 
 func asked(rec Record) Asked {

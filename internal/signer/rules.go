@@ -102,16 +102,21 @@ func isHost(text string) bool {
 // SetRules replaces an identity's rules by what change makes of them.
 func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 	var rules Rules
-	err := s.changeIdentities(func(list []Identity) ([]Identity, error) {
+	err := s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
 		var failed error
+		var rec *Record
 		err := change(list, id, func(i *Identity) {
 			rules = i.Rules
 			edit(&rules)
-			if failed = errors.Join(rules.Check(), rules.checkHosts()); failed == nil {
-				i.Rules = rules
+			if failed = errors.Join(rules.Check(), rules.checkHosts()); failed != nil {
+				return
 			}
+			if what := rules.changeOf(i.Rules); what != "" {
+				rec = keyRecord(*i, DecisionChanged, "policy: "+what)
+			}
+			i.Rules = rules
 		})
-		return list, errors.Join(err, failed)
+		return list, rec, errors.Join(err, failed)
 	})
 	return rules, err
 }
@@ -137,11 +142,18 @@ func forbidden(id Identity, format string, args ...any) error {
 	return wire.Errorf(wire.CodePolicyDenied, rulesPrefix+"%s: %s", wire.Show(id.Label), wire.Show(fmt.Sprintf(format, args...)))
 }
 
-// RefusedByRules reports whether the record is of a request that the identity's
-// rules have refused.
-func (i Identity) RefusedByRules(r Record) bool {
+// RefusedByRules counts the requests of a record that the identity's rules have
+// refused.
+func (i Identity) RefusedByRules(r Record) int {
+	if r.Keys != nil {
+		return r.Keys[i.Fingerprint()]
+	}
+	// A record of before refusals were merged.
 	own := r.Key == i.Fingerprint() || r.Kind == "certificate" && r.Label == i.Label
-	return own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message, rulesPrefix)
+	if own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message, rulesPrefix) {
+		return 1
+	}
+	return 0
 }
 
 // allow applies the identity's rules to a signature.

@@ -46,7 +46,7 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 	if err != nil {
 		return nil, err
 	}
-	rec.Label = id.Label
+	rec.Label, rec.identity = id.Label, id.Fingerprint()
 	algorithm, err := signatureAlgorithm(id, r)
 	if err != nil {
 		return nil, err
@@ -70,15 +70,16 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
 		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
 		var err error
-		signature, err = s.askAndSign(ctx, sheet, algorithm)
+		signature, err = s.askAndSign(ctx, sheet, algorithm, rec)
 		return err
 	})
 	return signature, err
 }
 
 // askAndSign asks the person and signs.
-func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string) (*ssh.Signature, error) {
+func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string, rec *Record) (*ssh.Signature, error) {
 	decision, err := s.cfg.Approver.sign(ctx, sheet)
+	rec.joined = decision.Joined
 	if err != nil {
 		if wire.CodeOf(err) == wire.CodeUserDenied {
 			if !decision.Joined {

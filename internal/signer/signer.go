@@ -66,7 +66,7 @@ type Signer struct {
 	decoded decoded
 
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
-	chain chain
+	books books
 
 	grants  sync.Mutex // guards what follows; never held over a use of the store
 	held    []held
@@ -90,7 +90,7 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	return &Signer{cfg: cfg}, nil
+	return &Signer{cfg: cfg, books: newBooks(cfg.Store)}, nil
 }
 
 // Hello returns what the phone adds to its hello.

@@ -48,7 +48,7 @@ func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.add(id, p.passkeys.Forget)
+	return p.add(id, p.signer.Add, p.passkeys.Forget)
 }
 
 // registerPasskey keeps a new passkey, which nothing refers to yet.
@@ -82,9 +82,9 @@ func (p *Phone) noteStorage(err error) error {
 }
 
 // add makes an identity of a key that is stored, or forgets the key.
-func (p *Phone) add(id signer.Identity, forget func(signer.Identity) error) (any, error) {
+func (p *Phone) add(id signer.Identity, keep, forget func(signer.Identity) error) (any, error) {
 	id.CreatedAt = p.cfg.Now().UTC()
-	if err := p.signer.Add(id); err != nil {
+	if err := keep(id); err != nil {
 		return nil, errors.Join(err, forget(id))
 	}
 	p.keysChanged()
@@ -93,7 +93,7 @@ func (p *Phone) add(id signer.Identity, forget func(signer.Identity) error) (any
 
 func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
 	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
-		func(id signer.Identity) (any, error) { return p.add(id, p.vault.Forget) })
+		func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.vault.Forget) })
 }
 
 func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
@@ -101,7 +101,7 @@ func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
 		file := []byte(a.File)
 		defer clear(file)
 		return signer.ParsePrivateKey(file, []byte(a.Passphrase))
-	}, func(id signer.Identity) (any, error) { return p.add(id, p.vault.Forget) })
+	}, func(id signer.Identity) (any, error) { return p.add(id, p.signer.AddImported, p.vault.Forget) })
 }
 
 // generate makes a private key, in the browser where that is faster.

@@ -83,6 +83,9 @@ func (p *Phone) pair(ctx context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.signer.Paired(peer); err != nil { // the computer has paired by now
+		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
+	}
 	return invitationInfo{Name: wire.Show(peer.Name), ID: peer.ID.String()}, nil
 }
 
@@ -91,10 +94,14 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, device.ErrNotPaired
 	}
+	peer, err := p.trust.Get(id)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.trust.Remove(id); err != nil {
 		return nil, err
 	}
-	p.endGrantsOf(id)
+	p.ended(peer, "")
 	if _, node := p.running(); node != nil {
 		node.Disconnect(id, wire.Errorf(wire.CodePairingInvalid, "unpaired on the phone"))
 		awaitDown(node, id)
@@ -102,6 +109,15 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 	p.refresh()
 	p.changed()
 	return nil, nil
+}
+
+// ended is what follows from a pairing's end, by whoever ended it. The pairing has
+// ended also where that cannot be stored.
+func (p *Phone) ended(peer device.Peer, by string) {
+	p.endGrantsOf(peer.ID)
+	if err := p.signer.Unpaired(peer, by); err != nil {
+		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
+	}
 }
 
 func (p *Phone) endGrantsOf(id device.ID) {

@@ -37,8 +37,8 @@ func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
 	all, err := p.signer.Activity()
 	var r refused
 	for _, record := range all {
-		if id.RefusedByRules(record) {
-			r.Count, r.Last = r.Count+1, milliseconds(record.Time)
+		if n := id.RefusedByRules(record); n > 0 {
+			r.Count, r.Last = r.Count+n, milliseconds(record.Last())
 		}
 	}
 	return r, err

@@ -365,11 +365,11 @@ func TestLogIsChecked(t *testing.T) {
 		p.denies(p.identity("face"), false)
 		p.end()
 	}
-	if r := p.must("verifyActivity", nil).(signer.ActivityReport); r.Records != 2 || len(r.Problems) != 0 {
+	if r := p.must("verifyActivity", nil).(signer.ActivityReport); r.Records != 3 || len(r.Problems) != 0 {
 		t.Errorf("a whole log: %+v", r)
 	}
 	text := p.must("exportActivity", nil).(string)
-	if strings.Count(text, "\n") != 2 || !strings.Contains(text, `"decision":"denied"`) {
+	if strings.Count(text, "\n") != 3 || !strings.Contains(text, `"decision":"denied"`) {
 		t.Errorf("exported %q", text)
 	}
 	if err := store.Put("activity.jsonl", []byte(strings.Replace(text, "denied", "expired", 1))); err != nil {

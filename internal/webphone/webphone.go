@@ -237,10 +237,13 @@ func awaitDown(node *link.Node, id device.ID) {
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.
 func (h handler) Unpaired(peer device.Peer) {
-	if err := h.trust.Remove(peer.ID); err != nil && !errors.Is(err, device.ErrNotPaired) {
+	switch err := h.trust.Remove(peer.ID); {
+	case err == nil:
+		h.ended(peer, "by the computer")
+	case !errors.Is(err, device.ErrNotPaired):
 		h.cfg.Log.Error("forget a computer", "peer", peer.ID.Short(), "err", err)
+		h.endGrantsOf(peer.ID)
 	}
-	h.endGrantsOf(peer.ID)
 	h.refresh()
 	h.changed()
 }

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"vmux/internal/device"
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// What stands in the log, as `vmux phone log` says it.
+func TestRecordLines(t *testing.T) {
+	id := device.ID{1}.String()
+	at := time.Date(2026, 11, 29, 10, 0, 0, 0, time.Local)
+	for _, tt := range []struct {
+		r    signer.Record
+		want string
+	}{
+		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: "laptop", Label: "work", What: "root@prod", Decision: "approved"},
+			"approved   laptop  key work  root@prod"},
+		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: "laptop", Label: "work", What: "git commit signature", Decision: "approved", Grant: true},
+			"approved   laptop  key work  git commit signature  by a grant, nobody was asked"},
+		{signer.Record{Kind: "certificate", DeviceID: id, DeviceName: "laptop", Label: "work", Principals: []string{"root", "deploy"}, Decision: "approved"},
+			"approved   laptop  key work  session certificate for root,deploy"},
+		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: "laptop", Label: "work", What: "root@prod", Decision: "refused", Message: "muted: this program is not asked for",
+			Count: 3500, Until: at.Add(41 * time.Second), Asked: []signer.Asked{{What: "root@prod", Times: 3000}, {What: "root@db", Times: 500}}},
+			"refused    laptop  3500 times until 10:00:41  key work  root@prod, and others  muted: this program is not asked for"},
+		{signer.Record{Kind: "key", Label: "work", What: "ssh-ed25519, file", Decision: "created"}, "created    key work  ssh-ed25519, file"},
+		{signer.Record{Kind: "key", Label: "work", What: "policy: hosts prod; forbidden forwarded", Decision: "changed"}, "changed    key work  policy: hosts prod; forbidden forwarded"},
+		{signer.Record{Kind: "key", Label: "work", Decision: "deleted"}, "deleted    key work"},
+		{signer.Record{Kind: "ca", Label: "vmux-ca", What: "policy: principals root", Decision: "changed"}, "changed    CA  policy: principals root"},
+		{signer.Record{Kind: "pairing", DeviceID: id, DeviceName: "laptop", Decision: "paired"}, "paired     laptop  device " + device.ID{1}.Short()},
+		{signer.Record{Kind: "pairing", DeviceID: id, DeviceName: "lap\x1btop", What: "by the computer", Decision: "unpaired"},
+			"unpaired   lap\ufffdtop  device " + device.ID{1}.Short() + "  by the computer"},
+		{signer.Record{Kind: "grants", Decision: "enabled"}, "enabled    grants"},
+	} {
+		tt.r.Time = at
+		if got := recordLine(tt.r); got != "2026-11-29 10:00:00  "+tt.want {
+			t.Errorf("got  %s\nwant %s", got, "2026-11-29 10:00:00  "+tt.want)
+		}
+	}
+}
+
+// What a log has dropped is said with its numbers; what an older version has dropped
+// without counting, as that.
+func TestDroppedText(t *testing.T) {
+	until := time.Date(2026, 11, 20, 10, 0, 0, 0, time.Local)
+	l := signer.LogReport{Log: "refused", Dropped: &signer.Dropped{Records: 812, Until: until, Kinds: map[string]int{"sign refused": 3500, "certificate expired": 1}}}
+	want := "dropped by age: the first 812 records of refused requests, until 2026-11-20 10:00:00: 1 certificate expired, 3500 signatures refused"
+	if got := droppedText(l); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	l = signer.LogReport{Dropped: &signer.Dropped{Records: 1}}
+	if got := droppedText(l); got != "dropped by age: the first 1 record; of which kinds, this version cannot tell" {
+		t.Error(got)
+	}
+	l.Dropped.Kinds = map[string]int{strings.Repeat("x", 300) + "\x1b y": 1}
+	if got := droppedText(l); wire.Show(got[len(got)-100:]) != got[len(got)-100:] {
+		t.Errorf("a damaged log writes to the terminal: %q", got)
+	}
+}
