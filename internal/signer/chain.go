@@ -217,10 +217,12 @@ func (b *book) makeRoom(now time.Time, open []Record) error {
 	if err != nil {
 		return err
 	}
+	d := lastDrop(lines)
+	told := Record{Time: now, Kind: kindLog, Decision: decisionDropped, Dropped: &d}
 	if first := firstOf(newest); first > 0 {
 		b.end.head.First = first
-		if d := lastDrop(lines); d.add(lines, first-1) {
-			if err := b.appendLines(open, Record{Time: now, Kind: kindLog, Decision: decisionDropped, Dropped: &d}); err != nil {
+		if d.add(lines, first-1) {
+			if err := b.appendLines(open, told); err != nil {
 				return err
 			}
 			if newest, err = b.store.Get(b.newer()); err != nil {
@@ -236,7 +238,10 @@ func (b *book) makeRoom(now time.Time, open []Record) error {
 		return err
 	}
 	b.end.known, b.end.size, b.end.torn = true, 0, false
-	return nil
+	if d.Records == 0 {
+		return nil
+	}
+	return b.appendLines(open, told) // once more: whoever takes the older document away takes the first
 }
 
 // firstOf is the number of a document's first record, 0 if there is none.

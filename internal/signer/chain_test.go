@@ -2,7 +2,9 @@ package signer
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -155,7 +157,7 @@ func (f failing) Append(name string, b []byte) error {
 // gives way to a new one, is no tampering and loses no record but that one.
 func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 	long := strings.Repeat("x", maxDecisions/3)
-	for steps := range 9 {
+	for steps := range 11 {
 		store := &MemoryStore{}
 		s, _ := New(Config{Store: store})
 		for range 6 { // the next one turns the log over, with an old one there
@@ -171,7 +173,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 				break
 			}
 		}
-		if (died == nil) != (steps >= 8) {
+		if (died == nil) != (steps >= 10) {
 			t.Fatalf("%d steps: %v", steps, died)
 		}
 		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
@@ -227,5 +229,112 @@ func TestOutOfSpace(t *testing.T) {
 		if signed.Error == nil || !strings.Contains(signed.Error.Message, "activity log") || signed.Signature != nil {
 			t.Errorf("%s: the signature ended with %v", what, signed.Error)
 		}
+	}
+}
+
+// What a log has dropped stands in its chain before it goes. attacker: takes out more,
+// and changes the note of the log's beginning to fit, or the numbers.
+func TestDroppedIsSaid(t *testing.T) {
+	full := func() *MemoryStore {
+		store := &MemoryStore{}
+		s, _ := New(Config{Store: store})
+		s.books.decisions.limit = 2000
+		for n := range 40 {
+			r := Record{Kind: "sign", Decision: "approved", What: "root@prod"}
+			if n%4 == 0 {
+				r = *keyRecord(Identity{Label: "work"}, DecisionCreated, "")
+			}
+			if err := s.record(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return store
+	}
+	store := full()
+	r := verify(t, store)
+	l := r.Logs[0]
+	if len(r.Problems) > 0 || l.Dropped == nil || l.Dropped.Records != l.First-1 || l.First < 10 {
+		t.Fatalf("got %+v", l)
+	}
+	s, _ := New(Config{Store: store})
+	kept, err := s.Activity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(kind, decision string) (n int) {
+		for _, r := range kept {
+			if r.Kind == kind && r.Decision == decision {
+				n++
+			}
+		}
+		return n
+	}
+	d := l.Dropped
+	if d.Kinds["sign approved"]+count("sign", "approved") != 30 || d.Kinds["key created"]+count("key", "created") != 10 || len(d.Kinds) != 2 {
+		t.Errorf("dropped %+v, kept %d and %d", d, count("sign", "approved"), count("key", "created"))
+	}
+	if d.Until.IsZero() || d.Until.After(kept[0].Time) {
+		t.Errorf("dropped until %v, and the first that is kept is of %v", d.Until, kept[0].Time)
+	}
+	for name, tamper := range map[string]func(*MemoryStore){
+		"the older half removed, and the head changed to fit": func(m *MemoryStore) {
+			newer, _ := m.Get("activity.jsonl")
+			_ = m.Delete("activity-1.jsonl")
+			b, _ := m.Get("activity-head.json")
+			var h head
+			_ = json.Unmarshal(b, &h)
+			h.First = firstOf(newer)
+			_ = putJSON(m, "activity-head.json", h)
+		},
+		"other numbers": func(m *MemoryStore) {
+			b, _ := m.Get("activity-1.jsonl")
+			_ = m.Put("activity-1.jsonl", bytes.Replace(b, []byte(`"dropped":{"records":`), []byte(`"dropped":{"records":1`), 1))
+		},
+	} {
+		store := full()
+		tamper(store)
+		if r := verify(t, store); len(r.Problems) == 0 {
+			t.Errorf("%s: not found: %+v", name, r)
+		}
+	}
+}
+
+// A log of before there were three is read, verified and continued: its refusals stay
+// single records, and what it dropped without counting is said to be so.
+func TestLogOfAnOlderVersion(t *testing.T) {
+	store := &MemoryStore{}
+	var doc []byte
+	prev := strings.Repeat("ab", 32)
+	for seq := 501; seq <= 510; seq++ {
+		line := fmt.Sprintf(`{"seq":%d,"prev":"%s","time":"2026-11-01T10:00:%02dZ","kind":"sign","requestID":"r%d","deviceID":"aea","deviceName":"laptop","label":"work","decision":"refused","code":"policyDenied","message":"policy of work: no logins"}`,
+			seq, prev, seq-500, seq)
+		prev = hashLine([]byte(line))
+		doc = append(append(doc, line...), '\n')
+	}
+	_ = store.Put("activity.jsonl", doc)
+	_ = store.Put("activity-head.json", fmt.Appendf(nil, `{"version":1,"first":501,"last":510,"hash":"%s"}`, prev))
+	r := verify(t, store)
+	if d := r.Logs[0].Dropped; len(r.Problems) > 0 || r.Records != 10 || d == nil || d.Records != 500 || d.Kinds != nil {
+		t.Errorf("as it was: %+v", r)
+	}
+	s, _ := New(Config{Store: store})
+	for _, rec := range []Record{{Kind: "sign", Decision: "approved"}, {Kind: "sign", Decision: "refused"}} {
+		if err := s.record(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.Activity()
+	if err != nil || len(list) != 12 || list[0].RequestID != "r501" || list[10].Decision != "approved" || list[10].Seq != 511 {
+		t.Errorf("continued: %v, %d records: %+v", err, len(list), list)
+	}
+	s.books.decisions.limit = 1
+	for range 2 { // the first keeps all as the older half
+		if err := s.record(Record{Kind: "sign", Decision: "approved"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = verify(t, store)
+	if d := r.Logs[0].Dropped; len(r.Problems) > 0 || d == nil || d.Records != 512 || d.Kinds["sign refused"] != 10 || d.Kinds["sign approved"] != 1 {
+		t.Errorf("turned over: %+v", r.Logs[0].Dropped)
 	}
 }

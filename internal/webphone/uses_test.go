@@ -2,11 +2,16 @@ package webphone
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/pem"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
@@ -430,5 +435,65 @@ func TestAnsweredTogether(t *testing.T) {
 	// Three denials with one tap are one: nobody is paused.
 	if list := p.state().Pauses; len(list) != 0 {
 		t.Errorf("paused: %+v", list)
+	}
+}
+
+// What is done to keys, policies, pairings and grants in the app stands in its log.
+func TestChangesAreRecorded(t *testing.T) {
+	p := newPage(t)
+	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
+	p.must("createPasskey", map[string]any{"label": "face"})
+	file, err := ssh.MarshalPrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.must("importVault", map[string]any{"label": "old", "file": string(pem.EncodeToMemory(file))})
+	of := func(label string, more map[string]any) map[string]any {
+		args := map[string]any{"fingerprint": p.identity(label).Fingerprint()}
+		maps.Copy(args, more)
+		return args
+	}
+	p.must("setDefault", of("old", nil))
+	p.must("renameIdentity", of("old", map[string]any{"label": "older"}))
+	p.must("enableIdentity", of("older", map[string]any{"enabled": false}))
+	p.must("enableIdentity", of("older", map[string]any{"enabled": true}))
+	p.must("setRules", of("face", map[string]any{"rules": map[string]any{"users": []string{"deploy"}}}))
+	p.must("setPrincipals", of("face", map[string]any{"principals": []string{"deploy"}}))
+	p.must("createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
+	policy := p.state().CA.Policy
+	policy.AutomaticIssuance = true
+	p.must("setPolicy", map[string]any{"policy": policy})
+	p.must("deleteCA", nil)
+	p.must("enableGrants", map[string]any{"enabled": true})
+	p.must("enableGrants", map[string]any{"enabled": false})
+	p.must("deleteIdentity", of("older", nil))
+	for range 2 {
+		if err := p.trust.Add(p.computer); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.signer.Paired(p.computer); err != nil { // as pair does, which wants a hub
+			t.Fatal(err)
+		}
+		handler{p.Phone}.Unpaired(p.computer)
+		handler{p.Phone}.Unpaired(p.computer) // it was told twice
+	}
+	if err := p.trust.Add(p.computer); err != nil {
+		t.Fatal(err)
+	}
+	p.must("unpair", map[string]any{"id": p.computer.ID.String()})
+	var got []string
+	for _, r := range slices.Backward(p.must("activity", nil).([]Record)) {
+		got = append(got, strings.TrimSpace(strings.Join([]string{r.Kind, r.Decision, r.Label + r.DeviceName, r.What}, " ")))
+	}
+	want := []string{
+		"key created vault ssh-ed25519, vault", "key created face sk-ecdsa-sha2-nistp256@openssh.com, passkey", "key imported old ssh-ed25519, vault",
+		"key default old", "key renamed old now older", "key disabled older", "key enabled older",
+		"key changed face policy: users deploy", "key changed face principals deploy",
+		"ca created vmux-ca ecdsa-sha2-nistp256, vault", "ca changed vmux-ca policy: issued unasked yes", "ca deleted vmux-ca",
+		"grants enabled", "grants disabled", "key deleted older the default is now vault",
+		"pairing paired laptop", "pairing unpaired laptop by the computer", "pairing paired laptop", "pairing unpaired laptop by the computer", "pairing unpaired laptop",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,10 +33,16 @@ func (w *world) mustLogin(t *testing.T) {
 	}
 }
 
+// records are those of what was asked, the newest first.
 func records(p *Page, t *testing.T) []webphone.Record {
 	t.Helper()
+	return slices.DeleteFunc(activity(p, t), func(r webphone.Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
+}
+
+func activity(p *Page, t *testing.T) []webphone.Record {
+	t.Helper()
 	var list []webphone.Record
-	p.MustCall("activity", map[string]int{"limit": 10}, &list)
+	p.MustCall("activity", map[string]int{"limit": 20}, &list)
 	return list
 }
 
@@ -70,6 +77,15 @@ func TestDenyAndWithdraw(t *testing.T) {
 		list := records(w.page, t)
 		return len(list) == 2 && list[0].Decision == "withdrawn" && list[1].Decision == "denied"
 	})
+	var changes []string
+	for _, r := range slices.Backward(activity(w.page, t)) {
+		if r.Kind == "key" || r.Kind == "pairing" {
+			changes = append(changes, r.Kind+" "+r.Decision)
+		}
+	}
+	if slices.Sort(changes); !slices.Equal(changes, []string{"key created", "pairing paired"}) {
+		t.Errorf("what was changed, by the log: %q", changes)
+	}
 }
 
 // A sheet whose passkey did not do its part stays, and can be approved after all.
