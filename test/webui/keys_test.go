@@ -246,6 +246,13 @@ func usesActivity(p *tab) {
 	p.do("document.querySelector('[data-key=search]').value = ''; document.querySelector('[data-key=search]').dispatchEvent(new Event('input'))")
 	p.do("document.querySelector('[data-key=log-r3]').click()")
 	p.wants("12073184629913371842", "Valid until")
+	p.wants("root@db-2.example.org (claimed) and others", "3500 times", "What a key may do was changed", "Key deleted", "CA created", "Computer paired")
+	p.do("document.querySelector('[data-key=log-r8-merged]').click()")
+	p.wants("3500 times, until ", "root@db-3.example.org (claimed) by ssh ← cron (480 times)", "other things (20 times)", "several requests were denied")
+	p.do("document.querySelector('[data-key=outcome-change]').click()")
+	p.waitFor("document.querySelectorAll('.log li').length === 5")
+	p.do("document.querySelector('[data-key^=log-key-changed]').click()")
+	p.wants("policy: hosts web-1.example.org; forbidden forwarded")
 }
 
 func TestSettings(t *testing.T) {

@@ -227,7 +227,8 @@ func TestLogIsCheckedAndExported(t *testing.T) {
 	p.do("document.querySelector('[data-key=log-r1]').click()")
 	p.wants("ssh ← zsh ← tmux (said by the computer)", "Host key")
 	p.tap("Check the log")
-	p.wants("The log is whole", "Each of its 8 records follows from the one before.", "5f1d0c3a")
+	p.wants("The log is whole", "Each of its 14 records follows from the one before.", "5f1d0c3a",
+		"Older records gave way to newer ones", "Ended without your decision: the first 812 records, until", "1 certificate expired, 41200 signatures refused, 96 signatures withdrawn")
 	p.tap("Close")
 	p.do("fake.answers.verifyActivity = {records: 5, first: 1, last: 5, hash: 'ab', unfinished: 1, problems: ['the last 2 records are missing']}")
 	p.tap("Check the log")
@@ -235,7 +236,7 @@ func TestLogIsCheckedAndExported(t *testing.T) {
 	p.tap("Close")
 	p.tap("Export")
 	p.waitFor("saved[0]?.name === 'vmux-activity.jsonl'")
-	if got := eval[string](p, "saved[0].blob.text()"); strings.Count(got, "\n") != 8 {
+	if got := eval[string](p, "saved[0].blob.text()"); strings.Count(got, "\n") != 14 {
 		t.Errorf("exported %q", got)
 	}
 }

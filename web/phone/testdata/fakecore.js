@@ -92,8 +92,18 @@ const records = [
 	{ time: days(0, 2.5), kind: 'revocation', requestID: '', ...device, label: 'work', decision: 'revoked', serial: '771093184629913371', principals: ['ada'] },
 	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'verified', what: 'root@build.example.org', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
 	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', key: 'SHA256:pL5sD1kQw8Zr3NcTy7UvBx0aGh2JmEi4OoKf9RtSd6Y', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
+	{ time: days(1, 5), kind: 'sign', requestID: 'r8', ...device, deviceName: 'old-laptop', label: 'deploy', contextQuality: 'claimed', what: 'root@db-2.example.org (claimed)', decision: 'refused', code: 'policyDenied', reason: 'paused',
+		message: 'paused: several requests were denied; it ends in 4m12s', log: 'refused', count: 3500, until: new Date(Date.parse(days(1, 5)) + 41e3).toISOString(),
+		asked: [{ what: 'root@db-2.example.org (claimed)', program: 'ssh ← cron', times: 3000 }, { what: 'root@db-3.example.org (claimed)', program: 'ssh ← cron', times: 480 }] },
+	{ time: days(1, 6), kind: 'key', requestID: '', deviceID: '', deviceName: '', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', what: 'policy: hosts web-1.example.org; forbidden forwarded', decision: 'changed' },
+	{ time: days(4, 3), kind: 'ca', requestID: '', deviceID: '', deviceName: '', label: 'vmux-ca', what: 'ecdsa-sha2-nistp256, vault', decision: 'created' },
+	{ time: days(4, 4), kind: 'key', requestID: '', deviceID: '', deviceName: '', label: 'old', key: 'SHA256:pL5sD1kQw8Zr3NcTy7UvBx0aGh2JmEi4OoKf9RtSd6Y', decision: 'deleted' },
 	{ time: days(4, 5), kind: 'sign', requestID: 'r7', ...device, label: 'work', contextQuality: 'verified', what: 'ada@build.example.org', decision: 'withdrawn' },
+	{ time: days(4, 6), kind: 'pairing', requestID: '', ...device, decision: 'paired' },
+	{ time: days(4, 7), kind: 'key', requestID: '', deviceID: '', deviceName: '', label: 'work', key: 'SHA256:9yKiFGIp6KO7tPl4ViQup7Jq/M1FNTRWcW2JcWQExSo', what: 'ecdsa-sha2-nistp256, vault', decision: 'created' },
 ];
+
+const decisions = { first: 1, last: records.length - 6, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90' };
 
 export async function start() {
 	if (options.startError) {
@@ -141,7 +151,12 @@ export const call = async (name, args) => {
 	case 'refusals':
 		return { count: 3, last: now - 2 * hour };
 	case 'verifyActivity':
-		return { records: records.length, first: 1, last: records.length, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90', problems: [] };
+		return { records: records.length, ...decisions, problems: [], logs: [
+			{ log: '', records: records.length - 6, ...decisions },
+			{ log: 'granted', records: 1, first: 1, last: 1, hash: '84d1b7c9e06f2a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5' },
+			{ log: 'refused', records: 5, first: 813, last: 817, hash: 'c9e8206f4a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7',
+				dropped: { records: 812, until: days(9, 3), kinds: { 'certificate expired': 1, 'sign refused': 41200, 'sign withdrawn': 96 } } },
+		] };
 	case 'exportActivity':
 		return records.map((r) => `${JSON.stringify(r)}\n`).join('');
 	case 'revocationList':

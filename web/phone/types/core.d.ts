@@ -77,6 +77,24 @@ export interface ActivityReport {
 	hash: string;
 	unfinished?: number;
 	problems: string[];
+	logs?: LogReport[];
+}
+
+/** One of the logs: '' (decisions and changes), 'granted' or 'refused'. */
+export interface LogReport {
+	log: string;
+	records: number;
+	first: number;
+	last: number;
+	hash: string;
+	open?: number;
+	dropped?: Dropped;
+}
+
+export interface Dropped {
+	records: number;
+	until?: string;
+	kinds?: Record<string, number>;
 }
 
 export interface Policy {
@@ -177,7 +195,7 @@ export interface State {
 export interface ActivityRecord {
 	id?: number;
 	time: string;
-	kind: 'sign' | 'certificate' | string;
+	kind: 'sign' | 'certificate' | 'key' | string;
 	requestID: string;
 	deviceID: string;
 	deviceName: string;
@@ -193,6 +211,10 @@ export interface ActivityRecord {
 	serial?: string;
 	principals?: string[] | null;
 	validBefore?: string;
+	/** Of merged requests: how many (nothing is one), when the last ended, what they asked for. */
+	count?: number;
+	until?: string;
+	asked?: { what: string; server?: string; program?: string; times: number }[];
 }
 
 export interface Decision {
