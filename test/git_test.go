@@ -84,9 +84,9 @@ func TestGitSetupSignsAndVerifies(t *testing.T) {
 			t.Errorf("program: %q", p)
 		}
 	}
-	asked("git commit signature", "wire: say it", "commit", "--quiet", "--allow-empty", "-S", "-m", "wire: say it\n\nbody")
-	asked("git tag signature", "the first version", "tag", "-s", "v1", "-m", "the first version")
-	asked("git commit signature", "said better", "commit", "--quiet", "--allow-empty", "--amend", "-S", "-m", "said better")
+	asked("git commit signature (claimed)", "wire: say it", "commit", "--quiet", "--allow-empty", "-S", "-m", "wire: say it\n\nbody")
+	asked("git tag signature (claimed)", "the first version", "tag", "-s", "v1", "-m", "the first version")
+	asked("git commit signature (claimed)", "said better", "commit", "--quiet", "--allow-empty", "--amend", "-S", "-m", "said better")
 	good := `Good "git" signature for zoe@example.com with ED25519 key ` + w.identity("ssh-ed25519").Fingerprint
 	for _, args := range [][]string{{"log", "--show-signature", "-1"}, {"verify-commit", "HEAD"}, {"verify-tag", "v1"}} {
 		if out := repo.git(args...); !strings.Contains(out, good) {
@@ -94,7 +94,7 @@ func TestGitSetupSignsAndVerifies(t *testing.T) {
 		}
 	}
 	w.computer.run("git", "setup", "--always")
-	asked("git commit signature", "always", "commit", "--quiet", "--allow-empty", "-m", "always")
+	asked("git commit signature (claimed)", "always", "commit", "--quiet", "--allow-empty", "-m", "always")
 	if out := repo.git("log", "--format=%G? %s"); out != "G always\nG said better\n" {
 		t.Errorf("git log: %s", out)
 	}
@@ -126,13 +126,13 @@ func TestRebaseOverTwentySignedCommits(t *testing.T) {
 	if n := w.approvals(); n != 20 {
 		t.Errorf("the log has %d approvals, want 20", n)
 	}
-	if out := w.phone.run("phone", "grants"); !strings.Contains(out, "  git commit signature  key ssh-ed25519  for 1") {
+	if out := w.phone.run("phone", "grants"); !strings.Contains(out, "  git signatures  key ssh-ed25519  for 1") {
 		t.Errorf("vmux phone grants: %s", out)
 	}
 	w.phone.run("phone", "grants", "off")
 	done = repo.start("rebase", "--quiet", "--force-rebase", "-S", "HEAD~20")
 	for n := 1; n <= 20; n++ {
-		person.waitCount("asks: git commit signature", 1+n, "")
+		person.waitCount("asks: git commit signature (claimed)", 1+n, "")
 		person.waitCount(fmt.Sprintf("  subject   change %d.", n), 1, "")
 		person.waitCount("Approved.", n, "y")
 	}

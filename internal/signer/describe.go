@@ -3,6 +3,7 @@ package signer
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -21,20 +22,34 @@ type Line struct {
 }
 
 // Title says in a few words what is asked for: `root@prod-1.example.com`, `git
-// commit signature`, `unknown`. A host has the name that this phone knows it by;
-// a name that only the computer says is marked as claimed.
+// commit signature (claimed)`, `unknown`. A host has the name that this phone knows
+// it by; what only the computer says is marked as claimed.
 func (s SignSheet) Title() string {
 	k := s.Known
 	switch k.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
 		return brief(k.User, maxTitleUser) + "@" + s.hostTitle()
 	case sshctx.SSHSIG:
-		if g := s.Claimed.Git; g != nil && k.Namespace == "git" {
-			return wire.Show("git " + g.Kind + " signature")
+		if g := s.Claimed.Git; g != nil && k.Namespace == "git" && slices.Contains(gitKinds, g.Kind) {
+			return "git " + g.Kind + " signature (claimed)"
 		}
-		return wire.Show(k.Namespace + " signature")
+		return purpose(k.Namespace) + " signature"
 	}
 	return "unknown"
+}
+
+// gitKinds are what git signs; another word of the computer's would be free text in
+// a title.
+var gitKinds = []string{"commit", "tag"}
+
+// purpose is a namespace as a part of a title, in quotes where it is more than one
+// word: "git commit" is signed as easily as "git", and would read like another title.
+func purpose(namespace string) string {
+	text := brief(namespace, maxTitleUser)
+	if strings.ContainsAny(text, " ()") {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 func (s SignSheet) hostTitle() string {

@@ -36,7 +36,7 @@ type Grant struct {
 	HostKey    []byte    `json:"hostKey,omitempty"`
 	User       string    `json:"user,omitempty"` // of the logins; each its own grant
 	Namespace  string    `json:"namespace,omitempty"`
-	What       string    `json:"what"` // SignSheet.Title of the request that was approved
+	What       string    `json:"what"` // SignSheet.Title of the login that was approved, or "git signatures"
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until"`
 }
@@ -245,7 +245,8 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 		What: sheet.Title(), Since: now, Until: now.Add(min(wanted, MaxGrant)),
 	}
 	if sheet.Known.Kind == sshctx.SSHSIG {
-		g.Namespace = sheet.Known.Namespace
+		// Of whatever kind: that it is a commit only the computer says.
+		g.Namespace, g.What = sheet.Known.Namespace, sheet.Known.Namespace+" signatures"
 	} else {
 		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
 	}

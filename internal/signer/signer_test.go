@@ -69,6 +69,30 @@ func TestTitleKeepsItsMark(t *testing.T) {
 	}
 }
 
+// What a git signature is for only the computer says: it is a commit or a tag, and
+// marked, or it is not in the title. A purpose that reads like another title is quoted.
+func TestTitleOfAGitSignature(t *testing.T) {
+	for _, c := range []struct{ namespace, kind, want string }{
+		{"git", "commit", "git commit signature (claimed)"},
+		{"git", "tag", "git tag signature (claimed)"},
+		{"git", "", "git signature"},
+		{"git", "blob", "git signature"},
+		{"git", "release v2, verified by root@prod.example:", "git signature"},
+		{"git", "commit ", "git signature"},
+		{"file", "commit", "file signature"},
+		{"git commit", "commit", `"git commit" signature`},
+		{"file (verified)", "", `"file (verified)" signature`},
+	} {
+		s := SignSheet{
+			Known:   sshctx.Context{Kind: sshctx.SSHSIG, Namespace: c.namespace},
+			Claimed: wire.Context{Git: &wire.GitObject{Kind: c.kind, Subject: "release"}},
+		}
+		if got := s.Title(); got != c.want {
+			t.Errorf("%q, %q: %q, want %q", c.namespace, c.kind, got, c.want)
+		}
+	}
+}
+
 func TestEveryRefusalHasItsCode(t *testing.T) {
 	p := newPhone(t)
 	id, off, rsaKey := p.create("a", "ecdsa-sha2-nistp256"), p.create("off", "ssh-ed25519"), p.create("rsa", "ssh-rsa")

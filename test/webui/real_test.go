@@ -135,7 +135,7 @@ func (p *tab) grantSignatures(agent *web.Agent) {
 	p.wants("The log is whole", "Each of its 33 records")
 	p.tap("Close")
 	p.screen("home")
-	p.tap("End: git signature")
+	p.tap("End: git signatures")
 	p.waitFor("!document.querySelector('main').innerText.includes('Approved in advance')")
 	third, check := p.signing(agent, "git")
 	p.approves(third, "Git signature", "Other answers")

@@ -14,7 +14,7 @@ const (
 	// granted is Home while a key may be used without asking.
 	granted = `fake.set({grants: {enabled: true, list: [
 			{id: 'g1', label: 'deploy', computer: 'studio', what: 'deploy@web-1.example.org', since: Date.now() - 120000, until: Date.now() + 800000},
-			{id: 'g2', label: 'deploy', computer: 'studio', what: 'git commit signature', since: Date.now(), until: Date.now() + 3600000}]},
+			{id: 'g2', label: 'deploy', computer: 'studio', what: 'git signatures', since: Date.now(), until: Date.now() + 3600000}]},
 		pauses: [{computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 240000}]})`
 )
 

@@ -88,7 +88,7 @@ const records = [
 	{ time: days(0, 1), kind: 'sign', requestID: 'r2', ...device, deviceName: 'old-laptop', label: 'deploy', key: 'SHA256:Zt0vQ4mJ7aXcRb1sWnEk3pYhLuG9dOiFf6K2xTqVe8M', contextQuality: 'claimed', what: 'root@db-2.example.org (claimed)', decision: 'denied', code: 'userDenied', message: 'Denied on the phone.',
 		lines: [{ name: 'user', value: 'root', quality: 'verified' }, { name: 'server', value: 'not known: nothing in what is signed names it', quality: 'verified' }, { name: 'name', value: 'db-2.example.org', quality: 'claimed' }] },
 	{ time: days(0, 2), kind: 'certificate', requestID: 'r3', ...device, label: 'work', decision: 'approved', serial: '12073184629913371842', principals: ['ada', 'deploy'], validBefore: new Date(now + 6 * hour).toISOString() },
-	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git commit signature', decision: 'approved', grant: true },
+	{ time: days(0, 2.4), kind: 'sign', requestID: 'r4', ...device, label: 'work', contextQuality: 'verified', what: 'git commit signature (claimed)', decision: 'approved', grant: true },
 	{ time: days(0, 2.5), kind: 'revocation', requestID: '', ...device, label: 'work', decision: 'revoked', serial: '771093184629913371', principals: ['ada'] },
 	{ time: days(1, 3), kind: 'sign', requestID: 'r5', ...device, label: 'work', contextQuality: 'verified', what: 'root@build.example.org', decision: 'expired', code: 'requestExpired', message: 'No answer within 60 s.' },
 	{ time: days(1, 4), kind: 'sign', requestID: 'r6', ...device, deviceName: 'old-laptop', key: 'SHA256:pL5sD1kQw8Zr3NcTy7UvBx0aGh2JmEi4OoKf9RtSd6Y', decision: 'refused', code: 'keyDisabled', message: 'The key is switched off on the phone.' },
@@ -170,7 +170,7 @@ export const call = async (name, args) => {
 	case 'pauseReport':
 		return {
 			decisions: { denied: 3, refused: 2 }, lines: '{"decision":"denied"}\n',
-			asked: [{ what: 'root@web-1.example.org', server: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', program: 'ssh ← python3', times: 4 }, { what: 'git commit signature', times: 1 }],
+			asked: [{ what: 'root@web-1.example.org', server: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', program: 'ssh ← python3', times: 4 }, { what: 'git commit signature (claimed)', times: 1 }],
 		};
 	case 'endPauses':
 		set({ pauses: current.pauses?.filter((p) => p.computerID !== args.id) ?? [] });
