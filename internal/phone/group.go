@@ -167,20 +167,19 @@ func (g *groups) end(key requestKey) {
 	}
 }
 
-// listText is what a sheet says of the further requests that it lists.
+// listText is what a sheet says of the further requests that it lists: of each as
+// much as nobody could decide without.
 func listText(list []*member) string {
 	var b strings.Builder
 	for _, m := range list {
-		what := m.sheet.Title()
-		for _, l := range m.sheet.Lines() {
-			switch l.Name {
-			case "server", "through", "subject":
-				what += "  " + l.Value + how(l)
-			case "run by":
-				what += "  run by " + l.Value + how(l)
+		row(&b, "and", m.sheet.Title())
+		for _, l := range m.sheet.Listed() {
+			text := marked(l)
+			if l.Name != "server" { // a fingerprint says what it is, and its line has no room
+				text = l.Name + ": " + text
 			}
+			row(&b, "", text)
 		}
-		row(&b, "and", what)
 	}
 	return b.String()
 }

@@ -38,6 +38,7 @@ func (t *Terminal) paused(p signer.Pause) {
 	t.rest.Go(func() {
 		defer cancel()
 		t.print(t.pausedText(p))
+		t.printWhole(remedies(p))
 		if t.Remedies.Unpair == nil {
 			return
 		}
@@ -50,8 +51,8 @@ func (t *Terminal) paused(p signer.Pause) {
 func (t *Terminal) pausedText(p signer.Pause) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n---- %s is paused for %s: several of its requests were denied within a minute\n",
-		wire.Show(p.DeviceName), time.Until(p.Until).Round(time.Second))
-	row(&b, "computer", wire.Show(p.DeviceName)+"  (device "+p.DeviceID.Short()+")")
+		quoted(wire.Show(p.DeviceName)), time.Until(p.Until).Round(time.Second))
+	row(&b, "computer", quoted(wire.Show(p.DeviceName))+"  (device "+p.DeviceID.Short()+")")
 	if t.Remedies.Report != nil {
 		report, err := t.Remedies.Report(p)
 		if err != nil {
@@ -59,8 +60,13 @@ func (t *Terminal) pausedText(p signer.Pause) string {
 		}
 		b.WriteString(reportText(report))
 	}
-	// The device ID and not the name, which the computer has chosen: this is to be
-	// copied to a shell.
+	return b.String()
+}
+
+// remedies are what the person can type. The device ID and not the name, which the
+// computer has chosen: this is to be copied to a shell.
+func remedies(p signer.Pause) string {
+	var b strings.Builder
 	row(&b, "all of it", LogCommand(p))
 	row(&b, "not you?", "vmux phone unpair "+p.DeviceID.Short())
 	return b.String()

@@ -20,18 +20,18 @@ func signText(s signer.SignSheet) string {
 		row(&b, "to", "sign bytes that this phone cannot read")
 	}
 	for _, l := range s.Lines() {
-		row(&b, l.Name, l.Value+how(l))
+		row(&b, l.Name, marked(l))
 	}
 	return b.String()
 }
 
-// how says how far a line can be believed. What the phone has found by itself
-// stands as it is; what the computer says is marked.
-func how(l signer.Line) string {
+// marked is a line's text, and how far it can be believed: what the phone has found
+// by itself, or what the computer says.
+func marked(l signer.Line) string {
 	if l.Quality == wire.QualityClaimed {
-		return "  (so the computer says)"
+		return quoted(l.Value) + "  (so the computer says)"
 	}
-	return "  (verified)"
+	return l.Value + "  (verified)"
 }
 
 func certificateText(s signer.CertificateSheet) string {
@@ -48,7 +48,7 @@ func certificateText(s signer.CertificateSheet) string {
 }
 
 func title(b *strings.Builder, name, asks string) {
-	fmt.Fprintf(b, "---- %s %s\n", wire.Show(name), asks)
+	fmt.Fprintf(b, "---- %s %s\n", quoted(wire.Show(name)), asks)
 }
 
 func row(b *strings.Builder, name, text string) {
@@ -56,7 +56,7 @@ func row(b *strings.Builder, name, text string) {
 }
 
 func nameOf(s signer.Sheet) string {
-	return wire.Show(s.From.Name) + "  (device " + s.From.ID.Short() + ")"
+	return quoted(wire.Show(s.From.Name)) + "  (device " + s.From.ID.Short() + ")"
 }
 
 // validity writes a duration without the units that are zero: 8h, 1h30m.

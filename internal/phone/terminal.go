@@ -407,8 +407,17 @@ func (t *Terminal) read(ctx context.Context) ([]byte, error) {
 	return b[:n], nil
 }
 
-// print writes whole lines.
+// print writes lines, broken to the terminal's width.
 func (t *Terminal) print(text string) {
+	columns, _, err := term.GetSize(int(t.tty.Fd()))
+	if err != nil {
+		columns = 0
+	}
+	t.printWhole(layOut(text, columns))
+}
+
+// printWhole writes lines as they are: to be copied.
+func (t *Terminal) printWhole(text string) {
 	t.drawing.Lock()
 	defer t.drawing.Unlock()
 	t.redraw("")
@@ -445,10 +454,7 @@ func (t *Terminal) fit(line string) string {
 	}
 	left := width - 1 // the last column makes some terminals wrap
 	for at, r := range line {
-		if left--; r >= 0x300 { // perhaps a wide one
-			left--
-		}
-		if left < 0 {
+		if left -= columnsOf(r); left < 0 {
 			return line[:at]
 		}
 	}

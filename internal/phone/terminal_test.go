@@ -154,7 +154,7 @@ func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 	terminal, p := sitDown(t)
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop\x1b[2J", 60*time.Second))
 	for _, text := range []string{
-		"laptop\uFFFD[2J asks: root@db1 (claimed)", "work  SHA256:abc", "user      root",
+		"\"laptop\uFFFD[2J\" asks: root@db1 (claimed)", "work  SHA256:abc", "user      root",
 		"server    " + sshctx.Fingerprint([]byte("host")) + "  (verified)", "seen      never before",
 		"name      db1  (so the computer says)", "program   ssh ← git", " s left",
 	} {

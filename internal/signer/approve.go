@@ -82,7 +82,7 @@ func (s SignSheet) warnings() []warning {
 	var list []warning
 	if s.Destination.Memory == HostChanged {
 		list = append(list, warning{
-			fmt.Sprintf("%s had another host key: %s", s.Claimed.HostName, strings.Join(s.Destination.Before, ", ")),
+			fmt.Sprintf("%s had another host key: %s", brief(s.Claimed.HostName, maxTitleHost), briefly(s.Destination.Before)),
 			"I know why the host key is another one.",
 		})
 	}
@@ -94,7 +94,7 @@ func (s SignSheet) warnings() []warning {
 	}
 	if s.byName {
 		list = append(list, warning{
-			fmt.Sprintf("the key is limited to certain servers; that this is %s only the computer says", s.Claimed.HostName),
+			fmt.Sprintf("the key is limited to certain servers; that this is %s only the computer says", brief(s.Claimed.HostName, maxTitleHost)),
 			"I have compared the fingerprint with that of the server.",
 		})
 	}

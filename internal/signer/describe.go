@@ -73,10 +73,10 @@ const (
 	maxTitleHost = 64
 )
 
-// brief is a name as a part of a title, on one line: a computer that chooses a long
-// one, or one with much space behind it, must not push away what follows.
+// brief is a name as a part of a text: a computer that chooses a long one must not
+// push away what follows.
 func brief(name string, size int) string {
-	name = strings.Join(strings.Fields(wire.Show(name)), " ")
+	name = wire.Show(name)
 	if len(name) <= size {
 		return name
 	}
@@ -87,12 +87,43 @@ func brief(name string, size int) string {
 	return name + "…"
 }
 
+// briefly are names as a part of a text: the first few.
+func briefly(names []string) string {
+	const few = 3
+	var list []string
+	for _, name := range names[:min(len(names), few)] {
+		list = append(list, brief(name, maxTitleHost))
+	}
+	text := strings.Join(list, ", ")
+	if len(names) > few {
+		text += fmt.Sprintf(" and %d more", len(names)-few)
+	}
+	return text
+}
+
+// shown is what a computer says, fit to be shown.
+func shown(c wire.Context) wire.Context {
+	c.HostName, c.Account = wire.Show(c.HostName), wire.Show(c.Account)
+	c.Programs = slices.Clone(c.Programs)
+	for i, name := range c.Programs {
+		c.Programs[i] = wire.Show(name)
+	}
+	if g := c.Git; g != nil {
+		c.Git = &wire.GitObject{
+			Kind: wire.Show(g.Kind), Subject: wire.Show(g.Subject), Author: wire.Show(g.Author), Repository: wire.Show(g.Repository),
+		}
+	}
+	return c
+}
+
 // Lines say the rest, the most important first. Key, computer and time stand in
 // the sheet itself.
 func (s SignSheet) Lines() []Line {
 	var list []Line
+	// What is verified can stand in a text of this program's, whose end is not to be
+	// cut: the parts that others chose are shortened, not the whole.
 	verified := func(name, value string) {
-		list = append(list, Line{Name: name, Value: wire.Show(value), Quality: wire.QualityVerified})
+		list = append(list, Line{Name: name, Value: value, Quality: wire.QualityVerified})
 	}
 	claimed := func(name, value string) {
 		if value != "" {
@@ -100,14 +131,14 @@ func (s SignSheet) Lines() []Line {
 		}
 	}
 	for _, w := range s.warnings() {
-		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: wire.Show(w.text)})
+		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: w.text})
 	}
 	switch s.Known.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
-		verified("user", s.Known.User+s.userNote())
+		verified("user", brief(s.Known.User, maxTitleHost)+s.userNote())
 		s.describeServer(verified, claimed)
 	case sshctx.SSHSIG:
-		verified("purpose", s.Known.Namespace)
+		verified("purpose", wire.Show(s.Known.Namespace))
 	}
 	claimed("name", s.Claimed.HostName)
 	switch via := s.Destination.Via; {
@@ -124,10 +155,29 @@ func (s SignSheet) Lines() []Line {
 	claimed("program", strings.Join(s.Claimed.Programs, " ← "))
 	claimed("run by", s.Claimed.Account)
 	if s.Known.Kind == sshctx.SSHSIG {
-		verified("hash", s.Known.HashAlgorithm+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
+		verified("hash", wire.Show(s.Known.HashAlgorithm)+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
 	}
 	return list
 }
+
+// Listed are the lines that a request needs where it is one of several on a sheet:
+// those that tell it from the others, and those without which nobody would say yes.
+func (s SignSheet) Listed() []Line {
+	return slices.DeleteFunc(s.Lines(), func(l Line) bool {
+		switch l.Name {
+		case "server", "host key", "proof", "through", "run by", "subject", "hash":
+			return false
+		case "user":
+			return s.userNote() == ""
+		case "seen":
+			return l.Value == seenBefore
+		}
+		return true
+	})
+}
+
+// seenBefore is all that there is to say of a server that is known as it was.
+const seenBefore = "before"
 
 func (s SignSheet) userNote() string {
 	if s.Destination.Memory == HostKnown && s.Destination.NewUser {
@@ -141,7 +191,7 @@ func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
 	d := s.Destination
 	switch {
 	case d.HostKey == nil && d.Unproven != nil:
-		verified("server", "not proven: this phone cannot check its host key ("+sshctx.TypeName(d.Unproven)+")")
+		verified("server", "not proven: this phone cannot check its host key ("+brief(sshctx.TypeName(d.Unproven), maxTitleHost)+")")
 		claimed("host key", sshctx.Fingerprint(d.Unproven))
 		verified("hint", "ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one")
 		return
@@ -156,20 +206,20 @@ func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
 	switch {
 	case d.Memory == HostFirst && len(d.OtherTypes) > 0:
 		verified("seen", fmt.Sprintf("never before by this phone, which knows %s by a host key of another type: %s",
-			s.Claimed.HostName, strings.Join(d.OtherTypes, ", ")))
+			brief(s.Claimed.HostName, maxTitleHost), briefly(d.OtherTypes)))
 	case d.Memory == HostFirst:
 		verified("seen", "never before by this phone")
 	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []string{s.Claimed.HostName}):
-		verified("seen", "before, as "+strings.Join(d.Names, ", "))
+		verified("seen", "before, as "+briefly(d.Names))
 	case d.Memory == HostKnown:
-		verified("seen", "before")
+		verified("seen", seenBefore)
 	}
 }
 
 func through(hops []Hop) string {
 	names := make([]string, len(hops))
 	for i, h := range hops {
-		names[i] = h.String()
+		names[i] = brief(h.String(), maxTitleHost)
 	}
 	return strings.Join(names, " → ")
 }

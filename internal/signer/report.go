@@ -76,15 +76,15 @@ func asked(rec Record) Asked {
 
 // String says it in a line.
 func (a Asked) String() string {
-	text := a.What
+	text := wire.Show(a.What)
 	if a.Server != "" && !strings.Contains(a.What, a.Server) {
-		text += "  " + a.Server
+		text += "  " + wire.Show(a.Server)
 	}
 	if a.Program != "" {
-		text += "  by " + a.Program
+		text += "  by " + wire.Show(a.Program)
 	}
 	if a.Times > 1 {
 		text += fmt.Sprintf("  (%d times)", a.Times)
 	}
-	return wire.Show(text)
+	return text
 }

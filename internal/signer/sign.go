@@ -251,7 +251,7 @@ func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) 
 func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequest) (SignSheet, error) {
 	sheet := SignSheet{
 		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: id.Label},
-		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: r.Context,
+		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: shown(r.Context),
 	}
 	known, err := sshctx.Parse(r.DataToSign)
 	switch {
@@ -270,9 +270,9 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 	if sheet.Destination, err = destinationOf(known, bindings); err != nil {
 		return sheet, err
 	}
-	s.recall(&sheet.Destination, known, r.Context.HostName)
+	s.recall(&sheet.Destination, known, sheet.Claimed.HostName)
 	sheet.grantable, sheet.byName = s.canGrant(id), id.Rules.byName(sheet)
-	sheet.Quality = qualityOf(known, sheet.Destination, r.Context)
+	sheet.Quality = qualityOf(known, sheet.Destination, sheet.Claimed)
 	return sheet, nil
 }
 

@@ -40,6 +40,8 @@ type Sheet struct {
 	Quality wire.ContextQuality `json:"quality,omitempty"`
 	Title   string              `json:"title,omitempty"`
 	Lines   []signer.Line       `json:"lines,omitempty"`
+	// Listed are the lines that it needs where it is one of several on a sheet.
+	Listed []signer.Line `json:"listed,omitempty"`
 	// MustAcknowledge: the lines have a warning, and approving wants
 	// acknowledged: true.
 	MustAcknowledge bool `json:"mustAcknowledge,omitempty"`
@@ -208,6 +210,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o := p.newSheet("sign", s.Sheet, s.Identity)
 	o.data = bytes.Clone(s.Data)
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
+	o.sheet.Listed = s.Listed()
 	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
 	o.sheet.HostChanged, o.sheet.Downgraded = s.Destination.Memory == signer.HostChanged, s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()

@@ -405,10 +405,17 @@ func checkText(field, s string) error {
 	if len(s) > MaxNameSize {
 		return fmt.Errorf("%s over %d bytes", field, MaxNameSize)
 	}
-	if !Printable(s) {
+	if !utf8.ValidString(s) || strings.IndexFunc(s, hostile) >= 0 {
 		return fmt.Errorf("%s has characters that cannot be shown", field)
 	}
 	return nil
+}
+
+// hostile are characters that nobody sends: they move a terminal's cursor or
+// reorder what is read. Others that Show replaces are not refused, since a newer
+// program may know characters that this one does not.
+func hostile(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
 }
 
 func checkTexts(field string, list []string, atMost int) error {
@@ -421,35 +428,4 @@ func checkTexts(field string, list []string, atMost int) error {
 		}
 	}
 	return nil
-}
-
-// Printable reports whether s is UTF-8 that can be shown as one line without
-// deceiving: no control characters (which move a terminal's cursor), no format
-// characters such as bidirectional overrides (which reorder what is read), no
-// line or paragraph separators.
-func Printable(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, unshowable) < 0
-}
-
-// Show makes s fit to be shown: what Printable forbids becomes U+FFFD, and what
-// is then over MaxNameSize bytes is cut between two characters.
-func Show(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unshowable(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(s[:min(len(s), 2*MaxNameSize)], "\uFFFD"))
-	if len(s) <= MaxNameSize {
-		return s
-	}
-	end := MaxNameSize
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
-}
-
-func unshowable(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
 }

@@ -53,8 +53,5 @@ export const like = (a, b) => a.id !== b.id && [a, b].every((r) => r.kind === 's
 export const together = (joined) => joined.length > 0 && h('div', { class: 'group' },
 	h('h3', { class: 'quality warn' }, icon('list'), `And ${count(joined.length, 'more request')}, with the same tap`),
 	h('dl', { class: 'facts pairs' }, joined.flatMap((r) => [h('div', null, h('dt', null, 'Also'), h('dd', null, theirs(r.title, 'strong'))),
-		...(r.lines ?? []).filter((l) => told.includes(l.name)).map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
+		...(r.listed ?? []).map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
 			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), l.quality === 'verified' ? '' : ' (said by the computer)')))])));
-
-/** The lines that tell requests of one key apart. */
-const told = ['server', 'through', 'subject', 'hash', 'run by'];

@@ -6,17 +6,22 @@
 const longest = 300;
 
 // What moves, hides or reorders text: control and format characters (also the
-// bidirectional overrides), line and paragraph separators, private use,
-// surrogates. The same set as the Go side's wire.Show.
-const unshowable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu;
+// bidirectional overrides), line and paragraph separators, private use, surrogates,
+// code points that stand for no character; what is drawn as nothing, and what fonts
+// leave blank. The same as the Go side's wire.Show.
+const unshowable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}\p{Cn}\p{Default_Ignorable_Code_Point}\p{Variation_Selector}\u2800\u{1D159}\u{16FE4}\u{13441}\u{13442}]/gu;
+/** More marks on one character than it may carry: they would be drawn over other lines. */
+const marks = /(?<=[\p{Mn}\p{Me}]{4})[\p{Mn}\p{Me}]/gu;
 
 /**
- * Makes text fit to be shown as one line.
+ * Makes text fit to be shown as one line, with blanks of any kind and number as one.
  * @param {unknown} text
  * @returns {string}
  */
 export function clean(text) {
-	const shown = String(text ?? '').replace(unshowable, '\uFFFD');
+	const shown = String(text ?? '')
+		.replace(unshowable, (c, at, all) => /[\uFE0E\uFE0F]/.test(c) && /\p{So}$/u.test(all.slice(0, at)) ? c : '\uFFFD') // as in ❤️
+		.replace(marks, '\uFFFD').replace(/\s+/gu, ' ');
 	return shown.length > longest ? `${shown.slice(0, longest)}…` : shown;
 }
 

@@ -159,6 +159,7 @@ export interface Sheet {
 	hostChanged?: boolean;
 	downgraded?: boolean;
 	grantable?: boolean;
+	listed?: Line[] | null;
 	lines?: Line[] | null;
 	// certificate
 	automatic?: boolean;

@@ -1,0 +1,88 @@
+package phone
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
+)
+
+const (
+	// usualWidth is that of a terminal that does not say its own.
+	usualWidth = 80
+	// leastWidth is the narrowest terminal that lines are broken for.
+	leastWidth = 40
+	// rowIndent is where the text of a row begins, and titleIndent that of a title.
+	rowIndent, titleIndent = 12, 5
+)
+
+// layOut breaks lines to a terminal's width. What follows of a row begins below its
+// text: where the terminal breaks a line itself, what another device chose would
+// begin at the left, and could be a row of its own.
+func layOut(text string, columns int) string {
+	if columns <= 0 {
+		columns = usualWidth
+	}
+	columns = max(columns, leastWidth) - 1 // the last column makes some terminals wrap
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		indent := 0
+		switch {
+		case strings.HasPrefix(line, "  "):
+			indent = rowIndent
+		case strings.HasPrefix(line, "----"):
+			indent = titleIndent
+		}
+		for {
+			end := breakAt(line, indent, columns)
+			b.WriteString(strings.TrimRight(line[:end], " ") + "\n")
+			if end == len(line) {
+				break
+			}
+			line = strings.Repeat(" ", indent) + strings.TrimLeft(line[end:], " ")
+		}
+	}
+	return b.String()
+}
+
+// breakAt returns how much of the line fits, if it can up to a blank behind the
+// indent.
+func breakAt(line string, indent, columns int) int {
+	blank, used := 0, 0
+	for at, r := range line {
+		if used += columnsOf(r); used > columns {
+			if blank > 0 {
+				return blank
+			}
+			return at
+		}
+		if r == ' ' && at >= indent {
+			blank = at
+		}
+	}
+	return len(line)
+}
+
+// columnsOf is how many columns a character takes, at most: terminals do not agree
+// on those that East Asian ones draw wide, and a mark may get a column of its own.
+func columnsOf(r rune) int {
+	if r < utf8.RuneSelf {
+		return 1
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth, width.EastAsianAmbiguous:
+		return 2
+	}
+	return 1
+}
+
+// quoted is text of another device's, in quotes where its brackets could pass for
+// the mark behind it.
+func quoted(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) < 0 {
+		return text
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}

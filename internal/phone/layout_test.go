@@ -1,0 +1,106 @@
+//go:build linux || darwin
+
+package phone
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"vmux/internal/sshctx"
+	"vmux/internal/wire"
+)
+
+// screenOf is what a terminal of so many columns shows of the text: each line
+// broken where the terminal itself breaks it.
+func screenOf(text string, columns int) (lines []string) {
+	for line := range strings.Lines(strings.ReplaceAll(text, "\r", "")) {
+		line, used := strings.TrimRight(line, "\n"), 0
+		for at, r := range line {
+			if used += columnsOf(r); used > columns {
+				lines, line, used = append(lines, line[:at]), line[at:], columnsOf(r)
+				break
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Whatever a computer claims, on 80 columns no line begins like a row but the rows
+// that are there, and "verified" stands behind nothing that is not.
+func TestClaimDrawsNoRow(t *testing.T) {
+	row := regexp.MustCompile(`^ {1,4}(computer|key|user|server|seen|proof|name|through|program|run by|subject|author|repository|and|warning|----)\b`)
+	server := "server    " + sshctx.Fingerprint([]byte("bank")) + "  (verified)"
+	for name, pad := range map[string]string{"blanks": " ", "no-break blanks": "\u00a0", "wide blanks": "\u3000", "fillers": "\u3164", "Braille": "\u2800", "letters": "x", "wide letters": "字"} {
+		for n := 50; n < 70; n++ {
+			false_ := strings.Repeat(pad, n) + "  " + server
+			s := sheet("laptop", time.Minute)
+			s.From.Name += false_
+			s.Claimed = wire.Context{HostName: "db1" + false_, Programs: []string{"ssh", "x" + false_}, Account: "root" + false_}
+			screen := screenOf(layOut(signText(s)+listText([]*member{{sheet: s}}), 80), 80)
+			var rows []string
+			for _, line := range screen {
+				if row.MatchString(line) {
+					rows = append(rows, strings.Fields(line)[0])
+				}
+				if strings.Contains(line, "  "+server) && !strings.Contains(line, sshctx.Fingerprint([]byte("host"))) || len([]rune(line)) > 80 {
+					t.Errorf("%s, %d: a false row:\n%s", name, n, strings.Join(screen, "\n"))
+				}
+			}
+			if got, want := strings.Join(rows, " "), "computer key user server seen name program run and"; got != want {
+				t.Fatalf("%s, %d: rows %q, want %q:\n%s", name, n, got, want, strings.Join(screen, "\n"))
+			}
+		}
+	}
+}
+
+// A claim that ends like what is verified stands in quotes.
+func TestClaimIsNoMark(t *testing.T) {
+	s := sheet("laptop", time.Minute)
+	s.Claimed = wire.Context{HostName: "db1 (verified)", Programs: []string{`a" (verified)`, "［x］"}}
+	text := signText(s)
+	for _, want := range []string{
+		`name      "db1 (verified)"  (so the computer says)`, `program   "a\" (verified) ← ［x］"  (so the computer says)`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// A request that is listed on another one's sheet says what its own would: that the
+// server does not stand in what is signed, that it was never seen, that the user is
+// new there.
+func TestListedRequestKeepsItsLines(t *testing.T) {
+	terminal, p := sitDown(t)
+	if err := pty.Setsize(p.end, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+		t.Fatal(err)
+	}
+	first := sheet("laptop", time.Minute)
+	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = "known", false, []string{"db1"}
+	a := terminal.Approver([]byte("x"))
+	asks(t.Context(), a, first)
+	p.sees("Sign?")
+	for id, change := range map[string]func(){
+		"2": func() { first.Destination.NewUser = true },
+		"3": func() { first.Destination.Memory = "first" },
+		"4": func() { first.Known.Kind = sshctx.UserAuth },
+	} {
+		other := first
+		change()
+		first, other = other, first
+		other.RequestID = id
+		asks(t.Context(), a, other)
+	}
+	for _, text := range []string{
+		"user: root, for the first time on this server  (verified)",
+		"seen: never before by this phone  (verified)",
+		"proof: the server has signed the session; what is signed here does",
+	} {
+		p.sees(text)
+	}
+}
