@@ -64,8 +64,13 @@ var dependencyRules = []rule{
 		from: "internal/signer/...", never: []string{"vmux/..."},
 		except: []string{
 			"vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
+			"vmux/internal/confusable",
 		},
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
+	},
+	{
+		from: "internal/confusable", never: []string{"vmux/...", "go.mau.fi/..."},
+		why: "everybody who opens the web app downloads it: what its table is made from is for its test",
 	},
 	{
 		from: "internal/...", never: []string{"vmux/cmd/...", "vmux/test/...", "vmux/bench/..."},
@@ -91,7 +96,7 @@ var dependencyRules = []rule{
 		from: "internal/webphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
 			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",
-			"vmux/internal/device/...", "vmux/internal/wire/...",
+			"vmux/internal/device/...", "vmux/internal/wire/...", "vmux/internal/confusable",
 		},
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
 	},

@@ -31,7 +31,7 @@ type screen struct {
 // onTerminal runs a command on a terminal of its own until the test ends.
 func onTerminal(t testing.TB, cmd *exec.Cmd) *screen {
 	t.Helper()
-	keys, err := pty.Start(cmd)
+	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200}) // no text that a test looks for is broken
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,6 +107,8 @@ func (t *Terminal) Above(f func()) {
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 	asked, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
 	switch {
+	case s.Destination.LooksLike != "":
+		asked, keys = "The name LOOKS LIKE another one. Sign all the same?  C yes, n no", "Cn"
 	case s.Destination.Memory == signer.HostChanged:
 		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
 	case s.Destination.Downgraded:

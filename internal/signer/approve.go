@@ -80,7 +80,13 @@ type warning struct{ text, acknowledgement string }
 
 func (s SignSheet) warnings() []warning {
 	var list []warning
-	if s.Destination.Memory == HostChanged {
+	if like := s.Destination.LooksLike; like != "" {
+		list = append(list, warning{
+			fmt.Sprintf("%s looks like %s, which has another host key: %s",
+				brief(s.Claimed.HostName, maxTitleHost), brief(like, maxTitleHost), briefly(s.Destination.Before)),
+			"I know both names, and why their host keys differ.",
+		})
+	} else if s.Destination.Memory == HostChanged {
 		list = append(list, warning{
 			fmt.Sprintf("%s had another host key: %s", brief(s.Claimed.HostName, maxTitleHost), briefly(s.Destination.Before)),
 			"I know why the host key is another one.",

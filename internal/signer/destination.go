@@ -37,6 +37,9 @@ type Destination struct {
 	// login did. Whoever has the computer and this host key could present a login to
 	// another server so, which could not be done with bytes that name it.
 	Downgraded bool
+	// LooksLike is a name that this phone knows another host key by, and that the
+	// claimed one could be taken for; "" if there is none.
+	LooksLike string
 	// NewUser tells that no login as this user to this host key was approved.
 	NewUser bool
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"vmux/internal/confusable"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -115,8 +116,11 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string
 		return
 	}
 	for _, h := range hosts {
+		alike := slices.IndexFunc(h.Names, func(name string) bool { return confusable.Alike(name, claimedName) })
 		switch {
-		case !slices.Contains(h.Names, claimedName):
+		case alike < 0 || bytes.Equal(h.HostKey, d.HostKey):
+		case !slices.Contains(h.Names, claimedName): // a person would take it for the other, whatever its type
+			d.Memory, d.Before, d.LooksLike = HostChanged, append(d.Before, h.Fingerprint()), h.Names[alike]
 		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):
 			d.Memory, d.Before = HostChanged, append(d.Before, h.Fingerprint())
 		default:

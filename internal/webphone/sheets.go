@@ -212,7 +212,8 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
 	o.sheet.Listed = s.Listed()
 	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
-	o.sheet.HostChanged, o.sheet.Downgraded = s.Destination.Memory == signer.HostChanged, s.Destination.Downgraded
+	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged && s.Destination.LooksLike == ""
+	o.sheet.Downgraded = s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)

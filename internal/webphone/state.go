@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/confusable"
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/signer"
@@ -172,13 +173,13 @@ func (p *Phone) nameOf(peer device.Peer) string {
 	return nameAmong(peers, peer)
 }
 
-// nameAmong is a computer's name; where another one has it too, with the beginning
-// of its device ID. Computers name themselves, at any time, and one could take the
+// nameAmong is a computer's name; where another one has it too, or one that looks
+// like it, with the beginning of its device ID. Computers name themselves, at any time, and one could take the
 // name of another to have its requests taken for the other's.
 func nameAmong(peers []device.Peer, peer device.Peer) string {
 	name := wire.Show(peer.Name)
 	for _, other := range peers {
-		if other.ID != peer.ID && strings.EqualFold(strings.TrimSpace(wire.Show(other.Name)), strings.TrimSpace(name)) {
+		if other.ID != peer.ID && confusable.Alike(wire.Show(other.Name), name) {
 			return name + " (" + peer.ID.Short() + ")"
 		}
 	}

@@ -273,9 +273,12 @@ func TestComputersOfOneName(t *testing.T) {
 	if got := p.nameOf(honest); got != "laptop" {
 		t.Errorf("alone it is %q", got)
 	}
-	hostile := pair("Laptop ", 8)
-	for _, peer := range []device.Peer{honest, hostile} {
-		want := peer.Name + " (" + peer.ID.Short() + ")"
+	hostile, lookalike, hidden := pair("Laptop ", 8), pair("lарtор", 16), pair("lap\u3164top", 32) // the second in Cyrillic
+	for _, peer := range []device.Peer{honest, hostile, lookalike, hidden} {
+		want := wire.Show(peer.Name) + " (" + peer.ID.Short() + ")"
+		if peer.ID == hidden.ID {
+			want = "lap\uFFFDtop" // what was drawn as nothing is seen
+		}
 		p.computer = peer
 		sheet, _ := p.sheetOf(p.identity("face"))
 		if sheet.Computer != want {

@@ -66,11 +66,11 @@ func (f *filter) refuses(r rune) bool {
 		f.marks = 0
 	}
 	switch {
-	case f.marks > maxMarks, !unicode.IsGraphic(r), strings.ContainsRune(blankLooking, r):
+	case f.marks > maxMarks, !isCharacter(r), strings.ContainsRune(blankLooking, r):
 		return true
 	case r == '\uFE0E' || r == '\uFE0F':
 		return !unicode.Is(unicode.So, before) // as in ❤️, which phones write
 	}
-	// With Cf, which is not graphic, Default_Ignorable_Code_Point of DerivedCoreProperties.txt.
+	// With Cf, which is no character here, Default_Ignorable_Code_Point of DerivedCoreProperties.txt.
 	return unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
