@@ -112,7 +112,10 @@ func (o options) compile(name, path, wasm string) error {
 		return nil
 	}
 	// The .gz is what same looks at, so it is written last.
-	if err := write(target+".br", b, func(w io.Writer) io.WriteCloser { return brotli.NewWriterLevel(w, brotli.BestCompression) }); err != nil {
+	if err := write(target+".br", b, func(w io.Writer) io.WriteCloser {
+		// The largest window of RFC 7932: a program is longer than the usual one.
+		return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: brotli.BestCompression, LGWin: 24})
+	}); err != nil {
 		return err
 	}
 	return write(target+".gz", b, func(w io.Writer) io.WriteCloser {
