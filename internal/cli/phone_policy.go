@@ -136,7 +136,8 @@ func newPhoneGrantsCommand(a *app) *cobra.Command {
 		Use: "grants", Short: "List what is signed without asking, for a while", Args: args(),
 		Long: `A grant lets one computer use one key for logins as one user to one verified
 server, or for git signatures, without asking, for at most an hour. It is given
-with an approval, once grants are switched on, and ends by itself, with
+with an approval, once grants are switched on or a sheet offers one (the third like
+request within a minute; not after "vmux phone grants off"), and ends by itself, with
 "vmux phone grants end", and when vmux phone run ends.`,
 		Example: "  vmux phone grants on\n  vmux phone grants\n  vmux phone grants end",
 		RunE: func(*cobra.Command, []string) error {

@@ -115,6 +115,9 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 		asked, keys = "The login does NOT NAME the server. Sign all the same?  C yes, n no", "Cn"
 	case s.MustAcknowledge():
 		asked, keys = "COMPARE the fingerprint with that of the server. Is it the same?  C yes, n no", "Cn"
+	case s.OffersGrant():
+		asked = fmt.Sprintf("You have approved %d like it within a minute. With g the like of it needs no answer for 15 minutes.\n", s.Again)
+		asked, keys = asked+"Sign?  g yes and the like for 15 minutes, y yes, n no, m no and mute for an hour", "gynm"
 	case s.Grantable():
 		asked, keys = "Sign?  y yes, g yes and the like for 15 minutes, n no, m no and mute for an hour", "ygnm"
 	}

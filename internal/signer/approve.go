@@ -56,8 +56,10 @@ type SignSheet struct {
 	Known       sshctx.Context // what the signed bytes say; zero if unreadable
 	Claimed     wire.Context   // what the computer says
 	Destination Destination    // what the phone has found out
+	// Again is how many requests like this one were approved within the last minute.
+	Again int
 
-	grantable bool // grants are on, and the key's provider can serve them
+	grantable bool // an approval may grant more than itself, and the key's provider can serve them
 	byName    bool // the key is limited to servers, and that it is one of them is a claim
 }
 

@@ -50,9 +50,11 @@ type held struct {
 // grantDocument is what other processes of this phone see, and by which they
 // end a grant: one that does not stand there is over.
 type grantDocument struct {
-	Version int     `json:"version"`
-	Enabled bool    `json:"enabled"`
-	Grants  []Grant `json:"grants"`
+	Version int  `json:"version"`
+	Enabled bool `json:"enabled"`
+	// Off tells that a person has switched them off: then no sheet offers one.
+	Off    bool    `json:"off,omitempty"`
+	Grants []Grant `json:"grants"`
 }
 
 func (s *Signer) grantDocument() (grantDocument, error) {
@@ -70,7 +72,7 @@ func (s *Signer) grantDocument() (grantDocument, error) {
 }
 
 // GrantsEnabled reports whether an approval may grant more than itself. It is
-// off until it is switched on.
+// off until it is switched on, or a grant that a sheet offers is taken.
 func (s *Signer) GrantsEnabled() (bool, error) {
 	doc, err := s.grantDocument()
 	return doc.Enabled, err
@@ -88,7 +90,7 @@ func (s *Signer) EnableGrants(on bool) error {
 		}
 	}
 	err = s.changeGrants(func(doc *grantDocument) {
-		doc.Enabled = on
+		doc.Enabled, doc.Off = on, !on
 		if !on {
 			doc.Grants = nil
 		}
@@ -166,33 +168,97 @@ func (s *Signer) wipeGrants(which func(Grant) bool) {
 	})
 }
 
-// Grantable reports whether the sheet's request can be granted for a while: a
-// login whose signed bytes name the server, not by way of another one, or a git
-// signature. Where a session binding alone tells the server, its owner could
-// vouch for a login to any other. A passkey asks each time by its nature.
+// Grantable reports whether the sheet's request can be granted for a while: see
+// likeness.
 func (s SignSheet) Grantable() bool {
-	if !s.grantable {
-		return false
-	}
-	switch s.Known.Kind {
-	case sshctx.HostBound:
-		return s.Destination.HostKey != nil && !s.Destination.Forwarded()
-	case sshctx.SSHSIG:
-		return s.Known.Namespace == grantNamespace && !s.Destination.Forwarded()
-	}
-	return false
+	_, ok := s.likeness()
+	return ok && s.grantable
 }
 
-// canGrant reports whether grants are on and the key's provider can sign without
-// a person, by a secret that was given once: it has Unattended() bool and says so.
-func (s *Signer) canGrant(id Identity) bool {
+// OffersGrant reports whether the sheet itself offers a grant: `git push` with LFS
+// asks five times, `docker -H ssh://` more often, and from the third time on a person
+// approves without reading.
+func (s SignSheet) OffersGrant() bool {
+	return s.Again >= offerAfter && s.Grantable() && !s.MustAcknowledge()
+}
+
+const (
+	offerAfter  = 2 // approvals of the like
+	offerWithin = time.Minute
+	maxApproved = 256
+)
+
+// likeness is what a grant is for: requests that have it in common are like each other.
+type likeness struct {
+	computer                      device.ID
+	key, hostKey, user, namespace string
+}
+
+// likeness of a login whose signed bytes name the server, not by way of another one,
+// or of a git signature; others cannot be granted. Where a session binding alone
+// tells the server, its owner could vouch for a login to any other.
+func (s SignSheet) likeness() (likeness, bool) {
+	l := likeness{computer: s.From.ID, key: s.Fingerprint}
+	switch s.Known.Kind {
+	case sshctx.HostBound:
+		l.hostKey, l.user = string(s.Destination.HostKey), s.Known.User
+		return l, s.Destination.HostKey != nil && !s.Destination.Forwarded()
+	case sshctx.SSHSIG:
+		l.namespace = s.Known.Namespace
+		return l, l.namespace == grantNamespace && !s.Destination.Forwarded()
+	}
+	return l, false
+}
+
+// approved is a request that a person has approved, and when.
+type approved struct {
+	likeness
+	at time.Time
+}
+
+// noteApproved remembers that a person has approved the request. What is denied, or
+// withdrawn, does not count: a computer could bring the offer about by itself.
+func (s *Signer) noteApproved(sheet SignSheet) {
+	l, ok := sheet.likeness()
+	if !ok {
+		return
+	}
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	s.approved = append(s.approved, approved{l, s.cfg.Now()})
+	s.approved = s.approved[max(0, len(s.approved)-maxApproved):]
+}
+
+// again returns how many requests like this one were approved of late.
+func (s *Signer) again(sheet SignSheet) (n int) {
+	l, _ := sheet.likeness()
+	since := s.cfg.Now().Add(-offerWithin)
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	for _, a := range s.approved {
+		if a.likeness == l && a.at.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// canGrant reports whether an approval of the sheet may grant more than itself: grants
+// are on, or nobody has switched them off and the sheet offers one; and the key's
+// provider can sign without a person, by a secret that was given once: it has
+// Unattended() bool and says so. A passkey asks each time by its nature.
+func (s *Signer) canGrant(id Identity, again int) bool {
 	p, ok := s.cfg.Providers[id.Provider].(interface{ Unattended() bool })
 	if !ok || !p.Unattended() {
 		return false
 	}
-	on, err := s.GrantsEnabled()
-	return err == nil && on
+	doc, err := s.grantDocument()
+	return err == nil && doc.grants(again)
 }
+
+// grants reports whether an approval may grant more than itself, after so many of the
+// like.
+func (d grantDocument) grants(again int) bool { return d.Enabled || !d.Off && again >= offerAfter }
 
 // covers reports whether the grant lets a request pass.
 func (g Grant) covers(s SignSheet, now time.Time) bool {
@@ -239,6 +305,14 @@ func (c *capture) of(unlock Unlock) Unlock {
 
 // grant holds to a decision to let the like of this request pass for a while.
 func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) error {
+	doc, err := s.grantDocument()
+	if err == nil && !doc.Enabled && doc.grants(sheet.Again) { // the offer is taken
+		err = s.EnableGrants(true)
+	}
+	if err != nil {
+		clear(secret)
+		return err
+	}
 	now := s.cfg.Now().Round(0)
 	g := Grant{
 		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
@@ -251,7 +325,7 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
 	}
 	kept := false
-	err := s.changeGrants(func(doc *grantDocument) {
+	err = s.changeGrants(func(doc *grantDocument) {
 		if kept = doc.Enabled && len(doc.Grants) < maxGrants; kept {
 			doc.Grants = append(doc.Grants, g)
 		}

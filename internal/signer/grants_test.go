@@ -341,3 +341,73 @@ func TestMutedProgram(t *testing.T) {
 		ask("", "ssh", "cron")
 	})
 }
+
+// A push with LFS asks five times: the third sheet offers the grant by itself, also
+// where grants were never switched on, and taking it ends the asking. Other servers,
+// what was denied and what is longer ago bring no offer about; nor is there one for
+// whoever has switched grants off.
+func TestThirdLikeRequestOffersAGrant(t *testing.T) {
+	forge, other := newServer(t), newServer(t)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPhone(t)
+		p.cfg.Providers["ram"] = locking{p.keys}
+		take, deny := time.Duration(0), false
+		p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) {
+			p.asked, p.sheet = p.asked+1, s
+			return SignDecision{Approved: !deny, Grant: take}, nil
+		}
+		id := p.create("work", "ssh-ed25519")
+		push := func(to *server, asked, offers bool) {
+			t.Helper()
+			before := p.asked
+			err := p.askLogin(id, login(id, sessionID(0), "git", to), "")
+			if (err != nil) != deny || p.asked > before != asked || asked && p.sheet.OffersGrant() != offers {
+				t.Errorf("asked %v, offers %v, %v", p.asked > before, p.sheet.OffersGrant(), err)
+			}
+		}
+		push(&forge, true, false)
+		deny = true
+		push(&forge, true, false)
+		deny = false
+		push(&other, true, false)
+		push(&forge, true, false)
+		push(&other, true, false)
+		time.Sleep(time.Minute)
+		push(&forge, true, false)
+		push(&forge, true, false)
+		take = 15 * time.Minute
+		push(&forge, true, true)
+		for range 20 {
+			push(&forge, false, false)
+		}
+		take = 0
+		push(&other, true, false)
+		if on, err := p.GrantsEnabled(); err != nil || !on {
+			t.Errorf("a grant holds, and grants are off: %v", err)
+		}
+		if err := p.EnableGrants(false); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			push(&forge, true, false)
+		}
+	})
+}
+
+// A session binding alone could be vouched for by the server's owner, and what comes
+// by way of another server, or cannot be read, is like nothing: no offer.
+func TestWhatCannotBeGrantedIsNotOffered(t *testing.T) {
+	p := newPhone(t)
+	p.cfg.Providers["ram"] = locking{p.keys}
+	id, prod := p.create("work", "ssh-ed25519"), newServer(t)
+	for range 4 {
+		for name, err := range map[string]error{
+			"plain":  p.askLogin(id, login(id, sessionID(0), "root", nil), "", prod.bind(t, sessionID(0), false)),
+			"no key": p.askLogin(id, []byte("some bytes"), ""),
+		} {
+			if err != nil || p.sheet.OffersGrant() || p.sheet.Again != 0 {
+				t.Errorf("%s: %+v, %v", name, p.sheet.Again, err)
+			}
+		}
+	}
+}

@@ -112,6 +112,7 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 		clear(kept.secret)
 		return nil, err
 	}
+	s.noteApproved(sheet)
 	if grants {
 		if err := s.grant(sheet, decision.Grant, kept.secret); err != nil {
 			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
@@ -271,7 +272,8 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		return sheet, err
 	}
 	s.recall(&sheet.Destination, known, sheet.Claimed.HostName)
-	sheet.grantable, sheet.byName = s.canGrant(id), id.Rules.byName(sheet)
+	sheet.Again = s.again(sheet)
+	sheet.grantable, sheet.byName = s.canGrant(id, sheet.Again), id.Rules.byName(sheet)
 	sheet.Quality = qualityOf(known, sheet.Destination, sheet.Claimed)
 	return sheet, nil
 }

@@ -68,10 +68,11 @@ type Signer struct {
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
 	books books
 
-	grants  sync.Mutex // guards what follows; never held over a use of the store
-	held    []held
-	denials map[device.ID][]time.Time
-	untold  map[requestKey]Pause // until the request's record is written
+	grants   sync.Mutex // guards what follows; never held over a use of the store
+	held     []held
+	approved []approved // of late, oldest first
+	denials  map[device.ID][]time.Time
+	untold   map[requestKey]Pause // until the request's record is written
 }
 
 // New returns a signer.

@@ -53,6 +53,9 @@ type Sheet struct {
 	Downgraded bool `json:"downgraded,omitempty"`
 	// Grantable: the approval may let the like of it pass for a while.
 	Grantable bool `json:"grantable,omitempty"`
+	// Again, if not 0, is how many requests like this one were approved within a
+	// minute: the sheet itself then offers to let the like of it pass.
+	Again int `json:"again,omitempty"`
 
 	// Of a certificate.
 	Automatic          bool     `json:"automatic,omitempty"`
@@ -215,6 +218,9 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged && s.Destination.LooksLike == ""
 	o.sheet.Downgraded = s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
+	if s.OffersGrant() {
+		o.sheet.Again = s.Again
+	}
 	o.challenge = p.challengeFor(o)
 	a, err := p.ask(ctx, o)
 	return signer.SignDecision{Approved: a.approved, Grant: a.grant, Mute: a.mute, Joined: a.joined}, err

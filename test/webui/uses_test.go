@@ -293,3 +293,17 @@ func TestAnsweredTogether(t *testing.T) {
 		t.Errorf("approve was called with %v", got)
 	}
 }
+
+// At the third like request within a minute the sheet itself offers the grant, and the
+// button is as inert at first as Approve is.
+func TestGrantIsOffered(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.do("fake.sign({id: 's1', keyKind: 'vault', grantable: true, again: 2})")
+	p.wants("You have approved 2 like it within a minute.", "Approve, and the like for 15 minutes")
+	p.waitFor("document.querySelector('[data-key=\"grant-offered\"]:enabled')")
+	p.tap("Approve, and the like for 15 minutes")
+	p.wants("Signed for studio.")
+	if got := calls(p, "approve"); len(got) != 1 || fmt.Sprint(got[0]["decision"]) != "map[grantSeconds:900]" {
+		t.Errorf("approve was called with %v", got)
+	}
+}

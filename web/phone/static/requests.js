@@ -16,6 +16,8 @@ import { clean, count, duration, inGroups, isLogin, lineName, sentence } from '.
 
 /** Approve does nothing for so long after a sheet appears or changes, in milliseconds. */
 export const inertFor = 500;
+/** For how long the like passes where the sheet itself offers it, in minutes. */
+const grantMinutes = 15;
 /** How long the outcome stays when nothing else waits, in milliseconds. */
 const outcomeFor = 1100;
 /** The same of one that has to be read, and that a tap closes before. */
@@ -221,7 +223,10 @@ class RequestSheet {
 		this.status = h('p', { class: 'request-status', role: 'status' });
 		this.deny = button('Deny', { kind: 'danger', icon: 'cross', key: 'deny', onclick: () => this.denied() });
 		this.approve = button('Approve', { kind: 'primary approve', icon: 'finger', key: 'approve', onclick: () => this.approved() });
-		this.foot = h('div', { class: 'sheet-foot' }, this.status, h('div', { class: 'decide' }, this.deny, this.approve),
+		this.grant = request.again ? button(`Approve, and the like for ${grantMinutes} minutes`, { icon: 'clock', key: 'grant-offered', onclick: () => this.approved({ grantSeconds: 60 * grantMinutes }) }) : null;
+		this.foot = h('div', { class: 'sheet-foot' }, this.status,
+			this.grant && h('p', { class: 'hint' }, `You have approved ${request.again} like it within a minute.`), this.grant,
+			h('div', { class: 'decide' }, this.deny, this.approve),
 			request.kind === 'sign' && button('Other answers', { kind: 'quiet', key: 'other-answers', onclick: () => this.others() }));
 		/** @type {import('./parts.js').Sheet | null} */
 		this.menu = null;
@@ -341,6 +346,9 @@ class RequestSheet {
 			this.approve.classList.remove('arming');
 		}
 		this.approve.disabled = off;
+		if (this.grant) {
+			this.grant.disabled = off;
+		}
 		this.deny.disabled = this.ended;
 		for (const b of this.menu?.body.querySelectorAll('button') ?? []) {
 			b.disabled = b.dataset.key === 'mute' ? this.ended || this.inert : off;

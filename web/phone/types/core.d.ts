@@ -159,6 +159,7 @@ export interface Sheet {
 	hostChanged?: boolean;
 	downgraded?: boolean;
 	grantable?: boolean;
+	again?: number;
 	listed?: Line[] | null;
 	lines?: Line[] | null;
 	// certificate
