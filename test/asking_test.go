@@ -448,3 +448,29 @@ func unpairedAtOnce(t *testing.T, w *world, person *screen, denied func() error)
 	}
 	waitFor(t, "the computer to learn of it", func() bool { return strings.Contains(w.computer.try("status").stderr, "no longer paired") })
 }
+
+// git push with LFS logs in five times. The third sheet offers the grant by itself,
+// though grants were never switched on, and the others need none.
+func TestThirdLoginOffersAGrant(t *testing.T) {
+	t.Parallel()
+	w, person := askingWorld(t)
+	o := sshdtest.New(t)
+	s := w.server(o)
+	offer := "You have approved 2 like it within a minute."
+	for n := range 5 {
+		done := w.logsIn(o, s)
+		switch {
+		case n < 2:
+			person.waitCount("Approved.", 1+n, "y")
+		case n == 2:
+			person.waitCount(offer, 1, "")
+			person.waitCount("Approved, and the like of it for 15 minutes", 1, "g")
+		}
+		if err := w.wait(done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sheets, offers := person.sheets(), person.count(offer); sheets != 3 || offers != 1 {
+		t.Errorf("%d sheets, %d offers for five logins, want 3 and one", sheets, offers)
+	}
+}

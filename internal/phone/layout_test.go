@@ -21,7 +21,7 @@ func screenOf(text string, columns int) (lines []string) {
 		line, used := strings.TrimRight(line, "\n"), 0
 		for at, r := range line {
 			if used += columnsOf(r); used > columns {
-				lines, line, used = append(lines, line[:at]), line[at:], columnsOf(r)
+				lines, line = append(lines, line[:at]), line[at:]
 				break
 			}
 		}
@@ -37,10 +37,10 @@ func TestClaimDrawsNoRow(t *testing.T) {
 	server := "server    " + sshctx.Fingerprint([]byte("bank")) + "  (verified)"
 	for name, pad := range map[string]string{"blanks": " ", "no-break blanks": "\u00a0", "wide blanks": "\u3000", "fillers": "\u3164", "Braille": "\u2800", "letters": "x", "wide letters": "字"} {
 		for n := 50; n < 70; n++ {
-			false_ := strings.Repeat(pad, n) + "  " + server
+			falseRow := strings.Repeat(pad, n) + "  " + server
 			s := sheet("laptop", time.Minute)
-			s.From.Name += false_
-			s.Claimed = wire.Context{HostName: "db1" + false_, Programs: []string{"ssh", "x" + false_}, Account: "root" + false_}
+			s.From.Name += falseRow
+			s.Claimed = wire.Context{HostName: "db1" + falseRow, Programs: []string{"ssh", "x" + falseRow}, Account: "root" + falseRow}
 			screen := screenOf(layOut(signText(s)+listText([]*member{{sheet: s}}), 80), 80)
 			var rows []string
 			for _, line := range screen {
