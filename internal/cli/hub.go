@@ -74,13 +74,6 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 	if err != nil {
 		return hubpage.Report{}, usagef("%v", err)
 	}
-	list, err := hubpage.Built()
-	if err != nil {
-		return hubpage.Report{}, err
-	}
-	if list == nil {
-		return hubpage.Report{}, withHint(errors.New("this build of vmux has no list of the page's files"), "%s", hubpage.HowToBuild)
-	}
 	var way relay.Way
 	if ca != "" {
 		pem, err := os.ReadFile(ca)
@@ -90,6 +83,13 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 		if err != nil {
 			return hubpage.Report{}, wrong(fmt.Errorf("read the hub's CA: %w", err), "--hub-ca FILE, with certificates in PEM")
 		}
+	}
+	list, err := hubpage.Built()
+	if err != nil {
+		return hubpage.Report{}, err
+	}
+	if list == nil {
+		return hubpage.Report{}, withHint(errors.New("this build of vmux has no list of the page's files"), "%s", hubpage.HowToBuild)
 	}
 	fetch := way.Client()
 	defer fetch.CloseIdleConnections()
