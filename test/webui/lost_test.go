@@ -187,3 +187,29 @@ func TestFilesPastTheWorker(t *testing.T) {
 		t.Error("a file came past the worker")
 	}
 }
+
+// Home warns while the browser lets the app store little more, and Settings say how
+// much that is and whether the browser has promised to keep it.
+func TestSpaceAndPersistence(t *testing.T) {
+	for _, c := range []struct {
+		persisted bool
+		space     any
+		settings  []string
+		warning   string
+	}{
+		{true, 3 << 30, []string{"Lasting", "The browser has promised not to clear it by itself. 3.0 GB are left."}, ""},
+		{false, 12 << 20, []string{"May be cleared", "Tap to ask it not to. 12 MB are left."}, "The browser lets vmux store 12 MB more."},
+		{false, 0, []string{"May be cleared", "0 MB are left."}, "The browser could not store what vmux gave it."},
+		{true, nil, []string{"Lasting", "by itself. Version"}, ""},
+	} {
+		p := open(t, startHub(t), view{options: map[string]any{"state": map[string]any{"support": map[string]any{
+			"webauthn": true, "prf": "yes", "platformAuthenticator": true, "push": "off", "persisted": c.persisted, "space": c.space}}}})
+		if c.warning != "" {
+			p.wants("Hardly any space is left", c.warning)
+		} else if eval[bool](p, "document.body.innerText.includes('Hardly any space is left')") {
+			t.Errorf("a warning with %v bytes left", c.space)
+		}
+		p.screen("settings")
+		p.wants(c.settings...)
+	}
+}

@@ -116,7 +116,7 @@ async function load() {
 			hint: 'In Lockdown Mode an iPhone turns it off: exempt this page, under “Page Menu” in Safari. Or use another browser.',
 		};
 	}
-	const [store, go] = await Promise.all([storage.open(lost), program()]);
+	const [store, go] = await Promise.all([storage.open(lost, change), program()]);
 	phone = await /** @type {any} */ (globalThis).vmuxStart({
 		documents: store.documents, put: storage.put, append: storage.append, remove: storage.remove, wipe: storage.wipe,
 		key: { publicKey: store.publicKey, sign: store.sign },
@@ -350,16 +350,17 @@ export function beginAnew() {
 /** @param {any} current */
 async function support(current) {
 	const credential = /** @type {any} */ (globalThis.PublicKeyCredential);
-	const [platformAuthenticator, persisted, client] = await Promise.all([
+	const [platformAuthenticator, persisted, space, client] = await Promise.all([
 		credential?.isUserVerifyingPlatformAuthenticatorAvailable?.().catch(() => false) ?? false,
 		navigator.storage?.persisted?.().catch(() => false) ?? false,
+		storage.space(),
 		webauthn.clientHasPRF(),
 	]);
 	const guess = client === false || !credential ? 'no' : 'unknown';
 	return {
 		webauthn: Boolean(credential) && !current.rpProblem,
 		prf: prfFound ?? (current.vault?.keys > 0 ? 'yes' : guess),
-		platformAuthenticator, persisted, push: await push.status(current.push),
+		platformAuthenticator, persisted, space, push: await push.status(current.push),
 	};
 }
 

@@ -7,8 +7,6 @@
 // that its page still does: a forgotten tab cannot overwrite what a newer one
 // has changed.
 
-import { beginLogAnew, hasRoom, isMarked, markTorn, mayHaveTorn } from './mend.js';
-
 const databaseName = 'vmux';
 const deviceMark = 'vmux-device'; // in localStorage: which device key this browser was to keep
 const appendsPerDocument = 256; // then the document is written as one piece again
@@ -16,7 +14,6 @@ const appendsPerDocument = 256; // then the document is written as one piece aga
 /** @type {IDBDatabase} */
 let database;
 let closed = false; // by the browser, as it does after a write for which there was no space
-let torn = isMarked();
 /** @type {Promise<void> | undefined} */
 let connecting;
 let owner = '';
@@ -37,14 +34,26 @@ export class StorageError extends Error {
 
 const noSpace = () => new StorageError('no space is left on this device', 'QuotaExceededError');
 
+/** Whether the last write failed for want of space. */
+let full = false;
+/** Called when `full` has changed. */
+let tellSpace = () => {};
+
+/** @param {boolean} is */
+function setFull(is) {
+	if (full !== is) {
+		full = is;
+		tellSpace();
+	}
+}
+
 /** What the browser says of a full disk, in its own words or as its quota. @param {any} error */
 function explained(error) {
-	if (mayHaveTorn(error)) {
-		torn = true;
-		markTorn();
+	if (error?.name !== 'QuotaExceededError' && !/NO_SPACE/.test(error?.message ?? '')) {
+		return error;
 	}
-	return error?.name === 'QuotaExceededError' || /NO_SPACE/.test(error?.message ?? '')
-		? noSpace() : error;
+	setFull(true);
+	return noSpace();
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
@@ -80,6 +89,13 @@ function openDatabase() {
 	});
 }
 
+/** Opens the database, anew if it was open. */
+async function connect() {
+	database?.close();
+	database = await openDatabase();
+	closed = false;
+}
+
 /**
  * Runs work in one transaction, and resolves when the browser has kept it.
  * @template T
@@ -92,39 +108,10 @@ async function transact(mode, strict, work) {
 	if (aside) {
 		throw new StorageError('the page was put aside');
 	}
-	if (closed || torn) {
+	if (closed) {
 		connecting ??= connect().finally(() => { connecting = undefined; }); // once for all that wait
 		await connecting;
 	}
-	return transactNow(mode, strict, work);
-}
-
-/** Opens the database, anew if it was open, and mends what a full disk has left. */
-async function connect() {
-	database?.close();
-	try {
-		if (torn && !await hasRoom()) {
-			throw noSpace();
-		}
-		database = await openDatabase();
-		closed = false;
-		if (torn) {
-			await beginLogAnew((work) => transactNow('readwrite', true, (_, own) => work(own)));
-			torn = false;
-		}
-	} catch (error) {
-		throw torn && !await hasRoom() ? noSpace() : error; // Chromium has several words for a full disk
-	}
-}
-
-/**
- * @template T
- * @param {IDBTransactionMode} mode
- * @param {boolean} strict
- * @param {(documents: IDBObjectStore, own: IDBObjectStore) => Promise<T>} work
- * @returns {Promise<T>}
- */
-async function transactNow(mode, strict, work) {
 	const options = /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' });
 	const transaction = database.transaction(['documents', 'own'], mode, options);
 	const done = new Promise((resolve, reject) => {
@@ -137,6 +124,9 @@ async function transactNow(mode, strict, work) {
 	try {
 		const value = await work(transaction.objectStore('documents'), transaction.objectStore('own'));
 		await done;
+		if (mode === 'readwrite') {
+			setFull(false);
+		}
 		return value;
 	} catch (error) {
 		try {
@@ -166,9 +156,11 @@ function stepAside(event) {
 /**
  * Opens the store for this page, and makes the device key at the first time.
  * @param {() => void} onLost called when another page has taken over
+ * @param {() => void} onSpace called when a write fails for want of space, and when one succeeds again
  * @returns {Promise<{documents: [string, Uint8Array][], publicKey: Uint8Array, sign: (message: Uint8Array) => Promise<Uint8Array>}>}
  */
-export async function open(onLost) {
+export async function open(onLost, onSpace) {
+	tellSpace = onSpace;
 	await connect();
 	addEventListener('pagehide', stepAside);
 	addEventListener('pageshow', () => { aside = false; });
@@ -195,6 +187,19 @@ export async function open(onLost) {
 		sign: async (message) => new Uint8Array(await crypto.subtle.sign(
 			{ name: 'ECDSA', hash: 'SHA-256' }, privateKey, /** @type {BufferSource} */ (message))),
 	};
+}
+
+/**
+ * How many bytes are left to this page, as far as the browser tells: Chromium names
+ * ten gigabytes whatever there is, until a write fails.
+ * @returns {Promise<number | null>}
+ */
+export async function space() {
+	if (full) {
+		return 0;
+	}
+	const { usage, quota } = await navigator.storage?.estimate?.().catch(() => null) ?? {};
+	return quota === undefined ? null : Math.max(0, quota - (usage ?? 0));
 }
 
 let device = ''; // the public key, as it is marked

@@ -130,6 +130,8 @@ export interface Support {
 	prf: 'yes' | 'no' | 'unknown';
 	platformAuthenticator: boolean;
 	persisted: boolean;
+	/** How many bytes the browser lets the app store yet. */
+	space?: number | null;
 	push: 'on' | 'off' | 'denied' | 'unsupported' | 'install';
 }
 

@@ -7,7 +7,7 @@ import { h, theirs } from '../dom.js';
 import { busy, button, callout, codeLine, confirm, fail, field, note, para, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, inGroups } from '../text.js';
 import * as update from '../update.js';
-import { abilities } from './welcome.js';
+import { abilities, megabytes } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 
@@ -71,12 +71,13 @@ function notifications({ support }) {
 
 /** @param {State} state */
 function storage({ support }) {
+	const left = typeof support.space === 'number' ? ` ${megabytes(support.space)} are left.` : '';
 	if (support.persisted) {
-		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: 'The browser has promised not to clear it by itself.' });
+		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: `The browser has promised not to clear it by itself.${left}` });
 	}
 	return row({
 		icon: 'warning', tone: 'warn', title: 'May be cleared', key: 'persist',
-		text: 'When space is short the browser may remove keys and pairings. Tap to ask it not to.',
+		text: `When space is short the browser may remove keys and pairings. Tap to ask it not to.${left}`,
 		onclick: () => core.call('persist', {}).then((granted) => note(granted?.persisted === false ? 'The browser did not agree. Installing the app helps.' : 'The browser has been asked.')).catch(fail),
 	});
 }

@@ -46,13 +46,24 @@ export const installFirst = () => callout('warn', 'First add vmux to the Home Sc
 
 /** That this phone was another one. @param {State} state */
 export const loss = (state) => state.vanished && callout('bad', 'What was kept here is gone',
-	h('p', null, 'This browser has deleted what vmux had stored: keys, the CA, pairings and the log. It does so when its store is damaged, as by a full disk.'),
+	h('p', null, 'This browser has deleted what vmux had stored: the vault and its keys, the CA, the list of passkeys, pairings and the log. It does so when its store is damaged, as by a full disk. Nobody else has got them.'),
 	h('p', null, 'Pair your computers again, make new keys, and take the old ones off your servers.'),
 	button('Begin anew', { onclick: core.beginAnew }));
 
+/** @param {number} bytes */
+export const megabytes = (bytes) => bytes < 1 << 30 ? `${Math.floor(bytes / (1 << 20))} MB` : `${(bytes / (1 << 30)).toFixed(1)} GB`;
+
+/** Below this vmux warns: a newer version of the app needs some of it, and every key. In bytes. */
+const littleSpace = 32 << 20;
+
 /** What stands in the way of everything. @param {State} state */
 export function problems(state) {
+	const { space } = state.support;
 	return [
+		typeof space === 'number' && space < littleSpace && callout('warn', 'Hardly any space is left',
+			h('p', null, space === 0 ? 'The browser could not store what vmux gave it. Until it can, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.'
+				: `The browser lets vmux store ${megabytes(space)} more. When that is used up, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.`),
+			h('p', null, 'Free some space on this device.')),
 		state.rpProblem && callout('bad', 'No keys can be made at this address', h('p', null, theirs(state.rpProblem)),
 			h('p', null, 'Open the app by the hub’s host name.')),
 		!state.rpProblem && !state.support.webauthn && callout('bad', 'This browser has no WebAuthn',
