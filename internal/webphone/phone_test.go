@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -325,6 +326,21 @@ func TestOnlyWhatCanBeNamed(t *testing.T) {
 	}
 }
 
+func TestSheetExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPage(t)
+		p.must("createPasskey", map[string]any{"label": "face"})
+		r := p.signRequest(p.identity("face"))
+		r.ExpiresAtMilliseconds = r.IssuedAtMilliseconds + 200
+		answer := p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
+		p.sheet()
+		if e := p.end(); e.Outcome != OutcomeExpired {
+			t.Errorf("expired: %+v", e)
+		}
+		<-answer
+	})
+}
+
 func TestSheetsEnd(t *testing.T) {
 	p := newPage(t)
 	p.must("createPasskey", map[string]any{"label": "face"})
@@ -336,15 +352,6 @@ func TestSheetsEnd(t *testing.T) {
 	cancel()
 	if e := p.end(); e.Outcome != OutcomeWithdrawn {
 		t.Errorf("withdrawn: %+v", e)
-	}
-	<-answer
-
-	r = p.signRequest(id)
-	r.ExpiresAtMilliseconds = r.IssuedAtMilliseconds + 200
-	answer = p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
-	p.sheet()
-	if e := p.end(); e.Outcome != OutcomeExpired {
-		t.Errorf("expired: %+v", e)
 	}
 	<-answer
 

@@ -220,7 +220,7 @@ func (p *tab) makeCA(kind, account string) {
 	p.press("dialog[open] [data-key=ca-kind-" + kind + "]")
 	p.fill("Account names", account)
 	p.tap("Create")
-	p.wants("The CA is ready.")
+	p.says("The CA is ready.")
 }
 
 // press clicks what a selector finds, once it is there.

@@ -35,7 +35,7 @@ func TestCreatePasskey(t *testing.T) {
 	p.wants("Another key has this name.", "Choose another name.")
 	p.do("delete fake.answers.createPasskey")
 	p.tap("Create")
-	p.wants("laptop is ready.")
+	p.says("laptop is ready.")
 	got := calls(p, "createPasskey")
 	if len(got) != 2 || got[1]["label"] != "laptop" || got[1]["active"] != true {
 		t.Errorf("createPasskey was called with %v, want laptop, straight from the tap", got)
@@ -50,7 +50,7 @@ func TestCreateVaultKey(t *testing.T) {
 	p.do("document.querySelector('[data-key=kind-vault]').click()")
 	p.tap("RSA")
 	p.tap("Create")
-	p.wants("old servers is ready.")
+	p.says("old servers is ready.")
 	got := calls(p, "createVault")
 	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["label"], got[0]["algorithm"], got[0]["active"]) != "old servers ssh-rsa true" {
 		t.Errorf("createVault was called with %v", got)
@@ -116,7 +116,7 @@ func TestImport(t *testing.T) {
 	p.do("delete fake.answers.importVault; globalThis.kept = document.querySelector('dialog textarea')")
 	p.fill("Passphrase", "right")
 	p.tap("Import")
-	p.wants("Imported.")
+	p.says("Imported.")
 	p.waitFor("kept.value === ''")
 	got := calls(p, "importVault")
 	if len(got) != 2 || got[1]["label"] != "old" || got[1]["passphrase"] != "right" || got[1]["file"] != key || got[1]["active"] != true {
@@ -147,7 +147,7 @@ func TestIdentityActions(t *testing.T) {
 	}
 	p.do("document.querySelector('[data-key=delete]').click()")
 	p.tap("Delete")
-	p.wants("work was deleted.")
+	p.says("work was deleted.")
 	p.waitFor("location.hash === '#identities' && !document.querySelector('main').innerText.includes('work')")
 }
 
@@ -169,7 +169,7 @@ func TestCA(t *testing.T) {
 	p.tap("agent-forwarding")
 	p.fill("Only from these addresses", "192.0.2.0/24 2001:db8::/32")
 	p.tap("Save")
-	p.wants("The policy holds from now on.")
+	p.says("The policy holds from now on.")
 	policy := fmt.Sprint(calls(p, "setPolicy")[0]["policy"])
 	for _, want := range []string{"maxValiditySeconds:3600", "extensions:[permit-pty permit-port-forwarding]", "sourceAddress:[192.0.2.0/24 2001:db8::/32]", "automaticIssuance:true"} {
 		if !strings.Contains(policy, want) {
@@ -186,7 +186,7 @@ func TestCreateCA(t *testing.T) {
 	p.tap("Create a CA")
 	p.fill("Account names", "ada,deploy")
 	p.tap("Create")
-	p.wants("The CA is ready.")
+	p.says("The CA is ready.")
 	got := calls(p, "createCA")
 	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["kind"], got[0]["principals"], got[0]["active"]) != "vault [ada deploy] true" {
 		t.Errorf("createCA was called with %v", got)

@@ -33,7 +33,7 @@ func TestInvitationByLink(t *testing.T) {
 	p.wants("Pair with this computer?")
 	p.checkForgotten()
 	p.tap("Pair")
-	p.wants("Paired with studio.")
+	p.says("Paired with studio.")
 	p.checkForgotten()
 	if got := calls(p, "pair"); len(got) != 1 {
 		t.Errorf("pair was called with %v", got)
@@ -83,7 +83,7 @@ func TestInvitationByCamera(t *testing.T) {
 		t.Error("the pictures of the camera are dark")
 	}
 	p.tap("Pair")
-	p.wants("Paired with studio.")
+	p.says("Paired with studio.")
 	// The camera is off once the screen is left.
 	p.waitFor("document.querySelector('video') === null")
 	p.do("fake.calls.length = 0; await new Promise((r) => setTimeout(r, 600))")

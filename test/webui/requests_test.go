@@ -17,8 +17,8 @@ const approveButton = "document.querySelector('dialog.request [data-key=approve]
 func TestApproveIsInertAtFirst(t *testing.T) {
 	p := open(t, startHub(t), view{})
 	early := eval[string](p, `(async () => {
+		const began = performance.now(); // before the sheet's own time begins
 		fake.sign();
-		const began = performance.now();
 		const button = `+approveButton+`;
 		const shown = button.disabled && button.classList.contains('arming');
 		while (performance.now() - began < 440) {
@@ -34,7 +34,7 @@ func TestApproveIsInertAtFirst(t *testing.T) {
 	}
 	p.waitFor(approveButton + ".disabled === false && !" + approveButton + ".classList.contains('arming')")
 	p.tap("Approve")
-	p.wants("Signed for studio.")
+	p.says("Signed for studio.")
 	if got := calls(p, "approve"); len(got) != 1 || got[0]["active"] != true {
 		t.Errorf("approve was called with %v, want once and straight from the tap", got)
 	}
@@ -80,7 +80,7 @@ func TestDeny(t *testing.T) {
 	p := open(t, startHub(t), view{})
 	p.do("fake.sign()")
 	p.tap("Deny") // at once: denying is never inert
-	p.wants("Denied. Nothing was signed.")
+	p.says("Denied. Nothing was signed.")
 	p.waitFor("document.querySelector('dialog') === null")
 	if len(calls(p, "approve")) != 0 || len(calls(p, "deny")) != 1 {
 		t.Errorf("calls: approve %v, deny %v", calls(p, "approve"), calls(p, "deny"))
@@ -99,7 +99,7 @@ func TestRequestsQueue(t *testing.T) {
 	p.wants("Another phone has answered.")
 	p.wants("three asks for a", "Session certificate")
 	p.do("fake.end('c1', 'expired')")
-	p.wants("Too late: the request has expired.")
+	p.says("Too late: the request has expired.")
 	p.waitFor("document.querySelector('dialog') === null && document.title === 'vmux'")
 }
 
@@ -126,7 +126,7 @@ func TestRequestExpires(t *testing.T) {
 	p.do("fake.sign({expires: Date.now() + 1500})")
 	p.waitFor("document.querySelector('.ring.hurry') !== null")
 	p.waitFor("document.querySelector('.ring-number').textContent === '0' && " + approveButton + ".disabled")
-	p.wants("Too late: the request has expired.") // though the core said nothing
+	p.says("Too late: the request has expired.") // though the core said nothing
 }
 
 func TestRequestFails(t *testing.T) {
@@ -143,7 +143,7 @@ func TestRequestFails(t *testing.T) {
 		t.Error("Approve can be tapped again while the browser asks")
 	}
 	p.do("fake.end('s1', 'approved')")
-	p.wants("Signed for studio.")
+	p.says("Signed for studio.")
 }
 
 func TestCertificateChoices(t *testing.T) {
@@ -163,7 +163,7 @@ func TestCertificateChoices(t *testing.T) {
 	p.tap("deploy")
 	p.waitFor("!" + approveButton + ".disabled")
 	p.tap("Approve")
-	p.wants("Issued for studio.")
+	p.says("Issued for studio.")
 	got = calls(p, "approve")
 	if len(got) != 1 || fmt.Sprint(got[0]["decision"]) != "map[principals:[ada] validitySeconds:3600]" {
 		t.Errorf("approve was called with %v", got)
@@ -193,7 +193,7 @@ func TestWarningIsAcknowledged(t *testing.T) {
 	p.tap("I know why the host key is another one.")
 	p.waitFor("!" + approveButton + ".disabled")
 	p.tap("Approve")
-	p.wants("Signed for studio.")
+	p.says("Signed for studio.")
 	if got := calls(p, "approve"); len(got) != 1 || fmt.Sprint(got[0]["decision"]) != "map[acknowledged:true]" {
 		t.Errorf("approve was called with %v", got)
 	}
