@@ -231,18 +231,6 @@ func (p *Page) evaluate(script string) {
 	}
 }
 
-// is reports whether a JavaScript expression is true now.
-func (p *Page) is(expression string) bool {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
-	if err != nil {
-		p.t.Fatalf("in the page: %v", err)
-	}
-	return yes
-}
-
 // waitTrue waits until a JavaScript expression is true.
 func (p *Page) waitTrue(what, expression string) {
 	p.t.Helper()
