@@ -62,8 +62,14 @@ func (a *Agent) locked(is bool) {
 	a.warn(warningLock, text)
 }
 
-// addRefused says why ssh-add KEY failed, which it cannot know.
-func (a *Agent) addRefused(sshagent.Connection) {
+// addRefused says why ssh-add KEY failed, which it cannot know. With AddKeysToAgent,
+// ssh tries it at each login by a key file and does without; and a host that the agent
+// is forwarded to shall not put anything on this computer's screen.
+func (a *Agent) addRefused(c sshagent.Connection) {
+	if !a.mayManage(c) {
+		a.log.Info("a key was not added", "pid", c.Peer.PID)
+		return
+	}
 	a.fail(kindAdd, "ssh-add", control.Errorf(control.CodeAddRefused,
 		"on the phone: vmux phone identity create --label LABEL --import FILE",
 		"This agent takes no keys: phones hold them."))
