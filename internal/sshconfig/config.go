@@ -11,7 +11,7 @@ const maxConfigSize = 1 << 20
 
 // file reads a configuration (ssh_config(5)) that applies as far as outer says.
 func (r *reader) file(path, includes string, outer truth, depth int) {
-	if r.left--; r.left < 0 || depth > maxDepth {
+	if r.read++; r.read > maxFiles || r.text > maxText || depth > maxDepth {
 		r.unclear = true
 		return
 	}
@@ -20,6 +20,7 @@ func (r *reader) file(path, includes string, outer truth, depth int) {
 		r.unclear = r.unclear || !isMissing(err)
 		return
 	}
+	r.text += len(text)
 	applies := outer
 	for line := range strings.Lines(string(text)) {
 		switch keyword, args := parseLine(line); {

@@ -48,9 +48,12 @@ type Login struct {
 }
 
 const (
-	// maxFiles bounds how many files of ssh's configuration are read for a login,
-	// and maxNames how many names one is looked for by.
-	maxFiles = 64
+	// maxFiles and maxText bound how many files of ssh's configuration are read for a
+	// login, and how many bytes: some have a file for each host, and all are read again
+	// for Match final and for each name that CanonicalizeHostname may find. maxNames
+	// bounds how many names one is looked for by.
+	maxFiles = 4096
+	maxText  = 64 << 20
 	maxNames = 64
 	// maxDepth is how deep Include goes (readconf.c, READCONF_MAX_DEPTH).
 	maxDepth = 16
@@ -62,7 +65,7 @@ const (
 // Read follows the command line and the files that it leads to. It reads files and
 // may take as long as they do.
 func Read(c Client) Login {
-	r := &reader{Client: c, single: map[string]*option{}, left: maxFiles, files: []configFile{
+	r := &reader{Client: c, single: map[string]*option{}, files: []configFile{
 		{filepath.Join(c.Home, ".ssh", "config"), filepath.Join(c.Home, ".ssh")},
 		{filepath.Join(systemFolder, "ssh_config"), systemFolder},
 	}}
@@ -114,7 +117,8 @@ type configFile struct{ path, includes string } // relative Includes stand in in
 type reader struct {
 	Client
 	files []configFile
-	left  int // files that may still be read
+	read  int // how many files
+	text  int // and bytes
 
 	typed, typedPort string
 	host             string // what Host compares with

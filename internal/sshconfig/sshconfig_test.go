@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -139,7 +140,7 @@ func TestReadAsSSHDoes(t *testing.T) {
 			if hosts != single["globalknownhostsfile"]+" " {
 				t.Errorf("%s %q: known hosts %q, want %q and %q", o.Name, line, login.KnownHosts, single["userknownhostsfile"], single["globalknownhostsfile"])
 			}
-			r := &reader{Client: c, single: map[string]*option{}, left: maxFiles}
+			r := &reader{Client: c, single: map[string]*option{}}
 			r.arguments(c.Args)
 			r.passes()
 			slices.Sort(files)
@@ -312,5 +313,23 @@ Host both
 		if got := Read(Client{Args: strings.Fields(args), Home: home}).NamedOnly; got != want {
 			t.Errorf("%s: %v", args, got)
 		}
+	}
+}
+
+// Some have a file for each host. An Include of itself ends.
+func TestManyFiles(t *testing.T) {
+	home := t.TempDir()
+	for i := range 200 {
+		name := fmt.Sprintf("h%03d", i)
+		write(t, filepath.Join(home, ".ssh", "hosts", name), "Host "+name+"\n  HostKeyAlias "+name+".example\n")
+	}
+	write(t, filepath.Join(home, ".ssh", "config"), "Include hosts/*\nMatch final originalhost none\n")
+	login := Read(Client{Args: []string{"ssh", "h199"}, Home: home})
+	if login.Unclear || len(login.Names) == 0 || login.Names[0] != "h199.example" {
+		t.Errorf("names %q, unclear %v", login.Names, login.Unclear)
+	}
+	write(t, filepath.Join(home, ".ssh", "config"), "Include config config\nHost *\n")
+	if login := Read(Client{Args: []string{"ssh", "h199"}, Home: home}); !login.Unclear {
+		t.Error("an endless configuration is read to its end")
 	}
 }
