@@ -95,7 +95,7 @@ func TestGrantsAreListed(t *testing.T) {
 	p.do(granted)
 	p.wants("Approved in advance", "deploy@web-1.example.org", "13 min left")
 	p.tap("End: deploy@web-1.example.org")
-	p.waitFor("!document.querySelector('main').innerText.includes('deploy@web-1') && document.querySelector('main').innerText.includes('git commit')")
+	p.waitFor("!document.querySelector('main').innerText.includes('deploy@web-1') && document.querySelector('main').innerText.includes('git signatures')")
 	p.do("fake.set({grants: {enabled: true, list: [{id: 'g3', label: 'deploy', computer: 'studio', what: 'over', since: 0, until: Date.now() - 1}]}})")
 	p.waitFor("!document.querySelector('main').innerText.includes('Approved in advance')")
 	p.do(granted)
