@@ -15,8 +15,16 @@ import (
 // Alike reports whether a person could take one name for the other. Case counts for
 // nothing, as with host names.
 func Alike(a, b string) bool {
-	return a == b || skeleton(a) == skeleton(b) || skeleton(strings.ToLower(a)) == skeleton(strings.ToLower(b))
+	return a == b || skeleton(a) == skeleton(b) || folded(a) == folded(b) || likeness(a) == likeness(b)
 }
+
+// folded is the skeleton of a name without case: UTS 39 takes I for l, but not PROD for
+// prod.
+func folded(s string) string { return skeleton(strings.ToLower(compatible(s))) }
+
+// likeness is folded for what only the skeleton shows to be a letter: PROD-I looks like
+// PROD-1, and 0RACLE like ORACLE, which are as good as prod-1 and oracle.
+func likeness(s string) string { return skeleton(strings.ToLower(skeleton(compatible(s)))) }
 
 // skeleton is that of UTS 39 section 4: not to be shown, nor to be kept, since
 // Unicode changes it.

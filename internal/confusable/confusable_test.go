@@ -22,6 +22,14 @@ func TestAlike(t *testing.T) {
 		{"laptop", "Laptop", true},
 		{"é", "e\u0301", true},
 		{"a⁄b", "a/b", true},
+		{"prod-1", "PROD-I", true},
+		{"oracle", "0RACLE", true},
+		{"oracle", "0racle", true},
+		{"prod.example.com", "ＰＲＯＤ.example.com", true}, // wide
+		{"prod", "ⓟⓡⓞⓓ", true},
+		{"prod.example.com", "РRОD.EXAMPLE.СОМ", true}, // Cyrillic er, o, es, em
+		{"int", "INT", true},
+		{"web-i", "web-1", false},
 		{"prod-1.example.com", "prod-2.example.com", false},
 		{"prod.example.com", "test.example.com", false},
 		{"laptop", "laptop2", false},
