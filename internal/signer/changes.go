@@ -59,6 +59,7 @@ func pairingRecord(computer device.Peer, decision string) Record {
 func (r Rules) changeOf(before Rules) string {
 	var c changes
 	c.list("hosts", before.Hosts, r.Hosts, "any")
+	c.text("old servers", yesNo(before.OldServers), yesNo(r.OldServers), "")
 	c.list("users", before.Users, r.Users, "any")
 	c.list("namespaces", before.Namespaces, r.Namespaces, "any")
 	c.list("forbidden", before.Forbid, r.Forbid, "nothing")

@@ -3,8 +3,8 @@ package signer
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"vmux/internal/sshctx"
@@ -33,7 +33,7 @@ func (s SignSheet) Title() string {
 		if g := s.Claimed.Git; g != nil && k.Namespace == "git" && slices.Contains(gitKinds, g.Kind) {
 			return "git " + g.Kind + " signature (claimed)"
 		}
-		return purpose(k.Namespace) + " signature"
+		return brief(k.Namespace, maxTitleUser) + " signature"
 	}
 	return "unknown"
 }
@@ -41,16 +41,6 @@ func (s SignSheet) Title() string {
 // gitKinds are what git signs; another word of the computer's would be free text in
 // a title.
 var gitKinds = []string{"commit", "tag"}
-
-// purpose is a namespace as a part of a title, in quotes where it is more than one
-// word: "git commit" is signed as easily as "git", and would read like another title.
-func purpose(namespace string) string {
-	text := brief(namespace, maxTitleUser)
-	if strings.ContainsAny(text, " ()") {
-		return strconv.Quote(text)
-	}
-	return text
-}
 
 func (s SignSheet) hostTitle() string {
 	known := s.Destination.Names
@@ -74,8 +64,23 @@ const (
 )
 
 // brief is a name as a part of a text: a computer that chooses a long one must not
-// push away what follows.
+// push away what follows; and one that is more than a word stands in quotes, since it
+// would read like another text. "git commit" is signed as easily as "git", and a user
+// can be called "root@prod.example.com".
 func brief(name string, size int) string {
+	name = cut(name, size)
+	if strings.IndexFunc(name, endsAWord) < 0 {
+		return name
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+}
+
+func endsAWord(r rune) bool {
+	return strings.ContainsRune(` ,"@＠﹫`, r) || unicode.In(r, unicode.Ps, unicode.Pe)
+}
+
+// cut is the beginning of a name that is too long.
+func cut(name string, size int) string {
 	name = wire.Show(name)
 	if len(name) <= size {
 		return name
@@ -169,6 +174,9 @@ func (s SignSheet) Listed() []Line {
 			return false
 		case "user":
 			return s.userNote() == ""
+		case "name": // in the title, but where the title has one that is known: this one will be
+			names := s.Destination.Names
+			return len(names) == 0 || slices.Contains(names, s.Claimed.HostName)
 		case "seen":
 			return l.Value == seenBefore
 		}
@@ -191,7 +199,7 @@ func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
 	d := s.Destination
 	switch {
 	case d.HostKey == nil && d.Unproven != nil:
-		verified("server", "not proven: this phone cannot check its host key ("+brief(sshctx.TypeName(d.Unproven), maxTitleHost)+")")
+		verified("server", "not proven: this phone cannot check its host key ("+cut(sshctx.TypeName(d.Unproven), maxTitleHost)+")")
 		claimed("host key", sshctx.Fingerprint(d.Unproven))
 		verified("hint", "ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one")
 		return
@@ -219,7 +227,7 @@ func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
 func through(hops []Hop) string {
 	names := make([]string, len(hops))
 	for i, h := range hops {
-		names[i] = brief(h.String(), maxTitleHost)
+		names[i] = h.String()
 	}
 	return strings.Join(names, " → ")
 }

@@ -51,13 +51,13 @@ type Hop struct {
 	Names    []string // by which this phone knows it
 }
 
-// String is the name that this phone knows, or the fingerprint.
+// String is the name that this phone knows, fit to be shown, or the fingerprint.
 func (h Hop) String() string {
 	switch {
 	case h.Unproven:
 		return sshctx.Fingerprint(h.HostKey) + " (not proven)"
 	case len(h.Names) > 0:
-		return h.Names[0]
+		return brief(h.Names[0], maxTitleHost)
 	}
 	return sshctx.Fingerprint(h.HostKey)
 }
@@ -130,15 +130,20 @@ func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination
 	return d, nil
 }
 
+// maxHostKey bounds a host key, in bytes, since it is remembered: RSA of 16384 bits is
+// the largest that OpenSSH makes. A number can be written with any number of zeros.
+const maxHostKey = 4 << 10
+
 // leadsTo notes the host key of the server. Bytes that name one which cannot be
 // read prove nothing to a person either: nobody here can tell what that key is, and
 // it is neither remembered nor granted anything.
 func (d *Destination) leadsTo(hostKey []byte) {
-	switch {
-	case hostKey == nil:
-	case sshctx.Readable(hostKey):
-		d.HostKey = plainKey(hostKey)
-	default:
+	if hostKey == nil {
+		return
+	}
+	if key := plainKey(hostKey); sshctx.Readable(hostKey) && len(key) <= maxHostKey {
+		d.HostKey = key
+	} else {
 		d.Unproven = hostKey
 	}
 }

@@ -458,47 +458,6 @@ func TestDowngradedLogin(t *testing.T) {
 	}
 }
 
-// A name that looks like one that this phone knows is not simply a new one: a person
-// would take it for the other. Once that is acknowledged, both are known.
-func TestLookalikeIsNotNew(t *testing.T) {
-	for name, lookalike := range map[string]string{
-		"a digit": "prod-l.example.com", "Cyrillic": "prоd-1.example.com", "mathematical": "𝗉rod-1.example.com",
-		"case": "PROD-1.example.com", "a filler": "prod-1\u3164.example.com", "blanks": "prod-1.example.com\u00a0\u2003",
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPhone(t)
-			id, prod, evil := p.create("work", "ssh-ed25519"), newServer(t), newServerOf(t, "ecdsa-sha2-nistp256")
-			hidden := name == "a filler" || name == "blanks"
-			for i, c := range []struct {
-				to     *server
-				name   string
-				warned bool
-			}{{&prod, "prod-1.example.com", false}, {&evil, lookalike, true}, {&evil, lookalike, false}, {&prod, "prod-1.example.com", false}} {
-				if err := p.askLogin(id, login(id, sessionID(byte(i)), "root", c.to), c.name); err != nil {
-					t.Fatal(err)
-				}
-				if got := p.sheet.MustAcknowledge(); got != c.warned && !hidden {
-					t.Errorf("login %d to %q: warned %v, want %v: %+v", i, c.name, got, c.warned, p.sheet.Lines())
-				}
-				if c.warned && !hidden {
-					w := p.sheet.Lines()[0].Value
-					if !strings.Contains(w, " looks like prod-1.example.com, which has another host key: "+prod.fingerprint()) {
-						t.Errorf("the warning is %q", w)
-					}
-				}
-			}
-			// What hides in a name is shown, and blanks around it are none.
-			for _, h := range must(p.Hosts()) {
-				for _, n := range h.Names {
-					if !wire.Printable(n) || strings.TrimSpace(n) != n {
-						t.Errorf("remembered as %q", n)
-					}
-				}
-			}
-		})
-	}
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -201,6 +201,9 @@ func (s SignSheet) likeness() (likeness, bool) {
 	l := likeness{computer: s.From.ID, key: s.Fingerprint}
 	switch s.Known.Kind {
 	case sshctx.HostBound:
+		if len(s.Known.User) > wire.MaxNameSize { // none is; and it is remembered
+			return l, false
+		}
 		l.hostKey, l.user = string(s.Destination.HostKey), s.Known.User
 		return l, s.Destination.HostKey != nil && !s.Destination.Forwarded()
 	case sshctx.SSHSIG:
@@ -292,7 +295,10 @@ func (s *Signer) granted(sheet SignSheet) (Unlock, bool) {
 }
 
 // capture keeps a copy of what unlock returns, for a grant.
-type capture struct{ secret []byte }
+type capture struct {
+	grant  time.Duration // 0: none is given
+	secret []byte
+}
 
 func (c *capture) of(unlock Unlock) Unlock {
 	return func(ctx context.Context, attempt int) ([]byte, error) {

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -392,6 +393,27 @@ func TestThirdLikeRequestOffersAGrant(t *testing.T) {
 			push(&forge, true, false)
 		}
 	})
+}
+
+// A computer that withdraws a request while the person approves it gets no signature,
+// and nothing else of it: no grant, no server that is known, no approval that counts.
+func TestWithdrawnApprovalGivesNothing(t *testing.T) {
+	p, id := granting(t, 15*time.Minute)
+	prod := newServer(t)
+	ctx, withdraw := context.WithCancel(context.Background())
+	p.approver.Passphrase = func(ctx context.Context, _ PassphraseRequest) ([]byte, error) {
+		withdraw()
+		<-ctx.Done()
+		return bytes.Clone(secret), nil
+	}
+	r := p.request(id)
+	r.DataToSign, r.Context.HostName = login(id, sessionID(0), "root", &prod), "prod.example"
+	if answer := p.ask(ctx, r); answer.Error == nil {
+		t.Error("it was signed")
+	}
+	if list := must(p.Grants()); len(list) != 0 || len(p.held) != 0 || p.again(p.sheet) != 0 || len(must(p.Hosts())) != 0 {
+		t.Errorf("grants %+v, %d approvals, hosts %+v", list, p.again(p.sheet), must(p.Hosts()))
+	}
 }
 
 // A session binding alone could be vouched for by the server's owner, and what comes

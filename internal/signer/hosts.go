@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"vmux/internal/confusable"
@@ -18,7 +19,7 @@ const (
 	// maxHosts bounds the memory of hosts: the one unseen for longest goes.
 	maxHosts = 2048
 	// maxHostNames and maxHostUsers bound what is kept of one host.
-	maxHostNames = 16
+	maxHostNames = 64
 	maxHostUsers = 64
 )
 
@@ -116,7 +117,7 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string
 		return
 	}
 	for _, h := range hosts {
-		alike := slices.IndexFunc(h.Names, func(name string) bool { return confusable.Alike(name, claimedName) })
+		alike := slices.IndexFunc(h.Names, func(name string) bool { return alikeHosts(name, claimedName) })
 		switch {
 		case alike < 0 || bytes.Equal(h.HostKey, d.HostKey):
 		case !slices.Contains(h.Names, claimedName): // a person would take it for the other, whatever its type
@@ -149,7 +150,9 @@ func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName s
 			hosts = append(hosts, Host{HostKey: d.HostKey, FirstSeen: now})
 			n = len(hosts) - 1
 		}
-		if claimedName != "" {
+		// The names that there are stay: a computer that calls a server by many others
+		// would have the next one that goes by its name be a new one.
+		if names := hosts[n].Names; claimedName != "" && (len(names) < maxHostNames || slices.Contains(names, claimedName)) {
 			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
 		}
 		hosts[n].Users = latest(hosts[n].Users, wire.Show(known.User), maxHostUsers)
@@ -158,6 +161,30 @@ func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName s
 		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 	})
 }
+
+// alikeHosts reports whether a person could take one host name for the other: also
+// with another dot, one at the end, brackets, a user, or the port that is meant anyway.
+func alikeHosts(a, b string) bool { return confusable.Alike(bareHost(a), bareHost(b)) }
+
+func bareHost(name string) string {
+	name = otherDots.Replace(name)
+	name = name[strings.LastIndexByte(name, '@')+1:]
+	host, port := name, ""
+	if at := strings.LastIndexByte(name, ':'); at >= 0 {
+		host, port = name[:at], strings.TrimLeft(name[at+1:], "0")
+	}
+	isAddress := strings.Contains(host, ":") && !strings.HasSuffix(host, "]") // of IPv6, without a port
+	if isAddress || port != "" && port != "22" {
+		host = name
+	}
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	return strings.TrimRight(host, ".")
+}
+
+// otherDots are those that IDNA reads as dots (RFC 3490 section 3.1).
+var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
 func indexHost(hosts []Host, hostKey []byte) int {
 	return slices.IndexFunc(hosts, func(h Host) bool { return bytes.Equal(h.HostKey, hostKey) })

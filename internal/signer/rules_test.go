@@ -3,6 +3,7 @@ package signer
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -311,4 +312,30 @@ func FuzzHours(f *testing.F) {
 		}
 		h.contains(time.Now())
 	})
+}
+
+// Each part of a policy that is changed leaves a record: one that none tells of could be
+// loosened unseen.
+func TestEachChangeOfAPolicyIsSaid(t *testing.T) {
+	each := func(policy any, changed func(reflect.Value) string) {
+		v := reflect.New(reflect.TypeOf(policy)).Elem()
+		for i := range v.NumField() {
+			switch f := v.Field(i); f.Kind() {
+			case reflect.Bool:
+				f.SetBool(true)
+			case reflect.Int64:
+				f.SetInt(60)
+			case reflect.String:
+				f.SetString("x")
+			default:
+				f.Set(reflect.ValueOf([]string{"x"}))
+			}
+			if changed(v) == "" {
+				t.Errorf("%T.%s can be changed without a word", policy, v.Type().Field(i).Name)
+			}
+			v.SetZero()
+		}
+	}
+	each(Rules{}, func(v reflect.Value) string { return v.Interface().(Rules).changeOf(Rules{}) })
+	each(Policy{}, func(v reflect.Value) string { return v.Interface().(Policy).changeOf(Policy{}) })
 }

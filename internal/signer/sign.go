@@ -67,17 +67,36 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 		return s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, unlock)
 	}
 	var signature *ssh.Signature
+	var kept capture
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
 		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
 		var err error
-		signature, err = s.askAndSign(ctx, sheet, algorithm, rec)
+		signature, err = s.askAndSign(ctx, sheet, algorithm, rec, &kept)
 		return err
 	})
-	return signature, err
+	if err != nil { // also of one that was approved: a computer that withdraws then has gained nothing
+		clear(kept.secret)
+		return nil, err
+	}
+	s.follow(sheet, kept)
+	return signature, nil
 }
 
-// askAndSign asks the person and signs.
-func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string, rec *Record) (*ssh.Signature, error) {
+// follow does what an approval does beside the signature.
+func (s *Signer) follow(sheet SignSheet, kept capture) {
+	s.noteApproved(sheet)
+	if kept.grant > 0 {
+		if err := s.grant(sheet, kept.grant, kept.secret); err != nil {
+			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
+		}
+	}
+	if err := s.rememberHost(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
+		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
+	}
+}
+
+// askAndSign asks the person and signs. What a grant needs it leaves in kept.
+func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string, rec *Record, kept *capture) (*ssh.Signature, error) {
 	decision, err := s.cfg.Approver.sign(ctx, sheet)
 	rec.joined = decision.Joined
 	if err != nil {
@@ -102,26 +121,11 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 		return nil, forbidden(id, "no login to %s", sheet.Destination.Fingerprint())
 	}
 	unlock := s.cfg.Approver.unlock(id.Label, sheet.Sheet)
-	var kept capture
-	grants := decision.Grant > 0 && sheet.Grantable()
-	if grants {
+	if decision.Grant > 0 && sheet.Grantable() && !sheet.MustAcknowledge() {
+		kept.grant = decision.Grant
 		unlock = kept.of(unlock)
 	}
-	signature, err := s.cfg.Providers[id.Provider].Sign(ctx, id, sheet.Data, algorithm, unlock)
-	if err != nil {
-		clear(kept.secret)
-		return nil, err
-	}
-	s.noteApproved(sheet)
-	if grants {
-		if err := s.grant(sheet, decision.Grant, kept.secret); err != nil {
-			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
-		}
-	}
-	if err := s.rememberHost(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
-		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
-	}
-	return signature, nil
+	return s.cfg.Providers[id.Provider].Sign(ctx, id, sheet.Data, algorithm, unlock)
 }
 
 // inWindow runs ask, which asks the person and signs, within the request's

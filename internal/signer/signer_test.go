@@ -59,7 +59,11 @@ func TestTitleKeepsItsMark(t *testing.T) {
 	space := strings.Repeat(" \u00a0", 100)
 	for _, c := range []struct{ user, host, want string }{
 		{"root", "bank.example.com" + space, "root@bank.example.com (claimed)"},
-		{"root" + space[:60] + ".", "bank.example.com", "root .@bank.example.com (claimed)"},
+		{"root" + space[:60] + ".", "bank.example.com", "\"root .\"@bank.example.com (claimed)"},
+		{"root@prod.example.com", "", "\"root@prod.example.com\"@unknown"},
+		{"root@prod.example.com (verified)", "evil", "\"root@prod.example.com (verified)\"@evil (claimed)"},
+		{`CORP\jane "x"`, "evil", `"CORP\\jane \"x\""@evil (claimed)`},
+		{"root＠prod.example.com", "x@prod", "\"root＠prod.example.com\"@\"x@prod\" (claimed)"},
 		{strings.Repeat("u", 200), strings.Repeat("é", 120), strings.Repeat("u", 32) + "…@" + strings.Repeat("é", 32) + "… (claimed)"},
 	} {
 		s := SignSheet{Known: sshctx.Context{Kind: sshctx.HostBound, User: c.user}, Claimed: wire.Context{HostName: c.host}}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"vmux/internal/confusable"
 	"vmux/internal/device"
@@ -174,10 +175,14 @@ func (p *Phone) nameOf(peer device.Peer) string {
 }
 
 // nameAmong is a computer's name; where another one has it too, or one that looks
-// like it, with the beginning of its device ID. Computers name themselves, at any time, and one could take the
-// name of another to have its requests taken for the other's.
+// like it, or it has brackets as around an ID, with the beginning of its device ID.
+// Computers name themselves, at any time, and one could take the name of another, with
+// its ID, to have its requests taken for the other's.
 func nameAmong(peers []device.Peer, peer device.Peer) string {
 	name := wire.Show(peer.Name)
+	if strings.IndexFunc(name, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) >= 0 {
+		return name + " (" + peer.ID.Short() + ")"
+	}
 	for _, other := range peers {
 		if other.ID != peer.ID && confusable.Alike(wire.Show(other.Name), name) {
 			return name + " (" + peer.ID.Short() + ")"

@@ -269,12 +269,13 @@ func TestComputersOfOneName(t *testing.T) {
 		}
 		return peer
 	}
-	honest, _ := pair("laptop", 0), pair("tower", 4)
+	honest, tower := pair("laptop", 0), pair("tower", 4)
 	if got := p.nameOf(honest); got != "laptop" {
 		t.Errorf("alone it is %q", got)
 	}
 	hostile, lookalike, hidden := pair("Laptop ", 8), pair("lарtор", 16), pair("lap\u3164top", 32) // the second in Cyrillic
-	for _, peer := range []device.Peer{honest, hostile, lookalike, hidden} {
+	impostor := pair("tower ("+tower.ID.Short()+")", 64)
+	for _, peer := range []device.Peer{honest, hostile, lookalike, hidden, impostor} {
 		want := wire.Show(peer.Name) + " (" + peer.ID.Short() + ")"
 		if peer.ID == hidden.ID {
 			want = "lap\uFFFDtop" // what was drawn as nothing is seen

@@ -38,7 +38,7 @@ export function otherAnswers(r, grant, mute) {
 /** @param {Request} r */
 function kindOf(r) {
 	const user = r.lines?.find((l) => l.name === 'user')?.value;
-	return isLogin(r.lines) ? `logins as ${clean(user?.split(',')[0])} to this server` : 'git signatures';
+	return isLogin(r.lines) ? `logins as ${clean(user?.replace(/, for the first time on this server$/, ''))} to this server` : 'git signatures';
 }
 
 /**
