@@ -113,7 +113,7 @@ func TestFailures(t *testing.T) {
 		{withHint(fmt.Errorf("ask: %w", denied), "ask again"), 4, "vmux: ask: Denied on the phone.\nhint: ask again\n"},
 		{wire.NewError(wire.CodePhoneNotReachable), 3, "vmux: The phone is not reachable.\nhint: " + wire.MeaningOf(wire.CodePhoneNotReachable).Hint + "\n"},
 		{wire.NewError(wire.CodeRequestExpired), 5, "vmux: No answer within 60 s.\nhint: " + wire.MeaningOf(wire.CodeRequestExpired).Hint + "\n"},
-		{errors.New("one\ntwo"), 1, "vmux: one two\n"},
+		{errors.New("one\ntwo"), 1, "vmux: one; two\n"},
 		{fmt.Errorf("serve: %w", errors.New("a link\nhint: choose another path")), 1, "vmux: serve: a link\nhint: choose another path\n"},
 	} {
 		var b strings.Builder

@@ -121,10 +121,11 @@ func recordLine(r signer.Record) string {
 	if others := len(r.Asked) > 1; others {
 		what += ", and others"
 	}
+	grant := ""
 	if r.Grant {
-		what += "  by a grant, nobody was asked"
+		grant = "by a grant, nobody was asked"
 	}
-	for _, text := range []string{what, r.Message} {
+	for _, text := range []string{what, grant, r.Message} {
 		if text != "" {
 			fields = append(fields, wire.Show(text))
 		}

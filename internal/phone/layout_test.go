@@ -3,6 +3,7 @@
 package phone
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -81,20 +83,20 @@ func TestListedRequestKeepsItsLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := sheet("laptop", time.Minute)
-	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = "known", false, []string{"db1"}
+	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = signer.HostKnown, false, []string{"db1"}
+	ctx, cancel := context.WithCancel(t.Context())
 	a := terminal.Approver([]byte("x"))
-	asks(t.Context(), a, first)
+	answers := []chan answer{asks(ctx, a, first)}
 	p.sees("Sign?")
-	for id, change := range map[string]func(){
-		"2": func() { first.Destination.NewUser = true },
-		"3": func() { first.Destination.Memory = "first" },
-		"4": func() { first.Known.Kind = sshctx.UserAuth },
+	for id, change := range map[string]func(*signer.SignSheet){
+		"2": func(s *signer.SignSheet) { s.Destination.NewUser = true },
+		"3": func(s *signer.SignSheet) { s.Destination.Memory = signer.HostFirst },
+		"4": func(s *signer.SignSheet) { s.Known.Kind = sshctx.UserAuth },
 	} {
 		other := first
-		change()
-		first, other = other, first
+		change(&other)
 		other.RequestID = id
-		asks(t.Context(), a, other)
+		answers = append(answers, asks(ctx, a, other))
 	}
 	for _, text := range []string{
 		"user: root, for the first time on this server  (verified)",
@@ -102,5 +104,9 @@ func TestListedRequestKeepsItsLines(t *testing.T) {
 		"proof: the server has signed the session; what is signed here does",
 	} {
 		p.sees(text)
+	}
+	cancel()
+	for _, c := range answers { // the terminal is theirs until then
+		get(t, c)
 	}
 }

@@ -133,7 +133,7 @@ func (p *tab) grantSignatures(agent *web.Agent) {
 	p.screen("activity")
 	p.wants("In advance")
 	p.tap("Check the log")
-	p.wants("The log is whole", "Each of its 33 records")
+	p.wants("The log is whole", "Each of its 37 records")
 	p.tap("Close")
 	p.screen("home")
 	p.tap("End: git signatures")
