@@ -242,7 +242,7 @@ func (s *Server) refuse(ctx context.Context, c net.Conn) {
 		defer c.Close()
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.FrameTimeout)
 		defer cancel()
-		stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(past) })
+		stop := context.AfterFunc(ctx, func() { c.Close() }) // also one that reads no answers
 		defer stop()
 		client := &client{server: s, conn: c, refused: true}
 		client.serve(ctx)

@@ -2,6 +2,7 @@ package sshagent
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -206,6 +207,46 @@ func TestStrangersAreRefused(t *testing.T) {
 		answer, err := readFrame(c, time.Second)
 		return err == nil && answer[0] == msgFailure
 	})
+}
+
+// attacker: a stranger that sends and reads none of the answers. It neither keeps its
+// place for longer than others do, nor the agent from ending.
+func TestStrangersThatDoNotRead(t *testing.T) {
+	for name, frameTimeout := range map[string]time.Duration{"its time is over": 100 * time.Millisecond, "serving ends": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			l, err := Listen(socketPath(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := New(Config{
+				Backend: newKeys(t), FrameTimeout: frameTimeout, WriteTimeout: time.Hour,
+				CheckPeer: func(net.Conn) (Peer, error) { return Peer{}, os.ErrPermission },
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- s.Serve(ctx, l) }()
+			c := dial(t, l.Addr().String())
+			flood := bytes.Repeat(message(msgRequestIdentities), 1<<20)
+			sent := make(chan struct{})
+			go func() { defer close(sent); c.Write(flood) }() // until it is sent away
+			waitFor(t, "it to be told", func() bool { return len(s.refused) == 1 || frameTimeout < time.Second })
+			if frameTimeout < time.Second {
+				waitFor(t, "its place to be free", func() bool { return len(s.refused) == 0 })
+			}
+			cancel()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(patience):
+				t.Error("the agent does not end")
+				c.Close()
+				<-done
+			}
+			<-sent
+		})
+	}
 }
 
 func TestLock(t *testing.T) {
