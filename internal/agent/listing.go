@@ -98,6 +98,11 @@ func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
 			}
 		}
 	}
+	for _, id := range list { // no phone hides a key that another may have
+		if !id.Proven && len(id.holders) > 1 {
+			id.Hosts = nil
+		}
+	}
 	slices.SortStableFunc(list, func(a, b *identity) int {
 		switch {
 		case a.passkey() == b.passkey():

@@ -213,6 +213,24 @@ func TestUnprovenPhoneSaysNothingOfAKey(t *testing.T) {
 	})
 }
 
+// attacker: the phone that was paired first says of another's key that it is for other
+// servers only. It would be listed nowhere, and so could never be proven.
+func TestFirstPhoneHidesNoKeyOfAnother(t *testing.T) {
+	twoPhones(t, func(t *testing.T, w *world, p, other *phone, key ssh.Signer) {
+		own, theirs := remoteKey(newSigner(t), "own"), remoteKey(key, "mine")
+		own.Hosts = []string{sshctx.Fingerprint([]byte("elsewhere"))}
+		theirs.Hosts = own.Hosts
+		p.keys = []wire.RemoteSignerPublicKey{own, theirs}
+		other.signing(key, approves)
+		w.connect(p)
+		w.connect(other)
+		synctest.Wait()
+		if got := commentsOf(w.Listing(to(t, newSigner(t)))); got != "mine" {
+			t.Errorf("listed %q", got)
+		}
+	})
+}
+
 // restarted is an agent on the same state.
 func restarted(t *testing.T, w *world) *Agent {
 	t.Helper()
