@@ -89,5 +89,14 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 		if e := control.AsError(err); e.Code != wire.CodePolicyDenied || !strings.Contains(e.Hint, "HostKeyAlgorithms") {
 			t.Errorf("too long: %+v", e)
 		}
+		// The server took the key: it is offered there again, and the reason told again.
+		for i := range uint64(3) {
+			c = w.connects(i+1, c)
+			if got := commentsOf(c.Listed); got != "mine" {
+				t.Errorf("too long, login %d: listed %q", i+1, got)
+			}
+			w.Sign(t.Context(), sshagent.SignRequest{Connection: c, Blob: mine, Data: loginBy(mine, id)})
+			w.closed(c)
+		}
 	})
 }

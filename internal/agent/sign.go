@@ -28,11 +28,11 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
+	a.asked(r.Connection) // also where it is refused: the server has taken the key
 	if err := checkBindings(r, about); err != nil {
 		return nil, a.failSign(id, about, err)
 	}
 	a.noteUnbound(r.Connection, about)
-	a.asked(r.Connection)
 	chosen := a.choiceOf(r.Connection) // the program may be gone as soon as it is answered
 	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
