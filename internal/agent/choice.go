@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/sshagent"
 	"vmux/internal/sshconfig"
+	"vmux/internal/wire"
 )
 
 // maxConfigTime is how long a login waits for files of the user's to be read, which
@@ -30,6 +31,8 @@ type choice struct {
 	namedOnly bool
 	// copies: ssh-copy-id runs it, which puts a key on the server.
 	copies bool
+	// account is whom the login is for, as far as that can be seen.
+	account string
 	// typed, names and files are how ssh looks for the server's key.
 	typed        string
 	names, files []string
@@ -41,7 +44,7 @@ func (c choice) has(id *identity) bool { return c.blobs[string(id.PublicKeyBlob)
 func (a *Agent) choosing(peer sshagent.Peer) *reading[choice] {
 	return begin(&a.reading, choice{unclear: true, unnamed: true}, func() choice {
 		l := sshconfig.Read(clientOf(peer))
-		return choice{l.Keys, l.Unclear, l.Unnamed, l.NamedOnly, copies(peer.PID), l.Typed, l.Names, l.KnownHosts}
+		return choice{l.Keys, l.Unclear, l.Unnamed, l.NamedOnly, copies(peer.PID), wire.Show(l.Account), l.Typed, l.Names, l.KnownHosts}
 	})
 }
 

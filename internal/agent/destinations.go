@@ -47,11 +47,22 @@ type destination struct {
 	RefusedAt time.Time `json:"refusedAt,omitzero"`
 	// Vain is how many of the last logins had phone-held keys listed and none sign,
 	// maxVain at most; InVainAt is when the last of them ended, Name what it called
-	// the server. The next login is offered fewer keys.
+	// the server, Account whom all of them were for. The next login for that account
+	// is offered fewer keys: who has mistaken the account has them all for the right one.
 	Vain     int       `json:"vain,omitempty"`
 	InVainAt time.Time `json:"inVainAt,omitzero"`
 	Name     string    `json:"name,omitempty"`
+	Account  string    `json:"account,omitempty"`
 	Used     time.Time `json:"used"`
+}
+
+// vainFor is how many of the last logins for the account were in vain. Where it
+// cannot be told, "", it may be the same.
+func (d destination) vainFor(account string) int {
+	if d.Account != account && d.Account != "" && account != "" {
+		return 0
+	}
+	return d.Vain
 }
 
 // refuses reports whether the certificate was seen refused of late.

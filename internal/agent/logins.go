@@ -106,15 +106,15 @@ func (a *Agent) asked(c sshagent.Connection) {
 	} else {
 		delete(d.elsewhere, host)
 	}
-	reset := own && d.byHost[host].Vain > 0
+	known := d.byHost[host]
 	d.mu.Unlock()
-	if reset {
+	if own && known.Vain > 0 && l.choice != nil && known.vainFor(l.choice.wait().account) > 0 {
 		a.keepDestinations(d.learn(host, time.Now(), (*destination).forgive))
 	}
 }
 
 // forgive lets all keys be offered again.
-func (d *destination) forgive() { d.Vain, d.InVainAt, d.Name = 0, time.Time{}, "" }
+func (d *destination) forgive() { d.Vain, d.InVainAt, d.Name, d.Account = 0, time.Time{}, "", "" }
 
 // offerAgain forgets which servers took none of the keys.
 func (a *Agent) offerAgain() {
@@ -167,15 +167,15 @@ func (a *Agent) closed(c sshagent.Connection) {
 		d.fruitless = map[string]fruitless{}
 	}
 	d.fruitless[l.host] = l.fruitless
-	before := d.byHost[l.host].Vain
+	known := d.byHost[l.host]
 	d.mu.Unlock()
 	if chosen.copies { // from now on the server takes a key
-		if before > 0 {
+		if known.Vain > 0 {
 			a.keepDestinations(d.learn(l.host, now, (*destination).forgive))
 		}
 		return
 	}
-	if chosen.namedOnly || a.cfg.MaxKeys < 0 || l.keys == 0 && before == 0 {
+	if chosen.namedOnly || a.cfg.MaxKeys < 0 || l.keys == 0 && known.vainFor(chosen.account) == 0 {
 		return // the server was offered none of the listed keys, or is to be offered all
 	}
 	name := within(&a.reading, chosen.typed, func() string {
@@ -183,10 +183,11 @@ func (a *Agent) closed(c sshagent.Connection) {
 		return cmp.Or(hostNameOf(files, l.hostKey, chosen.names), chosen.typed)
 	})
 	a.keepDestinations(d.learn(l.host, now, func(known *destination) {
+		known.Vain = known.vainFor(chosen.account)
 		if l.keys > 0 {
 			known.Vain = min(known.Vain+1, maxVain)
 		}
-		known.InVainAt, known.Name = now.Round(0), wire.Show(name)
+		known.InVainAt, known.Name, known.Account = now.Round(0), wire.Show(name), cmp.Or(chosen.account, known.Account)
 	}))
 }
 
@@ -231,7 +232,7 @@ func (a *Agent) fewer() []control.FewerKeys {
 	var list []control.FewerKeys
 	for _, d := range a.known.byHost {
 		if d.Vain > 0 {
-			list = append(list, control.FewerKeys{At: d.InVainAt, Server: d.Host, Name: d.Name, Most: most(a.cfg.MaxKeys, d.Vain)})
+			list = append(list, control.FewerKeys{At: d.InVainAt, Server: d.Host, Name: d.Name, Account: d.Account, Most: most(a.cfg.MaxKeys, d.Vain)})
 		}
 	}
 	slices.SortFunc(list, func(a, b control.FewerKeys) int {

@@ -164,6 +164,49 @@ func TestFewerKeysAfterLoginsInVain(t *testing.T) {
 	})
 }
 
+// Who has mistaken the account, twice, has all keys offered for the right one; a key
+// that is taken there says nothing of the other account.
+func TestFewerKeysForTheAccountThatTookNone(t *testing.T) {
+	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
+		server := to(t, newSigner(t))
+		p.signing(key, approves)
+		w.connect(p)
+		synctest.Wait()
+		as := func(account string) func() choice { return func() choice { return choice{account: account} } }
+		id := uint64(0)
+		logIn := func(account string, taken bool) string {
+			id++
+			c := server
+			c.ID = id
+			w.known.begins(id, login{choice: begin(&w.reading, choice{}, as(account))})
+			c.Listed = w.Listing(c)
+			if taken {
+				w.asked(c)
+			}
+			w.closed(c)
+			return commentsOf(c.Listed)
+		}
+		for i, l := range []struct {
+			account string
+			taken   bool
+			want    string
+		}{
+			{"rooot", false, "mine"}, {"rooot", false, "mine"}, {"rooot", false, ""},
+			{"root", true, "mine"}, {"rooot", false, ""},
+			{"", false, ""}, // it may be the same
+			{"root", false, "mine"}, {"root", false, "mine"}, {"root", false, ""},
+			{"rooot", true, "mine"}, {"root", false, ""}, {"", true, ""}, {"root", false, "mine"},
+		} {
+			if got := logIn(l.account, l.taken); got != l.want {
+				t.Errorf("login %d, as %q: listed %q, want %q", i+1, l.account, got, l.want)
+			}
+		}
+		if f := w.Status().FewerKeys; len(f) != 1 || f[0].Account != "root" {
+			t.Errorf("the status says %+v", f)
+		}
+	})
+}
+
 // Logins to one server that are under way at the same time do not count against each
 // other, and neither does one that is denied: the server took the key.
 func TestLoginsUnderWayAreNotInVain(t *testing.T) {

@@ -56,6 +56,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 		l.choice = a.choiceOf(c)
 		if o.limit > 0 && (len(mine) > o.limit || vain > 0) {
 			o.chosen = l.choice.wait()
+			o.vain = known.vainFor(o.chosen.account)
 		}
 	}
 	keys := o.apply(mine)

@@ -148,7 +148,11 @@ func (a *app) fewerKeys(list []control.FewerKeys, now time.Time) {
 		if f.Most == 0 {
 			offered = "none is offered there any more"
 		}
-		a.say("%s took no key of a phone, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), offered)
+		account := ""
+		if f.Account != "" {
+			account = " for the account " + wire.Show(f.Account)
+		}
+		a.say("%s took no key of a phone%s, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), account, offered)
 	}
 	if named == 0 {
 		return

@@ -189,7 +189,9 @@ type FewerKeys struct {
 	At     time.Time `json:"at"`             // of the last login in vain
 	Server string    `json:"server"`         // fingerprint of its host key
 	Name   string    `json:"name,omitempty"` // as the user or known_hosts has it
-	Most   int       `json:"most"`           // how many keys the next login is offered
+	// Account is whom the logins were for; several where only ssh can tell.
+	Account string `json:"account,omitempty"`
+	Most    int    `json:"most"` // how many keys the next login is offered
 }
 
 // Event is one line of the history.

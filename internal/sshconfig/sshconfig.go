@@ -29,6 +29,8 @@ type Login struct {
 	// Typed is the server as it stands on the command line, with the port if that
 	// stands there too: `host` or `[host]:port`. "" if the program is not ssh.
 	Typed string
+	// Account is the user's on the server; several where only ssh can tell, by blanks.
+	Account string
 	// Names are those that the server's key may have in known_hosts, most likely
 	// first.
 	Names []string
@@ -71,7 +73,7 @@ func Read(c Client) Login {
 	}}
 	r.arguments(c.Args)
 	r.passes()
-	login := Login{Typed: r.typedName(), Names: r.names()}
+	login := Login{Typed: r.typedName(), Names: r.names(), Account: strings.Join(r.possible("user", r.User), " ")}
 	login.KnownHosts = r.knownHosts()
 	login.Keys, login.Unclear, login.Unnamed = r.keys()
 	login.NamedOnly = r.namedOnly()

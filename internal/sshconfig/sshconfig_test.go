@@ -290,6 +290,26 @@ Match exec "true" originalhost either
 	}
 }
 
+// Whom a login is for: one account, or all that it may be.
+func TestAccount(t *testing.T) {
+	home := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "Host git\nUser git\nMatch exec false host maybe\nUser one\n"
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "config"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"ssh host": "me", "ssh root@host": "root", "ssh -l root host": "root", "ssh -oUser=root host": "root",
+		"ssh ssh://root@host:22": "root", "ssh git": "git", "ssh root@git": "root", "ssh maybe": "one me",
+	} {
+		if got := Read(Client{Args: strings.Fields(args), Home: home, User: "me"}).Account; got != want {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
+	}
+}
+
 // Whether ssh is sure to offer a server no key of the agent's that is not named.
 func TestNamedOnly(t *testing.T) {
 	home := t.TempDir()
