@@ -124,6 +124,36 @@ func TestPhoneKeysMakeRoom(t *testing.T) {
 	})
 }
 
+// A git host's way: two logins in vain, then a person has the keys printed and adds one
+// on the host's page. A program that prints them, as git's defaultKeyCommand, is none.
+func TestPrintedKeysAreOfferedAgain(t *testing.T) {
+	t.Parallel()
+	w := labelledWorld(t, "one", "one")
+	o := sshdtest.New(t)
+	server := o.StartServer(t, sshdtest.Config{})
+	host := fingerprintOf(t, server.HostKey)
+	for _, most := range []int{2, 0} {
+		if _, err := w.offers(server.Command(deadline(t), t, o, w.computer.socket(), "true")); err == nil {
+			t.Fatal("logged in")
+		}
+		w.waitFewer(host, most)
+	}
+	server.Permit(t, w.identity("one").PublicKey)
+	list := "SSH_AUTH_SOCK=" + w.computer.socket() + " ssh-add -L | cat"
+	must(t, w.computer.commandOf(deadline(t), "sh", "-c", list))
+	w.waitFewer(host, 0)
+	shell := w.computer.commandOf(deadline(t), "bash", "--norc", "--noprofile", "-i")
+	shell.Env = append(shell.Env, "TERM=vt100", "PS1=ready> ")
+	desk := onTerminal(t, shell)
+	desk.waitCount("ready> ", 1, "")
+	desk.types(list + "\n")
+	desk.waitCount("ready> ", 2, "")
+	w.waitFewer(host, -1)
+	if offered, err := w.offers(server.Command(deadline(t), t, o, w.computer.socket(), "true")); err != nil {
+		t.Errorf("offered %q: %v", offered, err)
+	}
+}
+
 // A server of another make that takes a password: at the third login it is asked for.
 func TestPhoneKeysMakeRoomForPasswords(t *testing.T) {
 	t.Parallel()

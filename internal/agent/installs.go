@@ -33,6 +33,17 @@ func installsKeys(pid int) bool {
 	return false
 }
 
+// printsKeys reports whether a client is an `ssh-add -L` that a person has typed. That
+// of a program, as of git's defaultKeyCommand, says nothing.
+func printsKeys(pid int) bool {
+	p, ok := processOf(pid)
+	if !ok || p.program() != "ssh-add" || !slices.Contains(wordsOf(argumentsOf(pid)), "-L") {
+		return false
+	}
+	shell, ok := processOf(p.parent)
+	return ok && typed(p, shell)
+}
+
 // runsInstaller reports whether a process is one of the scripts: run by its name, or
 // by a shell that is told to, with or without an option.
 func runsInstaller(p process, words []string) bool {

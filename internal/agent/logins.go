@@ -116,6 +116,18 @@ func (a *Agent) asked(c sshagent.Connection) {
 // forgive lets all keys be offered again.
 func (d *destination) forgive() { d.Vain, d.InVainAt, d.Name, d.Account = 0, time.Time{}, "", "" }
 
+// anyInVain reports whether there is a server that took none of the keys.
+func (d *destinations) anyInVain() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, known := range d.byHost {
+		if known.Vain > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // offerAgain forgets which servers took none of the keys.
 func (a *Agent) offerAgain() {
 	d := &a.known

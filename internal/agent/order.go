@@ -27,6 +27,9 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 		all = s.with
 	}
 	if len(c.Bindings) == 0 && !c.Unproven {
+		if c.Listed == nil && a.known.anyInVain() && printsKeys(c.Peer.PID) {
+			a.offerAgain() // who has them printed is about to give one to a server
+		}
 		if all != s.without && c.Listed == nil && installsKeys(c.Peer.PID) {
 			return s.without
 		}
