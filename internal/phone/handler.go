@@ -30,9 +30,9 @@ func (h *handler) LinkUp(peer device.Peer, hello wire.Hello, _ string) {
 	h.mu.Lock()
 	h.up = append(h.up, peer)
 	h.mu.Unlock()
-	h.say("Connected to " + wire.Show(peer.Name))
+	h.say("Connected to " + named(peer.Name))
 	if off := time.Until(hello.Clock()).Abs(); off >= wire.ClockWarning {
-		h.say(fmt.Sprintf("the clock of %s differs from this one by %d s", wire.Show(peer.Name), int(off.Seconds())))
+		h.say(fmt.Sprintf("the clock of %s differs from this one by %d s", named(peer.Name), int(off.Seconds())))
 	}
 }
 
@@ -47,12 +47,12 @@ func (h *handler) LinkDown(peer device.Peer, reason error) {
 	if len(h.up) > 0 {
 		var names []string
 		for _, p := range h.up {
-			names = append(names, wire.Show(p.Name))
+			names = append(names, named(p.Name))
 		}
 		state = "Connected to " + strings.Join(names, ", ")
 	}
 	h.mu.Unlock()
-	h.say(state + ": " + wire.Show(peer.Name) + " is gone: " + wire.Show(reason.Error()))
+	h.say(state + ": " + named(peer.Name) + " is gone: " + quoted(wire.Show(reason.Error())))
 }
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.
@@ -65,11 +65,11 @@ func (h *handler) Unpaired(peer device.Peer) {
 		h.log.Error("forget a computer", "peer", peer.ID.Short(), "error", err)
 		return
 	}
-	h.say(wire.Show(peer.Name) + " has ended the pairing")
+	h.say(named(peer.Name) + " has ended the pairing")
 }
 
 // Paired implements link.Handler.
-func (h *handler) Paired(peer device.Peer) { h.say("Paired with " + wire.Show(peer.Name)) }
+func (h *handler) Paired(peer device.Peer) { h.say("Paired with " + named(peer.Name)) }
 
 // Serve implements link.Handler. Another process may have ended the pairing, and
 // the link learns of it a moment later: nobody is asked then, and what was

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/width"
+
+	"vmux/internal/wire"
 )
 
 const (
@@ -76,6 +78,22 @@ func columnsOf(r rune) int {
 		return 2
 	}
 	return 1
+}
+
+// named is another device's name in a line that is not laid out, since it is no part of a
+// sheet, though it may stand below one: short, for where the terminal breaks the line the
+// rest of a long name could be drawn like a row.
+func named(name string) string {
+	const most = 32 // columns
+	name = wire.Show(name)
+	used := 0
+	for at, r := range name {
+		if used += columnsOf(r); used > most {
+			name = name[:at] + "…"
+			break
+		}
+	}
+	return quoted(name)
 }
 
 // quoted is text of another device's, in quotes where its brackets could pass for

@@ -4,6 +4,7 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -56,6 +58,25 @@ func TestClaimDrawsNoRow(t *testing.T) {
 			if got, want := strings.Join(rows, " "), "computer key user server seen name program run and"; got != want {
 				t.Fatalf("%s, %d: rows %q, want %q:\n%s", name, n, got, want, strings.Join(screen, "\n"))
 			}
+		}
+	}
+}
+
+// What is said of a computer may come below a sheet, in a line that the terminal breaks:
+// its name draws no row there either.
+func TestNameBelowASheetDrawsNoRow(t *testing.T) {
+	var said []string
+	h := &handler{say: func(s string) { said = append(said, "vmux: "+s) }}
+	for n := range 200 {
+		peer := device.Peer{ID: device.ID{byte(n)}, Name: strings.Repeat("x", n) + " server prod (verified)"}
+		h.LinkUp(peer, wire.Hello{}, "")
+		h.Paired(peer)
+		h.LinkDown(peer, errors.New(strings.Repeat("x", n)+" server prod (verified)"))
+		h.LinkUp(peer, wire.Hello{}, "")
+	}
+	for _, line := range screenOf(strings.Join(said, "\n"), 80) {
+		if strings.HasSuffix(line, "(verified)") {
+			t.Fatalf("a false row: %s", line)
 		}
 	}
 }

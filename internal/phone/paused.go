@@ -101,7 +101,7 @@ func (t *Terminal) offerUnpair(ctx context.Context, p signer.Pause) (again bool)
 		return false
 	}
 	defer t.screen.give()
-	name := wire.Show(p.DeviceName)
+	name := named(p.DeviceName)
 	for began := time.Now(); ; {
 		t.draw(fmt.Sprintf("End the pairing with %s?  u unpair it now, k keep it   %d s left ", name, secondsLeft(p.Until)))
 		typed, err := t.read(ctx)

@@ -310,7 +310,7 @@ func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		outcome = "Expired: the time to answer is over."
 	case errors.Is(err, context.Canceled):
-		outcome = "Withdrawn: " + wire.Show(s.From.Name) + " no longer waits."
+		outcome = "Withdrawn: " + named(s.From.Name) + " no longer waits."
 	case err != nil:
 		outcome = "Not answered: " + err.Error() + "."
 	case key == 'n':
