@@ -209,6 +209,8 @@ func (w *world) disconnect(p *phone) {
 func (p *phone) approve(_ context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
 	switch r := body.(type) {
 	case wire.KeyListRequest:
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		return wire.KindKeyListResponse, wire.KeyListResponse{Keys: p.keys}, nil
 	case *wire.CertificateRequest:
 		received()

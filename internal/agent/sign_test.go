@@ -31,7 +31,9 @@ import (
 
 // signing makes a phone that holds key and decides by decide.
 func (p *phone) signing(key ssh.Signer, decide func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error) {
+	p.mu.Lock()
 	p.keys = []wire.RemoteSignerPublicKey{remoteKey(key, "mine")}
+	p.mu.Unlock()
 	p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
 		r, ok := body.(*wire.RemoteSignRequest)
 		if !ok {

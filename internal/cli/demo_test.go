@@ -54,6 +54,7 @@ func TestDemoInterrupted(t *testing.T) {
 			for b := make([]byte, 1024); !strings.Contains(seen.String(), at); {
 				n, err := stdout.Read(b)
 				if err != nil {
+					cmd.Wait() // stderr is whole then
 					t.Fatalf("ended before step %q: %v\n%s%s", at, err, seen.String(), &stderr)
 				}
 				seen.Write(b[:n])
