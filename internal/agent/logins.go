@@ -38,7 +38,14 @@ type fruitless struct {
 type logins struct {
 	open      map[uint64]login     // by the connection
 	fruitless map[string]fruitless // the last one for a host, if nothing was asked for since
-	elsewhere map[string]int       // those in vain that came through another host
+	elsewhere map[string]passed    // those in vain that came through another host
+}
+
+// passed is how many logins in vain at a host came through another one, and when the
+// last of them ended.
+type passed struct {
+	vain int
+	last time.Time
 }
 
 // begins notes the list of a connection.
@@ -70,7 +77,7 @@ func (d *destinations) recall(host string, own bool) (known destination, vain in
 	defer d.mu.Unlock()
 	known = d.byHost[host]
 	if !own {
-		return known, d.elsewhere[host]
+		return known, d.elsewhere[host].vain
 	}
 	return known, known.Vain
 }
@@ -167,10 +174,10 @@ func (a *Agent) closed(c sshagent.Connection) {
 	d.mu.Lock()
 	if !l.own {
 		if d.elsewhere == nil || len(d.elsewhere) >= maxDestinations {
-			d.elsewhere = map[string]int{}
+			d.elsewhere = map[string]passed{}
 		}
 		if l.keys > 0 {
-			d.elsewhere[l.host]++
+			d.elsewhere[l.host] = passed{min(d.elsewhere[l.host].vain+1, maxVain), now.Round(0)}
 		}
 		d.mu.Unlock()
 		return
@@ -234,7 +241,8 @@ func (a *Agent) unsigned() *control.UnsignedLogin {
 	}
 }
 
-// fewer are the servers that are offered fewer keys, the latest first.
+// fewer are the servers that are offered fewer keys, the latest first. Those of which
+// another host tells stand last: it can name as many as it likes.
 func (a *Agent) fewer() []control.FewerKeys {
 	if a.cfg.MaxKeys < 0 {
 		return nil // all are offered, wherever
@@ -247,7 +255,16 @@ func (a *Agent) fewer() []control.FewerKeys {
 			list = append(list, control.FewerKeys{At: d.InVainAt, Server: d.Host, Name: d.Name, Account: d.Account, Most: most(a.cfg.MaxKeys, d.Vain)})
 		}
 	}
+	for host, p := range a.known.elsewhere {
+		list = append(list, control.FewerKeys{At: p.last, Server: host, Forwarded: true, Most: most(a.cfg.MaxKeys, p.vain)})
+	}
 	slices.SortFunc(list, func(a, b control.FewerKeys) int {
+		if a.Forwarded != b.Forwarded {
+			if a.Forwarded {
+				return 1
+			}
+			return -1
+		}
 		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Server, b.Server))
 	})
 	return list

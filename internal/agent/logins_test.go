@@ -127,7 +127,7 @@ func TestFewerKeysAfterLoginsInVain(t *testing.T) {
 		if err := w.login(server, key); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.inVain(server); got != "mine k0 k1 k2" || len(w.Status().FewerKeys) != 1 {
+		if got := w.inVain(server); got != "mine k0 k1 k2" || len(w.Status().FewerKeys) != 2 { // and the one by way of another host
 			t.Errorf("after it took a key: listed %q", got)
 		}
 		w.connect(p) // the same keys as before
@@ -253,6 +253,9 @@ func TestLoginsFromElsewhereAreNotOurs(t *testing.T) {
 		if got := w.inVain(through(server)); got != "" {
 			t.Errorf("elsewhere: listed %q", got)
 		}
+		if f := w.Status().FewerKeys; len(f) != 1 || !f[0].Forwarded || f[0].Most != 0 || time.Since(f[0].At) != 0 {
+			t.Errorf("the status says %+v", f)
+		}
 		if got := w.inVain(server); got != "mine" {
 			t.Errorf("here: listed %q", got)
 		}
@@ -260,6 +263,9 @@ func TestLoginsFromElsewhereAreNotOurs(t *testing.T) {
 			c := through(server)
 			c.Bindings[1].HostKey = fmt.Append(nil, i)
 			w.inVain(c)
+		}
+		if f := w.Status().FewerKeys; len(f) < 2 || f[0].Forwarded || !f[1].Forwarded {
+			t.Errorf("the status begins with %+v", f[:min(len(f), 2)])
 		}
 		if len(w.known.byHost) != 1 || len(w.known.elsewhere) > maxDestinations {
 			t.Errorf("%d and %d servers remembered", len(w.known.byHost), len(w.known.elsewhere))

@@ -152,6 +152,9 @@ func (a *app) fewerKeys(list []control.FewerKeys, now time.Time) {
 		if f.Account != "" {
 			account = " for the account " + wire.Show(f.Account)
 		}
+		if f.Forwarded {
+			account = " in logins through another host"
+		}
 		a.say("%s took no key of a phone%s, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), account, offered)
 	}
 	if named == 0 {

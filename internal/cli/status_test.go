@@ -61,6 +61,8 @@ func TestFewerKeysAreSaid(t *testing.T) {
 			"a\ufffd[2J (SHA256:a", "offered 2 at most", "room: none is offered", "hint: name a key"}, 3},
 		{"an account", []control.FewerKeys{{At: now, Server: "SHA256:a", Account: "root", Most: 2}}, []string{
 			"SHA256:a took no key of a phone for the account root, so that"}, 2},
+		{"forwarded", []control.FewerKeys{{At: now, Server: "SHA256:a", Forwarded: true}}, []string{
+			"SHA256:a took no key of a phone in logins through another host, so that"}, 2},
 		{"five", []control.FewerKeys{at(0, "a", 0), at(1, "b", 0), at(2, "c", 0), at(3, "d", 0), at(48*time.Hour, "e", 0)},
 			[]string{"c (SHA256:c)", "and 2 more such servers: vmux status --json"}, 5},
 	} {

@@ -191,7 +191,9 @@ type FewerKeys struct {
 	Name   string    `json:"name,omitempty"` // as the user or known_hosts has it
 	// Account is whom the logins were for; several where only ssh can tell.
 	Account string `json:"account,omitempty"`
-	Most    int    `json:"most"` // how many keys the next login is offered
+	// Forwarded: this holds for logins through a forwarded agent.
+	Forwarded bool `json:"forwarded,omitempty"`
+	Most      int  `json:"most"` // how many keys the next login is offered
 }
 
 // Event is one line of the history.
