@@ -224,7 +224,10 @@ func (d *demo) makePhone(ctx context.Context) error {
 		cmd.Stdin = d.in.(*os.File)
 	}
 	d.phone, err = startChild("vmux phone run", cmd, filepath.Join(d.dir, "phone.log"))
-	return err
+	if err != nil {
+		return err
+	}
+	return d.phone.waitLog(ctx, "listening on ") // the computer is told where, when it is paired
 }
 
 func (d *demo) startAgent(ctx context.Context) (err error) {

@@ -43,7 +43,7 @@ func startChild(name string, cmd *exec.Cmd, log string) (*child, error) {
 }
 
 // childPatience bounds how long a process may take to be ready, and to end.
-const childPatience = 20 * time.Second
+const childPatience = time.Minute
 
 // stop asks the process to end, then makes it, and waits until it is gone.
 func (c *child) stop() {
@@ -54,7 +54,7 @@ func (c *child) stop() {
 		select {
 		case <-c.exited:
 			return
-		case <-time.After(childPatience / 4):
+		case <-time.After(childPatience / 12):
 		}
 	}
 	_ = c.cmd.Process.Kill() // it may have ended just now
