@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -164,6 +165,42 @@ func TestFirstCAAfterPairing(t *testing.T) {
 		w = newWorldIn(t, docs, trust)
 		if err := w.meetCA(p.ID, p.Name, ca); err != nil {
 			t.Errorf("%s: accepted, after a restart: %v", name, err)
+		}
+	}
+}
+
+// What agents wrote before phones had to prove keys and first CAs had to be accepted:
+// nothing is lost, set aside or to be accepted anew.
+func TestStateOfBeforeIsRead(t *testing.T) {
+	key, server, ca := newSigner(t).PublicKey(), sshctx.Fingerprint([]byte("server")), newSigner(t).PublicKey().Marshal()
+	text64 := base64.StdEncoding.EncodeToString
+	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
+	phones := []device.Peer{{ID: device.ID{1}, Name: "phone"}, {ID: device.ID{2}, Name: "otherphone"}}
+	var cached, cas []string
+	for _, p := range phones { // which share a key
+		if err := trust.Add(p); err != nil {
+			t.Fatal(err)
+		}
+		cached = append(cached, fmt.Sprintf(`{"deviceID":%q,"keys":[{"fingerprint":%q,"algorithm":%q,"publicKeyBlob":%q,"comment":"mine","providerKind":"software","default":true}]}`,
+			p.ID, sshctx.Fingerprint(key.Marshal()), key.Type(), text64(key.Marshal())))
+		cas = append(cas, fmt.Sprintf(`{"deviceID":%q,"publicKey":%q}`, p.ID, text64(ca)))
+	}
+	docs.docs[documentCache] = []byte(`{"version":1,"cachedKeys":[` + strings.Join(cached, ",") + `]}`)
+	docs.docs[documentCAs] = []byte(`{"version":1,"cas":[` + strings.Join(cas, ",") + `],"distrustFirst":true}`)
+	docs.docs[documentDestinations] = fmt.Appendf(nil, `{"version":1,"destinations":[{"host":%q,"key":%q,"used":"2026-11-01T00:00:00Z"}]}`, server, sshctx.Fingerprint(key.Marshal()))
+	w := newWorldIn(t, docs, trust)
+	if got := w.Status().Warnings; len(got) != 0 {
+		t.Errorf("warnings %q", got)
+	}
+	if got := w.comments(); len(got) != 1 || len(w.snapshot.Load().identities[0].holders) != 2 {
+		t.Errorf("keys %q", got)
+	}
+	if known := w.known.byHost[server]; known.Key != sshctx.Fingerprint(key.Marshal()) {
+		t.Errorf("the server is known as %+v", known)
+	}
+	for _, p := range phones {
+		if err := w.meetCA(p.ID, p.Name, ca); err != nil {
+			t.Errorf("the CA of %s: %v", p.Name, err)
 		}
 	}
 }
