@@ -120,6 +120,9 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string
 		alike := slices.IndexFunc(h.Names, func(name string) bool { return alikeHosts(name, claimedName) })
 		switch {
 		case alike < 0 || bytes.Equal(h.HostKey, d.HostKey):
+		case !slices.Contains(h.Names, claimedName) && slices.ContainsFunc(h.Names, func(name string) bool {
+			return slices.Contains(d.Names, name) && alikeHosts(name, claimedName)
+		}): // of one pool, that is typed otherwise
 		case !slices.Contains(h.Names, claimedName): // a person would take it for the other, whatever its type
 			d.Memory, d.Before, d.LooksLike = HostChanged, append(d.Before, h.Fingerprint()), h.Names[alike]
 		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):

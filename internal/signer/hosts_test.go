@@ -53,6 +53,25 @@ func TestManyNamesPushNoneOut(t *testing.T) {
 	}
 }
 
+// A server of a pool that is typed otherwise is no lookalike of the others: this one has
+// that very name, too.
+func TestPoolTypedOtherwise(t *testing.T) {
+	p := newPhone(t)
+	id, one, two, evil := p.create("work", "ssh-ed25519"), newServer(t), newServer(t), newServer(t)
+	for i, step := range []struct {
+		to     *server
+		name   string
+		warned bool
+	}{{&one, "prod", false}, {&two, "prod", true}, {&one, "PROD", false}, {&two, "prod.", false}, {&evil, "prod.", true}} {
+		if err := p.askLogin(id, login(id, sessionID(0), "root", step.to), step.name); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.sheet.MustAcknowledge(); got != step.warned {
+			t.Errorf("step %d: warned %v: %+v", i, got, p.sheet.Lines())
+		}
+	}
+}
+
 // A host key is remembered, and a computer chooses how long it is written.
 func TestLongHostKeyIsNotRemembered(t *testing.T) {
 	p := newPhone(t)

@@ -192,6 +192,27 @@ func TestMergedRefusals(t *testing.T) {
 	})
 }
 
+// What a merged record keeps of each request is short, whatever was asked for: it is
+// written anew with each refusal.
+func TestMergedRefusalsAreSmall(t *testing.T) {
+	p := newPhone(t)
+	p.create("work", "ssh-ed25519")
+	p.createCA("root")
+	for n := range 12 {
+		r := certificateRequest(t, p)
+		for i := range wire.MaxPrincipals {
+			r.Principals = append(r.Principals, fmt.Sprint(n, i, strings.Repeat("x", 240)))
+		}
+		if answer := p.askCertificate(r); answer.Error == nil {
+			t.Fatal("it was issued")
+		}
+	}
+	const first = wire.MaxPrincipals * wire.MaxNameSize
+	if doc := must(p.cfg.Store.Get("activity-refused-head.json")); len(doc) > first+maxAsked*4*wire.MaxNameSize {
+		t.Errorf("%d bytes for a record", len(doc))
+	}
+}
+
 // A record of before refusals were merged counts as one.
 func TestRefusalsOfBefore(t *testing.T) {
 	p := newPhone(t)

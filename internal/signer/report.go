@@ -61,7 +61,7 @@ func (r *Report) add(rec Record) {
 func asked(rec Record) Asked {
 	a := Asked{What: rec.What, Times: 1}
 	if rec.Kind == "certificate" {
-		a.What = "session certificate for " + strings.Join(rec.Principals, ",")
+		a.What = wire.Show("session certificate for " + strings.Join(rec.Principals, ",")) // also short: it is kept
 	}
 	for _, l := range rec.Lines {
 		switch l.Name {
