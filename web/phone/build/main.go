@@ -113,8 +113,8 @@ func (o options) compile(name, path, wasm string) error {
 	}
 	// The .gz is what same looks at, so it is written last.
 	if err := write(target+".br", b, func(w io.Writer) io.WriteCloser {
-		// The largest window of RFC 7932: a program is longer than the usual one.
-		return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: brotli.BestCompression, LGWin: 24})
+		// 8 MiB (RFC 7932 section 9.1): the program is longer than the usual window.
+		return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: brotli.BestCompression, LGWin: 23})
 	}); err != nil {
 		return err
 	}
