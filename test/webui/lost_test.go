@@ -99,6 +99,24 @@ func TestLostFilesOfAnOlderVersion(t *testing.T) {
 	}
 }
 
+// What an app of before lists were kept has accepted stays in use.
+func TestVersionThatWasAcceptedByItsNameAlone(t *testing.T) {
+	h, p := installed(t)
+	first := h.app.Version()
+	h.serve(newer)
+	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.waitFor("document.querySelector('.dot') !== null")
+	p.lose("await (await caches.open('vmux-state')).put('/accepted', new Response(" + quoted(first) + "));" + forgetList)
+	for range 2 {
+		p.run(chromedp.Navigate("about:blank"))
+		p.run(chromedp.Navigate(h.URL + "/#settings"))
+		p.wants("A new version is there")
+		if used := eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
+			t.Fatalf("version %s is in use before it was accepted", used)
+		}
+	}
+}
+
 func TestLostFilesWithoutTheHub(t *testing.T) {
 	h, p := installed(t)
 	script := forgetFile(h)

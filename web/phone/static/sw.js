@@ -43,12 +43,27 @@ function inDatabase(mode, work) {
 
 const inState = () => caches.open(stateStore);
 
+// The list of a version that was accepted when no more than its name was kept: what
+// stands in its store is what was in use.
+/** @param {string} version @returns {Promise<List | null>} */
+async function listOf(version) {
+	const store = await caches.open(storeOf(version));
+	/** @type {Record<string, string>} */
+	const files = {};
+	for (const request of await store.keys()) {
+		const kept = await store.match(request);
+		files[request.url.slice(worker.registration.scope.length)] = kept ? await hexHash(await kept.arrayBuffer()) : '';
+	}
+	return version === app.version ? app : Object.hasOwn(files, 'index.html') ? { version, files } : null;
+}
+
 // The accepted list is kept twice, since a browser can lose either store alone.
 /** @returns {Promise<List | null>} null: it is lost, or there never was one */
 async function accepted() {
 	const copies = await Promise.all([
 		inDatabase('readonly', (lists) => lists.get('accepted')).catch(() => null),
-		inState().then((state) => state.match(addressOf('accepted'))).then((found) => found?.json()).catch(() => null),
+		inState().then((state) => state.match(addressOf('accepted'))).then((found) => found?.text())
+			.then((text) => text?.startsWith('{') ? JSON.parse(text) : text ? listOf(text) : null).catch(() => null),
 	]);
 	const list = copies.find((copy) => copy?.files) ?? null;
 	if (list && !copies.every((copy) => copy?.files)) {
