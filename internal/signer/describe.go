@@ -69,7 +69,11 @@ const (
 // can be called "root@prod.example.com".
 func brief(name string, size int) string {
 	name = cut(name, size)
-	if strings.IndexFunc(name, endsAWord) < 0 {
+	word := name
+	if host, port, ok := strings.Cut(name, "]:"); ok && strings.HasPrefix(host, "[") && strings.Trim(port, "0123456789") == "" {
+		word = host[1:] // [HOST]:PORT, as known_hosts has it
+	}
+	if strings.IndexFunc(word, endsAWord) < 0 {
 		return name
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`

@@ -63,6 +63,8 @@ func TestTitleKeepsItsMark(t *testing.T) {
 		{"root@prod.example.com", "", "\"root@prod.example.com\"@unknown"},
 		{"root@prod.example.com (verified)", "evil", "\"root@prod.example.com (verified)\"@evil (claimed)"},
 		{`CORP\jane "x"`, "evil", `"CORP\\jane \"x\""@evil (claimed)`},
+		{"root", "[db1.example.com]:2222", "root@[db1.example.com]:2222 (claimed)"},
+		{"root", "[db1] [x]:22", "root@\"[db1] [x]:22\" (claimed)"},
 		{"root＠prod.example.com", "x@prod", "\"root＠prod.example.com\"@\"x@prod\" (claimed)"},
 		{strings.Repeat("u", 200), strings.Repeat("é", 120), strings.Repeat("u", 32) + "…@" + strings.Repeat("é", 32) + "… (claimed)"},
 	} {
