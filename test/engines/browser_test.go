@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait: a test machine may be busy, a hang must not last.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // pictures is where the tests put what the engines have drawn, for people to
 // look at. Nothing is compared: each engine has its own fonts and fields.
