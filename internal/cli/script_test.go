@@ -140,10 +140,14 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	defer out.Close()
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	before := len(ts.ReadFile(p.log))
 	ts.Check(p.cmd.Start())
 	go func() { p.cmd.Wait(); close(p.exited) }()
 	ts.Value("actors").(*actors).running[name] = p
 	ts.Defer(func() { p.stop(ts) })
+	if name == "phone" { // a computer that is paired is told where it listens
+		waitFor(ts, "the phone to listen", func() bool { return strings.Contains(ts.ReadFile(p.log)[before:], "listening on ") })
+	}
 }
 
 func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
