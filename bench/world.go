@@ -39,6 +39,10 @@ func newWorld(s *scope, program, upstream string) *world {
 	w.run(w.phone, "", "phone", "ca", "create", "--passphrase-file", w.passphrase)
 	w.run(w.phone, "", "phone", "ca", "policy", "--principals", me.Username, "--auto-issue=false")
 	w.phoneRun = w.start(w.phone, "phone", "run", "--approve", "always", "--passphrase-file", w.passphrase, "--listen", "127.0.0.1:0")
+	s.must(waitFor("the phone to listen", func() bool { // where, the computer is told when it is paired
+		b, err := os.ReadFile(filepath.Join(w.phone, "phone.log"))
+		return err == nil && strings.Contains(string(b), "listening on ")
+	}))
 	w.startAgent()
 	s.must(waitFor("the agent's control socket", func() bool { return w.try("devices") == nil }))
 	w.pair()
