@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"golang.org/x/crypto/ssh"
 
@@ -25,19 +24,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			received()
 			return nil
 		})
-		signs := p.answer
-		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
-			if kind == wire.KindCertificateRequest {
-				return p.approve(ctx, kind, body, received)
-			}
-			return signs(ctx, kind, body, received)
-		})
-		p.hello.CAPublicKey = p.ca.PublicKey().Marshal()
-		w.connect(p)
-		synctest.Wait()
-		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		w.certify(p)
 		w.cfg.ForwardCertificate, w.cfg.UnboundCertificate = true, UnboundAlways
 		blob, mine, server := w.certificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
 		odd := appendString(appendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))

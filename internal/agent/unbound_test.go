@@ -57,25 +57,31 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 	})
 }
 
+// certify connects a phone that signs, and gets a session certificate from it.
+func (w *world) certify(p *phone) {
+	w.t.Helper()
+	signs := p.answer
+	p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
+		if kind == wire.KindCertificateRequest {
+			return p.approve(ctx, kind, body, received)
+		}
+		return signs(ctx, kind, body, received)
+	})
+	p.hello.CAPublicKey = p.ca.PublicKey().Marshal()
+	w.connect(p)
+	synctest.Wait()
+	if _, err := w.RequestCertificate(w.t.Context(), control.CertificateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // attacker: root on a host that was logged in to by a phone-held key, by a client
 // that forwards the agent and does not bind. The first session that the certificate
 // would sign for is not the client's own.
 func TestLoginByPhoneHeldKeyIsTheFirstSession(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		p.signing(key, approves)
-		signs := p.answer
-		p.does(func(ctx context.Context, kind wire.Kind, body any, received func()) (wire.Kind, any, error) {
-			if kind == wire.KindCertificateRequest {
-				return p.approve(ctx, kind, body, received)
-			}
-			return signs(ctx, kind, body, received)
-		})
-		p.hello.CAPublicKey = p.ca.PublicKey().Marshal()
-		w.connect(p)
-		synctest.Wait()
-		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		w.certify(p)
 		blob, mine := w.certificate(), key.PublicKey().Marshal()
 		r := sshagent.SignRequest{Connection: own, Blob: mine, Data: loginBy(mine, []byte("01234567890123456789"))}
 		if _, err := w.Sign(t.Context(), r); err != nil {
