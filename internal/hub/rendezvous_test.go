@@ -63,7 +63,17 @@ func rendezvousBetween(t *testing.T, one, other *testHub) {
 	late.wantsClose(agent, 4, hubwire.ReasonWrongToken)
 	agent.nothing()
 
-	// Right tokens are no guesses.
+	// Right tokens are no guesses, as soon as the agent's hub has said that they
+	// were right.
+	guesses := func() int {
+		other.mu.RLock()
+		c := other.local[phone.id]
+		other.mu.RUnlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.guesses
+	}
+	waitFor(t, "the first right token to be told", func() bool { return guesses() == 1 })
 	for stream := range uint64(2 * MaxWrongTokens) {
 		token = newToken(t)
 		agent.waitsFor(token, 60)
@@ -71,7 +81,7 @@ func rendezvousBetween(t *testing.T, one, other *testHub) {
 		agent.wants(hubwire.KindOpen, phone, 10+stream, "")
 		phone.sends(hubwire.KindClose, agent, 10+stream, "\x00")
 		agent.wantsClose(phone, 10+stream, hubwire.ReasonClosed)
-		phone.settles()
+		waitFor(t, "the right token to be told", func() bool { return guesses() == 1 })
 	}
 
 	agent.waitsFor(token, 60)

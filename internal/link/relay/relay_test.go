@@ -28,6 +28,7 @@ func TestLink(t *testing.T) {
 		if c.agent.routes[0] != "hub:https://hub.example" || c.phone.routes[0] != "hub:hub.example/"+c.agent.id.String() {
 			t.Errorf("routes %q, %q", c.agent.routes, c.phone.routes)
 		}
+		synctest.Wait() // the route is noted once the link is up
 		p := must(c.agent.trust.Get(c.phone.id))
 		if len(p.Routes) != 1 || p.Routes[0] != relay.Route(hubURL) {
 			t.Errorf("last known routes %q", p.Routes)
