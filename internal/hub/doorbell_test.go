@@ -182,7 +182,9 @@ func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 	if n := len(service.arrived); n != 1 {
 		t.Errorf("a dead subscription was rung %d times", n)
 	}
-	phone.wantsAnswer(subscribe, "")
+	phone.wantsAnswer(subscribe, hubwire.CodeSubscriptionDead)
+	again := bytes.Replace(service.subscription(), []byte("/token"), []byte("/another"), 1)
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: again}, "")
 	for computer.asks(wake(phone)).Type == hubwire.TypeDone {
 	}
 	computer.wantsAnswer(wake(phone), hubwire.CodeBusy)

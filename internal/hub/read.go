@@ -268,6 +268,8 @@ func codeOf(err error) hubwire.Code {
 	switch {
 	case errors.Is(err, push.ErrNotSubscribed):
 		return hubwire.CodeNotSubscribed
+	case errors.Is(err, push.ErrDead):
+		return hubwire.CodeSubscriptionDead
 	case errors.Is(err, push.ErrLimited), errors.Is(err, push.ErrFull):
 		return hubwire.CodeBusy
 	case errors.Is(err, push.ErrSubscription), errors.Is(err, hubwire.ErrMessage):

@@ -40,6 +40,9 @@ var (
 	ErrLimited = errors.New("too many pushes")
 	// ErrSubscription: not a usable subscription; the text says why.
 	ErrSubscription = errors.New("unusable push subscription")
+	// ErrDead: the push service has ended this subscription. The app has to make
+	// another.
+	ErrDead = errors.New("the push service has ended this subscription: make a new one")
 	// ErrFull: the hub keeps MaxSubscriptions already.
 	ErrFull = errors.New("the hub keeps no more push subscriptions")
 )
@@ -69,6 +72,7 @@ type Service struct {
 	now      func() time.Time
 	loopback bool
 	most     int // subscriptions; MaxSubscriptions but in tests
+	mostDead int // MaxDead but in tests
 	keys     vapidKeys
 	client   *http.Client
 
@@ -87,6 +91,9 @@ type Service struct {
 	mu      sync.Mutex
 	count   int // subscriptions: what there was at counted, and what was added since
 	counted time.Time
+	// The same of the dead ones that are remembered.
+	countDead   int
+	countedDead time.Time
 }
 
 // New reads the VAPID keys from the store, or makes them there at the first
@@ -101,7 +108,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	s := &Service{
 		store: c.Store, subject: subject, log: c.Log, now: c.Now,
-		loopback: c.Loopback != nil, most: MaxSubscriptions, client: newClient(c.Loopback),
+		loopback: c.Loopback != nil, most: MaxSubscriptions, mostDead: MaxDead, client: newClient(c.Loopback),
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
 		waking:      newLimiter(wakingBurst, wakingEvery),
 		woken:       newLimiter(wokenBurst, wokenEvery),

@@ -320,9 +320,103 @@ func TestDeadSubscriptionIsDropped(t *testing.T) {
 		if n := len(w.received()); n != 1 {
 			t.Errorf("status %d: the dead subscription was rung %d times", status, n)
 		}
-		w.subscribe(phone, agent) // the app renews it
-		w.wake(agent, phone, nil)
 	}
+}
+
+// An app brings the dead one again, as browsers keep it: also after a new start of the
+// hub, and under another device ID. A new one is taken.
+func TestDeadSubscriptionIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	w.answer(http.StatusGone)
+	w.wake(agent, phone, ErrNotSubscribed)
+	w.answer(http.StatusCreated)
+	w.start()
+	for _, id := range []device.ID{phone, {7}} {
+		if err := w.Subscribe(t.Context(), id, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
+			t.Errorf("the dead subscription again: %v", err)
+		}
+		w.wake(agent, id, ErrNotSubscribed)
+	}
+	if n := len(w.received()); n != 1 {
+		t.Errorf("rung %d times", n)
+	}
+	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/another"), []device.ID{agent}); err != nil {
+		t.Fatal(err)
+	}
+	w.wake(agent, phone, nil)
+	// Whoever brings the dead one has no other.
+	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
+		t.Errorf("the dead subscription once more: %v", err)
+	}
+	w.wake(agent, phone, ErrNotSubscribed)
+	w.pass(DeadFor + time.Hour)
+	w.subscribe(phone, agent)
+}
+
+// Chromium gives these out while it has none. They are refused with whatever keys.
+func TestMadeUpSubscriptionIsRefused(t *testing.T) {
+	w := newWorld(t)
+	public := w.service(Config{})
+	for _, s := range []*Service{w.Service, public} {
+		for _, endpoint := range []string{
+			"https://permanently-removed.invalid/fcm/send/cYp:APA91", "https://permanently-removed.invalid", "https://PERMANENTLY-REMOVED.Invalid./x", "https://permanently-removed.invalid:8443/",
+		} {
+			w.subscribe(phone, agent)
+			bare := json.RawMessage(`{"endpoint":"` + endpoint + `","keys":{}}`)
+			for _, sub := range []json.RawMessage{w.subscription(endpoint), bare} {
+				w.pass(subscribeEvery)
+				if err := s.Subscribe(t.Context(), phone, sub, []device.ID{agent}); !errors.Is(err, ErrDead) {
+					t.Errorf("%s: %v", sub, err)
+				}
+			}
+			w.wake(agent, phone, ErrNotSubscribed)
+			w.pass(time.Minute)
+		}
+	}
+	for _, endpoint := range []string{"https://autopush.local/1", "https://push.home.arpa/1", "https://up.internal./1"} {
+		w.pass(time.Minute)
+		if err := public.Subscribe(t.Context(), phone, w.subscription(endpoint), nil); !errors.Is(err, ErrSubscription) {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+}
+
+// What is remembered of dead ones does not grow without end: what is old makes room.
+func TestDeadSubscriptionsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.mostDead = 3
+	w.answer(http.StatusGone)
+	dies := func(path string) {
+		t.Helper()
+		w.pass(time.Minute)
+		if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+path), []device.ID{agent}); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		w.wake(agent, phone, ErrNotSubscribed)
+	}
+	remembered := func(want int) {
+		t.Helper()
+		if names, err := w.names(t.Context(), deadPrefix); err != nil || len(names) != want {
+			t.Errorf("%d are remembered, want %d: %v", len(names), want, err)
+		}
+	}
+	for i := range 5 {
+		dies(fmt.Sprint("/", i))
+	}
+	remembered(3)
+	dies("/4") // there was no room for it
+	w.pass(DeadFor)
+	dies("/6")
+	remembered(1)
+}
+
+// The phone's own person tries whether it works.
+func TestDeviceWakesItself(t *testing.T) {
+	w := newWorld(t)
+	w.wake(phone, phone, ErrNotSubscribed)
+	w.subscribe(phone, agent)
+	w.wake(phone, phone, nil)
 }
 
 // The answer about an old subscription comes when the app has made a new one.

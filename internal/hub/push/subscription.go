@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -47,12 +48,17 @@ type storedSubscription struct {
 
 // Subscribe replaces the device's subscription: where it is to be rung, and by
 // whom. The subscription is PushSubscription.toJSON() of the Push API, at most
-// 4 KiB; ErrSubscription says what is wrong with it.
+// 4 KiB; ErrSubscription says what is wrong with it. ErrDead: its push service has
+// ended it, so that the device has to unsubscribe and to subscribe anew; the last
+// one of the device is forgotten.
 func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json.RawMessage, allow []device.ID) error {
 	if !s.subscribing.take(id, s.now()) {
 		return ErrLimited
 	}
 	sub, err := s.parse(subscription)
+	if errors.Is(err, ErrDead) {
+		return errors.Join(err, s.Unsubscribe(ctx, id))
+	}
 	if err != nil {
 		return err
 	}
@@ -65,6 +71,13 @@ func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json
 		return err
 	}
 	defer unlock()
+	dead, err := s.isDead(ctx, sub.Endpoint)
+	if err != nil {
+		return err
+	}
+	if dead {
+		return errors.Join(ErrDead, s.store.Delete(ctx, name(id)))
+	}
 	old, err := s.load(ctx, id)
 	if err != nil {
 		return err
@@ -110,8 +123,11 @@ func (s *Service) Unsubscribe(ctx context.Context, id device.ID) error {
 }
 
 // drop forgets a subscription that its push service says is dead, unless the
-// device has renewed it meanwhile.
+// device has renewed it meanwhile, and remembers its address.
 func (s *Service) drop(ctx context.Context, id device.ID, endpoint string) error {
+	if err := s.bury(ctx, endpoint); err != nil {
+		return err
+	}
 	unlock, err := s.lock(ctx, id)
 	if err != nil {
 		return err
@@ -158,8 +174,8 @@ func (s *Service) save(ctx context.Context, id device.ID, sub *storedSubscriptio
 // makeRoom counts one subscription more, or says ErrFull. The count is of the
 // whole store but not exact: other hubs may write to it.
 func (s *Service) makeRoom(ctx context.Context) error {
-	if s.recountDue() {
-		names, err := s.names(ctx)
+	if s.recountDue(&s.counted) {
+		names, err := s.names(ctx, subscriptionPrefix)
 		if err != nil {
 			return err
 		}
@@ -181,23 +197,23 @@ func (s *Service) makeRoom(ctx context.Context) error {
 }
 
 // recountDue says so to one caller only.
-func (s *Service) recountDue() bool {
+func (s *Service) recountDue(counted *time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if !s.counted.IsZero() && now.Sub(s.counted).Abs() < recount {
+	if !counted.IsZero() && now.Sub(*counted).Abs() < recount {
 		return false
 	}
-	s.counted = now
+	*counted = now
 	return true
 }
 
-func (s *Service) names(ctx context.Context) ([]string, error) {
+func (s *Service) names(ctx context.Context, prefix string) ([]string, error) {
 	keys, err := s.store.Keys(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list push subscriptions: %w", err)
 	}
-	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, subscriptionPrefix) }), nil
+	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) }), nil
 }
 
 // removeStale deletes the subscriptions that nobody has renewed for StaleAfter,
@@ -235,6 +251,9 @@ func (s *Service) parse(b json.RawMessage) (*storedSubscription, error) {
 	if json.Unmarshal(b, &from) != nil {
 		return bad("not the JSON of a PushSubscription")
 	}
+	if madeUp(from.Endpoint) {
+		return nil, ErrDead
+	}
 	if why := s.checkEndpoint(from.Endpoint); why != "" {
 		return bad(why)
 	}
@@ -256,6 +275,9 @@ func decode(s string) ([]byte, error) {
 	return base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
 }
 
+// localNames are those that no public DNS knows (RFC 6761, 6762, 7686, 8375).
+var localNames = []string{"local", "localhost", "onion", "internal", "home.arpa"}
+
 // checkEndpoint says what is wrong with the URL, or nothing.
 func (s *Service) checkEndpoint(endpoint string) string {
 	u, err := url.Parse(endpoint)
@@ -271,7 +293,7 @@ func (s *Service) checkEndpoint(endpoint string) string {
 	case u.Port() != "" && u.Port() != "443":
 		return "the endpoint's port is not 443"
 	}
-	if _, err := netip.ParseAddr(u.Hostname()); err == nil || !strings.Contains(u.Hostname(), ".") {
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || !strings.Contains(u.Hostname(), ".") || under(u.Hostname(), localNames...) {
 		return "the endpoint's host is not a public name"
 	}
 	return ""

@@ -99,7 +99,10 @@ const (
 	CodeBusy          Code = "busy"          // over a limit; later it may work
 	CodeNotSubscribed Code = "notSubscribed" // the device to wake has no subscription, or does not allow this one
 	CodeClosing       Code = "closing"       // the hub ends
-	CodeInternal      Code = "internal"
+	// CodeSubscriptionDead answers TypeSubscribe: the push service has ended this
+	// subscription. The app unsubscribes, waits a little and subscribes anew.
+	CodeSubscriptionDead Code = "subscriptionDead"
+	CodeInternal         Code = "internal"
 )
 
 // Origin returns the origin of a hub's public URL as a browser writes it:
