@@ -1,15 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/wire"
@@ -32,7 +33,9 @@ const (
 // doorbells are the phones that a hub can wake. Guarded by Agent.mu.
 type doorbells struct {
 	hubs  map[device.ID]string // that can wake the phone
+	why   map[device.ID]string // it cannot be woken; of those that have said so, or of whom the hub has
 	rings map[device.ID][]time.Time
+	last  map[device.ID]control.Ring
 }
 
 // wakeablePhones is the doorbells' document, in the order of the IDs.
@@ -43,7 +46,8 @@ type wakeablePhones struct {
 
 type wakeablePhone struct {
 	DeviceID device.ID `json:"deviceID"`
-	Hub      string    `json:"hub"`
+	Hub      string    `json:"hub"`              // "": it cannot be woken
+	Reason   string    `json:"reason,omitempty"` // why
 }
 
 const wakeableVersion = 1
@@ -51,7 +55,9 @@ const wakeableVersion = 1
 // loadDoorbells reads the document. A damaged one is as good as none: phones
 // renew what they have said at each link-up.
 func loadDoorbells(d documents) (doorbells, error) {
-	bells := doorbells{hubs: map[device.ID]string{}, rings: map[device.ID][]time.Time{}}
+	bells := doorbells{
+		hubs: map[device.ID]string{}, why: map[device.ID]string{}, rings: map[device.ID][]time.Time{}, last: map[device.ID]control.Ring{},
+	}
 	b, err := d.Get(documentWakeable)
 	if err != nil {
 		return bells, fmt.Errorf("read which phones can be woken: %w", err)
@@ -63,6 +69,8 @@ func loadDoorbells(d documents) (doorbells, error) {
 	for _, p := range doc.Phones {
 		if hub, err := wire.ParseHubURL(p.Hub); err == nil {
 			bells.hubs[p.DeviceID] = hub
+		} else if p.Reason != "" {
+			bells.why[p.DeviceID] = p.Reason
 		}
 	}
 	return bells, nil
@@ -74,44 +82,56 @@ func (a *Agent) tokenUpdate(r *link.Request) (wire.Kind, any) {
 	if err := wire.DecodeBody(r.Envelope, &update); err != nil {
 		return wire.KindError, wire.AsError(err)
 	}
-	hub := update.Hub
+	hub, why := update.Hub, ""
 	if !update.Active {
-		hub = ""
+		hub, why = "", cmp.Or(update.Reason, wire.WakeOff)
 	}
-	if err := a.setDoorbell(r.From.ID, hub); err != nil {
+	if err := a.setDoorbell(r.From.ID, hub, why); err != nil {
 		a.log.Warn("keep that a phone can be woken", "phone", r.From.ID.Short(), "error", err)
 	}
 	return "", nil
 }
 
-// setDoorbell keeps by which hub a phone can be woken; "" is none.
-func (a *Agent) setDoorbell(phone device.ID, hub string) error {
+// setDoorbell keeps by which hub a phone can be woken, or why by none; both "":
+// nothing is known.
+func (a *Agent) setDoorbell(phone device.ID, hub, why string) error {
 	a.saving.Lock()
 	defer a.saving.Unlock()
-	if _, err := a.trust.Get(phone); err != nil && hub != "" {
+	if _, err := a.trust.Get(phone); err != nil && hub+why != "" {
 		return err
 	}
 	a.mu.Lock()
-	if a.bells.hubs[phone] == hub {
+	if a.bells.hubs[phone] == hub && a.bells.why[phone] == why {
 		a.mu.Unlock()
 		return nil
 	}
-	a.bells.hubs[phone] = hub
-	if hub == "" {
-		delete(a.bells.hubs, phone)
+	keep(a.bells.hubs, phone, hub)
+	keep(a.bells.why, phone, why)
+	if hub+why == "" {
+		delete(a.bells.last, phone)
 	}
 	a.tellLocked()
-	all := maps.Clone(a.bells.hubs)
-	a.mu.Unlock()
 	doc := wakeablePhones{Version: wakeableVersion, Phones: []wakeablePhone{}}
-	for _, id := range slices.SortedFunc(maps.Keys(all), device.ID.Compare) {
-		doc.Phones = append(doc.Phones, wakeablePhone{id, all[id]})
+	for id, hub := range a.bells.hubs {
+		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Hub: hub})
 	}
+	for id, why := range a.bells.why {
+		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Reason: why})
+	}
+	a.mu.Unlock()
+	slices.SortFunc(doc.Phones, func(p, q wakeablePhone) int { return p.DeviceID.Compare(q.DeviceID) })
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err
 	}
 	return a.docs.Put(documentWakeable, b)
+}
+
+// keep puts a value, or removes what is empty.
+func keep(m map[device.ID]string, id device.ID, value string) {
+	if m[id] = value; value == "" {
+		delete(m, id)
+	}
 }
 
 // canRingLocked reports whether this agent's hub can wake the phone.
@@ -210,7 +230,7 @@ func (a *Agent) mayRing(phone device.ID, now time.Time) bool {
 }
 
 func (a *Agent) ringOne(ctx context.Context, phone device.ID, requestID string) bool {
-	if err := a.hub.WakePeer(ctx, phone); err != nil {
+	if err := a.wake(ctx, phone); err != nil {
 		if !errors.Is(err, context.Canceled) {
 			a.log.Warn("the hub cannot wake a phone", "phone", phone.Short(), "request", requestID, "error", err)
 		}

@@ -63,7 +63,14 @@ func (b *bell) Dial(context.Context, device.Peer, link.Secure) (*tls.Conn, strin
 
 // says is a phone that tells the agent whether a hub can wake it.
 func (w *world) tells(p *phone, hub string, active bool) wire.Kind {
-	e, err := wire.NewEnvelope("x", wire.KindDeviceTokenUpdate, wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: hub, Active: active})
+	w.t.Helper()
+	return w.tellsWhy(p, hub, active, "")
+}
+
+func (w *world) tellsWhy(p *phone, hub string, active bool, why string) wire.Kind {
+	w.t.Helper()
+	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: hub, Active: active, Reason: why}
+	e, err := wire.NewEnvelope("x", wire.KindDeviceTokenUpdate, update)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -201,7 +201,7 @@ func (a *Agent) saveKeys() {
 func (a *Agent) forget(phone device.ID) error {
 	err := a.trust.Remove(phone)
 	a.refreshHub()
-	if serr := a.setDoorbell(phone, ""); err == nil {
+	if serr := a.setDoorbell(phone, "", ""); err == nil {
 		err = serr
 	}
 	if serr := a.setKeys(phone, nil); err == nil {

@@ -212,7 +212,8 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	d.Keys, d.Wakeable = len(a.keys[p.ID]), a.canRingLocked(p.ID)
+	d.Keys = len(a.keys[p.ID])
+	a.tellRingingLocked(&d, p.ID)
 	if blob := a.cas.accepted[p.ID]; len(blob) > 0 {
 		d.CAFingerprint = sshctx.Fingerprint(blob)
 	}

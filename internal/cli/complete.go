@@ -100,7 +100,7 @@ func completes(root *cobra.Command) {
 		"vmux phone identity disable": phoneLabels, "vmux phone identity default": phoneLabels,
 		"vmux phone identity delete": phoneLabels, "vmux phone identity export": phoneLabels,
 		"vmux phone policy": phoneLabels, "vmux phone unpair": computers, "vmux phone pauses end": computers,
-		"vmux unpair": phones, "vmux ca accept": phones,
+		"vmux unpair": phones, "vmux ring": phones, "vmux ca accept": phones,
 	}
 	flags := map[string]func(context.Context) []string{
 		"algorithm": fixed(algorithms...), "approve": fixed("prompt", "always"), "passkeys": fixed("last", "never", "no-certificate"),

@@ -89,7 +89,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
 		newKeysCommand(a), newCertCommand(a), newCACommand(a),
-		newDevicesCommand(a), newUnpairCommand(a),
+		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a),
 		newHubCommand(a),
 		newGitCommand(a), newGitSignCommand(a),
 		newDemoCommand(a),

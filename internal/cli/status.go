@@ -110,6 +110,9 @@ func (a *app) attend(s control.Status) {
 	if s.Hub != nil {
 		a.say("%s", hubText(*s.Hub))
 	}
+	for _, d := range s.Phones {
+		a.ringing(d)
+	}
 	for _, w := range s.Warnings {
 		a.say("warning: %s", wire.Show(w))
 	}
@@ -189,6 +192,24 @@ func (a *app) unsigned(u *control.UnsignedLogin) {
 		a.hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
 	default:
 		a.hint("if it was refused, append the key's line of `ssh-add -L` to authorized_keys on the server")
+	}
+}
+
+// ringing says whether a phone can be rung, where something is known of it.
+func (a *app) ringing(d control.Device) {
+	last := ""
+	if r := d.LastRing; r != nil {
+		last = ", last " + localTime(r.At)
+		if r.Error != "" {
+			last = "; the last try, " + localTime(r.At) + ", failed: " + wire.Show(r.Error)
+		}
+	}
+	switch {
+	case d.Wakeable:
+		a.say("%s can be rung%s", wire.Show(d.Name), last)
+	case d.RingProblem != "":
+		a.say("%s cannot be rung: %s", wire.Show(d.Name), wire.Show(d.RingProblem))
+		a.hint("%s", wire.Show(d.RingHint))
 	}
 }
 

@@ -106,6 +106,12 @@ func (c *Client) Unpair(ctx context.Context, device string) (Device, error) {
 	return call[Device](ctx, c, http.MethodDelete, "devices/"+url.PathEscape(device), nil)
 }
 
+// Ring has the hub ring the phone of that name, or all that have said that they can
+// be rung, and returns what came of it.
+func (c *Client) Ring(ctx context.Context, device string) ([]Rung, error) {
+	return call[[]Rung](ctx, c, http.MethodPost, "ring", ring{device})
+}
+
 // CA lists the CAs of the paired phones that have one.
 func (c *Client) CA(ctx context.Context) ([]CA, error) {
 	return call[[]CA](ctx, c, http.MethodGet, "ca", nil)
@@ -127,6 +133,10 @@ func (c *Client) ClaimGit(ctx context.Context, claim GitClaim) error {
 // VerifyHub compares the page of the agent's hub with the one of its build.
 func (c *Client) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	return call[hubpage.Report](ctx, c, http.MethodPost, "hub/verify", nil)
+}
+
+type ring struct {
+	Device string `json:"device,omitempty"`
 }
 
 type acceptCA struct {

@@ -30,8 +30,11 @@ func (r refusing) RefreshKeys(context.Context) (RefreshResult, error) { return R
 func (r refusing) RequestCertificate(context.Context, CertificateOptions) (Certificate, error) {
 	return Certificate{}, r.err
 }
-func (r refusing) Devices() ([]Device, error)          { return nil, r.err }
-func (r refusing) Unpair(string) (Device, error)       { return Device{}, r.err }
+func (r refusing) Devices() ([]Device, error)    { return nil, r.err }
+func (r refusing) Unpair(string) (Device, error) { return Device{}, r.err }
+func (r refusing) Ring(context.Context, string) ([]Rung, error) {
+	return nil, r.err
+}
 func (r refusing) CA() ([]CA, error)                   { return nil, r.err }
 func (r refusing) AcceptCA(string, string) (CA, error) { return CA{}, r.err }
 func (r refusing) ClaimGit(GitClaim) error             { return r.err }

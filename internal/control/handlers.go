@@ -50,6 +50,13 @@ func (h *handler) routes() http.Handler {
 	}))
 	on("GET /v1/devices", h.get(func() (any, error) { return s.Devices() }))
 	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
+	on("POST /v1/ring", h.do(func(r *http.Request) (any, error) {
+		var o ring
+		if err := decode(r, &o); err != nil {
+			return nil, err
+		}
+		return s.Ring(r.Context(), o.Device)
+	}))
 	on("GET /v1/ca", h.get(func() (any, error) { return s.CA() }))
 	on("POST /v1/ca/accept", h.do(func(r *http.Request) (any, error) {
 		var a acceptCA

@@ -143,6 +143,24 @@ type Device struct {
 	ProgramVersion string `json:"programVersion,omitempty"`
 	LastError      string `json:"lastError,omitempty"` // why it is not connected
 	Wakeable       bool   `json:"wakeable"`            // the hub can ring it
+	// RingProblem is why it cannot be rung, and RingHint what to do; "" of phones of
+	// which nothing is known, as those that are no web app.
+	RingProblem string `json:"ringProblem,omitempty"`
+	RingHint    string `json:"ringHint,omitempty"`
+	LastRing    *Ring  `json:"lastRing,omitempty"` // since the agent was started
+}
+
+// Ring is what came of ringing a phone.
+type Ring struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error,omitempty"` // "": its push service took it
+}
+
+// Rung is a phone that was to be rung, and why it was not.
+type Rung struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Error *Error `json:"error,omitempty"`
 }
 
 // Request is something that waits for a person.

@@ -44,6 +44,8 @@ type Service interface {
 	ShowCertificate() Certificate
 	Devices() ([]Device, error)
 	Unpair(device string) (Device, error)
+	// Ring has the hub ring the phone of that name, or all that can be.
+	Ring(ctx context.Context, device string) ([]Rung, error)
 	CA() ([]CA, error)
 	AcceptCA(device, fingerprint string) (CA, error)
 	// ClaimGit notes what a git signature is for; it must not wait.

@@ -71,7 +71,19 @@ type DeviceTokenUpdate struct {
 	Service string `json:"service"` // ServiceWebPush
 	Hub     string `json:"hub"`     // the hub's URL, in the form of ParseHubURL
 	Active  bool   `json:"active"`
+	// Reason is why it is not active: one of those below, or one of a later
+	// version, of at most 32 bytes.
+	Reason string `json:"reason,omitempty"`
 }
+
+// Why a phone cannot be woken.
+const (
+	WakeOff    = "off"    // its person has not turned notifications on
+	WakeDenied = "denied" // the phone does not let the app notify
+	WakeFailed = "failed" // its browser or its push service does not do it
+)
+
+const maxWakeReason = 32
 
 // Check reports what is malformed.
 func (r *DeviceTokenUpdate) Check() error {
@@ -80,6 +92,9 @@ func (r *DeviceTokenUpdate) Check() error {
 	}
 	if u, err := ParseHubURL(r.Hub); err != nil || u != r.Hub {
 		return errors.New("hub is not a hub's URL in its one form")
+	}
+	if len(r.Reason) > maxWakeReason {
+		return errors.New("reason is too long")
 	}
 	return nil
 }

@@ -62,15 +62,17 @@ func TestParseHubURL(t *testing.T) {
 
 func TestDeviceTokenUpdateIsChecked(t *testing.T) {
 	for body, ok := range map[string]bool{
-		`{"service":"webpush","hub":"https://hub.example","active":true}`:    true,
-		`{"service":"webpush","hub":"https://hub.example","active":false}`:   true,
-		`{"service":"apns","hub":"https://hub.example","active":true}`:       false,
-		`{"hub":"https://hub.example","active":true}`:                        false,
-		`{"service":"webpush","active":true}`:                                false,
-		`{"service":"webpush","hub":"https://hub.example/","active":true}`:   false,
-		`{"service":"webpush","hub":"https://HUB.example","active":true}`:    false,
-		`{"service":"webpush","hub":"http://hub.example","active":true}`:     false,
-		`{"service":"webpush","hub":"https://hub.example","active":"maybe"}`: false,
+		`{"service":"webpush","hub":"https://hub.example","active":true}`:                                                          true,
+		`{"service":"webpush","hub":"https://hub.example","active":false}`:                                                         true,
+		`{"service":"apns","hub":"https://hub.example","active":true}`:                                                             false,
+		`{"hub":"https://hub.example","active":true}`:                                                                              false,
+		`{"service":"webpush","active":true}`:                                                                                      false,
+		`{"service":"webpush","hub":"https://hub.example/","active":true}`:                                                         false,
+		`{"service":"webpush","hub":"https://HUB.example","active":true}`:                                                          false,
+		`{"service":"webpush","hub":"http://hub.example","active":true}`:                                                           false,
+		`{"service":"webpush","hub":"https://hub.example","active":"maybe"}`:                                                       false,
+		`{"service":"webpush","hub":"https://hub.example","active":false,"reason":"denied"}`:                                       true,
+		`{"service":"webpush","hub":"https://hub.example","active":false,"reason":"a reason of a later version that is too long"}`: false,
 	} {
 		err := DecodeBody(Envelope{Kind: KindDeviceTokenUpdate, Body: []byte(body)}, &DeviceTokenUpdate{})
 		if (err == nil) != ok {

@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/control"
+	"vmux/internal/link/hubwire"
+	"vmux/internal/link/relay"
+	"vmux/internal/wire"
+)
+
+var errNoSubscription = &relay.Error{Code: hubwire.CodeNotSubscribed, Message: "the device has no push subscription"}
+
+// A hub that knows no subscription of the phone: the computer no longer believes that
+// it can ring, also after a restart, until the phone says so again.
+func TestDeadSubscriptionIsNotRungAgain(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		b.fails = errNoSubscription
+		for n := range 2 {
+			_, err := w.Sign(t.Context(), request(key, string(rune('a'+n))))
+			if wire.CodeOf(err) != wire.CodePhoneNotReachable || len(b.rung()) != 1 {
+				t.Errorf("%v, asked %d times", err, len(b.rung()))
+			}
+		}
+		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.RingProblem, "no push subscription") || d.RingHint == "" || d.LastRing == nil || d.LastRing.Error == "" {
+			t.Errorf("the status says %+v", d)
+		}
+		again := newWorldIn(t, w.docs, w.trust)
+		again.hub, again.cfg.Hub = b, &Hub{URL: testHub}
+		again.net.phones[p.peer.ID] = p
+		if d := again.Status().Phones[0]; d.Wakeable || d.RingProblem == "" {
+			t.Errorf("after a restart: %+v", d)
+		}
+		again.stop()
+		w.tells(p, testHub, true)
+		if d := w.Status().Phones[0]; !d.Wakeable || d.RingProblem != "" {
+			t.Errorf("after the phone has made another: %+v", d)
+		}
+	})
+}
+
+// What a phone says of why it cannot be rung stands in the status, with what to do.
+func TestPhoneSaysWhyItCannotBeRung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.addPhone(1, "phone")
+		w.addPhone(2, "native phone")
+		w.hub, w.cfg.Hub = &bell{}, &Hub{URL: testHub}
+		for why, want := range map[string]string{
+			"": "notifications are off", wire.WakeOff: "notifications are off", wire.WakeDenied: "does not let the app notify",
+			wire.WakeFailed: "do not work there", "ofALaterVersion": "do not work there",
+		} {
+			w.tells(p, testHub, true)
+			w.tellsWhy(p, testHub, false, why)
+			for _, d := range w.Status().Phones {
+				if d.Wakeable || (d.Name == "phone") != strings.Contains(d.RingProblem, want) || (d.RingProblem == "") != (d.RingHint == "") {
+					t.Errorf("%q: %+v", why, d)
+				}
+			}
+		}
+		w.tells(p, "https://other.example", true)
+		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.RingProblem, "other.example") {
+			t.Errorf("at another hub: %+v", d)
+		}
+		w.stop()
+	})
+}
+
+// `vmux ring` rings those that have said whether they can be, or the one it names, and
+// believes the hub.
+func TestRing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := &bell{}
+		p := w.addPhone(1, "phone")
+		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != control.CodeInvalid {
+			t.Errorf("without a hub: %v", err)
+		}
+		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != wire.CodePhoneNotReachable {
+			t.Errorf("nothing is known of any phone: %v", err)
+		}
+		if _, err := w.Ring(t.Context(), "stranger"); wire.CodeOf(err) != control.CodeNoSuchDevice {
+			t.Errorf("a stranger: %v", err)
+		}
+		w.tellsWhy(p, testHub, false, wire.WakeDenied)
+		b.fails = errNoSubscription
+		for _, name := range []string{"", "phone", p.peer.ID.String()} {
+			list, err := w.Ring(t.Context(), name)
+			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "no push subscription") {
+				t.Errorf("%q: %+v, %v", name, list, err)
+			}
+		}
+		b.fails = errors.New("the push service answered 403")
+		w.tells(p, testHub, true)
+		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "403") {
+			t.Errorf("%+v, %v", list, err)
+		}
+		if d := w.Status().Phones[0]; !d.Wakeable || d.LastRing == nil || !strings.Contains(d.LastRing.Error, "403") {
+			t.Errorf("%+v", d)
+		}
+		b.fails = nil
+		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error != nil {
+			t.Errorf("%+v, %v", list, err)
+		}
+		if d := w.Status().Phones[0]; d.LastRing == nil || d.LastRing.Error != "" {
+			t.Errorf("%+v", d)
+		}
+		if err := w.forget(p.peer.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		kept := len(w.bells.hubs) + len(w.bells.why) + len(w.bells.last)
+		w.mu.Unlock()
+		if kept != 0 {
+			t.Errorf("%d things are kept of a phone that is unpaired", kept)
+		}
+		w.stop()
+	})
+}
