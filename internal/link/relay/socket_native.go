@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/wire"
 )
 
 // maxHeader bounds the answer to the WebSocket's request, in bytes.
@@ -44,7 +46,7 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, dialError(response, err)
+		return nil, way.through(address, dialError(response, err))
 	}
 	if c.Subprotocol() != hubwire.Subprotocol {
 		_ = c.CloseNow()
@@ -69,6 +71,7 @@ func (w Way) Client() *http.Client {
 			Proxy: w.proxy, DialContext: dial,
 			TLSClientConfig:        &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
 			MaxResponseHeaderBytes: maxHeader,
+			OnProxyConnectResponse: refusedByProxy,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -113,17 +116,58 @@ func (w Way) proxy(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
+// refusedByProxy says who refuses what: net/http has the status's text alone.
+func refusedByProxy(_ context.Context, _ *url.URL, connect *http.Request, r *http.Response) error {
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("it refuses to connect to %s: %s", wire.Show(connect.Host), wire.Show(r.Status))
+}
+
+// through names the user's proxy in an error, without the password in its URL: it
+// may be the proxy that fails, or that looks into the TLS, and not the hub.
+func (w Way) through(address string, err error) error {
+	r, e := http.NewRequest(http.MethodGet, address, nil)
+	if e != nil {
+		return err
+	}
+	proxy, e := w.proxy(r)
+	switch {
+	case e != nil:
+		return fmt.Errorf("HTTPS_PROXY: %w", e)
+	case proxy == nil:
+		return err
+	}
+	return fmt.Errorf("through the proxy %s (HTTPS_PROXY): %w", wire.Show(proxy.Host), err)
+}
+
 var errNotHub = errors.New("no hub answers at this address")
+
+// maxWords bounds what is shown of an answer that is no WebSocket, in bytes.
+const maxWords = 300
+
+// refusal is the answer's text, if it is one: what a hub says, or the proxy before it.
+func refusal(r *http.Response) string {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxWords))
+	if kind != "text/plain" || err != nil || len(b) == 0 {
+		return ""
+	}
+	return ": " + wire.Show(strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", " "))
+}
 
 func dialError(r *http.Response, err error) error {
 	if r != nil && r.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("%w: HTTP status %d", errNotHub, r.StatusCode)
+		return fmt.Errorf("%w: HTTP status %d%s", errNotHub, r.StatusCode, refusal(r))
 	}
 	// What happened, without the layers that it happened in: people read this.
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return e
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
+		if e.Op == "proxyconnect" {
+			return e.Err
+		}
 		return e
 	}
 	return err

@@ -1,0 +1,107 @@
+//go:build !js
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dialFor names what a process of its own dials: net/http reads the environment's
+// proxies once for each process.
+const dialFor = "VMUX_TEST_DIAL"
+
+// TestDialFromEnvironment is what dialThrough runs.
+func TestDialFromEnvironment(*testing.T) {
+	address := os.Getenv(dialFor)
+	if address == "" {
+		return // nothing of its own
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, err := OpenSocket(ctx, address, Way{})
+	fmt.Printf("dialled: %v\n", err)
+}
+
+func dialThrough(t *testing.T, proxy, address string) string {
+	t.Helper()
+	c := exec.Command(os.Args[0], "-test.run=^TestDialFromEnvironment$", "-test.v")
+	c.Env = append(os.Environ(), "HTTPS_PROXY="+proxy, "NO_PROXY=", "no_proxy=", "https_proxy=", dialFor+"="+address)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, after, _ := strings.Cut(string(out), "dialled: ")
+	line, _, _ := strings.Cut(after, "\n")
+	return line
+}
+
+// Behind a company's proxy an error says that there is one, and what it said; the
+// hub's name stands before it. net/http alone says "Proxy Authentication Required".
+func TestErrorsNameTheProxy(t *testing.T) {
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer refusing.Close()
+	// One that ends the TLS itself, as those do that look for viruses.
+	inspecting := httptest.NewTLSServer(http.NotFoundHandler())
+	defer inspecting.Close()
+	tunnel := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		far, err := net.Dial("tcp", inspecting.Listener.Addr().String())
+		if err != nil {
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		near, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		go func() { _, _ = io.Copy(far, near); far.Close() }()
+		_, _ = io.Copy(near, far)
+		near.Close()
+	}))
+	defer tunnel.Close()
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	for _, test := range []struct{ proxy, want string }{
+		{refusing.URL, "it refuses to connect to hub.example:443: 407 Proxy Authentication Required"},
+		{closed.URL, "connection refused"},
+		{tunnel.URL, "failed to verify certificate"},
+	} {
+		at := strings.TrimPrefix(test.proxy, "http://")
+		got := dialThrough(t, "http://user:secret@"+at, "https://hub.example/v1/connect")
+		if !strings.HasPrefix(got, "through the proxy "+at+" (HTTPS_PROXY): ") || !strings.Contains(got, test.want) || strings.Contains(got, "secret") {
+			t.Errorf("%s: %s", test.want, got)
+		}
+	}
+}
+
+// What a hub, or the proxy before it, answers in place of a WebSocket is shown if
+// it is text.
+func TestRefusalIsShown(t *testing.T) {
+	for kind, want := range map[string]string{
+		"text/plain; charset=utf-8": "HTTP status 403: Its proxy says http. hint: set the header",
+		"text/html":                 "HTTP status 403",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "Its proxy says http.\nhint: set the header\n")
+		}))
+		_, err := OpenSocket(t.Context(), s.URL+"/v1/connect", Way{})
+		if !errors.Is(err, errNotHub) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		s.Close()
+	}
+}
