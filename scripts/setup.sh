@@ -27,12 +27,12 @@ readonly TEST_PACKAGES=(
 	libnss3-tools # tells a browser to trust a hub's own CA
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates
-	nginx-light # a proxy before the hub
+	nginx-light haproxy caddy # proxies before the hub
 )
 # What the tests take from npm, at the versions that test/npm pins.
 readonly NPM_CACHE=.cache/npm
 # Units of the packages above that must not start on their own.
-readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket nginx.service)
+readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket nginx.service haproxy.service caddy.service caddy-api.service)
 
 die() {
 	echo "setup: $*" >&2
@@ -115,6 +115,7 @@ disable_services() {
 		case $unit in
 		ssh.*) package=openssh-server ;;
 		nginx.*) package=nginx-light ;;
+		caddy*) package=caddy ;;
 		*) package=${unit%%.*} ;;
 		esac
 		if [[ " $* " = *" $package "* ]] && [ -e "/lib/systemd/system/$unit" ]; then

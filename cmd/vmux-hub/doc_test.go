@@ -1,27 +1,19 @@
 package main
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
-
-	"vmux/internal/link/hubwire"
 )
 
 func page(t *testing.T, name string) string {
@@ -78,49 +70,6 @@ func block(t *testing.T, text, first string) string {
 	return strings.Join(lines, "\n")
 }
 
-// nginx runs with the configuration that the docs recommend, at other addresses.
-func nginx(t *testing.T, hub string) (address string, roots *x509.CertPool) {
-	t.Helper()
-	dir, text := t.TempDir(), page(t, "running-a-hub.md")
-	address = freeAddress(t)
-	roots = certificate(t, dir, "hub.example.org")
-	server := strings.NewReplacer("listen 443 ssl", "listen "+address+" ssl", "127.0.0.1:8722", hub,
-		"/etc/ssl/hub.example.org.pem", dir+"/cert.pem", "/etc/ssl/hub.example.org.key", dir+"/key.pem").Replace(block(t, text, "server {"))
-	if !strings.Contains(server, address) || !strings.Contains(server, hub) || !strings.Contains(server, dir+"/key.pem") {
-		t.Fatalf("the docs have changed:\n%s", server)
-	}
-	config := "daemon off;\nmaster_process off;\npid " + dir + "/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n"
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + dir + "/" + kind + ";\n"
-	}
-	config += block(t, text, "map $http_upgrade") + "\n" + server + "\n}\n"
-	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("nginx", "-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf"))
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
-	if path, err := exec.LookPath("/usr/sbin/nginx"); err == nil {
-		cmd.Path, cmd.Err = path, nil
-	}
-	log := &output{}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: run make setup", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	waitFor(t, log, func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
-	return address, roots
-}
-
 func waitFor(t *testing.T, log *output, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
@@ -166,43 +115,4 @@ func certificate(t *testing.T, dir, name string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(public)
 	return pool
-}
-
-// A device reaches the hub through nginx as the docs set it up, with the headers
-// of the app as the hub sent them.
-func TestBehindNginx(t *testing.T) {
-	r := start(t, "--behind-proxy", "--public-url", "https://hub.example.org", "--listen", "127.0.0.1:0", "--state", t.TempDir())
-	address, roots := nginx(t, r.logged("address"))
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "hub.example.org"},
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
-		},
-		DisableKeepAlives: true,
-	}
-	client := &http.Client{Transport: transport}
-	resp, err := client.Get("https://hub.example.org/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if len(resp.Header.Values("Content-Security-Policy")) != 1 {
-		t.Errorf("headers of the page: %v", resp.Header)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "https://hub.example.org"+hubwire.Path, &websocket.DialOptions{
-		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol},
-	})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, r.log)
-	}
-	defer ws.CloseNow()
-	_, b, err := ws.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m, err := hubwire.ParseMessage(b); err != nil || m.Type != hubwire.TypeChallenge || m.Origin != "https://hub.example.org" {
-		t.Errorf("the hub begins with %+v, %v", m, err)
-	}
 }

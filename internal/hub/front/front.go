@@ -248,7 +248,7 @@ func (f *Front) handler(hub http.Handler) http.Handler {
 		h = withHSTS(h)
 	}
 	if f.config.BehindProxy {
-		return behindProxy(h, f.publicURL)
+		return behindProxy(h, f.publicURL, f.log)
 	}
 	return direct(h)
 }

@@ -345,16 +345,49 @@ func TestBehindProxy(t *testing.T) {
 	if !strings.HasPrefix(body, "hub: GET /x from 198.51.100.7:0 ") {
 		t.Errorf("of two headers the hub sees %q", body)
 	}
-	resp, _ := request(t, f, "GET", "/x", "X-Forwarded-Proto", "http")
-	if resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != "https://hub.example/x" {
-		t.Errorf("in clear to the proxy: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+}
+
+// Who came by HTTP is led to HTTPS once. A proxy that says "http" of every request
+// (nginx behind Cloudflare or a company's balancer: vaultwarden, Nextcloud and
+// many others were led in circles) is named, not followed.
+func TestInClearToTheProxy(t *testing.T) {
+	log, logged := logger(t)
+	f := serve(t, Config{Listen: "127.0.0.1:0", BehindProxy: true, PublicURL: "https://hub.example", Log: log})
+	resp, _ := request(t, f, "GET", "/x?y=1", "X-Forwarded-Proto", "http")
+	marked := strings.TrimPrefix(resp.Header.Get("Location"), "https://hub.example")
+	if resp.StatusCode != http.StatusTemporaryRedirect || !strings.HasPrefix(marked, "/x?") {
+		t.Fatalf("in clear to the proxy: %d to %s", resp.StatusCode, marked)
+	}
+	if resp, _ := request(t, f, "GET", marked, "X-Forwarded-Proto", "https"); resp.Header.Get("Location") != "https://hub.example/x?y=1" {
+		t.Errorf("then by HTTPS: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	for _, proto := range []string{"http", "HTTP", "ws", "http, https"} {
+		resp, body := request(t, f, "GET", marked, "X-Forwarded-Proto", proto)
+		if resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "must set the header X-Forwarded-Proto to https") {
+			t.Errorf("%s again: %d, %s", proto, resp.StatusCode, body)
+		}
+	}
+	if strings.Count(logged(), "X-Forwarded-Proto") != 1 {
+		t.Errorf("in the log: %s", logged())
+	}
+	for _, proto := range []string{"https", "wss", "https,http", "HTTPS", ""} {
+		if resp, body := request(t, f, "GET", "/x", "X-Forwarded-Proto", proto); resp.StatusCode != http.StatusOK {
+			t.Errorf("%q: %d, %s", proto, resp.StatusCode, body)
+		}
+	}
+	resp, body := request(t, f, "GET", "/v1/connect", "X-Forwarded-Proto", "http", "Connection", "Upgrade", "Upgrade", "websocket")
+	if resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "X-Forwarded-Proto") {
+		t.Errorf("a WebSocket in clear: %d, %s", resp.StatusCode, body)
+	}
+	if resp, _ := request(t, f, "GET", "//elsewhere.example/", "X-Forwarded-Proto", "http"); !strings.HasPrefix(resp.Header.Get("Location"), "https://hub.example/") {
+		t.Errorf("led away: %s", resp.Header.Get("Location"))
 	}
 }
 
 // A hub that listens everywhere still speaks to nobody but its proxy: from
 // elsewhere the words "X-Forwarded-For" are an attacker's.
 func TestProxyIsNearby(t *testing.T) {
-	h := behindProxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), "https://hub.example")
+	h := behindProxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), "https://hub.example", slog.New(slog.DiscardHandler))
 	for address, want := range map[string]int{
 		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.168.1.1:1": 200, "100.64.0.1:1": 200, "[fd7a:115c:a1e0::1]:1": 200,
 		"[::ffff:10.0.0.1]:1": 200,
