@@ -85,6 +85,7 @@ type status struct {
 		Connected bool
 		Local     bool
 		LastError string
+		Renamed   string
 	}
 	Phones []struct {
 		Connected bool

@@ -96,7 +96,11 @@ http://vmux.localhost:8722 is a name of the hub's own.`,
 		return 0
 	case errors.Is(err, errUsage), errors.Is(err, front.ErrUsage):
 		fmt.Fprintln(errs, "vmux-hub:", err)
-		fmt.Fprintln(errs, "hint: vmux-hub --help")
+		hint := "vmux-hub --help"
+		if hinted, ok := errors.AsType[hinter](err); ok {
+			hint = hinted.Hint()
+		}
+		fmt.Fprintln(errs, "hint:", hint)
 		return exitUsage
 	}
 	fmt.Fprintln(errs, "vmux-hub:", err)

@@ -26,6 +26,9 @@ type Hub struct {
 	Address string
 	// Local tells that the hub was started beside the agent.
 	Local bool
+	// Renamed tells that this computer is no longer called what its hub is, and what
+	// to do; "" if it is. Nil: it need not be.
+	Renamed func() (what, hint string)
 }
 
 // hubClient is what the agent needs of a relay.Client.
@@ -94,6 +97,9 @@ func (a *Agent) hubStatus() *control.Hub {
 	h := &control.Hub{URL: a.cfg.Hub.URL, Local: a.cfg.Hub.Local, Connected: s.Connected, Since: s.Since.Round(0)}
 	if s.LastError != nil && !s.Connected {
 		h.LastError = wire.Show(s.LastError.Error())
+	}
+	if renamed := a.cfg.Hub.Renamed; renamed != nil {
+		h.Renamed, h.Hint = renamed()
 	}
 	return h
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/agent"
+	"vmux/internal/hostname"
 	"vmux/internal/link/relay"
 	"vmux/internal/localhub"
 	"vmux/internal/state"
@@ -46,6 +48,8 @@ type hubFlags struct {
 	listen, url     string // of a local hub
 	listenHTTP      string // of a local hub with a CA of its own
 	localCA, behind bool
+
+	kept hostname.Name // of a local hub with a CA that was given no URL
 }
 
 func (f *hubFlags) add(cmd *cobra.Command) {
@@ -109,7 +113,11 @@ func (f *hubFlags) checkLocal() error {
 	if f.url == "" {
 		f.url = "http://" + hubHost + ":" + port
 		if f.localCA {
-			f.url = "https://" + localName() + ":" + port
+			name, err := f.keepName()
+			if err != nil {
+				return err
+			}
+			f.url = "https://" + name + ":" + port
 		}
 	}
 	u, err := wire.ParseHubURL(f.url)
@@ -118,6 +126,8 @@ func (f *hubFlags) checkLocal() error {
 		return usagef("--hub-url: %v", err)
 	case strings.HasPrefix(u, "https:") != (f.localCA || f.behind):
 		return usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://%s:PORT", hubHost)
+	case f.localCA && !hostname.Valid(hostOf(u)):
+		return usagef("--hub-url: certificates are for host names, which have %s, not %q", hostname.Rules, hostOf(u))
 	}
 	f.url = u
 	return nil
@@ -131,14 +141,28 @@ func (f *hubFlags) sharedHost() string {
 	return ""
 }
 
-// localName is this machine's name in multicast DNS (RFC 6762), which phones of
-// the network can open.
-func localName() string {
-	name, err := os.Hostname()
-	if name, _, _ = strings.Cut(strings.ToLower(name), "."); err != nil || name == "" {
-		return "localhost"
+// keepName returns the local hub's name in multicast DNS (RFC 6762), which phones of
+// the network can open: this machine's at the first start, whatever that is since.
+func (f *hubFlags) keepName() (string, error) {
+	home, err := state.Find()
+	if err != nil {
+		return "", err
 	}
-	return name + ".local"
+	dir, err := home.Hub()
+	if err != nil {
+		return "", err
+	}
+	f.kept, err = hostname.Keep(dir)
+	return f.kept.Kept, nameless(err, "--hub-url https://NAME:PORT")
+}
+
+// nameless makes wrong usage of a computer's name that no host can have; flag gives
+// it another.
+func nameless(err error, flag string) error {
+	if unusable, ok := errors.AsType[*hostname.Unusable](err); ok {
+		return &usageError{unusable.Error(), unusable.Hint() + ", or name it by " + flag}
+	}
+	return err
 }
 
 // args are those of the hub's program. It takes its state folder from VMUX_HOME,
@@ -171,7 +195,7 @@ func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
 	if f.hub == hubNone {
 		return nil, nil
 	}
-	hub := &agent.Hub{URL: f.hub, Local: f.hub == hubLocal}
+	hub := &agent.Hub{URL: f.hub, Local: f.hub == hubLocal, Renamed: f.kept.Renamed}
 	file := f.ca
 	if hub.Local {
 		hub.URL = f.url
@@ -204,6 +228,7 @@ type localHub struct {
 	cancel context.CancelFunc
 	parts  sync.WaitGroup
 	config localhub.Config
+	name   hostname.Name
 }
 
 // findLocalHub finds the program, before anything is started; nil is none.
@@ -215,7 +240,7 @@ func (a *app) findLocalHub(f hubFlags, log *slog.Logger) (*localHub, error) {
 	if err != nil {
 		return nil, withHint(err, "make build, or install %s beside vmux", localhub.ProgramName)
 	}
-	return &localHub{config: localhub.Config{
+	return &localHub{name: f.kept, config: localhub.Config{
 		Program: path, Args: f.args(), Log: log,
 		Lines: func(line string) { _, _ = a.logs().Write([]byte(line + "\n")) },
 	}}, nil
@@ -231,6 +256,9 @@ func (h *localHub) start(ctx context.Context) {
 		if err := localhub.Run(ctx, h.config); err != nil {
 			h.config.Log.Error("no hub", "error", err)
 		}
+	})
+	h.parts.Go(func() {
+		h.name.Watch(ctx, func(what, hint string) { h.config.Log.Warn(what, "hint", hint) })
 	})
 }
 

@@ -79,6 +79,7 @@ func TestWrongUsage(t *testing.T) {
 		{"agent --hub local --hub-listen 127.0.0.1:0", "with a port that stays the same\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-url https://hub.example", "else http://" + hubHost + ":PORT\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-local-ca --hub-url http://localhost", "else http://" + hubHost + ":PORT\nhint: vmux agent --help\n"},
+		{"agent --hub local --hub-local-ca --hub-url https://my_laptop.local:8722", "not \"my_laptop.local\"\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-behind-proxy", "the URL by which phones open the proxy\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-listen-http :80", "vmux: --hub-listen-http is for --hub-local-ca\nhint: vmux agent --help\n"},
 		{"agent --hub local --hub-behind-proxy --hub-local-ca", "exclude each other\nhint: vmux agent --help\n"},

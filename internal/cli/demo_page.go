@@ -23,6 +23,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/device"
+	"vmux/internal/hostname"
 	"vmux/internal/wire"
 )
 
@@ -63,7 +64,9 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 	line := []string{"agent", "--lan=false", "--approval-timeout", "100s", "--hub", hubLocal}
 	if d.handset {
 		if d.name == "" {
-			d.name = localName()
+			if d.name, err = hostname.Local(); err != nil {
+				return nameless(err, "--name NAME")
+			}
 		}
 		plain, err := freePort()
 		if err != nil {

@@ -109,6 +109,10 @@ func (a *app) attend(s control.Status) {
 	}
 	if s.Hub != nil {
 		a.say("%s", hubText(*s.Hub))
+		if s.Hub.Renamed != "" {
+			a.say("warning: %s", wire.Show(s.Hub.Renamed))
+			a.hint("%s", wire.Show(s.Hub.Hint))
+		}
 	}
 	for _, d := range s.Phones {
 		a.ringing(d)

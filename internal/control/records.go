@@ -68,6 +68,8 @@ type Hub struct {
 	Connected bool      `json:"connected"`
 	Since     time.Time `json:"since,omitzero"`      // of the connection, or of its end
 	LastError string    `json:"lastError,omitempty"` // why it is not connected
+	Renamed   string    `json:"renamed,omitempty"`   // this computer is no longer called what its hub is
+	Hint      string    `json:"hint,omitempty"`      // what to do about Renamed
 }
 
 // CertificateState says what there is.

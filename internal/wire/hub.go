@@ -13,7 +13,7 @@ import (
 var ErrHubURL = errors.New("not a hub's URL")
 
 // ParseHubURL returns a hub's public URL in its one form, which is its origin as
-// browsers write it: scheme and host in lower case, the port only if it is not
+// browsers write it: scheme and host in lower case without a dot at its end, the port only if it is not
 // the scheme's own, no slash at the end. It is https, since the hub's page is
 // what a phone runs; http is for this very machine alone, where nobody stands
 // between. It has no path: whatever else stood on the same origin could use the
@@ -23,7 +23,7 @@ func ParseHubURL(s string) (string, error) {
 	if err != nil || len(s) > MaxNameSize || !Printable(s) {
 		return "", ErrHubURL
 	}
-	host := strings.ToLower(u.Hostname())
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".") // the root, which browsers would keep
 	switch {
 	case host == "" || u.Opaque != "":
 		return "", fmt.Errorf("%w: want https://HOST", ErrHubURL)

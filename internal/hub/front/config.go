@@ -9,11 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"vmux/internal/hostname"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -55,7 +56,8 @@ type Config struct {
 	// installed on the phones.
 	LocalCA bool
 	// LocalNames are the host names and addresses that LocalCA certifies. Empty:
-	// the host of PublicURL, or else this machine's name in multicast DNS, NAME.local.
+	// the host of PublicURL, or else this machine's name in multicast DNS, NAME.local,
+	// at the first start.
 	LocalNames []string
 
 	// StateDir is the folder of what must be remembered, made with mode 0700.
@@ -66,7 +68,8 @@ type Config struct {
 	// Now is the clock of the hub's own certificates; nil: time.Now.
 	Now func() time.Time
 
-	httpMayFail bool // nobody asked for ListenHTTP
+	httpMayFail bool          // nobody asked for ListenHTTP
+	kept        hostname.Name // with LocalCA and without a name
 }
 
 // Flags defines the flags that set c, with what c has as defaults.
@@ -82,7 +85,7 @@ func (c *Config) Flags(flags *flag.FlagSet) {
 	flags.StringVar(&c.ACMERoots, "acme-roots", c.ACMERoots, "`FILE` with the roots in PEM that the ACME authority is verified with")
 	flags.BoolVar(&c.BehindProxy, "behind-proxy", c.BehindProxy, "a proxy beside the hub has the certificate and names the clients in X-Forwarded-For")
 	flags.BoolVar(&c.LocalCA, "local-ca", c.LocalCA, "for a home network: a CA of the hub's own, to be installed on the phones")
-	flags.Var((*list)(&c.LocalNames), "local-name", "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's, NAME.local)")
+	flags.Var((*list)(&c.LocalNames), "local-name", "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's at the first start, NAME.local)")
 }
 
 // NeedsState reports whether StateDir is required.
@@ -220,18 +223,36 @@ func nextPort(listen string) string {
 	return net.JoinHostPort(host, fmt.Sprint(n))
 }
 
+// nameThisMachine is for a hub that was given no name: it has the one of its first
+// start.
 func (c *Config) nameThisMachine() error {
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Hostname() != "" {
 		c.LocalNames = []string{u.Hostname()}
 		return nil
 	}
-	name, err := os.Hostname()
-	if name, _, _ = strings.Cut(strings.ToLower(name), "."); err != nil || name == "" || name == "localhost" {
-		return usage("this machine has no name of its own: give --local-name")
+	dir, err := state.OpenDir(c.StateDir)
+	if err != nil {
+		return err
 	}
-	c.LocalNames = []string{name + ".local"} // RFC 6762
+	name, err := hostname.Keep(dir)
+	if unusable, ok := errors.AsType[*hostname.Unusable](err); ok {
+		return &noName{unusable}
+	}
+	if err != nil {
+		return err
+	}
+	c.LocalNames, c.kept = []string{name.Kept}, name
 	return nil
 }
+
+// noName is a computer whose name is of no use to its hub.
+type noName struct{ *hostname.Unusable }
+
+// Unwrap implements errors.Is: to start the hub again changes nothing.
+func (e *noName) Unwrap() error { return ErrUsage }
+
+// Hint tells both ways to a name.
+func (e *noName) Hint() string { return e.Unusable.Hint() + ", or name the hub by --local-name" }
 
 func isLoopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)

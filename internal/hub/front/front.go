@@ -204,6 +204,11 @@ func (f *Front) Serve(ctx context.Context, hub http.Handler) error {
 	if f.acme != nil {
 		wg.Go(func() { f.acme.obtain(ctx) })
 	}
+	if f.config.kept.Kept != "" {
+		wg.Go(func() {
+			f.config.kept.Watch(ctx, func(what, hint string) { f.log.Warn(what, "hint", hint) })
+		})
+	}
 	var err error
 	select {
 	case err = <-errs:

@@ -1,6 +1,8 @@
 package front
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,20 +17,24 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"vmux/internal/hostname"
 	"vmux/internal/state"
 )
 
 const (
-	// rootFile is the local CA's root in PEM, for whoever wants to verify the hub.
-	// secretFile is the same with its private key, mode 0600.
-	rootFile   = "ca/root.pem"
-	secretFile = "ca/root.key"
+	// rootFile is the root that the hub uses, in PEM, for whoever wants to verify it.
+	// secretFile is the first root that there was, with its private key, mode 0600;
+	// those of other names are beside it, in secretPrefix + NAME + secretSuffix. None
+	// is ever overwritten: phones trust it still when its name comes back.
+	rootFile     = "ca/root.pem"
+	secretFile   = "ca/root.key"
+	secretPrefix = "ca/root-"
+	secretSuffix = ".key"
 
 	rootLife = 10 * 365 * 24 * time.Hour
 	// A leaf is made anew when less than leafRenew of its leafLife is left. Both
@@ -57,46 +63,109 @@ type localCA struct {
 	leaf *tls.Certificate
 }
 
-var hostName = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`)
-
-// openLocalCA reads the root, or makes one: at the first start, and when it does
-// not vouch for all the names.
+// openLocalCA reads the root that vouches for all the names, or makes one: at the
+// first start, and for names that none was made for.
 func openLocalCA(c Config) (*localCA, error) {
 	ca := &localCA{log: c.Log, now: c.Now}
-	for _, name := range c.LocalNames {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
-		if ip, err := netip.ParseAddr(name); err == nil && ip.Zone() == "" {
-			ca.ips = append(ca.ips, ip.Unmap().AsSlice())
-		} else if hostName.MatchString(name) && len(name) < 254 {
-			ca.dns = append(ca.dns, name)
-		} else {
-			return nil, usage("--local-name: not a host name or address: %q", name)
-		}
-	}
-	if len(ca.dns) == 0 {
-		return nil, usage("the local CA needs a host name, since there are no passkeys for bare addresses: give --local-name")
+	if err := ca.name(c.LocalNames); err != nil {
+		return nil, err
 	}
 	dir, err := state.OpenDir(c.StateDir)
 	if err != nil {
 		return nil, err
 	}
-	b, err := dir.Get(secretFile)
+	roots, damaged, err := storedRoots(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the local CA: %w", err)
+		return nil, err
 	}
-	if b != nil {
-		if err := ca.parse(b); err != nil {
-			return nil, fmt.Errorf("read the local CA %s/%s: %w (phones trust it: restore it, or delete it and install its successor on them)", dir.Path(), secretFile, err)
-		}
-		if ca.covers() {
-			return ca, nil
-		}
-		ca.log.Warn("the local CA does not vouch for the hub's names, or expires: phones must install the new one", "names", c.LocalNames)
+	i := slices.IndexFunc(roots, func(r root) bool { return ca.covers(r) })
+	switch {
+	case i >= 0 && damaged != nil:
+		ca.log.Warn("a root of the local CA is damaged: phones that trust that one alone do not believe this hub", "error", damaged)
+	case damaged != nil:
+		return nil, damaged
+	case i < 0 && len(roots) > 0:
+		ca.log.Warn("no root of the local CA vouches for the hub's names, or it expires: phones must install a new one; the old ones are kept", "names", c.LocalNames)
 	}
-	if err := ca.create(); err != nil {
+	if i >= 0 {
+		ca.root, ca.key = roots[i].certificate, roots[i].key
+	} else if err := ca.create(); err != nil {
 		return nil, fmt.Errorf("make the local CA: %w", err)
+	} else if err := ca.keep(dir); err != nil {
+		return nil, fmt.Errorf("store the local CA: %w", err)
 	}
-	return ca, ca.save(dir)
+	if b, err := dir.Get(rootFile); err == nil && bytes.Equal(b, ca.rootPEM()) {
+		return ca, nil
+	}
+	if err := dir.Put(rootFile, ca.rootPEM()); err != nil {
+		return nil, fmt.Errorf("store the local CA: %w", err)
+	}
+	return ca, nil
+}
+
+// name says what the hub is called.
+func (ca *localCA) name(names []string) error {
+	for _, name := range names {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		if ip, err := netip.ParseAddr(name); err == nil && ip.Zone() == "" {
+			ca.ips = append(ca.ips, ip.Unmap().AsSlice())
+		} else if hostname.Valid(name) {
+			ca.dns = append(ca.dns, name)
+		} else {
+			return usage("--local-name: not a host name or address: %q (host names have %s)", name, hostname.Rules)
+		}
+	}
+	if len(ca.dns) == 0 {
+		return usage("the local CA needs a host name, since there are no passkeys for bare addresses: give --local-name")
+	}
+	return nil
+}
+
+// root is one that the hub has made.
+type root struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// storedRoots returns all roots that can be read: first the one that the hub used last,
+// then by their age. What is damaged is told of the first that is.
+func storedRoots(dir *state.Dir) (roots []root, damaged, err error) {
+	names, err := dir.List(secretPrefix)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the local CA: %w", err)
+	}
+	last, err := dir.Get(rootFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the local CA: %w", err)
+	}
+	for _, name := range append([]string{secretFile}, names...) {
+		if !strings.HasSuffix(name, secretSuffix) {
+			continue
+		}
+		b, err := dir.Get(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the local CA: %w", err)
+		}
+		if b == nil {
+			continue
+		}
+		r, err := parseRoot(b)
+		if err != nil {
+			damaged = cmp.Or(damaged, fmt.Errorf("read the local CA %s/%s: %w (phones trust it: restore it, or delete it and install its successor on them)", dir.Path(), name, err))
+			continue
+		}
+		roots = append(roots, r)
+	}
+	slices.SortStableFunc(roots, func(a, b root) int {
+		used := func(r root) int {
+			if bytes.Equal(last, rootPEM(r.certificate)) {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(used(a), used(b)), a.certificate.NotBefore.Compare(b.certificate.NotBefore))
+	})
+	return roots, damaged, nil
 }
 
 func (ca *localCA) host() string { return ca.dns[0] }
@@ -106,19 +175,19 @@ func (ca *localCA) fingerprint() string {
 	return fmt.Sprintf("% X", sha256.Sum256(ca.root.Raw))
 }
 
-// covers reports whether the root still vouches for all names.
-func (ca *localCA) covers() bool {
+// covers reports whether a root vouches for all names, and will.
+func (ca *localCA) covers(r root) bool {
 	for _, name := range ca.dns {
-		if !slices.Contains(ca.root.PermittedDNSDomains, name) {
+		if !slices.Contains(r.certificate.PermittedDNSDomains, name) {
 			return false
 		}
 	}
 	for _, ip := range ca.ips {
-		if !slices.ContainsFunc(ca.root.PermittedIPRanges, func(n *net.IPNet) bool { return n.Contains(ip) }) {
+		if !slices.ContainsFunc(r.certificate.PermittedIPRanges, func(n *net.IPNet) bool { return n.Contains(ip) }) {
 			return false
 		}
 	}
-	return ca.now().Add(leafLife).Before(ca.root.NotAfter)
+	return ca.now().Add(leafLife).Before(r.certificate.NotAfter)
 }
 
 // create makes a root for the names, and for nothing else.
@@ -163,51 +232,61 @@ func newSerial() (*big.Int, error) {
 	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 }
 
-// save keeps key and root in one document, so that they never come apart.
-func (ca *localCA) save(dir *state.Dir) error {
+// keep stores key and root in one document of their own, so that they never come
+// apart. The hub alone writes to its folder.
+func (ca *localCA) keep(dir *state.Dir) error {
 	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
 	if err != nil {
 		return err
 	}
-	secret := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ca.rootPEM()...)
-	if err := dir.Put(secretFile, secret); err != nil {
-		return fmt.Errorf("store the local CA: %w", err)
+	name := secretFile
+	for n := 1; ; n++ {
+		b, err := dir.Get(name)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			break
+		}
+		name = secretPrefix + ca.dns[0] + secretSuffix
+		if n > 1 { // it expires, or has other addresses
+			name = fmt.Sprintf("%s%s-%d%s", secretPrefix, ca.dns[0], n, secretSuffix)
+		}
 	}
-	if err := dir.Put(rootFile, ca.rootPEM()); err != nil {
-		return fmt.Errorf("store the local CA: %w", err)
-	}
-	return nil
+	return dir.Put(name, append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), ca.rootPEM()...))
 }
 
-func (ca *localCA) rootPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.root.Raw})
+func (ca *localCA) rootPEM() []byte { return rootPEM(ca.root) }
+
+func rootPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-func (ca *localCA) parse(b []byte) error {
-	key, rest := pem.Decode(b)
-	if key == nil || key.Type != "PRIVATE KEY" {
-		return errors.New("no private key")
+func parseRoot(b []byte) (root, error) {
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return root{}, errors.New("no private key")
 	}
-	root, _ := pem.Decode(rest)
-	if root == nil || root.Type != "CERTIFICATE" {
-		return errors.New("no certificate")
+	certificate, _ := pem.Decode(rest)
+	if certificate == nil || certificate.Type != "CERTIFICATE" {
+		return root{}, errors.New("no certificate")
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(key.Bytes)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return errors.New("damaged private key")
+		return root{}, errors.New("damaged private key")
 	}
 	private, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok || private.Curve != elliptic.P256() {
-		return errors.New("not a P-256 key")
+		return root{}, errors.New("not a P-256 key")
 	}
-	if ca.root, err = x509.ParseCertificate(root.Bytes); err != nil {
-		return errors.New("damaged certificate")
+	c, err := x509.ParseCertificate(certificate.Bytes)
+	if err != nil {
+		return root{}, errors.New("damaged certificate")
 	}
-	if !private.PublicKey.Equal(ca.root.PublicKey) {
-		return errors.New("the key is another certificate's")
+	if !private.PublicKey.Equal(c.PublicKey) {
+		return root{}, errors.New("the key is another certificate's")
 	}
-	ca.key = private
-	return nil
+	return root{c, private}, nil
 }
 
 // certificate returns a leaf that is valid by the wall clock, which goes on

@@ -203,8 +203,114 @@ func TestLocalCAChangesWithItsNames(t *testing.T) {
 	if open("hub.home.arpa", "fd00::2") != first || logged() != "" {
 		t.Errorf("fewer names want no other root: %s", logged())
 	}
-	if open("hub.home.arpa", "192.168.1.3") == first || !strings.Contains(logged(), "phones must install the new one") {
+	if open("hub.home.arpa", "192.168.1.3") == first || !strings.Contains(logged(), "phones must install a new one") {
 		t.Errorf("another address: %s", logged())
+	}
+}
+
+// The computer's name changes, and comes back: the root that phones trust is the one
+// that they know, and no root is ever overwritten.
+func TestOneRootForEachName(t *testing.T) {
+	dir := t.TempDir()
+	c := home(dir)
+	log, logged := logger(t)
+	c.Log = log
+	open := func(names ...string) string {
+		t.Helper()
+		c.LocalNames = names
+		f, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		root, err := os.ReadFile(filepath.Join(dir, rootFile))
+		if err != nil || string(root) != string(f.ca.rootPEM()) {
+			t.Errorf("%s is not the root that is used: %v", rootFile, err)
+		}
+		return f.Fingerprint()
+	}
+	keys := func() map[string]string {
+		t.Helper()
+		list, err := filepath.Glob(filepath.Join(dir, "ca", "*.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, path := range list {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[path] = string(b)
+		}
+		return all
+	}
+	roots := map[string]string{}
+	var before map[string]string
+	for _, name := range []string{"laptop.local", "dhcp-17.local", "laptop.local", "dhcp-17.local", "laptop-2.local", "laptop.local"} {
+		f := open(name)
+		if roots[name] != "" && roots[name] != f {
+			t.Errorf("%s has another root than before", name)
+		}
+		roots[name] = f
+		now := keys()
+		for path, b := range before {
+			if now[path] != b {
+				t.Errorf("%s was overwritten", path)
+			}
+		}
+		before = now
+	}
+	if len(roots) != 3 || len(before) != 3 || !strings.Contains(logged(), "the old ones are kept") {
+		t.Errorf("%d keys of %d roots: %s", len(before), len(roots), logged())
+	}
+	// More names want another root, which then does for fewer.
+	more := open("laptop.local", "192.168.1.2")
+	if open("laptop.local") != more || len(keys()) != 4 {
+		t.Errorf("%d keys", len(keys()))
+	}
+	// A damaged root hurts those who need it, and nobody else.
+	damaged := filepath.Join(dir, "ca", "root-dhcp-17.local.key")
+	if err := os.WriteFile(damaged, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if open("laptop.local") != more || !strings.Contains(logged(), damaged) {
+		t.Error("nobody is told of a damaged root")
+	}
+	c.LocalNames = []string{"dhcp-17.local"}
+	if f, err := Open(c); err == nil {
+		f.Close()
+		t.Error("a damaged root was replaced")
+	} else if !strings.Contains(err.Error(), damaged) {
+		t.Error(err)
+	}
+}
+
+// A hub that was given no name has that of its first start, and of the root that an
+// earlier version of vmux made.
+func TestLocalCAKeepsTheFirstName(t *testing.T) {
+	for what, first := range map[string]Config{"of an earlier version": home(t.TempDir()), "written down": {
+		Listen: "127.0.0.1:0", ListenHTTP: "none", LocalCA: true, StateDir: t.TempDir(),
+	}} {
+		if what == "written down" {
+			if err := os.WriteFile(filepath.Join(first.StateDir, "name"), []byte("laptop.local\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := Open(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		c := home(first.StateDir)
+		c.LocalNames = nil
+		log, logged := logger(t)
+		c.Log = log
+		again := serve(t, c)
+		if fmt.Sprint(again.ca.dns) != "[laptop.local]" || again.Fingerprint() != f.Fingerprint() {
+			t.Errorf("%s: %v", what, again.ca.dns)
+		}
+		waitFor(t, func() bool { return strings.Contains(logged(), "its hub is laptop.local still") }, logged)
 	}
 }
 
