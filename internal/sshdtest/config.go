@@ -38,6 +38,9 @@ type Config struct {
 }
 
 func (c Config) writeFiles(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "home"), 0o700); err != nil {
+		return err
+	}
 	for name, lines := range map[string][]string{
 		"authorized_keys":       c.AuthorizedKeys,
 		"trusted_user_ca_keys":  c.TrustedUserCAKeys,
@@ -80,7 +83,9 @@ func (c Config) text(s *Server) string {
 		add("AllowAgentForwarding no")
 	}
 
-	// What the user has in ~/.ssh and the machine in /etc is not under test.
+	// What the user has in ~ and the machine in /etc is not under test. (A shell
+	// that sshd starts reads ~/.bashrc, and some of those speak.)
+	add("SetEnv HOME=%s", s.path("home"))
 	add("PermitUserRC no")
 	add("PrintMotd no")
 	add("PrintLastLog no")

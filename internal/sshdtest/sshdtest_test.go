@@ -103,6 +103,10 @@ func testClient(t *testing.T, s *Server, client OpenSSH, agentSock string) {
 	if got := output(t, s.Command(ctx, t, client, agentSock, "echo", "over", "$SSH_CONNECTION")); !strings.HasPrefix(got, "over 127.0.0.1 ") {
 		t.Errorf("ssh printed %q", got)
 	}
+	// The user's own .bashrc is not read: it may print, or fail.
+	if got := output(t, s.Command(ctx, t, client, agentSock, "echo", "$HOME")); got != s.path("home")+"\n" {
+		t.Errorf("a login is at home in %q", got)
+	}
 
 	dir := t.TempDir()
 	local, remote := filepath.Join(dir, "local"), filepath.Join(dir, "remote")
