@@ -163,10 +163,18 @@ func await(p js.Value) (js.Value, error) {
 	return s.value, s.err
 }
 
-// asError keeps the name and message of what a promise was rejected with.
+// asError keeps the name and message of what a promise was rejected with, and the
+// page's own errors as they are: a browser's have numbers as codes.
 func asError(reason js.Value) error {
 	if reason.Type() != js.TypeObject {
 		return errors.New("the browser gave no reason")
+	}
+	if code := reason.Get("code"); code.Type() == js.TypeString {
+		e := &webphone.Error{Code: code.String(), Message: reason.Get("message").String()}
+		if hint := reason.Get("hint"); hint.Type() == js.TypeString {
+			e.Hint = hint.String()
+		}
+		return e
 	}
 	return fmt.Errorf("%s: %s", reason.Get("name").String(), reason.Get("message").String())
 }

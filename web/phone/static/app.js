@@ -150,7 +150,7 @@ function navigated() {
 }
 
 /** Codes after which the core does nothing more. */
-const ended = new Set(['otherTab', 'stopped', 'wiped']);
+const ended = new Set(['otherTab', 'cleared', 'stopped', 'wiped']);
 
 /** @param {unknown} error */
 function broken(error) {

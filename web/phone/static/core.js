@@ -5,6 +5,7 @@
 import { isIOS } from './platform.js';
 import * as storage from './storage.js';
 import * as webauthn from './webauthn.js';
+import { instantiate, notLoaded, noWebAssembly, run } from './program.js';
 import * as push from './push.js';
 import { ensureAccepted, version } from './update.js';
 
@@ -15,6 +16,8 @@ import { ensureAccepted, version } from './update.js';
 let phone;
 /** @type {{code: string, message: string, hint?: string} | undefined} why nothing works any more */
 let stopped;
+/** Rejected when the program has ended. @type {Promise<never>} */
+let ended = new Promise(() => {});
 /** @type {Promise<void> | undefined} */
 let starting;
 
@@ -74,9 +77,21 @@ function tellSeen() {
 	}
 }
 
-/** @param {Error} error one of the browser's has a name that says more than its message; ours have not */
-function storageReason({ name, message }) {
-	return { QuotaExceededError: 'no space is left on this device', StorageError: message }[name] ?? name;
+/** @param {storage.StorageError} error @returns {{code: string, message: string, hint: string}} */
+function storageFailure({ name, message }) {
+	if (name === 'OtherTabError') {
+		return { code: 'otherTab', message: 'vmux was opened in another tab or window.', hint: 'Go on there, or reload this page.' };
+	}
+	if (name === 'ClearedError') {
+		return { code: 'cleared', message: 'What was stored here has been deleted, by the browser or in another tab.', hint: 'Reload the page.' };
+	}
+	const reason = /^(Storage|QuotaExceeded|Timeout)Error$/.test(name) ? message : name;
+	const hint = {
+		QuotaExceededError: 'Free some space on this device, then try again. Nothing that was stored is lost.',
+		StorageError: 'Leave private browsing, and let this site store data, then reload.',
+		SecurityError: 'Leave private browsing, and let this site store data, then reload.',
+	}[name] ?? 'Close the app and open it again, not in private browsing. If that does not help, restart this device. Do not delete this site’s data: your keys are in it.';
+	return { code: 'storage', message: `The browser does not keep what vmux stores (${reason}).`, hint };
 }
 
 /** @param {any} error */
@@ -84,18 +99,19 @@ function failure(error) {
 	if (typeof error?.code === 'string') {
 		return error;
 	}
-	if (error?.name === 'OtherTabError') {
-		return { code: 'otherTab', message: 'vmux was opened in another tab or window.', hint: 'Go on there, or reload this page.' };
-	}
-	if (/Storage|Quota|InvalidState|Unknown|Data|Version|Timeout|Transaction|Security/.test(error?.name ?? '')) {
-		return {
-			code: 'storage',
-			message: `The browser does not keep what vmux stores (${storageReason(error)}).`,
-			hint: 'Leave private browsing, or free some space on this device, then reload.',
-		};
-	}
-	return { code: 'failed', message: String(error?.message ?? error) };
+	return error instanceof storage.StorageError ? storageFailure(error) : { code: 'failed', message: String(error?.message ?? error) };
 }
+
+/**
+ * A function that stores, for the program: it gets its errors as the pages do.
+ * @template {any[]} A @param {(...args: A) => Promise<void>} store
+ */
+const told = (store) => (/** @type {A} */ ...args) => store(...args).catch((error) => {
+	if (storage.endings.has(error?.name)) {
+		lost(error);
+	}
+	throw failure(error);
+});
 
 /** Loads the wasm program and opens the store. Fails with {code, message, hint}. */
 export function start() {
@@ -111,29 +127,32 @@ async function load() {
 		throw { code: 'insecure', message: 'This page was not loaded over https.', hint: 'Open the hub by its https address.' };
 	}
 	if (!globalThis.WebAssembly) {
-		throw {
-			code: 'noWebAssembly', message: 'This browser runs no WebAssembly, which the signer is made of.',
-			hint: 'In Lockdown Mode an iPhone turns it off: exempt this page, under “Page Menu” in Safari. Or use another browser.',
-		};
+		throw noWebAssembly;
 	}
-	const [store, go] = await Promise.all([storage.open(lost, change), program()]);
-	phone = await /** @type {any} */ (globalThis).vmuxStart({
-		documents: store.documents, put: storage.put, append: storage.append, remove: storage.remove, wipe: storage.wipe,
+	let end = () => {};
+	ended = new Promise((_, reject) => {
+		end = () => {
+			phone = undefined;
+			stop(hasEnded);
+			reject(hasEnded);
+		};
+	});
+	ended.catch(() => {}); // told by change
+	const [store] = await Promise.all([storage.open(lost, change), program(end)]);
+	const begin = /** @type {any} */ (globalThis).vmuxStart;
+	phone = await Promise.race([ended, begin({
+		documents: store.documents, put: told(storage.put), append: told(storage.append), remove: told(storage.remove), wipe: told(storage.wipe),
 		key: { publicKey: store.publicKey, sign: store.sign },
 		emit, version: version(), name: deviceName(), secure: globalThis.isSecureContext,
 		hubURL: new URL('.', location.href).href, origin: location.origin, hostname: location.hostname,
-	});
-	go.ended.then(() => {
-		phone = undefined;
-		stop({ code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page.' });
-	});
+	})]);
+	if (stopped) { // while it began
+		phone.stop();
+		throw stopped;
+	}
 	document.addEventListener('visibilitychange', foreground);
-	addEventListener('pageshow', (event) => {
-		if (/** @type {PageTransitionEvent} */ (event).persisted) {
-			endGrants(); // the store could not be written when the page was put aside
-		}
-		foreground();
-	});
+	addEventListener('pageshow', foreground);
+	document.addEventListener('resume', foreground); // a page that was frozen, visible or not
 	addEventListener('online', foreground);
 	addEventListener('pagehide', endGrants);
 	navigator.serviceWorker?.addEventListener('message', (event) => {
@@ -145,34 +164,38 @@ async function load() {
 	renewPush();
 }
 
-/** Another page has taken the store. */
-function lost() {
-	stop({ code: 'otherTab', message: 'vmux was opened in another tab or window.', hint: 'Go on there, or reload this page.' });
-}
+/** Another page has taken the store, or it is gone. @param {storage.StorageError} why */
+const lost = (why) => stop(storageFailure(why));
+
+const hasEnded = { code: 'stopped', message: 'vmux has stopped.', hint: 'Reload the page. If it happens again, close other apps and browser tabs: they may have left it too little memory.' };
 
 /** @param {{code: string, message: string, hint?: string}} why */
 function stop(why) {
 	stopped ??= why;
-	phone?.stop(); // two pages of one phone would push each other out of the hub
+	try {
+		phone?.stop(); // two pages of one phone would push each other out of the hub
+	} catch {
+		// it has ended
+	}
 	change();
 }
 
-/** Starts the program. Its end comes with it as ended, which is not waited for. */
-async function program() {
+/** Starts the program. @param {() => void} end called when it has ended */
+async function program(end) {
 	const fetching = fetch('vmux.wasm'); // the largest part comes first
 	fetching.catch(() => {}); // told below
-	await import(/* @vite-ignore */ String('./wasm_exec.js')).catch(() => {
-		throw { code: 'notBuilt', message: 'This hub was built without the signer.', hint: 'Build it with `make build`.' };
-	});
+	await import(/* @vite-ignore */ String('./wasm_exec.js')).catch(notImported);
 	const go = new /** @type {any} */ (globalThis).Go();
-	const response = await fetching;
-	if (!response.ok) {
-		throw { code: 'notLoaded', message: `The signer could not be loaded (status ${response.status}).`, hint: 'Reload the page.' };
-	}
-	const { instance } = await WebAssembly.instantiateStreaming(response, go.importObject);
+	const instance = await instantiate('vmux.wasm', go.importObject, fetching);
 	await ensureAccepted(); // also of the program
-	const ended = go.run(instance);
-	return { ended };
+	run(go, instance, end);
+}
+
+/** Why the module that runs the program could not be imported. */
+async function notImported() {
+	const { status } = await fetch('wasm_exec.js').catch(() => ({ status: 0 }));
+	throw status === 404 ? { code: 'notBuilt', message: 'This hub was built without the signer.', hint: 'Build it with `make build`.' }
+		: notLoaded(status === 0 || status === 200 ? 'the hub cannot be reached' : `status ${status}`);
 }
 
 function deviceName() {
@@ -212,9 +235,9 @@ async function invoke(name, args, prf) {
 	try {
 		const answer = phone.call(name, JSON.stringify(args), prf); // it has copied the secret when it returns
 		prf?.fill(0);
-		return JSON.parse(await answer);
+		return JSON.parse(await Promise.race([answer, ended]));
 	} catch (error) {
-		throw failure(error);
+		throw stopped ?? failure(error);
 	}
 }
 
@@ -233,7 +256,7 @@ function perform(name, args, signal, again = false) {
 	try {
 		plan = JSON.parse(phone.prepare(name, JSON.stringify(args)));
 	} catch (error) { // the program has ended
-		return Promise.reject(failure(error));
+		return Promise.reject(stopped ?? failure(error));
 	}
 	if (plan.error) {
 		return Promise.reject(plan.error);
@@ -338,7 +361,11 @@ export async function state() {
 		await start();
 	}
 	const current = await invoke('state', {});
-	return { ...current, support: await support(current), vanished: storage.isVanished() };
+	const all = { ...current, support: await support(current), vanished: storage.isVanished() };
+	if (stopped) {
+		throw stopped; // meanwhile: nothing of it holds any more
+	}
+	return all;
 }
 
 /** Makes the loss of what was stored here a thing of the past. */
@@ -347,13 +374,22 @@ export function beginAnew() {
 	change();
 }
 
+/** How long a browser may take to tell something of itself, in milliseconds. */
+const patience = 3000;
+
+/** What it tells, or the other value: some never answer. @template T @param {() => any} ask @param {T} otherwise @returns {Promise<T>} */
+const answered = (ask, otherwise) => Promise.race([
+	(async () => await ask() ?? otherwise)().catch(() => otherwise),
+	new Promise((resolve) => setTimeout(() => resolve(otherwise), patience)),
+]);
+
 /** @param {any} current */
 async function support(current) {
 	const credential = /** @type {any} */ (globalThis.PublicKeyCredential);
 	const [platformAuthenticator, persisted, space, client] = await Promise.all([
-		credential?.isUserVerifyingPlatformAuthenticatorAvailable?.().catch(() => false) ?? false,
-		navigator.storage?.persisted?.().catch(() => false) ?? false,
-		storage.space(),
+		answered(() => credential?.isUserVerifyingPlatformAuthenticatorAvailable?.(), false),
+		answered(() => navigator.storage?.persisted?.(), false),
+		answered(storage.space, null),
 		webauthn.clientHasPRF(),
 	]);
 	const guess = client === false || !credential ? 'no' : 'unknown';
@@ -406,7 +442,6 @@ async function decodeQR(imageData) {
 
 async function loadReader() {
 	const go = new /** @type {any} */ (globalThis).Go();
-	const { instance } = await WebAssembly.instantiateStreaming(fetch('qr.wasm'), go.importObject);
-	go.run(instance);
+	run(go, await instantiate('qr.wasm', go.importObject));
 	return /** @type {any} */ (globalThis).vmuxDecodeQR;
 }

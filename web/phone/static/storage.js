@@ -6,23 +6,42 @@
 // One page at a time owns the store. Each write checks in its own transaction
 // that its page still does: a forgotten tab cannot overwrite what a newer one
 // has changed.
+//
+// Browsers take the database from a page: iOS ends the process that keeps it when
+// the app was in the background, and then every transaction fails, or none ever
+// ends, without a close event (WebKit bugs 197050, 226547, 277615). So whatever
+// fails is done once more with a database that was opened anew. Each piece of work
+// may be done twice: the same bytes under the same key.
 
 const databaseName = 'vmux';
 const deviceMark = 'vmux-device'; // in localStorage: which device key this browser was to keep
 const appendsPerDocument = 256; // then the document is written as one piece again
 
-/** @type {IDBDatabase} */
-let database;
-let closed = false; // by the browser, as it does after a write for which there was no space
-/** @type {Promise<void> | undefined} */
-let connecting;
+/**
+ * How long the browser may take, at each attempt, to open the database and for one
+ * transaction, in milliseconds. A busy phone may be slow without anything being wrong.
+ */
+const patience = [5000, 10000, 20000];
+/** Before the last attempt: a browser that has lost the process needs a moment for another. In milliseconds. */
+const pause = 300;
+
+/** @type {Promise<IDBDatabase> | undefined} the database, for all that use it, until it is given up */
+let opening;
+/** Whether there was a database for this page: one that is not there any more was deleted. */
+let existed = false;
 let owner = '';
-/** Whether the browser has put the page aside, from where it may come back. */
-let aside = false;
+/** How often the browser has put the page aside. */
+let times = 0;
+/** Settled while the page is not put aside. @type {Promise<unknown>} */
+let here = Promise.resolve();
+/** @type {((value?: unknown) => void) | undefined} */
+let comeBack;
 /** @type {Set<IDBTransaction>} those that have not ended */
 const running = new Set();
 /** @type {Map<string, Uint8Array[]>} what is in the store, by document */
 const pieces = new Map();
+/** Documents of which it is not known what is in the store: the browser did not say whether it wrote. @type {Set<string>} */
+const unsure = new Set();
 
 export class StorageError extends Error {
 	/** @param {string} message @param {string} [name] */
@@ -32,6 +51,7 @@ export class StorageError extends Error {
 	}
 }
 
+const cleared = () => new StorageError('what was stored here has been deleted', 'ClearedError');
 const noSpace = () => new StorageError('no space is left on this device', 'QuotaExceededError');
 
 /** Whether the last write failed for want of space. */
@@ -47,13 +67,36 @@ function setFull(is) {
 	}
 }
 
-/** What the browser says of a full disk, in its own words or as its quota. @param {any} error */
+/** What the browser says, also of a full disk, in its own words or as its quota. @param {any} error */
 function explained(error) {
-	if (error?.name !== 'QuotaExceededError' && !/NO_SPACE/.test(error?.message ?? '')) {
+	if (error instanceof StorageError) {
 		return error;
+	}
+	if (error?.name !== 'QuotaExceededError' && !/NO_SPACE/.test(error?.message ?? '')) {
+		return new StorageError(error?.message || 'the browser gave no reason', error?.name || 'UnknownError');
 	}
 	setFull(true);
 	return noSpace();
+}
+
+/** Names of errors after which this page can store nothing more. */
+export const endings = new Set(['OtherTabError', 'ClearedError']);
+
+/** What no other attempt changes. @param {StorageError} error */
+const isFinal = ({ name }) => endings.has(name) || name === 'StorageError' || name === 'QuotaExceededError';
+
+const unanswered = () => new StorageError('the browser does not answer', 'TimeoutError');
+
+/**
+ * Fails if the browser does not answer.
+ * @template T @param {Promise<T>} promise @param {number} limit in milliseconds @returns {Promise<T>}
+ */
+function within(promise, limit) {
+	/** @type {any} */
+	let timer;
+	return Promise.race([promise, new Promise((_, reject) => {
+		timer = setTimeout(() => reject(unanswered()), limit);
+	})]).finally(() => clearTimeout(timer));
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
@@ -64,36 +107,110 @@ function result(request) {
 	});
 }
 
-/** @returns {Promise<IDBDatabase>} */
-function openDatabase() {
+const stores = ['documents', 'own']; // by [name, number of the piece]; owner, deviceKey
+
+/** @param {number} [version] without it the one that is there @returns {Promise<IDBDatabase>} */
+function openDatabase(version) {
 	return new Promise((resolve, reject) => {
 		if (!globalThis.indexedDB) {
 			reject(new StorageError('this browser has no IndexedDB'));
 			return;
 		}
-		const request = indexedDB.open(databaseName, 1);
-		request.onupgradeneeded = () => {
-			request.result.createObjectStore('documents'); // by [name, number of the piece]
-			request.result.createObjectStore('own'); // owner, deviceKey
+		const request = indexedDB.open(databaseName, version);
+		request.onupgradeneeded = (event) => {
+			if (existed && event.oldVersion === 0) {
+				reject(cleared());
+				request.transaction?.abort(); // it would begin as an empty one
+				return;
+			}
+			for (const name of stores) {
+				if (!request.result.objectStoreNames.contains(name)) {
+					request.result.createObjectStore(name);
+				}
+			}
 		};
 		request.onsuccess = () => {
 			const opened = request.result;
-			opened.onversionchange = () => opened.close();
-			opened.onclose = () => {
-				closed = true;
-			};
-			resolve(opened);
+			if (stores.every((name) => opened.objectStoreNames.contains(name))) {
+				resolve(opened);
+				return;
+			}
+			opened.close(); // a browser that was ended as it made the database
+			openDatabase(opened.version + 1).then(resolve, reject);
 		};
-		request.onerror = () => reject(explained(request.error));
-		request.onblocked = () => reject(new StorageError('another tab holds the store open'));
+		request.onerror = () => reject(request.error);
+		request.onblocked = () => reject(new StorageError('another tab holds the store open', 'BlockedError'));
 	});
 }
 
-/** Opens the database, anew if it was open. */
-async function connect() {
-	database?.close();
-	database = await openDatabase();
-	closed = false;
+/** The database, opened if it is not. */
+function connected() {
+	if (!opening) {
+		const mine = openDatabase();
+		opening = mine;
+		mine.then((database) => {
+			// Another page deletes or changes it; or the browser has closed it, as after a full disk.
+			database.onversionchange = database.onclose = () => giveUp(mine);
+		}, () => giveUp(mine));
+	}
+	return opening;
+}
+
+/** @param {Promise<IDBDatabase> | undefined} which the next transaction opens it anew */
+function giveUp(which) {
+	if (opening === which) {
+		opening = undefined;
+	}
+	which?.then((database) => database.close(), () => {}); // also one that is opened late
+}
+
+/** Ends a transaction, if it has not ended by itself. @param {IDBTransaction | undefined} transaction */
+function abort(transaction) {
+	try {
+		transaction?.abort();
+	} catch {
+		// it has
+	}
+}
+
+/**
+ * What is done in one transaction.
+ * @template T
+ * @typedef {{mode: IDBTransactionMode, strict: boolean, work: (documents: IDBObjectStore, own: IDBObjectStore) => Promise<T>}} Work
+ */
+
+/** @template T @param {Work<T>} what @param {number} limit for each of the two waits @returns {Promise<T>} */
+async function attempt({ mode, strict, work }, limit) {
+	const mine = connected();
+	/** @type {IDBTransaction | undefined} */
+	let transaction;
+	try {
+		const database = await within(mine, limit);
+		if (comeBack) {
+			throw unanswered(); // put aside meanwhile
+		}
+		const begun = database.transaction(stores, mode, /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' }));
+		transaction = begun;
+		running.add(begun);
+		const done = new Promise((resolve, reject) => {
+			begun.oncomplete = () => resolve(undefined);
+			begun.onerror = () => reject(begun.error);
+			begun.onabort = () => reject(begun.error ?? new DOMException('the browser gave up', 'AbortError'));
+		});
+		const both = Promise.all([work(begun.objectStore('documents'), begun.objectStore('own')), done]);
+		return (await within(both, limit))[0];
+	} catch (error) {
+		abort(transaction);
+		const reason = explained(transaction?.error ?? error);
+		if (!isFinal(reason)) {
+			giveUp(mine);
+		}
+		throw reason;
+	} finally {
+		if (transaction) {
+			running.delete(transaction);
+		}
+	}
 }
 
 /**
@@ -105,65 +222,68 @@ async function connect() {
  * @returns {Promise<T>}
  */
 async function transact(mode, strict, work) {
-	if (aside) {
-		throw new StorageError('the page was put aside');
-	}
-	if (closed) {
-		connecting ??= connect().finally(() => { connecting = undefined; }); // once for all that wait
-		await connecting;
-	}
-	const options = /** @type {any} */ ({ durability: strict ? 'strict' : 'relaxed' });
-	const transaction = database.transaction(['documents', 'own'], mode, options);
-	const done = new Promise((resolve, reject) => {
-		transaction.oncomplete = () => resolve(undefined);
-		transaction.onerror = () => reject(transaction.error);
-		transaction.onabort = () => reject(transaction.error ?? new StorageError('the browser gave up writing'));
-	});
-	running.add(transaction);
-	done.catch(() => {}).finally(() => running.delete(transaction)); // told below, or by work
-	try {
-		const value = await work(transaction.objectStore('documents'), transaction.objectStore('own'));
-		await done;
-		if (mode === 'readwrite') {
-			setFull(false);
+	for (let i = 0; ;) {
+		while (comeBack) {
+			await here;
 		}
-		return value;
-	} catch (error) {
+		const before = times;
 		try {
-			transaction.abort();
-		} catch {
-			// it has ended by itself
+			const value = await attempt({ mode, strict, work }, patience[i]);
+			if (mode === 'readwrite') {
+				setFull(false);
+			}
+			return value;
+		} catch (error) {
+			if (times !== before && !isFinal(/** @type {StorageError} */ (error))) {
+				continue; // the page was put aside meanwhile, which ends what runs
+			}
+			if (isFinal(/** @type {StorageError} */ (error)) || ++i >= patience.length) {
+				throw error;
+			}
+			if (i === patience.length - 1) {
+				await new Promise((resolve) => setTimeout(resolve, pause));
+			}
 		}
-		throw explained(transaction.error ?? error);
 	}
 }
 
 // A page that is put aside runs no more, and in WebKit its transactions stay:
 // every other page of the app would wait for them for ever. What they were
-// writing, nobody was told to be kept.
+// writing, nobody was told to be kept; it is written when the page comes back.
+function stepAside() {
+	if (!comeBack) {
+		here = new Promise((resolve) => {
+			comeBack = resolve;
+		});
+	}
+	times++;
+	running.forEach(abort);
+}
+
 /** @param {PageTransitionEvent} event */
-function stepAside(event) {
-	aside = event.persisted;
-	for (const transaction of aside ? running : []) {
-		try {
-			transaction.abort();
-		} catch {
-			// it has ended by itself
-		}
+const hidden = (event) => event.persisted && stepAside();
+
+function shown() {
+	if (comeBack) {
+		comeBack();
+		comeBack = undefined;
+		lookForOwner();
 	}
 }
 
 /**
  * Opens the store for this page, and makes the device key at the first time.
- * @param {() => void} onLost called when another page has taken over
+ * @param {(why: StorageError) => void} onLost called when another page has taken over, or deleted the store
  * @param {() => void} onSpace called when a write fails for want of space, and when one succeeds again
  * @returns {Promise<{documents: [string, Uint8Array][], publicKey: Uint8Array, sign: (message: Uint8Array) => Promise<Uint8Array>}>}
  */
 export async function open(onLost, onSpace) {
 	tellSpace = onSpace;
-	await connect();
-	addEventListener('pagehide', stepAside);
-	addEventListener('pageshow', () => { aside = false; });
+	addEventListener('pagehide', hidden);
+	document.addEventListener('freeze', stepAside);
+	addEventListener('pageshow', shown);
+	document.addEventListener('resume', shown);
+	document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && shown());
 	owner = crypto.randomUUID();
 	const key = await deviceKey();
 	const documents = await transact('readwrite', false, async (store, own) => {
@@ -171,9 +291,11 @@ export async function open(onLost, onSpace) {
 		const [keys, values] = await Promise.all([result(store.getAllKeys()), result(store.getAll())]);
 		return keys.map((name, i) => /** @type {[string, Uint8Array]} */ ([/** @type {any} */ (name)[0], values[i]]));
 	});
+	pieces.clear();
 	for (const [name, piece] of documents) {
 		pieces.set(name, [...pieces.get(name) ?? [], piece]);
 	}
+	existed = true;
 	watchOwner(onLost);
 	const privateKey = key.privateKey;
 	const publicKey = new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey));
@@ -222,19 +344,23 @@ export function beginAnew() {
 	}
 }
 
-/** @param {() => void} onLost */
+/** Looks whether this page is still the store's owner. */
+let lookForOwner = () => {};
+
+// The store decides, not who has spoken last: of two pages that begin at once each hears the other.
+/** @param {(why: StorageError) => void} onLost */
 function watchOwner(onLost) {
+	lookForOwner = () => {
+		transact('readonly', false, (_, own) => checkOwner(own)).catch((error) => endings.has(error.name) && onLost(error));
+	};
 	if (!globalThis.BroadcastChannel) {
-		return; // the older page notices at its next write
+		lookForOwner();
+		return; // the older page notices when it comes back, or at its next write
 	}
 	const channel = new BroadcastChannel('vmux-owner');
-	channel.onmessage = (event) => {
-		if (event.data !== owner) {
-			channel.close();
-			onLost();
-		}
-	};
+	channel.onmessage = lookForOwner;
 	channel.postMessage(owner);
+	lookForOwner(); // another may have spoken before this page listened
 }
 
 /** @returns {Promise<CryptoKeyPair>} */
@@ -257,7 +383,7 @@ async function deviceKey() {
 async function checkOwner(own) {
 	const found = await result(own.get('owner'));
 	if (found === undefined) {
-		throw new StorageError('what was stored here has been cleared');
+		throw cleared();
 	}
 	if (found !== owner) {
 		throw new StorageError('vmux was opened in another tab or window', 'OtherTabError');
@@ -273,18 +399,20 @@ const range = (name) => IDBKeyRange.bound([name], [name, Infinity]);
 
 /** @param {string} name @param {Uint8Array} bytes */
 export async function put(name, bytes) {
+	unsure.add(name);
 	await transact('readwrite', isStrict(name), async (documents, own) => {
 		await checkOwner(own);
 		await result(documents.delete(range(name)));
 		await result(documents.put(bytes, [name, 0]));
 	});
+	unsure.delete(name);
 	pieces.set(name, [bytes]);
 }
 
 /** @param {string} name @param {Uint8Array} bytes */
 export async function append(name, bytes) {
 	const before = pieces.get(name) ?? [];
-	if (before.length >= appendsPerDocument) {
+	if (before.length >= appendsPerDocument || unsure.has(name)) {
 		await put(name, joined([...before, bytes]));
 		return;
 	}
@@ -297,10 +425,12 @@ export async function append(name, bytes) {
 
 /** @param {string} name */
 export async function remove(name) {
+	unsure.add(name);
 	await transact('readwrite', isStrict(name), async (documents, own) => {
 		await checkOwner(own);
 		await result(documents.delete(range(name)));
 	});
+	unsure.delete(name);
 	pieces.delete(name);
 }
 
@@ -317,11 +447,20 @@ function joined(list) {
 
 /** Destroys everything, the device key too. */
 export async function wipe() {
-	database.close();
 	try {
 		localStorage.removeItem(deviceMark);
 	} catch {
 		// nothing was marked
 	}
-	await result(indexedDB.deleteDatabase(databaseName));
+	for (const limit of patience) {
+		giveUp(opening);
+		try {
+			await within(result(indexedDB.deleteDatabase(databaseName)), limit);
+			return;
+		} catch (error) {
+			if (limit === patience.at(-1)) {
+				throw explained(error);
+			}
+		}
+	}
 }

@@ -18,6 +18,7 @@ const app = { version: '', files: {} };
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const stateStore = 'vmux-state';
 const patience = 60000; // for files that were lost, while a page waits, in milliseconds
+const storePatience = 5000; // for one answer of the browser's stores, which WebKit may owe for ever
 
 /** @param {string} name */
 const addressOf = (name) => new URL(name, worker.registration.scope).href;
@@ -25,23 +26,45 @@ const addressOf = (name) => new URL(name, worker.registration.scope).href;
 /** @param {string} version */
 const storeOf = (version) => `vmux-app-${version}`;
 
+/**
+ * Fails if the browser's store does not answer.
+ * @template T @param {Promise<T>} promise @returns {Promise<T>}
+ */
+function answered(promise) {
+	return Promise.race([promise, new Promise((_, reject) => {
+		setTimeout(() => reject(new Error('the browser does not answer')), storePatience);
+	})]);
+}
+
 /** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
-function inDatabase(mode, work) {
-	return new Promise((resolve, reject) => {
-		const opening = indexedDB.open('vmux-version', 1);
-		opening.onupgradeneeded = () => opening.result.createObjectStore('lists');
-		opening.onerror = opening.onblocked = () => reject(opening.error);
-		opening.onsuccess = () => {
+const once = (mode, work) => answered(new Promise((resolve, reject) => {
+	const opening = indexedDB.open('vmux-version', 1);
+	opening.onupgradeneeded = () => opening.result.createObjectStore('lists');
+	opening.onerror = () => reject(opening.error);
+	opening.onsuccess = () => {
+		if (!opening.result.objectStoreNames.contains('lists')) { // a browser that was ended as it made the database
+			opening.result.close();
+			const deleting = indexedDB.deleteDatabase('vmux-version');
+			deleting.onsuccess = deleting.onerror = () => reject(new Error('the database is made anew'));
+			return;
+		}
+		try {
 			const transaction = opening.result.transaction('lists', mode);
 			const request = work(transaction.objectStore('lists'));
 			transaction.oncomplete = () => resolve(request.result);
 			transaction.onabort = () => reject(transaction.error);
-			opening.result.close(); // once the transaction has ended
-		};
-	});
-}
+		} catch (error) {
+			reject(error);
+		}
+		opening.result.close(); // once the transaction has ended
+	};
+}));
 
-const inState = () => caches.open(stateStore);
+// What fails is done once more: iOS ends the process that keeps the database.
+/** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
+const inDatabase = (mode, work) => once(mode, work).catch(() => once(mode, work));
+
+const inState = () => answered(caches.open(stateStore));
 
 // The list of a version that was accepted when no more than its name was kept: what
 // stands in its store is what was in use.
@@ -57,16 +80,30 @@ async function listOf(version) {
 	return version === app.version ? app : Object.hasOwn(files, 'index.html') ? { version, files } : null;
 }
 
+/** @param {string} text @returns {List | null} */
+function parsed(text) {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return null; // damaged
+	}
+}
+
 // The accepted list is kept twice, since a browser can lose either store alone.
-/** @returns {Promise<List | null>} null: it is lost, or there never was one */
+/** @returns {Promise<List | null>} null: it is lost, or there never was one. Fails if that cannot be told now */
 async function accepted() {
-	const copies = await Promise.all([
-		inDatabase('readonly', (lists) => lists.get('accepted')).catch(() => null),
-		inState().then((state) => state.match(addressOf('accepted'))).then((found) => found?.text())
-			.then((text) => text?.startsWith('{') ? JSON.parse(text) : text ? listOf(text) : null).catch(() => null),
+	const copies = await Promise.allSettled([
+		inDatabase('readonly', (lists) => lists.get('accepted')),
+		inState().then((state) => answered(state.match(addressOf('accepted')))).then((found) => found?.text())
+			.then((text) => text?.startsWith('{') ? parsed(text) : text ? listOf(text) : null),
 	]);
-	const list = copies.find((copy) => copy?.files) ?? null;
-	if (list && !copies.every((copy) => copy?.files)) {
+	const found = copies.map((copy) => copy.status === 'fulfilled' && copy.value?.files ? copy.value : null);
+	const list = found.find((copy) => copy !== null) ?? null;
+	const unread = copies.find((copy) => copy.status === 'rejected');
+	if (!list && unread) {
+		throw unread.reason;
+	}
+	if (list && found.includes(null)) {
 		await accept(list).catch(() => {}); // there may be no space
 	}
 	return list;
@@ -75,11 +112,18 @@ async function accepted() {
 /** @param {List} list */
 async function accept(list) {
 	await inDatabase('readwrite', (lists) => lists.put(list, 'accepted'));
-	await (await inState()).put(addressOf('accepted'), new Response(JSON.stringify(list)));
+	await answered((await inState()).put(addressOf('accepted'), new Response(JSON.stringify(list))));
 }
 
 /** What was accepted when the last page began. @type {Promise<List | null> | undefined} */
 let known;
+
+function readKnown() {
+	const mine = accepted();
+	known = mine;
+	mine.catch(() => { known = known === mine ? undefined : known; }); // the next one asks again
+	return mine;
+}
 
 /** @param {ArrayBuffer} data */
 async function hexHash(data) {
@@ -102,29 +146,37 @@ async function fetchFile({ version, files }, name, signal) {
 	return response;
 }
 
-/** The file as it was kept, or null. @param {List} list @param {string} name */
+/** The file as it was kept, or null; a store that cannot be read has lost it. @param {List} list @param {string} name */
 async function keptFile({ version, files }, name) {
-	const kept = await (await caches.open(storeOf(version))).match(addressOf(name));
-	return kept && await hexHash(await kept.clone().arrayBuffer()) === files[name] ? kept : null;
+	const kept = await answered(caches.open(storeOf(version)).then((store) => store.match(addressOf(name)))).catch(() => null);
+	return kept && await kept.clone().arrayBuffer().then(hexHash).catch(() => '') === files[name] ? kept : null;
 }
 
 /**
  * The file, kept from now on if it was lost.
- * @param {List} list @param {string} name @param {AbortSignal} [signal] @returns {Promise<Response>}
+ * @param {List} list @param {string} name
+ * @param {{signal?: AbortSignal, mustKeep?: boolean}} [o] mustKeep: it counts only if it is kept. Else one for
+ * which there is no space is good for this time: its hash was compared
+ * @returns {Promise<Response>}
  */
-async function file(list, name, signal) {
+async function file(list, name, { signal, mustKeep = false } = {}) {
 	const kept = await keptFile(list, name);
 	if (kept) {
 		return kept;
 	}
 	const fetched = await fetchFile(list, name, signal);
-	await (await caches.open(storeOf(list.version))).put(addressOf(name), fetched.clone());
+	const copy = fetched.clone();
+	const keeping = answered(caches.open(storeOf(list.version)).then((store) => store.put(addressOf(name), copy)));
+	await (mustKeep ? keeping : keeping.catch(() => {}));
 	return fetched;
 }
 
-/** Why files of the list cannot be had. @param {List} list @param {AbortSignal} [signal] @returns {Promise<Error[]>} */
-async function missing(list, signal) {
-	const all = Object.keys(list.files).map((name) => file(list, name, signal).then(() => null, (error) => error));
+/**
+ * Why files of the list cannot be had.
+ * @param {List} list @param {{signal?: AbortSignal, mustKeep?: boolean}} o @returns {Promise<Error[]>}
+ */
+async function missing(list, o) {
+	const all = Object.keys(list.files).map((name) => file(list, name, o).then(() => null, (error) => error));
 	return (await Promise.all(all)).filter((error) => error !== null);
 }
 
@@ -133,7 +185,7 @@ async function missing(list, signal) {
 let first = false;
 
 async function install() {
-	const [error] = await missing(app);
+	const [error] = await missing(app, { mustKeep: true });
 	if (error) {
 		throw error;
 	}
@@ -149,7 +201,7 @@ async function install() {
 
 // Removes versions that are neither in use nor waiting to be.
 async function tidy() {
-	const list = await accepted();
+	const list = await accepted().catch(() => null);
 	const wanted = [stateStore, storeOf(app.version), storeOf(list?.version ?? '')];
 	for (const name of list ? await caches.keys() : []) {
 		if (name.startsWith('vmux-') && !wanted.includes(name)) {
@@ -160,17 +212,20 @@ async function tidy() {
 
 /** The app's page, or another that says why there is none. @param {FetchEvent} event */
 async function start(event) {
-	const list = await (known = accepted());
+	const list = await readKnown().catch(() => undefined);
+	if (list === undefined) {
+		return says('This browser does not answer when it is asked which files you accepted. Close the app and open it again; if that does not help, restart this device.');
+	}
 	if (!list) {
 		return says('This browser has lost the list of files that you accepted. What the hub has now was not run.', app.version);
 	}
-	const errors = await missing(list, AbortSignal.timeout(patience));
+	const errors = await missing(list, { signal: AbortSignal.timeout(patience) });
 	if (errors.length === 0) {
 		return file(list, 'index.html');
 	}
 	const lost = `This browser has lost ${errors.length} of the ${Object.keys(list.files).length} files of the version that you accepted, and `;
 	if (errors.some((error) => !(error instanceof OtherFile))) {
-		return says(`${lost}they could not be loaded again: the hub cannot be reached, or there is no space left on this device.`);
+		return says(`${lost}they could not be loaded again: the hub cannot be reached.`);
 	}
 	if (app.version === list.version) {
 		event.waitUntil(worker.registration.update().catch(() => {})); // the page is loaded again when it is there
@@ -181,7 +236,7 @@ async function start(event) {
 /** A page of the worker's own. @param {string} why @param {string} [offered] the version that may be accepted */
 function says(why, offered = '') {
 	const offer = offered && `<p>To go on with the version that is here, compare its hash with the one a release names, and accept it:</p>
-		<p><code>${offered}</code></p><p><button>Use this version</button></p>`;
+		<p><code>${offered}</code></p><p><button>Use this version</button></p><p><output></output></p>`;
 	return new Response(`<!doctype html><html lang="en"><meta charset="utf-8"><title>vmux</title>
 		<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 		<style>body { font: 100%/1.5 system-ui, sans-serif; max-width: 36em; margin: 2em auto; padding: 0 1em }
@@ -205,13 +260,13 @@ const acceptVersion = () => new Response(`
 	workers.addEventListener('controllerchange', () => location.reload());
 	document.querySelector('button')?.addEventListener('click', () => {
 		const channel = new MessageChannel();
-		channel.port1.onmessage = () => location.reload();
+		channel.port1.onmessage = ({ data }) => data.failed ? document.querySelector('output').replaceChildren('Not taken into use: ' + data.failed) : location.reload();
 		workers.controller.postMessage({ type: 'accept', version: document.querySelector('code').textContent }, [channel.port2]);
 	});`, { headers: { 'Content-Type': 'text/javascript; charset=utf-8', 'Cache-Control': 'no-store' } });
 
 /** @param {Request} request @param {string} name */
 async function serve(request, name) {
-	const list = await (known ??= accepted());
+	const list = await (known ?? readKnown());
 	if (list && Object.hasOwn(list.files, name)) {
 		return file(list, name);
 	}
@@ -247,8 +302,19 @@ worker.addEventListener('fetch', (event) => {
 	}
 });
 
+/** Takes this worker's version into use. */
+async function take() {
+	const [error] = await missing(app, { mustKeep: true });
+	if (error) {
+		throw error;
+	}
+	await accept(app);
+	known = Promise.resolve(app);
+	await tidy();
+}
+
 // The page asks {type: 'versions'} and gets {version, accepted}, or says
-// {type: 'accept', version} after the user has, and gets {accepted}: the version
+// {type: 'accept', version} after the user has, and gets {accepted, failed}: the version
 // in use from now on.
 worker.addEventListener('message', (event) => {
 	const port = event.ports[0];
@@ -257,15 +323,12 @@ worker.addEventListener('message', (event) => {
 	}
 	const { type, version } = event.data ?? {};
 	if (type === 'versions') {
-		event.waitUntil(accepted().then((list) => port.postMessage({ version: app.version, accepted: list?.version ?? '' })));
+		event.waitUntil(accepted().then((list) => port.postMessage({ version: app.version, accepted: list?.version ?? '' }),
+			() => port.postMessage(null))); // it cannot be told now
 	} else if (type === 'accept' && version === app.version) {
-		event.waitUntil(missing(app).then(async (errors) => {
-			if (errors.length === 0) {
-				await accept(app);
-				known = Promise.resolve(app);
-				await tidy();
-			}
-			port.postMessage({ accepted: (await accepted())?.version ?? '' });
+		event.waitUntil(take().then(() => '', (error) => error.message).then(async (failed) => {
+			const list = await accepted().catch(() => null);
+			port.postMessage({ accepted: list?.version ?? '', failed });
 		}));
 	}
 });

@@ -1,0 +1,155 @@
+package web
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+)
+
+// platformWorld is a paired phone with a vault key, whose page has those quirks.
+func platformWorld(t *testing.T, quirks ...string) *world {
+	t.Helper()
+	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w.page = w.browser.Tab()
+	for _, name := range quirks {
+		w.page.Quirk(name)
+	}
+	w.page.Go(w.hub.URL + "/")
+	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.agent = StartAgent(t, w.hub.URL)
+	w.agent.Pair(w.page)
+	w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
+	w.listed(t)
+	return w
+}
+
+// mustLoginByTap logs in with a tap on Approve, before which something happens.
+func (w *world) mustLoginByTap(t *testing.T, before string) {
+	t.Helper()
+	server, cmd := w.login(t)
+	out, err := finish(cmd, func() {
+		w.page.WaitVisible("dialog[open] .approve")
+		w.page.evaluate("(" + before + ", true)")
+		w.page.Tap("Approve")
+	})
+	if err != nil || out != "in\n" {
+		t.Fatalf("after %s: %v\n%s\n%s\n%s", before, err, out, server.Log(), w.page.Console())
+	}
+}
+
+// A browser that has taken the database from a page: the tap that notices it counts,
+// and nothing is lost or loaded again, whichever way the database fails.
+func TestDeadDatabase(t *testing.T) {
+	w := platformWorld(t, "dead-database", "lost-database-server", "hung-transaction")
+	w.page.evaluate("globalThis.loadedOnce = true")
+	var before, s State
+	w.page.State(&before)
+	ways := []string{
+		"background['dead-database']()",
+		"background['dead-database']('UnknownError')",
+		"background['dead-database']('TransactionInactiveError')",
+		"background['dead-database']('NotFoundError')",
+		"background['lost-database-server'](1)",
+		"background['lost-database-server'](2)", // opening anew fails as well
+		"background['hung-transaction']()",
+		"background['hung-transaction'](1)",
+	}
+	for _, way := range ways {
+		w.mustLoginByTap(t, way)
+		if list := records(w.page, t); list[0].Decision != "approved" {
+			t.Errorf("after %s the log begins with %+v", way, list[0])
+		}
+	}
+	w.page.MustCall("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil)
+	w.page.evaluate("loadedOnce")
+	w.page.Reload()
+	if w.page.State(&s); s.DeviceID != before.DeviceID || len(s.Identities) != 2 || s.Vault == nil || s.Vault.Keys != 2 {
+		t.Errorf("after all: %+v", s)
+	}
+	if n := len(records(w.page, t)); n < len(ways) {
+		t.Errorf("%d records of %d logins", n, len(ways))
+	}
+	var check struct{ Problems []string }
+	w.page.MustCall("verifyActivity", nil, &check)
+	if len(check.Problems) > 0 {
+		t.Errorf("the log is damaged: %v", check.Problems)
+	}
+}
+
+// A database that stays dead is said, with what to do, and the page goes on once it is back.
+func TestDatabaseThatStaysDead(t *testing.T) {
+	w := platformWorld(t, "lost-database-server")
+	w.page.evaluate("(background['lost-database-server'](1e6), true)")
+	err := w.page.Call("rename", map[string]string{"name": "other"}, nil)
+	var f *Failure
+	if !errors.As(err, &f) || f.Code != "storage" || f.Message != "The browser does not keep what vmux stores (UnknownError)." ||
+		f.Hint != "Close the app and open it again, not in private browsing. If that does not help, restart this device. Do not delete this site’s data: your keys are in it." {
+		t.Errorf("%+v", f)
+	}
+	w.page.evaluate("(background['lost-database-server'](0), true)")
+	w.page.MustCall("rename", map[string]string{"name": "mine"}, nil)
+	w.mustLogin(t)
+}
+
+// What was deleted under a page is not begun anew in silence: the page ends and says so,
+// and the next one says what is lost.
+func TestStoreDeletedUnderThePage(t *testing.T) {
+	hub := StartHub(t)
+	browser := StartBrowser(t)
+	first := browser.Open(hub.URL + "/")
+	var s State
+	first.State(&s)
+	first.evaluate(`new Promise((resolve) => { indexedDB.deleteDatabase('vmux').onsuccess = () => resolve(true); })`)
+	var f *Failure
+	if err := first.Call("rename", map[string]string{"name": "other"}, nil); !errors.As(err, &f) || f.Code != "cleared" {
+		t.Errorf("%v", err)
+	}
+	first.Shows("This page has ended")
+	first.Shows("What was stored here has been deleted, by the browser or in another tab.")
+	first.Tap("Reload")
+	first.Shows(notice)
+}
+
+// A database without its stores, as of a browser that was ended while it made them.
+func TestHalfMadeDatabase(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(hub.URL + "/manifest.webmanifest")
+	page.evaluate(`new Promise((resolve) => { indexedDB.open('vmux', 3).onsuccess = (e) => { e.target.result.close(); resolve(true); }; })`)
+	page.Go(hub.URL + "/")
+	page.Shows("How to begin")
+	page.MustCall("rename", map[string]string{"name": "mine"}, nil)
+	page.Reload()
+	var s State
+	if page.State(&s); s.DeviceName != "mine" {
+		t.Errorf("kept: %+v", s)
+	}
+}
+
+// A page that the browser has frozen, or put aside and brought back, goes on: what it
+// was writing is written, and it is at its hub again.
+func TestFrozenPage(t *testing.T) {
+	w := platformWorld(t)
+	w.page.evaluate("globalThis.loadedOnce = true")
+	for range 2 {
+		send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
+		send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
+		w.mustLogin(t)
+	}
+	// Put aside with a write on its way: the events of a page in the cache of pages.
+	var name string
+	err := w.page.Run(`
+		const writing = core.call('rename', { name: 'renamed aside' });
+		dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }));
+		document.dispatchEvent(new Event('freeze'));
+		const first = await Promise.race([writing.then(() => 'written'), new Promise((r) => setTimeout(r, 300, 'waits'))]);
+		document.dispatchEvent(new Event('resume'));
+		dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
+		await writing;
+		return first + ', then ' + (await core.state()).deviceName;`, &name)
+	if err != nil || name != "waits, then renamed aside" {
+		t.Errorf("%q, %v", name, err)
+	}
+	w.page.evaluate("loadedOnce")
+	w.mustLogin(t)
+}

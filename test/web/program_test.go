@@ -1,0 +1,187 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// A program that cannot be compiled while it comes is read as a whole and run.
+func TestNoStreaming(t *testing.T) {
+	hub := StartHub(t)
+	for _, used := range []any{true, false, nil} {
+		page := StartBrowser(t).Tab()
+		page.Quirk("no-streaming", used)
+		page.Go(hub.URL + "/")
+		page.Shows("How to begin")
+		page.MustCall("rename", map[string]string{"name": "mine"}, nil)
+	}
+}
+
+// A proxy that gives each program a type of its own: the app runs before and after its
+// worker has the files.
+func TestProxyWithAnotherType(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
+		if strings.HasSuffix(r.Request.URL.Path, ".wasm") {
+			r.Header.Set("Content-Type", "application/octet-stream")
+		}
+	}) + "/")
+	page.Shows("How to begin")
+	page.waitTrue("a worker serves the page", "navigator.serviceWorker.controller !== null")
+	page.Reload()
+	page.Shows("How to begin")
+	page.MustCall("rename", map[string]string{"name": "mine"}, nil)
+}
+
+// startProxy is a reverse proxy before the hub, which changes its answers; it returns its URL.
+func startProxy(t *testing.T, hub *Hub, change func(*http.Response)) string {
+	t.Helper()
+	target, err := url.Parse("http://127.0.0.1:" + hub.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = strings.TrimPrefix(hub.URL, "http://") },
+		ModifyResponse: func(r *http.Response) error { change(r); return nil },
+	}
+	return serveAt(t, proxy)
+}
+
+// What the app says where the program cannot be had or run: which of the two it is, and
+// what to do.
+func TestProgramThatCannotRun(t *testing.T) {
+	const policy = `WebAssembly.instantiate(): Refused to compile or instantiate WebAssembly module because 'unsafe-eval' is not an allowed source of script in the following Content Security Policy directive: "script-src 'self'"`
+	hub := StartHub(t)
+	for _, c := range []struct {
+		quirk string
+		args  []any
+		code  string
+		says  []string
+	}{
+		{"no-webassembly", nil, "noWebAssembly", []string{"This browser runs no WebAssembly", "Lockdown Mode", "allow it for this site"}},
+		{"no-webassembly", []any{policy}, "wasmRefused", []string{"This page may not run WebAssembly", "A proxy before the hub must pass on"}},
+		{"no-webassembly", []any{"Wasm code generation disallowed by embedder"}, "wasmRefused", []string{"This page may not run WebAssembly", "allow WebAssembly for this site"}},
+		{"no-webassembly", []any{"invalid opcode 0xfc"}, "wasmRefused", []string{"This browser cannot run the signer (invalid opcode 0xfc).", "Bring the browser up to date"}},
+		{"little-memory", []any{100}, "littleMemory", []string{"too little memory", "Close other apps and browser tabs"}},
+		{"little-memory", []any{100, "WebAssembly.instantiate(): Out of memory: Cannot allocate Wasm memory for new instance"}, "littleMemory", []string{"too little memory"}},
+		{"little-memory", []any{100, "Out of executable memory in function at index 7"}, "littleMemory", []string{"too little memory"}},
+		{"little-memory", []any{1}, "", []string{"How to begin"}}, // a moment later there is enough
+	} {
+		page := StartBrowser(t).Tab()
+		page.Quirk(c.quirk, c.args...)
+		page.Go(hub.URL + "/")
+		for _, text := range c.says {
+			page.Shows(text)
+		}
+		var f *Failure
+		if err := page.Run("return 1", nil); c.code != "" && (!errors.As(err, &f) || f.Code != c.code || f.Hint == "") {
+			t.Errorf("%s %v: %v", c.quirk, c.args, err)
+		}
+	}
+}
+
+// The same by real answers of a proxy in between: a policy of its own, a sign-in page in
+// place of the program, an error, a hub that is gone.
+func TestProxyInTheWay(t *testing.T) {
+	hub := StartHub(t)
+	for _, c := range []struct {
+		what   string
+		change func(*http.Response)
+		says   []string
+	}{
+		{"a policy", func(r *http.Response) {
+			r.Header.Set("Content-Security-Policy", strings.ReplaceAll(r.Header.Get("Content-Security-Policy"), " 'wasm-unsafe-eval'", ""))
+		}, []string{"This page may not run WebAssembly", "A proxy before the hub must pass on"}},
+		{"a page", func(r *http.Response) {
+			if strings.HasSuffix(r.Request.URL.Path, ".wasm") {
+				r.Header.Set("Content-Type", "text/html")
+				r.Header.Del("Content-Encoding")
+				r.Header.Del("Content-Length")
+				r.Body = http.NoBody
+			}
+		}, []string{"something else came in its place", "A sign-in page of this network"}},
+		{"an error", func(r *http.Response) {
+			if strings.HasSuffix(r.Request.URL.Path, ".wasm") {
+				r.StatusCode = http.StatusBadGateway
+			}
+		}, []string{"The signer could not be loaded (status 502).", "online"}},
+		{"an error for the other file", func(r *http.Response) {
+			if strings.HasSuffix(r.Request.URL.Path, "/wasm_exec.js") {
+				r.StatusCode = http.StatusServiceUnavailable
+			}
+		}, []string{"The signer could not be loaded (status 503).", "online"}},
+		{"no such file", func(r *http.Response) {
+			if strings.HasSuffix(r.Request.URL.Path, "/wasm_exec.js") {
+				r.StatusCode = http.StatusNotFound
+			}
+		}, []string{"This hub was built without the signer."}},
+	} {
+		page := StartBrowser(t).Open(startProxy(t, hub, c.change) + "/")
+		page.Shows("The app could not start")
+		for _, text := range c.says {
+			page.Shows(text)
+		}
+	}
+}
+
+// A signer that has ended, by itself or by a trap of the browser's, ends the page, and what
+// was waiting for it: nothing waits for ever.
+func TestSignerThatEnded(t *testing.T) {
+	hub := StartHub(t)
+	for _, how := range []string{"ends", "traps"} {
+		page := StartBrowser(t).Tab()
+		page.BeforeLoad(`
+			let made;
+			Object.defineProperty(globalThis, 'Go', {
+				get: () => made,
+				set(Go) {
+					made = class extends Go { constructor() { super(); globalThis.signer ??= this; } };
+				},
+			});
+			globalThis.end = (how) => {
+				const go = globalThis.signer;
+				if (how === 'ends') {
+					go.exited = true;
+					go._resolveExitPromise();
+				} else {
+					Object.defineProperty(go, '_inst', { value: { exports: { resume() { throw new WebAssembly.RuntimeError('memory access out of bounds'); } } } });
+				}
+			};`)
+		page.Go(hub.URL + "/")
+		page.Shows("How to begin")
+		var f *Failure
+		err := page.Run("end("+quoted(how)+"); await core.call('rename', { name: 'mine' })", nil)
+		if !errors.As(err, &f) || f.Code != "stopped" || !strings.Contains(f.Hint, "Reload the page.") {
+			t.Errorf("%s: %v", how, err)
+		}
+		page.Shows("This page has ended")
+		page.Tap("Reload")
+		page.Shows("How to begin")
+	}
+}
+
+// A browser that never tells how much space is left, or whether this device can confirm its
+// user, does not hold the app.
+func TestBrowserThatDoesNotAnswer(t *testing.T) {
+	page := StartBrowser(t).Tab()
+	page.BeforeLoad(`
+		StorageManager.prototype.estimate = StorageManager.prototype.persisted = () => new Promise(() => {});
+		PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => new Promise(() => {});`)
+	page.Go(StartHub(t).URL + "/")
+	page.Shows("How to begin")
+}
+
+func quoted(s string) string { return "'" + s + "'" }
+
+// serveAt serves a handler under a host name of the browser's own until the test ends.
+func serveAt(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return strings.Replace(server.URL, "127.0.0.1", "vmux.localhost", 1)
+}
