@@ -8,7 +8,8 @@ import (
 	"image"
 
 	"github.com/makiuchi-d/gozxing"
-	"github.com/makiuchi-d/gozxing/qrcode"
+	"github.com/makiuchi-d/gozxing/qrcode/decoder"
+	"github.com/makiuchi-d/gozxing/qrcode/detector"
 )
 
 // maxPixels bounds a picture of the camera.
@@ -33,13 +34,33 @@ func Decode(width, height int, pixels []byte) (text string, err error) {
 		return "", ErrNoPicture
 	}
 	picture := &image.NRGBA{Pix: pixels, Stride: 4 * width, Rect: image.Rect(0, 0, width, height)}
-	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
-	if err != nil {
-		return "", ErrNoCode
+	source := gozxing.NewLuminanceSourceFromImage(picture)
+	for _, binarizer := range []gozxing.Binarizer{gozxing.NewHybridBinarizer(source), gozxing.NewGlobalHistgramBinarizer(source)} {
+		if text, ok := read(binarizer); ok {
+			return text, nil
+		}
 	}
-	result, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	return "", ErrNoCode
+}
+
+// read looks for a code in black and white: dark on light, then light on dark, as a
+// terminal with dark letters on a light ground shows it.
+func read(binarizer gozxing.Binarizer) (string, bool) {
+	picture, err := binarizer.GetBlackMatrix()
 	if err != nil {
-		return "", ErrNoCode
+		return "", false
 	}
-	return result.GetText(), nil
+	for range 2 {
+		for _, corners := range findCodes(picture) {
+			grid, err := detector.NewDetector(picture).ProcessFinderPatternInfo(corners)
+			if err != nil {
+				continue
+			}
+			if result, err := decoder.NewDecoder().Decode(grid.GetBits(), nil); err == nil {
+				return result.GetText(), true
+			}
+		}
+		picture.FlipAll()
+	}
+	return "", false
 }
