@@ -5,6 +5,10 @@ package test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/hostname"
+	"vmux/internal/hubpage"
+	"vmux/internal/link/lan"
 )
 
 // The tests in this file give the computer names: in namespaces of their own (user,
@@ -170,4 +177,96 @@ func TestNameIsWhatAvahiTellsInside(t *testing.T) {
 		}
 		d.stop()
 	}
+}
+
+// localNamesScript makes two hosts on a switch. On laptop runs avahi, which tells its
+// name; the other one has neither avahi nor a resolver that knows multicast DNS.
+const localNamesScript = mdnsScript + `
+printf '[server]\nhost-name=laptop\nenable-dbus=no\nallow-interfaces=wire\n' >/run/avahi.conf
+ip netns add laptop
+ip -n laptop link set lo up
+ip link del wire
+ip link add wire type veth peer name wire netns laptop
+for i in all default wire; do sysctl -q -w net.ipv6.conf.$i.accept_dad=0 || true; done
+ip addr add 192.0.2.1/24 dev wire
+ip link set wire up
+ip -n laptop addr add 192.0.2.2/24 dev wire
+ip -n laptop link set wire up
+`
+
+// TestLocalNames: hub, agent and phone find each other by NAME.local where the system
+// itself does not, by IPv4 and by nothing but IPv6 addresses of the link; a name that
+// nobody has is told as that, with what to do.
+func TestLocalNames(t *testing.T) {
+	inNamespaces(t, "TestLocalNamesInside", localNamesScript, "ip", "nsenter", "sysctl", "avahi-daemon")
+}
+
+func TestLocalNamesInside(t *testing.T) {
+	if os.Getenv(netnsRole) != "TestLocalNamesInside" {
+		return // nothing of its own
+	}
+	laptop := newHome(t)
+	laptop.netns = "laptop"
+	avahi := laptop.startProgram("avahi.log", "avahi-daemon", "--no-drop-root", "--no-rlimits", "--no-chroot", "-f", "/run/avahi.conf")
+	avahi.waitLog("Server startup complete. Host name is laptop.local")
+	// Sockets do not belong to a network: this one would answer on the other host.
+	if err := os.Rename("/run/avahi-daemon/socket", "/run/avahi-daemon/laptop"); err != nil {
+		t.Fatal(err)
+	}
+	url := "https://laptop.local:8722"
+	startHub(laptop, "--local-ca", "--listen", ":8722", "--listen-http", "none", "--public-url", url)
+	ca := filepath.Join(laptop.dir, "hub", "ca", "root.pem")
+
+	w := unpairedWorld(t)
+	w.createIdentity("key", "ssh-ed25519")
+	w.phoneRun = w.phone.start("phone.log", "phone", "run", "--approve", "always", "--passphrase-file", w.passphraseFile)
+	w.phoneRun.waitLog("Advertising")
+	w.startAgent("--lan=false", "--hub", "https://Laptop.LOCAL.:8722", "--hub-ca", ca)
+	w.waitHub(true)
+	w.invite(func(invitation string) { w.phone.runInput(invitation, "phone", "pair", "-", "--hub-ca", ca) }, "--address", "127.0.0.1")
+	w.phoneRun.waitLog("At the hub " + url)
+	reached := func(network string) {
+		t.Helper()
+		if got := dialed(t, "laptop.local:8722"); !strings.HasPrefix(got, network) {
+			t.Errorf("laptop.local is dialled at %s, want %s…", got, network)
+		}
+	}
+	reached("192.0.2.2:")
+	if r := w.computer.try("hub", "verify", url, "--hub-ca", ca); strings.Contains(r.stderr, "no computer") {
+		t.Errorf("vmux hub verify: %s", r.stderr)
+	}
+
+	// Nothing but link-local addresses is left, which are of no use without their interface.
+	must(t, exec.Command("ip", "-4", "addr", "flush", "dev", "wire"))
+	must(t, exec.Command("ip", "-n", "laptop", "-4", "addr", "flush", "dev", "wire"))
+	avahi.waitLog("Withdrawing address record for 192.0.2.2")
+	waitFor(t, "an address of IPv6", func() bool { return strings.HasPrefix(dialed(t, "laptop.local:8722"), "[fe80::") })
+	w.agent.stop()
+	w.startAgent("--lan=false", "--hub", url, "--hub-ca", ca)
+	w.waitHub(true)
+	reached("[fe80::")
+
+	w.agent.stop()
+	w.startAgent("--lan=false", "--hub", "https://nobody.local:8722", "--hub-ca", ca)
+	w.waitStatus("lookup nobody.local: no computer in this network answers to this name")
+	r := w.computer.try("hub", "verify", "https://nobody.local:8722")
+	if built, _ := hubpage.Built(); built != nil && !strings.Contains(r.stderr, "hint: look whether that computer is on") {
+		t.Errorf("vmux hub verify: %s", r.stderr)
+	}
+}
+
+// dialed returns where the local network's route ends that names a host.
+func dialed(t *testing.T, address string) string {
+	t.Helper()
+	var at string
+	stop := errors.New("far enough")
+	_, _, err := lan.NewDialer(false, nil).Dial(t.Context(), device.Peer{Routes: []string{lan.Route(address)}},
+		func(_ context.Context, c net.Conn) (*tls.Conn, error) {
+			at = c.RemoteAddr().String()
+			return nil, errors.Join(stop, c.Close())
+		})
+	if !errors.Is(err, stop) {
+		return fmt.Sprint(err)
+	}
+	return at
 }

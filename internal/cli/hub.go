@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/hubpage"
+	"vmux/internal/link/mdns"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
@@ -94,6 +95,9 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 	fetch := way.Client()
 	defer fetch.CloseIdleConnections()
 	r, err := hubpage.Verify(ctx, fetch, origin, list)
+	if hint := mdns.Hint(err); hint != "" {
+		return r, withHint(err, "%s", hint)
+	}
 	return r, orHint(err, "curl -v %s/healthz", origin)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vmux/internal/link/lan"
+	"vmux/internal/link/mdns"
 )
 
 // maxRoutes is how many addresses a computer is told at a pairing.
@@ -112,8 +113,7 @@ func facing(ctx context.Context, routes []string) []netip.Addr {
 		if !ok {
 			continue
 		}
-		var dialer net.Dialer
-		c, err := dialer.DialContext(ctx, "udp", a)
+		c, err := mdns.Dial(ctx, new(net.Dialer), "udp", a)
 		if err != nil {
 			continue
 		}

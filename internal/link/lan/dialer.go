@@ -18,6 +18,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/link/mdns"
 )
 
 const (
@@ -168,8 +169,7 @@ func try(ctx context.Context, after time.Duration, address string, secure link.S
 	}
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", address)
+	raw, err := mdns.Dial(ctx, new(net.Dialer), "tcp", address)
 	if err != nil {
 		return result{err: err}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/link/mdns"
 	"vmux/internal/wire"
 )
 
@@ -64,7 +65,7 @@ func (w Way) Client() *http.Client {
 		if w.Address == "" && isLoopbackName(hostOf(address)) {
 			return dialLoopback(ctx, dialer, network, address)
 		}
-		return dialer.DialContext(ctx, network, cmp.Or(w.Address, address))
+		return mdns.Dial(ctx, dialer, network, cmp.Or(w.Address, address))
 	}
 	return &http.Client{
 		Transport: &http.Transport{
