@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"vmux/internal/device"
@@ -63,8 +62,8 @@ type bus struct {
 	id     hubID
 	alone  bool // the server is this process's own: there are no other hubs
 	nc     *nats.Conn
-	server *server.Server // nil: somebody else's
-	lock   *os.File       // of the state folder
+	server *ownServer // nil: somebody else's
+	lock   *os.File   // of the state folder
 	inbox  chan *nats.Msg
 	outbox chan announcement
 	sender sync.WaitGroup

@@ -56,6 +56,7 @@ type conn struct {
 	farewell   websocket.StatusCode // what ends the connection once all is written; 0: nothing
 	errands    []func(context.Context)
 	running    bool               // somebody does errands
+	unstored   *hubwire.Message   // of kind subscribe: the store has failed
 	endPing    context.CancelFunc // of the ping that is out; nil: none is
 }
 

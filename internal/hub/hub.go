@@ -68,6 +68,8 @@ type Hub struct {
 
 	bus       *bus
 	store     *store
+	disk      *disk         // nil: the store is somebody else's
+	keyFile   push.KeyFile  // nil: the store is somebody else's
 	push      *push.Service // nil: no Web Push
 	addresses *addresses
 
@@ -121,6 +123,9 @@ func New(c Config) (*Hub, error) {
 		return nil, err
 	}
 	h.wg.Go(h.watch)
+	if h.disk != nil {
+		h.wg.Go(h.watchDisk)
+	}
 	return h, nil
 }
 
@@ -136,6 +141,7 @@ func (h *Hub) startBus() error {
 			return fmt.Errorf("hub: %w", err)
 		}
 		dir = d.Path()
+		h.keyFile = d.File(keyFile)
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
@@ -146,6 +152,11 @@ func (h *Hub) startBus() error {
 	if h.store, err = openStore(ctx, b.nc); err != nil {
 		b.close()
 		return fmt.Errorf("hub: %w", err)
+	}
+	if b.alone {
+		h.disk = newDisk(&disk{dir: dir, storing: b.server.storing, restart: b.server.restart, try: h.store.try, log: h.log})
+		b.server.complained(h.disk.failed)
+		h.store.disk = h.disk
 	}
 	h.bus = b
 	if err := h.join(); err != nil {
@@ -165,7 +176,7 @@ func (h *Hub) startPush() error {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
-	service, err := push.New(ctx, push.Config{Store: h.store, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
+	service, err := push.New(ctx, push.Config{Store: h.store, KeyFile: h.keyFile, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
@@ -207,12 +218,25 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Hub) serveHealth(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	if !h.bus.nc.IsConnected() {
+	if err := h.health(); err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("no connection to NATS\n"))
+		_, _ = w.Write([]byte(err.Error() + "\n"))
 		return
 	}
 	_, _ = w.Write([]byte("ok\n"))
+}
+
+// health says what the hub cannot do now, or nil.
+func (h *Hub) health() error {
+	if h.disk != nil {
+		if err := h.disk.health(); err != nil {
+			return err
+		}
+	}
+	if !h.bus.nc.IsConnected() {
+		return errors.New("no connection to NATS")
+	}
+	return nil
 }
 
 // Close tells all devices that the hub ends, and ends. It may be called once.

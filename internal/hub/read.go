@@ -161,7 +161,7 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 			c.done(id)
 		case code == hubwire.CodeInternal:
 			c.hub.log.Error("request failed", "device", c.id.Short(), "reason", err)
-			c.refuseRequest(id, code, "the hub failed")
+			c.refuseRequest(id, code, c.hub.failure())
 		default:
 			c.refuseRequest(id, code, err.Error())
 		}
@@ -171,8 +171,18 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 	}
 }
 
+// failure is what a device is told when the hub fails.
+func (h *Hub) failure() string {
+	if h.disk != nil {
+		if err := h.disk.health(); err != nil {
+			return err.Error()
+		}
+	}
+	return "the hub failed"
+}
+
 // later puts an errand behind those that wait, or reports that too many do. It
-// is called by run.
+// is called by run, or by one of the hub's own goroutines.
 func (c *conn) later(run func(context.Context)) bool {
 	c.mu.Lock()
 	full := len(c.errands) >= maxErrandQueue
@@ -183,7 +193,7 @@ func (c *conn) later(run func(context.Context)) bool {
 	c.running = c.running || idle
 	c.mu.Unlock()
 	if idle {
-		c.hub.wg.Go(c.runErrands) // run holds the group while this is called
+		c.hub.wg.Go(c.runErrands) // the caller holds the group
 	}
 	return !full
 }
@@ -242,7 +252,40 @@ func (c *conn) allowed() []device.ID {
 	return c.allow // replaced as a whole, never changed
 }
 
+// storeAgain does what could not be stored: who may ring the device, above all, and
+// the subscription that it has been told was refused.
+func (c *conn) storeAgain() {
+	c.bringAllow()
+	c.mu.Lock()
+	m := c.unstored
+	c.unstored = nil
+	c.mu.Unlock()
+	if m == nil {
+		return
+	}
+	c.later(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		defer cancel()
+		if err := c.subscribe(ctx, *m); err != nil {
+			c.hub.log.Warn("cannot store a push subscription", "device", c.id.Short(), "reason", err)
+		}
+	})
+}
+
+// subscribe stores the device's subscription, or that it has none, and notes what
+// could not be stored.
 func (c *conn) subscribe(ctx context.Context, m hubwire.Message) error {
+	err := c.subscribeNow(ctx, m)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unstored = nil
+	if err != nil && codeOf(err) == hubwire.CodeInternal {
+		c.unstored = &m
+	}
+	return err
+}
+
+func (c *conn) subscribeNow(ctx context.Context, m hubwire.Message) error {
 	switch {
 	case c.hub.push == nil && len(m.Subscription) > 0:
 		return errNoPush

@@ -51,6 +51,8 @@ var (
 type Config struct {
 	// Store keeps the VAPID keys and the subscriptions. Required.
 	Store Store
+	// KeyFile keeps the VAPID keys as well; nil: only Store does.
+	KeyFile KeyFile
 	// Subject is how a push service reaches who runs the hub (RFC 8292 section
 	// 2.1): "mailto:…" or an https URL. Required.
 	Subject string
@@ -123,8 +125,15 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	for i := range s.locks {
 		s.locks[i] = make(chan struct{}, 1)
 	}
-	if s.keys, err = loadKeys(ctx, c.Store); err != nil {
+	keys, fresh, err := loadKeys(ctx, c.Store, c.KeyFile, s.log)
+	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
+	}
+	s.keys = keys
+	if fresh {
+		if err := s.forgetSubscriptions(ctx); err != nil {
+			return nil, fmt.Errorf("push: %w", err)
+		}
 	}
 	s.closed, s.close = context.WithCancel(context.Background())
 	return s, nil

@@ -249,7 +249,7 @@ func TestHubsAgreeOnKeys(t *testing.T) {
 	keys := make(chan string)
 	for range 8 {
 		go func() {
-			k, err := loadKeys(t.Context(), store)
+			k, _, err := loadKeys(t.Context(), store, nil, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Error(err)
 			}

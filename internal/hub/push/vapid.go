@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -29,33 +30,104 @@ type storedKeys struct {
 	Private []byte `json:"private"` // the P-256 scalar, 32 bytes
 }
 
-// loadKeys returns the keys in the store. If there are none it makes them; of
-// several hubs that start at once, one makes them for all.
-func loadKeys(ctx context.Context, store Store) (vapidKeys, error) {
-	b, err := store.Get(ctx, vapidName)
+// KeyFile keeps the VAPID keys beside the store, for when that is damaged. Load
+// returns nil and no error if there are none.
+type KeyFile interface {
+	Load() ([]byte, error)
+	Save([]byte) error
+}
+
+// loadKeys returns the keys in the store, which it writes to the file as well.
+// Where the store has lost them, those of the file go back into it. If there are
+// none it makes them; of several hubs that start at once, one makes them for all.
+// fresh: those that were subscribed before cannot be rung with these.
+func loadKeys(ctx context.Context, store Store, file KeyFile, log *slog.Logger) (keys vapidKeys, fresh bool, err error) {
+	stored, err := store.Get(ctx, vapidName)
 	if err != nil {
-		return vapidKeys{}, fmt.Errorf("read the VAPID keys: %w", err)
+		return vapidKeys{}, false, fmt.Errorf("read the VAPID keys: %w", err)
 	}
-	if b != nil {
-		return parseKeys(b)
+	var kept []byte
+	if file != nil {
+		if kept, err = file.Load(); err != nil {
+			log.Warn("cannot read the file of the VAPID keys", "reason", err)
+		}
 	}
+	keys, err = parseKeys(stored)
+	if err != nil {
+		wanted := kept
+		_, none := parseKeys(kept)
+		switch {
+		case none == nil:
+			log.Warn("the store had lost the VAPID keys; they were in their file as well")
+		case stored != nil:
+			return vapidKeys{}, false, err // they may still be mended by hand
+		default:
+			if wanted, err = makeKeys(); err != nil {
+				return vapidKeys{}, false, fmt.Errorf("make the VAPID keys: %w", err)
+			}
+			fresh = true
+		}
+		if stored, err = storeKeys(ctx, store, stored != nil, wanted); err != nil {
+			return vapidKeys{}, false, err
+		}
+		fresh = fresh && bytes.Equal(stored, wanted)
+		if keys, err = parseKeys(stored); err != nil {
+			return vapidKeys{}, false, err
+		}
+	}
+	if file != nil && !bytes.Equal(kept, stored) {
+		if err := file.Save(stored); err != nil {
+			log.Warn("the VAPID keys are in the store only", "reason", err)
+		}
+	}
+	return keys, fresh, nil
+}
+
+func makeKeys() ([]byte, error) {
 	key, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
-		return vapidKeys{}, fmt.Errorf("make the VAPID keys: %w", err)
+		return nil, err
 	}
-	made, err := json.Marshal(storedKeys{Private: key.Bytes()})
-	if err != nil {
-		return vapidKeys{}, err
+	return json.Marshal(storedKeys{Private: key.Bytes()})
+}
+
+// storeKeys stores the keys in place of damaged ones, or if there are none, and
+// returns those that are in the store then.
+func storeKeys(ctx context.Context, store Store, damaged bool, keys []byte) (stored []byte, err error) {
+	if damaged {
+		err = store.Put(ctx, vapidName, keys)
+	} else {
+		err = store.Create(ctx, vapidName, keys)
 	}
-	err = store.Create(ctx, vapidName, made)
 	if errors.Is(err, ErrExists) {
-		if made, err = store.Get(ctx, vapidName); err != nil {
-			return vapidKeys{}, fmt.Errorf("read the VAPID keys: %w", err)
+		if keys, err = store.Get(ctx, vapidName); err != nil {
+			return nil, fmt.Errorf("read the VAPID keys: %w", err)
 		}
 	} else if err != nil {
-		return vapidKeys{}, fmt.Errorf("store the VAPID keys: %w", err)
+		return nil, fmt.Errorf("store the VAPID keys: %w", err)
 	}
-	return parseKeys(made)
+	return keys, nil
+}
+
+// forgetSubscriptions removes all subscriptions: browsers have bound them to keys
+// that are lost, so that no push service would take a push for them. Phones get the
+// new keys with the hub's welcome, and their app subscribes anew.
+func (s *Service) forgetSubscriptions(ctx context.Context) error {
+	names, err := s.names(ctx, subscriptionPrefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.store.Delete(ctx, name); err != nil {
+			return fmt.Errorf("delete push subscription: %w", err)
+		}
+	}
+	level := slog.LevelWarn
+	if len(names) == 0 { // the first start, or all of the store is lost
+		level = slog.LevelInfo
+	}
+	s.log.Log(ctx, level, "the hub has new VAPID keys: phones that were subscribed to others cannot be rung until their app was opened", "removed", len(names))
+	return nil
 }
 
 func parseKeys(b []byte) (vapidKeys, error) {

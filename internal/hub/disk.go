@@ -1,0 +1,204 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	probeFile  = "probe"
+	probeBytes = 64 << 10
+	// lookEvery is how often it is looked whether the store has ended, probeEvery
+	// bounds how often whoever asks for the hub's health makes it write.
+	lookEvery  = time.Second
+	probeEvery = 2 * time.Second
+	// tryTime bounds one try to store something, which NATS may not answer;
+	// reopenTime how long after its start it may fail.
+	tryTime    = 3 * time.Second
+	reopenTime = 15 * time.Second
+)
+
+// errStore is wrapped by the reason why nothing can be stored.
+var errStore = errors.New("the hub cannot store anything at the moment")
+
+// disk looks after the store of a hub that has a NATS of its own. That one ends
+// its store for good when a write fails, most often since the disk is full; here
+// it is started anew once a write is possible. Meanwhile the hub relays, and
+// refuses at once what needs the store.
+type disk struct {
+	dir     string
+	storing func() bool                     // whether NATS has not ended it
+	try     func(ctx context.Context) error // stores something
+	restart func() error
+	log     *slog.Logger
+
+	suspect chan struct{} // of capacity 1: a write has failed
+
+	mu     sync.Mutex
+	why    error           // nothing can be stored; nil: it can
+	open   context.Context // ends when nothing can be stored any more
+	end    context.CancelFunc
+	probed time.Time
+	found  error // by the probe
+}
+
+// newDisk looks after a store that is open.
+func newDisk(d *disk) *disk {
+	d.suspect = make(chan struct{}, 1)
+	d.open, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+// failed notes that the store has failed, maybe by a request's own fault.
+func (d *disk) failed() {
+	select {
+	case d.suspect <- struct{}{}:
+	default:
+	}
+}
+
+// within bounds what is done with the store by its end: NATS leaves a write that
+// fails without an answer.
+func (d *disk) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(d.open, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// closed says why nothing can be stored, or nil.
+func (d *disk) closed() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.why
+}
+
+// health is closed, and finds a full disk before the store does.
+func (d *disk) health() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.why != nil {
+		return d.why
+	}
+	if time.Since(d.probed).Abs() >= probeEvery {
+		d.probed, d.found = time.Now(), d.probe()
+	}
+	if d.found != nil {
+		return fmt.Errorf("%w: %w", errStore, d.found)
+	}
+	return nil
+}
+
+// probe writes more than the store does at once, and says why that fails.
+func (d *disk) probe() error {
+	path := filepath.Join(d.dir, probeFile)
+	defer os.Remove(path)
+	err := os.WriteFile(path, make([]byte, probeBytes), 0o600)
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		return e.Err // without the path, which is nobody's business at /healthz
+	}
+	return err
+}
+
+// look closes a store that has ended and starts it anew when that is possible. It
+// reports whether it did. One goroutine calls it.
+func (d *disk) look(ctx context.Context, suspect bool) bool {
+	if d.closed() == nil {
+		err := d.ended(ctx, suspect)
+		if err == nil || ctx.Err() != nil {
+			return false
+		}
+		d.log.Error("nothing can be stored until the disk takes it; devices are connected meanwhile", "reason", err)
+		d.note(fmt.Errorf("%w: %w", errStore, err))
+	}
+	if d.probe() != nil {
+		return false
+	}
+	err := d.restart()
+	for began := time.Now(); err == nil; { // the connection to NATS takes a moment to come back
+		if err = d.tryFor(ctx); err == nil || time.Since(began) > reopenTime || !wait(ctx, tryTime/30) {
+			break
+		}
+		err = nil
+	}
+	if err != nil {
+		d.log.Warn("the store cannot be opened again yet", "reason", err)
+		return false
+	}
+	d.note(nil)
+	d.log.Info("the store is open again")
+	return true
+}
+
+func (d *disk) note(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.why, d.found = why, nil
+	if d.end(); why == nil {
+		d.open, d.end = context.WithCancel(context.Background())
+	}
+}
+
+// wait waits, and reports false if ctx has ended meanwhile.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// ended says why nothing can be stored any more. Not every failure ends NATS's
+// store in a way that it tells of: a suspect one is tried.
+func (d *disk) ended(ctx context.Context, suspect bool) error {
+	if d.storing() && !suspect {
+		return nil
+	}
+	if err := d.probe(); err != nil {
+		return err // it says more than NATS does
+	}
+	if !d.storing() {
+		return errors.New("NATS has ended its store; the log says more")
+	}
+	return d.tryFor(ctx)
+}
+
+func (d *disk) tryFor(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	return d.try(ctx)
+}
+
+// watchDisk has the store opened again, and what devices wanted to have stored
+// meanwhile stored then.
+func (h *Hub) watchDisk() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		suspect := false
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-tick.C:
+		case <-h.disk.suspect:
+			suspect = true
+		}
+		if !h.disk.look(h.ctx, suspect) {
+			continue
+		}
+		h.mu.RLock()
+		conns := h.conns()
+		h.mu.RUnlock()
+		for _, c := range conns {
+			c.storeAgain()
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package push
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// keyFile is a file in memory.
+type keyFile struct {
+	b    []byte
+	fail error // of writing
+}
+
+func (f *keyFile) Load() ([]byte, error) { return f.b, nil }
+
+func (f *keyFile) Save(b []byte) error {
+	if f.fail == nil {
+		f.b = bytes.Clone(b)
+	}
+	return f.fail
+}
+
+// locked is a buffer for a log.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// Lost keys cost every subscription, and nobody was told: a store that had lost
+// them got new ones without a word (public reports of the same: grappa-irc 1323,
+// hapi 1316, web-push-php 58). They are in a file as well; where that is lost too,
+// what was subscribed to the old ones is forgotten, and it is said.
+func TestKeysOutliveTheStore(t *testing.T) {
+	file, log := &keyFile{}, &locked{}
+	start := func(store Store) *Service {
+		t.Helper()
+		s, err := New(t.Context(), Config{Store: store, KeyFile: file, Subject: "mailto:root@hub.example", Log: slog.New(slog.NewTextHandler(log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		return s
+	}
+	first := start(&Memory{}).VAPIDKey()
+	if !bytes.Contains(file.b, []byte("private")) {
+		t.Fatalf("in the file: %s", file.b)
+	}
+	for what, stored := range map[string]string{"an empty store": "", "damaged ones in it": `{"private":"AAAA"}`, "nonsense in it": "x"} {
+		log.b.Reset()
+		store := &Memory{}
+		if stored != "" {
+			store.put(vapidName, []byte(stored))
+		}
+		if got := start(store).VAPIDKey(); got != first || !strings.Contains(log.b.String(), "had lost the VAPID keys") {
+			t.Errorf("%s: %s, at first %s; %s", what, got, first, &log.b)
+		}
+		if b, err := store.Get(t.Context(), vapidName); err != nil || !bytes.Equal(b, file.b) {
+			t.Errorf("%s: not put back: %s, %v", what, b, err)
+		}
+	}
+
+	log.b.Reset()
+	file.b = nil
+	store := &Memory{}
+	store.put(subscriptionPrefix+"phone", []byte("{}"))
+	if got := start(store).VAPIDKey(); got == first || !strings.Contains(log.b.String(), "the hub has new VAPID keys") {
+		t.Errorf("both lost: %s; %s", got, &log.b)
+	}
+	if keys, err := store.Keys(t.Context()); err != nil || len(keys) != 1 {
+		t.Errorf("of what cannot be rung any more there is %q, %v", keys, err)
+	}
+
+	log.b.Reset()
+	file.b, file.fail = nil, errors.New("no space left on device")
+	start(store) // the store has them
+	if !strings.Contains(log.b.String(), "in the store only") {
+		t.Errorf("the file cannot be written: %s", &log.b)
+	}
+}
