@@ -39,7 +39,10 @@ func (a *Agent) wake(ctx context.Context, phone device.ID) error {
 		return err
 	}
 	var refused *relay.Error
-	if errors.As(err, &refused) && refused.Code == hubwire.CodeNotSubscribed {
+	a.mu.Lock()
+	believed := a.bells.hubs[phone] != "" // else the phone's own reason says more
+	a.mu.Unlock()
+	if believed && errors.As(err, &refused) && refused.Code == hubwire.CodeNotSubscribed {
 		if err := a.setDoorbell(phone, "", wakeUnknown); err != nil {
 			a.log.Warn("keep that a phone cannot be woken", "phone", phone.Short(), "error", err)
 		}

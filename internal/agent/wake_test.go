@@ -92,7 +92,7 @@ func TestRing(t *testing.T) {
 		b.fails = errNoSubscription
 		for _, name := range []string{"", "phone", p.peer.ID.String()} {
 			list, err := w.Ring(t.Context(), name)
-			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "no push subscription") {
+			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "does not let the app notify") {
 				t.Errorf("%q: %+v, %v", name, list, err)
 			}
 		}

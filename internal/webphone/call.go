@@ -111,6 +111,8 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"background":        (*Phone).background,
 	"subscribePush":     (*Phone).subscribePush,
 	"unsubscribePush":   (*Phone).unsubscribePush,
+	"pushFailed":        (*Phone).pushFailed,
+	"ringMe":            (*Phone).ringMe,
 	"exportPublicKeys":  (*Phone).exportPublicKeys,
 	"wipe":              (*Phone).wipe,
 }

@@ -3,9 +3,13 @@ package webphone
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"strings"
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/link/hubwire"
+	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
 
@@ -19,30 +23,79 @@ func (p *Phone) subscribePush(ctx context.Context, a arguments) (any, error) {
 		return nil, &Error{Code: "malformed", Message: "The browser gave no subscription."}
 	}
 	if err := p.tellSubscription(ctx, a.Subscription); err != nil {
-		return nil, err
+		return nil, hubRefusal(err)
 	}
-	return nil, p.setPush(true)
+	return nil, p.setPush(true, "")
 }
 
+// unsubscribePush turns notifications off, also where the hub cannot be told: its next
+// push finds a subscription that the browser has ended.
 func (p *Phone) unsubscribePush(ctx context.Context, _ arguments) (any, error) {
-	if err := p.tellSubscription(ctx, nil); err != nil {
+	if err := p.setPush(false, ""); err != nil {
 		return nil, err
 	}
-	return nil, p.setPush(false)
+	if hub, _ := p.running(); hub == nil || !hub.Status().Connected {
+		return nil, nil
+	}
+	return nil, hubRefusal(p.tellSubscription(ctx, nil))
 }
+
+// pushFailed keeps why this phone cannot be rung though its person wants it, and tells
+// the computers.
+func (p *Phone) pushFailed(_ context.Context, a arguments) (any, error) {
+	s, err := p.settings()
+	if err != nil || !s.Push || s.PushProblem == a.Kind {
+		return nil, err
+	}
+	return nil, p.setPush(true, a.Kind)
+}
+
+// ringMe has the hub ring this phone.
+func (p *Phone) ringMe(ctx context.Context, _ arguments) (any, error) {
+	hub, _ := p.running()
+	if hub == nil {
+		return nil, errNoHub
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*pushTimeout)
+	defer cancel()
+	return nil, hubRefusal(hub.WakePeer(ctx, p.cfg.Key.ID()))
+}
+
+var errNoHub = &Error{Code: "hubUnreachable", Message: "The hub does not answer."}
 
 func (p *Phone) tellSubscription(ctx context.Context, subscription json.RawMessage) error {
 	hub, _ := p.running()
 	if hub == nil {
-		return &Error{Code: "hubUnreachable", Message: "The hub does not answer."}
+		return errNoHub
 	}
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
 	return hub.Subscribe(ctx, subscription)
 }
 
-func (p *Phone) setPush(on bool) error {
-	if err := p.change(func(s *settings) { s.Push = on }); err != nil {
+// hubRefusal is what the hub has refused, as the page gets it.
+func hubRefusal(err error) error {
+	var refused *relay.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	said := wire.Show(refused.Message)
+	switch refused.Code {
+	case hubwire.CodeSubscriptionDead: // the page makes another
+		return &Error{Code: "pushDead", Message: asSentence(said)}
+	case hubwire.CodeNotSubscribed:
+		return &Error{"pushLost", "The hub has no subscription of this phone, or its push service has just ended it.", "Turn notifications off and on again."}
+	case hubwire.CodeBusy:
+		return &Error{"pushBusy", "The hub takes no more for now: " + said + ".", "Try again in a minute."}
+	case hubwire.CodeMalformed:
+		return &Error{"pushRefused", "The hub cannot use the push service of this browser: " + said + ".", "Try another browser."}
+	}
+	return &Error{"pushHub", "The hub could not do it: " + said + ".", "Who runs the hub finds the reason in its log."}
+}
+
+func (p *Phone) setPush(on bool, problem string) error {
+	p.pushKnown.Store(true)
+	if err := p.change(func(s *settings) { s.Push, s.PushProblem = on, problem }); err != nil {
 		return err
 	}
 	for _, id := range p.allowed() {
@@ -50,6 +103,19 @@ func (p *Phone) setPush(on bool) error {
 	}
 	p.changed()
 	return nil
+}
+
+// wakeReason is why this phone cannot be woken; "" if it can.
+func (s settings) wakeReason() string {
+	switch {
+	case !s.Push:
+		return wire.WakeOff
+	case s.PushProblem == "":
+		return ""
+	case strings.HasPrefix(s.PushProblem, "pushDenied"):
+		return wire.WakeDenied
+	}
+	return wire.WakeFailed
 }
 
 // tellDoorbell tells a computer whether the hub can wake this phone.
@@ -63,7 +129,11 @@ func (p *Phone) tellDoorbell(id device.ID) {
 	if err != nil {
 		p.cfg.Log.Warn("settings", "err", err)
 	}
-	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: url, Active: s.Push}
+	why := s.wakeReason()
+	if why == "" && !p.pushKnown.Load() {
+		return // whether the subscription still holds is told when the hub has taken it
+	}
+	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: url, Active: why == "", Reason: why}
 	if err := node.Tell(id, wire.KindDeviceTokenUpdate, update); err != nil {
 		p.cfg.Log.Debug("tell of the doorbell", "peer", id.Short(), "err", err) // LinkUp tells again
 	}

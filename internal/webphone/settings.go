@@ -12,8 +12,10 @@ import (
 type settings struct {
 	Version int    `json:"version"`
 	Name    string `json:"name,omitempty"`
-	// Push is whether the hub was given a subscription to wake this phone.
-	Push bool `json:"push,omitempty"`
+	// Push is whether its person wants this phone to be woken, and PushProblem the
+	// page's code of why it cannot be: "" once the hub has a subscription.
+	Push        bool   `json:"push,omitempty"`
+	PushProblem string `json:"pushProblem,omitempty"`
 }
 
 func (p *Phone) settings() (settings, error) {

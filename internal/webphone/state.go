@@ -25,7 +25,8 @@ type State struct {
 	DeviceID     string        `json:"deviceID"`
 	RPID         string        `json:"rpID"`
 	RPProblem    string        `json:"rpProblem,omitempty"`
-	Push         bool          `json:"push"` // the hub was given a subscription
+	Push         bool          `json:"push"` // its person wants it to be woken
+	PushProblem  string        `json:"pushProblem,omitempty"`
 	Vault        *VaultState   `json:"vault"`
 	Computers    []Computer    `json:"computers"`
 	Identities   []Identity    `json:"identities"`
@@ -98,7 +99,7 @@ func (p *Phone) State() (State, error) {
 		RPID: p.cfg.Host, RPProblem: p.passkeyProblem(), Sheets: p.sheets.list(),
 	}
 	set, err := p.settings()
-	s.Push = err == nil && set.Push
+	s.Push, s.PushProblem = err == nil && set.Push, set.PushProblem
 	computers, err := p.computers()
 	if err != nil {
 		return s, err

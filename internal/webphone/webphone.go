@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vmux/internal/device"
@@ -65,7 +66,8 @@ type Phone struct {
 	away    away
 	restart chan struct{} // of capacity 1: the phone has another name
 
-	settingsMu sync.Mutex // held while settings change
+	settingsMu sync.Mutex  // held while settings change
+	pushKnown  atomic.Bool // whether it can be woken was looked at since the start
 
 	// mu guards what follows. It is never held while waiting, since Prepare
 	// runs while the page's event loop stands still.

@@ -11,12 +11,14 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
@@ -95,6 +97,7 @@ type Page struct {
 	// Errors are what the page wrote to its console as errors, and its uncaught
 	// exceptions.
 	errors chan string
+	worker atomic.Value // serviceworker.RegistrationID, once the page has one and ServiceWorker is enabled
 }
 
 // Open opens a URL in a new tab.
@@ -124,6 +127,10 @@ func (b *Browser) Tab() *Page {
 func (p *Page) listen(event any) {
 	text := ""
 	switch e := event.(type) {
+	case *serviceworker.EventWorkerRegistrationUpdated:
+		for _, r := range e.Registrations {
+			p.worker.Store(r.RegistrationID)
+		}
 	case *runtime.EventExceptionThrown:
 		text = e.ExceptionDetails.Text
 		if e.ExceptionDetails.Exception != nil {

@@ -3,27 +3,85 @@ package web
 import (
 	"crypto/ecdh"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/serviceworker"
+	"github.com/chromedp/chromedp"
 )
 
-// fakePush takes the place of the browser's push service, which is on the
-// internet. What the page does with its subscription is the app's own.
-const fakePush = `
-	Object.defineProperty(Notification, 'permission', { get: () => 'granted' });
-	Notification.requestPermission = async () => 'granted';
-	let current = null;
-	PushManager.prototype.getSubscription = async () => current;
-	PushManager.prototype.subscribe = async (options) => current = {
-		options, toJSON: () => ({ endpoint: 'https://push.example.com/x', keys: %s }), unsubscribe: async () => { current = null; return true; },
-	};`
+// pushService takes the place of the one that the browser's maker runs on the internet:
+// the hub's half is a real server, the browser's half a stand-in for PushManager. What
+// the app does with its subscription is the app's own.
+type pushService struct {
+	server *httptest.Server
+	mu     sync.Mutex
+	status int
+	pushed []string // paths
+	taken  func()   // called for each push that it takes
+}
 
-// The subscription goes to the hub, and the computers learn that the phone can
-// be rung.
-func TestPushSubscription(t *testing.T) {
+// standIn keeps what the browser keeps: whether the site may notify, and one
+// subscription, also over a reload of the page.
+const standIn = `((service, keys) => {
+	const memory = (name) => JSON.parse(localStorage['stand-in-' + name] ?? 'null');
+	const keep = (name, value) => { localStorage['stand-in-' + name] = JSON.stringify(value); };
+	Object.defineProperty(Notification, 'permission', { configurable: true, get: () => memory('permission') ?? 'default' });
+	Notification.requestPermission = async () => { keep('permission', memory('permission') ?? 'granted'); return Notification.permission; };
+	const permission = new EventTarget();
+	Object.defineProperty(permission, 'state', { get: () => Notification.permission.replace('default', 'prompt') });
+	navigator.permissions.query = async () => permission;
+	globalThis.setPermission = (value) => { keep('permission', value); permission.onchange?.(); };
+	const subscription = () => {
+		const kept = memory('subscription');
+		return kept && {
+			endpoint: kept.endpoint, expirationTime: null, options: { applicationServerKey: new Uint8Array(kept.key).buffer },
+			toJSON: () => ({ endpoint: kept.endpoint, expirationTime: null, keys }),
+			unsubscribe: async () => { keep('subscription', null); return true; },
+		};
+	};
+	PushManager.prototype.getSubscription = async () => subscription();
+	PushManager.prototype.subscribe = async ({ applicationServerKey }) => {
+		keep('number', (memory('number') ?? 0) + 1);
+		keep('subscription', { endpoint: service + '/' + memory('number'), key: Array.from(new Uint8Array(applicationServerKey)) });
+		return subscription();
+	};
+})`
+
+// withPush is a hub that reaches the stand-in, and a tab in which the app will find it.
+func withPush(t *testing.T) (*world, *pushService) {
+	s := &pushService{status: http.StatusCreated}
+	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pushed = append(s.pushed, r.URL.Path)
+		if s.status == http.StatusCreated && s.taken != nil {
+			s.taken()
+		}
+		w.WriteHeader(s.status)
+	}))
+	t.Cleanup(s.server.Close)
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w.hub.Stop()
+	w.hub.push = x509.NewCertPool()
+	w.hub.push.AddCert(s.server.Certificate())
+	w.hub.Start()
+	w.page = w.tab(t, s)
+	return w, s
+}
+
+// tab opens a tab whose browser has the stand-in, and no page yet.
+func (w *world) tab(t *testing.T, s *pushService) *Page {
+	t.Helper()
 	key, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -31,32 +89,230 @@ func TestPushSubscription(t *testing.T) {
 	keys, _ := json.Marshal(map[string]string{
 		"p256dh": base64.RawURLEncoding.EncodeToString(key.PublicKey().Bytes()), "auth": base64.RawURLEncoding.EncodeToString(make([]byte, 16)),
 	})
-	w.page = w.browser.Tab()
-	w.page.BeforeLoad(fmt.Sprintf(fakePush, keys))
+	page := w.browser.Tab()
+	page.BeforeLoad(fmt.Sprintf("(%s)(%q, %s)", standIn, s.server.URL, keys))
+	return page
+}
+
+func (s *pushService) answers(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+}
+
+func (s *pushService) last() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pushed) == 0 {
+		return ""
+	}
+	return s.pushed[len(s.pushed)-1]
+}
+
+// ringing is what `vmux status` says of the phone.
+type ringing struct {
+	Wakeable              bool
+	RingProblem, RingHint string
+}
+
+func (w *world) ringing(t *testing.T) ringing {
+	t.Helper()
+	var status struct{ Phones []ringing }
+	if err := json.Unmarshal([]byte(w.agent.MustVmux("status", "--json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Phones) != 1 {
+		return ringing{}
+	}
+	return status.Phones[0]
+}
+
+func (w *world) waitRinging(t *testing.T, problem string) {
+	t.Helper()
+	waitFor(t, "the computer knows that it can ring, or why not: "+problem, func() bool {
+		r := w.ringing(t)
+		return r.Wakeable == (problem == "") && strings.Contains(r.RingProblem, problem)
+	})
+}
+
+func (w *world) wantPush(t *testing.T, want string) {
+	t.Helper()
+	waitFor(t, "notifications are "+want, func() bool {
+		var s State
+		w.page.State(&s)
+		return s.Support.Push == want
+	})
+}
+
+// start opens the app, pairs it, and turns notifications on.
+func (w *world) startPush(t *testing.T) {
+	t.Helper()
 	w.page.Go(w.hub.URL + "/")
 	w.agent = StartAgent(t, w.hub.URL)
 	w.agent.Pair(w.page)
-	wakeable := func() bool {
-		var status struct {
-			Phones []struct{ Wakeable bool }
-		}
-		if err := json.Unmarshal([]byte(w.agent.MustVmux("status", "--json")), &status); err != nil {
-			t.Fatal(err)
-		}
-		return len(status.Phones) == 1 && status.Phones[0].Wakeable
-	}
-	if wakeable() {
-		t.Error("rung without a subscription")
-	}
+	w.waitRinging(t, "notifications are off")
 	w.page.MustCall("subscribePush", nil, nil)
-	waitFor(t, "the computer knows that it can ring", wakeable)
-	var s State
-	if w.page.State(&s); s.Support.Push != "on" {
-		t.Errorf("push is %s", s.Support.Push)
+	w.waitRinging(t, "")
+	w.wantPush(t, "on")
+}
+
+// The subscription goes to the hub, and the computers learn that the phone can
+// be rung. `vmux ring` tries it.
+func TestPushSubscription(t *testing.T) {
+	w, s := withPush(t)
+	w.startPush(t)
+	if out := w.agent.MustVmux("ring"); !strings.Contains(out, " was rung: its push service has taken it\n") || s.last() != "/1" {
+		t.Errorf("pushed to %q: %s", s.last(), out)
 	}
 	w.page.MustCall("unsubscribePush", nil, nil)
-	waitFor(t, "the computer knows that it cannot ring any more", func() bool { return !wakeable() })
-	if w.page.State(&s); s.Support.Push != "off" {
-		t.Errorf("push is %s", s.Support.Push)
+	w.waitRinging(t, "notifications are off")
+	w.wantPush(t, "off")
+	w.cannotRing(t, "notifications are off")
+}
+
+// cannotRing runs `vmux ring`, which fails.
+func (w *world) cannotRing(t *testing.T, why string) {
+	t.Helper()
+	cmd := w.agent.Vmux(deadline(t), "ring")
+	out, err := cmd.CombinedOutput()
+	if err == nil || cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), why) || !strings.Contains(string(out), "hint: ") {
+		t.Errorf("vmux ring: %v\n%s", err, out)
 	}
+}
+
+// A subscription that its push service has ended: the computer learns it, the hub takes
+// it no more, and the app makes another, past what Chromium gives out in between.
+func TestDeadSubscriptionIsReplaced(t *testing.T) {
+	w, s := withPush(t)
+	w.startPush(t)
+	s.answers(http.StatusGone)
+	w.cannotRing(t, "no push subscription")
+	w.waitRinging(t, "no push subscription")
+	s.answers(http.StatusCreated)
+	w.page.Quirk("subscription-died", 2)
+	w.page.Reload()
+	w.waitRinging(t, "")
+	w.wantPush(t, "on")
+	w.agent.MustVmux("ring")
+	if s.last() != "/4" { // 2 and 3 are hidden behind made-up ones
+		t.Errorf("rung at %s", s.last())
+	}
+}
+
+// A push service that answers no more: Settings and the computers say so.
+func TestPushServiceFallsSilent(t *testing.T) {
+	w, _ := withPush(t)
+	w.startPush(t)
+	w.page.Quirk("push-never-answers", 20)
+	w.page.evaluate(`(() => { localStorage['stand-in-subscription'] = 'null'; return true; })()`)
+	w.page.Reload()
+	w.wantPush(t, "broken")
+	w.waitRinging(t, "do not work there")
+	w.page.Go(w.hub.URL + "/#settings")
+	w.page.Shows("This phone cannot be rung The browser’s push service does not answer.")
+}
+
+// The permission is revoked while the app is closed, and while it is open, and given
+// again: the computers hear of it.
+func TestPermissionRevoked(t *testing.T) {
+	w, _ := withPush(t)
+	w.startPush(t)
+	w.page.evaluate(`(() => { localStorage['stand-in-permission'] = '"denied"'; return true; })()`)
+	w.page.Reload()
+	w.waitRinging(t, "does not let the app notify")
+	w.wantPush(t, "denied")
+	for _, c := range []struct{ permission, push, problem string }{
+		{"granted", "on", ""}, {"denied", "denied", "does not let the app notify"}, {"granted", "on", ""}, {"default", "broken", "does not let the app notify"},
+	} {
+		w.page.evaluate(fmt.Sprintf(`(() => { setPermission(%q); return true; })()`, c.permission))
+		w.waitRinging(t, c.problem)
+		w.wantPush(t, c.push)
+	}
+	w.page.Go(w.hub.URL + "/#settings")
+	w.page.Shows("The browser has taken back the permission to notify.")
+}
+
+// Each failure has its cause, soon, and none is the store's.
+func TestCausesOfNoNotifications(t *testing.T) {
+	w, s := withPush(t)
+	for _, c := range []struct {
+		code, quirk, words string
+		args               []any
+	}{
+		{"pushBrave", "brave-push", "Use Google services for push messaging", nil},
+		{"pushNoService", "brave-push", "push service error", []any{false}},
+		{"pushNoWorker", "no-worker", "service worker", nil},
+		{"pushKey", "other-server-key", "Take back this site’s permission", []any{false}},
+		{"", "other-server-key", "", []any{true}},
+		{"pushDeniedBySystem", "permission-answer", "settings of this device", []any{"denied"}},
+		{"pushDenied", "permission-answer", "for this site in the browser’s settings", []any{"denied", "denied"}},
+		{"pushUnanswered", "permission-answer", "allow it", []any{"default"}},
+		{"pushSlow", "push-never-answers", "does not answer", []any{20}},
+		{"pushDead", "subscription-died", "only subscriptions that have ended", []any{9}},
+	} {
+		name := fmt.Sprint(c.quirk, c.args)
+		page := w.tab(t, s)
+		page.BeforeLoad("localStorage.removeItem('stand-in-subscription')")
+		page.Quirk(c.quirk, c.args...)
+		page.Go(w.hub.URL + "/")
+		page.waitTrue("the app has started", "document.documentElement.dataset.ready === 'true'")
+		waitFor(t, "the hub is there", func() bool {
+			var s State
+			page.State(&s)
+			return s.Hub.Connected
+		})
+		err := page.Call("subscribePush", nil, nil)
+		f, failed := err.(*Failure)
+		if failed != (c.code != "") || failed && (f.Code != c.code || f.Hint == "" || !strings.Contains(f.Message+f.Hint, c.words) || strings.Contains(f.Message, "stores")) {
+			t.Errorf("%s: %v, want %s", name, err, c.code)
+		}
+	}
+}
+
+// The permission is asked for by the tap itself: some browsers refuse what has waited.
+func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
+	w, _ := withPush(t)
+	w.page.Quirk("permission-needs-tap")
+	w.page.Go(w.hub.URL + "/#settings")
+	w.page.Click(`[data-key="switch-Notify me when a request waits"]`)
+	w.wantPush(t, "on")
+}
+
+// *Ring me*: the hub's push arrives at the app's worker, whose notification sounds each
+// time, and goes when the person looks at the app.
+func TestRingMe(t *testing.T) {
+	w, s := withPush(t)
+	send(w.page, serviceworker.Enable, cdp.Empty{})
+	s.taken = func() {
+		id, _ := w.page.worker.Load().(serviceworker.RegistrationID)
+		go send(w.page, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{Origin: w.hub.URL, RegistrationID: id, Data: "x"})
+	}
+	c := chromedp.FromContext(w.page.ctx)
+	if _, err := chromedp.CallBrowser(w.page.ctx, browser.SetPermission, browser.SetPermissionParams{
+		Permission: &browser.PermissionDescriptor{Name: "notifications"}, Setting: browser.PermissionSettingGranted,
+		Origin: w.hub.URL, BrowserContextID: c.BrowserContextID,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.startPush(t)
+	w.page.waitTrue("the worker serves", "navigator.serviceWorker.controller !== null")
+	w.page.Go(w.hub.URL + "/#settings")
+	w.page.Click(`[data-key="ring-me"]`)
+	w.page.Shows("The notification has arrived: this phone can be rung.")
+	const shown = `(await (await navigator.serviceWorker.ready).getNotifications())`
+	w.page.evaluate(`(async () => { const [n] = ` + shown + `; return n.tag === 'vmux-request' && n.renotify !== false; })()`)
+	w.page.evaluate(`(async () => {
+		document.dispatchEvent(new Event('visibilitychange')); // the page is visible
+		while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20));
+		return true;
+	})()`)
+	// A ring while the app is looked at leaves nothing behind, and reaches the app.
+	w.page.evaluate(`(async () => {
+		globalThis.rings = 0;
+		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.rings += data.type === 'rung'; });
+		return true;
+	})()`)
+	w.agent.MustVmux("ring")
+	w.page.waitTrue("the ring arrives", "globalThis.rings === 1")
+	w.page.evaluate(`(async () => { while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20)); return true; })()`)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -137,6 +138,7 @@ type Hub struct {
 	port   string
 	hub    *hub.Hub
 	server *http.Server
+	push   *x509.CertPool // not nil: push services on the loopback interface, by these
 }
 
 // StartHub serves the hub on localhost until the test ends.
@@ -161,7 +163,7 @@ func (h *Hub) Start() {
 		h.t.Fatalf("%v", err)
 	}
 	h.hub, err = hub.New(hub.Config{
-		PublicURL: h.URL, StateDir: h.state, App: files, PushSubject: "mailto:hub@example.org", Log: slog.New(slog.DiscardHandler),
+		PublicURL: h.URL, StateDir: h.state, App: files, PushSubject: "mailto:hub@example.org", PushLoopback: h.push, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		h.t.Fatalf("%v", err)

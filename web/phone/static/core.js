@@ -48,6 +48,8 @@ function change() {
 const approvals = new Map();
 /** @type {Set<string>} sheets that came while nobody looked */
 const unseen = new Set();
+/** @type {Set<string>} sheets that wait */
+const waiting = new Set();
 
 /** @param {string} event @param {string} json */
 function emit(event, json) {
@@ -58,11 +60,16 @@ function emit(event, json) {
 	const detail = JSON.parse(json);
 	if (event === 'sheetEnd') {
 		unseen.delete(detail.id);
+		waiting.delete(detail.id);
+		if (waiting.size === 0) {
+			push.clear().catch(() => {});
+		}
 		approvals.get(detail.id)?.abort();
 	}
 	dispatch(event, detail);
 	if (event === 'sheet') {
 		unseen.add(detail.id);
+		waiting.add(detail.id);
 		tellSeen();
 	}
 }
@@ -156,12 +163,29 @@ async function load() {
 	addEventListener('online', foreground);
 	addEventListener('pagehide', endGrants);
 	navigator.serviceWorker?.addEventListener('message', (event) => {
-		if (event.data?.type === 'foreground') {
+		switch (event.data?.type) {
+		case 'foreground':
 			foreground();
+			break;
+		case 'subscription': // has ended
+			renewPush(true);
+			break;
+		case 'rung':
+			clearSeen();
 		}
 	});
+	navigator.permissions?.query({ name: 'notifications' }).then((permission) => {
+		permission.onchange = () => renewPush(true).then(change);
+	}).catch(() => {}); // a browser that does not know it
 	performance.mark('vmux-ready'); // what the time to start is measured by
-	renewPush();
+	clearSeen();
+}
+
+/** A notification has nothing more to say to who looks at the app. */
+function clearSeen() {
+	if (document.visibilityState === 'visible' && push.testing === 0) {
+		push.clear().catch(() => {});
+	}
 }
 
 /** Another page has taken the store, or it is gone. @param {storage.StorageError} why */
@@ -218,6 +242,8 @@ function endGrants() {
 function foreground() {
 	if (document.visibilityState === 'visible') {
 		tellSeen();
+		clearSeen();
+		renewPush(false);
 		invoke('foreground', {}).catch(() => {});
 	} else {
 		invoke('background', {}).catch(() => {});
@@ -275,14 +301,18 @@ function perform(name, args, signal, again = false) {
 const own = {
 	decodeQR: ({ imageData }) => decodeQR(imageData),
 	persist: async () => ({ persisted: await navigator.storage?.persist?.() ?? false }),
-	subscribePush: async () => {
-		const current = await invoke('state', {});
-		await invoke('subscribePush', { subscription: await push.subscribe(current.hub.vapidKey) });
-	},
+	subscribePush: () => push.ask().then(subscribePush), // straight from the tap
 	unsubscribePush: async () => {
-		await invoke('unsubscribePush', {});
 		await push.unsubscribe();
+		await invoke('unsubscribePush', {});
 	},
+	ringMe: () => ringMe().catch(async (error) => {
+		if (error.code !== 'pushLost') {
+			throw error;
+		}
+		await subscribePush(); // the hub has just found it dead
+		return ringMe();
+	}),
 	wipe: async () => {
 		await push.unsubscribe();
 		await invoke('wipe', {});
@@ -361,12 +391,18 @@ export async function state() {
 		await start();
 	}
 	const current = await invoke('state', {});
+	if (current.hub.connected !== wasConnected) {
+		wasConnected = current.hub.connected;
+		renewPush(true);
+	}
 	const all = { ...current, support: await support(current), vanished: storage.isVanished() };
 	if (stopped) {
 		throw stopped; // meanwhile: nothing of it holds any more
 	}
 	return all;
 }
+
+let wasConnected = false;
 
 /** Makes the loss of what was stored here a thing of the past. */
 export function beginAnew() {
@@ -396,23 +432,58 @@ async function support(current) {
 	return {
 		webauthn: Boolean(credential) && !current.rpProblem,
 		prf: prfFound ?? (current.vault?.keys > 0 ? 'yes' : guess),
-		platformAuthenticator, persisted, space, push: await push.status(current.push),
+		platformAuthenticator, persisted, space, ...push.status(current.push, current.pushProblem),
 	};
 }
 
-// Subscriptions end without a word, so each start gives the hub the one that
-// holds now.
-async function renewPush() {
-	try {
+const ringMe = () => push.ringMe(() => invoke('ringMe', {}));
+
+/** @type {Promise<void>} */
+let subscribing = Promise.resolve();
+
+// One after the other: one could end what the other has just made.
+function subscribePush() {
+	subscribing = subscribing.catch(() => {}).then(async () => {
 		const current = await invoke('state', {});
-		if (current.push) {
-			const subscription = await push.renew(current.hub.vapidKey);
-			if (subscription) {
-				await invoke('subscribePush', { subscription });
-			}
+		await push.subscribe(current.hub.vapidKey, (subscription) => invoke('subscribePush', { subscription }));
+	});
+	return subscribing;
+}
+
+/** The least time between two looks at the subscription that nothing has caused, in milliseconds. */
+const renewalRest = 60000;
+let renewed = -renewalRest;
+/** @type {Promise<void> | undefined} */
+let renewing;
+
+// Subscriptions end without a word, so whenever the hub or the person comes back the hub
+// is given the one that holds now; what stands in the way is told to the computers.
+/** @param {boolean} cause whether something has happened @returns {Promise<void>} */
+function renewPush(cause) {
+	if (cause || performance.now() - renewed >= renewalRest) {
+		renewing ??= renew().catch(() => {}).finally(() => { // the next one tries again
+			renewing = undefined;
+		});
+	}
+	return renewing ?? Promise.resolve();
+}
+
+async function renew() {
+	renewed = performance.now();
+	const current = await invoke('state', {});
+	if (!current.push) {
+		return;
+	}
+	try {
+		push.mustBeAllowed();
+		if (current.hub.connected) {
+			await subscribePush();
 		}
-	} catch {
-		// the next start tries again
+	} catch (error) {
+		const { code } = failure(error);
+		if (push.lasts(code)) {
+			await invoke('pushFailed', { kind: code });
+		}
 	}
 }
 

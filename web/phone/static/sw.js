@@ -333,19 +333,44 @@ worker.addEventListener('message', (event) => {
 	}
 });
 
-// A push is a doorbell: it says nothing, and nothing of it is shown.
-worker.addEventListener('push', (event) => {
-	event.waitUntil(worker.registration.showNotification('A request is waiting', {
-		body: 'Open vmux to see it.', tag: 'vmux-request', icon: 'icons/icon-192.png', badge: 'icons/badge.png',
-	}));
-});
+const pages = () => worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
+
+/** @param {string} title @param {object} options */
+const notify = (title, options) => worker.registration.showNotification(title,
+	/** @type {NotificationOptions} */ ({ icon: 'icons/icon-192.png', badge: 'icons/badge.png', ...options }));
+
+// A push is a doorbell: it says nothing, and nothing of it is shown. Each is shown, also
+// while the app is open: iOS ends a subscription after three that were not. Without
+// renotify one that takes another's place makes no sound.
+async function ring() {
+	const problem = await notify('A request is waiting', { body: 'Open vmux to see it.', tag: 'vmux-request', renotify: true })
+		.then(() => '', (error) => error.name);
+	for (const page of await pages()) {
+		page.postMessage({ type: 'rung', problem });
+	}
+}
+
+worker.addEventListener('push', (event) => event.waitUntil(ring()));
+
+// The browser has ended the subscription. Only the app can give the hub another.
+async function renew() {
+	const open = await pages();
+	for (const page of open) {
+		page.postMessage({ type: 'subscription' });
+	}
+	if (!open.some((page) => /** @type {WindowClient} */ (page).visibilityState === 'visible')) {
+		await notify('Open vmux once', { body: 'Until then it cannot be rung: the browser has ended its notifications.', tag: 'vmux-renew' })
+			.catch(() => {}); // nor may anything be shown
+	}
+}
+
+worker.addEventListener('pushsubscriptionchange', (event) => /** @type {ExtendableEvent} */ (event).waitUntil(renew()));
 
 async function open() {
-	const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
-	const page = pages.find((c) => new URL(c.url).pathname === new URL(worker.registration.scope).pathname);
+	const page = (await pages()).find((c) => new URL(c.url).pathname === new URL(worker.registration.scope).pathname);
 	if (page) {
 		page.postMessage({ type: 'foreground' });
-		return page.focus();
+		return page.focus().catch(() => worker.clients.openWindow('./')); // a page that was put aside
 	}
 	return worker.clients.openWindow('./');
 }

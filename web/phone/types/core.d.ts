@@ -132,7 +132,9 @@ export interface Support {
 	persisted: boolean;
 	/** How many bytes the browser lets the app store yet. */
 	space?: number | null;
-	push: 'on' | 'off' | 'denied' | 'unsupported' | 'install';
+	/** broken: turned on, but pushProblem says why it does not work. */
+	push: 'on' | 'off' | 'broken' | 'denied' | 'unsupported' | 'install';
+	pushProblem?: Failure | null;
 }
 
 export interface Line {

@@ -55,18 +55,44 @@ function newVersion() {
 
 /** @param {State} state */
 function notifications({ support }) {
-	const hint = 'A notification says that a request waits, and no more.';
+	const problem = [support.pushProblem?.message, support.pushProblem?.hint].join(' ');
 	switch (support.push) {
 	case 'on':
+		return [notifying(true), row({ icon: 'bell', title: 'Ring me', key: 'ring-me',
+			text: 'Tries it: the hub rings this phone as a computer does.', onclick: ringMe })];
 	case 'off':
-		return toggle('Notify me when a request waits', hint, support.push === 'on',
-			(on) => core.call(on ? 'subscribePush' : 'unsubscribePush', {}));
+		return notifying(false);
+	case 'broken':
+		return [notifying(true), row({ icon: 'warning', tone: 'warn', title: 'This phone cannot be rung', key: 'push-again',
+			text: `${problem} Tap to try again.`, onclick: (e) => busy(pressed(e), () => core.call('subscribePush', {})) })];
 	case 'denied':
-		return row({ icon: 'bell', title: 'Blocked', text: 'Allow notifications for this site in the browser’s settings, then come back.' });
+		return row({ icon: 'bell', tone: 'warn', title: 'Blocked', text: `${problem} Then come back.` });
 	case 'install':
 		return row({ icon: 'bell', title: 'After installing', text: 'This browser notifies installed apps only: add vmux to the Home Screen.' });
 	}
 	return row({ icon: 'bell', title: 'Not in this browser', text: 'Open the app when a computer asks.' });
+}
+
+/** @param {boolean} on */
+const notifying = (on) => toggle('Notify me when a request waits', 'A notification says that a request waits, and no more.', on,
+	(now) => core.call(now ? 'subscribePush' : 'unsubscribePush', {}));
+
+/** @param {MouseEvent} e */
+const pressed = (e) => /** @type {HTMLButtonElement} */ (e.currentTarget);
+
+/** @param {MouseEvent} e */
+function ringMe(e) {
+	return busy(pressed(e), async () => {
+		const { arrived, problem } = await core.call('ringMe', {});
+		if (arrived) {
+			note('The notification has arrived: this phone can be rung.', 'good');
+		} else if (problem) {
+			note(`It has arrived, but the browser does not show it (${problem}).`, 'warn', 'Allow notifications in the settings of this device.');
+		} else {
+			note('The push service has taken it, but nothing has arrived within 30 seconds.', 'warn',
+				'Phones that save power let it wait: look at the battery settings of the browser, and at the connection.');
+		}
+	});
 }
 
 /** @param {State} state */

@@ -80,6 +80,7 @@ export function abilities({ support, rpProblem }) {
 	});
 	const push = {
 		on: line(true, 'Notifications: on', 'A notification says that a request waits, and nothing else.'),
+		broken: line(false, 'Notifications do not work', `${support.pushProblem?.message ?? ''} Settings say what to do.`),
 		off: line(null, 'Notifications: off', 'Turn them on in Settings, or open the app when a computer asks.'),
 		denied: line(false, 'Notifications: blocked', 'Allow them in the browser’s settings, or open the app when a computer asks.'),
 		unsupported: line(false, 'No notifications', 'This browser has no Web Push: open the app when a computer asks.'),
