@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
@@ -136,6 +137,13 @@ func TestFrozenPage(t *testing.T) {
 		send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
 		w.mustLogin(t)
 	}
+	// For real: to another page and back.
+	w.page.Go(w.hub.URL + "/manifest.webmanifest")
+	w.page.evaluate("(setTimeout(() => history.back()), true)")
+	w.page.Shows("Identities")
+	t.Log("the browser kept the page:", w.page.Run("if (!globalThis.loadedOnce) { throw { code: 'no', message: '' }; }", nil) == nil)
+	w.page.evaluate("(globalThis.loadedOnce = true)")
+	w.mustLogin(t)
 	// Put aside with a write on its way: the events of a page in the cache of pages.
 	var name string
 	err := w.page.Run(`
@@ -152,4 +160,41 @@ func TestFrozenPage(t *testing.T) {
 	}
 	w.page.evaluate("loadedOnce")
 	w.mustLogin(t)
+}
+
+// Two pages that begin at the same moment: one has the store, and says nothing; the
+// other says where to go on, and has it after a reload.
+func TestTwoPagesAtOnce(t *testing.T) {
+	hub := StartHub(t)
+	browser := StartBrowser(t)
+	pages := []*Page{browser.Tab(), browser.Tab()}
+	pages[0].Go(hub.URL + "/")
+	pages[0].waitTrue("a worker serves the app", "navigator.serviceWorker.controller?.state === 'activated' && document.documentElement.dataset.ready === 'true'")
+	for round := range 3 {
+		done := make(chan struct{})
+		for _, p := range pages {
+			go func() { p.Go(fmt.Sprint(hub.URL, "/?", round)); done <- struct{}{} }()
+		}
+		for range pages {
+			<-done
+		}
+		var on, ended *Page
+		waitFor(t, "one of two pages goes on", func() bool {
+			on, ended = nil, nil
+			for _, p := range pages {
+				err := p.Run("await core.state(); if (document.documentElement.dataset.ready !== 'true') { throw { code: 'notYet' }; }", nil)
+				var f *Failure
+				if errors.As(err, &f) && f.Code == "otherTab" {
+					ended = p
+				} else if err == nil {
+					on = p
+				}
+			}
+			return on != nil && ended != nil
+		})
+		ended.Shows("vmux was opened in another tab or window.")
+		ended.Tap("Reload")
+		on.Shows("vmux was opened in another tab or window.")
+		ended.MustCall("rename", map[string]string{"name": "mine"}, nil)
+	}
 }

@@ -236,7 +236,7 @@ func (a *Agent) Start() {
 		if err == nil {
 			_ = c.Close()
 		}
-		return err == nil
+		return err == nil && strings.Contains(a.Log(), "agent ready") // its own commands are served, too
 	})
 }
 

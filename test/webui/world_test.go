@@ -250,7 +250,7 @@ func openIn(t *testing.T, chromium context.Context, h *hub, v view) *tab {
 		send(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: v.agent})
 	}
 	p.run(chromedp.Navigate(h.URL + "/" + v.path))
-	p.waitFor("document.documentElement.dataset.ready === 'true' || document.querySelector('[role=alert]') !== null")
+	p.waitFor("document.documentElement.dataset.ready === 'true' || document.querySelector('[role=alert]') !== null || location.pathname.startsWith('/icons/')")
 	return p
 }
 

@@ -122,6 +122,9 @@ const told = (store) => (/** @type {A} */ ...args) => store(...args).catch((erro
 
 /** Loads the wasm program and opens the store. Fails with {code, message, hint}. */
 export function start() {
+	if (stopped) {
+		return Promise.reject(stopped); // to begin again would take the store from the page that has it
+	}
 	starting ??= load().catch((error) => {
 		starting = undefined;
 		throw failure(error);

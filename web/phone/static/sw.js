@@ -103,7 +103,7 @@ async function accepted() {
 	if (!list && unread) {
 		throw unread.reason;
 	}
-	if (list && found.includes(null)) {
+	if (list && found.includes(null) && !unread) {
 		await accept(list).catch(() => {}); // there may be no space
 	}
 	return list;

@@ -58,11 +58,34 @@ export async function check() {
 
 /** @returns {Promise<string>} the accepted version as the worker keeps it, or '' */
 async function acceptedVersion() {
-	try {
+	const reading = (async () => {
 		const found = await (await caches.open('vmux-state')).match(new URL('accepted', location.href));
 		return (await found?.json())?.version ?? '';
+	})().catch(() => '');
+	return Promise.race([reading, new Promise((resolve) => setTimeout(resolve, patience, ''))]); // it may never answer
+}
+
+/** The service worker's registration, if this browser tells. */
+function registered() {
+	const reading = (async () => navigator.serviceWorker?.getRegistration())().catch(() => undefined);
+	return Promise.race([reading, new Promise((resolve) => setTimeout(resolve, patience, undefined))]);
+}
+
+/** How often this page was loaded again; where that cannot be kept it is not loaded again. */
+function countOfReloads() {
+	try {
+		return Number(sessionStorage.getItem(reloads));
 	} catch {
-		return '';
+		return mostReloads;
+	}
+}
+
+/** @param {number} count */
+function keepCount(count) {
+	try {
+		sessionStorage.setItem(reloads, String(count));
+	} catch {
+		// see countOfReloads
 	}
 }
 
@@ -89,19 +112,19 @@ function source() {
  * version does not run before it was accepted; a malicious hub's has no such line.
  */
 export async function ensureAccepted() {
-	const found = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+	const found = await registered();
 	const wanted = await acceptedVersion();
 	if (!found?.active && wanted === '') {
 		return; // nothing was accepted yet
 	}
 	const from = source();
 	if (from === 'worker' || from === 'hub' && wanted === loaded) {
-		sessionStorage.removeItem(reloads);
+		keepCount(0);
 		return;
 	}
-	const count = Number(sessionStorage.getItem(reloads));
+	const count = countOfReloads();
 	if (count < mostReloads) {
-		sessionStorage.setItem(reloads, String(count + 1));
+		keepCount(count + 1);
 		if (!found?.active) {
 			register().catch(() => {});
 			await Promise.race([navigator.serviceWorker.ready, new Promise((resolve) => setTimeout(resolve, patience))]);
@@ -112,7 +135,7 @@ export async function ensureAccepted() {
 		location.reload();
 		await new Promise(() => {}); // until this page has ended
 	}
-	sessionStorage.removeItem(reloads);
+	keepCount(0);
 	throw {
 		code: 'notAccepted', message: 'The browser has loaded another version of the app than the one that you accepted. It was not run.',
 		hint: 'Close all windows of the app and open it again.',

@@ -1,0 +1,117 @@
+package webui
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"vmux/test/web"
+)
+
+// troubled opens an app whose service worker's stores come to behave as the tests tell it.
+func troubled(t *testing.T) *tab {
+	t.Helper()
+	worker, err := os.ReadFile(filepath.Join(root, "web/phone/static/sw.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := startHub(t)
+	h.serve(map[string]string{"sw.js": web.QuirkScript(t, "lost-database-server") + ";\n" + web.QuirkScript(t, "hung-transaction") + `;
+		background.caches = () => { caches.open = () => new Promise(() => {}); };
+		addEventListener('message', ({ data, ports }) => {
+			if (data.background) {
+				background[data.background[0]](...data.background.slice(1));
+				ports[0].postMessage('done');
+			}
+		});
+		` + string(worker)})
+	p := open(t, h, view{})
+	p.waitFor("navigator.serviceWorker.controller?.state === 'activated'")
+	t.Cleanup(func() { p.tolerate("favicon.ico"); p.tolerate("503") })
+	return p
+}
+
+// trouble makes the worker's stores so, and opens the app again.
+func (p *tab) trouble(kind string, args ...any) {
+	p.t.Helper()
+	message, err := json.Marshal(append([]any{kind}, args...))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: " + string(message) + "}, [c.port2]); })")
+	p.run(chromedp.Navigate(p.hub.URL + "/?again#settings"))
+}
+
+// A service worker that has lost its database once or for good, or gets no answer from it,
+// serves the accepted version by what else it has kept.
+func TestWorkerWithADeadDatabase(t *testing.T) {
+	for _, c := range [][]any{{"lost-database-server", 1}, {"lost-database-server", 1000000}, {"hung-transaction", 1}, {"hung-transaction", 1000000}} {
+		p := troubled(t)
+		p.trouble(c[0].(string), c[1:]...)
+		p.waitFor("location.search === '?again' && " + versionShown + " === " + quoted(p.hub.app.Version()))
+		p.waitFor("document.querySelector('.dot') === null")
+	}
+}
+
+// What cannot be read is not lost: the page says what to do, and offers no other version.
+func TestWorkerWhoseStoresDoNotAnswer(t *testing.T) {
+	p := troubled(t)
+	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: ['caches']}, [c.port2]); })")
+	p.trouble("hung-transaction", 1000000)
+	p.wants("The app could not start", "does not answer", "Close the app and open it again")
+	if eval[bool](p, "document.querySelector('code, button') !== null") {
+		t.Error("another version is offered")
+	}
+}
+
+// A file that fits the accepted list is served though there is no space to keep it.
+func TestFileThatCannotBeKept(t *testing.T) {
+	h := startHub(t)
+	worker, err := os.ReadFile(filepath.Join(root, "web/phone/static/sw.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.serve(map[string]string{"sw.js": `addEventListener('message', ({ data, ports }) => {
+			if (data === 'full') {
+				Cache.prototype.put = async () => { throw new DOMException('Quota exceeded.', 'QuotaExceededError'); };
+				ports[0].postMessage('done');
+			}
+		});
+		` + string(worker)})
+	p := open(t, h, view{})
+	p.waitFor("navigator.serviceWorker.controller?.state === 'activated'")
+	t.Cleanup(func() { p.tolerate("favicon.ico") })
+	p.do(forgetFile(h))
+	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage('full', [c.port2]); })")
+	p.run(chromedp.Navigate(p.hub.URL + "/?again#settings"))
+	p.waitFor("location.search === '?again' && " + versionShown + " === " + quoted(h.app.Version()))
+}
+
+// A page whose program does not come says what to do, though nothing of it runs.
+func TestPageWithoutItsProgram(t *testing.T) {
+	h := startHub(t)
+	honest := h.handler
+	h.mu.Lock()
+	h.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/core.js" {
+			http.Error(w, "<h1>Sign in to this network</h1>", http.StatusBadGateway)
+			return
+		}
+		honest.ServeHTTP(w, r)
+	})
+	h.mu.Unlock()
+	p := open(t, h, view{width: 320, height: 568, path: "icons/icon.svg"})
+	p.run(chromedp.Navigate(h.URL + "/"))
+	p.wants("Opening…")
+	if eval[bool](p, "document.body.innerText.includes('Nothing yet?')") {
+		t.Error("it complains at once")
+	}
+	p.do("document.getAnimations().forEach((a) => a.finish())") // 25 seconds later
+	p.wants("See that this device is online, then close the app and open it again.")
+	p.tolerate("core.js")
+	p.tolerate("favicon.ico")
+}
