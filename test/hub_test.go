@@ -237,6 +237,7 @@ func TestHubLocal(t *testing.T) {
 	if hub := w.status().Hub; hub.URL != url || !hub.Local {
 		t.Errorf("status: %+v", hub)
 	}
+	w.agent.waitLog("contact=https://example.com ") // its own name is nobody's to look up
 	first := w.hubPID(1)
 	if r := w.computer.try(append([]string{"agent"}, flags...)...); r.exit != 1 || strings.Contains(r.stderr, "hub started") {
 		t.Errorf("a second agent: exit %d, %s", r.exit, r.stderr)
@@ -272,8 +273,9 @@ func TestHubLocalWithItsOwnCA(t *testing.T) {
 	url := "https://box.test:" + port
 	w := hubless(t, "ssh-ed25519")
 	w.startAgent("--lan=false", "--hub", "local", "--hub-local-ca", "--hub-url", url,
-		"--hub-listen", "127.0.0.1:"+port, "--hub-listen-http", "127.0.0.1:"+plain)
+		"--hub-listen", "127.0.0.1:"+port, "--hub-listen-http", "127.0.0.1:"+plain, "--push-subject", "mailto:root@example.org")
 	w.waitHub(true)
+	w.agent.waitLog("contact=mailto:root@example.org")
 
 	page := must(t, exec.CommandContext(deadline(t), "curl", "-sSf", "http://127.0.0.1:"+plain+"/install-ca"))
 	if !strings.Contains(page, "box.test") {

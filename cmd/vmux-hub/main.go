@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/hub/front"
-	"vmux/internal/hub/push"
+	"vmux/internal/pushsubject"
 	"vmux/internal/state"
 )
 
@@ -118,7 +118,7 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.StringVar(&o.nats, "nats", "", "`URL` of an existing NATS cluster with JetStream (default: NATS inside this process, without a port)")
 	f.StringVar(&o.natsCreds, "nats-creds", "", "credentials `file` for --nats")
 	f.StringVar(&o.state, "state", "", "`folder` for what the hub remembers (default: hub/ in vmux's state folder)")
-	f.StringVar(&o.pushSubject, "push-subject", "", "mailto: address or https `URL` for push services to reach who runs this hub (default: the public URL)")
+	f.StringVar(&o.pushSubject, "push-subject", "", "mailto: address or https `URL` for push services to reach who runs this hub (default: the public URL, or a general one where that is no name of the public DNS)")
 	f.BoolVar(&o.endWithInput, "end-with-input", false, "end when standard input does: for the program that starts this one")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log each device that comes and goes, by its short ID")
 }
@@ -128,8 +128,11 @@ func (o options) complete() (options, error) {
 	if o.natsCreds != "" && o.nats == "" {
 		return o, fmt.Errorf("%w: --nats-creds without --nats", errUsage)
 	}
-	if err := push.CheckSubject(o.pushSubject); o.pushSubject != "" && err != nil {
-		return o, fmt.Errorf("%w: --push-subject: %w", errUsage, err)
+	if o.pushSubject != "" {
+		var err error
+		if o.pushSubject, err = pushsubject.Parse(o.pushSubject); err != nil {
+			return o, fmt.Errorf("%w: --push-subject: %w", errUsage, err)
+		}
 	}
 	if o.state == "" && (o.nats == "" || o.front.NeedsState()) {
 		home, err := state.Find()

@@ -174,6 +174,8 @@ func TestStatuses(t *testing.T) {
 		{"--listen 127.0.0.1:99999", exitUsage, "up to 65535"},
 		{"--local-ca --listen 127.0.0.1:0 --listen-http nonsense", exitUsage, "--listen-http accepts HOST:PORT"},
 		{"--listen 127.0.0.1:0 --push-subject nonsense", exitUsage, "mailto:"},
+		{"--listen 127.0.0.1:0 --push-subject https://laptop.home.arpa", exitUsage, "no name of the public DNS"},
+		{"--listen 127.0.0.1:0 --push-subject mailto:root@localhost", exitUsage, "no name of the public DNS"},
 		{"--listen 127.0.0.1:0 --state " + open, exitFailed, "hint: chmod 700"},
 		{"--listen 256.0.0.1:1 --tls-cert /none --tls-key /none", exitFailed, "/none"},
 	} {

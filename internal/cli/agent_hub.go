@@ -19,6 +19,7 @@ import (
 	"vmux/internal/hostname"
 	"vmux/internal/link/relay"
 	"vmux/internal/localhub"
+	"vmux/internal/pushsubject"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -48,6 +49,7 @@ type hubFlags struct {
 	listen, url     string // of a local hub
 	listenHTTP      string // of a local hub with a CA of its own
 	localCA, behind bool
+	pushSubject     string // of a local hub
 
 	kept hostname.Name // of a local hub with a CA that was given no URL
 }
@@ -60,14 +62,15 @@ func (f *hubFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.url, "hub-url", "", "with --hub local: the `URL` by which phones open it (default http://"+hubHost+":PORT)")
 	flags.BoolVar(&f.localCA, "hub-local-ca", false, "with --hub local: serve HTTPS under a certificate authority of its own, for phones of this network")
 	flags.StringVar(&f.listenHTTP, "hub-listen-http", "", "with --hub-local-ca: the `HOST:PORT` at which phones get that authority's certificate (default :8723)")
+	flags.StringVar(&f.pushSubject, "push-subject", "", "with --hub local: mailto: address or https `URL` for push services to reach who runs this hub (default: its URL, or a general one where that is no name of the public DNS)")
 	flags.BoolVar(&f.behind, "hub-behind-proxy", false, "with --hub local: HTTPS is what stands before it, as tailscale serve does; needs --hub-url")
 }
 
 // check tells wrong usage, and fills in defaults and the URL's one form.
 func (f *hubFlags) check() error {
 	local := f.hub == hubLocal
-	if !local && (f.listen != "" || f.url != "" || f.localCA || f.behind) {
-		return usagef("--hub-listen, --hub-url, --hub-local-ca and --hub-behind-proxy are for --hub local")
+	if !local && (f.listen != "" || f.url != "" || f.localCA || f.behind || f.pushSubject != "") {
+		return usagef("--hub-listen, --hub-url, --hub-local-ca, --hub-behind-proxy and --push-subject are for --hub local")
 	}
 	switch {
 	case f.listenHTTP != "" && !f.localCA:
@@ -118,6 +121,11 @@ func (f *hubFlags) checkLocal() error {
 				return err
 			}
 			f.url = "https://" + name + ":" + port
+		}
+	}
+	if f.pushSubject != "" {
+		if f.pushSubject, err = pushsubject.Parse(f.pushSubject); err != nil {
+			return usagef("--push-subject: %v", err)
 		}
 	}
 	u, err := wire.ParseHubURL(f.url)
@@ -177,6 +185,9 @@ func (f *hubFlags) args() []string {
 		}
 	case f.behind:
 		args = append(args, "--behind-proxy")
+	}
+	if f.pushSubject != "" {
+		args = append(args, "--push-subject", f.pushSubject)
 	}
 	return args
 }

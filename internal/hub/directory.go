@@ -73,11 +73,7 @@ func (h *Hub) enter(c *conn) bool {
 }
 
 func (h *Hub) welcome() hubwire.Message {
-	m := hubwire.Message{Type: hubwire.TypeWelcome}
-	if h.push != nil {
-		m.VAPIDKey = h.push.VAPIDKey()
-	}
-	return m
+	return hubwire.Message{Type: hubwire.TypeWelcome, VAPIDKey: h.push.VAPIDKey()}
 }
 
 // replace ends a connection whose device has a newer one. h.mu is held.

@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"vmux/internal/device"
 	"vmux/internal/hub/push"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/pushsubject"
 )
 
 // pushService is what a browser's maker runs, and the browser behind it, whose
@@ -94,7 +96,7 @@ func (s *pushService) hub(dir string) *testHub {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
 	return newHub(s.t, func(c *Config) {
-		c.StateDir, c.PushSubject, c.PushLoopback = dir, "mailto:root@hub.example", pool
+		c.StateDir, c.PushSubject, c.PushLoopback = dir, "mailto:root@hub.example.org", pool
 	})
 }
 
@@ -200,6 +202,34 @@ func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 		if key == "subscription."+phone.id.String() {
 			t.Error("the subscription is kept after its end")
 		}
+	}
+}
+
+// A hub at home rings a phone whose push service looks the sender's contact up,
+// and who rang learns why a push was refused.
+func TestDoorbellOfHomeHub(t *testing.T) {
+	service := newPushService(t)
+	pool := x509.NewCertPool()
+	pool.AddCert(service.Certificate())
+	h := newHub(t, func(c *Config) { c.PushLoopback = pool })
+	phone, computer := newActor(t), newActor(t)
+	phone.connect(h, computer.id)
+	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe, Subscription: service.subscription()}, "")
+	computer.connect(h, phone.id)
+	computer.wantsAnswer(wake(phone), "")
+	var opened struct {
+		Claims struct{ Sub string }
+	}
+	service.browser("open", <-service.arrived, &opened)
+	if opened.Claims.Sub != pushsubject.Fallback {
+		t.Errorf("a hub at %s is to be reached by %s", h.url, opened.Claims.Sub)
+	}
+	if log := h.log.String(); !strings.Contains(log, "contact="+pushsubject.Fallback) || !strings.Contains(log, "--push-subject") {
+		t.Errorf("the log does not say so: %s", log)
+	}
+	service.status <- http.StatusForbidden
+	if m := computer.asks(wake(phone)); m.Code != hubwire.CodeInternal || m.Message != "the push service answered 403" {
+		t.Errorf("refused with %s %q", m.Code, m.Message)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/hub/push"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/pushsubject"
 	"vmux/internal/state"
 )
 
@@ -41,9 +42,9 @@ type Config struct {
 	NATSCredentials string
 	// App serves everything that is not the hub's own; nil: a sentence.
 	App http.Handler
-	// PushSubject is how push services reach who runs the hub: "mailto:…" or an
-	// https URL; empty: PublicURL. Without an https URL in either there is no
-	// Web Push.
+	// PushSubject is how push services reach who runs the hub, as pushsubject.Parse
+	// returns it; empty: PublicURL, or a general contact where that is no name
+	// of the public DNS.
 	PushSubject string
 	// PushLoopback lets push services be on this machine's loopback interface,
 	// with certificates from this pool; see push.Config. For tests only.
@@ -68,9 +69,9 @@ type Hub struct {
 
 	bus       *bus
 	store     *store
-	disk      *disk         // nil: the store is somebody else's
-	keyFile   push.KeyFile  // nil: the store is somebody else's
-	push      *push.Service // nil: no Web Push
+	disk      *disk        // nil: the store is somebody else's
+	keyFile   push.KeyFile // nil: the store is somebody else's
+	push      *push.Service
 	addresses *addresses
 
 	ctx  context.Context // ends with Close
@@ -169,11 +170,13 @@ func (h *Hub) startBus() error {
 func (h *Hub) startPush() error {
 	subject := h.config.PushSubject
 	if subject == "" {
-		subject = h.origin
+		subject = pushsubject.For(h.origin)
 	}
-	if u, err := url.Parse(subject); h.config.PushSubject == "" && (err != nil || u.Scheme != "https") {
-		return nil // a hub on localhost: browsers give it no subscriptions that others could push to
+	log := h.log.With("contact", subject)
+	if subject == pushsubject.Fallback { // Apple's service refuses the hub's own
+		log = log.With("since", "the hub's name is none of the public DNS", "your own", "--push-subject")
 	}
+	log.Info("push services are told how to reach who runs this hub")
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
 	service, err := push.New(ctx, push.Config{Store: h.store, KeyFile: h.keyFile, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
@@ -255,9 +258,7 @@ func (h *Hub) Close() {
 		}
 	})
 	defer cut.Stop()
-	if h.push != nil {
-		h.push.Close()
-	}
+	h.push.Close()
 	h.wg.Wait()
 	h.mu.Lock()
 	if !h.bus.alone {

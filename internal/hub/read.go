@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -161,7 +160,7 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 			c.done(id)
 		case code == hubwire.CodeInternal:
 			c.hub.log.Error("request failed", "device", c.id.Short(), "reason", err)
-			c.refuseRequest(id, code, c.hub.failure())
+			c.refuseRequest(id, code, c.hub.failure(err))
 		default:
 			c.refuseRequest(id, code, err.Error())
 		}
@@ -171,8 +170,15 @@ func (c *conn) errand(id uint64, do func(context.Context) error) {
 	}
 }
 
-// failure is what a device is told when the hub fails.
-func (h *Hub) failure() string {
+// failure is what a device is told when the hub fails: why a push did, or that the
+// disk does.
+func (h *Hub) failure(err error) string {
+	if refused, ok := errors.AsType[*push.RefusedError](err); ok {
+		return refused.Error()
+	}
+	if errors.Is(err, push.ErrUnreachable) {
+		return push.ErrUnreachable.Error()
+	}
 	if h.disk != nil {
 		if err := h.disk.health(); err != nil {
 			return err.Error()
@@ -219,23 +225,14 @@ func (c *conn) runErrands() {
 	}
 }
 
-// errNoPush is returned where there is no Web Push.
-var errNoPush = fmt.Errorf("this hub has no Web Push: %w", push.ErrNotSubscribed)
-
 // keepAllow tells the doorbell who may ring.
 func (c *conn) keepAllow(ctx context.Context) error {
-	if c.hub.push == nil {
-		return nil
-	}
 	return c.hub.push.Allow(ctx, c.id, c.allowed())
 }
 
 // bringAllow tells the doorbell what the device brought along: it may have ended
 // a pairing while it was away. A device that comes and goes is not made to wait.
 func (c *conn) bringAllow() {
-	if c.hub.push == nil {
-		return
-	}
 	c.later(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, errandTime)
 		defer cancel()
@@ -286,23 +283,15 @@ func (c *conn) subscribe(ctx context.Context, m hubwire.Message) error {
 }
 
 func (c *conn) subscribeNow(ctx context.Context, m hubwire.Message) error {
-	switch {
-	case c.hub.push == nil && len(m.Subscription) > 0:
-		return errNoPush
-	case c.hub.push == nil:
-		return nil
-	case len(m.Subscription) == 0:
+	if len(m.Subscription) == 0 {
 		return c.hub.push.Unsubscribe(ctx, c.id)
 	}
 	return c.hub.push.Subscribe(ctx, c.id, m.Subscription, c.allowed())
 }
 
 func (c *conn) wake(ctx context.Context, peer *device.ID) error {
-	switch {
-	case peer == nil:
+	if peer == nil {
 		return hubwire.ErrMessage
-	case c.hub.push == nil:
-		return errNoPush
 	}
 	return c.hub.push.Wake(ctx, c.id, *peer)
 }

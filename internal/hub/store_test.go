@@ -23,7 +23,7 @@ func TestStoreSurvives(t *testing.T) {
 	h := newHub(t, inDir)
 	s := h.store
 	for _, err := range []error{
-		s.Create(ctx, "vapid", []byte("keys")),
+		s.Create(ctx, "first", []byte("keys")),
 		s.Put(ctx, "push.a", []byte("one")),
 		s.Put(ctx, "push.a", []byte("two")),
 		s.Put(ctx, "push.b", []byte("gone soon")),
@@ -35,7 +35,7 @@ func TestStoreSurvives(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Create(ctx, "vapid", []byte("others")); !errors.Is(err, push.ErrExists) {
+	if err := s.Create(ctx, "first", []byte("others")); !errors.Is(err, push.ErrExists) {
 		t.Errorf("created twice: %v", err)
 	}
 	if err := s.Create(ctx, "push.b", []byte("again")); err != nil {
@@ -48,14 +48,14 @@ func TestStoreSurvives(t *testing.T) {
 	h.closed = true
 
 	s = newHub(t, inDir).store
-	for key, want := range map[string]string{"vapid": "keys", "push.a": "two", "push.b": "again", "push.never": "", "empty": "", "big": ""} {
+	for key, want := range map[string]string{"first": "keys", "push.a": "two", "push.b": "again", "push.never": "", "empty": "", "big": ""} {
 		if got, err := s.Get(ctx, key); err != nil || !bytes.Equal(got, []byte(want)) || (got == nil) != (key == "push.never" || key == "big") {
 			t.Errorf("%s: %q, %v", key, got, err)
 		}
 	}
 	keys, err := s.Keys(ctx)
 	slices.Sort(keys)
-	if err != nil || !slices.Equal(keys, []string{"empty", "push.a", "push.b", "vapid"}) {
+	if err != nil || !slices.Equal(keys, []string{"empty", "first", "push.a", "push.b", "vapid"}) {
 		t.Errorf("keys %q, %v", keys, err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
@@ -96,13 +96,13 @@ func TestStateFolder(t *testing.T) {
 func TestStoreOfCluster(t *testing.T) {
 	ctx := context.Background()
 	one, other := twoHubs(t)
-	if err := one.store.Create(ctx, "vapid", []byte("first")); err != nil {
+	if err := one.store.Create(ctx, "first", []byte("first")); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.store.Create(ctx, "vapid", []byte("second")); !errors.Is(err, push.ErrExists) {
+	if err := other.store.Create(ctx, "first", []byte("second")); !errors.Is(err, push.ErrExists) {
 		t.Errorf("both made keys: %v", err)
 	}
-	if got, err := other.store.Get(ctx, "vapid"); err != nil || string(got) != "first" {
+	if got, err := other.store.Get(ctx, "first"); err != nil || string(got) != "first" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -129,7 +129,7 @@ func TestBucketOfOperator(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if keys, err := s.Keys(ctx); err != nil || !slices.Equal(keys, []string{"c"}) {
+	if keys, err := s.Keys(ctx); err != nil || !slices.Contains(keys, "c") || slices.Contains(keys, "a") {
 		t.Errorf("keys %q, %v", keys, err)
 	}
 }

@@ -251,15 +251,3 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 }
-
-func TestSubjects(t *testing.T) {
-	for subject, want := range map[string]string{
-		"mailto:root@hub.example": "root@hub.example", "https://hub.example": "https://hub.example",
-		"root@hub.example": "", "http://hub.example": "", "mailto:": "", "": "", "https://": "",
-	} {
-		got, err := parseSubject(subject)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", subject, got, err)
-		}
-	}
-}

@@ -83,6 +83,10 @@ func newClient(loopback *x509.CertPool) *http.Client {
 			MaxIdleConnsPerHost:    4,
 			IdleConnTimeout:        time.Minute,
 			ForceAttemptHTTP2:      true, // Apple's service speaks nothing else
+			// After a suspend or a change of the network a connection can be dead
+			// without having ended, and HTTP/2 would put push after push on it until
+			// the system's retransmissions end, in 15 minutes (golang/go#36026, #39750).
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second, WriteByteTimeout: 5 * time.Second},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

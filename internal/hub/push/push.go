@@ -10,18 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/pushsubject"
 )
 
 const (
 	// SendTimeout bounds one push, from the look-up of its host to the answer.
-	SendTimeout = 10 * time.Second
+	// It has room for a first attempt that nobody answers, a pause that the
+	// push service wants, and a second one.
+	SendTimeout = 12 * time.Second
 	// MaxSubscriptions bounds what one store holds; over it, only devices that
 	// have a subscription can change theirs.
 	MaxSubscriptions = 50_000
@@ -30,8 +30,8 @@ const (
 	StaleAfter = 60 * 24 * time.Hour
 )
 
-// Errors of Subscribe and Wake. Everything else is a failure of the store, the
-// network or the push service.
+// Errors of Subscribe and Wake, beside RefusedError. Everything else is a failure
+// of the store.
 var (
 	// ErrNotSubscribed: the device has no subscription, or does not allow the
 	// one that wants to wake it. The two look the same to a stranger.
@@ -43,9 +43,26 @@ var (
 	// ErrDead: the push service has ended this subscription. The app has to make
 	// another.
 	ErrDead = errors.New("the push service has ended this subscription: make a new one")
+	// ErrUnreachable: the push service was not reached, or has not answered.
+	ErrUnreachable = errors.New("the push service does not answer")
 	// ErrFull: the hub keeps MaxSubscriptions already.
 	ErrFull = errors.New("the hub keeps no more push subscriptions")
 )
+
+// RefusedError is a push that its service refused.
+type RefusedError struct {
+	Status int    // of HTTP
+	Reason string // as the service gives it, shortened, without what names the subscription; may be empty
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("the push service answered %d", e.Status)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
 
 // Config is what a Service is made from.
 type Config struct {
@@ -54,9 +71,9 @@ type Config struct {
 	// KeyFile keeps the VAPID keys as well; nil: only Store does.
 	KeyFile KeyFile
 	// Subject is how a push service reaches who runs the hub (RFC 8292 section
-	// 2.1): "mailto:…" or an https URL. Required.
+	// 2.1): what pushsubject.Parse or pushsubject.For returns. Required.
 	Subject string
-	// Log is where dropped subscriptions are told; nil: nowhere.
+	// Log is where refused pushes and dropped subscriptions are told; nil: nowhere.
 	Log *slog.Logger
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -69,14 +86,17 @@ type Config struct {
 // Service sends pushes. It may be used concurrently.
 type Service struct {
 	store    Store
-	subject  string // as webpush-go takes it: without "mailto:"
+	subject  string
 	log      *slog.Logger
 	now      func() time.Time
 	loopback bool
 	most     int // subscriptions; MaxSubscriptions but in tests
 	mostDead int // MaxDead but in tests
 	keys     vapidKeys
-	client   *http.Client
+	// How pushes go out: to the push services that browsers come with, and to all
+	// others, whose failures must not cost the first their connections.
+	knownWay, otherWay way
+	firstAttempt       time.Duration // the constant but in tests
 
 	closed context.Context // ends with Close, and the sends with it
 	close  context.CancelFunc
@@ -96,6 +116,7 @@ type Service struct {
 	// The same of the dead ones that are remembered.
 	countDead   int
 	countedDead time.Time
+	holds       map[device.ID]time.Time // until when a push service wants no more for it
 }
 
 // New reads the VAPID keys from the store, or makes them there at the first
@@ -104,13 +125,14 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if c.Store == nil {
 		return nil, errors.New("push: no store")
 	}
-	subject, err := parseSubject(c.Subject)
+	subject, err := pushsubject.Parse(c.Subject)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("push: subject: %w", err)
 	}
 	s := &Service{
 		store: c.Store, subject: subject, log: c.Log, now: c.Now,
-		loopback: c.Loopback != nil, most: MaxSubscriptions, mostDead: MaxDead, client: newClient(c.Loopback),
+		loopback: c.Loopback != nil, most: MaxSubscriptions, mostDead: MaxDead, firstAttempt: firstAttempt,
+		knownWay: way{roots: c.Loopback}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
 		waking:      newLimiter(wakingBurst, wakingEvery),
 		woken:       newLimiter(wokenBurst, wokenEvery),
@@ -139,24 +161,6 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	return s, nil
 }
 
-// CheckSubject reports why a subject cannot be Config.Subject.
-func CheckSubject(subject string) error {
-	_, err := parseSubject(subject)
-	return err
-}
-
-// parseSubject checks a subject and brings it into webpush-go's form, which
-// writes "mailto:" before whatever is not an https URL.
-func parseSubject(subject string) (string, error) {
-	if address, ok := strings.CutPrefix(subject, "mailto:"); ok && strings.Contains(address, "@") {
-		return address, nil
-	}
-	if u, err := url.Parse(subject); err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil {
-		return subject, nil
-	}
-	return "", fmt.Errorf("push: the subject is neither mailto:… nor an https URL: %q", subject)
-}
-
 // VAPIDKey returns the public key by which push services know this hub: an
 // uncompressed P-256 point in unpadded base64url, as the Push API's
 // applicationServerKey takes it.
@@ -165,7 +169,8 @@ func (s *Service) VAPIDKey() string { return s.keys.public }
 // Close ends the sends that are under way.
 func (s *Service) Close() {
 	s.close()
-	s.client.CloseIdleConnections()
+	s.knownWay.close()
+	s.otherWay.close()
 }
 
 // lock waits for the device's turn.

@@ -40,17 +40,27 @@ type world struct {
 	t       *testing.T
 	store   Store
 	server  *httptest.Server
+	network *network
 	browser browser
 	log     *bytes.Buffer
 
 	mu     sync.Mutex
 	now    time.Time
 	status int
+	script []reply // of the next pushes, before status
 	pushes []pushed
+}
+
+// reply is one answer of the push service.
+type reply struct {
+	status int
+	header map[string]string
+	body   string
 }
 
 // pushed is what the push service was sent.
 type pushed struct {
+	proto  string
 	header http.Header
 	path   string
 	body   []byte
@@ -61,7 +71,11 @@ type browser struct{ PrivateKey, P256dh, Auth string }
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: &Memory{}, now: time.Now(), status: http.StatusCreated, log: &bytes.Buffer{}}
-	w.server = httptest.NewTLSServer(w)
+	w.server = httptest.NewUnstartedServer(w)
+	w.server.EnableHTTP2 = true // as the real ones do
+	w.network = &network{Listener: w.server.Listener}
+	w.server.Listener = w.network
+	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	runBrowser(t, "keys", nil, &w.browser)
 	w.start()
@@ -79,12 +93,13 @@ func (w *world) start() {
 
 func (w *world) service(c Config) *Service {
 	w.t.Helper()
-	c.Store, c.Subject, c.Now = w.store, "https://hub.example", w.clock
+	c.Store, c.Subject, c.Now = w.store, "https://hub.example.org", w.clock
 	c.Log = slog.New(slog.NewTextHandler(w.log, nil))
 	s, err := New(w.t.Context(), c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	s.firstAttempt = SendTimeout // a busy machine must not send twice
 	return s
 }
 
@@ -117,11 +132,28 @@ func (w *world) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pushes = append(w.pushes, pushed{header: r.Header, path: r.URL.Path, body: body})
+	w.pushes = append(w.pushes, pushed{proto: r.Proto, header: r.Header, path: r.URL.Path, body: body})
+	if len(w.script) > 0 {
+		next := w.script[0]
+		w.script = w.script[1:]
+		for name, value := range next.header {
+			to.Header().Set(name, value)
+		}
+		to.WriteHeader(next.status)
+		_, _ = io.WriteString(to, next.body)
+		return
+	}
 	if w.status/100 == 3 {
 		to.Header().Set("Location", w.server.URL+"/elsewhere")
 	}
 	to.WriteHeader(w.status)
+}
+
+// answers sets what the next pushes are answered.
+func (w *world) answers(script ...reply) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.script = script
 }
 
 func (w *world) received() []pushed {
@@ -208,7 +240,7 @@ func TestBrowserOpensPush(t *testing.T) {
 	if opened.Payload != `{"type":"waiting"}` {
 		t.Errorf("payload: %s", opened.Payload)
 	}
-	if opened.Key != w.VAPIDKey() || opened.Claims.Aud != w.server.URL || opened.Claims.Sub != "https://hub.example" {
+	if opened.Key != w.VAPIDKey() || opened.Claims.Aud != w.server.URL || opened.Claims.Sub != "https://hub.example.org" {
 		t.Errorf("sender: %+v, want key %s", opened, w.VAPIDKey())
 	}
 	if left := time.Until(time.Unix(opened.Claims.Exp, 0)); left <= 0 || left > 24*time.Hour {
@@ -269,7 +301,7 @@ func TestDamagedKeysAreNoReasonForNewOnes(t *testing.T) {
 	if err := store.Put(t.Context(), vapidName, []byte(`{"private":"AAAA"}`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(t.Context(), Config{Store: store, Subject: "mailto:root@hub.example"}); err == nil {
+	if _, err := New(t.Context(), Config{Store: store, Subject: "mailto:root@hub.example.org"}); err == nil {
 		t.Error("damaged keys were taken or replaced")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,8 +26,6 @@ const (
 	topic = "waiting"
 	// recordSize is the size of the encrypted body in bytes: the payload, padded.
 	recordSize = 256
-	// maxAnswer is how much of a push service's answer is read.
-	maxAnswer = 4 << 10
 )
 
 // Wake rings the device `to` on behalf of `from`, which may be the same (a person
@@ -51,46 +48,50 @@ func (s *Service) Wake(ctx context.Context, from, to device.ID) error {
 	if !s.woken.take(to, s.now()) {
 		return ErrLimited
 	}
-	status, err := s.send(ctx, sub)
+	if s.held(to) {
+		return fmt.Errorf("%w: the push service wants no more for a while", ErrLimited)
+	}
+	got, err := s.send(ctx, sub)
 	if err != nil {
+		if !errors.Is(err, ErrLimited) && !errors.Is(err, context.Canceled) {
+			s.log.Warn("push not sent", "device", to.Short(), "service", serviceOf(sub.Endpoint), "reason", err)
+		}
 		return err
 	}
-	return s.judge(ctx, to, sub, status)
+	return s.judge(ctx, to, sub, got)
 }
 
-// send posts the push and returns the HTTP status of the answer.
-func (s *Service) send(ctx context.Context, sub *storedSubscription) (int, error) {
-	slots := s.other
+// send posts the push.
+func (s *Service) send(ctx context.Context, sub *storedSubscription) (answer, error) {
+	slots, to := s.other, &s.otherWay
 	if isKnown(sub.Endpoint) {
-		slots = s.known
+		slots, to = s.known, &s.knownWay
 	}
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
 	default:
-		return 0, ErrLimited
+		return answer{}, ErrLimited
 	}
 	ctx, cancel := context.WithTimeout(ctx, SendTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.closed, cancel)()
-	resp, err := webpush.SendNotificationWithContext(ctx, []byte(Payload), &webpush.Subscription{
+	d := &delivery{service: s, way: to, endpoint: sub.Endpoint}
+	_, err := webpush.SendNotificationWithContext(ctx, []byte(Payload), &webpush.Subscription{
 		Endpoint: sub.Endpoint,
 		Keys: webpush.Keys{
 			Auth:   base64.RawURLEncoding.EncodeToString(sub.Auth),
 			P256dh: base64.RawURLEncoding.EncodeToString(sub.P256dh),
 		},
 	}, &webpush.Options{
-		HTTPClient: s.client, Subscriber: s.subject, TTL: ttl, Topic: topic,
-		Urgency: webpush.UrgencyHigh, RecordSize: recordSize,
-		VAPIDPublicKey: s.keys.public, VAPIDPrivateKey: s.keys.private,
+		HTTPClient: d, TTL: ttl, Topic: topic, Urgency: webpush.UrgencyHigh, RecordSize: recordSize,
+		// What it makes of these is replaced by delivery.
+		VAPIDPublicKey: s.keys.public, VAPIDPrivateKey: s.keys.private, Subscriber: s.subject,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("send push: %w", withoutURL(err))
+		return answer{}, fmt.Errorf("%w: %w", ErrUnreachable, withoutURL(err))
 	}
-	defer resp.Body.Close()
-	// What is left unread costs the connection, no more.
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
-	return resp.StatusCode, nil
+	return d.got, nil
 }
 
 // withoutURL takes the endpoint out of the error: whoever knows it and the keys
@@ -103,19 +104,30 @@ func withoutURL(err error) error {
 }
 
 // judge says what an answer means (RFC 8030 sections 5 and 7.3).
-func (s *Service) judge(ctx context.Context, to device.ID, sub *storedSubscription, status int) error {
+func (s *Service) judge(ctx context.Context, to device.ID, sub *storedSubscription, got answer) error {
+	log := s.log.With("device", to.Short(), "service", serviceOf(sub.Endpoint), "status", got.status, "reason", got.reason)
 	switch {
-	case status >= 200 && status < 300:
+	case got.status >= 200 && got.status < 300:
+		s.log.Debug("push taken", "device", to.Short(), "service", serviceOf(sub.Endpoint), "status", got.status)
 		return nil
-	case status == http.StatusNotFound || status == http.StatusGone:
-		s.log.Info("dead push subscription dropped", "device", to.Short(), "status", status)
+	case got.status == http.StatusNotFound || got.status == http.StatusGone:
+		log.Info("dead push subscription dropped")
 		if err := s.drop(ctx, to, sub.Endpoint); err != nil {
 			return err
 		}
 		return ErrNotSubscribed
-	case status == http.StatusTooManyRequests:
-		return fmt.Errorf("%w: the push service says so", ErrLimited)
+	case got.again():
+		log.Warn("push refused for now", "retry after", got.retryAfter)
+		s.hold(to, got.retryAfter)
+		if got.limits() {
+			return fmt.Errorf("%w: %w", ErrLimited, &RefusedError{got.status, got.reason})
+		}
+	case got.unauthorized():
+		// Apple says BadJwtToken of a subject that it cannot look up and of an
+		// expiry that is not within the next day.
+		log.Warn("push refused", "subject", s.subject, "hint", "name a contact of the public DNS by --push-subject, and set this machine's clock")
+	default:
+		log.Warn("push refused")
 	}
-	s.log.Warn("push refused", "device", to.Short(), "status", status)
-	return fmt.Errorf("the push service answered %d", status)
+	return &RefusedError{got.status, got.reason}
 }

@@ -44,7 +44,7 @@ func TestKeysOutliveTheStore(t *testing.T) {
 	file, log := &keyFile{}, &locked{}
 	start := func(store Store) *Service {
 		t.Helper()
-		s, err := New(t.Context(), Config{Store: store, KeyFile: file, Subject: "mailto:root@hub.example", Log: slog.New(slog.NewTextHandler(log, nil))})
+		s, err := New(t.Context(), Config{Store: store, KeyFile: file, Subject: "mailto:root@hub.example.org", Log: slog.New(slog.NewTextHandler(log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
