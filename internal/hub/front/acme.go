@@ -2,44 +2,86 @@ package front
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/acme"
-	"golang.org/x/crypto/acme/autocert"
 
 	"vmux/internal/state"
 )
 
-// acmeTimeout bounds one request to the certificate authority.
-const acmeTimeout = 30 * time.Second
+// acmeTimeout bounds one request to the certificate authority, orderTime all of
+// one order.
+const (
+	acmeTimeout = 30 * time.Second
+	orderTime   = 3 * time.Minute
+)
+
+const (
+	letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+	accountFile = "account.pem"
+	answerPath  = "/.well-known/acme-challenge/" // RFC 8555 section 8.3
+)
 
 // acmeWay obtains certificates and renews them (RFC 8555). The authority sees
 // that the hub has the name by a TLS handshake on port 443 (RFC 8737) or by a
-// request on port 80.
+// request on port 80. It is asked on a schedule (acme_schedule.go), never for a
+// handshake: strangers make those, and authorities allow few failures in an hour.
 type acmeWay struct {
-	manager autocert.Manager
-	domains []string
-	log     *slog.Logger
-	ending  context.Context // ends with obtain's, and requests to the authority with it
-	end     context.CancelFunc
+	domains             []string
+	dir                 *state.Dir
+	log                 *slog.Logger
+	client              *acme.Client
+	email               string
+	transport           *http.Transport
+	own                 tls.Certificate // shown to the hub itself, when it looks for its name
+	ownToken, ownAnswer string
+
+	// How it looks; other ones in tests.
+	now               func() time.Time
+	every             time.Duration
+	lookup            func(ctx context.Context, name string) ([]netip.Addr, error)
+	tlsPort, httpPort string
+
+	registered bool           // of obtain alone
+	tries      map[string]try // of obtain alone
+	began      time.Time      // of obtain alone
+	looks      atomic.Int64   // how often it was looked what is to be done
+
+	mu           sync.Mutex
+	http         bool // there is a listener at port 80
+	certificates map[string]*tls.Certificate
+	reasons      map[string]string           // why there is none
+	shown        map[string]*tls.Certificate // to the authority, by name
+	answers      map[string]string           // to the authority, by path
 }
 
 func openACME(c Config) (*acmeWay, error) {
-	for _, name := range c.ACMEDomains {
-		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*:/ ") {
+	domains := slices.Clone(c.ACMEDomains)
+	for i, name := range domains {
+		name = strings.TrimSuffix(strings.ToLower(name), ".")
+		bad := func(r rune) bool { return r > 'z' || r <= ' ' }
+		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*:/") || strings.IndexFunc(name, bad) >= 0 {
 			return nil, usage("--acme-domain: not a name to get a certificate for: %q", name)
 		}
+		domains[i] = name
 	}
 	dir, err := state.OpenDir(filepath.Join(c.StateDir, "acme"))
 	if err != nil {
@@ -49,32 +91,54 @@ func openACME(c Config) (*acmeWay, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &acmeWay{domains: c.ACMEDomains, log: c.Log}
-	w.ending, w.end = context.WithCancel(context.Background())
-	transport := &http.Transport{
+	key, err := accountKey(dir)
+	if err != nil {
+		return nil, fmt.Errorf("key of the ACME account: %w", err)
+	}
+	w := &acmeWay{
+		domains: domains, dir: dir, log: c.Log, email: c.ACMEEmail,
+		now: c.Now, every: lookEvery, tlsPort: "443", httpPort: "80",
+		certificates: map[string]*tls.Certificate{}, reasons: map[string]string{},
+		shown: map[string]*tls.Certificate{}, answers: map[string]string{}, tries: loadTries(dir, c.Log),
+	}
+	w.lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+	if w.own, err = ownCertificate(); err != nil {
+		return nil, err
+	}
+	w.ownToken, w.ownAnswer = rand.Text(), rand.Text()
+	w.answers[w.ownPath()] = w.ownAnswer
+	w.transport = &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout: requestTime,
 		IdleConnTimeout:     requestTime,
 		ForceAttemptHTTP2:   true,
 	}
-	context.AfterFunc(w.ending, transport.CloseIdleConnections)
 	directory := c.ACMEDirectory
 	if directory == "" {
-		directory = autocert.DefaultACMEDirectory
+		directory = letsEncrypt
 	}
-	w.manager = autocert.Manager{
-		Prompt:     autocert.AcceptTOS,
-		Cache:      autocert.DirCache(dir.Path()),
-		HostPolicy: autocert.HostWhitelist(c.ACMEDomains...),
-		Email:      c.ACMEEmail,
-		Client: &acme.Client{
-			DirectoryURL: directory,
-			UserAgent:    "vmux-hub",
-			HTTPClient:   &http.Client{Timeout: acmeTimeout, Transport: endingTransport{w.ending, transport}},
-		},
+	w.client = &acme.Client{
+		Key: key, DirectoryURL: directory, UserAgent: "vmux-hub",
+		HTTPClient:   &http.Client{Timeout: acmeTimeout, Transport: w.transport},
+		RetryBackoff: retryBackoff,
+	}
+	for _, name := range domains {
+		w.reasons[name] = "the authority is being asked"
+		w.load(name)
 	}
 	return w, nil
+}
+
+// retryBackoff tries again what an authority could not do just now, a few times.
+// A limit that is reached is no such thing: that ends the order.
+func retryBackoff(n int, _ *http.Request, resp *http.Response) time.Duration {
+	if n > 3 || resp.StatusCode == http.StatusTooManyRequests {
+		return -1
+	}
+	return time.Duration(n) * time.Second
 }
 
 // readRoots returns nil, the system's roots, if there is no file.
@@ -93,87 +157,127 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// accountKey is what the authority knows this hub by.
+func accountKey(dir *state.Dir) (*ecdsa.PrivateKey, error) {
+	b, err := dir.Get(accountFile)
+	if err != nil {
+		return nil, err
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		return x509.ParseECPrivateKey(block.Bytes)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, dir.Put(accountFile, secret)
+}
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
+}
+
+// ownCertificate is worth nothing to anybody: the hub knows it again.
+func ownCertificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+func certificateFile(name string) string { return name + ".pem" }
+
+// load takes the certificate that was obtained before, unless it has expired.
+func (w *acmeWay) load(name string) {
+	b, err := w.dir.Get(certificateFile(name))
+	if err != nil || b == nil {
+		return
+	}
+	c, err := tls.X509KeyPair(b, b)
+	if err != nil || c.Leaf.VerifyHostname(name) != nil || !w.now().Before(c.Leaf.NotAfter) {
+		w.log.Warn("the stored certificate is of no use", "name", name, "reason", err)
+		return
+	}
+	w.certificates[name] = &c
+}
+
+// save stores a certificate and shows it from now on.
+func (w *acmeWay) save(name string, key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, error) {
+	b, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	for _, der := range chain {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	c, err := tls.X509KeyPair(b, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Leaf.VerifyHostname(name); err != nil {
+		return nil, err
+	}
+	if err := w.dir.Put(certificateFile(name), b); err != nil {
+		w.log.Error("the certificate cannot be stored: the next start asks for another", "name", name, "reason", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.certificates[name] = &c
+	return &c, nil
+}
+
 func (w *acmeWay) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return w.manager.GetCertificate(hello)
+	name := strings.TrimSuffix(strings.ToLower(hello.ServerName), ".")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.domains, name) {
+		return nil, errors.New("no certificate is asked for by this name")
+	}
+	if slices.Equal(hello.SupportedProtos, []string{acme.ALPNProto}) {
+		if c := w.shown[name]; c != nil {
+			return c, nil
+		}
+		return &w.own, nil
+	}
+	if c := w.certificates[name]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no certificate yet: %s", w.reasons[name])
 }
 
 func (w *acmeWay) host() string { return w.domains[0] }
 
 func (w *acmeWay) protocol() string { return acme.ALPNProto }
 
-// answer answers the authority's HTTP-01 challenges. The authority asks at port
-// 80; autocert would take any other port, after a forward, for another host.
+// answer answers the authority's HTTP-01 challenges.
 func (w *acmeWay) answer(next http.Handler) http.Handler {
-	answers := w.manager.HTTPHandler(next)
+	w.mu.Lock()
+	w.http = true
+	w.mu.Unlock()
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if host, _, err := net.SplitHostPort(r.Host); err == nil {
-			r = r.Clone(r.Context())
-			r.Host = host
-		}
-		answers.ServeHTTP(rw, r)
-	})
-}
-
-// obtain asks for the certificates at the start, so that the first device need
-// not wait and whoever runs the hub reads at once why there is none. It stays
-// until ctx ends, since the authority is asked for renewals meanwhile.
-func (w *acmeWay) obtain(ctx context.Context) {
-	defer w.end()
-	defer context.AfterFunc(ctx, w.end)()
-	for _, name := range w.domains {
-		c, err := w.manager.GetCertificate(&tls.ClientHelloInfo{
-			ServerName:       name,
-			SupportedCurves:  []tls.CurveID{tls.CurveP256},
-			SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
-			CipherSuites:     []uint16{tls.TLS_AES_128_GCM_SHA256},
-		})
-		switch {
-		case ctx.Err() != nil:
+		if !strings.HasPrefix(r.URL.Path, answerPath) {
+			next.ServeHTTP(rw, r)
 			return
-		case err != nil:
-			w.log.Error("no certificate yet; the next connection tries again", "name", name, "error", err)
-		default:
-			w.log.Info("certificate", "name", name, "until", c.Leaf.NotAfter)
 		}
-	}
-	<-ctx.Done()
-}
-
-// endingTransport ends requests with a context of its own: autocert takes none.
-type endingTransport struct {
-	ending context.Context
-	base   http.RoundTripper
-}
-
-var errEnding = errors.New("the hub ends")
-
-// RoundTrip implements http.RoundTripper.
-func (t endingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.ending.Err() != nil {
-		return nil, errEnding
-	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	stop := context.AfterFunc(t.ending, func() { cancel(errEnding) })
-	resp, err := t.base.RoundTrip(r.WithContext(ctx))
-	if err != nil {
-		stop()
-		cancel(err)
-		return nil, err
-	}
-	resp.Body = endingBody{resp.Body, stop, cancel}
-	return resp, nil
-}
-
-// endingBody lets go of the request's context when the answer was read.
-type endingBody struct {
-	io.ReadCloser
-	stop   func() bool
-	cancel context.CancelCauseFunc
-}
-
-// Close implements io.Closer.
-func (b endingBody) Close() error {
-	b.stop()
-	defer b.cancel(nil)
-	return b.ReadCloser.Close()
+		w.mu.Lock()
+		text, known := w.answers[r.URL.Path]
+		w.mu.Unlock()
+		if !known {
+			http.NotFound(rw, r)
+			return
+		}
+		rw.Header().Set("Content-Type", "application/octet-stream")
+		_, _ = rw.Write([]byte(text))
+	})
 }

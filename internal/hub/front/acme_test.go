@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -163,7 +165,7 @@ func (a *authority) roots() *x509.CertPool {
 
 func waitFor(t *testing.T, done func() bool, why func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(why())
 		}
@@ -175,6 +177,31 @@ func (a *authority) config(state string) Config {
 		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: a.directory(),
 		ACMERoots: filepath.Join(a.dir, "cert.pem"), ACMEEmail: "root@hub.example", StateDir: state,
 	}
+}
+
+// openAt opens a front whose name leads to these addresses, at its own ports.
+func openAt(t *testing.T, c Config, addresses ...string) *Front {
+	t.Helper()
+	f, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.acme.every = 10 * time.Millisecond
+	f.acme.tlsPort = fmt.Sprint(f.Addr().(*net.TCPAddr).Port)
+	if f.plain != nil {
+		f.acme.httpPort = fmt.Sprint(f.plain.Addr().(*net.TCPAddr).Port)
+	}
+	f.acme.lookup = func(context.Context, string) ([]netip.Addr, error) {
+		if len(addresses) == 0 {
+			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+		}
+		var found []netip.Addr
+		for _, a := range addresses {
+			found = append(found, netip.MustParseAddr(a))
+		}
+		return found, nil
+	}
+	return f
 }
 
 // handshake returns the certificate that the front shows to a phone.
@@ -193,10 +220,7 @@ func TestACME(t *testing.T) {
 	c := a.config(state)
 	log, logged := logger(t)
 	c.Log = log
-	f, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := openAt(t, c, "127.0.0.1")
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	stop := serveOpened(t, f)
 	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
@@ -211,10 +235,7 @@ func TestACME(t *testing.T) {
 	stop()
 	end(a.process)
 
-	again, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := openAt(t, c)
 	serveOpened(t, again)
 	second, err := handshake(again, "hub.example", roots)
 	if err != nil || second.SerialNumber.Cmp(first.SerialNumber) != 0 {
@@ -246,10 +267,7 @@ func TestACMEOverHTTP(t *testing.T) {
 	c.ListenHTTP = "127.0.0.1:0"
 	log, logged := logger(t)
 	c.Log = log
-	f, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := openAt(t, c, "127.0.0.1")
 	a.start(1, f.plain.Addr().(*net.TCPAddr).Port)
 	serveOpened(t, f)
 	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
@@ -269,12 +287,9 @@ func TestACMEAuthorityHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hanging.Close()
-	f, err := Open(Config{
+	f := openAt(t, Config{
 		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: "https://" + hanging.Addr().String() + "/dir", StateDir: t.TempDir(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, "127.0.0.1")
 	stop := serveOpened(t, f)
 	conn, err := hanging.Accept()
 	if err != nil {

@@ -1,0 +1,263 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/acme"
+)
+
+// counted stands before an authority and counts the orders. It may answer them
+// itself.
+type counted struct {
+	*httptest.Server
+	orders  atomic.Int64
+	limited atomic.Bool
+}
+
+func count(t *testing.T, a *authority) *counted {
+	to, err := url.Parse("https://" + a.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := a.client().Transport.(*http.Transport)
+	transport.DisableKeepAlives = false // with it the proxy loses the ends of answers
+	t.Cleanup(transport.CloseIdleConnections)
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, // Pebble names itself by it
+		Transport: transport,
+	}
+	c := &counted{}
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if strings.Contains(r.Request.URL.Path, "order-plz") && r.StatusCode == http.StatusCreated { // else Pebble wants another nonce
+			c.orders.Add(1)
+		}
+		return nil
+	}
+	c.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "order-plz") && c.limited.Load() {
+			c.orders.Add(1)
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "7200")
+			w.WriteHeader(http.StatusTooManyRequests)
+			fmt.Fprint(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many failed authorizations recently"}`)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// use has the hub ask at the counter.
+func (c *counted) use(t *testing.T, config *Config) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config.ACMEDirectory, config.ACMERoots = c.URL+"/dir", file
+}
+
+// An authority that does not reach the hub refuses it. Each handshake made an order
+// of its own then: eight in 140 seconds, and Let's Encrypt allows five failures in
+// an hour (lua-resty-auto-ssl 161, boulder 2513 and 1801, win-acme 826). Orders are
+// made on a schedule that outlives the hub; handshakes hear the reason.
+func TestACMEIsNotAskedByHandshakes(t *testing.T) {
+	a := newAuthority(t)
+	log, logged := logger(t)
+	now := newClock()
+	c := a.config(t.TempDir())
+	c.Log, c.Now = log, now.Now
+	counter := count(t, a)
+	counter.use(t, &c)
+	a.start(1, 1) // it looks for the hub where nobody is
+	f := openAt(t, c, "127.0.0.1")
+	stop := serveOpened(t, f)
+	waitFor(t, func() bool { return strings.Contains(logged(), "the next order is made at") }, func() string { return logged() + a.log() })
+	for range 20 {
+		if _, err := handshake(f, "hub.example", nil); err == nil {
+			t.Fatal("a handshake without a certificate")
+		}
+	}
+	_, err := f.acme.certificate(&tls.ClientHelloInfo{ServerName: "hub.example"})
+	if err == nil || !strings.Contains(err.Error(), "no certificate yet: tls-alpn-01: ") || !strings.Contains(err.Error(), "Failed to connect to 127.0.0.1:1") {
+		t.Errorf("a handshake hears %v", err)
+	}
+	if n := counter.orders.Load(); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+	if !strings.Contains(logged(), `msg="the certificate authority's answer" name=hub.example challenge=tls-alpn-01`) {
+		t.Errorf("the log does not have the answer: %s", logged())
+	}
+	stop()
+
+	// Whoever restarts the hub, again and again, makes no orders either.
+	for range 3 {
+		f = openAt(t, c, "127.0.0.1")
+		stop = serveOpened(t, f)
+		waitFor(t, func() bool { return f.acme.said("hub.example", "the next order is made at") }, logged)
+		stop()
+	}
+	if n := counter.orders.Load(); n != 1 {
+		t.Errorf("%d orders after restarts", n)
+	}
+	// In two hours there are few, whatever comes.
+	f = openAt(t, c, "127.0.0.1")
+	serveOpened(t, f)
+	for range 24 {
+		now.pass(5 * time.Minute)
+		before := f.acme.looks.Load()
+		waitFor(t, func() bool { return f.acme.looks.Load() > before+1 }, logged)
+	}
+	if n := counter.orders.Load(); n != 3 { // after 20 and 60 minutes, or a little later
+		t.Errorf("%d orders in two hours\n%s", n, logged())
+	}
+}
+
+// said reports whether a handshake would hear these words.
+func (w *acmeWay) said(name, words string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Contains(w.reasons[name], words)
+}
+
+// A name that leads nowhere, or to somebody else, costs no order; once it leads
+// here the hub need not be told.
+func TestACMELooksFirst(t *testing.T) {
+	a := newAuthority(t)
+	log, logged := logger(t)
+	c := a.config(t.TempDir())
+	c.Log = log
+	counter := count(t, a)
+	counter.use(t, &c)
+	f := openAt(t, c)
+	var at atomic.Pointer[string]
+	var asked atomic.Int64
+	f.acme.lookup = func(context.Context, string) ([]netip.Addr, error) {
+		asked.Add(1)
+		if ip := at.Load(); ip != nil {
+			return []netip.Addr{netip.MustParseAddr(*ip)}, nil
+		}
+		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+	}
+	other, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", f.acme.tlsPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	go func() {
+		for {
+			conn, err := other.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("220 another server\r\n"))
+			conn.Close()
+		}
+	}()
+	a.start(f.Addr().(*net.TCPAddr).Port, 1)
+	serveOpened(t, f)
+	waitFor(t, func() bool { return f.acme.said("hub.example", "DNS has no address for hub.example") }, logged)
+
+	elsewhere, here := "127.0.0.2", "127.0.0.1"
+	at.Store(&elsewhere)
+	waitFor(t, func() bool { return f.acme.said("hub.example", "where another server answers") }, logged)
+	if n := counter.orders.Load(); n != 0 {
+		t.Errorf("%d orders for a name that leads elsewhere", n)
+	}
+	at.Store(&here)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
+		t.Error(err)
+	}
+}
+
+// An authority that names a time is left alone until then.
+func TestACMELimited(t *testing.T) {
+	a := newAuthority(t)
+	log, logged := logger(t)
+	now := newClock()
+	c := a.config(t.TempDir())
+	c.Log, c.Now = log, now.Now
+	counter := count(t, a)
+	counter.use(t, &c)
+	counter.limited.Store(true)
+	f := openAt(t, c, "127.0.0.1")
+	a.start(f.Addr().(*net.TCPAddr).Port, 1)
+	serveOpened(t, f)
+	waitFor(t, func() bool { return f.acme.said("hub.example", "too many failed authorizations recently") }, logged)
+	counter.limited.Store(false)
+	for range 3 {
+		now.pass(39 * time.Minute)
+		before := f.acme.looks.Load()
+		waitFor(t, func() bool { return f.acme.looks.Load() > before+1 }, logged)
+	}
+	if n := counter.orders.Load(); n != 1 {
+		t.Errorf("%d orders within the two hours", n)
+	}
+	now.pass(10 * time.Minute)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+}
+
+// A certificate is renewed when a third of its life is left, while the old one serves.
+func TestACMERenews(t *testing.T) {
+	a := newAuthority(t)
+	log, logged := logger(t)
+	now := newClock()
+	c := a.config(t.TempDir())
+	c.Log, c.Now = log, now.Now
+	f := openAt(t, c, "127.0.0.1")
+	a.start(f.Addr().(*net.TCPAddr).Port, 1)
+	serveOpened(t, f)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	first := f.acme.current("hub.example")
+	now.pass(time.Until(renewal(first)) + time.Minute)
+	waitFor(t, func() bool { return f.acme.current("hub.example") != first }, func() string { return logged() + a.log() })
+}
+
+// What costs nothing at the authority is tried again soon, what it refuses late.
+func TestACMERests(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for range 100 {
+		var refusedTry, unheard try
+		last := now
+		for i := range 10 {
+			refusedTry = refusedTry.after(&acme.Error{StatusCode: 403, Detail: "no"}, last)
+			if rested := refusedTry.Next.Sub(last); rested < firstRest || rested > mostRest*11/10 || i > 5 && rested < mostRest {
+				t.Fatalf("after %d refusals %s", i+1, rested)
+			}
+			unheard = unheard.after(errors.New("no route to host"), now)
+		}
+		if rested := unheard.Next.Sub(now); len(unheard.Failed) > 0 || rested > firstRest*11/10 {
+			t.Fatalf("an authority that is not reached: %s", rested)
+		}
+	}
+	limited := try{}.after(errors.Join(&attempt{overTLS, &acme.AuthorizationError{}}, &attempt{overHTTP, &acme.Error{
+		StatusCode: 429, ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: http.Header{"Retry-After": {"86400"}},
+	}}), now)
+	if !limited.Limited || limited.Next.Sub(now) < 24*time.Hour {
+		t.Errorf("limited: %+v", limited)
+	}
+	// What was written by a clock that was ahead is forgotten.
+	w := &acmeWay{began: now}
+	if why := w.notYet(try{Next: now.Add(365 * 24 * time.Hour)}, found{ways: []string{overTLS}}, now); why != "" {
+		t.Errorf("a year ahead: %s", why)
+	}
+}
