@@ -16,7 +16,7 @@ readonly TEST_PACKAGES=(
 	patchelf debian-archive-keyring # for fetch-openssh.sh
 	shellcheck
 	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
-	iproute2 util-linux uidmap # network namespaces, as an ordinary user too
+	iproute2 util-linux uidmap nftables # network namespaces, as an ordinary user too
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
 	openssl                           # makes a host key that only ssh can verify

@@ -130,9 +130,9 @@ func apart(t *testing.T) {
 	}
 }
 
-// hubCertificate writes hub.pem and hub.key below dir, for an IP address, and
-// returns the file of the CA that vouches for them.
-func hubCertificate(t *testing.T, dir, address string) (ca string) {
+// hubCertificate writes hub.pem and hub.key below dir, for host names and IP
+// addresses, and returns the file of the CA that vouches for them.
+func hubCertificate(t *testing.T, dir string, hosts ...string) (ca string) {
 	t.Helper()
 	newKey := func() *ecdsa.PrivateKey {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -158,8 +158,15 @@ func hubCertificate(t *testing.T, dir, address string) (ca string) {
 		t.Fatal(err)
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "hub"}, IPAddresses: []net.IP{net.ParseIP(address)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "hub"},
 		NotBefore: root.NotBefore, NotAfter: root.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, host)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, root, &key.PublicKey, rootKey)
 	if err != nil {

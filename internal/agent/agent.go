@@ -25,6 +25,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
+	"vmux/internal/link/lan"
 	"vmux/internal/sshagent"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -338,6 +339,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
 		part("links", func() error { return a.keepLinks(ctx) })
+		part("addresses", func() error { lan.Watch(ctx, a.node.Wake); return nil })
 		if a.hub != nil {
 			part("hub", func() error { return a.hub.Run(ctx) })
 			part("the hub's page", func() error { a.watchPage(ctx, a.VerifyHub); return nil })

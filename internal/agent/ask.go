@@ -89,6 +89,9 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 	if rung.Load() && wire.CodeOf(err) == wire.CodePhoneNotReachable {
 		err = errRung()
 	}
+	if wire.CodeOf(err) == wire.CodePhoneNotReachable {
+		err = a.orHubAway(err)
+	}
 	return value, phone, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link/lan"
 	"vmux/internal/link/relay"
+	"vmux/internal/link/tcp"
 	"vmux/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 		return control.Device{}, control.Errorf(control.CodeBusy, "use that invitation, or end it with Ctrl-C", "Another invitation is open.")
 	}
 	defer a.endPairing()
-	listeners, routes, err := a.listenForPairing(o.Hosts)
+	listeners, routes, err := a.listenForPairing(ctx, o.Hosts)
 	if err != nil {
 		return control.Device{}, err
 	}
@@ -75,7 +76,7 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 		told.Hub = a.cfg.Hub.URL
 	}
 	if err != nil {
-		told.HubError = wire.Show(err.Error())
+		told.HubError, told.HubHint = wire.Show(err.Error()), relay.HintOf(err)
 	}
 	a.log.Info("invitation open", "routes", routes)
 	if err := invited(told); err != nil {
@@ -160,7 +161,7 @@ func (a *Agent) pairingPage() string {
 
 // listenForPairing listens at the hub, and at the hosts. With a hub, no address
 // of this machine is needed, and few of them keep the QR code legible.
-func (a *Agent) listenForPairing(hosts []string) ([]net.Listener, []string, error) {
+func (a *Agent) listenForPairing(ctx context.Context, hosts []string) ([]net.Listener, []string, error) {
 	if len(hosts) == 0 {
 		hosts = a.cfg.PairHosts
 	}
@@ -168,9 +169,9 @@ func (a *Agent) listenForPairing(hosts []string) ([]net.Listener, []string, erro
 		hosts = ownAddresses()
 	}
 	if a.hub == nil {
-		return listenAtHosts(hosts[:min(len(hosts), maxPairHosts)])
+		return listenAtHosts(ctx, hosts[:min(len(hosts), maxPairHosts)])
 	}
-	listeners, routes, err := listenAtHosts(hosts[:min(len(hosts), maxPairHostsAndHub)])
+	listeners, routes, err := listenAtHosts(ctx, hosts[:min(len(hosts), maxPairHostsAndHub)])
 	if err != nil {
 		a.log.Warn("the invitation is for the hub alone", "error", err)
 	}
@@ -179,13 +180,13 @@ func (a *Agent) listenForPairing(hosts []string) ([]net.Listener, []string, erro
 
 // listenAtHosts listens at each host, on one port for all where that is free,
 // and returns the routes to name.
-func listenAtHosts(hosts []string) ([]net.Listener, []string, error) {
+func listenAtHosts(ctx context.Context, hosts []string) ([]net.Listener, []string, error) {
 	var listeners []net.Listener
 	var routes []string
 	var errs []error
 	port := "0"
 	for _, host := range hosts {
-		l, err := listenAt(host, port)
+		l, err := listenAt(ctx, host, port)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -204,13 +205,13 @@ func listenAtHosts(hosts []string) ([]net.Listener, []string, error) {
 
 // listenAt listens at HOST or HOST:PORT; another port serves as well when the
 // wanted one is taken.
-func listenAt(host, port string) (net.Listener, error) {
+func listenAt(ctx context.Context, host, port string) (net.Listener, error) {
 	if h, p, err := net.SplitHostPort(host); err == nil {
-		return net.Listen("tcp", net.JoinHostPort(h, p))
+		return tcp.Listen(ctx, net.JoinHostPort(h, p), tcp.LinkSegment)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	l, err := tcp.Listen(ctx, net.JoinHostPort(host, port), tcp.LinkSegment)
 	if err != nil && port != "0" {
-		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+		l, err = tcp.Listen(ctx, net.JoinHostPort(host, "0"), tcp.LinkSegment)
 	}
 	return l, err
 }

@@ -206,6 +206,7 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	}
 	if p.LastError != nil && !p.Connected {
 		d.LastError = cmp.Or(p.LastError.Error(), "unknown")
+		d.NotReached, d.Hint = notReached(p.LastError, a.hub != nil)
 	}
 	if peer, err := a.trust.Get(p.ID); err == nil {
 		d.PairedAt = peer.PairedAt

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"vmux/internal/control"
+	"vmux/internal/link/relay"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -189,6 +190,8 @@ func hintOf(err error) string {
 		return unsafe.Hint()
 	case errors.As(err, &usage):
 		return usage.hint
+	case relay.HintOf(err) != "":
+		return relay.HintOf(err)
 	case errors.Is(err, control.ErrNotRunning):
 		return "vmux agent"
 	case errors.As(err, &refused):

@@ -89,6 +89,9 @@ func (a *app) invite(i control.Invitation) error {
 	}
 	if i.HubError != "" {
 		a.say("warning: the hub cannot be reached, so the phone has to be on this network: %s", wire.Show(i.HubError))
+		if i.HubHint != "" {
+			a.hint("%s", wire.Show(i.HubHint))
+		}
 	}
 	if err := a.line("%s", i.URL); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -226,8 +227,16 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	}
 	err = p.Run(ctx, phone.RunConfig{
 		Listen: f.listen,
-		State:  func(s string) { asking.above(func() { a.say("%s", wire.Show(s)) }) },
-		Log:    log,
+		State: func(s string) {
+			text, hint, _ := strings.Cut(s, "\nhint: ")
+			asking.above(func() {
+				a.say("%s", wire.Show(text))
+				if hint != "" {
+					a.hint("%s", wire.Show(hint))
+				}
+			})
+		},
+		Log: log,
 	})
 	return notRun(err)
 }

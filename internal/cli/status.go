@@ -109,9 +109,21 @@ func (a *app) attend(s control.Status) {
 	}
 	if s.Hub != nil {
 		a.say("%s", hubText(*s.Hub))
+		if s.Hub.ErrorHint != "" && !s.Hub.Connected {
+			a.hint("%s", wire.Show(s.Hub.ErrorHint))
+		}
 		if s.Hub.Renamed != "" {
 			a.say("warning: %s", wire.Show(s.Hub.Renamed))
 			a.hint("%s", wire.Show(s.Hub.Hint))
+		}
+	}
+	for _, p := range s.Phones {
+		if p.NotReached == "" || p.Connected {
+			continue
+		}
+		a.say("%s is not reached: %s", wire.Show(p.Name), wire.Show(p.NotReached))
+		if p.Hint != "" {
+			a.hint("%s", wire.Show(p.Hint))
 		}
 	}
 	for _, d := range s.Phones {

@@ -68,6 +68,7 @@ type Hub struct {
 	Connected bool      `json:"connected"`
 	Since     time.Time `json:"since,omitzero"`      // of the connection, or of its end
 	LastError string    `json:"lastError,omitempty"` // why it is not connected
+	ErrorHint string    `json:"errorHint,omitempty"` // what to do about LastError
 	Renamed   string    `json:"renamed,omitempty"`   // this computer is no longer called what its hub is
 	Hint      string    `json:"hint,omitempty"`      // what to do about Renamed
 }
@@ -144,7 +145,11 @@ type Device struct {
 	CAChangedTo    string `json:"caChangedTo,omitempty"`
 	ProgramVersion string `json:"programVersion,omitempty"`
 	LastError      string `json:"lastError,omitempty"` // why it is not connected
-	Wakeable       bool   `json:"wakeable"`            // the hub can ring it
+	// NotReached is the same in words for people, where the network is to blame, and
+	// Hint what to do about it.
+	NotReached string `json:"notReached,omitempty"`
+	Hint       string `json:"hint,omitempty"`
+	Wakeable   bool   `json:"wakeable"` // the hub can ring it
 	// RingProblem is why it cannot be rung, and RingHint what to do; "" of phones of
 	// which nothing is known, as those that are no web app.
 	RingProblem string `json:"ringProblem,omitempty"`
@@ -251,6 +256,7 @@ type Invitation struct {
 	// HubError says why nobody can come that way.
 	Hub      string `json:"hub,omitempty"`
 	HubError string `json:"hubError,omitempty"`
+	HubHint  string `json:"hubHint,omitempty"` // what to do about that
 }
 
 // CertificateOptions says which certificate to request. The zero value asks

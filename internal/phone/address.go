@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/link/lan"
 	"vmux/internal/link/mdns"
+	"vmux/internal/link/tcp"
 )
 
 // maxRoutes is how many addresses a computer is told at a pairing.
@@ -78,13 +79,12 @@ func (p *Phone) listen(ctx context.Context, asked string) (net.Listener, error) 
 }
 
 func listenAt(ctx context.Context, host, port, last string) (net.Listener, error) {
-	var lc net.ListenConfig
 	if _, usual, err := net.SplitHostPort(last); err == nil && port == "0" {
-		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, usual)); err == nil {
+		if l, err := tcp.Listen(ctx, net.JoinHostPort(host, usual), tcp.LinkSegment); err == nil {
 			return l, nil
 		}
 	}
-	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	return tcp.Listen(ctx, net.JoinHostPort(host, port), tcp.LinkSegment)
 }
 
 // reachable returns the routes by which a computer may find the phone that

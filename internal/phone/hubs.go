@@ -136,7 +136,7 @@ func (p *Phone) paired() []device.ID {
 
 // atHubs keeps the phone at each hub that it remembers, until ctx ends. Another
 // process may pair it meanwhile, or bring it to another hub.
-func (p *Phone) atHubs(ctx context.Context, node *link.Node, c RunConfig) error {
+func (p *Phone) atHubs(ctx context.Context, node *link.Node, c RunConfig, moved <-chan struct{}) error {
 	at := map[Hub]*hubPlace{}
 	defer func() {
 		for _, place := range at {
@@ -174,6 +174,10 @@ func (p *Phone) atHubs(ctx context.Context, node *link.Node, c RunConfig) error 
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-moved:
+			for _, place := range at {
+				place.client.Wake()
+			}
 		case <-poll.C:
 		}
 	}
@@ -219,6 +223,9 @@ func (h *hubPlace) tell(say func(string)) {
 		text = "At the hub " + h.hub.URL
 	case s.LastError != nil:
 		text = "The hub " + h.hub.URL + " is not reachable: " + wire.Show(s.LastError.Error())
+		if hint := relay.HintOf(s.LastError); hint != "" {
+			text += "\nhint: " + hint
+		}
 	}
 	if text != "" && text != h.told {
 		say(text)

@@ -32,7 +32,8 @@ type RunConfig struct {
 	Listen string
 	// State is told, in words for people and fit to be shown: `Advertising`,
 	// `Connected to …` and `Offline`, and what happens to pairings and hubs. It is
-	// called concurrently.
+	// called concurrently. What to do about it, if anything, stands behind it on a
+	// line `hint: …`.
 	State func(string)
 	Log   *slog.Logger
 }
@@ -68,11 +69,22 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 5)
+	moved := make(chan struct{}, 1) // this machine has other addresses
+	done := make(chan error, 6)
 	go func() { done <- node.Run(ctx) }()
 	go func() { done <- node.Serve(ctx, l) }()
 	go func() { done <- p.advertise(ctx, l, c) }()
-	go func() { done <- p.atHubs(ctx, node, c) }()
+	go func() { done <- p.atHubs(ctx, node, c, moved) }()
+	go func() {
+		lan.Watch(ctx, func() {
+			node.Wake()
+			select {
+			case moved <- struct{}{}:
+			default:
+			}
+		})
+		done <- nil
+	}()
 	go func() { p.tellChanges(ctx, node); done <- nil }()
 	for range cap(done) {
 		if e := <-done; e != nil && ctx.Err() == nil {

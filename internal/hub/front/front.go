@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"vmux/internal/link/tcp"
 )
 
 const (
@@ -93,7 +95,7 @@ func (f *Front) openWay() error {
 }
 
 func (f *Front) listen() error {
-	l, err := net.Listen("tcp", f.config.Listen)
+	l, err := tcp.Listen(context.Background(), f.config.Listen, tcp.PageSegment)
 	if err != nil {
 		return fmt.Errorf("listen for the hub: %w", err)
 	}
@@ -119,7 +121,7 @@ func (f *Front) listenHTTP() error {
 	if f.config.ListenHTTP == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", f.config.ListenHTTP)
+	l, err := tcp.Listen(context.Background(), f.config.ListenHTTP, tcp.PageSegment)
 	switch {
 	case err == nil:
 		f.plain = l

@@ -19,6 +19,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/mdns"
+	"vmux/internal/link/tcp"
 )
 
 const (
@@ -169,7 +170,7 @@ func try(ctx context.Context, after time.Duration, address string, secure link.S
 	}
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
-	raw, err := mdns.Dial(ctx, new(net.Dialer), "tcp", address)
+	raw, err := mdns.Dial(ctx, tcp.Dialer(), "tcp", address)
 	if err != nil {
 		return result{err: err}
 	}

@@ -32,13 +32,16 @@ func (c *Client) Dial(ctx context.Context, peer device.Peer, secure link.Secure)
 
 // DialInvited implements link.Inviter: it opens a stream to the device that
 // invites at this hub, with the invitation's rendezvous token. It waits for a
-// connection to the hub until ctx ends. An invitation that names another hub or
+// connection to the hub, a little longer than one attempt takes. An invitation that names another hub or
 // none gives link.ErrNoRoute.
 func (c *Client) DialInvited(ctx context.Context, inv device.Invitation, secure link.Secure) (*tls.Conn, string, error) {
 	if !slices.ContainsFunc(inv.Routes, c.isHere) {
 		return nil, "", link.ErrNoRoute
 	}
-	s, err := c.connected(ctx)
+	// The first attempt tells why there is none: who pairs is waiting.
+	wait, cancel := context.WithTimeout(ctx, c.timing.Connect+c.timing.DialWait)
+	defer cancel()
+	s, err := c.connected(wait)
 	if err != nil {
 		return nil, "", err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,11 +20,17 @@ import (
 
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/mdns"
+	"vmux/internal/link/tcp"
 	"vmux/internal/wire"
 )
 
-// maxHeader bounds the answer to the WebSocket's request, in bytes.
-const maxHeader = 16 << 10
+const (
+	// maxHeader bounds the answer to the WebSocket's request, in bytes.
+	maxHeader = 16 << 10
+	// connectTime leaves room in Timing.Connect for finding out why there was no
+	// connection.
+	connectTime = 8 * time.Second
+)
 
 // Way says how to connect to a hub, where its URL alone does not.
 type Way struct {
@@ -43,11 +48,14 @@ func webSocket(roots *x509.CertPool) func(context.Context, string) (Socket, erro
 func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 	client := way.Client()
 	defer client.CloseIdleConnections() // of an answer that was no WebSocket
-	c, response, err := websocket.Dial(ctx, address, &websocket.DialOptions{
+	var far progress
+	connecting, enough := context.WithTimeout(far.watch(ctx), connectTime)
+	defer enough() // the connection itself does not end with it
+	c, response, err := websocket.Dial(connecting, address, &websocket.DialOptions{
 		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, way.through(address, dialError(response, err))
+		return nil, way.through(address, way.explain(ctx, address, response, err, &far))
 	}
 	if c.Subprotocol() != hubwire.Subprotocol {
 		_ = c.CloseNow()
@@ -60,22 +68,26 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 // Client returns an HTTP client that connects to the hub in this way, and follows
 // no redirections. Call CloseIdleConnections in the end.
 func (w Way) Client() *http.Client {
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		if w.Address == "" && isLoopbackName(hostOf(address)) {
-			return dialLoopback(ctx, dialer, network, address)
-		}
-		return mdns.Dial(ctx, dialer, network, cmp.Or(w.Address, address))
-	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: w.proxy, DialContext: dial,
+			Proxy: w.proxy, DialContext: w.dial,
 			TLSClientConfig:        &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
 			MaxResponseHeaderBytes: maxHeader,
 			OnProxyConnectResponse: refusedByProxy,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+func (w Way) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if w.Address == "" && isLoopbackName(hostOf(address)) {
+		return dialLoopback(ctx, tcp.Dialer(), network, address)
+	}
+	c, err := mdns.Dial(ctx, tcp.Dialer(), network, cmp.Or(w.Address, address))
+	if err != nil {
+		return tcp.DialTranslated(ctx, network, err)
+	}
+	return c, nil
 }
 
 // isLoopbackName reports whether a name is this machine's, whatever a resolver says
@@ -117,6 +129,15 @@ func (w Way) proxy(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
+// proxyFor is the user's proxy to an address, if there is one.
+func (w Way) proxyFor(address string) (*url.URL, error) {
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return nil, nil // whose error is another one's to tell
+	}
+	return w.proxy(r)
+}
+
 // refusedByProxy says who refuses what: net/http has the status's text alone.
 func refusedByProxy(_ context.Context, _ *url.URL, connect *http.Request, r *http.Response) error {
 	if r.StatusCode == http.StatusOK {
@@ -128,11 +149,7 @@ func refusedByProxy(_ context.Context, _ *url.URL, connect *http.Request, r *htt
 // through names the user's proxy in an error, without the password in its URL: it
 // may be the proxy that fails, or that looks into the TLS, and not the hub.
 func (w Way) through(address string, err error) error {
-	r, e := http.NewRequest(http.MethodGet, address, nil)
-	if e != nil {
-		return err
-	}
-	proxy, e := w.proxy(r)
+	proxy, e := w.proxyFor(address)
 	switch {
 	case e != nil:
 		return fmt.Errorf("HTTPS_PROXY: %w", e)
@@ -143,36 +160,6 @@ func (w Way) through(address string, err error) error {
 }
 
 var errNotHub = errors.New("no hub answers at this address")
-
-// maxWords bounds what is shown of an answer that is no WebSocket, in bytes.
-const maxWords = 300
-
-// refusal is the answer's text, if it is one: what a hub says, or the proxy before it.
-func refusal(r *http.Response) string {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxWords))
-	if kind != "text/plain" || err != nil || len(b) == 0 {
-		return ""
-	}
-	return ": " + wire.Show(strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", " "))
-}
-
-func dialError(r *http.Response, err error) error {
-	if r != nil && r.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("%w: HTTP status %d%s", errNotHub, r.StatusCode, refusal(r))
-	}
-	// What happened, without the layers that it happened in: people read this.
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return e
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		if e.Op == "proxyconnect" {
-			return e.Err
-		}
-		return e
-	}
-	return err
-}
 
 // nativeSocket passes no contexts to the WebSocket: each would cost a goroutine's
 // worth of bookkeeping per message, and Close ends everything.

@@ -1,0 +1,28 @@
+package relay
+
+import "errors"
+
+// Fault is why there is no connection to the hub, in words for people, and what
+// they can do about it.
+type Fault struct {
+	text  string
+	hint  string
+	cause error
+}
+
+// Error implements error.
+func (f *Fault) Error() string { return f.text }
+
+// Hint says what to do, in words for people; empty if nothing is known.
+func (f *Fault) Hint() string { return f.hint }
+
+// Unwrap returns what it was concluded from.
+func (f *Fault) Unwrap() error { return f.cause }
+
+// HintOf returns what to do about an error of a connection to the hub.
+func HintOf(err error) string {
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return f.hint
+	}
+	return ""
+}

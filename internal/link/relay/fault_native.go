@@ -1,0 +1,218 @@
+//go:build !js
+
+package relay
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"vmux/internal/link/hubwire"
+	"vmux/internal/wire"
+)
+
+// What to do about a fault. Each is true whatever the cause was: where there may
+// be several, it names them.
+const (
+	hintLoginPage = "open http://%s/ in a browser and sign in to the network; where a login for people (SSO) stands before the hub, let " + hubwire.Path + " through without one"
+	hintPortal    = "a network with a login page (hotel, train, guest Wi-Fi) does that: open http://%s/ in a browser and sign in; if there is none, see that the hub's address is right"
+	hintCA        = "if it is your hub, give its root: --hub-ca FILE"
+	hintClock     = "compare this machine's date with a clock (timedatectl set-ntp true sets it); if it is right, the hub's certificate has to be renewed"
+	hintName      = "see that this machine is online and that the name is spelled right: getent hosts %s"
+	hintSilent    = "see that this machine is online; else a firewall here, there or between drops the packets: curl -v %s"
+	hintRefused   = "start the hub, or see that the address and port are right; a network with a login page refuses as well until you sign in to it"
+	hintNoNetwork = "connect this machine to a network; on one of IPv6 alone the hub needs an IPv6 address, or the network a NAT64"
+	hintPath      = "a firewall or VPN that lets connections begin and then drops packets does that (try without it, or with an MTU of 1280), and so does a server that hangs: curl -v %s"
+	hintHTTPProxy = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
+	hintProxy     = "start the hub behind that proxy, and see the proxy's log"
+)
+
+// progress is how far a connection came.
+type progress struct{ reached, connected, secured, asked atomic.Bool }
+
+func (p *progress) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSDone:          func(i httptrace.DNSDoneInfo) { p.reached.Store(i.Err == nil) },
+		ConnectStart:     func(_, _ string) { p.reached.Store(true) },
+		ConnectDone:      func(_, _ string, err error) { p.connected.Store(err == nil || p.connected.Load()) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { p.secured.Store(err == nil) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { p.asked.Store(true) },
+	})
+}
+
+// explain says why no WebSocket was opened at the address.
+func (w Way) explain(ctx context.Context, address string, r *http.Response, err error, far *progress) error {
+	u, parseErr := url.Parse(address)
+	if parseErr != nil {
+		return err
+	}
+	f := w.faultOf(u, r, err, far)
+	if f.cause = err; r != nil {
+		f.cause = errors.Join(errNotHub, err)
+	}
+	proxy, proxyErr := w.proxyFor(address)
+	if proxy != nil && r == nil || proxyErr != nil {
+		f.hint = hintHTTPProxy
+		if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			f.text = e.Error() // the proxy's, if it looks into TLS
+		}
+	}
+	doubtful := proxy == nil && proxyErr == nil && r == nil && u.Scheme == "https" && !errors.Is(err, context.Canceled)
+	if doubtful && w.loginPage(ctx, u, f.hint == hintPortal) {
+		f.text = "this network answers with a page of its own in place of the hub"
+		f.hint = hintLoginPage
+	}
+	if strings.Contains(f.hint, "%s") {
+		f.hint = fmt.Sprintf(f.hint, u.Host)
+	}
+	f.text, f.hint = wire.Show(f.text), wire.Show(f.hint)
+	return f
+}
+
+func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fault {
+	if r != nil && r.StatusCode != http.StatusSwitchingProtocols {
+		return answered(u, r)
+	}
+	verification, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	notTLS = notTLS || errors.Is(err, http.ErrSchemeMismatch)
+	name, unknown := errors.AsType[*net.DNSError](err)
+	operation, failed := errors.AsType[*net.OpError](err)
+	timeout := errors.Is(err, context.DeadlineExceeded) || failed && operation.Timeout()
+	text := err.Error() // without the layers that it happened in, where they are known
+	if failed && operation.Op == "proxyconnect" {
+		text = operation.Err.Error()
+	} else if failed {
+		text = operation.Error()
+	} else if request, ok := errors.AsType[*url.Error](err); ok {
+		text = request.Err.Error()
+	}
+	switch {
+	case unverified:
+		return unbelieved(u, verification)
+	case notTLS:
+		return &Fault{text: "no hub answers at this address: what answers does not speak TLS", hint: hintPortal}
+	case unknown && name.IsNotFound:
+		return &Fault{text: text, hint: fmt.Sprintf(hintName, u.Hostname())}
+	case unknown:
+		return &Fault{text: text, hint: "no name server answers: see that this machine is online"}
+	case errors.Is(err, syscall.ENETUNREACH):
+		return &Fault{text: text, hint: hintNoNetwork}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &Fault{text: text, hint: hintRefused}
+	case timeout && !far.reached.Load():
+		return &Fault{text: "no name server answers for " + u.Hostname(), hint: "see that this machine is online"}
+	case timeout && !far.connected.Load():
+		return &Fault{text: "nothing answers at " + cmp.Or(w.Address, u.Host), hint: fmt.Sprintf(hintSilent, origin(u))}
+	case timeout && !far.secured.Load() && u.Scheme == "https":
+		return &Fault{text: "the connection stands, but TLS gets no answer", hint: fmt.Sprintf(hintPath, origin(u))}
+	case timeout:
+		return &Fault{text: "the server takes the connection and does not answer", hint: fmt.Sprintf(hintPath, origin(u))}
+	}
+	return &Fault{text: text}
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// answered is for an answer that is no WebSocket.
+func answered(u *url.URL, r *http.Response) *Fault {
+	said := refusal(r)
+	f := &Fault{text: fmt.Sprintf("%v: HTTP status %d%s", errNotHub, r.StatusCode, said)}
+	to, err := r.Location()
+	switch {
+	case err == nil && to.Host != u.Host:
+		f.text = fmt.Sprintf("a login page answers in place of the hub: HTTP status %d, to %s://%s", r.StatusCode, to.Scheme, to.Host)
+		f.hint = hintLoginPage
+	case err == nil, r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusNetworkAuthenticationRequired:
+		f.text = fmt.Sprintf("a login page answers in place of the hub: HTTP status %d", r.StatusCode)
+		f.hint = hintLoginPage
+	case said != "": // in words: it knows more
+	case r.StatusCode == http.StatusForbidden:
+		f.hint = hintLoginPage
+	case r.StatusCode >= 500:
+		f.hint = hintProxy
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "text/html"):
+		f.hint = hintPortal
+	}
+	return f
+}
+
+// maxWords bounds what is shown of an answer that is no WebSocket, in bytes.
+const maxWords = 300
+
+// refusal is the answer's text, if it is one: what a hub says, or the proxy before it.
+func refusal(r *http.Response) string {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxWords))
+	if kind != "text/plain" || err != nil || len(b) == 0 {
+		return ""
+	}
+	return ": " + wire.Show(strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", " "))
+}
+
+// unbelieved is for a certificate that is not believed to be the hub's.
+func unbelieved(u *url.URL, err *tls.CertificateVerificationError) *Fault {
+	f := &Fault{text: err.Error()}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		f.hint = hintClock
+		return f
+	}
+	if len(err.UnverifiedCertificates) == 0 {
+		return f
+	}
+	cert := err.UnverifiedCertificates[0]
+	if cert.VerifyHostname(u.Hostname()) == nil {
+		f.hint = hintCA
+		return f
+	}
+	names := append(slices.Clone(cert.DNSNames), cert.Subject.CommonName)
+	f.text = fmt.Sprintf("another machine answers in place of the hub: its certificate is for %q", names[0])
+	f.hint = hintPortal
+	return f
+}
+
+const (
+	askPage     = 2 * time.Second
+	askPageSize = 4 << 10
+)
+
+// loginPage asks the hub's host over HTTP, which networks with a login page
+// answer for everybody: by status 511 (RFC 6585), by leading elsewhere, or, if
+// something else has shown that it is not the hub who answers, by any page.
+func (w Way) loginPage(ctx context.Context, u *url.URL, any bool) bool {
+	if w.Address != "" || isLoopbackName(u.Hostname()) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPage)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.Hostname()+"/", nil)
+	if err != nil {
+		return false
+	}
+	client := w.Client()
+	defer client.CloseIdleConnections()
+	r, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	_, _ = io.CopyN(io.Discard, r.Body, askPageSize)
+	to, err := r.Location()
+	elsewhere := err == nil && to.Hostname() != u.Hostname()
+	return r.StatusCode == http.StatusNetworkAuthenticationRequired || elsewhere ||
+		any && r.StatusCode == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html")
+}

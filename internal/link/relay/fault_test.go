@@ -1,0 +1,160 @@
+//go:build !js
+
+package relay
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"vmux/internal/link/hubwire"
+)
+
+// What keeps a device from its hub is said, with what to do; the hints name
+// nothing that is not so.
+func TestFaults(t *testing.T) {
+	html := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(status)
+		}
+	}
+	to := func(url string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url, http.StatusFound) }
+	}
+	for name, test := range map[string]struct {
+		handler    http.HandlerFunc
+		says, hint string
+	}{
+		"a page":               {html(200), "no hub answers at this address: HTTP status 200", "a network with a login page"},
+		"a login elsewhere":    {to("https://sso.example/login?rd=hub"), "a login page answers in place of the hub: HTTP status 302, to https://sso.example", "let " + hubwire.Path + " through"},
+		"a login on this host": {to("/oauth2/start"), "a login page answers in place of the hub: HTTP status 302", "let " + hubwire.Path + " through"},
+		"a login required":     {html(401), "a login page answers in place of the hub: HTTP status 401", "let " + hubwire.Path + " through"},
+		"a captive network":    {html(511), "a login page answers in place of the hub: HTTP status 511", "sign in to the network"},
+		"a proxy without hub":  {html(502), "no hub answers at this address: HTTP status 502", "start the hub behind that proxy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(test.handler)
+			defer server.Close()
+			_, err := OpenSocket(t.Context(), server.URL+hubwire.Path, Way{})
+			said(t, err, test.says, test.hint)
+			if !errors.Is(err, errNotHub) {
+				t.Errorf("not told from others: %v", err)
+			}
+		})
+	}
+}
+
+func said(t *testing.T, err error, says, hint string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(HintOf(err), hint) || hint == "" && HintOf(err) != "" {
+		t.Errorf("%v\nhint: %s\nwant %q, %q", err, HintOf(err), says, hint)
+	}
+	if strings.Contains(HintOf(err), "%") {
+		t.Errorf("hint: %s", HintOf(err))
+	}
+}
+
+// Certificates of a hub that nobody knows, of another machine, and beside a clock
+// that is days ahead or behind.
+func TestFaultsOfCertificates(t *testing.T) {
+	now := time.Now()
+	for name, test := range map[string]struct {
+		host       string
+		begin, end time.Duration
+		known      bool
+		says, hint string
+	}{
+		"unknown CA":      {"127.0.0.1", -time.Hour, time.Hour, false, "unknown authority", "--hub-ca FILE"},
+		"another machine": {"portal.example", -time.Hour, time.Hour, false, `another machine answers in place of the hub: its certificate is for "portal.example"`, "a network with a login page"},
+		"clock behind":    {"127.0.0.1", 72 * time.Hour, 96 * time.Hour, true, "is before", "compare this machine's date with a clock"},
+		"clock ahead":     {"127.0.0.1", -96 * time.Hour, -72 * time.Hour, true, "is after", "compare this machine's date with a clock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cert, roots := certificateFor(t, test.host, now.Add(test.begin), now.Add(test.end))
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.Config.ErrorLog = nil
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+			server.StartTLS()
+			defer server.Close()
+			way := Way{}
+			if test.known {
+				way.Roots = roots
+			}
+			_, err := OpenSocket(t.Context(), server.URL+hubwire.Path, way)
+			said(t, err, test.says, test.hint)
+		})
+	}
+}
+
+func certificateFor(t *testing.T, host string, from, until time.Time) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, NotBefore: from, NotAfter: until,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// Ports at which something else listens, nothing does, or somebody who never says
+// a word.
+func TestFaultsOfConnections(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	_, err := OpenSocket(t.Context(), strings.Replace(plain.URL, "http:", "https:", 1)+hubwire.Path, Way{})
+	said(t, err, "what answers does not speak TLS", "a network with a login page")
+
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = OpenSocket(ctx, "https://"+mute.Addr().String()+hubwire.Path, Way{})
+	said(t, err, "the connection stands, but TLS gets no answer", "curl -v https://"+mute.Addr().String())
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = OpenSocket(ctx, "http://"+mute.Addr().String()+hubwire.Path, Way{})
+	said(t, err, "the server takes the connection and does not answer", "curl -v http://"+mute.Addr().String())
+
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := gone.Addr().String()
+	_ = gone.Close()
+	_, err = OpenSocket(t.Context(), "https://"+address+hubwire.Path, Way{})
+	said(t, err, "connection refused", "start the hub")
+}
