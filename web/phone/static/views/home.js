@@ -5,6 +5,7 @@
 import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
 import { badge, busy, button, callout, card, confirm, download, failure, note, row, rows, section, sheet } from '../parts.js';
+import { again, signInAddress, whyOffline } from '../reach.js';
 import { ago, clean, duration, inGroups, toTime, when } from '../text.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
@@ -27,6 +28,7 @@ export function home({ state, refresh }) {
 		top: transport(state),
 		main: [
 			loss(state),
+			offline(state),
 			problems(state),
 			grants(state),
 			section('Computers', state.computers?.length
@@ -50,6 +52,26 @@ function transport(state) {
 		type: 'button', class: `pill ${hub.connected ? 'good' : 'warn'}`, 'data-key': 'transport',
 		'aria-label': `Hub: ${text}. Details`, onclick: () => hubSheet(state),
 	}, icon(hub.connected ? 'cloud' : 'off'), text);
+}
+
+/** What keeps the phone from its hub, once it is known. @param {State} state */
+function offline({ hub }) {
+	if (hub.connected || !hub.error) { // else it has been tried
+		return false;
+	}
+	const place = h('div', { role: 'status' });
+	let told = '';
+	const show = async () => {
+		const why = await whyOffline();
+		if (why.title !== told) { // a screen reader says it once
+			told = why.title;
+			replace(place, callout('warn', why.title, h('p', null, why.text),
+				why.signIn && h('a', { class: 'button', href: signInAddress, target: '_blank', rel: 'noopener', 'data-key': 'sign-in' }, 'Sign in')));
+		}
+		setTimeout(() => place.isConnected && show(), again + 100);
+	};
+	show();
+	return place;
 }
 
 /** @param {State} state */

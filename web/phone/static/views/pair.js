@@ -6,6 +6,7 @@ import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
 import { busy, button, callout, fail, failure, field, note, section, sheet } from '../parts.js';
 import { mustInstallFirst } from '../platform.js';
+import { whyOffline } from '../reach.js';
 import { inertFor } from '../requests.js';
 import { clean, inGroups } from '../text.js';
 import { Scanner } from './scanner.js';
@@ -137,6 +138,9 @@ async function preview(invitation, cancelled) {
 	const run = async () => {
 		const { hub } = await core.state();
 		status.textContent = hub.connected ? 'Pairing…' : 'Offline: waiting for the hub…';
+		if (!hub.connected) {
+			whyOffline().then((why) => { status.textContent &&= `Offline: waiting for the hub… ${why.title}: ${why.text}`; });
+		}
 		try {
 			const { name } = await core.call('pair', { invitation: invitation.trim() });
 			paired = true;

@@ -1,0 +1,98 @@
+package webui
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"vmux/test/web"
+)
+
+// What stands in the hub's place, and what the app says of it: a network's login
+// page, a login for people before the hub, a proxy that lets pages through and no
+// WebSockets, and nobody. The phone's own page comes from its storage throughout.
+func TestReachSaysWhatIsInTheWay(t *testing.T) {
+	t.Cleanup(web.Cleanup)
+	real := web.StartHub(t)
+	agent := web.StartAgent(t, real.URL)
+	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
+	// A proxy with a login gives nothing to a request without cookies, and browsers
+	// ask for the manifest without, unless they are told.
+	if got := eval[string](p, "document.querySelector('link[rel=manifest]').crossOrigin"); got != "use-credentials" {
+		t.Errorf("the manifest is asked for with %q", got)
+	}
+	p.wants("Your SSH keys, on this phone")
+	invitation, paired := agent.Invite()
+	p.tap("Pair a computer")
+	p.fill("Or paste the invitation", invitation)
+	p.tap("Continue")
+	p.tap("Pair")
+	paired()
+	p.screen("home")
+	p.wants("Online")
+
+	html := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<h1>Welcome, guest</h1>"))
+	}
+	for _, s := range []struct {
+		stands  http.HandlerFunc
+		says    string
+		signsIn bool
+	}{
+		{html, "A login page answers in place of the hub", true},
+		{func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://sso.invalid/login", http.StatusFound)
+		}, "A login page answers in place of the hub", true},
+		{func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "The hub is out of order", false},
+		{func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v1/") {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			_, _ = w.Write([]byte("ok\n"))
+		}, "Something holds back the app’s connection", false},
+		{nil, "The hub is not reached", false},
+	} {
+		real.Stop()
+		end := standsIn(t, real.URL, s.stands)
+		began := time.Now()
+		p.wants(s.says)
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("%q after %v", s.says, took)
+		}
+		if eval[bool](p, "document.querySelector('[data-key=sign-in]') !== null") != s.signsIn {
+			t.Errorf("%q: a way to sign in: want %v", s.says, s.signsIn)
+		}
+		end()
+		real.Start()
+		p.wants("Online")
+	}
+	p.tolerate("WebSocket connection to")
+	p.tolerate("Failed to load resource")
+}
+
+// standsIn answers at the hub's address.
+func standsIn(t *testing.T, url string, answers http.HandlerFunc) (end func()) {
+	t.Helper()
+	if answers == nil {
+		return func() {}
+	}
+	var l net.Listener
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if l, err = net.Listen("tcp", "127.0.0.1:"+url[strings.LastIndex(url, ":")+1:]); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: answers, ReadHeaderTimeout: patience}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(l) }()
+	return func() { _ = server.Close(); <-done }
+}

@@ -1,0 +1,65 @@
+// @ts-check
+// Why the hub is not reached, as far as a page can tell. A WebSocket that fails says
+// nothing of the cause, so the hub's health is asked for, at an address that the
+// service worker does not answer.
+
+/** The hub's answer to it, from its root. */
+const health = '/healthz';
+const patience = 8000; // in milliseconds
+/** How soon it is looked for anew, in milliseconds. */
+export const again = 4000;
+
+/** @typedef {{title: string, text: string, signIn?: boolean}} Reason */
+
+const login = {
+	title: 'A login page answers in place of the hub', signIn: true,
+	text: 'It is this network’s, or that of a proxy before the hub. Sign in there, then come back: the app tries again by itself.',
+};
+
+/** @returns {Promise<Reason>} */
+async function look() {
+	if (!navigator.onLine) {
+		return { title: 'This phone has no network', text: 'The app tries again by itself.' };
+	}
+	/** @type {Response} */
+	let answer;
+	let said = '';
+	try {
+		answer = await fetch(health, { cache: 'no-store', redirect: 'manual', credentials: 'same-origin', signal: AbortSignal.timeout(patience) });
+		said = answer.type === 'opaqueredirect' ? '' : (await answer.text()).trim();
+	} catch {
+		return {
+			title: 'The hub is not reached',
+			text: 'It is off, or this network does not let the app through. If the network has a login page (hotel, train, guest Wi-Fi), open any page in the browser and sign in.',
+		};
+	}
+	if (answer.type === 'opaqueredirect' || [401, 403, 407, 511].includes(answer.status)) {
+		return login;
+	}
+	if (answer.headers.get('Content-Type')?.startsWith('text/html') && answer.ok) {
+		return login;
+	}
+	if (answer.ok && said === 'ok') {
+		return {
+			title: 'Something holds back the app’s connection',
+			text: 'The hub answers, but its WebSocket does not get through. Whoever runs the proxy before the hub has to let /v1/connect through, without a login.',
+		};
+	}
+	return { title: 'The hub is out of order', text: `A server answers in its place (HTTP status ${answer.status}). Whoever runs it finds the reason in its log.` };
+}
+
+let at = 0;
+/** @type {Promise<Reason> | undefined} */
+let last;
+
+/** Why the hub is not reached. @returns {Promise<Reason>} */
+export function whyOffline() {
+	if (!last || performance.now() - at > again) {
+		at = performance.now();
+		last = look();
+	}
+	return last;
+}
+
+/** Where the login page can be seen: not the app's own page, which the phone keeps. */
+export const signInAddress = health;
