@@ -2,8 +2,8 @@ package signer
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -31,23 +31,55 @@ type Passkeys struct {
 // Kind implements Provider.
 func (Passkeys) Kind() wire.ProviderKind { return wire.ProviderSecureEnclave }
 
-// Register keeps the credential that a registration has made, in answer to the
-// challenge, and returns the identity of its key for Add or AddCA. If those
-// fail, Forget undoes it.
-func (p Passkeys) Register(label string, r Registration, challenge []byte) (Identity, error) {
+// NewPasskey is a passkey that was made and has signed nothing yet. It rests
+// nowhere: what its provider cannot do would be found at the first login, when its
+// public key is on servers already.
+type NewPasskey struct {
+	Identity   Identity
+	Credential Credential
+	test       []byte
+}
+
+// Register returns the passkey that a registration has made, in answer to the
+// challenge.
+func (p Passkeys) Register(label string, r Registration, challenge []byte) (*NewPasskey, error) {
 	credential, public, err := p.RelyingParty.check(r, challenge)
 	if err != nil {
-		return Identity{}, err
+		return nil, err
 	}
 	blob, err := sshctx.PasskeyBlob(public, p.RelyingParty.ID)
 	if err != nil {
-		return Identity{}, err
+		return nil, err
 	}
-	id := Identity{
+	return &NewPasskey{Identity: Identity{
 		Label: label, Algorithm: ssh.KeyAlgoSKECDSA256, PublicKey: blob, Enabled: true,
 		Provider: ProviderPasskey, Ref: credentialDocument(credential.ID),
+	}, Credential: credential, test: NewTest()}, nil
+}
+
+// testSize is more than most logins have to sign, with all characters of base64url
+// in it, and padded if somebody pads.
+const testSize = 1024
+
+// NewTest returns what a new key has to sign. A server takes such a signature for
+// nothing: it begins neither with the length of a session ID nor as SSHSIG does.
+func NewTest() []byte {
+	test := append([]byte("vmux: the test of a new key\x00"), make([]byte, testSize)...)[:testSize]
+	_, _ = rand.Read(test[28:])
+	return test
+}
+
+// Test is the challenge that the passkey has to answer.
+func (n *NewPasskey) Test() []byte { return n.test }
+
+// Keep keeps the passkey, if its answer to the test is one that OpenSSH would let
+// in, and returns the identity of its key for Add or AddCA. If those fail, Forget
+// undoes it.
+func (p Passkeys) Keep(n *NewPasskey, a Assertion) (Identity, error) {
+	if _, err := p.Signature(n.Identity, n.test, a); err != nil {
+		return Identity{}, err
 	}
-	return id, putJSON(p.Store, id.Ref, credential)
+	return n.Identity, putJSON(p.Store, n.Identity.Ref, n.Credential)
 }
 
 func credentialDocument(credential []byte) string {
@@ -101,6 +133,10 @@ func (p Passkeys) Sign(ctx context.Context, id Identity, data []byte, _ string, 
 	return signature, nil
 }
 
+// errClientDataForm: client data are right, but in another form than WebAuthn Level 3
+// section 5.8.1.1 prescribes, of which OpenSSH compares each byte.
+var errClientDataForm = errors.New("its clientDataJSON is not written in the order and form of the standard, which OpenSSH insists on")
+
 // Signature makes the identity's SSH signature over data of an assertion, and
 // checks it the way a server does that demands user verification.
 func (p Passkeys) Signature(id Identity, data []byte, a Assertion) (*ssh.Signature, error) {
@@ -115,17 +151,21 @@ func (p Passkeys) Signature(id Identity, data []byte, a Assertion) (*ssh.Signatu
 	if err != nil {
 		return nil, err
 	}
-	var rs struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(a.Signature, &rs); err != nil || len(rest) > 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 {
-		return nil, errors.New("malformed signature")
+	r, s, err := parseSignature(a.Signature)
+	if err != nil {
+		return nil, err
 	}
 	signature := &ssh.Signature{
-		Format: sshctx.FormatWebAuthn, Blob: ssh.Marshal(rs), Rest: ssh.Marshal(sshctx.WebAuthn{
+		Format: sshctx.FormatWebAuthn, Blob: ssh.Marshal(struct{ R, S *big.Int }{r, s}), Rest: ssh.Marshal(sshctx.WebAuthn{
 			Flags: d.flags, Counter: d.counter, Origin: p.RelyingParty.Origin,
 			ClientData: string(a.ClientData), Extensions: d.rest,
 		}),
 	}
-	if err := sshctx.VerifySignature(key, data, signature); err != nil {
+	err = sshctx.VerifySignature(key, data, signature)
+	if errors.Is(err, sshctx.ErrClientData) { // it says the right things, as was checked above
+		err = errClientDataForm
+	}
+	if err != nil {
 		return nil, err
 	}
 	p.noteBackup(id, d.flags)

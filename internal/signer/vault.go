@@ -6,18 +6,18 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -50,6 +50,9 @@ var (
 	// passkey answers differently than it did, as some devices do after an
 	// update or when asked through another one.
 	ErrVaultSecret = errors.New("the vault's passkey answered with another secret than the one that locks the vault")
+
+	errSecretSize = errors.New("its secret is of another size than the PRF extension's")
+	errUnstable   = errors.New("it answers with another secret each time, so that what it locks would stay locked")
 )
 
 // Vault keeps private keys encrypted with AES-256-GCM under a key that follows
@@ -94,30 +97,77 @@ func (v Vault) Info() (VaultInfo, error) {
 	return info, nil
 }
 
-// NewSalt returns the PRF's input for a new vault.
+// NewSalt returns the PRF's input for a new vault. Both alphabets of base64 write it
+// alike: a credential manager of Android was seen to refuse others.
 func NewSalt() []byte {
 	salt := make([]byte, PRFSize)
-	_, _ = rand.Read(salt)
-	return salt
+	for {
+		_, _ = rand.Read(salt)
+		if !strings.ContainsAny(base64.RawURLEncoding.EncodeToString(salt), "-_") {
+			return salt
+		}
+	}
 }
 
-// Register makes a vault of the passkey that a registration has made. One that
-// still holds a key is not replaced.
-func (v Vault) Register(r Registration, challenge, salt []byte) error {
+// NewVault is a vault whose passkey was made, and whose secret was not seen twice
+// yet. It rests nowhere: some passkeys answer with another secret each time, and
+// what those lock is lost.
+type NewVault struct {
+	VaultInfo
+	asked  int // how often get was called for it
+	proven bool
+}
+
+// Register returns a vault of the passkey that a registration has made.
+func (v Vault) Register(r Registration, challenge, salt []byte) (*NewVault, error) {
 	credential, _, err := v.RelyingParty.check(r, challenge)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if r.PRF == nil || !*r.PRF {
-		return wire.Errorf(wire.CodeAlgorithmUnsupported, "this device's passkeys cannot lock a vault (no PRF)")
+	return &NewVault{VaultInfo: VaultInfo{Credential: credential, Salt: salt}}, nil
+}
+
+// maxGets is how often a passkey is asked for the secret of a new vault: some
+// answer otherwise when they are made, and always alike later.
+const maxGets = 2
+
+// Registered is told the secret that came with the registration.
+func (n *NewVault) Registered(secret []byte) {
+	if check, err := n.checkOf(secret); err == nil {
+		n.Check = check
 	}
+}
+
+// Prove is told a secret that the vault's passkey has answered with, and reports
+// whether it was the same twice. It fails if it never is.
+func (n *NewVault) Prove(secret []byte) (bool, error) {
+	check, err := n.checkOf(secret)
+	if err != nil {
+		return false, err
+	}
+	n.asked++
+	same := bytes.Equal(n.Check, check)
+	switch {
+	case same:
+		n.proven = true
+	case n.proven || n.asked >= maxGets:
+		return false, errUnstable
+	}
+	n.Check = check
+	return same, nil
+}
+
+// Create keeps a vault that is proven. One that still holds a key is not replaced.
+func (v Vault) Create(n *NewVault) error {
 	switch empty, err := v.Empty(); {
 	case err != nil:
 		return err
 	case !empty:
 		return ErrExists
+	case !n.proven:
+		return ErrVaultSecret
 	}
-	return putJSON(v.Store, vaultDocument, VaultInfo{Credential: credential, Salt: salt})
+	return putJSON(v.Store, vaultDocument, n.VaultInfo)
 }
 
 // Empty reports whether no key is in the vault.
@@ -132,19 +182,31 @@ func (v Vault) Keys() (int, error) {
 	return len(names), err
 }
 
+// checkOf returns what tells a secret from others.
+func (i VaultInfo) checkOf(secret []byte) ([]byte, error) {
+	if len(secret) != PRFSize {
+		return nil, errSecretSize
+	}
+	check, err := hkdf.Key(sha256.New, secret, i.Salt, infoVaultCheck, sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("derive the vault's check value: %w", err)
+	}
+	return check, nil
+}
+
 // Check reports whether secret is the vault's: nil, ErrNoVault or ErrVaultSecret.
-// The first one that a new vault sees becomes its own.
+// The first one that a vault of an older version sees becomes its own.
 func (v Vault) Check(secret []byte) error {
 	info, err := v.Info()
 	if err != nil {
 		return err
 	}
-	if len(secret) != PRFSize {
+	check, err := info.checkOf(secret)
+	if errors.Is(err, errSecretSize) {
 		return ErrVaultSecret
 	}
-	check, err := hkdf.Key(sha256.New, secret, info.Salt, infoVaultCheck, sha256.Size)
 	if err != nil {
-		return fmt.Errorf("derive the vault's check value: %w", err)
+		return err
 	}
 	if len(info.Check) == 0 {
 		info.Check = check
@@ -251,6 +313,11 @@ func (v Vault) Forget(id Identity) error {
 	if err := v.Store.Delete(id.Ref); err != nil {
 		return err
 	}
+	return v.ForgetEmpty()
+}
+
+// ForgetEmpty destroys a vault's description if no key is in it.
+func (v Vault) ForgetEmpty() error {
 	if empty, err := v.Empty(); err != nil || !empty {
 		return err
 	}
@@ -319,24 +386,17 @@ func (v Vault) Verify(a Assertion, challenge []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := v.RelyingParty.checkClientData(a.ClientData, "webauthn.get", challenge); err != nil {
-		return err
+	flags, err := v.RelyingParty.verify(info.Credential, challenge, a)
+	if err == nil {
+		v.noteBackup(info, flags&sshctx.FlagBackedUp != 0)
 	}
-	d, err := v.RelyingParty.parseAuthData(a.AuthData)
-	if err != nil {
-		return err
-	}
-	public, err := parseES256(info.PublicKey)
-	if err != nil {
-		return err
-	}
-	client := sha256.Sum256(a.ClientData)
-	digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
-	if !ecdsa.VerifyASN1(public, digest[:], a.Signature) {
-		return errors.New("another passkey has answered")
-	}
-	v.noteBackup(info, d.flags&sshctx.FlagBackedUp != 0)
-	return nil
+	return err
+}
+
+// VerifyNew does so for one that is not kept yet.
+func (v Vault) VerifyNew(n *NewVault, a Assertion, challenge []byte) error {
+	_, err := v.RelyingParty.verify(n.Credential, challenge, a)
+	return err
 }
 
 // noteBackup keeps whether the passkey has copies now. It is for show: what

@@ -17,6 +17,9 @@ import (
 // ErrSignature is wrapped by the errors of VerifySignature.
 var ErrSignature = errors.New("signature does not verify")
 
+// ErrClientData is for client data that do not begin as they have to, byte by byte.
+var ErrClientData = errors.New("client data is about something else")
+
 // FormatWebAuthn is the signature of a passkey (PROTOCOL.u2f, "WebAuthn
 // signatures"), which x/crypto does not know.
 const FormatWebAuthn = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"
@@ -101,7 +104,7 @@ func (w *WebAuthn) check(data []byte) error {
 	case (w.Flags&FlagExtensions != 0) != (len(w.Extensions) > 0):
 		return errors.New("extension flag and extensions differ")
 	case !strings.HasPrefix(w.ClientData, prefix):
-		return errors.New("client data is about something else")
+		return ErrClientData
 	}
 	return nil
 }

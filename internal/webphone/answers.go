@@ -78,7 +78,7 @@ func (p *Phone) unlockWith(key signer.Identity, challenge []byte, a signer.Asser
 }
 
 func badAnswer(err error) error {
-	return &Error{Code: "badAnswer", Message: "The passkey's answer is no good: " + wire.Show(err.Error()) + ".", Hint: "Try again."}
+	return &Error{Code: "badAnswer", Message: "The passkey's answer is no good: " + wire.Show(err.Error()) + ".", Hint: "Try again. If it stays so, the passkey's provider (password manager) is at fault: use a key of another."}
 }
 
 func (p *Phone) await(ctx context.Context, o *openSheet) (any, error) {

@@ -11,6 +11,8 @@ import (
 	"vmux/internal/wire"
 )
 
+const labelCA = "vmux CA"
+
 // noCA reports why no CA of these principals can be made.
 func (p *Phone) noCA(principals []string) error {
 	_, err := p.signer.CA()
@@ -33,13 +35,16 @@ func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
 	if err := p.noCA(a.Principals); err != nil {
 		return nil, err
 	}
-	a.Label = "vmux CA"
+	a.Label = labelCA
 	switch a.Kind {
 	case signer.ProviderVault:
 		makeKey := func() (crypto.PrivateKey, error) { return p.generate(ctx, ssh.KeyAlgoECDSA256) }
 		return p.fillVault(a, makeKey, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.vault.Forget) })
 	case signer.ProviderPasskey:
-		id, err := p.registerPasskey(a)
+		if a.Registration != nil {
+			return p.registered(a)
+		}
+		id, err := p.testPasskey(a)
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +85,7 @@ func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 		return nil, err
 	}
 	p.caChanged()
-	return gone, nil
+	return p.ifGone(gone), nil
 }
 
 // caChanged tells the page and the computers.

@@ -81,6 +81,7 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"createPasskey":  (*Phone).createPasskey,
 	"createVault":    (*Phone).createVault,
 	"importVault":    (*Phone).importVault,
+	"discardKey":     (*Phone).discardKey,
 	"renameIdentity": (*Phone).renameIdentity,
 	"enableIdentity": (*Phone).enableIdentity,
 	"setDefault":     (*Phone).setDefault,

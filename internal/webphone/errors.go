@@ -19,6 +19,8 @@ type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	// Orphan is a passkey that was made for nothing: the page tells the browser.
+	Orphan *deletedCredential `json:"orphan,omitempty"`
 }
 
 // Error implements error.
@@ -33,23 +35,23 @@ var known = []struct {
 	err error
 	Error
 }{
-	{ErrStorage, Error{"storage", "", "Free some space on this device, or leave private browsing, then try again. Nothing that was stored is lost."}},
-	{signer.ErrVaultSecret, Error{"prfMismatch", "The vault's passkey answered with another secret than the one that locks the vault.", "Unlock it on the device and with the passkey it was made with."}},
-	{signer.ErrNoVault, Error{"noVault", "There is no vault on this phone yet.", ""}},
-	{signer.ErrNoCA, Error{"noCA", "This phone has no certificate authority.", ""}},
-	{signer.ErrNoCertificate, Error{"notFound", "That certificate has been revoked already, or this phone has forgotten it.", ""}},
-	{signer.ErrNoIdentity, Error{"notFound", "There is no such key on this phone.", ""}},
-	{signer.ErrExists, Error{"exists", "There is one like it already.", ""}},
-	{signer.ErrEncrypted, Error{"encrypted", "The key file is encrypted.", "Enter its passphrase."}},
-	{signer.ErrWrongPassphrase, Error{"wrongPassphrase", "That is not the key file's passphrase.", ""}},
-	{device.ErrNotInvitation, Error{"notInvitation", "That is not a vmux invitation.", "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},
-	{device.ErrInvitationEnded, Error{"invitationEnded", "The invitation was used already or has expired.", "Run `vmux pair` on the computer again."}},
-	{device.ErrWrongProof, Error{"wrongProof", "The computer did not prove that it made this invitation.", "Run `vmux pair` on the computer again."}},
-	{device.ErrNotPaired, Error{"notFound", "That computer is not paired with this phone.", ""}},
-	{device.ErrTooMany, Error{"tooMany", "", ""}},
-	{relay.ErrNotConnected, Error{"hubUnreachable", "The hub does not answer.", "Check this phone's connection, then try again."}},
-	{link.ErrNoRoute, Error{"unreachable", "The computer could not be reached.", "See that `vmux agent` runs there."}},
-	{context.DeadlineExceeded, Error{"timeout", "That took too long.", "Try again."}},
+	{ErrStorage, Error{Code: "storage", Hint: "Free some space on this device, or leave private browsing, then try again. Nothing that was stored is lost."}},
+	{signer.ErrVaultSecret, Error{Code: "prfMismatch", Message: "The vault's passkey answered with another secret than the one that locks the vault.", Hint: "Unlock it on the device and with the passkey it was made with."}},
+	{signer.ErrNoVault, Error{Code: "noVault", Message: "There is no vault on this phone yet."}},
+	{signer.ErrNoCA, Error{Code: "noCA", Message: "This phone has no certificate authority."}},
+	{signer.ErrNoCertificate, Error{Code: "notFound", Message: "That certificate has been revoked already, or this phone has forgotten it."}},
+	{signer.ErrNoIdentity, Error{Code: "notFound", Message: "There is no such key on this phone."}},
+	{signer.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},
+	{signer.ErrEncrypted, Error{Code: "encrypted", Message: "The key file is encrypted.", Hint: "Enter its passphrase."}},
+	{signer.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
+	{device.ErrNotInvitation, Error{Code: "notInvitation", Message: "That is not a vmux invitation.", Hint: "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},
+	{device.ErrInvitationEnded, Error{Code: "invitationEnded", Message: "The invitation was used already or has expired.", Hint: "Run `vmux pair` on the computer again."}},
+	{device.ErrWrongProof, Error{Code: "wrongProof", Message: "The computer did not prove that it made this invitation.", Hint: "Run `vmux pair` on the computer again."}},
+	{device.ErrNotPaired, Error{Code: "notFound", Message: "That computer is not paired with this phone."}},
+	{device.ErrTooMany, Error{Code: "tooMany"}},
+	{relay.ErrNotConnected, Error{Code: "hubUnreachable", Message: "The hub does not answer.", Hint: "Check this phone's connection, then try again."}},
+	{link.ErrNoRoute, Error{Code: "unreachable", Message: "The computer could not be reached.", Hint: "See that `vmux agent` runs there."}},
+	{context.DeadlineExceeded, Error{Code: "timeout", Message: "That took too long.", Hint: "Try again."}},
 }
 
 // AsError returns err as the page gets it.

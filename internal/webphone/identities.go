@@ -1,13 +1,10 @@
 package webphone
 
 import (
+	"bytes"
 	"context"
-	"crypto"
-	"errors"
 	"fmt"
 	"strings"
-
-	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -36,153 +33,6 @@ func (p *Phone) vacant(label string) error {
 // added is what a function returns that has made a key.
 type added struct {
 	Fingerprint string `json:"fingerprint"`
-}
-
-// again asks the page to make the WebAuthn call that Prepare now plans.
-type again struct {
-	Again bool `json:"again"`
-}
-
-func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
-	id, err := p.registerPasskey(a)
-	if err != nil {
-		return nil, err
-	}
-	return p.add(id, p.signer.Add, p.passkeys.Forget)
-}
-
-// registerPasskey keeps a new passkey, which nothing refers to yet.
-func (p *Phone) registerPasskey(a arguments) (signer.Identity, error) {
-	r := a.Registration
-	if r == nil {
-		return signer.Identity{}, badAnswer(errNotAsked)
-	}
-	call, err := p.pending.take(signer.ChallengeOf(r.ClientData))
-	if err != nil {
-		return signer.Identity{}, err
-	}
-	id, err := p.passkeys.Register(a.Label, *r, call.challenge)
-	if err != nil {
-		return id, p.noteStorage(err)
-	}
-	return id, nil
-}
-
-// noteStorage leaves errors of the store as they are: they have words of their
-// own. All others say what is wrong with a passkey's answer.
-func (p *Phone) noteStorage(err error) error {
-	if errors.Is(err, ErrStorage) {
-		return err
-	}
-	var told *wire.Error
-	if errors.As(err, &told) || errors.Is(err, signer.ErrExists) {
-		return err
-	}
-	return badAnswer(err)
-}
-
-// add makes an identity of a key that is stored, or forgets the key.
-func (p *Phone) add(id signer.Identity, keep, forget func(signer.Identity) error) (any, error) {
-	id.CreatedAt = p.cfg.Now().UTC()
-	if err := keep(id); err != nil {
-		return nil, errors.Join(err, forget(id))
-	}
-	p.keysChanged()
-	return added{id.Fingerprint()}, nil
-}
-
-func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
-	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
-		func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.vault.Forget) })
-}
-
-func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
-	return p.fillVault(a, func() (crypto.PrivateKey, error) {
-		file := []byte(a.File)
-		defer clear(file)
-		return signer.ParsePrivateKey(file, []byte(a.Passphrase))
-	}, func(id signer.Identity) (any, error) { return p.add(id, p.signer.AddImported, p.vault.Forget) })
-}
-
-// generate makes a private key, in the browser where that is faster.
-func (p *Phone) generate(ctx context.Context, algorithm string) (crypto.PrivateKey, error) {
-	if algorithm == ssh.KeyAlgoRSA && p.cfg.GenerateRSA != nil {
-		return p.cfg.GenerateRSA(ctx, signer.MinRSABits)
-	}
-	return signer.Generate(algorithm)
-}
-
-// fillVault puts a key into the vault: with a registration it makes the vault
-// first, and asks for another tap where the passkey answers only later.
-func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(signer.Identity) (any, error)) (any, error) {
-	if a.Registration != nil {
-		if err := p.makeVault(*a.Registration); err != nil {
-			return nil, err
-		}
-		if len(a.prf) == 0 {
-			return again{true}, nil
-		}
-		if err := p.vault.Check(a.prf); err != nil {
-			return nil, err
-		}
-	} else if err := p.checkVaultAnswer(a); err != nil {
-		return nil, err
-	}
-	key, err := makeKey()
-	if err != nil {
-		return nil, err
-	}
-	id, err := p.vault.Add(a.Label, key, a.prf)
-	if err != nil {
-		return nil, err
-	}
-	result, err := keep(id)
-	if err == nil {
-		p.setFresh(false)
-	}
-	return result, err
-}
-
-func (p *Phone) makeVault(r signer.Registration) error {
-	call, err := p.pending.take(signer.ChallengeOf(r.ClientData))
-	if err != nil {
-		return err
-	}
-	if r.PRF == nil || !*r.PRF {
-		return &Error{
-			Code: "prfUnsupported", Message: "This device's passkeys cannot lock a vault: they lack the PRF extension.",
-			Hint: "Make a passkey key instead, or use a newer system or another password manager. The passkey just made for the vault can be deleted.",
-		}
-	}
-	if err := p.vault.Register(r, call.challenge, call.salt); err != nil {
-		return p.noteStorage(err)
-	}
-	p.setFresh(true)
-	return nil
-}
-
-// checkVaultAnswer checks an answer that was asked for to put a key in.
-func (p *Phone) checkVaultAnswer(a arguments) error {
-	if a.Assertion == nil {
-		return badAnswer(errNotAsked)
-	}
-	call, err := p.pending.take(signer.ChallengeOf(a.Assertion.ClientData))
-	if err != nil {
-		return err
-	}
-	return p.openVault(call.challenge, *a.Assertion, a.prf)
-}
-
-// openVault checks that the vault's passkey has answered, and with the vault's
-// secret.
-func (p *Phone) openVault(challenge []byte, a signer.Assertion, prf []byte) error {
-	if err := p.vault.Verify(a, challenge); err != nil {
-		return badAnswer(err)
-	}
-	if len(prf) == 0 {
-		return &Error{Code: "prfUnsupported", Message: "The vault's passkey gave no secret: this browser or device lacks the PRF extension."}
-	}
-	return p.vault.Check(prf)
 }
 
 // keysChanged tells the page, and the computers, which then ask for the list.
@@ -240,16 +90,27 @@ func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 		gone = p.credentialOf(id)
 		return p.signer.Delete(id)
 	})
-	return gone, err
+	return p.ifGone(gone), err
 }
 
+// credentialOf returns the passkey of a key, or of the vault that it lies in.
 func (p *Phone) credentialOf(id signer.Identity) deletedCredential {
 	if id.Provider == signer.ProviderPasskey {
 		if c, err := p.passkeys.Credential(id); err == nil {
 			return deletedCredential{c.ID, c.RPID}
 		}
+	} else if info, err := p.vault.Info(); err == nil {
+		return deletedCredential{info.ID, info.RPID}
 	}
 	return deletedCredential{}
+}
+
+// ifGone leaves the vault's passkey out as long as other keys lie in the vault.
+func (p *Phone) ifGone(c deletedCredential) deletedCredential {
+	if info, err := p.vault.Info(); err == nil && bytes.Equal(info.ID, c.CredentialID) {
+		return deletedCredential{}
+	}
+	return c
 }
 
 // line is the identity's line for authorized_keys. A passkey's makes the server

@@ -172,25 +172,26 @@ func (p *Phone) planApproval(a arguments) (Plan, error) {
 
 // getOptions asks for the passkey that a key needs.
 func (p *Phone) getOptions(key signer.Identity, challenge []byte) (*RequestOptions, error) {
-	var credential signer.Credential
-	var ext extensions
 	if key.Provider == signer.ProviderPasskey {
 		c, err := p.passkeys.Credential(key)
 		if err != nil {
 			return nil, err
 		}
-		credential = c
-	} else {
-		info, err := p.vault.Info()
-		if err != nil {
-			return nil, err
-		}
-		credential, ext.PRF = info.Credential, prfOf(info.Salt)
+		return p.askFor(c, challenge, nil), nil
 	}
+	info, err := p.vault.Info()
+	if err != nil {
+		return nil, err
+	}
+	return p.askFor(info.Credential, challenge, prfOf(info.Salt)), nil
+}
+
+// askFor asks for one passkey.
+func (p *Phone) askFor(c signer.Credential, challenge []byte, prf *prfInputs) *RequestOptions {
 	return &RequestOptions{
 		RPID: p.cfg.Host, Challenge: challenge, UserVerification: "required", Timeout: tapTimeout.Milliseconds(),
-		AllowCredentials: []descriptor{{"public-key", credential.ID, credential.Transports}}, Extensions: ext,
-	}, nil
+		AllowCredentials: []descriptor{{"public-key", c.ID, c.Transports}}, Extensions: extensions{prf},
+	}
 }
 
 // creation asks for a new passkey. Its user is made up: a second passkey of the
@@ -214,6 +215,9 @@ func (p *Phone) planPasskey(label string) (Plan, error) {
 	if err := p.vacant(label); err != nil {
 		return Plan{}, err
 	}
+	if n := p.making().passkey; n != nil && n.Identity.Label == label {
+		return Plan{Get: p.askFor(n.Credential, n.Test(), nil)}, nil
+	}
 	return p.planCreation("vmux: "+label, nil)
 }
 
@@ -231,21 +235,21 @@ func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
 }
 
 // planVault asks for the vault's passkey, or for a new one where there is no
-// vault. A vault without keys may be one whose passkey is gone, unless it was
-// made a moment ago: it is made anew.
+// vault. A vault without keys is one of an older version, whose passkey may be gone:
+// it is made anew.
 func (p *Phone) planVault() (Plan, error) {
-	_, err := p.vault.Info()
-	empty, listErr := p.vault.Empty()
-	if listErr != nil {
-		return Plan{}, listErr
+	challenge := newChallenge()
+	if n := p.making().vault; n != nil {
+		p.pending.add(pendingCall{challenge: challenge})
+		return Plan{Get: p.askFor(n.Credential, challenge, prfOf(n.Salt))}, nil
 	}
-	if empty && !p.isFresh() {
-		return p.planCreation("vmux vault", signer.NewSalt())
-	}
+	empty, err := p.vault.Empty()
 	if err != nil {
 		return Plan{}, err
 	}
-	challenge := newChallenge()
+	if empty {
+		return p.planCreation("vmux vault", signer.NewSalt())
+	}
 	get, err := p.getOptions(signer.Identity{Provider: signer.ProviderVault}, challenge)
 	if err != nil {
 		return Plan{}, err
@@ -261,17 +265,8 @@ func (p *Phone) planCA(a arguments) (Plan, error) {
 	if a.Kind == signer.ProviderVault {
 		return p.planVault()
 	}
-	return p.planCreation("vmux CA", nil)
-}
-
-func (p *Phone) isFresh() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.freshVault
-}
-
-func (p *Phone) setFresh(fresh bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.freshVault = fresh
+	if n := p.making().passkey; n != nil && n.Identity.Label == labelCA {
+		return Plan{Get: p.askFor(n.Credential, n.Test(), nil)}, nil
+	}
+	return p.planCreation(labelCA, nil)
 }

@@ -84,13 +84,13 @@ func hubRefusal(err error) error {
 	case hubwire.CodeSubscriptionDead: // the page makes another
 		return &Error{Code: "pushDead", Message: asSentence(said)}
 	case hubwire.CodeNotSubscribed:
-		return &Error{"pushLost", "The hub has no subscription of this phone, or its push service has just ended it.", "Turn notifications off and on again."}
+		return &Error{Code: "pushLost", Message: "The hub has no subscription of this phone, or its push service has just ended it.", Hint: "Turn notifications off and on again."}
 	case hubwire.CodeBusy:
-		return &Error{"pushBusy", "The hub takes no more for now: " + said + ".", "Try again in a minute."}
+		return &Error{Code: "pushBusy", Message: "The hub takes no more for now: " + said + ".", Hint: "Try again in a minute."}
 	case hubwire.CodeMalformed:
-		return &Error{"pushRefused", "The hub cannot use the push service of this browser: " + said + ".", "Try another browser."}
+		return &Error{Code: "pushRefused", Message: "The hub cannot use the push service of this browser: " + said + ".", Hint: "Try another browser."}
 	}
-	return &Error{"pushHub", "The hub could not do it: " + said + ".", "Who runs the hub finds the reason in its log."}
+	return &Error{Code: "pushHub", Message: "The hub could not do it: " + said + ".", Hint: "Who runs the hub finds the reason in its log."}
 }
 
 func (p *Phone) setPush(on bool, problem string) error {

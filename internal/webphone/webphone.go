@@ -71,10 +71,10 @@ type Phone struct {
 
 	// mu guards what follows. It is never held while waiting, since Prepare
 	// runs while the page's event loop stands still.
-	mu         sync.Mutex
-	hub        *relay.Client
-	node       *link.Node
-	freshVault bool // made in this page, and never used yet
+	mu   sync.Mutex
+	hub  *relay.Client
+	node *link.Node
+	made making
 }
 
 // New opens the phone that rests in the store.

@@ -23,14 +23,15 @@ const softAuthenticator = `
 		const pair = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign']);
 		const id = crypto.getRandomValues(new Uint8Array(32)), secret = crypto.getRandomValues(new Uint8Array(32));
 		keys.set(base64(id), { pair, secret });
-		const [spki, point] = [await crypto.subtle.exportKey('spki', pair.publicKey), new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey))];
+		const point = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey));
 		const cose = join([0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 32], point.slice(1, 33), [0x22, 0x58, 32], point.slice(33));
 		const data = join(await sha(text.encode(o.rp.id)), [0x45, 0, 0, 0, 0], new Uint8Array(16), [0, 32], id, cose);
 		return {
 			rawId: id.buffer, getClientExtensionResults: () => o.extensions.prf ? { prf: { enabled: true } } : {},
 			response: {
-				clientDataJSON: client('webauthn.create', o.challenge).buffer, getAuthenticatorData: () => data.buffer,
-				getPublicKey: () => spki, getTransports: () => ['internal'],
+				clientDataJSON: client('webauthn.create', o.challenge).buffer,
+				attestationObject: join([0xa3, 0x63], text.encode('fmt'), [0x64], text.encode('none'), [0x67], text.encode('attStmt'), [0xa0, 0x68],
+					text.encode('authData'), [0x58, data.length], data).buffer,
 			},
 		};
 	}

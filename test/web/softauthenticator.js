@@ -41,9 +41,12 @@
 		const body = join(integer(signature.slice(0, 32)), integer(signature.slice(32)));
 		return join([0x30, body.length], body).buffer;
 	}
-	const clientData = (type, options) => text(JSON.stringify({
+	const clientData = (type, options) => text((globalThis.clientDataText ?? JSON.stringify)({
 		type, challenge: base64url(options.challenge), origin: location.origin, crossOrigin: false,
 	})).buffer;
+	// WebAuthn level 3, section 6.5.4, without a statement
+	const attestation = (data) => join([0xa3, 0x63], text('fmt'), [0x64], text('none'), [0x67], text('attStmt'), [0xa0, 0x68], text('authData'),
+		[0x58, data.length], data).buffer;
 	const header = async (rpID, flags) => join(await sha256(text(rpID)), [flags, 0, 0, 0, 0]);
 	const results = async (id, options) => {
 		const first = options.extensions?.prf?.eval?.first;
@@ -62,8 +65,7 @@
 		const cose = join(bytes('a5010203262001215820'), point.slice(0, 32), bytes('225820'), point.slice(32));
 		const data = join(await header(options.rp.id, 0x45), new Uint8Array(16), [0, id.length], id, cose);
 		return credential(id, {
-			clientDataJSON: clientData('webauthn.create', options), getAuthenticatorData: () => data.buffer,
-			getPublicKey: () => spki, getTransports: () => ['internal'],
+			clientDataJSON: clientData('webauthn.create', options), attestationObject: attestation(data),
 		}, await results(id, options));
 	};
 	navigator.credentials.get = async ({ publicKey: options }) => {

@@ -42,6 +42,46 @@ func TestCreatePasskey(t *testing.T) {
 	}
 }
 
+// A browser that wants a tap for the trial of a passkey gets it, from the same button;
+// what the key is called cannot change meanwhile. Whoever leaves gives the key up.
+func TestOneMoreTap(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.screen("identities")
+	for _, leave := range []bool{true, false} {
+		p.tap("Create a key")
+		p.wants("Your device asks twice for a new passkey")
+		p.fill("Name", "laptop")
+		p.do("fake.answers.createPasskey = {code: 'tapAgain', message: 'The passkey is made, and has to be tried.'}")
+		p.tap("Create")
+		p.wants("One more tap", "the key is shown once it has signed a test")
+		if !eval[bool](p, "document.querySelector('dialog input[type=text]').disabled && document.querySelector('[data-key=kind-vault]').matches(':disabled')") {
+			t.Error("the key can be changed")
+		}
+		given := len(calls(p, "discardKey"))
+		if leave {
+			p.tap("Cancel")
+			p.waitFor("fake.calls.some((c) => c.name === 'discardKey')")
+			continue
+		}
+		p.do("fake.answers.createPasskey = {code: 'cancelled', message: 'The passkey was not used.'}")
+		p.tap("Try it")
+		p.wants("The passkey was not used.", "One more tap")
+		p.do("fake.answers.createPasskey = {code: 'unproven', message: 'This passkey cannot sign for SSH.', hint: 'Create it elsewhere.', orphan: {}}")
+		p.tap("Try it")
+		p.wants("No key was made", "This passkey cannot sign for SSH.", "Create it elsewhere.")
+		p.fill("Name", "laptop")
+		p.do("fake.answers.createPasskey = {code: 'tapAgain', message: 'The passkey is made, and has to be tried.'}")
+		p.tap("Create")
+		p.wants("One more tap")
+		p.do("delete fake.answers.createPasskey")
+		p.tap("Try it")
+		p.says("laptop is ready.")
+		if got := calls(p, "createPasskey"); given != 1 || got[len(got)-1]["active"] != true {
+			t.Errorf("%d were given up; %v", given, got)
+		}
+	}
+}
+
 func TestCreateVaultKey(t *testing.T) {
 	p := open(t, startHub(t), view{})
 	p.screen("identities")

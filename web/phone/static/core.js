@@ -294,10 +294,23 @@ function perform(name, args, signal, again = false) {
 		({ answer, prf }) => invoke(name, { ...args, ...answer }, prf),
 		(error) => {
 			// The second call of one tap: some browsers want another tap.
-			throw again && error.code === 'cancelled' ?
-				{ code: 'tapAgain', message: 'The vault is made.', hint: 'Once more, to put the key in.' } : error;
+			throw again && !['badAnswer', 'noAnswer'].includes(error.code) ?
+				{ code: 'tapAgain', message: 'The passkey is made, and has to be tried.', hint: 'Tap once more.' } : error;
 		},
-	).then((result) => result?.again && !again ? perform(name, args, signal, true) : result);
+	).then((result) => {
+		forgetOrphan(result);
+		return result?.again ? perform(name, args, signal, true) : result;
+	}, (error) => {
+		forgetOrphan(error);
+		throw error;
+	});
+}
+
+/** @param {any} result with a passkey that was made for nothing, perhaps */
+function forgetOrphan(result) {
+	if (result?.orphan?.credentialID) {
+		webauthn.forget(result.orphan.rpID, result.orphan.credentialID);
+	}
 }
 
 /** @type {Record<string, (args: any) => Promise<any>>} functions that are the browser's own */

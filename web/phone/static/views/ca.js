@@ -7,7 +7,7 @@ import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, checks, choices, codeLine, confirm, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, duration, names } from '../text.js';
 import { certificateRow, revocationRow, unexpired } from './certificates.js';
-import { aboutHostName, noVault, unable } from './create.js';
+import { aboutHostName, aboutTrial, giveUp, makeKey, noVault, unable } from './create.js';
 import { problems } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
@@ -59,19 +59,23 @@ function create(state) {
 		'The accounts computers may log in to. Do not put root here unless you mean it.');
 	const go = button('Create', { kind: 'primary', icon: 'finger', type: 'submit' });
 	go.setAttribute('form', 'create-ca');
+	const place = h('div');
+	const fix = (/** @type {boolean} */ fixed) => { kind.element.disabled = fixed; };
 	const form = h('form', {
 		id: 'create-ca', onsubmit: (/** @type {Event} */ e) => {
 			e.preventDefault();
 			busy(go, async () => {
-				await core.call('createCA', { kind: kind.value(), principals: names(accounts.input.value) });
-				s.close();
-				note('The CA is ready. Tell your servers.', 'good');
+				if (await makeKey('createCA', { kind: kind.value(), principals: names(accounts.input.value) }, go, place, fix)) {
+					s.close();
+					note('The CA is ready. Tell your servers.', 'good');
+				}
 			});
 		},
-	}, kind.element, accounts.element);
+	}, kind.element, accounts.element, aboutTrial(), place);
 	const s = sheet({
 		title: 'Create a CA', body: [form, aboutHostName(state)],
 		actions: [button('Cancel', { onclick: () => s.close() }), go],
+		onclose: giveUp,
 	});
 }
 

@@ -36,6 +36,45 @@ export const kinds = (state) => [
 	},
 ];
 
+/** Said before a passkey is made. */
+export const aboutTrial = () => h('p', { class: 'hint' }, 'Your device asks twice for a new passkey: to make it, and to try it before its line is shown.');
+
+/**
+ * Makes a key by one of core's functions. Where the browser wants a tap of its own
+ * for the trial, the sheet's button becomes that. A passkey that is of no use is
+ * said in the sheet, which can begin anew.
+ * @param {string} name @param {object} args @param {HTMLButtonElement} go the sheet's button
+ * @param {HTMLElement} place of what is said
+ * @param {(fixed: boolean) => void} [fix] whether what the passkey is made for can be changed
+ * @returns {Promise<boolean>} whether the key is there
+ */
+export async function makeKey(name, args, go, place, fix) {
+	const { label } = go.dataset, text = /** @type {HTMLElement} */ (go.querySelector('span'));
+	go.dataset.label ??= text.textContent;
+	try {
+		await core.call(name, args);
+		return true;
+	} catch (error) {
+		const { code, message, hint } = failure(error);
+		const again = code === 'tapAgain';
+		if (!again && !(/** @type {any} */ (error).orphan)) {
+			throw error;
+		}
+		place.replaceChildren(again ?
+			callout('plain', 'One more tap', h('p', null, 'The passkey is made. Tap “Try it”: the key is shown once it has signed a test.')) :
+			callout('bad', 'No key was made', h('p', null, message), h('p', null, hint)));
+		place.scrollIntoView({ block: 'nearest' });
+		text.replaceChildren(again ? 'Try it' : label ?? text.textContent);
+		fix?.(again);
+		return false;
+	}
+}
+
+/** What is not tried yet when its sheet closes is of no use. */
+export const giveUp = () => {
+	core.call('discardKey', {}).catch(() => {}); // vmux has stopped
+};
+
 const vaultAlgorithms = [
 	{ value: 'ssh-ed25519', title: 'Ed25519' },
 	{ value: 'ecdsa-sha2-nistp256', title: 'P-256' },
@@ -50,22 +89,29 @@ export function createKey(state) {
 	const kind = choices('Kind', 'kind', kinds(state), 'passkey', (value) => { algorithm.element.hidden = value !== 'vault'; });
 	const create = button('Create', { kind: 'primary', icon: 'finger', type: 'submit', disabled: unable(state) });
 	create.setAttribute('form', 'create-key');
+	const place = h('div');
+	const fix = (/** @type {boolean} */ fixed) => {
+		label.input.disabled = fixed;
+		kind.element.disabled = fixed;
+	};
 	const make = async () => {
 		const name = label.input.value.trim();
 		const made = kind.value() === 'vault'
-			? core.call('createVault', { label: name, algorithm: algorithm.value() })
-			: core.call('createPasskey', { label: name });
-		await made;
-		s.close();
-		note(`${clean(name)} is ready. Put its line on your servers.`, 'good');
+			? makeKey('createVault', { label: name, algorithm: algorithm.value() }, create, place, fix)
+			: makeKey('createPasskey', { label: name }, create, place, fix);
+		if (await made) {
+			s.close();
+			note(`${clean(name)} is ready. Put its line on your servers.`, 'good');
+		}
 	};
 	const form = h('form', {
 		id: 'create-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(create, make); },
-	}, label.element, kind.element, algorithm.element);
+	}, label.element, kind.element, algorithm.element, aboutTrial(), place);
 	const s = sheet({
 		title: 'Create a key',
 		body: unable(state) ? problems(state) : [form, aboutHostName(state)],
 		actions: [button('Cancel', { onclick: () => s.close() }), create],
+		onclose: giveUp,
 	});
 }
 
@@ -98,10 +144,13 @@ export function importKey(state) {
 		}
 		chosen.value = '';
 	});
+	const place = h('div');
 	const run = async () => {
-		const done = core.call('importVault', { label: label.input.value.trim(), file: text.input.value, passphrase: passphrase.input.value });
+		const done = makeKey('importVault', { label: label.input.value.trim(), file: text.input.value, passphrase: passphrase.input.value }, go, place);
 		try {
-			await done;
+			if (!await done) {
+				return;
+			}
 		} catch (error) {
 			if (failure(error).code === 'authenticationFailed') {
 				passphrase.input.value = '';
@@ -114,11 +163,15 @@ export function importKey(state) {
 	};
 	const form = h('form', {
 		id: 'import-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(go, run); },
-	}, label.element, file.element, text.element, passphrase.element);
+	}, label.element, file.element, text.element, passphrase.element, aboutTrial(), place);
 	const s = sheet({
 		title: 'Import a key',
 		body: [h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, aboutHostName(state)],
 		actions: [button('Cancel', { onclick: () => s.close() }), go],
-		onclose: () => { text.input.value = ''; passphrase.input.value = ''; },
+		onclose: () => {
+			text.input.value = '';
+			passphrase.input.value = '';
+			giveUp();
+		},
 	});
 }

@@ -1,0 +1,244 @@
+package webphone
+
+import (
+	"context"
+	"crypto"
+	"errors"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// making is a key whose passkey was made and not tried yet. It is nowhere but here:
+// what its provider does wrong must be found before its line is on servers. At most
+// one of the two is set.
+type making struct {
+	passkey *signer.NewPasskey
+	vault   *signer.NewVault
+}
+
+func (p *Phone) making() making {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made
+}
+
+func (p *Phone) setMaking(m making) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made = m
+}
+
+// begin puts a key in the place of one that was not tried, whose passkey it returns.
+func (p *Phone) begin(m making) deletedCredential {
+	old := p.making().credential()
+	p.setMaking(m)
+	return old
+}
+
+func (m making) credential() deletedCredential {
+	switch {
+	case m.passkey != nil:
+		return deletedCredential{m.passkey.Credential.ID, m.passkey.Credential.RPID}
+	case m.vault != nil:
+		return deletedCredential{m.vault.ID, m.vault.RPID}
+	}
+	return deletedCredential{}
+}
+
+// discardKey gives up a key that was not tried: its passkey is of no use.
+func (p *Phone) discardKey(context.Context, arguments) (any, error) {
+	return p.begin(making{}), nil
+}
+
+// refuse gives up the key that is being made, because of its passkey's provider.
+func (p *Phone) refuse(code, message string) error {
+	gone := p.begin(making{})
+	return &Error{Code: code, Message: message, Hint: hintNoUse, Orphan: &gone}
+}
+
+// hintNoUse: what to do about a passkey that was made for nothing.
+const hintNoUse = "Create it with another passkey provider (password manager), or on another device. The passkey just made is of no use: delete it where your passkeys are kept."
+
+// again asks the page to make the WebAuthn call that Prepare now plans.
+type again struct {
+	Again bool `json:"again"`
+	// Orphan is a passkey that was given up for another.
+	Orphan deletedCredential `json:"orphan,omitzero"`
+}
+
+func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
+	if a.Registration != nil {
+		return p.registered(a)
+	}
+	id, err := p.testPasskey(a)
+	if err != nil {
+		return nil, err
+	}
+	return p.add(id, p.signer.Add, p.passkeys.Forget)
+}
+
+// registered has the page try the passkey that it has made.
+func (p *Phone) registered(a arguments) (any, error) {
+	call, err := p.pending.take(signer.ChallengeOf(a.Registration.ClientData))
+	if err != nil {
+		return nil, p.unregistered(*a.Registration, err)
+	}
+	var m making
+	if call.salt == nil {
+		m.passkey, err = p.passkeys.Register(a.Label, *a.Registration, call.challenge)
+	} else {
+		m.vault, err = p.vault.Register(*a.Registration, call.challenge, call.salt)
+	}
+	if err != nil {
+		return nil, p.unregistered(*a.Registration, badAnswer(err))
+	}
+	orphan := p.begin(m)
+	if m.vault != nil {
+		if prf := a.Registration.PRF; prf != nil && !*prf {
+			return nil, p.refuse("prfUnsupported", noPRF)
+		}
+		m.vault.Registered(a.prf)
+	}
+	return again{true, orphan}, nil
+}
+
+// unregistered tells the page that the passkey of a registration is of no use.
+func (p *Phone) unregistered(r signer.Registration, err error) error {
+	e := *AsError(err)
+	e.Hint, e.Orphan = hintNoUse, &deletedCredential{r.CredentialID(), p.cfg.Host}
+	return &e
+}
+
+// testPasskey keeps the passkey that is being made, if it can sign for SSH.
+func (p *Phone) testPasskey(a arguments) (signer.Identity, error) {
+	n := p.making().passkey
+	if n == nil || a.Assertion == nil {
+		return signer.Identity{}, badAnswer(errNotAsked)
+	}
+	id, err := p.passkeys.Keep(n, *a.Assertion)
+	switch {
+	case errors.Is(err, ErrStorage):
+		return id, err // the page may ask again
+	case err != nil:
+		return id, p.refuse("unproven", "This passkey cannot sign for SSH: "+wire.Show(err.Error())+".")
+	}
+	p.setMaking(making{})
+	return id, nil
+}
+
+// add makes an identity of a key that is stored, or forgets the key.
+func (p *Phone) add(id signer.Identity, keep, forget func(signer.Identity) error) (any, error) {
+	id.CreatedAt = p.cfg.Now().UTC()
+	if err := keep(id); err != nil {
+		return nil, errors.Join(err, forget(id))
+	}
+	p.keysChanged()
+	return added{id.Fingerprint()}, nil
+}
+
+func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
+	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
+		func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.vault.Forget) })
+}
+
+func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
+	return p.fillVault(a, func() (crypto.PrivateKey, error) {
+		file := []byte(a.File)
+		defer clear(file)
+		return signer.ParsePrivateKey(file, []byte(a.Passphrase))
+	}, func(id signer.Identity) (any, error) { return p.add(id, p.signer.AddImported, p.vault.Forget) })
+}
+
+// generate makes a private key, in the browser where that is faster.
+func (p *Phone) generate(ctx context.Context, algorithm string) (crypto.PrivateKey, error) {
+	if algorithm == ssh.KeyAlgoRSA && p.cfg.GenerateRSA != nil {
+		return p.cfg.GenerateRSA(ctx, signer.MinRSABits)
+	}
+	return signer.Generate(algorithm)
+}
+
+// fillVault puts a key into the vault. Without a vault, one is made first, whose
+// passkey has to answer with the same secret twice.
+func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(signer.Identity) (any, error)) (any, error) {
+	if a.Registration != nil {
+		return p.registered(a)
+	}
+	n := p.making().vault
+	if n == nil {
+		if err := p.checkVaultAnswer(a); err != nil {
+			return nil, err
+		}
+	} else if proven, err := p.proveVault(n, a); err != nil {
+		return nil, err
+	} else if !proven {
+		return again{Again: true}, nil
+	}
+	key, err := makeKey()
+	if err != nil {
+		return nil, err // a new vault is not given up: it may have been the passphrase
+	}
+	if n != nil {
+		if err := p.vault.Create(n); err != nil {
+			return nil, err
+		}
+	}
+	id, err := p.vault.Add(a.Label, key, a.prf)
+	if err != nil {
+		return nil, errors.Join(err, p.vault.ForgetEmpty())
+	}
+	result, err := keep(id)
+	if err == nil {
+		p.setMaking(making{})
+	}
+	return result, err
+}
+
+const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."
+
+// proveVault takes an answer of the passkey of a vault that is being made.
+func (p *Phone) proveVault(n *signer.NewVault, a arguments) (proven bool, err error) {
+	if a.Assertion == nil {
+		return false, badAnswer(errNotAsked)
+	}
+	call, err := p.pending.take(signer.ChallengeOf(a.Assertion.ClientData))
+	if err != nil {
+		return false, err
+	}
+	if err = p.vault.VerifyNew(n, *a.Assertion, call.challenge); err == nil {
+		if len(a.prf) == 0 {
+			return false, p.refuse("prfUnsupported", noPRF)
+		}
+		proven, err = n.Prove(a.prf)
+	}
+	if err != nil {
+		return false, p.refuse("unproven", "This passkey cannot lock a vault: "+wire.Show(err.Error())+".")
+	}
+	return proven, nil
+}
+
+// checkVaultAnswer checks an answer that was asked for to put a key in.
+func (p *Phone) checkVaultAnswer(a arguments) error {
+	if a.Assertion == nil {
+		return badAnswer(errNotAsked)
+	}
+	call, err := p.pending.take(signer.ChallengeOf(a.Assertion.ClientData))
+	if err != nil {
+		return err
+	}
+	return p.openVault(call.challenge, *a.Assertion, a.prf)
+}
+
+// openVault checks that the vault's passkey has answered, and with the vault's
+// secret.
+func (p *Phone) openVault(challenge []byte, a signer.Assertion, prf []byte) error {
+	if err := p.vault.Verify(a, challenge); err != nil {
+		return badAnswer(err)
+	}
+	if len(prf) == 0 {
+		return &Error{Code: "prfUnsupported", Message: "The vault's passkey gave no secret: this browser or device lacks the PRF extension."}
+	}
+	return p.vault.Check(prf)
+}

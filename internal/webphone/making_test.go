@@ -1,0 +1,177 @@
+package webphone
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/signer"
+)
+
+// step is one tap: the call of WebAuthn that is planned, and what comes of it.
+func (p *page) step(name string, args map[string]any, change func(*signer.Assertion) []byte) (any, error) {
+	p.t.Helper()
+	b, _ := json.Marshal(args)
+	plan, err := p.Prepare(name, b)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	sent := map[string]any{}
+	for key, value := range args {
+		sent[key] = value
+	}
+	var prf []byte
+	if plan.Create != nil {
+		sent["registration"] = p.create(plan.Create)
+	} else {
+		var a signer.Assertion
+		if a, prf = p.get(plan.Get); change != nil {
+			if other := change(&a); other != nil {
+				prf = other
+			}
+		}
+		sent["assertion"] = a
+	}
+	b, _ = json.Marshal(sent)
+	return p.Call(p.t.Context(), name, b, prf)
+}
+
+// nothingKept: what is being made is in no list and in no store.
+func (p *page) nothingKept() {
+	p.t.Helper()
+	s, err := p.State()
+	names, _ := p.cfg.Store.List("")
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, "vault") && !strings.HasPrefix(name, "passkeys")
+	})
+	if err != nil || len(s.Identities) > 0 || s.CA != nil || s.Vault != nil || len(names) > 0 {
+		p.t.Errorf("kept: %+v, %+v, %+v, %v, %v", s.Identities, s.CA, s.Vault, names, err)
+	}
+}
+
+// A key is nowhere until it was tried. Who gives it up learns which passkey is of no
+// use now.
+func TestNothingIsKeptBeforeTheTrial(t *testing.T) {
+	passkey := map[string]any{"label": "face"}
+	vault := map[string]any{"label": "v", "algorithm": "ssh-ed25519"}
+	ca := map[string]any{"kind": "passkey", "principals": []string{"root"}}
+	for name, args := range map[string]map[string]any{"createPasskey": passkey, "createVault": vault, "createCA": ca} {
+		p := newPage(t)
+		if result, err := p.step(name, args, nil); err != nil || !result.(again).Again {
+			t.Fatalf("%s: %v, %v", name, result, err)
+		}
+		p.nothingKept()
+		gone, err := p.Call(t.Context(), "discardKey", nil, nil)
+		if c, ok := gone.(deletedCredential); err != nil || !ok || p.keys[string(c.CredentialID)] == nil || c.RPID != host {
+			t.Errorf("%s: gave up %+v, %v", name, gone, err)
+		}
+		if gone, err = p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+			t.Errorf("%s: gave up %+v again, %v", name, gone, err)
+		}
+		p.must(name, args)
+	}
+}
+
+// Another one that is begun takes the place of the one that was not tried.
+func TestAnotherKeyIsBegun(t *testing.T) {
+	p := newPage(t)
+	if _, err := p.step("createPasskey", map[string]any{"label": "one"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	result, err := p.step("createPasskey", map[string]any{"label": "two"}, nil)
+	if a, ok := result.(again); err != nil || !ok || p.keys[string(a.Orphan.CredentialID)] == nil {
+		t.Errorf("%+v, %v", result, err)
+	}
+	p.must("createPasskey", map[string]any{"label": "two"})
+	if list, err := p.signer.Identities(); err != nil || len(list) != 1 || list[0].Label != "two" || len(p.keys) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// What an answer to the test shows of a passkey is final: its provider is named, and
+// the page is told which passkey is of no use.
+func TestTrialsThatFail(t *testing.T) {
+	resign := func(p *page, a *signer.Assertion, id []byte) {
+		client := sha256.Sum256(a.ClientData)
+		digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
+		a.Signature, _ = ecdsa.SignASN1(rand.Reader, p.keys[string(id)], digest[:])
+	}
+	for name, c := range map[string]struct {
+		words  string
+		change func(p *page, a *signer.Assertion) []byte
+	}{
+		"another order": {"order and form", func(p *page, a *signer.Assertion) []byte {
+			a.ClientData = bytes.Replace(a.ClientData, []byte(`{"type":"webauthn.get",`), []byte(`{`), 1)
+			a.ClientData = bytes.Replace(a.ClientData, []byte(`}`), []byte(`,"type":"webauthn.get"}`), 1)
+			resign(p, a, a.ID)
+			return nil
+		}},
+		"attested data":                   {"attested data", func(p *page, a *signer.Assertion) []byte { a.AuthData[32] |= 0x40; resign(p, a, a.ID); return nil }},
+		"nobody verified":                 {"did not verify", func(p *page, a *signer.Assertion) []byte { a.AuthData[32] = 1; resign(p, a, a.ID); return nil }},
+		"a signature over something else": {"does not verify", func(_ *page, a *signer.Assertion) []byte { a.AuthData[36]++; return nil }},
+	} {
+		p := newPage(t)
+		args := map[string]any{"label": "face"}
+		if _, err := p.step("createPasskey", args, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.step("createPasskey", args, func(a *signer.Assertion) []byte { return c.change(p, a) })
+		if err == nil {
+			t.Fatalf("%s: kept", name)
+		}
+		if e := AsError(err); e.Code != "unproven" || !strings.Contains(e.Message, c.words) || e.Orphan == nil || p.keys[string(e.Orphan.CredentialID)] == nil {
+			t.Errorf("%s: %+v", name, e)
+		}
+		p.nothingKept()
+		p.must("createPasskey", args)
+	}
+}
+
+// A vault's passkey that answers otherwise each time locks nothing away.
+func TestVaultThatAnswersOtherwise(t *testing.T) {
+	p := newPage(t)
+	args := map[string]any{"label": "v", "algorithm": "ssh-ed25519"}
+	other := func(*signer.Assertion) []byte { b := make([]byte, 32); _, _ = rand.Read(b); return b }
+	for i := range 3 {
+		result, err := p.step("createVault", args, other)
+		if i < 2 && (err != nil || !result.(again).Again) {
+			t.Fatalf("asked %d times: %v, %v", i, result, err)
+		}
+		if i == 2 {
+			if e := AsError(err); err == nil || e.Code != "unproven" || !strings.Contains(e.Message, "each time") || e.Orphan == nil {
+				t.Errorf("%+v", e)
+			}
+		}
+		p.nothingKept()
+	}
+}
+
+// A passphrase that is wrong costs no second passkey.
+func TestWrongPassphraseKeepsThePasskey(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPage(t)
+	args := map[string]any{"label": "old", "file": string(pem.EncodeToMemory(file)), "passphrase": "wrong"}
+	p.wantFailure("wrongPassphrase", "importVault", args)
+	p.nothingKept()
+	args["passphrase"] = "right"
+	p.must("importVault", args)
+	if len(p.keys) != 1 {
+		t.Errorf("%d passkeys were made", len(p.keys))
+	}
+}
