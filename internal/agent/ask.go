@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"vmux/internal/control"
@@ -27,13 +26,14 @@ const (
 type question[T any] struct {
 	phones []device.ID
 	kind   wire.Kind
-	id     string
-	body   any
-	until  time.Time // end of the window
-	window time.Duration
-	shown  func() // called when a phone shows it; may be called more than once
-	// accept checks an answer. Its error means that this phone cannot help.
-	accept func(from device.ID, e wire.Envelope) (T, error)
+	asking wire.Asking // the first one
+	// body is the request by that head: a phone that had to be rung is asked anew,
+	// with a window of its own.
+	body  func(wire.Asking) any
+	shown func() // called when a phone shows it; may be called more than once
+	// accept checks an answer to that head. Its error means that this phone cannot
+	// help.
+	accept func(from device.ID, e wire.Envelope, asked wire.Asking) (T, error)
 	// decides tells whether a phone's refusal counts for all. Nil: each does.
 	decides func(phone device.ID) bool
 }
@@ -59,87 +59,123 @@ type verdict[T any] struct {
 
 // ask puts the question to all its phones, also to those that connect
 // meanwhile. The first decision of a phone that decides is final, and withdraws it
-// from the others. It fails with CodePhoneNotReachable when nobody shows it within reachTimeout,
-// with CodeRequestExpired at the end of the window, and with ctx's cause.
+// from the others. It fails with CodePhoneNotReachable when nobody shows it in
+// time, with CodeRequestExpired at the end of the window, and with ctx's cause.
 func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
-	ctx, cancel := untilWall(ctx, q.until)
+	w := newWindow(time.Now(), a.cfg.ApprovalTimeout)
+	ctx, cancel := untilWall(ctx, w)
 	defer cancel()
 	near := a.connected(q.phones)
 	if len(near) == 0 {
 		a.node.Wake()
 	}
 	var shown seen
-	var rung atomic.Bool
 	verdicts := make(chan verdict[T], len(q.phones))
+	ringable := a.ringable(q.phones)
+	w.tries(len(ringable))
 	var asked sync.WaitGroup
 	for _, phone := range q.phones {
-		asked.Go(func() {
-			e, err := a.node.Ask(ctx, phone, q.kind, q.id, q.body, func() { shown.add(phone); q.shown() })
-			v := verdict[T]{phone: phone, err: err}
-			if err == nil {
-				v.value, v.err = q.accept(phone, e)
-			}
-			verdicts <- v
-		})
+		rung := make(chan struct{})
+		asked.Go(func() { verdicts <- q.put(ctx, a, phone, w, &shown, rung) })
+		if slices.Contains(ringable, phone) {
+			asked.Go(func() {
+				defer w.done()
+				if a.ring(ctx, phone, q.asking.RequestID, &shown, w) {
+					close(rung)
+				}
+			})
+		}
 	}
-	asked.Go(func() { rung.Store(a.ring(ctx, q.phones, q.id, &shown)) })
-	value, phone, err := q.await(ctx, verdicts, near, &shown, func() time.Duration { return a.patience(q.phones) })
+	value, phone, err := q.await(ctx, verdicts, near, &shown, w, func() time.Duration { return a.patience(q.phones, w) })
 	cancel() // withdraws it from the others
 	asked.Wait()
-	if rung.Load() && wire.CodeOf(err) == wire.CodePhoneNotReachable {
-		err = errRung()
-	}
+	err = w.reason(err, &shown)
 	if wire.CodeOf(err) == wire.CodePhoneNotReachable {
 		err = a.orHubAway(err)
 	}
 	return value, phone, err
 }
 
-// lookAtWindow is how often the wall clock is compared with a window's end.
-const lookAtWindow = time.Second
+// reason is the error of a request that nobody showed though its phone was to be
+// rung.
+func (w *window) reason(err error, shown *seen) error {
+	code := wire.CodeOf(err)
+	tried, rung := w.rings()
+	switch {
+	case code != wire.CodePhoneNotReachable && code != wire.CodeRequestExpired, !tried, shown.any():
+		return err
+	case rung:
+		return errRung()
+	}
+	return wire.NewError(wire.CodePhoneNotReachable)
+}
 
-// untilWall ends at that time of the wall clock, by which the phone and the
-// status count as well. A deadline alone counts the time that this machine is
-// awake: after a suspend the window would be open for longer.
-func untilWall(ctx context.Context, end time.Time) (context.Context, context.CancelFunc) {
-	end = end.Round(0)
-	ctx, cancel := context.WithDeadline(ctx, end)
-	ctx, ended := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		look := time.NewTicker(lookAtWindow)
-		defer look.Stop()
-		for {
+// errAnew is why a request is withdrawn that is asked anew.
+var errAnew = errors.New("asked anew")
+
+// put asks one phone. A phone that was rung is asked anew with the window that
+// it has then: where the first request could not be sent before, at once; where
+// it was sent and slept in a page that its system had frozen, when the phone says
+// that the window of it is over.
+func (q *question[T]) put(ctx context.Context, a *Agent, phone device.ID, w *window, shown *seen, rung <-chan struct{}) verdict[T] {
+	asking, again := q.asking, 0
+	for {
+		once, stop := context.WithCancelCause(ctx)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
 			select {
-			case <-ctx.Done():
-				return
-			case now := <-look.C:
-				if !now.Round(0).Before(end) {
-					ended(context.DeadlineExceeded)
+			case <-rung:
+				if !a.node.Connected(phone) && !shown.on(phone) {
+					stop(errAnew)
 				}
+			case <-once.Done():
 			}
+		}()
+		e, err := a.node.Ask(once, phone, q.kind, asking.RequestID, q.body(asking), func() { shown.add(phone); q.shown() })
+		stop(nil)
+		<-watched
+		v := verdict[T]{phone: phone, err: err}
+		if err == nil {
+			v.value, v.err = q.accept(phone, e, asking)
 		}
-	}()
-	return ctx, func() { ended(nil); cancel(); <-watched }
+		late := wire.CodeOf(v.err) == wire.CodeRequestExpired && isClosed(rung) && !shown.on(phone)
+		if again > 1 || ctx.Err() != nil || !late && !errors.Is(err, errAnew) {
+			return v
+		}
+		if errors.Is(err, errAnew) {
+			rung = nil // once is enough
+		}
+		again++
+		now := time.Now()
+		asking = wire.NewAsking(asking.SourceDeviceID, asking.SourceDeviceName, now, max(w.until().Sub(now.Round(0)), time.Second))
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return c == nil
+	}
 }
 
 // patience is how long phones have, from the request on, to show it.
-func (a *Agent) patience(phones []device.ID) time.Duration {
-	if len(a.connected(phones)) > 0 {
-		return reachTimeout
+func (a *Agent) patience(phones []device.ID, w *window) time.Duration {
+	if rung, pending := w.waits(); rung || pending && a.hub.Status().Connected {
+		return wire.MaxWindow + a.cfg.ApprovalTimeout // until the window's end
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if slices.ContainsFunc(phones, a.canRingLocked) {
+	if len(a.connected(phones)) > 0 || a.canRing(phones) {
 		return reachTimeout
 	}
 	return awayTimeout
 }
 
 // await returns the first decision, or why there is none. patience is asked again
-// when it is over: a phone may have come meanwhile.
-func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen, patience func() time.Duration) (T, device.ID, error) {
+// when it is over, since a phone may have come meanwhile, and when the window
+// has changed.
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen, w *window, patience func() time.Duration) (T, device.ID, error) {
 	var none T
 	var firstErr error
 	began := time.Now()
@@ -152,7 +188,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 		select {
 		case v := <-verdicts:
 			if ctx.Err() != nil && v.err != nil {
-				return none, v.phone, q.ended(ctx)
+				return none, v.phone, w.ended(ctx)
 			}
 			counts := q.counts(v.phone)
 			if v.err == nil || final(v.err) && counts {
@@ -172,6 +208,8 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			case late:
 				reach.Reset(0)
 			}
+		case <-w.changed:
+			reach.Reset(max(0, patience()-time.Since(began)))
 		case <-reach.C:
 			if shown.beside(answered) {
 				late = true
@@ -183,7 +221,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			}
 			reach.Reset(left)
 		case <-ctx.Done():
-			return none, device.ID{}, q.ended(ctx)
+			return none, device.ID{}, w.ended(ctx)
 		}
 	}
 	if firstErr == nil {
@@ -193,22 +231,22 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 }
 
 // ended says why there was no answer.
-func (q *question[T]) ended(ctx context.Context) error {
+func (w *window) ended(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return noAnswer(q.window)
+		return noAnswer(w.lasted())
 	}
 	return context.Cause(ctx)
 }
 
 // refusal is a phone's answer for the user. A phone whose window ends a moment
 // before this computer's says so in the words for the usual window.
-func (a *Agent) refusal(e *wire.Error) error {
+func (a *Agent) refusal(e *wire.Error, asked wire.Asking) error {
 	if e.Code == wire.CodePaused || e.Code == wire.CodeMuted {
 		hint := strings.ReplaceAll(wire.MeaningOf(e.Code).Hint, "COMPUTER", a.self.Short())
 		return control.Errorf(e.Code, hint, "%s", e.Error())
 	}
 	if e.Code == wire.CodeRequestExpired && e.Error() == wire.MeaningOf(e.Code).Sentence {
-		return noAnswer(a.cfg.ApprovalTimeout)
+		return noAnswer(time.Duration(asked.ExpiresAtMilliseconds-asked.IssuedAtMilliseconds) * time.Millisecond)
 	}
 	return e
 }

@@ -322,11 +322,15 @@ func (a *Agent) fetchCertificate(ctx context.Context, w wanted) (*session, error
 	})()
 	a.log.Info("certificate asked for", "request", request.RequestID, "phone", w.phone.ID.Short(), "automatic", w.automatic)
 	cert, phone, err := ask(ctx, a, question[*ssh.Certificate]{
-		phones: []device.ID{w.phone.ID}, kind: wire.KindCertificateRequest, id: request.RequestID, body: request,
-		until: now.Add(a.cfg.ApprovalTimeout), window: a.cfg.ApprovalTimeout,
+		phones: []device.ID{w.phone.ID}, kind: wire.KindCertificateRequest, asking: request.Asking,
+		body: func(asking wire.Asking) any {
+			again := *request
+			again.Asking = asking
+			return &again
+		},
 		shown: func() { a.shown(request.RequestID) },
-		accept: func(_ device.ID, e wire.Envelope) (*ssh.Certificate, error) {
-			return a.acceptCertificate(e, request.RequestID, public, w)
+		accept: func(_ device.ID, e wire.Envelope, asked wire.Asking) (*ssh.Certificate, error) {
+			return a.acceptCertificate(e, asked, public, w)
 		},
 	})
 	if err != nil {
@@ -338,20 +342,20 @@ func (a *Agent) fetchCertificate(ctx context.Context, w wanted) (*session, error
 	return s, nil
 }
 
-func (a *Agent) acceptCertificate(e wire.Envelope, requestID string, own ssh.PublicKey, w wanted) (*ssh.Certificate, error) {
+func (a *Agent) acceptCertificate(e wire.Envelope, asked wire.Asking, own ssh.PublicKey, w wanted) (*ssh.Certificate, error) {
 	var answer wire.CertificateResponse
 	if err := wire.DecodeBody(e, &answer); err != nil {
 		return nil, err
 	}
-	if answer.RequestID != requestID {
+	if answer.RequestID != asked.RequestID {
 		return nil, wire.Errorf(wire.CodeMalformedRequest, "The phone answered another request.")
 	}
 	if answer.Error != nil {
-		return nil, a.refusal(answer.Error)
+		return nil, a.refusal(answer.Error, asked)
 	}
 	cert, err := checkCertificate(&answer, own, w.validity, time.Now())
 	if err != nil {
-		a.log.Error("certificate refused", "request", requestID, "error", err)
+		a.log.Error("certificate refused", "request", asked.RequestID, "error", err)
 		return nil, wire.Errorf(wire.CodeInternalError, "The phone's certificate was refused: %s.", err)
 	}
 	if err := a.meetCA(w.phone.ID, w.phone.Name, answer.CAPublicKey); err != nil {

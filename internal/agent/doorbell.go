@@ -13,6 +13,8 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/link/hubwire"
+	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
 
@@ -22,6 +24,14 @@ const (
 	// ringUnshown is when a phone with a link is rung as well: a phone's system
 	// freezes pages that nobody looks at, and their links seem alive for a while.
 	ringUnshown = 4 * time.Second
+	// ringAgain is before the second attempt to ring a phone whose first one
+	// failed, and doubles with each up to ringAgainMost.
+	ringAgain     = 2 * time.Second
+	ringAgainMost = 15 * time.Second
+	// ringLook is how often is looked whether a phone can be rung now, and
+	// ringPatience how long the hub may take for one attempt.
+	ringLook     = 500 * time.Millisecond
+	ringPatience = 20 * time.Second
 	// ringRest is the least time between two rings of one phone, and ringMost
 	// how many there can be within ringSpan: whoever can use the agent's socket
 	// could make the phone ring all day.
@@ -34,8 +44,16 @@ const (
 type doorbells struct {
 	hubs  map[device.ID]string // that can wake the phone
 	why   map[device.ID]string // it cannot be woken; of those that have said so, or of whom the hub has
-	rings map[device.ID][]time.Time
+	rings map[device.ID]*rings
 	last  map[device.ID]control.Ring
+}
+
+// rings is how it went with ringing one phone.
+type rings struct {
+	times   []time.Time // of those that the phone's push service has taken
+	ringing bool        // one is under way
+	failed  int         // attempts since then
+	next    time.Time   // no attempt before
 }
 
 // wakeablePhones is the doorbells' document, in the order of the IDs.
@@ -56,7 +74,7 @@ const wakeableVersion = 1
 // renew what they have said at each link-up.
 func loadDoorbells(d documents) (doorbells, error) {
 	bells := doorbells{
-		hubs: map[device.ID]string{}, why: map[device.ID]string{}, rings: map[device.ID][]time.Time{}, last: map[device.ID]control.Ring{},
+		hubs: map[device.ID]string{}, why: map[device.ID]string{}, rings: map[device.ID]*rings{}, last: map[device.ID]control.Ring{},
 	}
 	b, err := d.Get(documentWakeable)
 	if err != nil {
@@ -160,6 +178,9 @@ func (s *seen) on(phone device.ID) bool {
 	return s.by[phone]
 }
 
+// any reports whether a phone shows it.
+func (s *seen) any() bool { return s.beside(nil) }
+
 // beside reports whether a phone shows it that is none of these.
 func (s *seen) beside(others map[device.ID]bool) bool {
 	s.mu.Lock()
@@ -172,34 +193,57 @@ func (s *seen) beside(others map[device.ID]bool) bool {
 	return false
 }
 
-// ring wakes, once each, the phones that do not show the request: those without
-// a link soon, the others when they have not shown it for a while. It returns
-// when no phone is left, or soon after ctx ends, and reports whether it has rung
-// any.
-func (a *Agent) ring(ctx context.Context, phones []device.ID, requestID string, shown *seen) (rang bool) {
-	left := a.ringable(phones)
+// ring wakes a phone that does not show the request: one without a link soon,
+// another when it has not shown it for a while. What fails is tried again until
+// ctx ends. It reports whether the phone was rung, for this request or just
+// before for another.
+func (a *Agent) ring(ctx context.Context, phone device.ID, requestID string, shown *seen, w *window) bool {
 	began := time.Now()
-	for at := ringAfter; len(left) > 0 && at < wire.MaxWindow; at += ringUnshown - ringAfter {
-		timer := time.NewTimer(time.Until(began.Add(at)))
+	look := time.NewTimer(ringAfter)
+	defer look.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return rang
-		case <-timer.C:
+			return false
+		case <-look.C:
 		}
-		near := a.connected(left)
-		left = slices.DeleteFunc(left, func(phone device.ID) bool {
-			if shown.on(phone) {
-				return true
-			}
-			if near[phone] && at < ringUnshown || !a.mayRing(phone, time.Now()) {
+		look.Reset(ringLook)
+		now := time.Now()
+		switch {
+		case shown.on(phone):
+			return false
+		case a.node.Connected(phone) && now.Sub(began) < ringUnshown:
+			continue
+		}
+		switch a.mayRing(phone, now) {
+		case ringLater:
+			continue
+		case ringNow:
+			err := a.ringOne(ctx, phone, requestID)
+			a.rang(phone, time.Now(), err)
+			if noSubscription(err) {
 				return false
 			}
-			rang = a.ringOne(ctx, phone, requestID) || rang
-			return true
-		})
+			if err != nil {
+				continue
+			}
+		}
+		a.countFromRing(requestID, w)
+		return true
 	}
-	return rang
+}
+
+// countFromRing begins the person's window anew.
+func (a *Agent) countFromRing(requestID string, w *window) {
+	w.ring(time.Now(), a.cfg.ApprovalTimeout)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.waiting[requestID]; r != nil {
+		rung := *r
+		rung.Rung, rung.Until = true, w.until()
+		a.waiting[requestID] = &rung
+		a.tellLocked()
+	}
 }
 
 // ringable leaves out the phones that this agent's hub cannot wake.
@@ -215,37 +259,72 @@ func (a *Agent) ringable(phones []device.ID) []device.ID {
 	return list
 }
 
-// mayRing reports whether the phone has had its rest, and counts the ring.
-func (a *Agent) mayRing(phone device.ID, now time.Time) bool {
+func (a *Agent) canRing(phones []device.ID) bool { return len(a.ringable(phones)) > 0 }
+
+// ringing is whether a phone may be rung.
+type ringing int
+
+const (
+	ringLater ringing = iota
+	ringNow
+	ringHeard // it was rung just now: the requests of one moment ring once
+)
+
+// mayRing reports whether the phone may be rung, and begins the ring if so.
+func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	rings := slices.DeleteFunc(a.bells.rings[phone], func(at time.Time) bool { return now.Sub(at) > ringSpan })
-	n := len(rings)
-	if n >= ringMost || n > 0 && now.Sub(rings[n-1]) < ringRest {
-		a.bells.rings[phone] = rings
-		return false
+	r := a.bells.rings[phone]
+	if r == nil {
+		r = &rings{}
+		a.bells.rings[phone] = r
 	}
-	a.bells.rings[phone] = append(rings, now)
-	return true
+	r.times = slices.DeleteFunc(r.times, func(at time.Time) bool { return now.Sub(at) > ringSpan })
+	n := len(r.times)
+	switch {
+	case r.ringing || now.Before(r.next) || !a.canRingLocked(phone):
+		return ringLater
+	case n > 0 && now.Sub(r.times[n-1]) < ringRest:
+		return ringHeard
+	case n >= ringMost:
+		return ringLater
+	}
+	r.ringing = true
+	return ringNow
 }
 
-func (a *Agent) ringOne(ctx context.Context, phone device.ID, requestID string) bool {
-	if err := a.wake(ctx, phone); err != nil {
-		if !errors.Is(err, context.Canceled) {
-			a.log.Warn("the hub cannot wake a phone", "phone", phone.Short(), "request", requestID, "error", err)
-		}
-		return false
-	}
-	a.log.Info("phone rung", "phone", phone.Short(), "request", requestID)
+// rang notes how a ring ended that mayRing has begun.
+func (a *Agent) rang(phone device.ID, now time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r := a.waiting[requestID]; r != nil && !r.Rung {
-		rung := *r
-		rung.Rung = true
-		a.waiting[requestID] = &rung
-		a.tellLocked()
+	r := a.bells.rings[phone]
+	r.ringing = false
+	if err == nil {
+		r.times, r.failed = append(r.times, now), 0
+		return
 	}
-	return true
+	r.next = now.Add(min(ringAgain<<min(r.failed, 8), ringAgainMost))
+	r.failed++
+}
+
+// noSubscription reports whether the phone has none, for this computer: another
+// attempt would have the same answer until the app has been open there.
+func noSubscription(err error) bool {
+	refused, ok := errors.AsType[*relay.Error](err)
+	return ok && refused.Code == hubwire.CodeNotSubscribed
+}
+
+func (a *Agent) ringOne(ctx context.Context, phone device.ID, requestID string) error {
+	ctx, cancel := context.WithTimeout(ctx, ringPatience)
+	defer cancel()
+	err := a.wake(ctx, phone)
+	switch {
+	case err == nil:
+		a.log.Info("phone rung", "phone", phone.Short(), "request", requestID)
+	case !errors.Is(err, context.Canceled):
+		a.log.Warn("the hub cannot wake a phone", "phone", phone.Short(), "request", requestID, "error", err)
+	}
+	return err
 }
 
 // errRung is that nobody came to the door.

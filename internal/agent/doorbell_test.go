@@ -18,6 +18,7 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
@@ -53,7 +54,7 @@ func (b *bell) Name() string              { return "hub" }
 func (b *bell) Run(context.Context) error { return nil }
 func (b *bell) Refresh()                  {}
 func (b *bell) Listener() net.Listener    { return nil }
-func (b *bell) Status() relay.Status      { return relay.Status{} }
+func (b *bell) Status() relay.Status      { return relay.Status{Connected: true} }
 func (b *bell) Rendezvous(context.Context, [32]byte, time.Duration) (func(), error) {
 	return func() {}, nil
 }
@@ -254,14 +255,99 @@ func TestDoorbellsAreKept(t *testing.T) {
 	})
 }
 
-// A hub that refuses is not asked again for that request, and the reason does
-// not claim that the phone was rung.
+// A hub that knows no subscription is not asked again for that request, and the
+// reason does not claim that the phone was rung.
 func TestHubThatCannotRing(t *testing.T) {
 	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
-		b.fails = errors.New("no subscription")
+		b.fails = &relay.Error{Code: hubwire.CodeNotSubscribed}
 		_, err := w.Sign(t.Context(), request(key, "session"))
 		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") || len(b.rung()) != 1 {
 			t.Errorf("%v, asked %d times", err, len(b.rung()))
 		}
 	})
+}
+
+// A ring that fails is tried again while the request waits: the hub's connection
+// to the push service was dead, or the hub is just coming back.
+func TestFailedRingIsTriedAgain(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		b.fails = errors.New("the push service does not answer")
+		b.onRing = func(device.ID) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			switch len(b.rings) {
+			case 3:
+				b.fails = nil
+			case 4:
+				w.tasks.run(func(context.Context) { w.connect(p) })
+			}
+		}
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) != 4 {
+			t.Errorf("%v, asked %d times", err, len(b.rung()))
+		}
+	})
+}
+
+// It fails for as long as the request waits: a few attempts, and no claim that the
+// phone was rung.
+func TestFailedRingsAreFew(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		b.fails = errors.New("the push service answered 503")
+		began := time.Now()
+		_, err := w.Sign(t.Context(), request(key, "session"))
+		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") {
+			t.Error(err)
+		}
+		if took, n := time.Since(began), len(b.rung()); took != wire.Window || n < 4 || n > 8 {
+			t.Errorf("asked %d times in %v", n, took)
+		}
+	})
+}
+
+// A phone that saves power shows a push late: its person has the whole window from
+// the ring on, and the request that the phone gets has it, too.
+func TestWindowCountsFromTheRing(t *testing.T) {
+	for name, linked := range map[string]bool{"away": false, "a frozen page": true} {
+		t.Run(name, func(t *testing.T) {
+			inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+				var asked []*wire.RemoteSignRequest
+				thawed := make(chan struct{})
+				p.signing(key, func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error {
+					select {
+					case <-thawed:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+					asked = append(asked, r)
+					if !time.Now().Before(r.ExpiresAt()) { // as the phone's own window says
+						return wire.NewError(wire.CodeRequestExpired)
+					}
+					received()
+					return nil
+				})
+				if linked {
+					w.connect(p)
+				}
+				var rung time.Time
+				b.onRing = func(device.ID) {
+					rung = time.Now()
+					w.tasks.run(func(context.Context) {
+						time.Sleep(80 * time.Second)
+						if until := w.Status().Waiting[0].Until; !until.Equal(rung.Add(wire.MaxWindow).Round(0)) {
+							t.Errorf("rung at %v, the status says until %v", rung, until)
+						}
+						close(thawed)
+						w.connect(p)
+					})
+				}
+				if _, err := w.Sign(t.Context(), request(key, "session")); err != nil {
+					t.Fatal(err)
+				}
+				last := asked[len(asked)-1]
+				if end := rung.Add(wire.MaxWindow); last.ExpiresAt().Sub(end).Abs() > time.Second || len(b.rung()) != 1 {
+					t.Errorf("rung %d times, at %v, the phone's request ends at %v", len(b.rung()), rung, last.ExpiresAt())
+				}
+			})
+		})
+	}
 }

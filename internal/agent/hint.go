@@ -164,9 +164,12 @@ func (a *Agent) hintText(request *control.Request, holders []device.ID, now time
 	a.mu.Lock()
 	latest := a.waiting[request.RequestID]
 	a.mu.Unlock()
-	until := request.Until
-	if latest == nil || !latest.Shown {
-		if reach := request.Since.Add(a.patience(holders)); reach.Before(until) {
+	if latest == nil {
+		latest = request
+	}
+	until := latest.Until
+	if !latest.Shown && !latest.Rung && !a.canRing(holders) {
+		if reach := request.Since.Add(a.patience(holders, newWindow(now, 0))); reach.Before(until) {
 			until = reach
 		}
 	}

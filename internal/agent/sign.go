@@ -88,11 +88,15 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 	// phone has. Of a single phone nobody else could answer.
 	decides := func(phone device.ID) bool { return len(holders) == 1 || a.hasProven(phone, id) }
 	q := question[[]byte]{
-		phones: holders, kind: wire.KindSignRequest, id: request.RequestID, body: request,
-		until: now.Add(a.cfg.ApprovalTimeout), window: a.cfg.ApprovalTimeout,
+		phones: holders, kind: wire.KindSignRequest, asking: request.Asking,
+		body: func(asking wire.Asking) any {
+			again := *request
+			again.Asking = asking
+			return &again
+		},
 		shown: func() { a.shown(request.RequestID) },
-		accept: func(from device.ID, e wire.Envelope) ([]byte, error) {
-			signature, err := a.acceptSignature(id, r, request.RequestID, from, e)
+		accept: func(from device.ID, e wire.Envelope, asked wire.Asking) ([]byte, error) {
+			signature, err := a.acceptSignature(id, r, asked, from, e)
 			if err != nil && final(err) && !decides(from) {
 				a.goesOn(id, about, from, err)
 			}
@@ -106,19 +110,19 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 
 // acceptSignature verifies what a phone has sent: a phone that errs must not
 // make a client or a server believe that the user's key is broken.
-func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, requestID string, from device.ID, e wire.Envelope) ([]byte, error) {
+func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, asked wire.Asking, from device.ID, e wire.Envelope) ([]byte, error) {
 	var answer wire.SignResponse
 	if err := wire.DecodeBody(e, &answer); err != nil {
 		return nil, err
 	}
-	if answer.RequestID != requestID {
+	if answer.RequestID != asked.RequestID {
 		return nil, wire.Errorf(wire.CodeMalformedRequest, "The phone answered another request.")
 	}
 	if answer.Error != nil {
-		return nil, a.refusal(answer.Error)
+		return nil, a.refusal(answer.Error, asked)
 	}
 	if err := checkSignature(id.key, r.Data, answer.Signature, r.Flags); err != nil {
-		a.log.Error("signature refused", "request", requestID, "phone", from.Short(), "error", err)
+		a.log.Error("signature refused", "request", asked.RequestID, "phone", from.Short(), "error", err)
 		return nil, wire.Errorf(wire.CodeInternalError, "The phone's signature does not verify.")
 	}
 	a.prove(from, id)
