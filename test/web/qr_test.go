@@ -8,8 +8,9 @@ import (
 	"rsc.io/qr"
 )
 
-// The camera's picture is read in the page, by the browser where it can and by
-// the app's own reader elsewhere.
+// The camera's picture is read in the page by the app's own reader, which does not
+// ask what the browser has: it is there for browsers that have none, or one that
+// finds nothing.
 func TestQRCodeIsRead(t *testing.T) {
 	page := StartBrowser(t).Open(StartHub(t).URL + "/")
 	text := "https://hub.example/#v=1&d=abc&n=laptop"
@@ -25,7 +26,7 @@ func TestQRCodeIsRead(t *testing.T) {
 			black = append(black, i)
 		}
 	}
-	for name, before := range map[string]string{"as it is": "", "without BarcodeDetector": "delete globalThis.BarcodeDetector;"} {
+	for name, before := range map[string]string{"as it is": "", "with a BarcodeDetector": QuirkScript(t, "barcode-blind") + ";"} {
 		var got string
 		err = page.Run(fmt.Sprintf(`%s
 			const [size, scale, side, black] = [%d, %d, %d, new Set(%s)];

@@ -80,6 +80,21 @@ func TestTimesOfDay(t *testing.T) {
 	}
 }
 
+// Times are milliseconds, and no other unit is guessed: a certificate that ended in 1972
+// has ended, and a computer that was seen at no time was not seen in 1970.
+func TestTimesAreMilliseconds(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	if got := eval[float64](p, "fake.full().certificates[0].validBefore / Date.now()"); got < 0.9 || got > 1.1 {
+		t.Errorf("the playing core's certificate ends at %v times now", got)
+	}
+	p.do("fake.set({ certificates: fake.full().certificates.map((c) => ({ ...c, validBefore: 9e10 })), computers: fake.full().computers.map((c) => ({ ...c, connected: false, connecting: false, since: 0 })) })")
+	p.screen("home")
+	p.wants("Not connected")
+	if text := p.text(); strings.Contains(text, "left") || strings.Contains(text, "seen") {
+		t.Errorf("the page shows %s", text)
+	}
+}
+
 // namesDays compares the names of three days' half hours and their edges with
 // those of Go's calendar.
 func (p *tab) namesDays(now time.Time) {

@@ -506,16 +506,8 @@ async function renew() {
 /** @type {Promise<any> | undefined} the reader of QR codes, loaded when the first one is to be read */
 let reader;
 
-/** @param {ImageData} imageData @returns {Promise<string>} */
+/** By our own reader: what the browser has is asked by the scanner. @param {ImageData} imageData @returns {Promise<string>} */
 async function decodeQR(imageData) {
-	const Detector = /** @type {any} */ (globalThis).BarcodeDetector;
-	if (Detector && (await Detector.getSupportedFormats()).includes('qr_code')) {
-		const [code] = await new Detector({ formats: ['qr_code'] }).detect(imageData);
-		if (code) {
-			return code.rawValue;
-		}
-		throw { code: 'noCode', message: 'No QR code was found.' };
-	}
 	reader ??= loadReader();
 	reader.catch(() => {
 		reader = undefined;

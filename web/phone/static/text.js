@@ -25,26 +25,16 @@ export function clean(text) {
 	return shown.length > longest ? `${shown.slice(0, longest)}…` : shown;
 }
 
-/**
- * The milliseconds of a time that came as Unix seconds, milliseconds or text.
- * @param {number | string | null | undefined} time
- */
-export function toTime(time) {
-	if (typeof time === 'string') {
-		return Date.parse(time);
-	}
-	return time ? (time < 1e11 ? time * 1000 : time) : NaN;
-}
-
 const pad = (/** @type {number} */ n) => String(n).padStart(2, '0');
 
 /**
  * A time of day, with the day where it is not today's: "14:05", "tomorrow 14:05", "3 March 14:05".
+ * Times are Unix milliseconds, as the core gives them; its 0 is none.
  * @param {number} time
  */
 export function when(time) {
 	const d = new Date(time);
-	if (Number.isNaN(d.getTime())) {
+	if (!d.getTime()) {
 		return 'unknown';
 	}
 	const clock = `${pad(d.getHours())}:${pad(d.getMinutes())}`;
@@ -75,7 +65,7 @@ export function day(time) {
  */
 export function ago(time) {
 	const seconds = (Date.now() - time) / 1000;
-	if (Number.isNaN(seconds)) {
+	if (!time || Number.isNaN(seconds)) {
 		return 'unknown';
 	}
 	return seconds < 60 ? 'just now' : `${duration(seconds)} ago`;

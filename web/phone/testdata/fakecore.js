@@ -46,7 +46,7 @@ function full() {
 		},
 		certificates: [{
 			serial: '12073184629913371842', computer: 'studio', identity: 'work', principals: ['ada', 'deploy'],
-			validAfter: (now - 2 * hour) / 1000, validBefore: (now + 6 * hour) / 1000, issuedAt: (now - 2 * hour) / 1000,
+			validAfter: now - 2 * hour, validBefore: now + 6 * hour, issuedAt: now - 2 * hour,
 		}],
 		grants: { enabled: true, list: [] }, pauses: [],
 		sheets: [],

@@ -8,7 +8,7 @@ export interface Computer {
 	name: string;
 	connected: boolean;
 	connecting?: boolean;
-	since?: number | string | null;
+	since?: number; // Unix milliseconds, as all times that are numbers; 0: none
 	clockDifferenceSeconds?: number;
 	opensshVersion?: string;
 	lastError?: string;
@@ -21,7 +21,7 @@ export interface Identity {
 	kind: KeyKind;
 	enabled: boolean;
 	default: boolean;
-	createdAt: number | string;
+	createdAt: number;
 	backedUp: boolean | null;
 	backupEligible?: boolean;
 	principals?: string[] | null;
@@ -119,9 +119,9 @@ export interface Certificate {
 	computer: string;
 	identity: string;
 	principals: string[] | null;
-	validAfter: number | string;
-	validBefore: number | string;
-	issuedAt: number | string;
+	validAfter: number;
+	validBefore: number;
+	issuedAt: number;
 	revokedAt?: number;
 }
 

@@ -4,17 +4,17 @@
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
 import { badge, button, confirm, download, fail, note, row, sheet } from '../parts.js';
-import { clean, duration, toTime, when } from '../text.js';
+import { clean, duration, when } from '../text.js';
 
 /** @typedef {import('../../types/core').Certificate} Certificate */
 
 /** @param {import('../../types/core').State} state those that have not expired */
-export const unexpired = (state) => (state.certificates ?? []).filter((c) => toTime(c.validBefore) > Date.now());
+export const unexpired = (state) => (state.certificates ?? []).filter((c) => c.validBefore > Date.now());
 
 /** @param {Certificate} c */
 export function certificateRow(c) {
-	const before = toTime(c.validBefore);
-	const whole = before - toTime(c.validAfter);
+	const before = c.validBefore;
+	const whole = before - c.validAfter;
 	const left = before - Date.now();
 	const meter = h('meter', { min: '0', max: '100', 'aria-label': 'Part of its validity that is left' });
 	meter.value = Math.round(100 * left / whole);
@@ -35,7 +35,7 @@ function details(c) {
 		title: 'Session certificate',
 		body: [h('dl', { class: 'facts' },
 			fact('Computer', theirs(c.computer)), fact('Accounts', theirs((c.principals ?? []).join(', '))), fact('On behalf of', theirs(c.identity)),
-			fact('Issued', when(toTime(c.issuedAt))), fact('Valid until', when(toTime(c.validBefore))),
+			fact('Issued', when(c.issuedAt)), fact('Valid until', when(c.validBefore)),
 			c.revokedAt ? fact('Revoked', when(c.revokedAt)) : null,
 			fact('Serial', h('span', { class: 'mono' }, clean(c.serial))))],
 		actions: [

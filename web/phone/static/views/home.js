@@ -6,7 +6,7 @@ import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
 import { badge, busy, button, callout, card, confirm, download, failure, note, row, rows, section, sheet } from '../parts.js';
 import { again, signInAddress, whyOffline } from '../reach.js';
-import { ago, clean, duration, inGroups, toTime, when } from '../text.js';
+import { ago, clean, duration, inGroups, when } from '../text.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
 import { loss, problems, welcome } from './welcome.js';
@@ -96,14 +96,13 @@ const facts = (list) => h('dl', { class: 'facts' }, list.map(([name, value]) => 
 
 /** @param {Computer} c */
 function status(c) {
-	const since = toTime(c.since);
 	if (c.connected) {
-		return `Connected${Number.isNaN(since) ? '' : ` · since ${when(since)}`}`;
+		return `Connected${c.since ? ` · since ${when(c.since)}` : ''}`;
 	}
 	if (c.connecting) {
 		return 'Connecting…';
 	}
-	return Number.isNaN(since) ? 'Not connected' : `Not connected · seen ${ago(since)}`;
+	return c.since ? `Not connected · seen ${ago(c.since)}` : 'Not connected';
 }
 
 /** @param {Computer} c */

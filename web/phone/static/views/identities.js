@@ -4,7 +4,7 @@
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, codeLine, confirm, empty, field, note, row, rows, section, sheet, toggle } from '../parts.js';
-import { algorithmName, clean, names, short, toTime, when } from '../text.js';
+import { algorithmName, clean, names, short, when } from '../text.js';
 import { createKey, importKey } from './create.js';
 import { allowedUses } from './rules.js';
 import { problems } from './welcome.js';
@@ -120,7 +120,7 @@ function about(id) {
 		h('div', null, h('dt', null, 'Fingerprint'), h('dd', { class: 'mono' }, clean(id.fingerprint))),
 		h('div', null, h('dt', null, 'Where it is'), h('dd', null, where)),
 		id.backedUp !== null && id.backedUp !== undefined && h('div', null, h('dt', null, id.kind === 'passkey' ? 'Copies' : 'Its passkey'), h('dd', null, copies(id))),
-		h('div', null, h('dt', null, 'Created'), h('dd', null, when(toTime(id.createdAt)))));
+		h('div', null, h('dt', null, 'Created'), h('dd', null, when(id.createdAt))));
 }
 
 /** @param {Identity} id */

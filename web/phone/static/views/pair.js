@@ -56,7 +56,14 @@ class Scan {
 		this.other = ''; // a code that was no invitation
 		this.video = h('video', { playsinline: true, 'aria-label': 'Camera picture' });
 		this.video.muted = true;
-		this.scanner = new Scanner(this.video, (text) => this.found(text));
+		this.wait = h('p', { class: 'finder-wait', role: 'status' });
+		this.tools = h('div', { class: 'finder-tools' });
+		this.scanner = new Scanner(this.video, {
+			found: (text) => this.found(text),
+			waiting: () => this.waiting(),
+			ready: (has) => this.ready(has),
+			failed: (error) => this.failed(error),
+		});
 	}
 
 	start() {
@@ -64,20 +71,48 @@ class Scan {
 			this.without('This browser gives the app no camera.', 'Paste the invitation instead.');
 			return;
 		}
-		const wait = h('p', { class: 'finder-wait', role: 'status' }, 'Waiting for the camera…');
-		replace(this.place, this.video, h('span', { class: 'finder-frame', 'aria-hidden': 'true' }), wait);
-		this.scanner.start().then(() => wait.replaceChildren('Hold the code inside the frame.'), (error) => {
-			if (error?.name === 'NotAllowedError') {
-				this.without('The app may not use the camera.', 'Allow it in the browser’s settings for this site, or paste the invitation.');
-			} else {
-				this.without('There is no camera to use.', 'Paste the invitation instead.');
+		this.scanner.start();
+	}
+
+	waiting() {
+		this.wait.replaceChildren('Waiting for the camera…');
+		if (!this.video.isConnected) {
+			this.tools.replaceChildren();
+			replace(this.place, this.video, h('span', { class: 'finder-frame', 'aria-hidden': 'true' }), this.wait, this.tools);
+		}
+	}
+
+	/** @param {{cameras: MediaDeviceInfo[], camera: string, light: boolean}} has */
+	ready({ cameras, camera, light }) {
+		this.wait.replaceChildren('Hold the code inside the frame.');
+		const which = h('select', { 'aria-label': 'Camera', 'data-key': 'camera', onchange: () => this.scanner.choose(which.value) },
+			cameras.map((c, n) => h('option', { value: c.deviceId }, clean(c.label) || `Camera ${n + 1}`)));
+		which.value = camera;
+		const lamp = button('Light', { key: 'light', onclick: async () => {
+			try {
+				await this.scanner.shine(!this.scanner.lit);
+			} catch {
+				note('This camera’s light cannot be turned on.', 'warn');
 			}
-		});
+			lamp.setAttribute('aria-pressed', String(this.scanner.lit));
+		} });
+		lamp.setAttribute('aria-pressed', String(this.scanner.lit));
+		replace(this.tools, light && lamp, cameras.length > 1 && which);
+	}
+
+	/** @param {any} error */
+	failed(error) {
+		if (error?.name === 'NotAllowedError') {
+			this.without('The app may not use the camera.', 'Allow it in the browser’s settings for this site, or paste the invitation.');
+		} else if (error?.name === 'NotReadableError' || error?.name === 'NoPicture') {
+			this.without('The camera gives no picture.', 'Another app may be using it: close that one, or paste the invitation.');
+		} else {
+			this.without('There is no camera to use.', 'Paste the invitation instead.');
+		}
 	}
 
 	/** @param {string} title @param {string} text */
 	without(title, text) {
-		this.stop();
 		replace(this.place, h('div', { class: 'finder-off', role: 'status' }, icon('scan'), h('p', { class: 'strong' }, title), h('p', null, text),
 			button('Try the camera again', { onclick: () => this.start() })));
 	}

@@ -1,0 +1,84 @@
+package webui
+
+import (
+	"testing"
+
+	"vmux/test/web"
+)
+
+// A browser's own detector that does not work is not waited for: the app's reader
+// looks as well.
+func TestDetectorThatDoesNotWork(t *testing.T) {
+	h := startHub(t)
+	for name, quirk := range map[string]string{
+		"rejects":            web.QuirkScript(t, "barcode-rejects"),
+		"finds nothing":      web.QuirkScript(t, "barcode-blind"),
+		"never answers":      web.QuirkScript(t, "barcode-silent", "detect"),
+		"never says of what": web.QuirkScript(t, "barcode-silent", "getSupportedFormats"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, h, view{before: quirk})
+			p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+			p.screen("pair")
+			p.wants("Pair with this computer?")
+		})
+	}
+}
+
+// A camera that has ended, with an event or without, or whose picture stands still,
+// starts anew, after the one before is closed.
+func TestCameraStartsAnew(t *testing.T) {
+	h := startHub(t)
+	for _, how := range []string{"ended", "mute", "unsaid", "still"} {
+		t.Run(how, func(t *testing.T) {
+			p := open(t, h, view{before: web.QuirkScript(t, "camera-ended")})
+			p.screen("pair")
+			p.wants("Hold the code inside the frame.")
+			p.do("globalThis.cameraStarts = 0; cameraEnds('" + how + "')")
+			p.waitFor("cameraStarts > 0 && document.querySelector('video').srcObject?.active")
+			p.wants("Hold the code inside the frame.")
+			p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+			p.wants("Pair with this computer?")
+		})
+	}
+}
+
+// A camera that gives no picture is told, and used once it gives one: on return to
+// the app, or by a tap.
+func TestCameraWithoutPicture(t *testing.T) {
+	h := startHub(t)
+	for _, failure := range []string{"", "NotReadableError"} {
+		p := open(t, h, view{before: web.QuirkScript(t, "camera-black", failure)})
+		p.screen("pair")
+		p.wants("The camera gives no picture.", "Another app may be using it")
+		p.do("globalThis.cameraWorks = true")
+		if failure == "" {
+			p.tap("Try the camera again")
+		} else {
+			p.do("document.dispatchEvent(new Event('visibilitychange'))")
+		}
+		p.wants("Hold the code inside the frame.")
+	}
+}
+
+// Another camera and the light can be chosen, where there are such.
+func TestOtherCameraAndLight(t *testing.T) {
+	h := startHub(t)
+	p := open(t, h, view{before: web.QuirkScript(t, "camera-others")})
+	p.screen("pair")
+	p.wants("far, facing back", "Light")
+	p.tap("Light")
+	p.waitFor("cameraAsked.at(-1) === 'light' && document.querySelector('[data-key=light]').ariaPressed === 'true'")
+	p.do("const s = document.querySelector('select'); s.value = 'near'; s.dispatchEvent(new Event('change'))")
+	p.waitFor("cameraAsked.at(-1) === 'near' && document.querySelector('select')?.value === 'near'")
+	// The choice lasts while the app runs.
+	p.screen("home")
+	p.screen("pair")
+	p.waitFor("cameraAsked.filter((c) => c === 'near').length === 2 && document.querySelector('select')?.value === 'near'")
+	p = open(t, h, view{})
+	p.screen("pair")
+	p.wants("Hold the code inside the frame.")
+	if eval[bool](p, "document.querySelector('.finder-tools').childElementCount > 0") {
+		t.Error("there is something to choose where there is one camera and no light")
+	}
+}
