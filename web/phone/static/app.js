@@ -11,6 +11,7 @@ import { button, fail, failure, note } from './parts.js';
 import * as requests from './requests.js';
 import { clean } from './text.js';
 import * as update from './update.js';
+import * as viewport from './viewport.js';
 import { activity } from './views/activity.js';
 import { ca } from './views/ca.js';
 import { home, showComputer, unpair } from './views/home.js';
@@ -187,6 +188,7 @@ async function start() {
 		`${clean(p.computer)} is paused for some minutes: several requests were denied.`, 'warn', 'Did nobody start them?',
 		{ text: 'What it asked', run: () => showComputer(state, p.computerID) },
 		{ text: 'Unpair', run: () => unpair({ id: p.computerID, name: p.computer }) }));
+	viewport.start();
 	requests.start();
 	if (invitation !== null) {
 		history.replaceState(null, '', '#pair');

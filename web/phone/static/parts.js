@@ -3,6 +3,7 @@
 
 import { h, icon, fill, byKey } from './dom.js';
 import { clean } from './text.js';
+import { fit } from './viewport.js';
 
 /** @typedef {import('./dom.js').Child} Child */
 /** @typedef {import('../types/core').Failure} Failure */
@@ -231,6 +232,7 @@ export function sheet(o) {
 	}
 	document.body.append(dialog);
 	dialog.showModal();
+	fit(dialog);
 	heading.focus();
 	return { dialog, close, body, foot };
 }

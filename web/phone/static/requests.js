@@ -8,6 +8,7 @@ import { badge, button, callout, checks, choices, failure, handOn, iconButton, n
 import { like, otherAnswers, together } from './answers.js';
 import { noteWithdrawal, restless } from './restless.js';
 import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
+import { fit } from './viewport.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 /** @typedef {import('../types/core').SheetEnd} SheetEnd */
@@ -239,6 +240,7 @@ class RequestSheet {
 		document.body.append(this.dialog);
 		this.draw();
 		this.dialog.showModal();
+		fit(this.dialog);
 		this.heading.focus();
 		this.arm();
 		this.tick();

@@ -1,0 +1,161 @@
+package webui
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/chromedp/cdproto/accessibility"
+
+	"vmux/test/web"
+)
+
+// letters of the person's size, as a share of the browser's.
+func (p *tab) letters(percent int) {
+	p.t.Helper()
+	p.do(fmt.Sprintf("document.documentElement.style.fontSize = '%d%%'; for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))", percent))
+}
+
+// On small screens, with large letters, in both colours, all of a sheet can be brought
+// on the screen: nothing is cut off, and what a person approves can be read.
+func TestSheetsOnSmallScreens(t *testing.T) {
+	h := startHub(t)
+	for _, name := range []string{"sign", "sign-changed", "certificate", "pair-confirm"} {
+		i := slices.IndexFunc(shots, func(s shot) bool { return s.name == name })
+		if i < 0 {
+			t.Fatalf("there is no shot %s", name)
+		}
+		t.Run(name, func(t *testing.T) {
+			p := open(t, h, shots[i].view)
+			shots[i].show(p)
+			for _, v := range []view{{width: 320, height: 568}, {width: 568, height: 320, dark: true}} {
+				for _, percent := range []int{100, 200} {
+					p.look(v)
+					p.letters(percent)
+					p.settle()
+					what := fmt.Sprintf("%dx%d at %d%%", v.width, v.height, percent)
+					for _, hidden := range eval[[]string](p, allReached) {
+						t.Errorf("%s: %s", what, hidden)
+					}
+					if dir := os.Getenv("VMUX_PICTURES"); dir != "" {
+						save(t, filepath.Join(dir, fmt.Sprintf("%s-%d-%d.png", name, v.width, percent)), p.picture())
+					}
+				}
+			}
+		})
+	}
+}
+
+// allReached names what of the topmost sheet cannot be seen whole after scrolling
+// there, or has a scroller within a scroller that shows less than three lines.
+const allReached = `(() => {
+	const dialog = Array.from(document.querySelectorAll('dialog[open]')).at(-1);
+	const found = [];
+	for (const e of dialog.querySelectorAll('button, h2, p, dt, dd, .ring, label')) {
+		if (!e.checkVisibility() || !e.innerText.trim() || e.closest('.notes')) {
+			continue;
+		}
+		e.scrollIntoView({ block: 'nearest' });
+		const r = e.getBoundingClientRect();
+		if (r.left < -1 || r.right > innerWidth + 1 || r.height < innerHeight && (r.top < -1 || r.bottom > innerHeight + 1)) {
+			found.push('cut off: ' + e.innerText.slice(0, 40) + ' ' + [r.left, r.top, r.right, r.bottom].map(Math.round));
+		}
+		if (e.matches('button') && e.scrollWidth > e.clientWidth + 1) {
+			found.push('wider than its button: ' + e.innerText);
+		}
+	}
+	const body = dialog.querySelector('.sheet-body');
+	const line = parseFloat(getComputedStyle(body).lineHeight);
+	if (body.clientHeight < 3 * line && body.scrollHeight > body.clientHeight + 1) {
+		found.push('what is asked has ' + body.clientHeight + ' pixels of ' + body.scrollHeight);
+	}
+	dialog.scrollTop = 0;
+	return found;
+})()`
+
+// The on-screen keyboard covers no field: on a screen, and on a sheet.
+func TestKeyboardCoversNoField(t *testing.T) {
+	p := open(t, startHub(t), view{width: 320, height: 568, before: web.QuirkScript(t, "keyboard-covers")})
+	covered := func(field string) {
+		t.Helper()
+		p.do(field + ".focus(); keyboard(260); for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))")
+		if got := eval[float64](p, field+".getBoundingClientRect().bottom"); got > 568-260 {
+			t.Errorf("%s ends at %v, the keyboard begins at 308", field, got)
+		}
+		p.do("keyboard(0)")
+	}
+	p.screen("pair")
+	p.wants("Or paste the invitation")
+	covered("document.querySelector('textarea')")
+	p.screen(passkey)
+	p.tap("Rename")
+	p.waitFor("document.querySelector('dialog input')")
+	p.settle()
+	covered("document.querySelector('dialog input')")
+	// A page that fingers magnify is not laid out anew.
+	p.do("visualViewport.scale = 2; keyboard(284)")
+	if got := eval[float64](p, "document.body.getBoundingClientRect().height"); got != 568 {
+		t.Errorf("the magnified page is %v high", got)
+	}
+}
+
+// What VoiceOver and TalkBack read of a request comes in this order: who asks, for
+// what, how long there is, the lines, Deny, Approve.
+func TestRequestIsReadInOrder(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.arrive("sign()")
+	tree := send(p, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	nodes := map[accessibility.NodeID]*accessibility.Node{}
+	for _, node := range tree.Nodes {
+		nodes[node.NodeID] = node
+	}
+	var read []string
+	var walk func(*accessibility.Node)
+	walk = func(node *accessibility.Node) {
+		var name string
+		if node.Name != nil && !node.Ignored && json.Unmarshal([]byte(node.Name.Value), &name) == nil && name != "" {
+			read = append(read, name)
+		}
+		for _, child := range node.ChildIDs {
+			if nodes[child] != nil {
+				walk(nodes[child])
+			}
+		}
+	}
+	walk(tree.Nodes[0])
+	order := []string{"studio", "wants to log in as", "deploy@web-1.example.org", "52", "Decide later", "User", "Host key", "Said by the computer, not checked", "Program", "Deny", "Approve", "Other answers"}
+	last := -1
+	for _, name := range order {
+		at := slices.Index(read[last+1:], name)
+		if at < 0 {
+			t.Fatalf("%q is not read after what comes before it: %q", name, read)
+		}
+		last += 1 + at
+	}
+}
+
+// Names that are written from right to left move no button and no mark.
+func TestRightToLeftNames(t *testing.T) {
+	const places = `JSON.stringify(['.ring', '[aria-label="Decide later"]', '[data-key=deny]', '[data-key=approve]', '.from .icon'].map((s) => {
+		const r = document.querySelector('dialog[open] ' + s).getBoundingClientRect();
+		return [s, Math.round(r.left), Math.round(r.right)];
+	}))`
+	p := open(t, startHub(t), view{width: 320, height: 568})
+	var want string
+	for _, name := range []string{"studio", "مكتب", "סטודיו", "a مكتب b"} {
+		p.arrive("sign({id: " + quoted(name) + ", computer: " + quoted(name) + ", title: " + quoted(name+"@example.org") + "})")
+		p.settle()
+		got := eval[string](p, places)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("%s: %s, with studio %s", name, got, want)
+		}
+		p.do("fake.end(" + quoted(name) + ", 'withdrawn')")
+		p.waitFor("document.querySelector('dialog') === null")
+	}
+}

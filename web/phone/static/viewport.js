@@ -1,0 +1,47 @@
+// @ts-check
+// What is seen of the page: the on-screen keyboard covers its lower part on iOS, where
+// nothing but the visual viewport tells, and sheets may be higher than the screen.
+
+const view = globalThis.visualViewport;
+
+/** How far down the page is seen, in pixels. */
+const seen = () => !view || view.scale > 1.01 ? innerHeight : Math.min(innerHeight, view.offsetTop + view.height); // else it is magnified by fingers
+
+function resized() {
+	document.documentElement.style.setProperty('--seen', `${Math.round(seen())}px`);
+	const focused = document.activeElement;
+	if (seen() < innerHeight - 1 && focused?.matches('input, textarea, select')) {
+		focused.scrollIntoView({ block: 'nearest' });
+	}
+}
+
+/** Keeps body and sheets above the keyboard, by --seen in app.css. */
+export function start() {
+	view?.addEventListener('resize', resized);
+	view?.addEventListener('scroll', resized);
+	addEventListener('resize', resized);
+	document.addEventListener('focusin', resized); // the next field while the keyboard stays
+	resized();
+}
+
+/**
+ * Has the whole sheet scroll, buttons and all, where its title and buttons leave little
+ * for what is between them: on small screens and with large letters.
+ * @param {HTMLDialogElement} dialog
+ */
+export function fit(dialog) {
+	const ends = [dialog.querySelector('.sheet-head'), dialog.querySelector('.sheet-foot')];
+	const measure = () => {
+		const high = ends.reduce((sum, e) => sum + (e?.getBoundingClientRect().height ?? 0), 0);
+		dialog.classList.toggle('whole', high > .6 * seen());
+	};
+	const observer = new ResizeObserver(measure);
+	ends.forEach((e) => e && observer.observe(e));
+	const places = [globalThis, view];
+	places.forEach((p) => p?.addEventListener('resize', measure));
+	dialog.addEventListener('close', () => {
+		observer.disconnect();
+		places.forEach((p) => p?.removeEventListener('resize', measure));
+	});
+	measure();
+}
