@@ -63,6 +63,9 @@ const allReached = `(() => {
 		if (r.left < -1 || r.right > innerWidth + 1 || r.height < innerHeight && (r.top < -1 || r.bottom > innerHeight + 1)) {
 			found.push('cut off: ' + e.innerText.slice(0, 40) + ' ' + [r.left, r.top, r.right, r.bottom].map(Math.round));
 		}
+		if (e.matches('h2') && e.scrollHeight > e.clientHeight + 1) {
+			found.push('its end is not shown: ' + e.innerText);
+		}
 		if (e.matches('button') && e.scrollWidth > e.clientWidth + 1) {
 			found.push('wider than its button: ' + e.innerText);
 		}
