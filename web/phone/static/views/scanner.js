@@ -34,6 +34,10 @@ export class Scanner {
 		/** @type {MediaStream | null} */
 		this.stream = null;
 		this.lit = false;
+		/** @type {MediaDeviceInfo[]} */
+		this.cameras = [];
+		/** @type {boolean | null} whether the screen knows of a light, once it knows of the camera */
+		this.told = null;
 		this.turn = 0; // of the camera: what an earlier one does is nobody's business
 		this.starts = 0; // without a picture since
 		this.looked = 0; // how often our own reader has
@@ -69,6 +73,7 @@ export class Scanner {
 
 	close() {
 		this.turn++;
+		this.told = null;
 		this.stream?.getTracks().forEach((t) => t.stop());
 		this.stream = null;
 		this.video.srcObject = null;
@@ -93,9 +98,9 @@ export class Scanner {
 			this.openedAt = this.movedAt = performance.now(); // the person may have been asked first
 			this.video.srcObject = stream;
 			await this.video.play().catch(() => {}); // interrupted by leaving the screen
-			const cameras = await devices();
+			this.cameras = await devices();
 			if (turn === this.turn) {
-				this.on.ready({ cameras, camera: this.track?.getSettings().deviceId ?? '', light: this.light });
+				this.tell();
 				if (this.lit) {
 					this.shine(true).catch(() => {});
 				}
@@ -111,6 +116,11 @@ export class Scanner {
 		return this.stream?.getVideoTracks()[0];
 	}
 
+	tell() {
+		this.told = this.light;
+		this.on.ready({ cameras: this.cameras, camera: this.track?.getSettings().deviceId ?? '', light: this.light });
+	}
+
 	get light() {
 		return Boolean(/** @type {any} */ (this.track?.getCapabilities?.())?.torch);
 	}
@@ -119,6 +129,9 @@ export class Scanner {
 	async shine(on) {
 		await this.track?.applyConstraints(/** @type {any} */ ({ advanced: [{ torch: on }] }));
 		this.lit = on;
+		if (!on && /** @type {any} */ (this.track?.getSettings())?.torch) {
+			this.open(); // some can only be turned off with the camera
+		}
 	}
 
 	/** @param {string} deviceId */
@@ -193,6 +206,9 @@ export class Scanner {
 			if (now - this.openedAt > still) {
 				this.starts = 0;
 			}
+			if (this.told === false && this.light) { // Chromium knows of it a while after the camera has started
+				this.tell();
+			}
 			return true;
 		} else if (now - this.movedAt > still) {
 			this.again();
@@ -246,11 +262,13 @@ async function camera() {
 	try {
 		return await ask(chosen ? { deviceId: { exact: chosen }, ...size } : { facingMode: 'environment', ...size });
 	} catch (error) {
-		if (!['OverconstrainedError', 'NotFoundError'].includes(/** @type {any} */ (error)?.name)) {
+		const name = /** @type {any} */ (error)?.name;
+		if (name === 'NotAllowedError' || !chosen && name !== 'OverconstrainedError') {
 			throw error;
 		}
-		chosen = ''; // it was unplugged
-		return await ask(true);
+		const instead = chosen ? { facingMode: 'environment', ...size } : true;
+		chosen = ''; // it was unplugged, or is listed and cannot be used
+		return await ask(instead);
 	}
 }
 
