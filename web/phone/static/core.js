@@ -2,6 +2,7 @@
 // The one module that touches the wasm program. It gives it what only a browser
 // has, and the pages what it can do: start, on, state, call, approve, deny.
 
+import * as network from './network.js';
 import { isIOS } from './platform.js';
 import * as storage from './storage.js';
 import * as webauthn from './webauthn.js';
@@ -164,6 +165,7 @@ async function load() {
 	addEventListener('pageshow', foreground);
 	document.addEventListener('resume', foreground); // a page that was frozen, visible or not
 	addEventListener('online', foreground);
+	network.watch(() => { foreground(); change(); });
 	addEventListener('pagehide', endGrants);
 	navigator.serviceWorker?.addEventListener('message', (event) => {
 		switch (event.data?.type) {
@@ -316,6 +318,12 @@ function forgetOrphan(result) {
 /** @type {Record<string, (args: any) => Promise<any>>} functions that are the browser's own */
 const own = {
 	decodeQR: ({ imageData }) => decodeQR(imageData),
+	allowLocalNetwork: async () => {
+		const allowed = await network.ask();
+		foreground();
+		change();
+		return { allowed };
+	},
 	persist: async () => ({ persisted: await navigator.storage?.persist?.() ?? false }),
 	subscribePush: () => push.ask().then(subscribePush), // straight from the tap
 	unsubscribePush: async () => {
@@ -438,7 +446,8 @@ const answered = (ask, otherwise) => Promise.race([
 /** @param {any} current */
 async function support(current) {
 	const credential = /** @type {any} */ (globalThis.PublicKeyCredential);
-	const [platformAuthenticator, persisted, space, client] = await Promise.all([
+	const [localNetwork, platformAuthenticator, persisted, space, client] = await Promise.all([
+		answered(network.allowed, 'unsupported'),
 		answered(() => credential?.isUserVerifyingPlatformAuthenticatorAvailable?.(), false),
 		answered(() => navigator.storage?.persisted?.(), false),
 		answered(storage.space, null),
@@ -448,7 +457,7 @@ async function support(current) {
 	return {
 		webauthn: Boolean(credential) && !current.rpProblem,
 		prf: prfFound ?? (current.vault?.keys > 0 ? 'yes' : guess),
-		platformAuthenticator, persisted, space, ...push.status(current.push, current.pushProblem),
+		localNetwork, platformAuthenticator, persisted, space, ...push.status(current.push, current.pushProblem),
 	};
 }
 

@@ -135,6 +135,8 @@ export interface Support {
 	/** broken: turned on, but pushProblem says why it does not work. */
 	push: 'on' | 'off' | 'broken' | 'denied' | 'unsupported' | 'install';
 	pushProblem?: Failure | null;
+	/** Whether the browser lets the app into the network of this device. */
+	localNetwork?: 'granted' | 'prompt' | 'denied' | 'unsupported';
 }
 
 export interface Line {

@@ -9,7 +9,7 @@ import { again, signInAddress, whyOffline } from '../reach.js';
 import { ago, clean, duration, inGroups, when } from '../text.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
-import { loss, problems, welcome } from './welcome.js';
+import { localNetwork, loss, problems, welcome } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../../types/core').Computer} Computer */
@@ -29,6 +29,7 @@ export function home({ state, refresh }) {
 		main: [
 			loss(state),
 			offline(state),
+			localNetwork(state),
 			problems(state),
 			grants(state),
 			section('Computers', state.computers?.length
@@ -75,7 +76,8 @@ function offline({ hub }) {
 }
 
 /** @param {State} state */
-function hubSheet({ hub, deviceName }) {
+function hubSheet(state) {
+	const { hub, deviceName } = state;
 	const s = sheet({
 		title: 'Connection',
 		body: [
@@ -84,6 +86,7 @@ function hubSheet({ hub, deviceName }) {
 				: callout('warn', 'Not connected to the hub', h('p', null, navigator.onLine
 					? 'It does not answer, or this phone does not get through to it. The app tries again by itself.'
 					: 'This phone has no network. The app tries again by itself.'), hub.error && h('p', { class: 'hint' }, theirs(hub.error))),
+			localNetwork(state),
 			facts([['Hub', theirs(hub.url)], ['This phone', theirs(deviceName)]]),
 			h('p', { class: 'hint' }, 'The hub passes on what it cannot read: everything is encrypted between this phone and your computers.'),
 		],

@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
-import { button, callout, row, rows, section } from '../parts.js';
+import { busy, button, callout, note, row, rows, section } from '../parts.js';
 import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../platform.js';
 
 /** @typedef {import('../../types/core').State} State */
@@ -17,6 +17,7 @@ export function welcome(state, refresh) {
 		title: 'vmux',
 		main: [
 			loss(state),
+			localNetwork(state),
 			h('div', { class: 'hero' },
 				h('img', { src: 'icons/icon.svg', alt: '', width: '88', height: '88' }),
 				h('p', { class: 'hero-title' }, 'Your SSH keys, on this phone'),
@@ -70,6 +71,25 @@ export function problems(state) {
 			h('p', null, 'Neither passkeys nor vault keys can be made or used here: no request can be approved. Pairing, the log and the settings work.'),
 			h('p', null, 'For keys, open this address in Safari (iOS 18 or newer), or in a current Chrome, Edge or Firefox. Or keep them on a second machine, with ', h('code', null, 'vmux phone'), '.')),
 	];
+}
+
+/** That the browser may keep a hub at home away. @param {State} state */
+export function localNetwork({ hub, support }) {
+	if (hub.connected || !hub.error) {
+		return null;
+	}
+	if (support.localNetwork === 'denied') {
+		return callout('warn', 'This browser keeps vmux from your network',
+			h('p', null, 'A hub at home or on a VPN, such as tailscale, is out of reach. Allow “Local network access” (“Local network”) for this site in the browser’s settings, then come back.'));
+	}
+	const ask = button('Ask the browser', { key: 'ask-network', onclick: () => busy(ask, async () => {
+		const { allowed } = await core.call('allowLocalNetwork', {});
+		if (allowed === 'prompt') {
+			note('The browser did not ask.', 'warn', 'Then the hub is not in this network, or does not answer.');
+		}
+	}) });
+	return support.localNetwork === 'prompt' && callout('warn', 'Is the hub in your own network?',
+		h('p', null, 'It cannot be reached. For a hub at home or on a VPN, such as tailscale, this browser may want your permission.'), ask);
 }
 
 /** What works here and what does not, each with its consequence. @param {State} state */

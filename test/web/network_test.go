@@ -1,0 +1,56 @@
+package web
+
+import "testing"
+
+// A hub at home whose app was installed from a public address, in a browser that
+// keeps such pages from the local network: the app says so, has the browser ask from a
+// tap, and is at its hub as soon as that is allowed, without a reload.
+func TestLocalNetworkIsAskedFor(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Tab()
+	page.Quirk("local-network-denied", "prompt", "granted")
+	page.Go(hub.URL + "/")
+	page.Shows("Is the hub in your own network?")
+	page.Tap("Ask the browser")
+	var s State
+	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	page.Hides("Is the hub in your own network?")
+}
+
+// Once denied, the browser asks no more: the app says where it is allowed, and notices
+// when it is. A browser that has nothing to ask does not know the hub as a local one.
+func TestLocalNetworkDenied(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Tab()
+	page.Quirk("local-network-denied", "prompt", "denied")
+	page.Go(hub.URL + "/")
+	page.Tap("Ask the browser")
+	page.Shows("This browser keeps vmux from your network")
+	page.Hides("Ask the browser")
+	var s State
+	page.evaluate("localNetwork('prompt'); true")
+	page.Shows("Ask the browser")
+	page.evaluate("localNetwork('granted'); true")
+	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	page.Hides("This browser keeps vmux from your network")
+
+	other := StartBrowser(t).Tab()
+	other.Quirk("local-network-denied", "prompt", "prompt")
+	other.Go(hub.URL + "/")
+	other.Tap("Ask the browser")
+	other.Shows("The browser did not ask")
+}
+
+// Where no permission is missing, a hub that is away is just that.
+func TestNoLocalNetworkToAskFor(t *testing.T) {
+	hub := StartHub(t)
+	page := StartBrowser(t).Tab()
+	page.Quirk("local-network-denied", "granted", "granted")
+	page.Go(hub.URL + "/")
+	var s State
+	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	hub.Stop()
+	waitFor(t, "the hub is away", func() bool { page.State(&s); return !s.Hub.Connected && s.Hub.Error != "" })
+	page.Hides("your own network")
+	page.Hides("keeps vmux from your network")
+}
