@@ -244,7 +244,7 @@ func TestTapForEachPasskey(t *testing.T) {
 	page := provider(t, browser, hub.URL, false, "tap-for-each-passkey")
 	for _, leave := range []bool{true, false} {
 		page.Go(hub.URL + "/?" + fmt.Sprint(leave) + "#identities")
-		page.Tap("Create a key")
+		page.openCreate()
 		page.fill("Name", "face")
 		page.Tap("Create")
 		page.Shows("Tap “Try it”")
@@ -264,7 +264,7 @@ func TestTapForEachPasskey(t *testing.T) {
 			t.Errorf("%+v, %+v", id, page.unknown())
 		}
 	}
-	page.Tap("Create a key")
+	page.openCreate()
 	page.fill("Name", "everywhere")
 	page.Click("[data-key=kind-vault]")
 	page.Tap("Create")
@@ -285,6 +285,18 @@ func TestVaultsPasskeyIsForgotten(t *testing.T) {
 	}
 	page.MustCall("deleteIdentity", map[string]string{"fingerprint": page.Identity("two").Fingerprint}, nil)
 	page.wantNothing(1)
+}
+
+// openCreate opens the sheet that makes a key. A screen that is drawn anew at that
+// moment would swallow the press of a mouse.
+func (p *Page) openCreate() {
+	p.t.Helper()
+	p.waitTrue("the sheet is open", `(() => {
+		if (!document.querySelector('dialog[open]')) {
+			Array.from(document.querySelectorAll('button')).find((b) => b.textContent.trim() === 'Create a key')?.click();
+		}
+		return document.querySelector('dialog[open]') !== null;
+	})()`)
 }
 
 // fill fills in the field of a label in the topmost sheet.
