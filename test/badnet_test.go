@@ -44,7 +44,7 @@ done
 # As a translator of such a network would have it (RFC 6052), for 192.0.2.3.
 ip -n hub addr add 64:ff9b::c000:203/128 dev wire nodad
 for n in phone laptop; do ip -n $n route add 64:ff9b::/96 dev wire; done
-exec "$0" -test.run='^TestBadNetworksInside$' -test.v -test.timeout=240s
+exec "$0" -test.run='^TestBadNetworksInside$' -test.v -test.timeout=540s
 `
 
 func TestBadNetworks(t *testing.T) {
@@ -53,7 +53,7 @@ func TestBadNetworks(t *testing.T) {
 			t.Fatalf("%v: run `make setup`", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	args := []string{"--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"}
 	if os.Getuid() != 0 {
@@ -129,6 +129,7 @@ func (b *badNet) pairAtHub() {
 // signs asks the phone for a signature, in the background.
 func (b *badNet) signs() (done <-chan error) {
 	b.Helper()
+	b.waitStatus("key SHA256:") // the list of keys comes after the link
 	message := b.computer.file("message", "text")
 	os.Remove(message + ".sig")
 	c := exec.Command("ssh-keygen", "-Y", "sign", "-n", "file", "-f", b.publicFile("key"), message)

@@ -245,11 +245,20 @@ func (a *Agent) refusal(e *wire.Error, asked wire.Asking) error {
 		hint := strings.ReplaceAll(wire.MeaningOf(e.Code).Hint, "COMPUTER", a.self.Short())
 		return control.Errorf(e.Code, hint, "%s", e.Error())
 	}
+	if e.Code == wire.CodeRequestExpired && strings.HasPrefix(e.Error(), clocksDiffer) {
+		return control.Errorf(e.Code, hintClocks, "%s", e.Error()) // looking at the phone would not help
+	}
 	if e.Code == wire.CodeRequestExpired && e.Error() == wire.MeaningOf(e.Code).Sentence {
 		return noAnswer(time.Duration(asked.ExpiresAtMilliseconds-asked.IssuedAtMilliseconds) * time.Millisecond)
 	}
 	return e
 }
+
+// clocksDiffer begins what a phone says to a request from outside its window.
+const (
+	clocksDiffer = "Clocks differ "
+	hintClocks   = "set both clocks by the network: `timedatectl set-ntp true` on this computer, automatic date and time on the phone"
+)
 
 func noAnswer(window time.Duration) error {
 	return wire.Errorf(wire.CodeRequestExpired, "No answer within %s.", seconds(window))

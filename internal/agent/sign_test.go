@@ -148,6 +148,9 @@ func TestHistory(t *testing.T) {
 				test.change(&r, stop)
 			}
 			_, err := w.Sign(ctx, r)
+			if f := w.Status().LastFailure; strings.Contains(test.text, "Clocks differ") && (f == nil || f.Hint != hintClocks) {
+				t.Errorf("%s: no true hint: %+v", test.text, f)
+			}
 			stop()
 			if h := w.Status().History[0]; h.Text != test.text || h.Code != test.code || h.Kind != kindSign {
 				t.Errorf("%v: history %q (%s), want %q (%s)", err, h.Text, h.Code, test.text, test.code)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,9 @@ func (a *app) attend(s control.Status) {
 	}
 	for _, w := range s.Warnings {
 		a.say("warning: %s", wire.Show(w))
+	}
+	if slices.ContainsFunc(s.Phones, func(p control.Device) bool { return p.ClockWarning && p.Connected }) {
+		a.hint("set both clocks by the network: `timedatectl set-ntp true` on this computer, automatic date and time on the phone")
 	}
 	for _, r := range s.Waiting {
 		a.say("%s", waitingText(r, time.Now()))

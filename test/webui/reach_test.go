@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,8 +16,7 @@ import (
 // page, a login for people before the hub, a proxy that lets pages through and no
 // WebSockets, and nobody. The phone's own page comes from its storage throughout.
 func TestReachSaysWhatIsInTheWay(t *testing.T) {
-	t.Cleanup(web.Cleanup)
-	real := web.StartHub(t)
+	real := realHub(t)
 	agent := web.StartAgent(t, real.URL)
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
 	// A proxy with a login gives nothing to a request without cookies, and browsers
@@ -31,7 +31,7 @@ func TestReachSaysWhatIsInTheWay(t *testing.T) {
 	p.tap("Continue")
 	p.tap("Pair")
 	paired()
-	p.screen("home")
+	p.says("Paired with") // and goes home by itself
 	p.wants("Online")
 
 	html := func(w http.ResponseWriter, _ *http.Request) {
@@ -95,4 +95,41 @@ func standsIn(t *testing.T, url string, answers http.HandlerFunc) (end func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
 	return func() { _ = server.Close(); <-done }
+}
+
+// The phone's clock is three days ahead: the two pair, each says so, and what
+// cannot be signed is refused with the cause and what to do.
+func TestClocksDaysApart(t *testing.T) {
+	real := realHub(t)
+	agent := web.StartAgent(t, real.URL)
+	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{now: time.Now().UTC().Add(72 * time.Hour)})
+	p.addAuthenticator()
+	p.wants("Your SSH keys, on this phone")
+	invitation, paired := agent.Invite()
+	p.tap("Pair a computer")
+	p.fill("Or paste the invitation", invitation)
+	p.tap("Continue")
+	p.tap("Pair")
+	paired()
+	p.says("Paired with") // and goes home by itself
+	p.wants("Clocks differ")
+	p.makeKey("everywhere", "Ed25519")
+	agent.MustVmux("keys", "refresh")
+	cmd, _ := p.signing(agent, "file")
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err == nil || time.Since(began) > 15*time.Second {
+		t.Errorf("after %v: %v %s", time.Since(began), err, out)
+	}
+	var s struct {
+		Warnings    []string
+		LastFailure struct{ Sentence, Hint string }
+	}
+	if err := json.Unmarshal([]byte(agent.MustVmux("status", "--json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(s.Warnings, " "), "Clocks differ by 259") ||
+		!strings.Contains(s.LastFailure.Sentence, "Clocks differ by 259") || !strings.Contains(s.LastFailure.Hint, "timedatectl set-ntp true") {
+		t.Errorf("vmux status: %+v", s)
+	}
+	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
 }

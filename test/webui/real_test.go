@@ -21,8 +21,7 @@ import (
 // person does with fingers, from the first screen to a signature and a
 // certificate.
 func TestByHand(t *testing.T) {
-	t.Cleanup(web.Cleanup)
-	real := web.StartHub(t)
+	real := realHub(t)
 	agent := web.StartAgent(t, real.URL)
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
 	p.addAuthenticator()

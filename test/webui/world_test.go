@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	closeBrowser()
+	if built {
+		web.Cleanup()
+	}
 	deadline := time.Now().Add(patience)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		runtime.Gosched()
@@ -59,6 +62,16 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// built says that there is an app to remove in the end: several tests use it.
+var built bool
+
+// realHub is the hub as it is released, with the app.
+func realHub(t *testing.T) *web.Hub {
+	t.Helper()
+	built = true
+	return web.StartHub(t)
 }
 
 // One browser serves all tests; each gets a context of its own, which shares
