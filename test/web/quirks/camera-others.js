@@ -1,5 +1,5 @@
 // Phones have several cameras on the back, of which the first cannot always see what is
-// near, and a light (mebjas/html5-qrcode #623, nimiq/qr-scanner #83). Here there is a second
+// near (mebjas/html5-qrcode #608, gruhn/vue-qrcode-reader #164), and a light. Here there is a second
 // camera, "near", and each has a light; cameraAsked lists what was asked of them. There is a
 // third that cannot be used (grocy/grocy #1642); the light is known late (w3c/mediacapture-image
 // #169), and ends with the camera alone (w3c/mediacapture-main #779).

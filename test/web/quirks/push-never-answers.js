@@ -1,5 +1,5 @@
-// Push services that are not reached leave subscribe without an answer: Firefox behind a
-// firewall or while autopush is down (mozilla-services/autopush-rs), iOS after an update
+// Browsers without a push service, or that do not reach it, leave subscribe without an
+// answer (ungoogled-software/ungoogled-chromium#3770), and so does iOS after an update
 // (firebase/firebase-js-sdk#8010). So that a test need not wait, the page's clocks run
 // `faster` times as fast from one second on.
 (faster) => {
