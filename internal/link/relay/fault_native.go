@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/link/mdns"
 	"vmux/internal/wire"
 )
 
@@ -77,7 +78,7 @@ func (w Way) explain(ctx context.Context, address string, r *http.Response, err 
 		f.hint = hintLoginPage
 	}
 	if strings.Contains(f.hint, "%s") {
-		f.hint = fmt.Sprintf(f.hint, u.Host)
+		f.hint = fmt.Sprintf(f.hint, hostAlone(u))
 	}
 	f.text, f.hint = wire.Show(f.text), wire.Show(f.hint)
 	return f
@@ -107,7 +108,7 @@ func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fa
 	case notTLS:
 		return &Fault{text: "no hub answers at this address: what answers does not speak TLS", hint: hintPortal}
 	case unknown && name.IsNotFound:
-		return &Fault{text: text, hint: fmt.Sprintf(hintName, u.Hostname())}
+		return &Fault{text: text, hint: cmp.Or(mdns.Hint(name), fmt.Sprintf(hintName, u.Hostname()))}
 	case unknown:
 		return &Fault{text: text, hint: "no name server answers: see that this machine is online"}
 	case errors.Is(err, syscall.ENETUNREACH):
@@ -127,6 +128,10 @@ func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fa
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// hostAlone is the host without a port, as it stands in URLs. Networks with a login
+// page answer at HTTP's own port, and not at the hub's.
+func hostAlone(u *url.URL) string { return strings.TrimSuffix(u.Host, ":"+u.Port()) }
 
 // answered is for an answer that is no WebSocket.
 func answered(u *url.URL, r *http.Response) *Fault {
@@ -199,7 +204,7 @@ func (w Way) loginPage(ctx context.Context, u *url.URL, any bool) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askPage)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.Hostname()+"/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+hostAlone(u)+"/", nil)
 	if err != nil {
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestFaults(t *testing.T) {
 		"a login elsewhere":    {to("https://sso.example/login?rd=hub"), "a login page answers in place of the hub: HTTP status 302, to https://sso.example", "let " + hubwire.Path + " through"},
 		"a login on this host": {to("/oauth2/start"), "a login page answers in place of the hub: HTTP status 302", "let " + hubwire.Path + " through"},
 		"a login required":     {html(401), "a login page answers in place of the hub: HTTP status 401", "let " + hubwire.Path + " through"},
-		"a captive network":    {html(511), "a login page answers in place of the hub: HTTP status 511", "sign in to the network"},
+		"a captive network":    {html(511), "a login page answers in place of the hub: HTTP status 511", "open http://127.0.0.1/ in a browser and sign in to the network"},
 		"a proxy without hub":  {html(502), "no hub answers at this address: HTTP status 502", "start the hub behind that proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +126,16 @@ func certificateFor(t *testing.T, host string, from, until time.Time) (tls.Certi
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// A name of multicast DNS is not looked for with what mostly does not know it.
+func TestFaultOfALocalName(t *testing.T) {
+	u, err := url.Parse("https://laptop.local:8722" + hubwire.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no computer in this network answers to this name", Name: "laptop.local", IsNotFound: true}}
+	said(t, Way{}.faultOf(u, nil, nobody, &progress{}), "lookup laptop.local: no computer in this network", "UDP port 5353 must pass")
 }
 
 // Ports at which something else listens, nothing does, or somebody who never says
