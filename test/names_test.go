@@ -108,7 +108,7 @@ func TestComputerRenamedInside(t *testing.T) {
 		setHostname(t, "elsewhere")
 		r := w.computer.try("status")
 		if !strings.Contains(r.stderr, "warning: this computer is called elsewhere.local now, and its hub is laptop.local still") ||
-			!strings.Contains(r.stderr, "hint: sudo hostnamectl set-hostname laptop\n") {
+			!strings.Contains(r.stderr, "hint: sudo hostnamectl set-hostname laptop && sudo systemctl try-restart avahi-daemon\n") {
 			t.Errorf("status of a renamed computer: %s", r.stderr)
 		}
 		if name == "laptop" {
