@@ -1,10 +1,13 @@
 package webui
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +76,44 @@ func TestReachSaysWhatIsInTheWay(t *testing.T) {
 	}
 	p.tolerate("WebSocket connection to")
 	p.tolerate("Failed to load resource")
+}
+
+// ofReach looks for why a hub is not reached that answers each time: again and again, and
+// much later.
+const ofReach = `
+let now = 0;
+Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { onLine: true } });
+performance.now = () => now;
+globalThis.fetch = async () => new Response('ok\n');
+const { whyOffline, again } = await import(process.argv[2]);
+const said = [];
+for (const later of [again + 1, 1, 20 * again, again + 1, 0]) {
+	said.push((await whyOffline(() => said.push('it connects'))).title);
+	now += later;
+}
+console.log(said.join('; '));
+`
+
+// A hub that has come back answers before the app is connected to it: nothing is held
+// back by then, and nobody has to set a proxy right.
+func TestHubThatIsBackIsNotHeldBack(t *testing.T) {
+	reach, err := os.ReadFile(filepath.Join(root, "web/phone/static/reach.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"reach.mjs": string(reach), "look.mjs": ofReach} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const held = "Something holds back the app’s connection"
+	out, err := program(ctx, dir, "node", filepath.Join(dir, "look.mjs"), filepath.Join(dir, "reach.mjs"))
+	if want := "it connects; The hub answers; " + held + "; " + held + "; it connects; The hub answers; " + held; err != nil || strings.TrimSpace(out) != want {
+		t.Errorf("%s, %v; want %s", out, err, want)
+	}
 }
 
 // standsIn answers at the hub's address.

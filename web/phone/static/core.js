@@ -255,6 +255,13 @@ function foreground() {
 	}
 }
 
+/** Has the app try its hub at once, if it is looked at. */
+export function connect() {
+	if (document.visibilityState === 'visible') {
+		invoke('foreground', {}).catch(() => {});
+	}
+}
+
 /** @param {string} name @param {object} args @param {Uint8Array} [prf] @returns {Promise<any>} */
 async function invoke(name, args, prf) {
 	if (stopped) {

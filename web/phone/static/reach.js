@@ -16,8 +16,17 @@ const login = {
 	text: 'It is this network’s, or that of a proxy before the hub. Sign in there, then come back: the app tries again by itself.',
 };
 
-/** @returns {Promise<Reason>} */
-async function look() {
+const heldBack = {
+	title: 'Something holds back the app’s connection',
+	text: 'The hub answers, but its WebSocket does not get through. Whoever runs the proxy before the hub has to let /v1/connect through, without a login.',
+};
+
+// A hub that has just come back answers before the app's next attempt, which may be 15
+// seconds away.
+const back = { title: 'The hub answers', text: 'The app connects to it.' };
+
+/** @param {boolean} answered whether the hub did when it was last looked for @returns {Promise<Reason>} */
+async function look(answered) {
 	if (!navigator.onLine) {
 		return { title: 'This phone has no network', text: 'The app tries again by itself.' };
 	}
@@ -40,10 +49,7 @@ async function look() {
 		return login;
 	}
 	if (answer.ok && said === 'ok') {
-		return {
-			title: 'Something holds back the app’s connection',
-			text: 'The hub answers, but its WebSocket does not get through. Whoever runs the proxy before the hub has to let /v1/connect through, without a login.',
-		};
+		return answered ? heldBack : back;
 	}
 	return { title: 'The hub is out of order', text: `A server answers in its place (HTTP status ${answer.status}). Whoever runs it finds the reason in its log.` };
 }
@@ -52,11 +58,20 @@ let at = 0;
 /** @type {Promise<Reason> | undefined} */
 let last;
 
-/** Why the hub is not reached. @returns {Promise<Reason>} */
-export function whyOffline() {
-	if (!last || performance.now() - at > again) {
+/** Why the hub is not reached. @param {() => void} connect called when it is found to be back @returns {Promise<Reason>} */
+export function whyOffline(connect) {
+	const age = performance.now() - at;
+	if (!last || age > again) {
+		const before = age < 3 * again ? last : undefined; // what was long ago says nothing
 		at = performance.now();
-		last = look();
+		last = (async () => {
+			const was = await before;
+			const why = await look(was === back || was === heldBack);
+			if (why === back) {
+				connect();
+			}
+			return why;
+		})();
 	}
 	return last;
 }

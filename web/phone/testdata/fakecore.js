@@ -118,6 +118,8 @@ export function on(event, listener) {
 
 export const state = async () => structuredClone(current);
 
+export function connect() {}
+
 export function beginAnew() {
 	current.vanished = false;
 	emit('change');
