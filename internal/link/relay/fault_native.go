@@ -73,9 +73,8 @@ func (w Way) explain(ctx context.Context, address string, r *http.Response, err 
 		}
 	}
 	doubtful := proxy == nil && proxyErr == nil && r == nil && u.Scheme == "https" && !errors.Is(err, context.Canceled)
-	if doubtful && w.loginPage(ctx, u, f.hint == hintPortal) {
-		f.text = "this network answers with a page of its own in place of the hub"
-		f.hint = hintLoginPage
+	if doubtful {
+		f.judge(u, w.page(ctx, u))
 	}
 	if strings.Contains(f.hint, "%s") {
 		f.hint = fmt.Sprintf(f.hint, hostAlone(u))
@@ -195,29 +194,45 @@ const (
 	askPageSize = 4 << 10
 )
 
-// loginPage asks the hub's host over HTTP, which networks with a login page
-// answer for everybody: by status 511 (RFC 6585), by leading elsewhere, or, if
-// something else has shown that it is not the hub who answers, by any page.
-func (w Way) loginPage(ctx context.Context, u *url.URL, any bool) bool {
+// page asks the hub's host over HTTP, which networks with a login page answer for
+// everybody. It returns nil if nobody answers.
+func (w Way) page(ctx context.Context, u *url.URL) *http.Response {
 	if w.Address != "" || isLoopbackName(u.Hostname()) {
-		return false
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askPage)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+hostAlone(u)+"/", nil)
 	if err != nil {
-		return false
+		return nil
 	}
 	client := w.Client()
 	defer client.CloseIdleConnections()
 	r, err := client.Do(request)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer r.Body.Close()
 	_, _ = io.CopyN(io.Discard, r.Body, askPageSize)
-	to, err := r.Location()
+	return r
+}
+
+// judge says of the network what its page shows: by status 511 (RFC 6585), or, if
+// something else has shown that it is not the hub who answers, by leading elsewhere or
+// by any page. A host's own web site may lead elsewhere, too, while its hub is off.
+func (f *Fault) judge(u *url.URL, page *http.Response) {
+	if page == nil {
+		return
+	}
+	to, err := page.Location()
 	elsewhere := err == nil && to.Hostname() != u.Hostname()
-	return r.StatusCode == http.StatusNetworkAuthenticationRequired || elsewhere ||
-		any && r.StatusCode == http.StatusOK && strings.HasPrefix(r.Header.Get("Content-Type"), "text/html")
+	html := page.StatusCode == http.StatusOK && strings.HasPrefix(page.Header.Get("Content-Type"), "text/html")
+	switch another := f.hint == hintPortal; {
+	case page.StatusCode == http.StatusNetworkAuthenticationRequired, another && (elsewhere || html):
+		f.text = "this network answers with a page of its own in place of the hub"
+		f.hint = hintLoginPage
+	case elsewhere:
+		f.text += "; by HTTP it leads to " + to.Host
+		f.hint = strings.TrimSuffix(fmt.Sprintf("if that is a network's login page, sign in at http://%s/; else ", hostAlone(u))+f.hint, "; else ")
+	}
 }

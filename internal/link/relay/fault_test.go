@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/wire"
 )
 
 // What keeps a device from its hub is said, with what to do; the hints name
@@ -136,6 +137,45 @@ func TestFaultOfALocalName(t *testing.T) {
 	}
 	nobody := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no computer in this network answers to this name", Name: "laptop.local", IsNotFound: true}}
 	said(t, Way{}.faultOf(u, nil, nobody, &progress{}), "lookup laptop.local: no computer in this network", "UDP port 5353 must pass")
+}
+
+// What the page at the hub's name tells of the network, beside what else is known. A web
+// site of the host's own leads elsewhere as a login page does, and hides no cause.
+func TestPagesInPlaceOfAHub(t *testing.T) {
+	u, err := url.Parse("https://hub.example:8722" + hubwire.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(status int, header, value string) *http.Response {
+		return &http.Response{StatusCode: status, Header: http.Header{header: {value}}, Request: &http.Request{URL: &url.URL{Scheme: "http", Host: "hub.example", Path: "/"}}}
+	}
+	const network = "this network answers with a page of its own in place of the hub"
+	site, back := answer(302, "Location", "https://www.example/"), answer(301, "Location", "https://hub.example/")
+	html, login := answer(200, "Content-Type", "text/html"), answer(511, "Content-Type", "text/html")
+	for _, test := range []struct {
+		fault      Fault
+		page       *http.Response
+		says, hint string
+	}{
+		{Fault{text: "refused", hint: hintRefused}, nil, "refused", hintRefused},
+		{Fault{text: "refused", hint: hintRefused}, html, "refused", hintRefused},
+		{Fault{text: "refused", hint: hintRefused}, back, "refused", hintRefused},
+		{Fault{text: "refused", hint: hintRefused}, login, network, hintLoginPage},
+		{Fault{text: "refused", hint: hintRefused}, site, "refused; by HTTP it leads to www.example", "if that is a network's login page, sign in at http://hub.example/; else " + hintRefused},
+		{Fault{text: "expired", hint: hintClock}, site, "expired; by HTTP it leads to www.example", "if that is a network's login page, sign in at http://hub.example/; else " + hintClock},
+		{Fault{text: "reset"}, site, "reset; by HTTP it leads to www.example", "if that is a network's login page, sign in at http://hub.example/"},
+		{Fault{text: "another machine", hint: hintPortal}, site, network, hintLoginPage},
+		{Fault{text: "another machine", hint: hintPortal}, html, network, hintLoginPage},
+		{Fault{text: "another machine", hint: hintPortal}, back, "another machine", hintPortal},
+	} {
+		f := test.fault
+		if f.judge(u, test.page); f.text != test.says || f.hint != test.hint {
+			t.Errorf("%+v: %q, hint %q", test.fault, f.text, f.hint)
+		}
+		if len(f.hint) > wire.MaxNameSize {
+			t.Errorf("%d bytes are not shown whole: %s", len(f.hint), f.hint)
+		}
+	}
 }
 
 // Ports at which something else listens, nothing does, or somebody who never says
