@@ -157,12 +157,14 @@ func (n *NewVault) Prove(secret []byte) (bool, error) {
 	return same, nil
 }
 
-// Create keeps a vault that is proven. One that still holds a key is not replaced.
+// Create keeps a vault that is proven. One that still holds a key is not replaced,
+// but for itself: a key that could not be forgotten may lie there.
 func (v Vault) Create(n *NewVault) error {
+	info, _ := v.Info()
 	switch empty, err := v.Empty(); {
 	case err != nil:
 		return err
-	case !empty:
+	case !empty && !bytes.Equal(info.ID, n.ID):
 		return ErrExists
 	case !n.proven:
 		return ErrVaultSecret

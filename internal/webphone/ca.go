@@ -44,11 +44,7 @@ func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
 		if a.Registration != nil {
 			return p.registered(a)
 		}
-		id, err := p.testPasskey(a)
-		if err != nil {
-			return nil, err
-		}
-		return p.addCA(id, a.Principals, p.passkeys.Forget)
+		return p.testPasskey(a, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.passkeys.Forget) })
 	}
 	return nil, &Error{Code: "invalid", Message: "A certificate authority is a passkey or lies in the vault."}
 }

@@ -17,6 +17,9 @@ import (
 type making struct {
 	passkey *signer.NewPasskey
 	vault   *signer.NewVault
+	// unsure: a store failed while it kept the key, which does not say that nothing
+	// was written.
+	unsure bool
 }
 
 func (p *Phone) making() making {
@@ -25,21 +28,41 @@ func (p *Phone) making() making {
 	return p.made
 }
 
-func (p *Phone) setMaking(m making) {
+// swap puts a key that is being made in the place of another, and reports whether
+// that one was there.
+func (p *Phone) swap(old, made making) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.made = m
+	if p.made != old {
+		return false
+	}
+	p.made = made
+	return true
 }
 
 // begin puts a key in the place of one that was not tried, whose passkey it returns.
 func (p *Phone) begin(m making) deletedCredential {
-	old := p.making().credential()
-	p.setMaking(m)
-	return old
+	p.mu.Lock()
+	old := p.made
+	p.made = m
+	p.mu.Unlock()
+	return old.credential()
 }
 
+// claim takes the key out while it is kept, which waits for the store and may wait for
+// the browser's RSA: who closes the sheet meanwhile must not have its passkey deleted.
+func (p *Phone) claim(m making) bool { return p.swap(m, making{}) }
+
+// giveBack is for a key that could not be kept: the page may ask again.
+func (p *Phone) giveBack(m making, why error) {
+	m.unsure = m.unsure || errors.Is(why, ErrStorage)
+	p.swap(making{}, m)
+}
+
+// credential is the passkey of what is given up, if it is of no use for certain.
 func (m making) credential() deletedCredential {
 	switch {
+	case m.unsure:
 	case m.passkey != nil:
 		return deletedCredential{m.passkey.Credential.ID, m.passkey.Credential.RPID}
 	case m.vault != nil:
@@ -54,8 +77,9 @@ func (p *Phone) discardKey(context.Context, arguments) (any, error) {
 }
 
 // refuse gives up the key that is being made, because of its passkey's provider.
-func (p *Phone) refuse(code, message string) error {
-	gone := p.begin(making{})
+func (p *Phone) refuse(m making, code, message string) error {
+	p.swap(m, making{})
+	gone := m.credential()
 	return &Error{Code: code, Message: message, Hint: hintNoUse, Orphan: &gone}
 }
 
@@ -73,11 +97,7 @@ func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
 	if a.Registration != nil {
 		return p.registered(a)
 	}
-	id, err := p.testPasskey(a)
-	if err != nil {
-		return nil, err
-	}
-	return p.add(id, p.signer.Add, p.passkeys.Forget)
+	return p.testPasskey(a, func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.passkeys.Forget) })
 }
 
 // registered has the page try the passkey that it has made.
@@ -98,7 +118,7 @@ func (p *Phone) registered(a arguments) (any, error) {
 	orphan := p.begin(m)
 	if m.vault != nil {
 		if prf := a.Registration.PRF; prf != nil && !*prf {
-			return nil, p.refuse("prfUnsupported", noPRF)
+			return nil, p.refuse(m, "prfUnsupported", noPRF)
 		}
 		m.vault.Registered(a.prf)
 	}
@@ -113,20 +133,23 @@ func (p *Phone) unregistered(r signer.Registration, err error) error {
 }
 
 // testPasskey keeps the passkey that is being made, if it can sign for SSH.
-func (p *Phone) testPasskey(a arguments) (signer.Identity, error) {
-	n := p.making().passkey
-	if n == nil || a.Assertion == nil {
-		return signer.Identity{}, badAnswer(errNotAsked)
+func (p *Phone) testPasskey(a arguments, keep func(signer.Identity) (any, error)) (any, error) {
+	m := p.making()
+	if m.passkey == nil || a.Assertion == nil || !p.claim(m) {
+		return nil, badAnswer(errNotAsked)
 	}
-	id, err := p.passkeys.Keep(n, *a.Assertion)
-	switch {
-	case errors.Is(err, ErrStorage):
-		return id, err // the page may ask again
-	case err != nil:
-		return id, p.refuse("unproven", "This passkey cannot sign for SSH: "+wire.Show(err.Error())+".")
+	id, err := p.passkeys.Keep(m.passkey, *a.Assertion)
+	if err != nil && !errors.Is(err, ErrStorage) {
+		return nil, p.refuse(m, "unproven", "This passkey cannot sign for SSH: "+wire.Show(err.Error())+".")
 	}
-	p.setMaking(making{})
-	return id, nil
+	var result any
+	if err == nil {
+		result, err = keep(id)
+	}
+	if err != nil {
+		p.giveBack(m, err)
+	}
+	return result, err
 }
 
 // add makes an identity of a key that is stored, or forgets the key.
@@ -166,19 +189,30 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 	if a.Registration != nil {
 		return p.registered(a)
 	}
-	n := p.making().vault
-	if n == nil {
+	m := p.making()
+	if m.vault == nil {
 		if err := p.checkVaultAnswer(a); err != nil {
 			return nil, err
 		}
-	} else if proven, err := p.proveVault(n, a); err != nil {
+	} else if proven, err := p.proveVault(m, a); err != nil {
 		return nil, err
 	} else if !proven {
 		return again{Again: true}, nil
+	} else if !p.claim(m) {
+		return nil, badAnswer(errNotAsked)
 	}
+	result, err := p.addToVault(m.vault, a, makeKey, keep)
+	if err != nil && m.vault != nil {
+		p.giveBack(m, err) // also if it was the passphrase
+	}
+	return result, err
+}
+
+// addToVault makes a key and puts it into the vault, which n is if it is a new one.
+func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(signer.Identity) (any, error)) (any, error) {
 	key, err := makeKey()
 	if err != nil {
-		return nil, err // a new vault is not given up: it may have been the passphrase
+		return nil, err
 	}
 	if n != nil {
 		if err := p.vault.Create(n); err != nil {
@@ -189,17 +223,13 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 	if err != nil {
 		return nil, errors.Join(err, p.vault.ForgetEmpty())
 	}
-	result, err := keep(id)
-	if err == nil {
-		p.setMaking(making{})
-	}
-	return result, err
+	return keep(id)
 }
 
 const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."
 
 // proveVault takes an answer of the passkey of a vault that is being made.
-func (p *Phone) proveVault(n *signer.NewVault, a arguments) (proven bool, err error) {
+func (p *Phone) proveVault(m making, a arguments) (proven bool, err error) {
 	if a.Assertion == nil {
 		return false, badAnswer(errNotAsked)
 	}
@@ -207,14 +237,14 @@ func (p *Phone) proveVault(n *signer.NewVault, a arguments) (proven bool, err er
 	if err != nil {
 		return false, err
 	}
-	if err = p.vault.VerifyNew(n, *a.Assertion, call.challenge); err == nil {
+	if err = p.vault.VerifyNew(m.vault, *a.Assertion, call.challenge); err == nil {
 		if len(a.prf) == 0 {
-			return false, p.refuse("prfUnsupported", noPRF)
+			return false, p.refuse(m, "prfUnsupported", noPRF)
 		}
-		proven, err = n.Prove(a.prf)
+		proven, err = m.vault.Prove(a.prf)
 	}
 	if err != nil {
-		return false, p.refuse("unproven", "This passkey cannot lock a vault: "+wire.Show(err.Error())+".")
+		return false, p.refuse(m, "unproven", "This passkey cannot lock a vault: "+wire.Show(err.Error())+".")
 	}
 	return proven, nil
 }

@@ -2,12 +2,15 @@ package webphone
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -173,5 +176,108 @@ func TestWrongPassphraseKeepsThePasskey(t *testing.T) {
 	p.must("importVault", args)
 	if len(p.keys) != 1 {
 		t.Errorf("%d passkeys were made", len(p.keys))
+	}
+}
+
+// slowStore does something while a document is written, and may fail.
+type slowStore struct {
+	signer.MemoryStore
+	writing func(name string) error
+}
+
+func (s *slowStore) Put(name string, b []byte) error {
+	if s.writing != nil {
+		if err := s.writing(name); err != nil {
+			return fmt.Errorf("%w (%w)", ErrStorage, err)
+		}
+	}
+	return s.MemoryStore.Put(name, b)
+}
+
+// A person closes the sheet after the passkey has proven itself, while the store is
+// slow or the browser looks for primes. The key comes into being all the same, so that
+// the browser must not be told that its passkey is of no use: it would delete it.
+func TestGivingUpTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		function string
+		args     map[string]any
+		at       string
+	}{
+		"a passkey":                 {"createPasskey", map[string]any{"label": "k"}, "passkeys/"},
+		"a passkey's place":         {"createPasskey", map[string]any{"label": "k"}, "identities.json"},
+		"a vault":                   {"createVault", map[string]any{"label": "k", "algorithm": "ssh-ed25519"}, "vault.json"},
+		"a vault's key":             {"createVault", map[string]any{"label": "k", "algorithm": "ssh-ed25519"}, "vault/"},
+		"a vault's RSA":             {"createVault", map[string]any{"label": "k", "algorithm": "ssh-rsa"}, "rsa"},
+		"a CA":                      {"createCA", map[string]any{"kind": "passkey", "principals": []string{"root"}}, "ca.json"},
+		"a CA in the vault":         {"createCA", map[string]any{"kind": "vault", "principals": []string{"root"}}, "ca.json"},
+		"a key before it is listed": {"createVault", map[string]any{"label": "k", "algorithm": "ssh-ed25519"}, "identities.json"},
+	} {
+		store, times := &slowStore{}, 0
+		var p *page
+		store.writing = func(document string) error {
+			if strings.HasPrefix(document, c.at) {
+				times++
+				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+					t.Errorf("%s: gave up %+v, %v", name, gone, err)
+				}
+			}
+			return nil
+		}
+		p = newPage(t, func(cfg *Config) {
+			cfg.Store = store
+			cfg.GenerateRSA = func(context.Context, int) (*rsa.PrivateKey, error) {
+				key, _ := rsa.GenerateKey(rand.Reader, 2048)
+				return key, store.writing("rsa")
+			}
+		})
+		p.must(c.function, c.args)
+		if s, err := p.State(); err != nil || len(s.Identities) != 1 && s.CA == nil || times == 0 {
+			t.Errorf("%s: %+v, %v, given up %d times", name, s.Identities, err, times)
+		}
+	}
+}
+
+// A store that fails while a key is kept may have written it. The same passkey serves
+// for the next attempt, and is not told to be of no use: the key may be there after the
+// page was loaded again.
+func TestStoreThatFailsWhileAKeyIsKept(t *testing.T) {
+	for i, c := range slices.Repeat([]struct {
+		function string
+		args     map[string]any
+	}{
+		{"createPasskey", map[string]any{"label": "k"}},
+		{"createVault", map[string]any{"label": "k", "algorithm": "ssh-ed25519"}},
+		{"createCA", map[string]any{"kind": "passkey", "principals": []string{"root"}}},
+		{"createCA", map[string]any{"kind": "vault", "principals": []string{"root"}}},
+	}, 2) {
+		again := i < 4
+		for _, document := range []string{"passkeys/", "vault.json", "vault/", "identities.json", "ca.json"} {
+			store, failed := &slowStore{}, false
+			p := newPage(t, func(cfg *Config) { cfg.Store = store })
+			store.writing = func(name string) error {
+				if failed || !strings.HasPrefix(name, document) {
+					return nil
+				}
+				failed = true
+				return errNotAsked
+			}
+			_, err := p.tap(c.function, c.args)
+			if !failed {
+				continue
+			}
+			if e := AsError(err); err == nil || e.Code != "storage" || e.Orphan != nil {
+				t.Errorf("%s, %s: %v", c.function, document, err)
+			}
+			if !again {
+				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+					t.Errorf("%s, %s: gave up %+v, %v", c.function, document, gone, err)
+				}
+				continue
+			}
+			p.must(c.function, c.args)
+			if len(p.keys) != 1 {
+				t.Errorf("%s, %s: %d passkeys were made", c.function, document, len(p.keys))
+			}
+		}
 	}
 }
