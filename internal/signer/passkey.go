@@ -99,6 +99,12 @@ func (p Passkeys) Credential(id Identity) (Credential, error) {
 	return *c, nil
 }
 
+// Has reports whether a passkey is kept, also if what is known of it cannot be read.
+func (p Passkeys) Has(credential []byte) bool {
+	c, err := loadCredential(p.Store, credentialDocument(credential))
+	return c != nil || err != nil
+}
+
 func loadCredential(store Store, document string) (*Credential, error) {
 	b, err := store.Get(document)
 	if err != nil || b == nil {

@@ -1,6 +1,7 @@
 package webphone
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -46,7 +47,11 @@ func (p *Phone) begin(m making) deletedCredential {
 	old := p.made
 	p.made = m
 	p.mu.Unlock()
-	return old.credential()
+	gone := old.credential()
+	if bytes.Equal(gone.CredentialID, m.credential().CredentialID) {
+		return deletedCredential{} // the provider has answered with the same
+	}
+	return gone
 }
 
 // claim takes the key out while it is kept, which waits for the store and may wait for
@@ -102,6 +107,9 @@ func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
 
 // registered has the page try the passkey that it has made.
 func (p *Phone) registered(a arguments) (any, error) {
+	if p.inUse(a.Registration.CredentialID()) {
+		return nil, &Error{Code: "inUse", Message: "The passkey provider answered with a passkey that a key on this phone has already.", Hint: hintInUse}
+	}
 	call, err := p.pending.take(signer.ChallengeOf(a.Registration.ClientData))
 	if err != nil {
 		return nil, p.unregistered(*a.Registration, err)
@@ -123,6 +131,16 @@ func (p *Phone) registered(a arguments) (any, error) {
 		m.vault.Registered(a.prf)
 	}
 	return again{true, orphan}, nil
+}
+
+// hintInUse: what to do where a provider lets passkeys be written over.
+const hintInUse = "Have the password manager save it as a new entry, over none that is there. If it has written over that passkey, the older key cannot sign any more: see that it still works."
+
+// inUse reports whether a key here has the passkey: nobody may be told to delete it, and
+// what is known of it stays.
+func (p *Phone) inUse(id []byte) bool {
+	info, err := p.vault.Info()
+	return err == nil && bytes.Equal(info.ID, id) || p.passkeys.Has(id)
 }
 
 // unregistered tells the page that the passkey of a registration is of no use.

@@ -281,3 +281,56 @@ func TestStoreThatFailsWhileAKeyIsKept(t *testing.T) {
 		}
 	}
 }
+
+// A provider answers with a passkey that is there: some let the person choose one to
+// write over. The key that has it stays whole, and nobody is told to delete its passkey.
+func TestPasskeyThatIsInUse(t *testing.T) {
+	p := newPage(t)
+	p.must("createPasskey", map[string]any{"label": "face"})
+	p.must("createVault", map[string]any{"label": "v", "algorithm": "ssh-ed25519"})
+	credential, err := p.passkeys.Credential(p.identity("face"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vault, err := p.vault.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, id := range map[string][]byte{"a key's": credential.ID, "the vault's": vault.ID} {
+		for _, form := range []string{"", "of another request"} {
+			args := map[string]any{"label": "second"}
+			b, _ := json.Marshal(args)
+			plan, err := p.Prepare("createPasskey", b)
+			if err != nil || plan.Create == nil {
+				t.Fatalf("%+v, %v", plan, err)
+			}
+			if form != "" {
+				plan.Create.Challenge = []byte(form)
+			}
+			args["registration"] = p.register(plan.Create, p.keys[string(id)])
+			b, _ = json.Marshal(args)
+			result, err := p.Call(t.Context(), "createPasskey", b, nil)
+			if e := AsError(err); err == nil || e.Code != "inUse" || e.Orphan != nil || strings.Contains(e.Hint, "no use") {
+				t.Errorf("%s passkey %s: %+v, %v", name, form, result, err)
+			}
+		}
+	}
+	if _, err := p.passkeys.Credential(p.identity("face")); err != nil {
+		t.Error(err)
+	}
+	// The same of one that is being made.
+	if _, err := p.step("createPasskey", map[string]any{"label": "second"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	args := map[string]any{"label": "third"}
+	b, _ := json.Marshal(args)
+	plan, err := p.Prepare("createPasskey", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args["registration"] = p.register(plan.Create, p.keys[string(p.making().passkey.Credential.ID)])
+	b, _ = json.Marshal(args)
+	if result, err := p.Call(t.Context(), "createPasskey", b, nil); err != nil || len(result.(again).Orphan.CredentialID) > 0 {
+		t.Errorf("%+v, %v", result, err)
+	}
+}

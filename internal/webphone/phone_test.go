@@ -149,6 +149,12 @@ func (p *page) create(o *CreationOptions) signer.Registration {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	return p.register(o, key)
+}
+
+// register answers with a passkey.
+func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) signer.Registration {
+	p.t.Helper()
 	point, err := key.PublicKey.Bytes()
 	if err != nil {
 		p.t.Fatal(err)
