@@ -43,6 +43,28 @@ func TestCameraStartsAnew(t *testing.T) {
 	}
 }
 
+// A camera that is muted for a moment goes on: to start it anew, it would be muted for a
+// moment again, until it was said to give no picture.
+func TestCameraThatIsMutedForAMoment(t *testing.T) {
+	h := startHub(t)
+	p := open(t, h, view{before: web.QuirkScript(t, "camera-ended")})
+	p.screen("pair")
+	p.wants("Hold the code inside the frame.")
+	if !eval[bool](p, `(() => {
+		const video = document.querySelector('video'), before = video.srcObject;
+		globalThis.cameraStarts = 0;
+		cameraEnds('blink');
+		return before !== null && video.srcObject === before;
+	})()`) {
+		t.Error("the camera was closed")
+	}
+	p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+	p.wants("Pair with this computer?")
+	if n := eval[int](p, "cameraStarts"); n != 0 {
+		t.Errorf("the camera started %d times more", n)
+	}
+}
+
 // A camera that gives no picture is told, and used once it gives one: on return to
 // the app, or by a tap.
 func TestCameraWithoutPicture(t *testing.T) {

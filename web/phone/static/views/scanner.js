@@ -13,6 +13,8 @@ const answerWithin = 2000;
 /** A camera that has given no new picture for so long starts anew, at most so often before it is said. */
 const still = 4000;
 const mostStarts = 2;
+/** A camera that is muted for so long starts anew. iOS mutes some for a moment as they start (WebKit 274211). */
+const silent = 1500;
 /** What our own reader is shown in turn: how much of the picture around its middle, and how many pixels at most. */
 const looks = [{ part: 1, most: 800 }, { part: .5, most: 640 }, { part: 1, most: 480 }];
 
@@ -92,9 +94,8 @@ export class Scanner {
 				return;
 			}
 			this.stream = stream;
-			for (const type of ['ended', 'mute']) {
-				this.track?.addEventListener(type, () => turn === this.turn && this.again());
-			}
+			this.track?.addEventListener('ended', () => turn === this.turn && this.again());
+			this.track?.addEventListener('mute', () => setTimeout(() => turn === this.turn && this.track?.muted && this.again(), silent));
 			this.openedAt = this.movedAt = performance.now(); // the person may have been asked first
 			this.video.srcObject = stream;
 			await this.video.play().catch(() => {}); // interrupted by leaving the screen
