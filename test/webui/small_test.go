@@ -99,9 +99,12 @@ func TestKeyboardCoversNoField(t *testing.T) {
 	p.settle()
 	covered("document.querySelector('dialog input')")
 	// A page that fingers magnify is not laid out anew.
-	p.do("visualViewport.scale = 2; keyboard(284)")
+	p.do("magnify(2)")
 	if got := eval[float64](p, "document.body.getBoundingClientRect().height"); got != 568 {
 		t.Errorf("the magnified page is %v high", got)
+	}
+	if got := eval[float64](p, "document.querySelector('dialog[open]').getBoundingClientRect().bottom"); got != 568 {
+		t.Errorf("the magnified sheet ends at %v", got)
 	}
 }
 

@@ -9,4 +9,13 @@
 		view.height = innerHeight - height;
 		view.dispatchEvent(new Event('resize'));
 	};
+	// magnify(2) is what two fingers do: WebKit's innerHeight shrinks with what is seen
+	// (web-platform-tests/interop-2022-viewport #9).
+	globalThis.magnify = (scale) => {
+		const height = innerHeight * view.scale / scale;
+		Object.defineProperty(globalThis, 'innerHeight', { value: height, configurable: true });
+		Object.assign(view, { scale, height });
+		view.dispatchEvent(new Event('resize'));
+		dispatchEvent(new Event('resize'));
+	};
 }

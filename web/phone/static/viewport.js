@@ -4,10 +4,18 @@
 
 const view = globalThis.visualViewport;
 
+/** Whether fingers magnify the page, which lays out nothing anew. WebKit's innerHeight shrinks with it. */
+const magnified = () => (view?.scale ?? 1) > 1.01;
+
 /** How far down the page is seen, in pixels. */
-const seen = () => !view || view.scale > 1.01 ? innerHeight : Math.min(innerHeight, view.offsetTop + view.height); // else it is magnified by fingers
+const seen = () => magnified() ? document.documentElement.clientHeight :
+	Math.min(innerHeight, view ? view.offsetTop + view.height : Infinity);
 
 function resized() {
+	if (magnified()) {
+		document.documentElement.style.removeProperty('--seen');
+		return;
+	}
 	document.documentElement.style.setProperty('--seen', `${Math.round(seen())}px`);
 	const focused = document.activeElement;
 	if (seen() < innerHeight - 1 && focused?.matches('input, textarea, select')) {
