@@ -171,7 +171,8 @@ func TestBrowserThatDoesNotAnswer(t *testing.T) {
 	page := StartBrowser(t).Tab()
 	page.BeforeLoad(`
 		StorageManager.prototype.estimate = StorageManager.prototype.persisted = () => new Promise(() => {});
-		PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => new Promise(() => {});`)
+		PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => new Promise(() => {});
+		PublicKeyCredential.getClientCapabilities = () => new Promise(() => {});`)
 	page.Go(StartHub(t).URL + "/")
 	page.Shows("How to begin")
 }

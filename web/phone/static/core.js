@@ -458,7 +458,7 @@ async function support(current) {
 		answered(() => credential?.isUserVerifyingPlatformAuthenticatorAvailable?.(), false),
 		answered(() => navigator.storage?.persisted?.(), false),
 		answered(storage.space, null),
-		webauthn.clientHasPRF(),
+		answered(webauthn.clientHasPRF, /** @type {boolean | undefined} */ (undefined)),
 	]);
 	const guess = client === false || !credential ? 'no' : 'unknown';
 	return {
