@@ -138,7 +138,7 @@ func TestDevicesThatLackSomething(t *testing.T) {
 	page.WantFailure("prfUnsupported", "createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
 	var s State
 	page.State(&s)
-	if s.Vault != nil || len(s.Identities) != 0 || s.Support.PRF != "no" {
+	if s.Vault != nil || len(s.Identities) != 0 || s.Support.PRF != "unknown" {
 		t.Errorf("left behind: %+v", s)
 	}
 	page.MustCall("createPasskey", map[string]string{"label": "p"}, nil)
@@ -150,6 +150,11 @@ func TestDevicesThatLackSomething(t *testing.T) {
 	page.WantFailure("cancelled", "createPasskey", map[string]string{"label": "q"})
 	stranger.Remove()
 	page.Authenticator(AuthenticatorOptions{Synced: true})
+	// As the refusal has advised: another provider, without a reload.
+	page.evaluate("(location.hash = '#identities', true)")
+	page.Tap("Create a key")
+	page.waitTrue("a vault key is offered", "document.querySelector('[data-key=kind-vault]')?.disabled === false")
+	page.Tap("Cancel")
 	page.MustCall("createPasskey", map[string]string{"label": "q"}, nil)
 	if id := page.Identity("q"); id.BackedUp == nil || !*id.BackedUp || !id.BackupEligible {
 		t.Errorf("synced passkey: %+v", id)

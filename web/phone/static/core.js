@@ -363,7 +363,7 @@ export function call(name, args = {}) {
 		});
 	}
 	if (tapped.has(name)) {
-		return perform(name, args).then(noteResult(name), noteFailure).then(keep);
+		return perform(name, args).then(noteResult(name)).then(keep);
 	}
 	return invoke(name, args).then(async (result) => {
 		if (result?.credentialID) {
@@ -380,7 +380,7 @@ function keep(result) {
 	return result;
 }
 
-/** @type {'yes' | 'no' | undefined} what was found by trying */
+/** @type {'yes' | undefined} what was found by trying: one provider that lacks it says nothing of others */
 let prfFound;
 
 /** @param {string} name */
@@ -390,15 +390,6 @@ const noteResult = (name) => (/** @type {any} */ result) => {
 	}
 	return result;
 };
-
-/** @param {any} error */
-function noteFailure(error) {
-	if (error?.code === 'prfUnsupported') {
-		prfFound = 'no';
-		change();
-	}
-	throw error;
-}
 
 /**
  * Approves a sheet. Call it straight from the tap, with no await before it.
