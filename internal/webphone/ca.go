@@ -73,15 +73,17 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 }
 
 func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
-	var gone deletedCredential
-	if ca, err := p.signer.CA(); err == nil {
-		gone = p.credentialOf(signer.Identity{Provider: ca.Provider, Ref: ca.Ref})
-	}
-	if err := p.signer.DeleteCA(); err != nil {
-		return nil, err
-	}
-	p.caChanged()
-	return p.ifGone(gone), nil
+	return p.alone(func() (any, error) {
+		var gone deletedCredential
+		if ca, err := p.signer.CA(); err == nil {
+			gone = p.credentialOf(signer.Identity{Provider: ca.Provider, Ref: ca.Ref})
+		}
+		if err := p.signer.DeleteCA(); err != nil {
+			return nil, err
+		}
+		p.caChanged()
+		return p.ifGone(gone), nil
+	})
 }
 
 // caChanged tells the page and the computers.

@@ -85,12 +85,14 @@ type deletedCredential struct {
 }
 
 func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
-	var gone deletedCredential
-	_, err := p.changing(a, func(id signer.Identity) error {
-		gone = p.credentialOf(id)
-		return p.signer.Delete(id)
+	return p.alone(func() (any, error) {
+		var gone deletedCredential
+		_, err := p.changing(a, func(id signer.Identity) error {
+			gone = p.credentialOf(id)
+			return p.signer.Delete(id)
+		})
+		return p.ifGone(gone), err
 	})
-	return p.ifGone(gone), err
 }
 
 // credentialOf returns the passkey of a key, or of the vault that it lies in.

@@ -219,11 +219,30 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 	} else if !p.claim(m) {
 		return nil, badAnswer(errNotAsked)
 	}
-	result, err := p.addToVault(m.vault, a, makeKey, keep)
-	if err != nil && m.vault != nil {
+	result, err := p.alone(func() (any, error) { return p.addToVault(m.vault, a, makeKey, keep) })
+	switch {
+	case err == nil || m.vault == nil:
+	case errors.Is(err, errOtherVault):
+		gone := m.credential()
+		return nil, &Error{Code: "exists", Message: "Another vault was made meanwhile.", Hint: "Create the key once more: it goes there.", Orphan: &gone}
+	default:
 		p.giveBack(m, err) // also if it was the passphrase
 	}
 	return result, err
+}
+
+// errOtherVault: the vault that was made is not the first any more.
+var errOtherVault = errors.New("another vault was made")
+
+// alone refuses while another key comes or goes. The store may take half a minute for each
+// document: a vault that was empty before would be made anew, or forgotten, under a key
+// that is on its way into it.
+func (p *Phone) alone(change func() (any, error)) (any, error) {
+	if !p.oneKey.CompareAndSwap(false, true) {
+		return nil, &Error{Code: "busy", Message: "Another key is still being stored or deleted.", Hint: "Try again in a moment."}
+	}
+	defer p.oneKey.Store(false)
+	return change()
 }
 
 // addToVault makes a key and puts it into the vault, which n is if it is a new one.
@@ -233,7 +252,9 @@ func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (cryp
 		return nil, err
 	}
 	if n != nil {
-		if err := p.vault.Create(n); err != nil {
+		if err := p.vault.Create(n); errors.Is(err, signer.ErrExists) {
+			return nil, errOtherVault
+		} else if err != nil {
 			return nil, err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/wire"
 )
 
 // step is one tap: the call of WebAuthn that is planned, and what comes of it.
@@ -333,4 +334,65 @@ func TestPasskeyThatIsInUse(t *testing.T) {
 	if result, err := p.Call(t.Context(), "createPasskey", b, nil); err != nil || len(result.(again).Orphan.CredentialID) > 0 {
 		t.Errorf("%+v, %v", result, err)
 	}
+}
+
+// While the store is slow with a vault's first key, the person closes the sheet and makes
+// another: the vault is not made anew under the first, which would be lost.
+func TestSecondVaultWhileTheFirstIsStored(t *testing.T) {
+	store := &slowStore{}
+	p := newPage(t, func(cfg *Config) { cfg.Store = store })
+	args := func(label string) map[string]any { return map[string]any{"label": label, "algorithm": "ssh-ed25519"} }
+	store.writing = func(document string) error {
+		if strings.HasPrefix(document, "vault/") {
+			store.writing = nil
+			if _, err := p.tap("createVault", args("second")); err == nil {
+				t.Fatal("there is another vault")
+			} else if e := AsError(err); e.Code != "busy" || e.Orphan != nil {
+				t.Errorf("the second: %v", err)
+			}
+		}
+		return nil
+	}
+	p.must("createVault", args("first"))
+	if _, err := p.tap("createVault", args("second")); err == nil {
+		t.Error("into a vault of its own")
+	} else if e := AsError(err); e.Code != "exists" || e.Orphan == nil || p.keys[string(e.Orphan.CredentialID)] == nil {
+		t.Errorf("into a vault of its own: %v", err)
+	}
+	p.must("createVault", args("second"))
+	for _, label := range []string{"first", "second"} {
+		p.mustSign(label)
+	}
+}
+
+// While the store is slow with a key, the vault's only other one is deleted: the vault
+// stays.
+func TestDeletingWhileAKeyIsStored(t *testing.T) {
+	store := &slowStore{}
+	p := newPage(t, func(cfg *Config) { cfg.Store = store })
+	p.must("createVault", map[string]any{"label": "old", "algorithm": "ssh-ed25519"})
+	store.writing = func(document string) error {
+		if strings.HasPrefix(document, "vault/") {
+			store.writing = nil
+			if _, err := p.tap("deleteIdentity", map[string]any{"fingerprint": p.identity("old").Fingerprint()}); err == nil {
+				t.Fatal("deleted")
+			}
+		}
+		return nil
+	}
+	p.must("createVault", map[string]any{"label": "new", "algorithm": "ssh-ed25519"})
+	p.must("deleteIdentity", map[string]any{"fingerprint": p.identity("old").Fingerprint()})
+	p.mustSign("new")
+}
+
+// mustSign has the key sign a login.
+func (p *page) mustSign(label string) {
+	p.t.Helper()
+	r := p.signRequest(p.identity(label))
+	answer := p.asks(p.t.Context(), wire.KindSignRequest, r.RequestID, r)
+	p.must("approve", map[string]any{"id": p.sheet().ID})
+	if got, ok := (<-answer).(*wire.SignResponse); !ok || got.Error != nil {
+		p.t.Errorf("%s: %+v", label, got)
+	}
+	p.end()
 }

@@ -68,6 +68,7 @@ type Phone struct {
 
 	settingsMu sync.Mutex  // held while settings change
 	pushKnown  atomic.Bool // whether it can be woken was looked at since the start
+	oneKey     atomic.Bool // set while a key comes into the vault, or is deleted
 
 	// mu guards what follows. It is never held while waiting, since Prepare
 	// runs while the page's event loop stands still.
