@@ -252,9 +252,11 @@ func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (cryp
 		return nil, err
 	}
 	if n != nil {
-		if err := p.vault.Create(n); errors.Is(err, signer.ErrExists) {
-			return nil, errOtherVault
-		} else if err != nil {
+		if err := p.vault.Create(n); err != nil {
+			signer.Wipe(key)
+			if errors.Is(err, signer.ErrExists) {
+				err = errOtherVault
+			}
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -395,4 +396,26 @@ func (p *page) mustSign(label string) {
 		p.t.Errorf("%s: %+v", label, got)
 	}
 	p.end()
+}
+
+// A key that was made for a vault that cannot be stored leaves nothing in memory.
+func TestKeyWithoutAVaultIsWiped(t *testing.T) {
+	store := &slowStore{writing: func(document string) error {
+		if document == "vault.json" {
+			return errNotAsked
+		}
+		return nil
+	}}
+	var key *rsa.PrivateKey
+	p := newPage(t, func(cfg *Config) {
+		cfg.Store = store
+		cfg.GenerateRSA = func(context.Context, int) (_ *rsa.PrivateKey, err error) {
+			key, err = rsa.GenerateKey(rand.Reader, 2048)
+			return key, err
+		}
+	})
+	p.wantFailure("storage", "createVault", map[string]any{"label": "k", "algorithm": "ssh-rsa"})
+	if i := slices.IndexFunc(key.D.Bits(), func(w big.Word) bool { return w != 0 }); i >= 0 {
+		t.Error("the private exponent is still there")
+	}
 }
