@@ -237,8 +237,7 @@ func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity
 	id := Identity{
 		Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: ProviderVault,
 	}
-	sum := sha256.Sum256(id.PublicKey)
-	id.Ref = vaultPrefix + hex.EncodeToString(sum[:16])
+	id.Ref = sealedDocument(id.PublicKey)
 	if old, err := v.Store.Get(id.Ref); err != nil || old != nil {
 		return Identity{}, errors.Join(err, ErrExists)
 	}
@@ -255,6 +254,25 @@ func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity
 	_, _ = rand.Read(sealed.Nonce)
 	sealed.Sealed = aead.Seal(nil, sealed.Nonce, plain, binding(id))
 	return id, putJSON(v.Store, id.Ref, sealed)
+}
+
+func sealedDocument(public []byte) string {
+	sum := sha256.Sum256(public)
+	return vaultPrefix + hex.EncodeToString(sum[:16])
+}
+
+// ForgetStray removes what lies in the vault of a key that nothing uses: a store that
+// failed while it was added failed to forget it, too, and Add would refuse it for ever.
+func (v Vault) ForgetStray(key crypto.PrivateKey, used func(ref string) bool) error {
+	public, err := publicKey(key)
+	if err != nil {
+		return nil // Add says so
+	}
+	ref := sealedDocument(public.Marshal())
+	if old, err := v.Store.Get(ref); err != nil || old == nil || used(ref) {
+		return err
+	}
+	return v.Store.Delete(ref)
 }
 
 // Generate makes a private key of an OpenSSH key type for Add.

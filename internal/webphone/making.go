@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 
@@ -260,11 +261,24 @@ func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (cryp
 			return nil, err
 		}
 	}
+	if err := p.vault.ForgetStray(key, p.refersTo); err != nil {
+		signer.Wipe(key)
+		return nil, err
+	}
 	id, err := p.vault.Add(a.Label, key, a.prf)
 	if err != nil {
 		return nil, errors.Join(err, p.vault.ForgetEmpty())
 	}
 	return keep(id)
+}
+
+// refersTo reports whether an identity or the CA is the key of a document, also if that
+// cannot be told.
+func (p *Phone) refersTo(document string) bool {
+	list, err := p.signer.Identities()
+	ca, caErr := p.signer.CA()
+	return err != nil || caErr != nil && !errors.Is(caErr, signer.ErrNoCA) || ca.Ref == document ||
+		slices.ContainsFunc(list, func(id signer.Identity) bool { return id.Ref == document })
 }
 
 const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."

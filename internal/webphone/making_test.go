@@ -196,6 +196,15 @@ func (s *slowStore) Put(name string, b []byte) error {
 	return s.MemoryStore.Put(name, b)
 }
 
+func (s *slowStore) Delete(name string) error {
+	if s.writing != nil {
+		if err := s.writing(name); err != nil {
+			return fmt.Errorf("%w (%w)", ErrStorage, err)
+		}
+	}
+	return s.MemoryStore.Delete(name)
+}
+
 // A person closes the sheet after the passkey has proven itself, while the store is
 // slow or the browser looks for primes. The key comes into being all the same, so that
 // the browser must not be told that its passkey is of no use: it would delete it.
@@ -418,4 +427,36 @@ func TestKeyWithoutAVaultIsWiped(t *testing.T) {
 	if i := slices.IndexFunc(key.D.Bits(), func(w big.Word) bool { return w != 0 }); i >= 0 {
 		t.Error("the private exponent is still there")
 	}
+}
+
+// A store that failed in the middle of an import, and at undoing it, keeps nobody from
+// importing that key once it works again. A key that is there is refused, and stays.
+func TestImportAfterAStoreThatFailed(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, dead := &slowStore{}, false
+	p := newPage(t, func(cfg *Config) { cfg.Store = store })
+	p.must("createVault", map[string]any{"label": "other", "algorithm": "ssh-ed25519"})
+	store.writing = func(document string) error {
+		if dead = dead || document == "identities.json"; dead {
+			return errNotAsked
+		}
+		return nil
+	}
+	args := map[string]any{"label": "old", "file": string(pem.EncodeToMemory(file))}
+	p.wantFailure("storage", "importVault", args)
+	store.writing = nil
+	if n, err := p.vault.Keys(); err != nil || n != 2 {
+		t.Fatalf("the store did not fail as it should: %d keys, %v", n, err)
+	}
+	p.must("importVault", args)
+	p.wantFailure("exists", "importVault", map[string]any{"label": "again", "file": args["file"]})
+	p.mustSign("old")
+	p.mustSign("other")
 }
