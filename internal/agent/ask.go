@@ -132,7 +132,7 @@ func (q *question[T]) put(ctx context.Context, a *Agent, phone device.ID, w *win
 			case <-once.Done():
 			}
 		}()
-		e, err := a.node.Ask(once, phone, q.kind, asking.RequestID, q.body(asking), func() { shown.add(phone); q.shown() })
+		e, err := a.node.Ask(once, phone, q.kind, asking.RequestID, q.body(asking), func() { shown.add(phone); a.came(phone); q.shown() })
 		stop(nil)
 		<-watched
 		v := verdict[T]{phone: phone, err: err}

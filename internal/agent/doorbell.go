@@ -51,6 +51,7 @@ type doorbells struct {
 // rings is how it went with ringing one phone.
 type rings struct {
 	times   []time.Time // of those that the phone's push service has taken
+	awaited bool        // nothing was seen of the phone since the last one began
 	ringing bool        // one is under way
 	failed  int         // attempts since then
 	next    time.Time   // no attempt before
@@ -267,7 +268,7 @@ type ringing int
 const (
 	ringLater ringing = iota
 	ringNow
-	ringHeard // it was rung just now: the requests of one moment ring once
+	ringHeard // it was rung just now, and is to come yet: the requests of one moment ring once
 )
 
 // mayRing reports whether the phone may be rung, and begins the ring if so.
@@ -284,12 +285,12 @@ func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
 	switch {
 	case r.ringing || now.Before(r.next) || !a.canRingLocked(phone):
 		return ringLater
-	case n > 0 && now.Sub(r.times[n-1]) < ringRest:
+	case n > 0 && now.Sub(r.times[n-1]) < ringRest && r.awaited:
 		return ringHeard
-	case n >= ringMost:
+	case n > 0 && now.Sub(r.times[n-1]) < ringRest, n >= ringMost:
 		return ringLater
 	}
-	r.ringing = true
+	r.ringing, r.awaited = true, true
 	return ringNow
 }
 
@@ -305,6 +306,16 @@ func (a *Agent) rang(phone device.ID, now time.Time, err error) {
 	}
 	r.next = now.Add(min(ringAgain<<min(r.failed, 8), ringAgainMost))
 	r.failed++
+}
+
+// came notes that something was seen of a phone: its person, who may have put it
+// away since, has heard the last ring, and hears of what comes now by another one.
+func (a *Agent) came(phone device.ID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.bells.rings[phone]; r != nil {
+		r.awaited = false
+	}
 }
 
 // noSubscription reports whether the phone has none, for this computer: another

@@ -164,6 +164,21 @@ func TestRingsAreFew(t *testing.T) {
 	})
 }
 
+// A login over another host asks twice. The phone has come for the first request, has
+// approved it and was put away: the second one rings it again, and is not taken for one
+// of those that the first ring was for.
+func TestPhoneThatWasPutAwayIsRungAgain(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		b.onRing = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
+		for n, name := range []string{"jump host", "target"} {
+			if _, err := w.Sign(t.Context(), request(key, name)); err != nil || len(b.rung()) != n+1 {
+				t.Errorf("%s: %v, rung %d times", name, err, len(b.rung()))
+			}
+			w.disconnect(p)
+		}
+	})
+}
+
 // A link that is there but leads to a page that its system has frozen: the
 // request is not shown, so the phone is rung after all. One that shows it is
 // not.

@@ -24,6 +24,7 @@ type handler struct{ a *Agent }
 func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
 	h.a.note(kindLink, "Connected to "+p.Name)
+	h.a.came(p.ID)
 	h.a.dropRevoked(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
 }
