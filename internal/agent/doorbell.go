@@ -50,7 +50,7 @@ type doorbells struct {
 
 // rings is how it went with ringing one phone.
 type rings struct {
-	times   []time.Time // of those that the phone's push service has taken
+	times   []time.Time // of those that the phone's push service has taken, or may have
 	awaited bool        // nothing was seen of the phone since the last one began
 	ringing bool        // one is under way
 	failed  int         // attempts since then
@@ -221,7 +221,7 @@ func (a *Agent) ring(ctx context.Context, phone device.ID, requestID string, sho
 			continue
 		case ringNow:
 			err := a.ringOne(ctx, phone, requestID)
-			a.rang(phone, time.Now(), err)
+			a.rang(ctx, phone, time.Now(), err)
 			if noSubscription(err) {
 				return false
 			}
@@ -294,14 +294,22 @@ func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
 	return ringNow
 }
 
-// rang notes how a ring ended that mayRing has begun.
-func (a *Agent) rang(phone device.ID, now time.Time, err error) {
+// rang notes how a ring ended that mayRing has begun. One whose request ended
+// meanwhile, by ctx, has most likely rung: the hub does not take it back.
+func (a *Agent) rang(ctx context.Context, phone device.ID, now time.Time, err error) {
+	connected := a.hub.Status().Connected
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := a.bells.rings[phone]
 	r.ringing = false
-	if err == nil {
+	switch {
+	case err == nil:
 		r.times, r.failed = append(r.times, now), 0
+		return
+	case ctx.Err() != nil && connected:
+		r.times, r.awaited = append(r.times, now), false
+		return
+	case ctx.Err() != nil:
 		return
 	}
 	r.next = now.Add(min(ringAgain<<min(r.failed, 8), ringAgainMost))

@@ -30,14 +30,20 @@ type bell struct {
 	mu     sync.Mutex
 	rings  []device.ID
 	fails  error
+	slow   bool // rings, and does not say so
+	away   bool // not connected, and thus silent and slow
 	onRing func(device.ID)
 }
 
-func (b *bell) WakePeer(_ context.Context, id device.ID) error {
+func (b *bell) WakePeer(ctx context.Context, id device.ID) error {
 	b.mu.Lock()
 	b.rings = append(b.rings, id)
-	err, f := b.fails, b.onRing
+	err, f, slow := b.fails, b.onRing, b.slow || b.away
 	b.mu.Unlock()
+	if slow {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	if f != nil {
 		f(id)
 	}
@@ -54,7 +60,7 @@ func (b *bell) Name() string              { return "hub" }
 func (b *bell) Run(context.Context) error { return nil }
 func (b *bell) Refresh()                  {}
 func (b *bell) Listener() net.Listener    { return nil }
-func (b *bell) Status() relay.Status      { return relay.Status{Connected: true} }
+func (b *bell) Status() relay.Status      { return relay.Status{Connected: !b.away} }
 func (b *bell) Rendezvous(context.Context, [32]byte, time.Duration) (func(), error) {
 	return func() {}, nil
 }
@@ -162,6 +168,34 @@ func TestRingsAreFew(t *testing.T) {
 			t.Error("not rung any more, long after")
 		}
 	})
+}
+
+// A program that goes away while the hub rings does not keep the ring from being
+// counted: the hub rings all the same.
+func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
+	for name, away := range map[string]bool{"at the hub": false, "the hub is away": true} {
+		t.Run(name, func(t *testing.T) {
+			inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+				b.slow, b.away = true, away
+				began := time.Now()
+				for n := 0; time.Since(began) < ringSpan-time.Second; n++ {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					_, _ = w.Sign(ctx, request(key, fmt.Sprint("session ", n)))
+					cancel()
+				}
+				if n := len(b.rung()); !away && (n > ringMost || n < 2) {
+					t.Errorf("rung %d times in %v", n, ringSpan)
+				}
+				before := len(b.rung())
+				b.slow, b.away = false, false
+				time.Sleep(ringRest)
+				_, _ = w.Sign(t.Context(), request(key, "a session"))
+				if n := len(b.rung()) - before; away && n != 1 {
+					t.Errorf("once the hub is back, rung %d times", n)
+				}
+			})
+		})
+	}
 }
 
 // A login over another host asks twice. The phone has come for the first request, has
