@@ -271,8 +271,11 @@ const (
 	ringHeard // it was rung just now, and is to come yet: the requests of one moment ring once
 )
 
-// mayRing reports whether the phone may be rung, and begins the ring if so.
+// mayRing reports whether the phone may be rung, and begins the ring if so. It counts by
+// the wall clock, since the other one stands still while this machine sleeps; what lies
+// ahead of it was written before it was set back.
 func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
+	now = now.Round(0)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := a.bells.rings[phone]
@@ -280,10 +283,10 @@ func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
 		r = &rings{}
 		a.bells.rings[phone] = r
 	}
-	r.times = slices.DeleteFunc(r.times, func(at time.Time) bool { return now.Sub(at) > ringSpan })
+	r.times = slices.DeleteFunc(r.times, func(at time.Time) bool { return now.Sub(at) > ringSpan || at.After(now) })
 	n := len(r.times)
 	switch {
-	case r.ringing || now.Before(r.next) || !a.canRingLocked(phone):
+	case r.ringing || now.Before(r.next) && r.next.Sub(now) <= ringAgainMost || !a.canRingLocked(phone):
 		return ringLater
 	case n > 0 && now.Sub(r.times[n-1]) < ringRest && r.awaited:
 		return ringHeard
@@ -297,6 +300,7 @@ func (a *Agent) mayRing(phone device.ID, now time.Time) ringing {
 // rang notes how a ring ended that mayRing has begun. One whose request ended
 // meanwhile, by ctx, has most likely rung: the hub does not take it back.
 func (a *Agent) rang(ctx context.Context, phone device.ID, now time.Time, err error) {
+	now = now.Round(0)
 	connected := a.hub.Status().Connected
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -170,6 +170,37 @@ func TestRingsAreFew(t *testing.T) {
 	})
 }
 
+// Rests are counted by the wall clock: after hours of sleep the rings before it do not
+// keep the next one back, nor do those of a clock that was set back since.
+func TestRestsCountByTheWallClock(t *testing.T) {
+	now := time.Now() // with the time that this machine is awake, which there is none of in a bubble
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, _ ssh.Signer) {
+		id := p.peer.ID
+		for range ringMost {
+			w.mayRing(id, now)
+			w.rang(t.Context(), id, now, nil)
+			now = now.Add(ringRest)
+		}
+		w.mu.Lock()
+		for _, at := range w.bells.rings[id].times {
+			if at != at.Round(0) {
+				t.Errorf("%v is kept with the time that this machine is awake", at)
+			}
+		}
+		w.mu.Unlock()
+		if got := w.mayRing(id, now); got != ringLater {
+			t.Errorf("after %d rings: %v", ringMost, got)
+		}
+		if got := w.mayRing(id, now.Add(-time.Hour)); got != ringNow {
+			t.Errorf("by a clock that was set back by an hour: %v", got)
+		}
+		w.rang(t.Context(), id, now, errors.New("the push service does not answer"))
+		if got := w.mayRing(id, now.Add(-time.Hour)); got != ringNow {
+			t.Errorf("set back after a ring that failed: %v", got)
+		}
+	})
+}
+
 // A program that goes away while the hub rings does not keep the ring from being
 // counted: the hub rings all the same.
 func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
