@@ -40,7 +40,7 @@ func (a *Agent) wake(ctx context.Context, phone device.ID) error {
 	}
 	var refused *relay.Error
 	a.mu.Lock()
-	believed := a.bells.hubs[phone] != "" // else the phone's own reason says more
+	believed := a.canRingLocked(phone) // else the phone's own reason, or its other hub, says more
 	a.mu.Unlock()
 	if believed && errors.As(err, &refused) && refused.Code == hubwire.CodeNotSubscribed {
 		if err := a.setDoorbell(phone, "", wakeUnknown); err != nil {
@@ -132,5 +132,9 @@ func (a *Agent) whyNotRung(phone device.ID, err error) *control.Error {
 	a.mu.Lock()
 	a.tellRingingLocked(&d, phone)
 	a.mu.Unlock()
+	if d.RingProblem == "" { // it has never said anything
+		d.RingProblem = "the hub has no push subscription of it"
+		d.RingHint = "only the web app can be rung: in its Settings, Notify me when a request waits"
+	}
 	return control.Errorf(wire.CodePhoneNotReachable, d.RingHint, "It cannot be rung: %s.", d.RingProblem)
 }

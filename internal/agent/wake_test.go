@@ -123,3 +123,28 @@ func TestRing(t *testing.T) {
 		w.stop()
 	})
 }
+
+// `vmux ring` of a phone that has never said anything, as one that is no web app, or that
+// belongs to another hub: the answer says so, and what the phone has said of its hub is not
+// forgotten.
+func TestRingOfOneThatThisHubDoesNotKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.addPhone(1, "native phone")
+		p := w.addPhone(2, "phone of another hub")
+		w.hub, w.cfg.Hub = &bell{fails: errNoSubscription}, &Hub{URL: testHub}
+		w.tells(p, "https://other.example", true)
+		for name, want := range map[string]string{"native phone": "no push subscription", "phone of another hub": "other.example"} {
+			list, err := w.Ring(t.Context(), name)
+			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, want) || list[0].Error.Hint == "" {
+				t.Errorf("%s: %+v, %v", name, list, err)
+			}
+		}
+		for _, d := range w.Status().Phones {
+			if d.Name != "native phone" && !strings.Contains(d.RingProblem, "other.example") {
+				t.Errorf("afterwards: %+v", d)
+			}
+		}
+		w.stop()
+	})
+}
