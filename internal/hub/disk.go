@@ -45,7 +45,8 @@ type disk struct {
 	open   context.Context // ends when nothing can be stored any more
 	end    context.CancelFunc
 	probed time.Time
-	found  error // by the probe
+	looks  bool  // somebody probes
+	found  error // by the last probe
 }
 
 // newDisk looks after a store that is open.
@@ -80,18 +81,27 @@ func (d *disk) closed() error {
 	return d.why
 }
 
-// health is closed, and finds a full disk before the store does.
+// health is closed, and finds a full disk before the store does. One of those who ask
+// waits for a disk that does not answer, and nobody else: anybody may ask.
 func (d *disk) health() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.why != nil {
 		return d.why
 	}
-	if time.Since(d.probed).Abs() >= probeEvery {
-		d.probed, d.found = time.Now(), d.probe()
+	found, due := d.found, time.Since(d.probed).Abs() >= probeEvery
+	switch {
+	case due && d.looks:
+		found = errors.New("the disk does not answer")
+	case due:
+		d.probed, d.looks = time.Now(), true
+		d.mu.Unlock()
+		found = d.probe()
+		d.mu.Lock()
+		d.found, d.looks = found, false
 	}
-	if d.found != nil {
-		return fmt.Errorf("%w: %w", errStore, d.found)
+	if found != nil {
+		return fmt.Errorf("%w: %w", errStore, found)
 	}
 	return nil
 }
