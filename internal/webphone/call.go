@@ -36,6 +36,7 @@ type arguments struct {
 
 	ValiditySeconds int64           `json:"validitySeconds"`
 	Subscription    json.RawMessage `json:"subscription"`
+	Renewal         bool            `json:"renewal"`
 	Acknowledged    bool            `json:"acknowledged"`
 	Mute            bool            `json:"mute"`
 	Joined          []string        `json:"joined"`

@@ -1,6 +1,7 @@
 package webphone
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,11 +17,21 @@ import (
 // pushTimeout bounds the wait for the hub.
 const pushTimeout = 15 * time.Second
 
-// subscribePush gives the hub the browser's subscription. It is called at each
-// start as well, since subscriptions end without a word.
+// errPushOff ends a renewal: notifications were turned off while the page made it.
+var errPushOff = &Error{Code: "pushOff", Message: "Notifications are off."}
+
+// subscribePush gives the hub the browser's subscription. The page renews it at each
+// start as well, since subscriptions end without a word; that turns nothing on.
 func (p *Phone) subscribePush(ctx context.Context, a arguments) (any, error) {
 	if len(a.Subscription) == 0 || string(a.Subscription) == "null" {
 		return nil, &Error{Code: "malformed", Message: "The browser gave no subscription."}
+	}
+	p.pushMu.Lock()
+	defer p.pushMu.Unlock()
+	if a.Renewal {
+		if s, err := p.settings(); err != nil || !s.Push {
+			return nil, cmp.Or[error](err, errPushOff)
+		}
 	}
 	if err := p.tellSubscription(ctx, a.Subscription); err != nil {
 		return nil, hubRefusal(err)
@@ -31,6 +42,8 @@ func (p *Phone) subscribePush(ctx context.Context, a arguments) (any, error) {
 // unsubscribePush turns notifications off, also where the hub cannot be told: its next
 // push finds a subscription that the browser has ended.
 func (p *Phone) unsubscribePush(ctx context.Context, _ arguments) (any, error) {
+	p.pushMu.Lock() // a subscription that is being given ends as well
+	defer p.pushMu.Unlock()
 	if err := p.setPush(false, ""); err != nil {
 		return nil, err
 	}
@@ -43,6 +56,8 @@ func (p *Phone) unsubscribePush(ctx context.Context, _ arguments) (any, error) {
 // pushFailed keeps why this phone cannot be rung though its person wants it, and tells
 // the computers.
 func (p *Phone) pushFailed(_ context.Context, a arguments) (any, error) {
+	p.pushMu.Lock()
+	defer p.pushMu.Unlock()
 	s, err := p.settings()
 	if err != nil || !s.Push || s.PushProblem == a.Kind {
 		return nil, err

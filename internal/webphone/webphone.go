@@ -67,6 +67,7 @@ type Phone struct {
 	restart chan struct{} // of capacity 1: the phone has another name
 
 	settingsMu sync.Mutex  // held while settings change
+	pushMu     sync.Mutex  // held while notifications are turned on or off, and the hub is told
 	pushKnown  atomic.Bool // whether it can be woken was looked at since the start
 	oneKey     atomic.Bool // set while a key comes into the vault, or is deleted
 

@@ -199,6 +199,31 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 	}
 }
 
+// Who turns notifications off while the app renews its subscription has them off.
+func TestTurnedOffDuringARenewal(t *testing.T) {
+	w, _ := withPush(t)
+	w.startPush(t)
+	w.page.evaluate(`(() => {
+		localStorage['stand-in-subscription'] = 'null';
+		const { subscribe } = PushManager.prototype;
+		PushManager.prototype.subscribe = async function (options) {
+			globalThis.renewing = true;
+			await new Promise((resolve) => { globalThis.goOn = resolve; });
+			const made = await subscribe.call(this, options);
+			globalThis.made = true;
+			return made;
+		};
+		setPermission('granted');
+		return true;
+	})()`)
+	w.page.waitTrue("it is renewed", "globalThis.renewing === true")
+	w.page.MustCall("unsubscribePush", nil, nil)
+	w.page.evaluate(`(() => { globalThis.goOn(); return true; })()`)
+	w.page.waitTrue("what was made is ended", "globalThis.made === true && localStorage['stand-in-subscription'] === 'null'")
+	w.wantPush(t, "off")
+	w.waitRinging(t, "notifications are off")
+}
+
 // A push service that answers no more: Settings and the computers say so.
 func TestPushServiceFallsSilent(t *testing.T) {
 	w, _ := withPush(t)

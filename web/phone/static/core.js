@@ -332,7 +332,7 @@ const own = {
 		return { allowed };
 	},
 	persist: async () => ({ persisted: await navigator.storage?.persist?.() ?? false }),
-	subscribePush: () => push.ask().then(subscribePush), // straight from the tap
+	subscribePush: () => push.ask().then(() => subscribePush(false)), // straight from the tap
 	unsubscribePush: async () => {
 		await push.unsubscribe();
 		await invoke('unsubscribePush', {});
@@ -341,7 +341,7 @@ const own = {
 		if (error.code !== 'pushLost') {
 			throw error;
 		}
-		await subscribePush(); // the hub has just found it dead
+		await subscribePush(true); // the hub has just found it dead
 		return ringMe();
 	}),
 	wipe: async () => {
@@ -465,10 +465,11 @@ const ringMe = () => push.ringMe(() => invoke('ringMe', {}));
 let subscribing = Promise.resolve();
 
 // One after the other: one could end what the other has just made.
-function subscribePush() {
+/** @param {boolean} renewal which does not turn on what was turned off meanwhile */
+function subscribePush(renewal) {
 	subscribing = subscribing.catch(() => {}).then(async () => {
 		const current = await invoke('state', {});
-		await push.subscribe(current.hub.vapidKey, (subscription) => invoke('subscribePush', { subscription }));
+		await push.subscribe(current.hub.vapidKey, (subscription) => invoke('subscribePush', { subscription, renewal }));
 	});
 	return subscribing;
 }
@@ -500,10 +501,13 @@ async function renew() {
 	try {
 		push.mustBeAllowed();
 		if (current.hub.connected) {
-			await subscribePush();
+			await subscribePush(true);
 		}
 	} catch (error) {
 		const { code } = failure(error);
+		if (code === 'pushOff') {
+			await push.unsubscribe(); // what was made meanwhile
+		}
 		if (push.lasts(code)) {
 			await invoke('pushFailed', { kind: code });
 		}
