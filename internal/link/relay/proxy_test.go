@@ -86,6 +86,25 @@ func TestErrorsNameTheProxy(t *testing.T) {
 	}
 }
 
+// A password with characters that end a URL early, or make none of it, leads to another
+// proxy, or silently to none. The error says so, and nothing of the password.
+func TestErrorsSayThatTheProxyIsMisread(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	at := strings.TrimPrefix(closed.URL, "http://")
+	for _, proxy := range []string{
+		"http://user:12%cret@" + at, "http://user:12#cret@" + at, "http://user:12/cret@" + at, "http://user:12 cret@" + at, "user:12%cret@" + at,
+	} {
+		got := dialThrough(t, proxy, "https://hub.example/v1/connect")
+		if !strings.HasPrefix(got, "HTTPS_PROXY is misread, since ") || strings.Contains(got, "cret") || strings.Contains(got, "user:12") {
+			t.Errorf("%s: %s", proxy, got)
+		}
+	}
+	if got := dialThrough(t, "http://user:12%25%23%2F@cret@"+at+"/", "https://hub.example/v1/connect"); !strings.HasPrefix(got, "through the proxy "+at+" ") {
+		t.Errorf("written as it has to be: %s", got)
+	}
+}
+
 // What a hub, or the proxy before it, answers in place of a WebSocket is shown if
 // it is text.
 func TestRefusalIsShown(t *testing.T) {

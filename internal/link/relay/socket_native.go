@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -153,10 +154,28 @@ func (w Way) through(address string, err error) error {
 	switch {
 	case e != nil:
 		return fmt.Errorf("HTTPS_PROXY: %w", e)
+	case w.Address == "" && misread(address, proxy):
+		return fmt.Errorf("HTTPS_PROXY is misread, since characters such as # %% / in its user or password have to be written %%23 %%25 %%2F: %w", err)
 	case proxy == nil:
 		return err
 	}
 	return fmt.Errorf("through the proxy %s (HTTPS_PROXY): %w", wire.Show(proxy.Host), err)
+}
+
+// misread reports whether the user or password in the proxy's URL ends it early, or
+// makes it one that net/http passes over without a word.
+func misread(address string, proxy *url.URL) bool {
+	set := cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))
+	at := strings.LastIndexByte(set, '@')
+	u, err := url.Parse(address)
+	switch {
+	case at < 0, err != nil, u.Scheme != "https" && u.Scheme != "wss", isLoopbackName(u.Hostname()):
+		return false
+	case proxy == nil: // also where NO_PROXY says so
+		_, err := url.Parse(set)
+		return err != nil
+	}
+	return proxy.Host == "" || !strings.HasPrefix(set[at+1:], proxy.Host)
 }
 
 var errNotHub = errors.New("no hub answers at this address")
