@@ -86,9 +86,10 @@ func loadKeys(ctx context.Context, store Store, file KeyFile, log *slog.Logger) 
 		return vapidKeys{}, false, fmt.Errorf("read the VAPID keys: %w", err)
 	}
 	var kept []byte
+	var unread error
 	if file != nil {
-		if kept, err = file.Load(); err != nil {
-			log.Warn("cannot read the file of the VAPID keys", "reason", err)
+		if kept, unread = file.Load(); unread != nil {
+			log.Warn("cannot read the file of the VAPID keys", "reason", unread)
 		}
 	}
 	keys, err = parseKeys(stored)
@@ -100,6 +101,8 @@ func loadKeys(ctx context.Context, store Store, file KeyFile, log *slog.Logger) 
 			log.Warn("the store had lost the VAPID keys; they were in their file as well")
 		case stored != nil:
 			return vapidKeys{}, false, err // they may still be mended by hand
+		case unread != nil: // new ones would take its place
+			return vapidKeys{}, false, fmt.Errorf("the store has no VAPID keys, and their file cannot be read: %w", unread)
 		default:
 			if wanted, err = makeKeys(); err != nil {
 				return vapidKeys{}, false, fmt.Errorf("make the VAPID keys: %w", err)

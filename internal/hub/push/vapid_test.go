@@ -11,11 +11,17 @@ import (
 
 // keyFile is a file in memory.
 type keyFile struct {
-	b    []byte
-	fail error // of writing
+	b      []byte
+	unread error
+	fail   error // of writing
 }
 
-func (f *keyFile) Load() ([]byte, error) { return f.b, nil }
+func (f *keyFile) Load() ([]byte, error) {
+	if f.unread != nil {
+		return nil, f.unread
+	}
+	return f.b, nil
+}
 
 func (f *keyFile) Save(b []byte) error {
 	if f.fail == nil {
@@ -86,4 +92,30 @@ func TestKeysOutliveTheStore(t *testing.T) {
 	if !strings.Contains(log.b.String(), "in the store only") {
 		t.Errorf("the file cannot be written: %s", &log.b)
 	}
+}
+
+// A file that was brought back from a backup, by root, to a hub that is another user and
+// has lost its store: new keys would be written over it.
+func TestKeysThatCannotBeReadAreNotReplaced(t *testing.T) {
+	kept := []byte(`{"private":"AAAA"}`)
+	file := &keyFile{b: kept, unread: errors.New("permission denied")}
+	config := Config{Store: &Memory{}, KeyFile: file, Subject: "mailto:root@hub.example.org"}
+	if s, err := New(t.Context(), config); err == nil || !strings.Contains(err.Error(), "permission denied") || !bytes.Equal(file.b, kept) {
+		t.Errorf("%v; the file has %s", err, file.b)
+		if s != nil {
+			s.Close()
+		}
+	}
+	config.KeyFile = nil
+	s, err := New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	config.KeyFile = file // the store has the keys now
+	again, err := New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 }
