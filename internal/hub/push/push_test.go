@@ -56,6 +56,7 @@ type reply struct {
 	status int
 	header map[string]string
 	body   string
+	before func() // is called first
 }
 
 // pushed is what the push service was sent.
@@ -136,6 +137,11 @@ func (w *world) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	if len(w.script) > 0 {
 		next := w.script[0]
 		w.script = w.script[1:]
+		if next.before != nil {
+			w.mu.Unlock()
+			next.before()
+			w.mu.Lock()
+		}
 		for name, value := range next.header {
 			to.Header().Set(name, value)
 		}
@@ -451,14 +457,20 @@ func TestDeviceWakesItself(t *testing.T) {
 	w.wake(phone, phone, nil)
 }
 
-// The answer about an old subscription comes when the app has made a new one.
+// The answer about an old subscription comes when the app has made a new one, which is
+// rung: the computer must not learn that there is none.
 func TestRenewedSubscriptionOutlivesOldAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(phone, agent)
-	if err := w.drop(t.Context(), phone, w.server.URL+"/push/older"); err != nil {
-		t.Fatal(err)
-	}
+	w.answers(reply{status: http.StatusGone, before: func() {
+		if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/newer"), []device.ID{agent}); err != nil {
+			t.Error(err)
+		}
+	}})
 	w.wake(agent, phone, nil)
+	if got := w.received(); len(got) != 2 || got[1].path != "/push/newer" {
+		t.Errorf("%d pushes: %+v", len(got), got)
+	}
 }
 
 func TestOtherAnswersKeepSubscription(t *testing.T) {

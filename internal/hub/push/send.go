@@ -37,6 +37,18 @@ func (s *Service) Wake(ctx context.Context, from, to device.ID) error {
 	if !s.waking.take(from, s.now()) {
 		return ErrLimited
 	}
+	err := s.wake(ctx, from, to)
+	if errors.Is(err, errRenewed) {
+		err = s.wake(ctx, from, to)
+	}
+	return err
+}
+
+// errRenewed is that the device had subscribed anew when its push service said that the
+// last subscription is dead: apps are opened just when something waits.
+var errRenewed = fmt.Errorf("%w any more, but another", ErrNotSubscribed)
+
+func (s *Service) wake(ctx context.Context, from, to device.ID) error {
 	sub, err := s.load(ctx, to)
 	if err != nil {
 		return err
@@ -112,8 +124,11 @@ func (s *Service) judge(ctx context.Context, to device.ID, sub *storedSubscripti
 		return nil
 	case got.status == http.StatusNotFound || got.status == http.StatusGone:
 		log.Info("dead push subscription dropped")
-		if err := s.drop(ctx, to, sub.Endpoint); err != nil {
+		switch renewed, err := s.drop(ctx, to, sub.Endpoint); {
+		case err != nil:
 			return err
+		case renewed:
+			return errRenewed
 		}
 		return ErrNotSubscribed
 	case got.again():

@@ -123,21 +123,24 @@ func (s *Service) Unsubscribe(ctx context.Context, id device.ID) error {
 }
 
 // drop forgets a subscription that its push service says is dead, unless the
-// device has renewed it meanwhile, and remembers its address.
-func (s *Service) drop(ctx context.Context, id device.ID, endpoint string) error {
+// device has renewed it meanwhile, which it reports, and remembers its address.
+func (s *Service) drop(ctx context.Context, id device.ID, endpoint string) (renewed bool, err error) {
 	if err := s.bury(ctx, endpoint); err != nil {
-		return err
+		return false, err
 	}
 	unlock, err := s.lock(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	sub, err := s.load(ctx, id)
-	if err != nil || sub == nil || sub.Endpoint != endpoint {
-		return err
+	if err != nil || sub == nil {
+		return false, err
 	}
-	return s.store.Delete(ctx, name(id))
+	if sub.Endpoint != endpoint {
+		return true, nil
+	}
+	return false, s.store.Delete(ctx, name(id))
 }
 
 func name(id device.ID) string { return subscriptionPrefix + id.String() }
