@@ -203,6 +203,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			counted = counted || counts
 			switch {
 			case shown.beside(answered):
+			case wire.CodeOf(v.err) == wire.CodeRequestExpired && w.waitsForRung():
 			case hadNear && len(near) == 0 && counted:
 				left = 0 // those that could be asked cannot help
 			case late:

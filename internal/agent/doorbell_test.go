@@ -431,3 +431,43 @@ func TestWindowCountsFromTheRing(t *testing.T) {
 		})
 	}
 }
+
+// Another phone of the same key shows the request, with the usual window, and nobody looks
+// at it: its end is not that of the phone that was rung.
+func TestWindowOutlivesThatOfAnotherPhone(t *testing.T) {
+	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+		tablet := w.addPhone(2, "tablet")
+		tablet.hello = wire.Hello{}
+		tablet.signing(key, approves)
+		w.connect(tablet)
+		synctest.Wait()
+		if _, err := w.Sign(t.Context(), request(key, "the tablet proves that it has the key")); err != nil {
+			t.Fatal(err)
+		}
+		tablet.signing(key, func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error {
+			received()
+			select {
+			case <-time.After(time.Until(r.ExpiresAt())):
+				return wire.NewError(wire.CodeRequestExpired)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		b.onRing = func(device.ID) {
+			w.tasks.run(func(context.Context) {
+				time.Sleep(80 * time.Second)
+				w.connect(p)
+			})
+		}
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) != 1 {
+			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		}
+		w.disconnect(p)
+		b.onRing = nil
+		began := time.Now()
+		_, err := w.Sign(t.Context(), request(key, "nobody comes"))
+		if took := time.Since(began); wire.CodeOf(err) != wire.CodeRequestExpired || took < wire.MaxWindow || took > wire.MaxWindow+2*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}

@@ -87,6 +87,12 @@ func (w *window) waits() (rung, pending bool) {
 	return w.rung, w.pending > 0
 }
 
+// waitsForRung reports whether a phone was rung, whose window another one's does not end.
+func (w *window) waitsForRung() bool {
+	rung, _ := w.waits()
+	return rung
+}
+
 // rings reports whether a phone was to be rung, and whether one was.
 func (w *window) rings() (tried, rung bool) {
 	w.mu.Lock()
