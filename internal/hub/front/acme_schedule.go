@@ -110,8 +110,12 @@ func (w *acmeWay) step(ctx context.Context, name string) {
 		w.say(name, why)
 		return
 	}
-	if f.why != "" { // this machine may be wrong
-		f.ways = w.open()
+	if f.why != "" || !f.proven && len(t.Failed) > 0 { // this machine may be wrong
+		for _, way := range w.open() {
+			if !slices.Contains(f.ways, way) {
+				f.ways = append(f.ways, way)
+			}
+		}
 	}
 	// An order counts from its start, also if the hub ends in the middle of it; and
 	// where nothing can be written, a certificate would be lost with the next restart.

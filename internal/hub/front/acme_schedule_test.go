@@ -189,6 +189,46 @@ func TestACMELooksFirst(t *testing.T) {
 	}
 }
 
+// A router answers on port 443 itself whoever comes from inside, and hands on what comes
+// from outside; its port 80 it drops. The look alone must not keep the hub from the one
+// way there is, or its certificate would never be renewed.
+func TestACMEDoesNotBelieveItsLookForEver(t *testing.T) {
+	a := newAuthority(t)
+	log, logged := logger(t)
+	now := newClock()
+	c := a.config(t.TempDir())
+	c.Log, c.Now, c.ListenHTTP = log, now.Now, "127.0.0.1:0"
+	counter := count(t, a)
+	counter.use(t, &c)
+	f := openAt(t, c, "127.0.0.2")
+	router, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", f.acme.tlsPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer router.Close()
+	go func() {
+		for {
+			conn, err := router.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("220 a router\r\n"))
+			conn.Close()
+		}
+	}()
+	a.start(f.Addr().(*net.TCPAddr).Port, 1) // it reaches the hub, by TLS only
+	serveOpened(t, f)
+	waitFor(t, func() bool { return f.acme.said("hub.example", "the next order is made at") }, func() string { return logged() + a.log() })
+	now.pass(firstRest * 3 / 2)
+	waitFor(t, func() bool { return strings.Contains(logged(), "until=") || counter.orders.Load() > 3 }, func() string { return logged() + a.log() })
+	if n := counter.orders.Load(); n != 3 { // by HTTP alone, and then by both
+		t.Errorf("%d orders\n%s", n, logged())
+	}
+	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
+		t.Error(err)
+	}
+}
+
 // An authority that names a time is left alone until then.
 func TestACMELimited(t *testing.T) {
 	a := newAuthority(t)
