@@ -161,6 +161,13 @@ func (s *Service) hold(id device.ID, d time.Duration) {
 	}
 }
 
+// release ends that: the device has another subscription.
+func (s *Service) release(id device.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.holds, id)
+}
+
 // held reports whether pushes for the device are kept back.
 func (s *Service) held(id device.ID) bool {
 	s.mu.Lock()

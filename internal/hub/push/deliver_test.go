@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"vmux/internal/device"
 )
 
 // network is where the push service listens. What it drops it drops without a
@@ -296,4 +298,18 @@ func TestReasonIsTold(t *testing.T) {
 	if text := fmt.Sprint(err, w.log); strings.Contains(text, "secret-token") || !strings.Contains(text, "400: bad request for …") {
 		t.Errorf("told: %s", text)
 	}
+}
+
+// What a push service wants is for its own subscription: a new one is rung at once.
+func TestRestEndsWithTheSubscription(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	w.answers(reply{status: http.StatusTooManyRequests, header: map[string]string{"Retry-After": "100"}})
+	w.wake(agent, phone, ErrLimited)
+	w.subscribe(phone, agent)
+	w.wake(agent, phone, ErrLimited)
+	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/another"), []device.ID{agent}); err != nil {
+		t.Fatal(err)
+	}
+	w.wake(agent, phone, nil)
 }

@@ -87,6 +87,9 @@ func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json
 			return err
 		}
 	}
+	if old != nil && old.Endpoint != sub.Endpoint {
+		s.release(id)
+	}
 	return s.save(ctx, id, sub)
 }
 
