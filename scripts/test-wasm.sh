@@ -11,7 +11,7 @@ command -v node >/dev/null || {
 # What the phone in the browser is made of.
 readonly PACKAGES="./internal/wire ./internal/confusable ./internal/device ./internal/sshctx ./internal/link ./internal/link/hubwire ./internal/link/relay ./internal/signer ./internal/webphone ./internal/scan"
 # These run ssh-keygen, which a page cannot.
-readonly OUTSIDE='^(TestCertificateIsWhatTheDesignSays|TestCreatedKeyFiles|TestImport|TestKRL)$'
+readonly OUTSIDE='^(TestCertificateIsWhatTheDesignSays|TestClientDataAsOpenSSHReadsThem|TestCreatedKeyFiles|TestImport|TestKRL)$'
 # A large environment does not fit into a wasm program's argument page: only
 # what go and node need is passed on.
 # shellcheck disable=SC2086 # one word per package

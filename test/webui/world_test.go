@@ -174,7 +174,10 @@ func (h *hub) serve(changes map[string]string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.app, h.handler = app, handler
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	h.app, h.handler = app, mux
 }
 
 // tab is one page of the app. What it complains of on its console, and what its

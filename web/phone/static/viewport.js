@@ -33,15 +33,18 @@ export function start() {
 }
 
 /**
- * Has the whole sheet scroll, buttons and all, where its title and buttons leave little
- * for what is between them: on small screens and with large letters.
+ * Has the whole sheet scroll where its title and buttons leave little for what is between
+ * them: on small screens and with large letters. The buttons stay in sight if they take
+ * less than three fifths of it; else they scroll as well.
  * @param {HTMLDialogElement} dialog
  */
 export function fit(dialog) {
 	const ends = [dialog.querySelector('.sheet-head'), dialog.querySelector('.sheet-foot')];
 	const measure = () => {
-		const high = ends.reduce((sum, e) => sum + (e?.getBoundingClientRect().height ?? 0), 0);
-		dialog.classList.toggle('whole', high > .6 * seen());
+		const [head, foot] = ends.map((e) => e?.getBoundingClientRect().height ?? 0);
+		dialog.classList.toggle('whole', head + foot > .6 * seen());
+		dialog.classList.toggle('keeps-foot', foot < .6 * seen());
+		dialog.style.setProperty('--foot', `${Math.ceil(foot)}px`);
 	};
 	const observer = new ResizeObserver(measure);
 	ends.forEach((e) => e && observer.observe(e));
