@@ -32,7 +32,7 @@ web:
 demo: setup-demo build ## show everything on this machine, in a scratch folder
 	@if [ -t 0 ]; then exec bin/vmux demo; else exec bin/vmux demo --yes; fi
 
-test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test')
+test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test', QUICK=1 without it)
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/test.sh $(TESTFLAGS)
 
 test-wasm: setup ## run the tests of the phone's core as WebAssembly under Node

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the tests; `make test` calls it. Arguments go to `go test`; without any it
 # is all packages, and those of the phone in the browser as WebAssembly as well.
+# With QUICK set it is without the race detector and without WebAssembly.
 # The last line is the count, by itself: "N passed, N failed".
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -27,10 +28,16 @@ if [ $# = 0 ] && [ "$(id -u)" != 0 ] && ! systemd-run --user --scope --quiet tru
 	elsewhere=(-skip "^($(IFS='|' && echo "${needs_root[*]}"))\$")
 fi
 
+race=(-race)
+if [ -n "${QUICK:-}" ]; then
+	race=()
+fi
+
 status=0 runs=1
 # -count=1: results that depend on sshd and the like must not be remembered.
-counted -- -race -count=1 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"} "${@:-./...}"
-if [ $# = 0 ]; then
+# -p 3: many tests wait for other programs.
+counted -- ${race[@]+"${race[@]}"} -count=1 -p 3 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"} "${@:-./...}"
+if [ $# = 0 ] && [ -z "${QUICK:-}" ]; then
 	echo "test: the same as WebAssembly"
 	runs=2
 	counted --raw-command -- scripts/test-wasm.sh -json

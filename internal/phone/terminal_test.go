@@ -503,11 +503,12 @@ func TestCertificateForOneHour(t *testing.T) {
 // A terminal that goes away approves nothing, and does not hang.
 func TestHangUpIsNoApproval(t *testing.T) {
 	terminal, p := sitDown(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience/2)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	c := asks(ctx, terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
 	p.sees(" s left")
 	_ = p.end.Close()
+	time.AfterFunc(5*time.Second, cancel) // the request ends unanswered
 	if a := get(t, c); a.approved || a.err == nil {
 		t.Errorf("hung up: %v, %v", a.approved, a.err)
 	}

@@ -157,13 +157,17 @@ func (f failing) Append(name string, b []byte) error {
 // gives way to a new one, is no tampering and loses no record but that one.
 func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 	long := strings.Repeat("x", maxDecisions/3)
+	before := &MemoryStore{}
+	s, _ := New(Config{Store: before})
+	for range 6 { // the next one turns the log over, with an old one there
+		if err := s.record(Record{Kind: "sign", Decision: "approved", Message: long}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for steps := range 11 {
-		store := &MemoryStore{}
-		s, _ := New(Config{Store: store})
-		for range 6 { // the next one turns the log over, with an old one there
-			if err := s.record(Record{Kind: "sign", Decision: "approved", Message: long}); err != nil {
-				t.Fatal(err)
-			}
+		store := &MemoryStore{docs: map[string][]byte{}}
+		for name, doc := range before.docs {
+			store.docs[name] = bytes.Clone(doc)
 		}
 		left := steps
 		dying, _ := New(Config{Store: failing{store, &left}})
@@ -179,7 +183,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
 			t.Errorf("killed after %d steps: %+v", steps, r)
 		}
-		s, _ = New(Config{Store: store})
+		s, _ := New(Config{Store: store})
 		if err := s.record(Record{Kind: "sign"}); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,12 @@ func TestCertificateEndsWithTheHours(t *testing.T) {
 	at := func(day, hour, minute, second int) time.Time {
 		return time.Date(2026, time.June, day, hour, minute, second, 0, time.UTC) // the 4th is a Thursday
 	}
+	p := newPhone(t)
+	p.create("work", "ssh-ed25519")
+	id := p.create("other", "ssh-ed25519")
+	if _, err := p.CreateCA([]string{"root"}, secret); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		hours    string
 		now, end time.Time
@@ -23,12 +29,6 @@ func TestCertificateEndsWithTheHours(t *testing.T) {
 		{"thu 22:00-06:00", at(5, 1, 0, 0), at(5, 6, 0, 0)},
 		{"thu 00:00-23:59", at(4, 20, 0, 0), at(4, 23, 59, 0)},
 	} {
-		p := newPhone(t)
-		p.create("work", "ssh-ed25519")
-		id := p.create("other", "ssh-ed25519")
-		if _, err := p.CreateCA([]string{"root"}, secret); err != nil {
-			t.Fatal(err)
-		}
 		if _, err := p.SetRules(id, func(r *Rules) { r.Hours = c.hours }); err != nil {
 			t.Fatal(err)
 		}
