@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"vmux/internal/webphone"
 )
@@ -19,12 +20,20 @@ type State struct {
 	} `json:"support"`
 }
 
-// State reads the phone's state.
+// State reads the phone's state. A page that came past its worker loads itself once
+// more (ensureAccepted in update.js), also in the middle of that; then it is read again.
 func (p *Page) State(into *State) {
 	p.t.Helper()
-	if err := p.Run("return core.state()", into); err != nil {
-		p.t.Fatalf("state: %v\n%s", err, p.Console())
-	}
+	waitFor(p.t, "the page has stayed", func() bool {
+		err := p.Run("return core.state()", into)
+		if err != nil && strings.Contains(err.Error(), "navigated") {
+			return false
+		}
+		if err != nil {
+			p.t.Fatalf("state: %v\n%s", err, p.Console())
+		}
+		return true
+	})
 }
 
 // Identity returns the phone's key of a label.
