@@ -16,7 +16,7 @@ import (
 
 // The networks that people are in: a path that drops long packets, IPv6 alone,
 // addresses that change, a login page in place of everything, a firewall. Each
-// connects, or says within 15 s what is wrong (issue 10, D20).
+// connects, or says within 15 s what is wrong.
 
 // saidWithin is how long a program may take to say what is wrong.
 const saidWithin = 15 * time.Second
