@@ -28,13 +28,7 @@ func TestReachSaysWhatIsInTheWay(t *testing.T) {
 		t.Errorf("the manifest is asked for with %q", got)
 	}
 	p.wants("Your SSH keys, on this phone")
-	invitation, paired := agent.Invite()
-	p.tap("Pair a computer")
-	p.fill("Or paste the invitation", invitation)
-	p.tap("Continue")
-	p.tap("Pair")
-	paired()
-	p.says("Paired with") // and goes home by itself
+	p.pairs(agent)
 	p.wants("Online")
 
 	html := func(w http.ResponseWriter, _ *http.Request) {
@@ -146,13 +140,7 @@ func TestClocksDaysApart(t *testing.T) {
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{now: time.Now().UTC().Add(72 * time.Hour)})
 	p.addAuthenticator()
 	p.wants("Your SSH keys, on this phone")
-	invitation, paired := agent.Invite()
-	p.tap("Pair a computer")
-	p.fill("Or paste the invitation", invitation)
-	p.tap("Continue")
-	p.tap("Pair")
-	paired()
-	p.says("Paired with") // and goes home by itself
+	p.pairs(agent)
 	p.wants("Clocks differ")
 	p.makeKey("everywhere", "Ed25519")
 	agent.MustVmux("keys", "refresh")

@@ -26,15 +26,7 @@ func TestByHand(t *testing.T) {
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
 	p.addAuthenticator()
 	p.wants("Your SSH keys, on this phone")
-
-	invitation, paired := agent.Invite()
-	p.tap("Pair a computer")
-	p.fill("Or paste the invitation", invitation)
-	p.tap("Continue")
-	p.wants("Pair with this computer?")
-	p.tap("Pair")
-	paired()
-	p.says("Paired with")
+	p.pairs(agent)
 	p.wants("Connected")
 
 	p.makeKey("hardware", "")
@@ -302,4 +294,17 @@ func (p *tab) approves(cmd *exec.Cmd, texts ...string) {
 		p.t.Fatalf("%s: %v\n%s\nthe page shows:\n%s", fmt.Sprint(cmd.Args), err, out.String(), p.text())
 	}
 	p.waitFor("document.querySelector('dialog') === null")
+}
+
+// pairs pairs with a computer, by the text of its invitation.
+func (p *tab) pairs(agent *web.Agent) {
+	p.t.Helper()
+	invitation, paired := agent.Invite()
+	p.tap("Pair a computer")
+	p.fill("Or paste the invitation", invitation)
+	p.tap("Continue")
+	p.wants("Pair with this computer?")
+	p.tap("Pair")
+	paired()
+	p.says("Paired with") // and goes home by itself
 }

@@ -157,21 +157,7 @@ func TestACMELooksFirst(t *testing.T) {
 		}
 		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 	}
-	other, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", f.acme.tlsPort))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	go func() {
-		for {
-			conn, err := other.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte("220 another server\r\n"))
-			conn.Close()
-		}
-	}()
+	anotherServer(t, "127.0.0.2", f.acme.tlsPort)
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	serveOpened(t, f)
 	waitFor(t, func() bool { return f.acme.said("hub.example", "DNS has no address for hub.example") }, logged)
@@ -201,21 +187,7 @@ func TestACMEDoesNotBelieveItsLookForEver(t *testing.T) {
 	counter := count(t, a)
 	counter.use(t, &c)
 	f := openAt(t, c, "127.0.0.2")
-	router, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", f.acme.tlsPort))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer router.Close()
-	go func() {
-		for {
-			conn, err := router.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte("220 a router\r\n"))
-			conn.Close()
-		}
-	}()
+	anotherServer(t, "127.0.0.2", f.acme.tlsPort)
 	a.start(f.Addr().(*net.TCPAddr).Port, 1) // it reaches the hub, by TLS only
 	serveOpened(t, f)
 	waitFor(t, func() bool { return f.acme.said("hub.example", "the next order is made at") }, func() string { return logged() + a.log() })
@@ -300,4 +272,24 @@ func TestACMERests(t *testing.T) {
 	if why := w.notYet(try{Next: now.Add(365 * 24 * time.Hour)}, found{ways: []string{overTLS}}, now); why != "" {
 		t.Errorf("a year ahead: %s", why)
 	}
+}
+
+// anotherServer answers there, and not in TLS.
+func anotherServer(t *testing.T, host, port string) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("220 another server\r\n"))
+			conn.Close()
+		}
+	}()
 }

@@ -145,8 +145,8 @@ func TestKnownPushServices(t *testing.T) {
 
 func TestStoreIsBounded(t *testing.T) {
 	w := newWorld(t)
-	w.most = 3
-	for i := range w.most {
+	w.subscriptions.most = 3
+	for i := range w.subscriptions.most {
 		w.subscribe(device.ID{9, byte(i)}, agent)
 	}
 	subscribe := func() error {

@@ -65,7 +65,7 @@ func madeUp(endpoint string) bool {
 
 // bury remembers that the address is dead, if there is room.
 func (s *Service) bury(ctx context.Context, endpoint string) error {
-	room, err := s.roomForDead(ctx)
+	room, err := s.makeRoom(ctx, &s.dead, s.forgetDead)
 	if err != nil || !room {
 		return err
 	}
@@ -73,30 +73,6 @@ func (s *Service) bury(ctx context.Context, endpoint string) error {
 		return fmt.Errorf("store dead push subscription: %w", err)
 	}
 	return nil
-}
-
-// roomForDead counts one more, as makeRoom does.
-func (s *Service) roomForDead(ctx context.Context) (bool, error) {
-	if s.recountDue(&s.countedDead) {
-		names, err := s.names(ctx, deadPrefix)
-		if err != nil {
-			return false, err
-		}
-		count := len(names)
-		if count >= s.mostDead {
-			count -= s.forgetDead(ctx, names)
-		}
-		s.mu.Lock()
-		s.countDead = count
-		s.mu.Unlock()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.countDead >= s.mostDead {
-		return false, nil
-	}
-	s.countDead++
-	return true, nil
 }
 
 // forgetDead deletes what counts no more, and returns how many that were.

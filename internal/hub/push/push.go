@@ -90,8 +90,6 @@ type Service struct {
 	log      *slog.Logger
 	now      func() time.Time
 	loopback bool
-	most     int // subscriptions; MaxSubscriptions but in tests
-	mostDead int // MaxDead but in tests
 	keys     vapidKeys
 	// How pushes go out: to the push services that browsers come with, and to all
 	// others, whose failures must not cost the first their connections.
@@ -110,13 +108,10 @@ type Service struct {
 
 	waking, woken, subscribing *limiter
 
-	mu      sync.Mutex
-	count   int // subscriptions: what there was at counted, and what was added since
-	counted time.Time
-	// The same of the dead ones that are remembered.
-	countDead   int
-	countedDead time.Time
-	holds       map[device.ID]time.Time // until when a push service wants no more for it
+	mu            sync.Mutex
+	subscriptions records
+	dead          records
+	holds         map[device.ID]time.Time // until when a push service wants no more for it
 }
 
 // New reads the VAPID keys from the store, or makes them there at the first
@@ -131,7 +126,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	s := &Service{
 		store: c.Store, subject: subject, log: c.Log, now: c.Now,
-		loopback: c.Loopback != nil, most: MaxSubscriptions, mostDead: MaxDead, firstAttempt: firstAttempt,
+		loopback: c.Loopback != nil, firstAttempt: firstAttempt,
+		subscriptions: records{prefix: subscriptionPrefix, most: MaxSubscriptions}, dead: records{prefix: deadPrefix, most: MaxDead},
 		knownWay: way{roots: c.Loopback}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
 		waking:      newLimiter(wakingBurst, wakingEvery),

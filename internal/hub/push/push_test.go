@@ -423,7 +423,7 @@ func TestMadeUpSubscriptionIsRefused(t *testing.T) {
 // What is remembered of dead ones does not grow without end: what is old makes room.
 func TestDeadSubscriptionsAreBounded(t *testing.T) {
 	w := newWorld(t)
-	w.mostDead = 3
+	w.dead.most = 3
 	w.answer(http.StatusGone)
 	dies := func(path string) {
 		t.Helper()

@@ -83,8 +83,11 @@ func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json
 		return err
 	}
 	if old == nil {
-		if err := s.makeRoom(ctx); err != nil {
+		switch room, err := s.makeRoom(ctx, &s.subscriptions, s.removeStale); {
+		case err != nil:
 			return err
+		case !room:
+			return ErrFull
 		}
 	}
 	if old != nil && old.Endpoint != sub.Endpoint {
@@ -177,40 +180,49 @@ func (s *Service) save(ctx context.Context, id device.ID, sub *storedSubscriptio
 	return nil
 }
 
-// makeRoom counts one subscription more, or says ErrFull. The count is of the
-// whole store but not exact: other hubs may write to it.
-func (s *Service) makeRoom(ctx context.Context) error {
-	if s.recountDue(&s.counted) {
-		names, err := s.names(ctx, subscriptionPrefix)
+// records are those of one kind in the store.
+type records struct {
+	prefix  string
+	most    int // the constant but in tests
+	count   int // what there was at counted, and what was added since
+	counted time.Time
+}
+
+// makeRoom counts one record more, or says that there is no room. Remove deletes what
+// counts no more, if all is taken, and returns how many that were. The count is of
+// the whole store but not exact: other hubs may write to it.
+func (s *Service) makeRoom(ctx context.Context, r *records, remove func(context.Context, []string) int) (bool, error) {
+	if s.recountDue(r) {
+		names, err := s.names(ctx, r.prefix)
 		if err != nil {
-			return err
+			return false, err
 		}
 		count := len(names)
-		if count >= s.most {
-			count -= s.removeStale(ctx, names)
+		if count >= r.most {
+			count -= remove(ctx, names)
 		}
 		s.mu.Lock()
-		s.count = count
+		r.count = count
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= s.most {
-		return ErrFull
+	if r.count >= r.most {
+		return false, nil
 	}
-	s.count++
-	return nil
+	r.count++
+	return true, nil
 }
 
 // recountDue says so to one caller only.
-func (s *Service) recountDue(counted *time.Time) bool {
+func (s *Service) recountDue(r *records) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if !counted.IsZero() && now.Sub(*counted).Abs() < recount {
+	if !r.counted.IsZero() && now.Sub(r.counted).Abs() < recount {
 		return false
 	}
-	*counted = now
+	r.counted = now
 	return true
 }
 
