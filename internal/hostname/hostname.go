@@ -179,6 +179,9 @@ func (n Name) Changed() (what, hint string) {
 
 // Renamed is Changed by the name that the computer has at this moment.
 func (n Name) Renamed() (what, hint string) {
+	if n.Kept == "" {
+		return "", ""
+	}
 	n.Now, _ = Local() // without one, it has none
 	return n.Changed()
 }

@@ -1,14 +1,21 @@
 package hostname
 
 import (
+	"context"
 	"os/exec"
 	"strings"
+	"time"
 )
+
+// askFor is how long the system may take to tell its name: `vmux status` waits for it.
+const askFor = 2 * time.Second
 
 // published asks for the name that mDNSResponder tells. What gethostname returns comes
 // from whatever DHCP server the computer met last.
 func published() (string, error) {
-	out, err := exec.Command("/usr/sbin/scutil", "--get", "LocalHostName").Output()
+	ctx, cancel := context.WithTimeout(context.Background(), askFor)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "/usr/sbin/scutil", "--get", "LocalHostName").Output()
 	if err != nil {
 		return hostname()
 	}

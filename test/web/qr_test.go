@@ -48,6 +48,19 @@ func TestQRCodeIsRead(t *testing.T) {
 	}
 }
 
+// A reader that has ended, as of too little memory, is loaded anew: the camera goes on.
+func TestQRReaderThatEnded(t *testing.T) {
+	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	const blank = "await core.call('decodeQR', { imageData: new ImageData(64, 64) })"
+	if err := page.Run("globalThis.Go = class extends Go { constructor() { super(); globalThis.reader = this; } }; "+blank, nil); err == nil {
+		t.Fatal("a blank picture has a code")
+	}
+	var f *Failure
+	if err := page.Run("reader.exited = true; reader._resolveExitPromise(); await new Promise((resolve) => setTimeout(resolve)); "+blank, nil); !errors.As(err, &f) || f.Code != "noCode" {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
 func ints(list []int) string {
 	text := "["
 	for _, n := range list {

@@ -532,6 +532,8 @@ async function decodeQR(imageData) {
 
 async function loadReader() {
 	const go = new /** @type {any} */ (globalThis).Go();
-	run(go, await instantiate('qr.wasm', go.importObject));
+	run(go, await instantiate('qr.wasm', go.importObject), () => {
+		reader = undefined; // the next picture loads it anew
+	});
 	return /** @type {any} */ (globalThis).vmuxDecodeQR;
 }
