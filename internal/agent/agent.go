@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/hubpage"
@@ -133,6 +134,7 @@ type Agent struct {
 	notices chan notice
 	renewal chan struct{} // tells keepCertificate that something has changed
 
+	journal  *journal.Journal // its lock is the last to be taken
 	snapshot atomic.Pointer[snapshot]
 	saving   sync.Mutex // orders the writes of documents; taken before mu
 	tasks    tasks
@@ -149,11 +151,6 @@ type Agent struct {
 	cert     certificates
 	denied   denials
 	bells    doorbells
-	waiting  map[string]*control.Request
-	failures map[string]*control.Failure // by kind
-	history  []control.Event             // newest last
-	warnings map[string]string           // by what they are about
-	changed  chan struct{}
 	pairing  *pairing
 }
 
@@ -244,24 +241,23 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
 		notices: make(chan notice, maxNotices), renewal: make(chan struct{}, 1),
-		waiting: map[string]*control.Request{}, failures: map[string]*control.Failure{},
-		warnings: map[string]string{}, changed: make(chan struct{}),
 		pairedAt: map[device.ID]time.Time{},
 	}
+	a.journal = journal.New(a.log, a.notify)
 	keys, warning, err := loadCache(docs, a.started)
 	if err != nil {
 		return nil, err
 	}
 	a.keys = keys
-	a.warn(warningCache, warning)
+	a.journal.Warn(warningCache, warning)
 	if a.cas, warning, err = loadCAs(docs, a.started); err != nil {
 		return nil, err
 	}
-	a.warn(warningCAs, warning)
+	a.journal.Warn(warningCAs, warning)
 	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
 		return nil, err
 	}
-	a.warn(documentDestinations, warning)
+	a.journal.Warn(documentDestinations, warning)
 	if a.bells, err = loadDoorbells(docs); err != nil {
 		return nil, err
 	}
@@ -383,7 +379,7 @@ func (a *Agent) keepLinks(ctx context.Context) error {
 func (a *Agent) forgetStrangers() {
 	peers, err := a.trust.Peers()
 	if err != nil {
-		a.warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
+		a.journal.Warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
 		return
 	}
 	for _, p := range peers {

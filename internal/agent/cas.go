@@ -135,13 +135,13 @@ func (a *Agent) meetCA(phone device.ID, name string, blob []byte) error {
 	switch {
 	case len(accepted) > 0 && bytes.Equal(accepted, blob):
 		delete(a.cas.offered, phone)
-		a.warnLocked(warningCAs+phone.String(), "")
+		a.journal.Warn(warningCAs+phone.String(), "")
 		a.mu.Unlock()
 		return nil
 	case len(accepted) > 0 || !fresh:
 		err := errCAChanged(name, accepted, blob)
 		a.cas.offered[phone] = blob
-		a.warnLocked(warningCAs+phone.String(), err.Error())
+		a.journal.Warn(warningCAs+phone.String(), err.Error())
 		a.mu.Unlock()
 		return err
 	}
@@ -168,7 +168,7 @@ func (a *Agent) saveCAs(change func(*caPins)) error {
 		return fmt.Errorf("keep the trusted CAs: %w", err)
 	}
 	if err := a.docs.Put(documentCAs, b); err != nil {
-		a.warn(warningDisk, "The agent cannot write its state: "+err.Error())
+		a.journal.Warn(warningDisk, "The agent cannot write its state: "+err.Error())
 		return fmt.Errorf("keep the trusted CAs: %w", err)
 	}
 	a.mu.Lock()
@@ -177,10 +177,10 @@ func (a *Agent) saveCAs(change func(*caPins)) error {
 	for id := range a.cas.offered {
 		if bytes.Equal(a.cas.offered[id], next.accepted[id]) {
 			delete(a.cas.offered, id)
-			a.warnLocked(warningCAs+id.String(), "")
+			a.journal.Warn(warningCAs+id.String(), "")
 		}
 	}
-	a.tellLocked()
+	a.journal.Change()
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (a *Agent) keepCertificateFile(ctx context.Context) {
 		if err := writeCertificate(path, line); err != nil {
 			text = "The certificate cannot be kept for ssh: " + err.Error()
 		}
-		a.warn(warningCertificateFile, text)
+		a.journal.Warn(warningCertificateFile, text)
 	}
 	kept := ""
 	keep(kept) // one of an agent that was killed

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/wire"
@@ -140,7 +141,7 @@ func (a *Agent) expire(now time.Time) {
 		c.expired = &session{cert: c.session.cert, blob: c.session.blob, phone: c.session.phone}
 		c.session = nil
 		a.rebuildLocked()
-		a.noteLocked(kindCertificate, "Session certificate expired", "")
+		a.journal.Note(journal.KindCertificate, "Session certificate expired", "")
 		a.log.Info("session certificate expired")
 	}
 }
@@ -281,14 +282,14 @@ func (a *Agent) land(f *flight, s *session, err error) {
 		a.rebuildLocked()
 	}
 	f.err = err
-	a.tellLocked()
+	a.journal.Change()
 	a.mu.Unlock()
 	switch {
 	case err == nil:
 		a.log.Info("session certificate in place", "phone", s.phone.Short(), "serial", s.cert.Serial, "until", s.validBefore())
-		a.succeed(kindCertificate, "Certificate valid until "+s.validBefore().Local().Format(control.TimeLayout))
+		a.journal.Succeed(journal.KindCertificate, "Certificate valid until "+s.validBefore().Local().Format(control.TimeLayout))
 	case wire.CodeOf(err) != control.CodeBusy && !isCanceled(err):
-		a.fail(kindCertificate, "Session certificate", err)
+		a.journal.Fail(journal.KindCertificate, "Session certificate", err)
 	}
 }
 
@@ -317,8 +318,8 @@ func (a *Agent) fetchCertificate(ctx context.Context, w wanted) (*session, error
 		Asking: a.asking(now), PublicKeyBlob: public.Marshal(), RequestedValiditySeconds: int64(w.validity / time.Second),
 		IdentityPublicKeyBlob: w.identity, Principals: w.principals, Automatic: w.automatic,
 	}
-	defer a.waits(&control.Request{
-		RequestID: request.RequestID, Kind: kindCertificate, Since: now, Until: request.ExpiresAt(),
+	defer a.journal.Wait(control.Request{
+		RequestID: request.RequestID, Kind: journal.KindCertificate, Since: now, Until: request.ExpiresAt(),
 	})()
 	a.log.Info("certificate asked for", "request", request.RequestID, "phone", w.phone.ID.Short(), "automatic", w.automatic)
 	cert, phone, err := ask(ctx, a, question[*ssh.Certificate]{

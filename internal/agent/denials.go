@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -259,5 +260,5 @@ func (a *Agent) notAsked(id *identity, about sshctx.Context, code wire.Code) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.noteLocked(kindSign, requested(id, about)+": not asked again, "+why, code)
+	a.journal.Note(journal.KindSign, requested(id, about)+": not asked again, "+why, code)
 }

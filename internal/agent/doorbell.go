@@ -129,7 +129,7 @@ func (a *Agent) setDoorbell(phone device.ID, hub, why string) error {
 	if hub+why == "" {
 		delete(a.bells.last, phone)
 	}
-	a.tellLocked()
+	a.journal.Change()
 	doc := wakeablePhones{Version: wakeableVersion, Phones: []wakeablePhone{}}
 	for id, hub := range a.bells.hubs {
 		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Hub: hub})
@@ -237,14 +237,7 @@ func (a *Agent) ring(ctx context.Context, phone device.ID, requestID string, sho
 // countFromRing begins the person's window anew.
 func (a *Agent) countFromRing(requestID string, w *window) {
 	w.ring(time.Now(), a.cfg.ApprovalTimeout)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.waiting[requestID]; r != nil {
-		rung := *r
-		rung.Rung, rung.Until = true, w.until()
-		a.waiting[requestID] = &rung
-		a.tellLocked()
-	}
+	a.journal.Update(requestID, func(r *control.Request) { r.Rung, r.Until = true, w.until() })
 }
 
 // ringable leaves out the phones that this agent's hub cannot wake.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -23,7 +24,7 @@ type handler struct{ a *Agent }
 // LinkUp implements link.Handler.
 func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
-	h.a.note(kindLink, "Connected to "+p.Name)
+	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name, "")
 	h.a.came(p.ID)
 	h.a.dropRevoked(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
@@ -35,7 +36,7 @@ func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.greetCA(p, hello)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
-		a.fail(kindKeys, p.Name, err)
+		a.journal.Fail(journal.KindKeys, p.Name, err)
 	}
 	a.connectedAnew(time.Now())
 }
@@ -52,9 +53,7 @@ func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 			h.a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		}
 		h.a.considerRenewal()
-		h.a.mu.Lock()
-		defer h.a.mu.Unlock()
-		h.a.tellLocked()
+		h.a.journal.Change()
 	})
 }
 
@@ -67,14 +66,14 @@ func (a *Agent) greetCA(p device.Peer, hello wire.Hello) {
 		err = a.meetCA(p.ID, p.Name, hello.CAPublicKey)
 	}
 	if err != nil {
-		a.fail(kindCertificate, p.Name, err)
+		a.journal.Fail(journal.KindCertificate, p.Name, err)
 	}
 }
 
 // LinkDown implements link.Handler.
 func (h handler) LinkDown(p device.Peer, reason error) {
 	h.a.log.Info("phone disconnected", "phone", p.ID.Short(), "reason", reason)
-	h.a.note(kindLink, "Disconnected from "+p.Name)
+	h.a.journal.Note(journal.KindLink, "Disconnected from "+p.Name, "")
 }
 
 // Unpaired implements link.Handler: the phone has ended the pairing, and so
@@ -85,7 +84,7 @@ func (h handler) Unpaired(p device.Peer) {
 		if err := h.a.forget(p.ID); err != nil {
 			h.a.log.Error("forget a phone", "phone", p.ID.Short(), "error", err)
 		}
-		h.a.fail(kindPairing, p.Name, wire.NewError(wire.CodePairingInvalid))
+		h.a.journal.Fail(journal.KindPairing, p.Name, wire.NewError(wire.CodePairingInvalid))
 	})
 }
 
@@ -96,7 +95,7 @@ func (h handler) Paired(p device.Peer) {
 		h.a.log.Error("paired phone", "phone", p.ID.Short(), "error", err)
 	}
 	h.a.refreshHub()
-	h.a.succeed(kindPairing, "Paired with "+p.Name)
+	h.a.journal.Succeed(journal.KindPairing, "Paired with "+p.Name)
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	if h.a.pairing != nil {
@@ -110,12 +109,6 @@ func (h handler) Serve(_ context.Context, r *link.Request) (wire.Kind, any) {
 		return h.a.tokenUpdate(r)
 	}
 	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "a computer does not serve %s", r.Envelope.Kind)
-}
-
-func (a *Agent) note(kind, text string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.noteLocked(kind, text, "")
 }
 
 // refresh replaces what is known of one phone's keys and returns how many it
@@ -143,7 +136,7 @@ func (a *Agent) refresh(ctx context.Context, p device.Peer) (int, error) {
 	if err := a.setKeys(p.ID, keys); err != nil {
 		return 0, err
 	}
-	a.succeed(kindKeys, fmt.Sprintf("%d keys on %s", len(keys), p.Name))
+	a.journal.Succeed(journal.KindKeys, fmt.Sprintf("%d keys on %s", len(keys), p.Name))
 	return len(keys), nil
 }
 
@@ -173,7 +166,7 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 		a.keys[phone], a.pairedAt[phone] = keys, peer.PairedAt
 	}
 	a.rebuildLocked()
-	a.tellLocked()
+	a.journal.Change()
 	a.mu.Unlock()
 	a.saveKeys()
 	if added {
@@ -192,10 +185,10 @@ func (a *Agent) saveKeys() {
 		err = a.docs.Put(documentCache, b)
 	}
 	if err != nil {
-		a.warn(warningDisk, "The agent cannot write its state: "+err.Error())
+		a.journal.Warn(warningDisk, "The agent cannot write its state: "+err.Error())
 		return
 	}
-	a.warn(warningDisk, "")
+	a.journal.Warn(warningDisk, "")
 }
 
 // forget removes a phone, its keys, its CA and the certificate it issued.
@@ -217,9 +210,9 @@ func (a *Agent) forget(phone device.ID) error {
 	defer a.mu.Unlock()
 	a.dropCertificateOfLocked(phone)
 	delete(a.cas.offered, phone)
-	a.warnLocked(warningCAs+phone.String(), "")
+	a.journal.Warn(warningCAs+phone.String(), "")
 	a.rebuildLocked()
-	a.tellLocked()
+	a.journal.Change()
 	return err
 }
 

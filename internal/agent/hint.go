@@ -160,11 +160,9 @@ func (l *hintLines) leave(terminal uint64, h *hint) {
 }
 
 // hintText says on which phone to look and how long is left.
-func (a *Agent) hintText(request *control.Request, holders []device.ID, now time.Time) string {
-	a.mu.Lock()
-	latest := a.waiting[request.RequestID]
-	a.mu.Unlock()
-	if latest == nil {
+func (a *Agent) hintText(request control.Request, holders []device.ID, now time.Time) string {
+	latest, waits := a.journal.Waiting(request.RequestID)
+	if !waits {
 		latest = request
 	}
 	until := latest.Until

@@ -58,7 +58,7 @@ func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
 		}
 		return relay.OpenSocket(ctx, url, relay.Way{Roots: roots, Address: hub.Address})
 	}
-	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.paired, Changed: a.tellHub, Log: a.log, Open: open})
+	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.paired, Changed: a.journal.Change, Log: a.log, Open: open})
 }
 
 // paired are the devices that may reach this one through the hub.
@@ -79,13 +79,6 @@ func (a *Agent) refreshHub() {
 	if a.hub != nil {
 		a.hub.Refresh()
 	}
-}
-
-// tellHub wakes those who watch the status: the hub has come or gone.
-func (a *Agent) tellHub() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tellLocked()
 }
 
 // hubStatus is how it stands with the hub; nil when there is none.

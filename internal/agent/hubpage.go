@@ -41,7 +41,7 @@ func (a *Agent) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	if err != nil {
 		return report, control.Errorf(control.CodeNoPage, "vmux status", "The hub's page cannot be compared: %s.", wire.Show(err.Error()))
 	}
-	a.warn(warningPage, pageWarning(report))
+	a.journal.Warn(warningPage, pageWarning(report))
 	return report, nil
 }
 

@@ -98,7 +98,7 @@ func TestPageIsComparedDaily(t *testing.T) {
 		after := func(d time.Duration, want int) {
 			t.Helper()
 			time.Sleep(d)
-			w.tellHub() // whatever changes must not make it look more often
+			w.journal.Change() // whatever changes must not make it look more often
 			synctest.Wait()
 			if n := looks.Load(); int(n) != want {
 				t.Errorf("%d looks, want %d", n, want)

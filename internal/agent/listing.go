@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 )
@@ -124,24 +125,14 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 		return nil, false, nil
 	}
 	if err := a.mayCertify(c, blob, data); err != nil {
-		a.fail(kindSign, certificateComment, err)
+		a.journal.Fail(journal.KindSign, certificateComment, err)
 		return nil, true, err
 	}
 	signature, err = s.sign(data)
 	if err == nil {
-		a.loggedIn()
+		a.journal.ForgetFailures() // of earlier logins: this one succeeds
 	}
 	return signature, true, err
-}
-
-// loggedIn ends the failures of earlier logins: this one succeeds.
-func (a *Agent) loggedIn() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.failures) > 0 {
-		clear(a.failures)
-		a.tellLocked()
-	}
 }
 
 // sessionOf returns the session whose certificate that is, nil if there is none
@@ -164,7 +155,7 @@ func (a *Agent) RemoveAll() {
 	a.cert.destroyLocked()
 	a.cert.held = heldRemoved
 	a.rebuildLocked()
-	a.noteLocked(kindCertificate, "Session certificate removed by ssh-add -D", "")
+	a.journal.Note(journal.KindCertificate, "Session certificate removed by ssh-add -D", "")
 	a.mu.Unlock()
 	a.log.Info("session certificate removed")
 }

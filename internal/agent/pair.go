@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link/lan"
@@ -230,7 +231,7 @@ func (a *Agent) Unpair(name string) (control.Device, error) {
 		return d, fmt.Errorf("unpair: %w", err)
 	}
 	a.log.Info("unpaired", "phone", p.ID.Short())
-	a.note(kindPairing, "Unpaired from "+p.Name)
+	a.journal.Note(journal.KindPairing, "Unpaired from "+p.Name, "")
 	d.Connected = false
 	return d, nil
 }

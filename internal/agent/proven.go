@@ -40,7 +40,7 @@ func (a *Agent) prove(phone device.ID, id *identity) {
 	keys[i].Proven = true
 	a.keys[phone] = keys
 	a.rebuildLocked()
-	a.tellLocked()
+	a.journal.Change()
 	a.tasks.run(func(context.Context) {
 		a.saving.Lock()
 		defer a.saving.Unlock()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 )
 
@@ -33,7 +34,7 @@ func (a *Agent) dropRevoked(p device.Peer, serials []string) {
 	if dropped {
 		c.held = heldRemoved
 		a.rebuildLocked()
-		a.noteLocked(kindCertificate, "Session certificate revoked on "+p.Name, "")
+		a.journal.Note(journal.KindCertificate, "Session certificate revoked on "+p.Name, "")
 	}
 	a.mu.Unlock()
 	if dropped {

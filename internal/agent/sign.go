@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
@@ -81,7 +82,7 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		Bindings:       marshalBindings(r.Bindings),
 	}
 	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.holders)
-	done := a.waits(waiting)
+	done := a.journal.Wait(waiting)
 	defer done()
 	h.waits(func(now time.Time) string { return a.hintText(waiting, holders, now) })
 	// A phone can list any public key: it must not speak for one that another
@@ -140,9 +141,9 @@ func (a *Agent) stillPaired(holders []device.ID) []device.ID {
 	return paired
 }
 
-func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) *control.Request {
-	w := &control.Request{
-		RequestID: r.RequestID, Kind: kindSign, Identity: id.Comment, Fingerprint: id.Fingerprint,
+func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) control.Request {
+	w := control.Request{
+		RequestID: r.RequestID, Kind: journal.KindSign, Identity: id.Comment, Fingerprint: id.Fingerprint,
 		Detail: detail(about), Since: time.UnixMilli(r.IssuedAtMilliseconds), Until: r.ExpiresAt(),
 	}
 	if len(r.Context.Programs) > 0 {
@@ -166,18 +167,18 @@ func detail(about sshctx.Context) string {
 
 func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {
 	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
-	a.succeed(kindSign, "Signed by "+requested(id, about))
+	a.journal.Succeed(journal.KindSign, "Signed by "+requested(id, about))
 }
 
 // goesOn tells that a phone's refusal does not end the request.
 func (a *Agent) goesOn(id *identity, about sshctx.Context, phone device.ID, err error) {
 	a.log.Warn("refused by a phone that has not signed by this key yet: others are asked still", "key", id.Fingerprint, "phone", phone.Short(), "code", wire.CodeOf(err))
-	a.note(kindSign, fmt.Sprintf("%s: refused by %s, which has not signed by this key yet: others are asked still", requested(id, about), a.nameOf(phone)))
+	a.journal.Note(journal.KindSign, fmt.Sprintf("%s: refused by %s, which has not signed by this key yet: others are asked still", requested(id, about), a.nameOf(phone)), "")
 }
 
 func (a *Agent) withdrawn(id *identity, about sshctx.Context) {
 	a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
-	a.note(kindSign, requested(id, about)+": withdrawn, since the SSH client went away")
+	a.journal.Note(journal.KindSign, requested(id, about)+": withdrawn, since the SSH client went away", "")
 }
 
 // failSign keeps the reason and returns the error.
@@ -186,7 +187,7 @@ func (a *Agent) failSign(id *identity, about sshctx.Context, err error) error {
 	if id != nil {
 		text = requested(id, about)
 	}
-	a.fail(kindSign, text, err)
+	a.journal.Fail(journal.KindSign, text, err)
 	return err
 }
 

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	sshagentclient "golang.org/x/crypto/ssh/agent"
 
+	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -152,7 +153,7 @@ func TestHistory(t *testing.T) {
 				t.Errorf("%s: no true hint: %+v", test.text, f)
 			}
 			stop()
-			if h := w.Status().History[0]; h.Text != test.text || h.Code != test.code || h.Kind != kindSign {
+			if h := w.Status().History[0]; h.Text != test.text || h.Code != test.code || h.Kind != journal.KindSign {
 				t.Errorf("%v: history %q (%s), want %q (%s)", err, h.Text, h.Code, test.text, test.code)
 			}
 		}

@@ -3,9 +3,7 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,26 +26,11 @@ func (a *Agent) Status() control.Status {
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
-		Warnings: []string{}, Waiting: []control.Request{}, Hub: a.hubStatus(),
+		Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
 	s.Unsigned, s.FewerKeys = a.unsigned(), a.fewer()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	since := func(a, b *control.Request) int { return a.Since.Compare(b.Since) }
-	for _, r := range slices.SortedFunc(maps.Values(a.waiting), since) {
-		s.Waiting = append(s.Waiting, *r)
-	}
-	for _, f := range a.failures {
-		if s.LastFailure == nil || f.At.After(s.LastFailure.At) {
-			s.LastFailure = f
-		}
-	}
-	s.History = append([]control.Event{}, a.history...)
-	slices.Reverse(s.History)
-	for _, about := range slices.Sorted(maps.Keys(a.warnings)) {
-		s.Warnings = append(s.Warnings, a.warnings[about])
-	}
+	a.journal.Fill(&s)
 	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
 	return s
 }

@@ -54,7 +54,7 @@ func (a *Agent) wake(ctx context.Context, phone device.ID) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.bells.last[phone] = last
-	a.tellLocked()
+	a.journal.Change()
 	return err
 }
 
