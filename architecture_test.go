@@ -38,6 +38,10 @@ var dependencyRules = []rule{
 		why: "the computer must hold no code that handles private key files",
 	},
 	{
+		from: "internal/agent/waking", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/waking"},
+		why: "it wakes phones for any request, and asks nothing back of the agent",
+	},
+	{
 		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},
 		why: "the phone must work without the computer's side: it is compiled for the browser",
 	},

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/hubpage"
@@ -128,6 +129,7 @@ type Agent struct {
 	node    phones
 	link    *link.Node // node, but in tests without links
 	hub     hubClient  // nil: none
+	waker   *waking.Waker
 	ready   chan struct{}
 	started time.Time
 	slots   chan struct{}
@@ -150,7 +152,6 @@ type Agent struct {
 	cas      caPins
 	cert     certificates
 	denied   denials
-	bells    doorbells
 	pairing  *pairing
 }
 
@@ -177,6 +178,7 @@ func New(c Config) (*Agent, error) {
 		if a.hub, err = a.newHubClient(key); err != nil {
 			return nil, err
 		}
+		a.waker.UseHub(a.hub, c.Hub.URL)
 		routes = append(slices.Clone(routes), a.hub)
 	}
 	a.link = link.New(link.Config{
@@ -258,7 +260,9 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.journal.Warn(documentDestinations, warning)
-	if a.bells, err = loadDoorbells(docs); err != nil {
+	if a.waker, err = waking.New(waking.Config{
+		Documents: docs, Trust: trust, Window: c.ApprovalTimeout, Changed: a.journal.Change, Log: c.Log,
+	}); err != nil {
 		return nil, err
 	}
 	a.forgetStrangers()

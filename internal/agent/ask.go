@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/wire"
@@ -27,7 +28,7 @@ type question[T any] struct {
 	phones []device.ID
 	kind   wire.Kind
 	asking wire.Asking // the first one
-	// body is the request by that head: a phone that had to be rung is asked anew,
+	// body is the request by that head: a phone that had to be woken is asked anew,
 	// with a window of its own.
 	body  func(wire.Asking) any
 	shown func() // called when a phone shows it; may be called more than once
@@ -62,62 +63,47 @@ type verdict[T any] struct {
 // from the others. It fails with CodePhoneNotReachable when nobody shows it in
 // time, with CodeRequestExpired at the end of the window, and with ctx's cause.
 func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
-	w := newWindow(time.Now(), a.cfg.ApprovalTimeout)
-	ctx, cancel := untilWall(ctx, w)
+	r := waking.NewRequest(q.asking.RequestID, time.Now(), a.cfg.ApprovalTimeout)
+	ctx, cancel := r.Context(ctx)
 	defer cancel()
 	near := a.connected(q.phones)
 	if len(near) == 0 {
 		a.node.Wake()
 	}
-	var shown seen
 	verdicts := make(chan verdict[T], len(q.phones))
-	ringable := a.ringable(q.phones)
-	w.tries(len(ringable))
+	wakeable := a.waker.Wakeable(q.phones)
+	r.Expect(len(wakeable))
 	var asked sync.WaitGroup
 	for _, phone := range q.phones {
-		rung := make(chan struct{})
-		asked.Go(func() { verdicts <- q.put(ctx, a, phone, w, &shown, rung) })
-		if slices.Contains(ringable, phone) {
+		woken := make(chan struct{})
+		asked.Go(func() { verdicts <- q.put(ctx, a, phone, r, woken) })
+		if slices.Contains(wakeable, phone) {
 			asked.Go(func() {
-				defer w.done()
-				if a.ring(ctx, phone, q.asking.RequestID, &shown, w) {
-					close(rung)
+				if a.waker.Wake(ctx, phone, r, a.node) {
+					a.woken(r)
+					close(woken)
 				}
 			})
 		}
 	}
-	value, phone, err := q.await(ctx, verdicts, near, &shown, w, func() time.Duration { return a.patience(q.phones, w) })
+	value, phone, err := q.await(ctx, verdicts, near, r, func() time.Duration { return a.patience(q.phones, r) })
 	cancel() // withdraws it from the others
 	asked.Wait()
-	err = w.reason(err, &shown)
+	err = r.Explain(err)
 	if wire.CodeOf(err) == wire.CodePhoneNotReachable {
 		err = a.orHubAway(err)
 	}
 	return value, phone, err
 }
 
-// reason is the error of a request that nobody showed though its phone was to be
-// rung.
-func (w *window) reason(err error, shown *seen) error {
-	code := wire.CodeOf(err)
-	tried, rung := w.rings()
-	switch {
-	case code != wire.CodePhoneNotReachable && code != wire.CodeRequestExpired, !tried, shown.any():
-		return err
-	case rung:
-		return errRung()
-	}
-	return wire.NewError(wire.CodePhoneNotReachable)
-}
-
 // errAnew is why a request is withdrawn that is asked anew.
 var errAnew = errors.New("asked anew")
 
-// put asks one phone. A phone that was rung is asked anew with the window that
+// put asks one phone. A phone that was woken is asked anew with the window that
 // it has then: where the first request could not be sent before, at once; where
 // it was sent and slept in a page that its system had frozen, when the phone says
 // that the window of it is over.
-func (q *question[T]) put(ctx context.Context, a *Agent, phone device.ID, w *window, shown *seen, rung <-chan struct{}) verdict[T] {
+func (q *question[T]) put(ctx context.Context, a *Agent, phone device.ID, r *waking.Request, woken <-chan struct{}) verdict[T] {
 	asking, again := q.asking, 0
 	for {
 		once, stop := context.WithCancelCause(ctx)
@@ -125,30 +111,31 @@ func (q *question[T]) put(ctx context.Context, a *Agent, phone device.ID, w *win
 		go func() {
 			defer close(watched)
 			select {
-			case <-rung:
-				if !a.node.Connected(phone) && !shown.on(phone) {
+			case <-woken:
+				if !a.node.Connected(phone) && !r.ShownBy(phone) {
 					stop(errAnew)
 				}
 			case <-once.Done():
 			}
 		}()
-		e, err := a.node.Ask(once, phone, q.kind, asking.RequestID, q.body(asking), func() { shown.add(phone); a.came(phone); q.shown() })
+		e, err := a.node.Ask(once, phone, q.kind, asking.RequestID, q.body(asking), func() { r.Show(phone); a.waker.Seen(phone); q.shown() })
 		stop(nil)
 		<-watched
 		v := verdict[T]{phone: phone, err: err}
 		if err == nil {
 			v.value, v.err = q.accept(phone, e, asking)
 		}
-		late := wire.CodeOf(v.err) == wire.CodeRequestExpired && isClosed(rung) && !shown.on(phone)
+		late := wire.CodeOf(v.err) == wire.CodeRequestExpired && isClosed(woken) && !r.ShownBy(phone)
 		if again > 1 || ctx.Err() != nil || !late && !errors.Is(err, errAnew) {
 			return v
 		}
 		if errors.Is(err, errAnew) {
-			rung = nil // once is enough
+			woken = nil // once is enough
 		}
 		again++
 		now := time.Now()
-		asking = wire.NewAsking(asking.SourceDeviceID, asking.SourceDeviceName, now, max(w.until().Sub(now.Round(0)), time.Second))
+		until, _ := r.Window()
+		asking = wire.NewAsking(asking.SourceDeviceID, asking.SourceDeviceName, now, max(until.Sub(now.Round(0)), time.Second))
 	}
 }
 
@@ -162,11 +149,11 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // patience is how long phones have, from the request on, to show it.
-func (a *Agent) patience(phones []device.ID, w *window) time.Duration {
-	if rung, pending := w.waits(); rung || pending && a.hub.Status().Connected {
+func (a *Agent) patience(phones []device.ID, r *waking.Request) time.Duration {
+	if r.Woken() || r.Pending() && a.hub.Status().Connected {
 		return wire.MaxWindow + a.cfg.ApprovalTimeout // until the window's end
 	}
-	if len(a.connected(phones)) > 0 || a.canRing(phones) {
+	if len(a.connected(phones)) > 0 || len(a.waker.Wakeable(phones)) > 0 {
 		return reachTimeout
 	}
 	return awayTimeout
@@ -175,7 +162,7 @@ func (a *Agent) patience(phones []device.ID, w *window) time.Duration {
 // await returns the first decision, or why there is none. patience is asked again
 // when it is over, since a phone may have come meanwhile, and when the window
 // has changed.
-func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, shown *seen, w *window, patience func() time.Duration) (T, device.ID, error) {
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, r *waking.Request, patience func() time.Duration) (T, device.ID, error) {
 	var none T
 	var firstErr error
 	began := time.Now()
@@ -188,7 +175,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 		select {
 		case v := <-verdicts:
 			if ctx.Err() != nil && v.err != nil {
-				return none, v.phone, w.ended(ctx)
+				return none, v.phone, ended(ctx, r)
 			}
 			counts := q.counts(v.phone)
 			if v.err == nil || final(v.err) && counts {
@@ -202,17 +189,17 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			}
 			counted = counted || counts
 			switch {
-			case shown.beside(answered):
-			case wire.CodeOf(v.err) == wire.CodeRequestExpired && w.waitsForRung():
+			case r.ShownBeside(answered):
+			case wire.CodeOf(v.err) == wire.CodeRequestExpired && r.Woken():
 			case hadNear && len(near) == 0 && counted:
 				left = 0 // those that could be asked cannot help
 			case late:
 				reach.Reset(0)
 			}
-		case <-w.changed:
+		case <-r.Changed():
 			reach.Reset(max(0, patience()-time.Since(began)))
 		case <-reach.C:
-			if shown.beside(answered) {
+			if r.ShownBeside(answered) {
 				late = true
 				continue
 			}
@@ -222,7 +209,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			}
 			reach.Reset(left)
 		case <-ctx.Done():
-			return none, device.ID{}, w.ended(ctx)
+			return none, device.ID{}, ended(ctx, r)
 		}
 	}
 	if firstErr == nil {
@@ -232,9 +219,10 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 }
 
 // ended says why there was no answer.
-func (w *window) ended(ctx context.Context) error {
+func ended(ctx context.Context, r *waking.Request) error {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return noAnswer(w.lasted())
+		_, length := r.Window()
+		return noAnswer(length)
 	}
 	return context.Cause(ctx)
 }

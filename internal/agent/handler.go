@@ -25,7 +25,7 @@ type handler struct{ a *Agent }
 func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
 	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name, "")
-	h.a.came(p.ID)
+	h.a.waker.Seen(p.ID)
 	h.a.dropRevoked(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
 }
@@ -74,6 +74,7 @@ func (a *Agent) greetCA(p device.Peer, hello wire.Hello) {
 func (h handler) LinkDown(p device.Peer, reason error) {
 	h.a.log.Info("phone disconnected", "phone", p.ID.Short(), "reason", reason)
 	h.a.journal.Note(journal.KindLink, "Disconnected from "+p.Name, "")
+	h.a.waker.Lost()
 }
 
 // Unpaired implements link.Handler: the phone has ended the pairing, and so
@@ -106,7 +107,14 @@ func (h handler) Paired(p device.Peer) {
 // Serve implements link.Handler: a phone has little to ask of an agent.
 func (h handler) Serve(_ context.Context, r *link.Request) (wire.Kind, any) {
 	if r.Envelope.Kind == wire.KindDeviceTokenUpdate {
-		return h.a.tokenUpdate(r)
+		var update wire.DeviceTokenUpdate
+		if err := wire.DecodeBody(r.Envelope, &update); err != nil {
+			return wire.KindError, wire.AsError(err)
+		}
+		if err := h.a.waker.Update(r.From.ID, update); err != nil {
+			h.a.log.Warn("keep that a phone can be woken", "phone", r.From.ID.Short(), "error", err)
+		}
+		return "", nil
 	}
 	return wire.KindError, wire.Errorf(wire.CodeVersionUnsupported, "a computer does not serve %s", r.Envelope.Kind)
 }
@@ -195,7 +203,7 @@ func (a *Agent) saveKeys() {
 func (a *Agent) forget(phone device.ID) error {
 	err := a.trust.Remove(phone)
 	a.refreshHub()
-	if serr := a.setDoorbell(phone, "", ""); err == nil {
+	if serr := a.waker.Forget(phone); err == nil {
 		err = serr
 	}
 	if serr := a.setKeys(phone, nil); err == nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
@@ -166,8 +167,8 @@ func (a *Agent) hintText(request control.Request, holders []device.ID, now time.
 		latest = request
 	}
 	until := latest.Until
-	if !latest.Shown && !latest.Rung && !a.canRing(holders) {
-		if reach := request.Since.Add(a.patience(holders, newWindow(now, 0))); reach.Before(until) {
+	if !latest.Shown && !latest.Rung && len(a.waker.Wakeable(holders)) == 0 {
+		if reach := request.Since.Add(a.patience(holders, waking.NewRequest("", now, 0))); reach.Before(until) {
 			until = reach
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +96,43 @@ func (a *Agent) hubStatus() *control.Hub {
 		h.Renamed, h.Hint = renamed()
 	}
 	return h
+}
+
+// orHubAway says of a phone that was not reached that the hub is not either, which
+// a phone in somebody's hand does not help against.
+func (a *Agent) orHubAway(err error) error {
+	h := a.hubStatus()
+	if h == nil || h.Connected || h.LastError == "" {
+		return err
+	}
+	hint := h.ErrorHint
+	if hint == "" {
+		hint = wire.MeaningOf(wire.CodePhoneNotReachable).Hint
+	}
+	return control.Errorf(wire.CodePhoneNotReachable, hint, "The phone is not reachable, and the hub is not connected: %s.", strings.TrimSuffix(h.LastError, "."))
+}
+
+// Ring implements control.Service: without a name it wakes all phones that have said
+// whether they can be woken.
+func (a *Agent) Ring(ctx context.Context, name string) ([]control.Rung, error) {
+	if a.hub == nil {
+		return nil, control.Errorf(control.CodeInvalid, "vmux agent --hub URL", "The agent uses no hub, and only a hub can ring a phone.")
+	}
+	if name != "" {
+		p, err := a.find(name)
+		if err != nil {
+			return nil, err
+		}
+		return a.waker.WakeNow(ctx, []device.Peer{p}), nil
+	}
+	peers, err := a.trust.Peers()
+	if err != nil {
+		return nil, err
+	}
+	if peers = a.waker.Spoken(peers); len(peers) == 0 {
+		return nil, control.Errorf(wire.CodePhoneNotReachable, "open the app on the phone, and in its Settings let it notify you", "No paired phone can be rung.")
+	}
+	return a.waker.WakeNow(ctx, peers), nil
 }
 
 // openAtHub lets the phone that knows the invitation reach this device through

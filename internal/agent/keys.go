@@ -86,7 +86,6 @@ const (
 	documentTrust     = "devices"
 	documentCache     = "cached-keys.json"
 	documentCAs       = "trusted-cas.json"
-	documentWakeable  = "wakeable-phones.json"
 )
 
 const cacheVersion = 1

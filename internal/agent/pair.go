@@ -167,7 +167,7 @@ func (a *Agent) listenForPairing(ctx context.Context, hosts []string) ([]net.Lis
 		hosts = a.cfg.PairHosts
 	}
 	if len(hosts) == 0 {
-		hosts = ownAddresses()
+		hosts = lan.OwnAddresses()
 	}
 	if a.hub == nil {
 		return listenAtHosts(ctx, hosts[:min(len(hosts), maxPairHosts)])

@@ -147,23 +147,6 @@ func TestOnlyEqualRequestsShareACertificate(t *testing.T) {
 	})
 }
 
-// A time with a monotonic reading would be reached late after a suspend, during
-// which that clock stops.
-func TestWindowEndsByTheWallClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := untilWall(t.Context(), newWindow(time.Now(), time.Minute))
-		time.Sleep(time.Minute - time.Millisecond)
-		if ctx.Err() != nil {
-			t.Errorf("before the end: %v", context.Cause(ctx))
-		}
-		time.Sleep(lookAtWindow)
-		if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			t.Errorf("a second after the end: %v", context.Cause(ctx))
-		}
-		cancel()
-	})
-}
-
 // A phone whose key has hours gives no certificate that outlasts them: it is asked
 // once more before their end, and not ever more often.
 func TestRenewalThatGainsNothingIsNotRepeated(t *testing.T) {

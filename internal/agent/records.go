@@ -2,6 +2,7 @@ package agent
 
 import (
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 )
@@ -40,6 +41,14 @@ func (a *Agent) addRefused(c sshagent.Connection) {
 	a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeAddRefused,
 		"on the phone: vmux phone identity create --label LABEL --import FILE",
 		"This agent takes no keys: phones hold them."))
+}
+
+// woken notes that a phone was woken for the request, whose window has begun anew.
+func (a *Agent) woken(request *waking.Request) {
+	a.journal.Update(request.ID(), func(r *control.Request) {
+		r.Rung = true
+		r.Until, _ = request.Window()
+	})
 }
 
 // shown notes that a phone shows the request.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -189,15 +190,15 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	}
 	if p.LastError != nil && !p.Connected {
 		d.LastError = cmp.Or(p.LastError.Error(), "unknown")
-		d.NotReached, d.Hint = notReached(p.LastError, a.hub != nil)
+		d.NotReached, d.Hint = waking.NotReached(p.LastError, a.hub != nil)
 	}
 	if peer, err := a.trust.Get(p.ID); err == nil {
 		d.PairedAt = peer.PairedAt
 	}
+	a.waker.Describe(&d, p.ID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d.Keys = len(a.keys[p.ID])
-	a.tellRingingLocked(&d, p.ID)
 	if blob := a.cas.accepted[p.ID]; len(blob) > 0 {
 		d.CAFingerprint = sshctx.Fingerprint(blob)
 	}

@@ -1,4 +1,4 @@
-package agent
+package lan
 
 import (
 	"cmp"
@@ -22,12 +22,12 @@ const (
 	nearInner             // of a bridge to containers or virtual machines, or a tunnel
 )
 
-// ownAddresses are this machine's addresses that another one can use, the
+// OwnAddresses are this machine's addresses that another one can use, the
 // likeliest first, since an invitation names a few only: those of the default
 // route's interfaces, then others, then bridges and tunnels, of which there may be
 // many; IPv4 before IPv6. Link-local ones mean nothing elsewhere. Loopback is
 // named only when there is nothing else.
-func ownAddresses() []string {
+func OwnAddresses() []string {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return []string{"127.0.0.1"}

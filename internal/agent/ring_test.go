@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/control"
+	"vmux/internal/device"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
@@ -31,7 +32,7 @@ func TestDeadSubscriptionIsNotRungAgain(t *testing.T) {
 			t.Errorf("the status says %+v", d)
 		}
 		again := newWorldIn(t, w.docs, w.trust)
-		again.hub, again.cfg.Hub = b, &Hub{URL: testHub}
+		again.useHub(b, testHub)
 		again.net.phones[p.peer.ID] = p
 		if d := again.Status().Phones[0]; d.Wakeable || d.RingProblem == "" {
 			t.Errorf("after a restart: %+v", d)
@@ -50,7 +51,7 @@ func TestPhoneSaysWhyItCannotBeRung(t *testing.T) {
 		w := newWorld(t)
 		p := w.addPhone(1, "phone")
 		w.addPhone(2, "native phone")
-		w.hub, w.cfg.Hub = &bell{}, &Hub{URL: testHub}
+		w.useHub(&bell{}, testHub)
 		for why, want := range map[string]string{
 			"": "notifications are off", wire.WakeOff: "notifications are off", wire.WakeDenied: "does not let the app notify",
 			wire.WakeFailed: "do not work there", "ofALaterVersion": "do not work there",
@@ -81,7 +82,7 @@ func TestRing(t *testing.T) {
 		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != control.CodeInvalid {
 			t.Errorf("without a hub: %v", err)
 		}
-		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		w.useHub(b, testHub)
 		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != wire.CodePhoneNotReachable {
 			t.Errorf("nothing is known of any phone: %v", err)
 		}
@@ -114,11 +115,9 @@ func TestRing(t *testing.T) {
 		if err := w.forget(p.peer.ID); err != nil {
 			t.Fatal(err)
 		}
-		w.mu.Lock()
-		kept := len(w.bells.hubs) + len(w.bells.why) + len(w.bells.last)
-		w.mu.Unlock()
-		if kept != 0 {
-			t.Errorf("%d things are kept of a phone that is unpaired", kept)
+		var kept control.Device
+		if w.waker.Describe(&kept, p.peer.ID); kept != (control.Device{}) || len(w.waker.Spoken([]device.Peer{p.peer})) > 0 {
+			t.Errorf("kept of a phone that is unpaired: %+v", kept)
 		}
 		w.stop()
 	})
@@ -132,7 +131,7 @@ func TestRingOfOneThatThisHubDoesNotKnow(t *testing.T) {
 		w := newWorld(t)
 		w.addPhone(1, "native phone")
 		p := w.addPhone(2, "phone of another hub")
-		w.hub, w.cfg.Hub = &bell{fails: errNoSubscription}, &Hub{URL: testHub}
+		w.useHub(&bell{fails: errNoSubscription}, testHub)
 		w.tells(p, "https://other.example", true)
 		for name, want := range map[string]string{"native phone": "no push subscription", "phone of another hub": "other.example"} {
 			list, err := w.Ring(t.Context(), name)

@@ -1,4 +1,4 @@
-package agent
+package lan
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ func TestOwnAddresses(t *testing.T) {
 		}
 		return
 	}
-	got := ownAddresses()
+	got := OwnAddresses()
 	want := []string{"192.168.1.7", "fd00::7", "192.168.50.5"}
 	if len(got) != 14 || !slices.Equal(got[:3], want) {
 		t.Errorf("%q, want %q first", got, want)

@@ -1,4 +1,4 @@
-package agent
+package waking
 
 import (
 	"context"
@@ -7,10 +7,8 @@ import (
 	"strings"
 	"syscall"
 
-	"vmux/internal/control"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
-	"vmux/internal/wire"
 )
 
 // What to do about a phone that the local network does not reach.
@@ -22,10 +20,10 @@ const (
 	hintNotFound = "see that the phone runs vmux and is on this network, and that UDP 5353 passes; or bring both to a hub"
 )
 
-// notReached says why the last attempt did not reach a phone on the local network,
+// NotReached says why the last attempt did not reach a phone on the local network,
 // and what to do; nothing if there is nothing to be said of the network, as of a
 // phone in a pocket.
-func notReached(err error, hub bool) (why, hint string) {
+func NotReached(err error, hub bool) (why, hint string) {
 	failures := leaves(err)
 	var silent, refused, moved, unreachable []string
 	known := false
@@ -84,18 +82,4 @@ func leaves(err error) []error {
 		return list
 	}
 	return []error{err}
-}
-
-// orHubAway says of a phone that was not reached that the hub is not either, which
-// a phone in somebody's hand does not help against.
-func (a *Agent) orHubAway(err error) error {
-	h := a.hubStatus()
-	if h == nil || h.Connected || h.LastError == "" {
-		return err
-	}
-	hint := h.ErrorHint
-	if hint == "" {
-		hint = wire.MeaningOf(wire.CodePhoneNotReachable).Hint
-	}
-	return control.Errorf(wire.CodePhoneNotReachable, hint, "The phone is not reachable, and the hub is not connected: %s.", strings.TrimSuffix(h.LastError, "."))
 }

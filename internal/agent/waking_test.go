@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -24,6 +25,17 @@ import (
 )
 
 const testHub = "https://hub.example"
+
+// How seldom a phone is woken, as package waking has it.
+const (
+	wakeSpan, maxWakes, wakePause = 5 * time.Minute, 5, 10 * time.Second
+	wakeUnshown                   = 4 * time.Second
+)
+
+func (w *world) useHub(h hubClient, url string) {
+	w.hub, w.cfg.Hub = h, &Hub{URL: url}
+	w.waker.UseHub(h, url)
+}
 
 // bell is the in-memory twin of a relay.Client, and the phones that it wakes.
 type bell struct {
@@ -90,7 +102,7 @@ func (w *world) tellsWhy(p *phone, hub string, active bool, why string) wire.Kin
 func inRinging(t *testing.T, f func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer)) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		b := &bell{}
-		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		w.useHub(b, testHub)
 		p.signing(key, approves)
 		w.connect(p)
 		synctest.Wait()
@@ -151,52 +163,21 @@ func TestPhoneIsRungInVain(t *testing.T) {
 func TestRingsAreFew(t *testing.T) {
 	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
 		began := time.Now()
-		for n := 0; time.Since(began) < ringSpan; n++ {
+		for n := 0; time.Since(began) < wakeSpan; n++ {
 			var asked sync.WaitGroup
 			for range 3 {
 				asked.Go(func() { _, _ = w.Sign(t.Context(), request(key, fmt.Sprint("session ", n))) })
 			}
 			asked.Wait()
 		}
-		if n := len(b.rung()); n > ringMost || n < 2 {
-			t.Errorf("rung %d times in %v", n, ringSpan)
+		if n := len(b.rung()); n > maxWakes || n < 2 {
+			t.Errorf("rung %d times in %v", n, wakeSpan)
 		}
-		time.Sleep(ringSpan)
+		time.Sleep(wakeSpan)
 		before := len(b.rung())
 		_, _ = w.Sign(t.Context(), request(key, "a session long after"))
 		if len(b.rung()) != before+1 {
 			t.Error("not rung any more, long after")
-		}
-	})
-}
-
-// Rests are counted by the wall clock: after hours of sleep the rings before it do not
-// keep the next one back, nor do those of a clock that was set back since.
-func TestRestsCountByTheWallClock(t *testing.T) {
-	now := time.Now() // with the time that this machine is awake, which there is none of in a bubble
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, _ ssh.Signer) {
-		id := p.peer.ID
-		for range ringMost {
-			w.mayRing(id, now)
-			w.rang(t.Context(), id, now, nil)
-			now = now.Add(ringRest)
-		}
-		w.mu.Lock()
-		for _, at := range w.bells.rings[id].times {
-			if at != at.Round(0) {
-				t.Errorf("%v is kept with the time that this machine is awake", at)
-			}
-		}
-		w.mu.Unlock()
-		if got := w.mayRing(id, now); got != ringLater {
-			t.Errorf("after %d rings: %v", ringMost, got)
-		}
-		if got := w.mayRing(id, now.Add(-time.Hour)); got != ringNow {
-			t.Errorf("by a clock that was set back by an hour: %v", got)
-		}
-		w.rang(t.Context(), id, now, errors.New("the push service does not answer"))
-		if got := w.mayRing(id, now.Add(-time.Hour)); got != ringNow {
-			t.Errorf("set back after a ring that failed: %v", got)
 		}
 	})
 }
@@ -209,17 +190,17 @@ func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
 			inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
 				b.slow, b.away = true, away
 				began := time.Now()
-				for n := 0; time.Since(began) < ringSpan-time.Second; n++ {
+				for n := 0; time.Since(began) < wakeSpan-time.Second; n++ {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					_, _ = w.Sign(ctx, request(key, fmt.Sprint("session ", n)))
 					cancel()
 				}
-				if n := len(b.rung()); !away && (n > ringMost || n < 2) {
-					t.Errorf("rung %d times in %v", n, ringSpan)
+				if n := len(b.rung()); !away && (n > maxWakes || n < 2) {
+					t.Errorf("rung %d times in %v", n, wakeSpan)
 				}
 				before := len(b.rung())
 				b.slow, b.away = false, false
-				time.Sleep(ringRest)
+				time.Sleep(wakePause)
 				_, _ = w.Sign(t.Context(), request(key, "a session"))
 				if n := len(b.rung()) - before; away && n != 1 {
 					t.Errorf("once the hub is back, rung %d times", n)
@@ -266,7 +247,7 @@ func TestSilentLinkIsRung(t *testing.T) {
 		})
 		began := time.Now()
 		b.onRing = func(device.ID) {
-			if took := time.Since(began); took < ringUnshown {
+			if took := time.Since(began); took < wakeUnshown {
 				t.Errorf("rung after %v", took)
 			}
 		}
@@ -281,7 +262,7 @@ func TestCertificateRings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		b := &bell{}
-		w.hub, w.cfg.Hub = b, &Hub{URL: testHub}
+		w.useHub(b, testHub)
 		p := w.addPhone(1, "phone")
 		w.tells(p, testHub, true)
 		b.onRing = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
@@ -302,18 +283,18 @@ func TestDoorbellsAreKept(t *testing.T) {
 		w.tells(p, testHub, true)
 		w.stop()
 		again := newWorldIn(t, w.docs, w.trust)
-		again.hub, again.cfg.Hub = &bell{}, &Hub{URL: testHub}
+		again.useHub(&bell{}, testHub)
 		ids := []device.ID{p.peer.ID}
 		ringable := func(want bool, why string) {
 			t.Helper()
-			if got := again.ringable(ids); (len(got) == 1) != want {
+			if got := again.waker.Wakeable(ids); (len(got) == 1) != want {
 				t.Errorf("%s: can be rung %v", why, got)
 			}
 		}
 		ringable(true, "after a restart")
-		again.cfg.Hub = &Hub{URL: "https://other.example"}
+		again.useHub(again.hub, "https://other.example")
 		ringable(false, "at another hub")
-		again.cfg.Hub = &Hub{URL: testHub}
+		again.useHub(again.hub, testHub)
 		if kind := again.tells(p, "https://HUB.example/", false); kind != wire.KindError {
 			t.Errorf("malformed, answered with %q", kind)
 		}
@@ -329,7 +310,7 @@ func TestDoorbellsAreKept(t *testing.T) {
 		again.tells(p, testHub, true)
 		ringable(false, "a stranger's update")
 		again.stop()
-		if b, _ := w.docs.Get(documentWakeable); strings.Contains(string(b), p.peer.ID.String()) {
+		if b, _ := w.docs.Get(waking.Document); strings.Contains(string(b), p.peer.ID.String()) {
 			t.Errorf("kept of a phone that is unpaired: %s", b)
 		}
 	})

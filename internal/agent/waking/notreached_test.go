@@ -1,4 +1,4 @@
-package agent
+package waking
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func TestNotReached(t *testing.T) {
 		{link.ErrPeerClosed, false, "", ""},
 		{nil, false, "", ""},
 	} {
-		why, hint := notReached(test.err, test.hub)
+		why, hint := NotReached(test.err, test.hub)
 		if !strings.HasPrefix(why, test.why) || test.why == "" && why != "" || hint != test.hint {
 			t.Errorf("%v:\n%q, %q", test.err, why, hint)
 		}
