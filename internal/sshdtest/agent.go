@@ -6,38 +6,26 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"vmux/internal/process"
 )
 
 // StartAgent runs a plain ssh-agent until the test ends and returns its
 // socket's path and its process ID.
 func (o OpenSSH) StartAgent(t TB) (socket string, pid int) {
 	t.Helper()
-	socket = filepath.Join(shortTempDir(t), "agent.sock")
-	log, stdout, err := newLog()
+	dir := shortTempDir(t)
+	socket = filepath.Join(dir, "agent.sock")
+	agent, err := process.Start("ssh-agent", exec.Command(o.SSHAgent, "-D", "-a", socket), filepath.Join(dir, "log"))
 	if err != nil {
-		t.Fatalf("start ssh-agent: %v", err)
+		t.Fatalf("%v", err)
 	}
-	defer stdout.Close()
-	agent := exec.Command(o.SSHAgent, "-D", "-a", socket)
-	agent.Stdout, agent.Stderr = stdout, stdout
-	if err := agent.Start(); err != nil {
-		t.Fatalf("start ssh-agent: %v", err)
-	}
-	t.Cleanup(func() {
-		agent.Process.Kill()
-		agent.Wait()
-		log.close()
-	})
-	stdout.Close()
-
+	t.Cleanup(agent.Stop)
 	// It names its socket once it listens on it.
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	listening := func(text string) bool { return strings.Contains(text, "SSH_AUTH_SOCK=") }
-	if err := log.wait(ctx, listening); err != nil {
-		t.Fatalf("start ssh-agent: %v: %s", err, log)
+	if err := agent.WaitForLog(context.Background(), "SSH_AUTH_SOCK="); err != nil {
+		t.Fatalf("%v", err)
 	}
-	return socket, agent.Process.Pid
+	return socket, agent.PID()
 }
 
 // shortTempDir is for sockets, whose paths must stay below 104 bytes: t.TempDir

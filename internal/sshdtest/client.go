@@ -2,11 +2,8 @@ package sshdtest
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 )
 
 // Host is the server's name in the clients' configuration: `scp file host:`.
@@ -18,35 +15,12 @@ const Host = "testhost"
 // empty, there are none. Nothing of the user's ~/.ssh is read or written.
 func (s *Server) ClientConfig(t TB, agentSock string) string {
 	t.Helper()
-	dir := t.TempDir()
-	knownHosts := filepath.Join(dir, "known_hosts")
 	if agentSock == "" {
 		agentSock = "none"
 	}
-	lines := []string{
-		"Host " + Host,
-		"HostName 127.0.0.1",
-		fmt.Sprintf("Port %d", s.Port),
-		"User " + s.User,
-		"UserKnownHostsFile " + knownHosts,
-		"GlobalKnownHostsFile /dev/null",
-		"StrictHostKeyChecking yes",
-		"UpdateHostKeys no",
-		"BatchMode yes",
-		"PreferredAuthentications publickey",
-		"IdentityAgent " + agentSock,
-		"IdentityFile none",
-		"ControlPath none",
-		"ConnectTimeout 30",
-	}
-	config := filepath.Join(dir, "ssh_config")
-	for path, text := range map[string]string{
-		knownHosts: s.hostLine,
-		config:     strings.Join(lines, "\n") + "\n",
-	} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatalf("configure an ssh client: %v", err)
-		}
+	config, err := s.WriteClientConfig(t.TempDir(), Host, agentSock, "UpdateHostKeys no", "BatchMode yes", "ConnectTimeout 30")
+	if err != nil {
+		t.Fatalf("%v", err)
 	}
 	return config
 }

@@ -37,44 +37,21 @@ type Config struct {
 	Extra []string
 }
 
-func (c Config) writeFiles(dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "home"), 0o700); err != nil {
-		return err
+// lines are those of sshd_config that only tests need. It makes the files that
+// they name below dir.
+func (c Config) lines(o OpenSSH, dir string) ([]string, error) {
+	home, principals := filepath.Join(dir, "home"), filepath.Join(dir, "authorized_principals")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, err
 	}
-	for name, lines := range map[string][]string{
-		"authorized_keys":       c.AuthorizedKeys,
-		"trusted_user_ca_keys":  c.TrustedUserCAKeys,
-		"authorized_principals": c.AuthorizedPrincipals,
-	} {
-		text := strings.Join(lines, "\n") + "\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return err
-		}
+	if err := os.WriteFile(principals, []byte(strings.Join(c.AuthorizedPrincipals, "\n")+"\n"), 0o600); err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// text is the sshd_config. Of each keyword sshd takes the first line.
-func (c Config) text(s *Server) string {
 	lines := append([]string{}, c.Extra...)
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-
-	add("ListenAddress 127.0.0.1:%d", s.Port)
-	add("HostKey %s", s.path("host_key"))
-	add("PidFile none")
-	add("LogLevel VERBOSE") // names the key or certificate of each login
-	add("Subsystem sftp %s", s.OpenSSH.SFTPServer)
-
-	add("AuthenticationMethods publickey")
-	add("PermitRootLogin prohibit-password")
-	add("UsePAM no")
-	add("StrictModes no") // the files lie in a test's scratch folder
-	add("AuthorizedKeysFile %s", s.path("authorized_keys"))
-	if len(c.TrustedUserCAKeys) > 0 {
-		add("TrustedUserCAKeys %s", s.path("trusted_user_ca_keys"))
-	}
+	add("Subsystem sftp %s", o.SFTPServer)
 	if len(c.AuthorizedPrincipals) > 0 {
-		add("AuthorizedPrincipalsFile %s", s.path("authorized_principals"))
+		add("AuthorizedPrincipalsFile %s", principals)
 	}
 	if c.MaxAuthTries > 0 {
 		add("MaxAuthTries %d", c.MaxAuthTries)
@@ -85,19 +62,16 @@ func (c Config) text(s *Server) string {
 
 	// What the user has in ~ and the machine in /etc is not under test. (A shell
 	// that sshd starts reads ~/.bashrc, and some of those speak.)
-	add("SetEnv HOME=%s", s.path("home"))
-	add("PermitUserRC no")
-	add("PrintMotd no")
-	add("PrintLastLog no")
+	add("SetEnv HOME=%s", home)
 
 	// Tests open many connections at once, and fail to log in on purpose.
 	add("MaxStartups 1000")
-	if s.OpenSSH.AtLeast(9, 8) {
+	if o.AtLeast(9, 8) {
 		add("PerSourcePenalties no")
 	}
-	if s.OpenSSH.sshdSession != "" {
-		add("SshdSessionPath %s", s.OpenSSH.sshdSession)
-		add("SshdAuthPath %s", s.OpenSSH.sshdAuth)
+	if o.sshdSession != "" {
+		add("SshdSessionPath %s", o.sshdSession)
+		add("SshdAuthPath %s", o.sshdAuth)
 	}
-	return strings.Join(lines, "\n") + "\n"
+	return lines, nil
 }

@@ -104,7 +104,7 @@ func testClient(t *testing.T, s *Server, client OpenSSH, agentSock string) {
 		t.Errorf("ssh printed %q", got)
 	}
 	// The user's own .bashrc is not read: it may print, or fail.
-	if got := output(t, s.Command(ctx, t, client, agentSock, "echo", "$HOME")); got != s.path("home")+"\n" {
+	if got := output(t, s.Command(ctx, t, client, agentSock, "echo", "$HOME")); got != s.Path("home")+"\n" {
 		t.Errorf("a login is at home in %q", got)
 	}
 
