@@ -77,11 +77,27 @@ var dependencyRules = []rule{
 		why: "everybody who opens the web app downloads it: what its table is made from is for its test",
 	},
 	{
+		from: "internal/demo",
+		never: []string{
+			"vmux/internal/agent/...", "vmux/internal/phone/...", "vmux/internal/signer/...", "vmux/internal/link/...",
+			"vmux/internal/hub/...", "vmux/internal/cli/...",
+		},
+		why: "it shows the programs from outside, as a person runs them, and has no way of its own into agent or phone",
+	},
+	{
+		from: "internal/sshd", never: []string{"vmux/..."}, except: []string{"vmux/internal/sshd", "vmux/internal/process"},
+		why: "it runs OpenSSH's server, for the demonstration and the tests alike, and knows nothing of vmux",
+	},
+	{
+		from: "internal/process", never: []string{"vmux/..."}, except: []string{"vmux/internal/process"},
+		why: "it runs any program",
+	},
+	{
 		from: "internal/...", never: []string{"vmux/cmd/...", "vmux/test/...", "vmux/bench/..."},
 		why: "imports point one way: programs and tests are at the top",
 	},
 	{
-		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/link/relay/hubtest/...", "testing"},
+		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/testkit/...", "vmux/internal/link/relay/hubtest/...", "testing"},
 		why: "test programs and their flags have no place in the product",
 	},
 	{

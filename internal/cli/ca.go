@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"vmux/internal/control"
 	"vmux/internal/wire"
@@ -183,7 +181,7 @@ func changedCA(all []control.CA, device string) (control.CA, error) {
 // confirmCA asks on the terminal. Without one, nobody has compared anything.
 func (a *app) confirmCA(ctx context.Context, ca control.CA) error {
 	a.say("%s", changeText(ca))
-	if f, ok := a.in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if !a.interactive() {
 		return &usageError{"compare the fingerprint with the one on the phone", "vmux ca accept " + ca.DeviceID + " --fingerprint " + ca.Fingerprint}
 	}
 	if !a.confirmed(ctx, "Does the phone show the same (vmux phone ca show)?") {

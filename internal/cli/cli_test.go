@@ -4,41 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
-// built is vmux as it is shipped; vmux-hub stands beside it. It is not the test binary, since the race
-// detector makes a passphrase take seconds; package test has it watch whole
-// programs, and here it watches what runs in this process.
+// built is vmux as it is shipped: package test has it watch whole programs, and
+// here it watches what runs in this process.
 var built string
 
-func TestMain(m *testing.M) {
-	os.Exit(withProgram(m))
-}
-
-func withProgram(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "vmux-cli-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	built = filepath.Join(dir, "vmux")
-	for program, tags := range map[string]string{"vmux": "nethttpomithttp2", "vmux-hub": ""} {
-		build := exec.Command("go", "build", "-tags", tags, "-o", dir, "vmux/cmd/"+program)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", program, err, out)
-			return 1
-		}
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(testkit.Programs(m, &built)) }
 
 // result is what a command in this process left.
 type result struct {

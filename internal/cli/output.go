@@ -14,7 +14,6 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
-	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -182,12 +181,15 @@ func hintOf(err error) string {
 	var usage *usageError
 	var refused *control.Error
 	var coded *wire.Error
-	var unsafe *state.Refusal
+	var telling interface {
+		error
+		Hint() string
+	}
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.hint
-	case errors.As(err, &unsafe):
-		return unsafe.Hint()
+	case errors.As(err, &telling) && telling.Hint() != "":
+		return telling.Hint()
 	case errors.As(err, &usage):
 		return usage.hint
 	case relay.HintOf(err) != "":

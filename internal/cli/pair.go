@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"vmux/internal/control"
+	"vmux/internal/device"
 	"vmux/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func (a *app) invite(i control.Invitation) error {
 	// The text is full of & and #, which a shell would take for its own.
 	a.say("or, for a phone that is another machine, run there:")
 	a.aside("vmux phone pair '" + i.URL + "'\n")
-	a.say("the phone shows this computer's device ID: %s", inFours(i.DeviceID))
+	a.say("the phone shows this computer's device ID: %s", device.InFours(wire.Show(i.DeviceID)))
 	a.say("it works once, until %s; waiting for the phone", localTime(i.Expires))
 	if noCode != "" {
 		a.say("%s", noCode)
@@ -131,18 +132,6 @@ func fitting(code string, width, height int) (fits, why string) {
 		return "", fmt.Sprintf("the code does not fit this window of %dx%d: for one to scan, make it %dx%d and run vmux pair again", width, height, wide, high)
 	}
 	return code, ""
-}
-
-// inFours groups a device ID for comparing by eye, as phones show it.
-func inFours(id string) string {
-	var b strings.Builder
-	for n, c := range []byte(wire.Show(id)) {
-		if n > 0 && n%4 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
 }
 
 // qrCode draws text with half blocks, light on dark, which every camera reads.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"vmux/internal/sshd"
 	"vmux/internal/wire"
 )
 
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(built)+":"+e.Getenv("PATH")+":/usr/sbin:/sbin")
-			port, err := freePort()
+			port, err := sshd.FreePort()
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bytes"
@@ -11,15 +11,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
+
+// built is vmux as it is shipped.
+var built string
+
+func TestMain(m *testing.M) { os.Exit(testkit.Programs(m, &built)) }
 
 // demoProcess is `vmux demo ARGS…` as a process group of its own, with its
 // scratch folder in the folder that it returns.
@@ -101,12 +106,13 @@ func TestDemoWithoutSSHD(t *testing.T) {
 	before := serverFolders
 	serverFolders = nil
 	defer func() { serverFolders = before }()
-	r := run(t, "demo", "--yes")
-	if r.exit != wire.ExitFailed || r.stdout != "" {
-		t.Errorf("exit %d, stdout %q", r.exit, r.stdout)
+	err := Run(t.Context(), Config{Yes: true, Text: func(s string) error { return errors.New("it says " + s) }})
+	if err == nil || !strings.HasSuffix(err.Error(), "needs sshd, which is not installed here") {
+		t.Errorf("it fails with %v", err)
 	}
-	if !regexp.MustCompile(`\Avmux: .*needs sshd, which is not installed here\nhint: .*install.*\n\z`).MatchString(r.stderr) {
-		t.Errorf("it says %q", r.stderr)
+	var hinted interface{ Hint() string }
+	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "install") {
+		t.Errorf("no hint how to install it: %v", err)
 	}
 }
 

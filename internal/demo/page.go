@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bufio"
@@ -23,7 +23,8 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/device"
-	"vmux/internal/hostname"
+	"vmux/internal/process"
+	"vmux/internal/sshd"
 	"vmux/internal/wire"
 )
 
@@ -39,8 +40,8 @@ const (
 	rootFile    = "/ca.cer"
 )
 
-func (d *demo) pageSteps() []demoStep {
-	steps := []demoStep{
+func (d *demo) pageSteps() []step {
+	steps := []step{
 		{"The computer starts an agent, which holds no key, and a hub beside it", d.startAgentAndHub},
 		{"The page is opened and paired, by an invitation in its address", d.pairPage},
 		{"The phone makes an SSH key and a certificate authority of its own", d.awaitKeys},
@@ -50,43 +51,38 @@ func (d *demo) pageSteps() []demoStep {
 		{"Get a session certificate: press Approve once more", d.requestCertificate},
 		{"Log in by the certificate, as often as you like: nobody is asked", d.loginByCertificate},
 	}
-	if d.handset {
-		steps = slices.Insert(steps, 1, demoStep{"The phone is to believe this computer's hub", d.installCA})
+	if d.Handset {
+		steps = slices.Insert(steps, 1, step{"The phone is to believe this computer's hub", d.installCA})
 	}
 	return steps
 }
 
 func (d *demo) startAgentAndHub(ctx context.Context) error {
-	port, err := freePort()
+	port, err := sshd.FreePort()
 	if err != nil {
 		return err
 	}
-	line := []string{"agent", "--lan=false", "--approval-timeout", "100s", "--hub", hubLocal}
-	if d.handset {
-		if d.name == "" {
-			if d.name, err = hostname.Local(); err != nil {
-				return nameless(err, "--name NAME")
-			}
-		}
-		plain, err := freePort()
+	line := []string{"agent", "--lan=false", "--approval-timeout", "100s", "--hub", "local"}
+	if d.Handset {
+		plain, err := sshd.FreePort()
 		if err != nil {
 			return err
 		}
-		d.hub = "https://" + net.JoinHostPort(d.name, strconv.Itoa(port))
+		d.hub = "https://" + net.JoinHostPort(d.Name, strconv.Itoa(port))
 		// Without HTTPS: the CA is what that needs.
-		d.install = "http://" + net.JoinHostPort(d.name, strconv.Itoa(plain)) + installPage
+		d.install = "http://" + net.JoinHostPort(d.Name, strconv.Itoa(plain)) + installPage
 		line = append(line, "--hub-local-ca", "--hub-listen", ":"+strconv.Itoa(port), "--hub-url", d.hub, "--hub-listen-http", ":"+strconv.Itoa(plain))
 	} else {
-		d.hub = "http://" + hubHost + ":" + strconv.Itoa(port)
+		d.hub = "http://" + d.HubHost + ":" + strconv.Itoa(port)
 		line = append(line, "--hub-listen", "127.0.0.1:"+strconv.Itoa(port))
 	}
 	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {
 		return err
 	}
-	if d.agent, err = startChild("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log")); err != nil {
+	if d.agent, err = process.Start("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log")); err != nil {
 		return err
 	}
-	err = d.agent.wait(ctx, "its hub", func() bool {
+	err = d.agent.Wait(ctx, "its hub", func() bool {
 		s, err := d.status(ctx)
 		return err == nil && s.Hub != nil && s.Hub.Connected
 	})
@@ -99,17 +95,17 @@ func (d *demo) installCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.aside(qrCode(d.install))
-	err = d.text("   Scan this code with the phone's camera, or open " + d.install + " there,\n" +
+	d.Aside(d.QRCode(d.install))
+	err = d.Text("   Scan this code with the phone's camera, or open " + d.install + " there,\n" +
 		"   and follow that page: it installs a certificate for this computer's name alone.\n" +
 		"   Compare its SHA-256 fingerprint:\n" +
 		"   " + fingerprint[:47] + "\n   " + fingerprint[48:] + "\n" +
-		"   The phone has to be in this network. If it does not find " + d.name + ", this\n" +
+		"   The phone has to be in this network. If it does not find " + d.Name + ", this\n" +
 		"   computer does not tell its name: install avahi-daemon, or use --name.\n")
-	if err != nil || d.yes || !d.attended() {
+	if err != nil || d.Yes || !d.attended() {
 		return err
 	}
-	d.aside("   Press Enter when that is done: ")
+	d.Aside("   Press Enter when that is done: ")
 	return d.enter(ctx)
 }
 
@@ -140,7 +136,7 @@ func (d *demo) rootFingerprint(ctx context.Context) (string, error) {
 func (d *demo) enter(ctx context.Context) error {
 	pressed := make(chan struct{})
 	go func() { // ends with the process, at the latest: a terminal cannot be asked to stop reading
-		_, _ = bufio.NewReader(d.in).ReadString('\n')
+		_, _ = bufio.NewReader(d.In).ReadString('\n')
 		close(pressed)
 	}()
 	select {
@@ -163,18 +159,18 @@ func (d *demo) pairPage(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run vmux pair: %w", err)
 	}
-	if d.invited, err = startChild("vmux pair", cmd, filepath.Join(d.dir, "pair.log")); err != nil {
+	if d.invited, err = process.Start("vmux pair", cmd, filepath.Join(d.dir, "pair.log")); err != nil {
 		return err
 	}
 	lines := json.NewDecoder(answers)
-	var answer pairAnswer
+	var answer invitation
 	if err := lines.Decode(&answer); err != nil {
-		return fmt.Errorf("read the invitation: %w: %s", err, d.invited.lastWords())
+		return fmt.Errorf("read the invitation: %w: %s", err, d.invited.Log())
 	}
 	if err := d.showInvitation(answer.Invitation); err != nil {
 		return err
 	}
-	if err := d.line("   The page shows this computer's device ID: %s", inFours(answer.DeviceID)); err != nil {
+	if err := d.line("   The page shows this computer's device ID: %s", device.InFours(wire.Show(answer.DeviceID))); err != nil {
 		return err
 	}
 	return d.person(ctx, device.InvitationLife, "the page to be paired", func() bool {
@@ -184,16 +180,16 @@ func (d *demo) pairPage(ctx context.Context) error {
 }
 
 func (d *demo) showInvitation(invitation string) error {
-	if d.handset {
-		d.aside(qrCode(invitation))
-		return d.text("   Scan this code with the phone's camera; on an iPhone, open " + d.hub + "\n" +
+	if d.Handset {
+		d.Aside(d.QRCode(invitation))
+		return d.Text("   Scan this code with the phone's camera; on an iPhone, open " + d.hub + "\n" +
 			"   first, add it to the Home Screen, and scan inside that app. Then press Pair. Or open:\n   " + invitation + "\n")
 	}
 	how := "Open this in a browser on this computer, and press Pair:"
-	if !d.yes && d.attended() && openBrowser(invitation) == nil {
+	if !d.Yes && d.attended() && openBrowser(invitation) == nil {
 		how = "A browser opens this page (if none does, open it yourself); press Pair there:"
 	}
-	return d.text("   " + how + "\n   " + invitation + "\n")
+	return d.Text("   " + how + "\n   " + invitation + "\n")
 }
 
 // openBrowser opens a page in the user's own browser.
@@ -219,10 +215,10 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 		text += ", which this computer (" + old + ") does not have"
 	}
 	text += ".\n   Then: CA, \"Create a CA\", for the account " + d.user() + ", which is yours here.\n"
-	if err := d.text(text); err != nil {
+	if err := d.Text(text); err != nil {
 		return err
 	}
-	hint := sync.OnceFunc(func() { d.say("a passkey cannot be used with %s: create a vault key as well", old) })
+	hint := sync.OnceFunc(func() { d.Say("a passkey cannot be used with %s: create a vault key as well", old) })
 	var failed error
 	err := d.person(ctx, pagePatience, "a key and a CA", func() bool {
 		// The phone tells of new keys at the next link-up, or when it is asked.
@@ -262,11 +258,11 @@ func (d *demo) acceptCA(ctx context.Context) (bool, error) {
 	if ca.Confirmed {
 		return true, nil
 	}
-	if err := d.text("   The page shows the CA's fingerprint. It has to be " + ca.Fingerprint + ".\n"); err != nil {
+	if err := d.Text("   The page shows the CA's fingerprint. It has to be " + ca.Fingerprint + ".\n"); err != nil {
 		return false, err
 	}
-	if !d.yes && d.attended() {
-		d.aside("   Press Enter if it is: ")
+	if !d.Yes && d.attended() {
+		d.Aside("   Press Enter if it is: ")
 		if err := d.enter(ctx); err != nil {
 			return false, err
 		}
@@ -280,7 +276,7 @@ func isPasskey(i control.Identity) bool { return strings.HasPrefix(i.Algorithm, 
 // oldOpenSSH returns this computer's OpenSSH version if that cannot use
 // passkeys, else "".
 func (d *demo) oldOpenSSH(ctx context.Context) string {
-	version := opensshVersion(ctx)
+	version := d.OpenSSHVersion(ctx)
 	var major, minor int
 	if n, _ := fmt.Sscanf(version, "OpenSSH_%d.%d", &major, &minor); n == 2 && (major > 10 || major == 10 && minor >= 3) {
 		return ""
@@ -292,17 +288,17 @@ func (d *demo) oldOpenSSH(ctx context.Context) string {
 func (d *demo) person(ctx context.Context, patience time.Duration, what string, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	d.say("waiting for %s", what)
+	d.Say("waiting for %s", what)
 	poll := time.NewTicker(500 * time.Millisecond)
 	defer poll.Stop()
 	for !done() {
 		select {
 		case <-poll.C:
-		case <-d.agent.exited:
-			return fmt.Errorf("%s has ended: %s", d.agent.name, d.agent.lastWords())
+		case <-d.agent.Exited:
+			return d.agent.Ended()
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return wire.Errorf(wire.CodeRequestExpired, "waited %s in vain for %s", lastsFor(patience), what)
+				return wire.Errorf(wire.CodeRequestExpired, "waited %.0f min in vain for %s", patience.Minutes(), what)
 			}
 			return ctx.Err()
 		}
@@ -347,9 +343,9 @@ func (d *demo) signed(ctx context.Context) (n int, err error) {
 // leftOnPhone says what the person may want to remove.
 func (d *demo) leftOnPhone() []string {
 	switch {
-	case d.handset:
+	case d.Handset:
 		return []string{"On the phone, remove the certificate of this demonstration's hub (Settings), and the page's data."}
-	case d.web:
+	case d.Web:
 		return []string{"What the page has made stays in the browser, for " + d.hub + " alone; its Settings forget everything."}
 	}
 	return nil
@@ -367,16 +363,16 @@ func (d *demo) user() string {
 // authorizedLines are public keys as they stand in authorized_keys, where a
 // certificate has no place. A passkey's line makes the server insist on Face ID
 // or its like.
-func authorizedLines(keys string) string {
-	var b strings.Builder
+func authorizedLines(keys string) (lines []string) {
 	for line := range strings.Lines(keys) {
+		line = strings.TrimSpace(line)
 		if strings.Contains(line, "-cert-v01@openssh.com ") {
 			continue
 		}
 		if strings.HasPrefix(line, "sk-") {
-			b.WriteString("verify-required ")
+			line = "verify-required " + line
 		}
-		b.WriteString(line)
+		lines = append(lines, line)
 	}
-	return strings.TrimSpace(b.String())
+	return lines
 }

@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bufio"
@@ -16,6 +16,9 @@ import (
 
 	"vmux/internal/wire"
 )
+
+// patience bounds every wait: a test machine may be busy, a hang must not last.
+const patience = time.Minute
 
 // demoPage starts a demonstration whose phone is a page, and returns it with
 // what it prints, up to the invitation.

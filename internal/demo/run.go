@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bytes"
@@ -69,6 +69,11 @@ func (d *demo) client(path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// line writes one line of the answer.
+func (d *demo) line(format string, args ...any) error {
+	return d.Text(fmt.Sprintf(format, args...) + "\n")
+}
+
 // prompt shows a command line as it would be typed.
 func (d *demo) prompt(actor, program string, args []string) error {
 	words := []string{program}
@@ -123,6 +128,12 @@ func (d *demo) capture(ctx context.Context, cmd *exec.Cmd, stdin string) (string
 	return out.String(), nil
 }
 
+// invitation is one of the two lines of `vmux pair --json`.
+type invitation struct {
+	Invitation, DeviceID string
+	Paired               *control.Device
+}
+
 // pair reads the invitation that `vmux pair` prints and hands it to the phone,
 // as scanning the code would.
 func (d *demo) pair(ctx context.Context) error {
@@ -152,7 +163,7 @@ func (d *demo) pair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("vmux pair: %w: %s", err, bytes.TrimSpace(words.Bytes()))
 	}
-	return d.agent.wait(ctx, "the link to the phone", func() bool {
+	return d.agent.Wait(ctx, "the link to the phone", func() bool {
 		out, err := d.capture(ctx, d.command("computer", "status"), "")
 		return err == nil && strings.Contains(out, "Connected to ") && strings.Contains(out, "SHA256:")
 	})
@@ -160,7 +171,7 @@ func (d *demo) pair(ctx context.Context) error {
 
 // redeem reads the two answers of `vmux pair --json`, and acts between them.
 func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
-	var answer pairAnswer
+	var answer invitation
 	if err := answers.Decode(&answer); err != nil {
 		return fmt.Errorf("read the invitation: %w", err)
 	}
@@ -180,7 +191,7 @@ func (d *demo) reason(ctx context.Context, err error) error {
 	if json.Unmarshal([]byte(out), &s) != nil || s.LastFailure == nil {
 		return err
 	}
-	return withHint(wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo")
+	return &hintedError{wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo"}
 }
 
 // approvals counts the signatures that the phone was asked for and gave.

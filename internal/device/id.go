@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/base32"
 	"errors"
+	"strings"
 )
 
 // IDSize is the size of a device ID in bytes.
@@ -55,6 +56,18 @@ func (id ID) String() string { return idEncoding.EncodeToString(id[:]) }
 // Short returns the first 12 characters (60 bits), for people to compare. It is
 // never used to decide.
 func (id ID) Short() string { return id.String()[:shortLen] }
+
+// InFours groups the text of an ID for comparing by eye, as phones show it.
+func InFours(id string) string {
+	var b strings.Builder
+	for n, c := range []byte(id) {
+		if n > 0 && n%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
 
 // Compare orders IDs by their bytes.
 func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
