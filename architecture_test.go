@@ -42,6 +42,13 @@ var dependencyRules = []rule{
 		why: "it wakes phones for any request, and asks nothing back of the agent",
 	},
 	{
+		from: "internal/agent/client", never: []string{"vmux/..."},
+		except: []string{
+			"vmux/internal/agent/client", "vmux/internal/sshagent", "vmux/internal/sshconfig", "vmux/internal/sshctx", "vmux/internal/wire",
+		},
+		why: "it tells facts about a program of this computer, and knows nothing of phones or of who asks it",
+	},
+	{
 		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},
 		why: "the phone must work without the computer's side: it is compiled for the browser",
 	},

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
@@ -136,15 +137,15 @@ type Agent struct {
 	notices chan notice
 	renewal chan struct{} // tells keepCertificate that something has changed
 
-	journal  *journal.Journal // its lock is the last to be taken
-	snapshot atomic.Pointer[snapshot]
-	saving   sync.Mutex // orders the writes of documents; taken before mu
-	tasks    tasks
-	reading  readings
-	git      gitClaims
-	known    destinations
-	lines    hintLines
-	unbound  unboundSessions
+	journal   *journal.Journal // its lock is the last to be taken
+	snapshot  atomic.Pointer[snapshot]
+	saving    sync.Mutex // orders the writes of documents; taken before mu
+	tasks     tasks
+	files     client.Files
+	terminals client.Terminals
+	git       client.GitClaims
+	known     destinations
+	unbound   unboundSessions
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
@@ -226,7 +227,7 @@ func (c *Config) fill() error {
 		c.MaxKeys = maxListed
 	}
 	if c.KnownHosts == nil {
-		c.KnownHosts = knownHostsFiles()
+		c.KnownHosts = client.KnownHostsFiles()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -251,6 +252,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.keys = keys
+	a.files.KnownHosts = c.KnownHosts
 	a.journal.Warn(warningCache, warning)
 	if a.cas, warning, err = loadCAs(docs, a.started); err != nil {
 		return nil, err

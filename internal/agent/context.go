@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"os"
 	"slices"
+	"strings"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
 	"vmux/internal/sshagent"
@@ -14,13 +17,19 @@ import (
 // contextOf is what the agent claims of a request. A client that comes over a
 // forwarded connection is none of this computer's programs: what runs here is
 // the ssh that forwards.
-func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context) wire.Context {
-	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: programsOf(r.Peer.PID), Account: accountOf(r.Peer)}
-	if key := serverOf(r.Bindings, about); key != nil {
-		c.HostName = a.nameFor(r, key)
+func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context, login *client.Reading[client.Login]) wire.Context {
+	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: client.Programs(r.Peer.PID), Account: accountOf(r.Peer)}
+	if key := sshctx.ServerOf(r.Bindings, about); key != nil {
+		// Only a client of this computer's that is bound to the server says where it
+		// goes: of one that forwards the agent the command line names another host.
+		var typed client.Login
+		if len(r.Bindings) == 1 && !r.Unproven && !sshctx.Forwarded(r.Bindings) && bytes.Equal(key, r.Bindings[0].HostKey) {
+			typed = login.Wait()
+		}
+		c.HostName = a.files.Server(typed, key)
 	}
 	if about.Kind == sshctx.SSHSIG && about.Namespace == gitsign.Namespace {
-		c.Git = a.git.take(gitsign.Hash(about.HashAlgorithm, about.Hash))
+		c.Git = a.git.Take(gitsign.Hash(about.HashAlgorithm, about.Hash))
 	}
 	if c.HostName != "" || len(c.Programs) > 0 || c.Account != "" || c.Git != nil {
 		c.ContextQuality = wire.QualityClaimed
@@ -37,36 +46,20 @@ func accountOf(peer sshagent.Peer) string {
 	return ""
 }
 
-// serverOf returns the host key of the server that a login is for, nil if
-// nothing tells it. A binding that another host has sent is no more than that
-// host's word: it could name itself, and log in elsewhere.
-func serverOf(bindings []sshctx.Binding, about sshctx.Context) []byte {
-	if about.HostKey != nil {
-		return about.HostKey
+const maxGitHash = 160
+
+// ClaimGit implements control.Service.
+func (a *Agent) ClaimGit(c control.GitClaim) error {
+	for _, text := range []string{c.Object.Kind, c.Object.Subject, c.Object.Author, c.Object.Repository} {
+		if wire.Show(text) != text {
+			return control.Errorf(control.CodeInvalid, "", "The description holds what cannot be shown.")
+		}
 	}
-	if len(bindings) == 1 && bindings[0].Covers(about) {
-		return bindings[0].HostKey
+	if c.Hash == "" || len(c.Hash) > maxGitHash || !strings.Contains(c.Hash, ":") {
+		return control.Errorf(control.CodeInvalid, "", "That is no hash.")
 	}
+	a.git.Put(c.Hash, c.Object)
 	return nil
-}
-
-// forwarded reports whether the connection comes from another host.
-func forwarded(bindings []sshctx.Binding) bool {
-	return len(bindings) > 0 && bindings[0].Forwarding
-}
-
-// contradicts reports whether the bytes are a login to another session or
-// server than the one that the connection is bound to (as OpenSSH's ssh-agent
-// refuses it): somebody uses the connection for a login that is not its own.
-func contradicts(bindings []sshctx.Binding, about sshctx.Context) bool {
-	if about.Kind != sshctx.UserAuth && about.Kind != sshctx.HostBound || len(bindings) == 0 {
-		return false
-	}
-	last := bindings[len(bindings)-1]
-	if last.Forwarding { // the client on the other host does not bind
-		return string(last.SessionID) == string(about.SessionID)
-	}
-	return !last.Covers(about)
 }
 
 // checkBindings refuses what a phone could not be told the truth of. A binding
@@ -79,7 +72,7 @@ func checkBindings(r sshagent.SignRequest, about sshctx.Context) error {
 			"The session binding of the connection cannot be verified.")
 	case slices.ContainsFunc(marshalBindings(r.Bindings), func(b []byte) bool { return len(b) > wire.MaxBindingSize }):
 		return control.Errorf(wire.CodePolicyDenied, otherHostKeyHint, "The server's host key or certificate is too long for vmux.")
-	case contradicts(r.Bindings, about):
+	case sshctx.Contradicts(r.Bindings, about):
 		return errOtherServer()
 	}
 	return nil
@@ -92,19 +85,6 @@ func errOtherServer() error {
 
 // otherHostKeyHint is what to do about a host key that vmux cannot read.
 const otherHostKeyHint = "use another of the server's host keys, if it has one: `ssh -o HostKeyAlgorithms=ssh-ed25519`"
-
-// unreadable returns a host key among those of the bindings and of the bytes that
-// cannot be read here, so that nothing it is said to have signed can be verified.
-func unreadable(bindings []sshctx.Binding, about sshctx.Context) (hostKey []byte, found bool) {
-	if about.HostKey != nil && !sshctx.Readable(about.HostKey) {
-		return about.HostKey, true
-	}
-	n := slices.IndexFunc(bindings, func(b sshctx.Binding) bool { return !sshctx.Readable(b.HostKey) })
-	if n < 0 {
-		return nil, false
-	}
-	return bindings[n].HostKey, true
-}
 
 // marshalBindings are the bindings as a phone can verify them itself. Where it
 // cannot, since the key is of a type newer than vmux, a long signature is left out:

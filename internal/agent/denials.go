@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
@@ -89,12 +90,12 @@ func sessionDenial(about sshctx.Context) (key [sha256.Size]byte, ok bool) {
 // whoever comes from a host that the agent is forwarded to: this computer
 // cannot tell who that is.
 func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size]byte, ok bool) {
-	asker, known := processOf(r.Peer.PID)
+	asker, known := client.ProcessOf(r.Peer.PID)
 	if !known {
 		return key, false
 	}
-	begun, starter, id, known := starterOf(asker)
-	if !known || typed(begun, starter) {
+	begun, starter, known := client.Starter(asker)
+	if !known || client.Typed(begun, starter) {
 		return key, false
 	}
 	destination := about.HostKey
@@ -105,91 +106,12 @@ func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size
 		destination = b.HostKey
 	}
 	if len(destination) == 0 {
-		destination = append([]byte(asker.name+"\x00"), argumentsOf(r.Peer.PID)...)
+		destination = []byte(asker.Name + "\x00" + strings.Join(client.Arguments(asker.PID), "\x00"))
 	}
-	// A process ID alone may have become another process's.
-	who := binary.BigEndian.AppendUint64(nil, uint64(id))
-	who = binary.BigEndian.AppendUint64(who, uint64(starter.started))
+	who := binary.BigEndian.AppendUint64(nil, uint64(starter.PID))
+	who = binary.BigEndian.AppendUint64(who, uint64(starter.Started))
 	return digestOf("retry", destination, who), true
 }
-
-// maxStarters bounds how far the chain of parents is followed.
-const maxStarters = 16
-
-// starterOf finds the program that began what asks: the first ancestor that is
-// neither ssh nor git, nor a shell or another program that was started to run them,
-// with its process ID; and the process below it, which a person would have typed.
-func starterOf(asker process) (begun, starter process, id int, ok bool) {
-	begun = asker
-	for range maxStarters {
-		id = begun.parent
-		if starter, ok = processOf(id); !ok || id == 0 {
-			return begun, starter, id, false
-		}
-		if !helps(id, starter) {
-			return begun, starter, id, true
-		}
-		begun = starter
-	}
-	return begun, starter, id, false
-}
-
-// passOn are programs that run another one that they are given, and what calls git
-// or ssh by itself: each attempt has its own.
-var passOn = []string{
-	"sftp", "scp", "rsync", "timeout", "flock", "env", "nice", "nohup", "setsid", "stdbuf", "xargs", "sshpass", "sudo", "doas",
-	"hg", "svn", "jj", "gh", "glab",
-}
-
-// helps reports whether a process only stands between ssh and what began it.
-func helps(id int, p process) bool {
-	name := p.program()
-	if isShell(name) {
-		parent, ok := processOf(p.parent)
-		if !ok {
-			return false
-		}
-		// An editor runs `sh -c 'git fetch; …'`, watch(1) does each time. What the
-		// system itself has started is a service, and its shell may be the loop.
-		above := parent.program()
-		return isSSHOrGit(above) || p.parent > 1 && above != "systemd" && runsLine(wordsOf(argumentsOf(id)))
-	}
-	return isSSHOrGit(name) || slices.Contains(passOn, name)
-}
-
-// runsLine reports whether a shell was given its commands on its command line.
-func runsLine(words []string) bool {
-	for i := 1; i < len(words); i++ {
-		switch w := words[i]; {
-		case w == "-o" || w == "+o" || w == "-O" || w == "+O":
-			i++ // its value
-		case strings.HasPrefix(w, "--"):
-		case strings.HasPrefix(w, "-") && strings.Contains(w, "c"):
-			return true
-		case !strings.HasPrefix(w, "-"):
-			return false
-		}
-	}
-	return false
-}
-
-func isShell(name string) bool {
-	switch name {
-	case "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "busybox":
-		return true
-	}
-	return false
-}
-
-// isSSHOrGit knows git's own programs too: git-remote-ssh, git-lfs.
-func isSSHOrGit(name string) bool {
-	return name == "ssh" || name == "git" || strings.HasPrefix(name, "git-")
-}
-
-// typed tells whether a person at a terminal started the process: a shell with
-// job control gives each command line a process group of its own, and what a
-// program starts by itself stays in that program's group.
-func typed(asker, parent process) bool { return asker.terminal && asker.group != parent.group }
 
 func digestOf(kind string, parts ...[]byte) [sha256.Size]byte {
 	b := []byte(kind)

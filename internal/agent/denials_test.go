@@ -4,9 +4,7 @@ package agent
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -112,100 +110,4 @@ func TestDeniedOncePerRetryingProgram(t *testing.T) {
 			t.Errorf("history %+v", h[0])
 		}
 	})
-}
-
-// An editor's `git fetch` is a new git each time: the program that repeats itself is
-// the one that began git, also where git has a shell start ssh, or where a shell or
-// a program like timeout(1) was started for git alone.
-func TestStarterIsBehindGit(t *testing.T) {
-	dir := t.TempDir()
-	git, ssh := filepath.Join(dir, "git"), filepath.Join(dir, "ssh")
-	for from, to := range map[string]string{"bash": git, "sleep": ssh} {
-		path, err := exec.LookPath(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command("cp", path, to).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	script := filepath.Join(dir, "script")
-	ownStarts := ssh + " 600 & echo $!; wait"
-	gitStarts := git + " -c '" + ownStarts + "'; true"
-	if err := os.WriteFile(script, []byte(gitStarts), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, argv := range map[string][]string{
-		"git starts ssh":            {git, "-c", ownStarts},
-		"git has a shell start ssh": {git, "-c", "sh -c '" + ownStarts + "'; true"},
-		"a shell for git":           {"sh", "-c", gitStarts},
-		"a login shell for git":     {"bash", "--noprofile", "-o", "pipefail", "-lc", gitStarts},
-		"timeout for git":           {"timeout", "600", git, "-c", ownStarts},
-		"flock in a shell for git":  {"sh", "-c", "flock " + script + " " + gitStarts},
-		"a script":                  {"sh", script},
-	} {
-		cmd := exec.Command(argv[0], argv[1:]...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
-		var pid int
-		if _, err := fmt.Fscan(out, &pid); err != nil {
-			t.Fatal(err)
-		}
-		var asker process
-		for end := time.Now().Add(time.Minute); filepath.Base(asker.name) != "ssh"; asker, _ = processOf(pid) {
-			if time.Now().After(end) {
-				t.Fatalf("%s: process %d never became ssh: %+v", name, pid, asker)
-			}
-			time.Sleep(time.Millisecond) // between fork and exec it has its parent's name
-		}
-		begun, _, id, ok := starterOf(asker)
-		want := os.Getpid()
-		if name == "a script" { // which may be the loop itself
-			want = cmd.Process.Pid
-		}
-		if !ok || id != want || argv[0] == git && filepath.Base(begun.name) != "git" {
-			t.Errorf("%s: process %d began %q, want %d", name, id, begun.name, want)
-		}
-	}
-}
-
-// What a person types stands in a process group of its own, on a terminal.
-func TestTyped(t *testing.T) {
-	shell := process{group: 10, terminal: true}
-	for _, test := range []struct {
-		name          string
-		asker, parent process
-		want          bool
-	}{
-		{"ssh in a shell", process{group: 11, terminal: true}, shell, true},
-		{"ssh in a script", process{group: 10, terminal: true}, shell, false},
-		{"ssh of a service", process{group: 11}, process{group: 10}, false},
-		{"a new terminal window's ssh", process{group: 11, terminal: true}, process{group: 10}, true},
-	} {
-		if got := typed(test.asker, test.parent); got != test.want {
-			t.Errorf("%s: typed %v", test.name, got)
-		}
-	}
-}
-
-// The name is whatever the program calls itself, a line of stat included.
-func TestParseStat(t *testing.T) {
-	const numbers = " S 7 8 9 34816 8 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2 3"
-	got, ok := parseStat([]byte("12 (a) S 1 2 3 (b)" + numbers))
-	want := process{name: "a) S 1 2 3 (b", parent: 7, group: 8, terminal: true, tty: 34816, front: 8, started: 4711}
-	if !ok || got != want {
-		t.Errorf("%+v, %v; want %+v", got, ok, want)
-	}
-	for _, bad := range []string{"", "12", "12 (a)", "12 )a(" + numbers, "12 (a) S x 8 9 0 8 4 1 2 3 4 5 6 7 8 20 0 1 0 4711"} {
-		if _, ok := parseStat([]byte(bad)); ok {
-			t.Errorf("%q: accepted", bad)
-		}
-	}
 }

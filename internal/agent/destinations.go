@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 )
@@ -95,7 +96,7 @@ func boundHost(bindings []sshctx.Binding) string {
 	if len(bindings) == 0 || bindings[len(bindings)-1].Forwarding {
 		return ""
 	}
-	return sshctx.Fingerprint(wantedHost(bindings[len(bindings)-1].HostKey).key)
+	return sshctx.Fingerprint(sshctx.PlainKey(bindings[len(bindings)-1].HostKey))
 }
 
 // learn changes what is known of a host; it reports whether that is to be
@@ -132,11 +133,11 @@ func (d *destinations) learn(host string, now time.Time, edit func(*destination)
 // connections teach: what a program on another host binds to is its own choice. A
 // key that the user named teaches nothing: ssh tries it before all that is listed,
 // and it says who the user is this time, not the next.
-func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *identity, chosen *reading[choice]) {
+func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *identity, login *client.Reading[client.Login]) {
 	if len(r.Bindings) != 1 || !r.Bindings[0].Covers(about) {
 		return
 	}
-	if c := chosen.wait(); c.unnamed || c.has(id) {
+	if l := login.Wait(); l.Unnamed || l.Keys[string(id.PublicKeyBlob)] {
 		return
 	}
 	now := time.Now()

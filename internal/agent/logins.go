@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
-	"vmux/internal/wire"
 )
 
 // fruitlessLife is how long a login without a signature is told of as the last one.
@@ -16,10 +16,10 @@ const fruitlessLife = 10 * time.Minute
 // login is one on a connection that is bound to a server.
 type login struct {
 	fruitless
-	host   string // fingerprint of the host key
-	own    bool   // this computer's own: what comes from elsewhere says what it likes
-	choice *reading[choice]
-	asked  bool // a signature for the server was asked for
+	host  string // fingerprint of the host key
+	own   bool   // this computer's own: what comes from elsewhere says what it likes
+	login *client.Reading[client.Login]
+	asked bool // a signature for the server was asked for
 }
 
 // fruitless is a login for which no signature was asked.
@@ -82,15 +82,15 @@ func (d *destinations) recall(host string, own bool) (known destination, vain in
 	return known, known.Vain
 }
 
-// choiceOf is which keys the user has named for the login of that connection.
-func (a *Agent) choiceOf(c sshagent.Connection) *reading[choice] {
+// loginOf is what the client of that connection is about to do.
+func (a *Agent) loginOf(c sshagent.Connection) *client.Reading[client.Login] {
 	a.known.mu.Lock()
 	l := a.known.open[c.ID]
 	a.known.mu.Unlock()
-	if l.choice != nil {
-		return l.choice
+	if l.login != nil {
+		return l.login
 	}
-	return a.choosing(c.Peer)
+	return a.files.Login(c.Peer)
 }
 
 // asked notes that a signature is asked for: the server takes a key that was listed
@@ -115,7 +115,7 @@ func (a *Agent) asked(c sshagent.Connection) {
 	}
 	known := d.byHost[host]
 	d.mu.Unlock()
-	if own && known.Vain > 0 && l.choice != nil && known.vainFor(l.choice.wait().account) > 0 {
+	if own && known.Vain > 0 && l.login != nil && known.vainFor(l.login.Wait().Account) > 0 {
 		a.keepDestinations(d.learn(host, time.Now(), (*destination).forgive))
 	}
 }
@@ -162,9 +162,9 @@ func (a *Agent) closed(c sshagent.Connection) {
 	if !ok {
 		return
 	}
-	var chosen choice
-	if l.choice != nil {
-		chosen = l.choice.wait()
+	var chosen client.Login
+	if l.login != nil {
+		chosen = l.login.Wait()
 	}
 	if l.asked {
 		return
@@ -188,25 +188,22 @@ func (a *Agent) closed(c sshagent.Connection) {
 	d.fruitless[l.host] = l.fruitless
 	known := d.byHost[l.host]
 	d.mu.Unlock()
-	if chosen.copies { // from now on the server takes a key
+	if chosen.Copies { // from now on the server takes a key
 		if known.Vain > 0 {
 			a.keepDestinations(d.learn(l.host, now, (*destination).forgive))
 		}
 		return
 	}
-	if chosen.namedOnly || a.cfg.MaxKeys < 0 || l.keys == 0 && known.vainFor(chosen.account) == 0 {
+	if chosen.NamedOnly || a.cfg.MaxKeys < 0 || l.keys == 0 && known.vainFor(chosen.Account) == 0 {
 		return // the server was offered none of the listed keys, or is to be offered all
 	}
-	name := within(&a.reading, chosen.typed, func() string {
-		files := append(slices.Clone(chosen.files), a.cfg.KnownHosts...)
-		return cmp.Or(hostNameOf(files, l.hostKey, chosen.names), chosen.typed)
-	})
+	name := a.files.Server(chosen, l.hostKey)
 	a.keepDestinations(d.learn(l.host, now, func(known *destination) {
-		known.Vain = known.vainFor(chosen.account)
+		known.Vain = known.vainFor(chosen.Account)
 		if l.keys > 0 {
 			known.Vain = min(known.Vain+1, maxVain)
 		}
-		known.InVainAt, known.Name, known.Account = now.Round(0), wire.Show(name), cmp.Or(chosen.account, known.Account)
+		known.InVainAt, known.Name, known.Account = now.Round(0), name, cmp.Or(chosen.Account, known.Account)
 	}))
 }
 
@@ -236,7 +233,7 @@ func (a *Agent) unsigned() *control.UnsignedLogin {
 		return nil
 	}
 	return &control.UnsignedLogin{
-		At: f.last.Round(0), Server: host, Name: hostNameOf(a.cfg.KnownHosts, f.hostKey, nil),
+		At: f.last.Round(0), Server: host, Name: a.files.Server(client.Login{}, f.hostKey),
 		Listed: f.listed, Elsewhere: f.elsewhere, Left: f.left,
 	}
 }

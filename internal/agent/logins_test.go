@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
+	"vmux/internal/sshconfig"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -172,13 +174,12 @@ func TestFewerKeysForTheAccountThatTookNone(t *testing.T) {
 		p.signing(key, approves)
 		w.connect(p)
 		synctest.Wait()
-		as := func(account string) func() choice { return func() choice { return choice{account: account} } }
 		id := uint64(0)
 		logIn := func(account string, taken bool) string {
 			id++
 			c := server
 			c.ID = id
-			w.known.begins(id, login{choice: begin(&w.reading, choice{}, as(account))})
+			w.known.begins(id, login{login: client.Known(client.Login{Login: sshconfig.Login{Account: account}})})
 			c.Listed = w.Listing(c)
 			if taken {
 				w.asked(c)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 )
@@ -27,10 +28,10 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 		all = s.with
 	}
 	if len(c.Bindings) == 0 && !c.Unproven {
-		if c.Listed == nil && a.known.anyInVain() && printsKeys(c.Peer.PID) {
+		if c.Listed == nil && a.known.anyInVain() && client.PrintsKeys(c.Peer.PID) {
 			a.offerAgain() // who has them printed is about to give one to a server
 		}
-		if all != s.without && c.Listed == nil && installsKeys(c.Peer.PID) {
+		if all != s.without && c.Listed == nil && client.InstallsKeys(c.Peer.PID) {
 			return s.without
 		}
 		return all
@@ -56,10 +57,10 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	o, mine := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys), vain: vain}, s.keysOf(all)
 	l := login{host: host, own: own}
 	if own {
-		l.choice = a.choiceOf(c)
+		l.login = a.loginOf(c)
 		if o.limit > 0 && (len(mine) > o.limit || vain > 0) {
-			o.chosen = l.choice.wait()
-			o.vain = known.vainFor(o.chosen.account)
+			o.chosen = l.login.Wait()
+			o.vain = known.vainFor(o.chosen.Account)
 		}
 	}
 	keys := o.apply(mine)
@@ -85,7 +86,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 // certifies reports whether the session certificate is for this connection. It is
 // not where the server's host key cannot be read: nothing proves where that leads.
 func (a *Agent) certifies(c sshagent.Connection) bool {
-	if _, found := unreadable(c.Bindings, sshctx.Context{}); found {
+	if _, found := sshctx.Unreadable(c.Bindings, sshctx.Context{}); found {
 		return false
 	}
 	return a.cfg.ForwardCertificate || !a.fromElsewhere(c)
@@ -104,11 +105,11 @@ func (s *snapshot) keysOf(l *sshagent.Listing) []*identity {
 
 // order says which keys are listed for a login, and how.
 type order struct {
-	host   string // fingerprint of the server's host key
-	worked string // fingerprint of the key that logged in there; "" if none did
-	chosen choice // the keys that the user has named for ssh
-	limit  int    // how many; 0: all
-	vain   int    // how many logins there just before led to no signature
+	host   string       // fingerprint of the server's host key
+	worked string       // fingerprint of the key that logged in there; "" if none did
+	chosen client.Login // the keys that the user has named for ssh
+	limit  int          // how many; 0: all
+	vain   int          // how many logins there just before led to no signature
 }
 
 // most is how many keys are listed, named ones aside, after so many logins in vain.
@@ -131,7 +132,7 @@ func (o order) apply(keys []*identity) []*identity {
 	slices.SortStableFunc(keys, func(a, b *identity) int { return o.rank(a) - o.rank(b) })
 	// Keys that ssh cannot be seen to name are listed once: it has then tried them
 	// before all others.
-	if o.limit > 0 && !(o.chosen.unclear && o.vain == 0) {
+	if o.limit > 0 && !(o.chosen.Unclear && o.vain == 0) {
 		keys = o.cut(keys)
 	}
 	last := func(id *identity) int {
@@ -184,7 +185,7 @@ func (o order) rank(id *identity) int {
 	switch {
 	case id.Fingerprint == o.worked:
 		return rankWorked
-	case o.chosen.has(id):
+	case o.chosen.Keys[string(id.PublicKeyBlob)]:
 		return rankChosen
 	case len(id.Hosts) > 0:
 		return rankMeant

@@ -12,9 +12,11 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
+	"vmux/internal/sshconfig"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -35,13 +37,14 @@ func TestOrder(t *testing.T) {
 		key("a"), key("b"), key("c"), key("d", isDefault), key("e"), key("f"),
 		key("here", only("host")), key("there", only("elsewhere")), key("sk", passkey), key("sk2", passkey),
 	}
-	chosen := func(names ...string) choice {
-		c := choice{blobs: map[string]bool{}}
+	chosen := func(names ...string) client.Login {
+		keys := map[string]bool{}
 		for _, n := range names {
-			c.blobs[n] = true
+			keys[n] = true
 		}
-		return c
+		return client.Login{Login: sshconfig.Login{Keys: keys}}
 	}
+	unclear := client.Login{Login: sshconfig.Login{Unclear: true}}
 	for _, test := range []struct {
 		name  string
 		order order
@@ -54,14 +57,14 @@ func TestOrder(t *testing.T) {
 		{"and another there", order{limit: 4, vain: 2, worked: "f"}, "f"},
 		{"in vain, and keys are named", order{limit: 4, vain: 1, chosen: chosen("e", "sk", "b")}, "b e sk"},
 		{"and another, named", order{limit: 4, vain: 2, chosen: chosen("e", "sk")}, "e sk"},
-		{"in vain, named as only ssh can tell", order{limit: 4, vain: 2, chosen: choice{unclear: true}}, ""},
+		{"in vain, named as only ssh can tell", order{limit: 4, vain: 2, chosen: unclear}, ""},
 		{"in vain, of all", order{vain: 2}, "here d a b c e f sk sk2"},
 		{"in vain, of one", order{limit: 1, vain: 1}, "d"},
 		{"a key that worked", order{limit: 4, worked: "f"}, "f here d a"},
 		{"a passkey that worked", order{limit: 4, worked: "sk"}, "sk here d a"},
 		{"a key that worked and is for others now", order{limit: 4, worked: "there"}, "here d a b"},
 		{"keys the user names", order{limit: 4, chosen: chosen("e", "sk", "b", "a", "c")}, "a b c e sk"},
-		{"named as only ssh can tell", order{limit: 4, chosen: choice{unclear: true}}, "here d a b c e f sk sk2"},
+		{"named as only ssh can tell", order{limit: 4, chosen: unclear}, "here d a b c e f sk sk2"},
 		{"no limit", order{}, "here d a b c e f sk sk2"},
 		{"one", order{limit: 1, worked: "b"}, "b"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -17,13 +18,13 @@ import (
 // returns soon after ctx ends, which withdraws the request. Every error is one
 // failure to the client; its reason is kept for the status.
 func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error) {
-	h := a.hintFor(r.Connection)
-	signature, err := a.sign(ctx, r, h)
-	h.end(ctx, err)
+	line := a.lineOf(r.Connection)
+	signature, err := a.sign(ctx, r, line)
+	line.End(outcome(ctx, err))
 	return signature, err
 }
 
-func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]byte, error) {
+func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.Line) ([]byte, error) {
 	id := a.keyOf(r.Blob)
 	if id == nil {
 		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
@@ -34,7 +35,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 		return nil, a.failSign(id, about, err)
 	}
 	a.noteUnbound(r.Connection, about)
-	chosen := a.choiceOf(r.Connection) // the program may be gone as soon as it is answered
+	login := a.loginOf(r.Connection) // the program may be gone as soon as it is answered
 	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
 		return nil, wire.NewError(code)
@@ -45,10 +46,10 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, h *hint) ([]by
 	default:
 		return nil, a.failSign(id, about, wire.Errorf(wire.CodeSignerBusy, "Too many requests are waiting for a phone."))
 	}
-	signature, phone, err := a.askSignature(ctx, id, r, about, h)
+	signature, phone, err := a.askSignature(ctx, id, r, about, login, line)
 	switch {
 	case err == nil:
-		a.learnKey(r, about, id, chosen)
+		a.learnKey(r, about, id, login)
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:
@@ -69,7 +70,7 @@ func describe(data []byte) sshctx.Context {
 	return c
 }
 
-func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context, h *hint) ([]byte, device.ID, error) {
+func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context, login *client.Reading[client.Login], line *client.Line) ([]byte, device.ID, error) {
 	now := time.Now()
 	request := &wire.RemoteSignRequest{
 		Asking:         a.asking(now),
@@ -78,13 +79,13 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		SignatureFlags: r.Flags,
 		Origin:         wire.Origin,
 		DataToSign:     r.Data,
-		Context:        a.contextOf(r, about),
+		Context:        a.contextOf(r, about, login),
 		Bindings:       marshalBindings(r.Bindings),
 	}
 	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.holders)
 	done := a.journal.Wait(waiting)
 	defer done()
-	h.waits(func(now time.Time) string { return a.hintText(waiting, holders, now) })
+	line.Draw(func(now time.Time) string { return a.hintText(waiting, holders, now) })
 	// A phone can list any public key: it must not speak for one that another
 	// phone has. Of a single phone nobody else could answer.
 	decides := func(phone device.ID) bool { return len(holders) == 1 || a.hasProven(phone, id) }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -29,57 +29,46 @@ const (
 // maxUnbound bounds the client processes that are remembered.
 const maxUnbound = 1024
 
-// clientProcess is a process, told apart from a later one of the same ID.
-type clientProcess struct {
-	pid     int
-	started int64
-}
-
 // unboundSessions are the SSH sessions that client processes which bind nothing
 // have logged in to first. A process that asks for another one may be forwarding
 // the agent: what comes from the other host looks as its own requests do.
 type unboundSessions struct {
 	mu    sync.Mutex
-	first map[clientProcess][sha256.Size]byte
+	first map[client.ID][sha256.Size]byte
 }
 
 // take reports whether the session is the first of the process; it is from now
 // on if there was none. What cannot be told is not the first.
 func (u *unboundSessions) take(pid int, sessionID []byte) bool {
-	p, ok := processOf(pid)
+	p, ok := client.ProcessOf(pid)
 	if !ok {
 		return false
 	}
-	process, session := clientProcess{pid, p.started}, sha256.Sum256(sessionID)
+	session := sha256.Sum256(sessionID)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if known, ok := u.first[process]; ok {
+	if known, ok := u.first[p.ID]; ok {
 		return known == session
 	}
 	if len(u.first) >= maxUnbound {
-		maps.DeleteFunc(u.first, func(p clientProcess, _ [sha256.Size]byte) bool { return !p.runs() })
+		maps.DeleteFunc(u.first, func(id client.ID, _ [sha256.Size]byte) bool { return !id.Runs() })
 	}
 	if len(u.first) >= maxUnbound {
 		return false
 	}
 	if u.first == nil {
-		u.first = map[clientProcess][sha256.Size]byte{}
+		u.first = map[client.ID][sha256.Size]byte{}
 	}
-	u.first[process] = session
+	u.first[p.ID] = session
 	return true
 }
 
 // knows reports whether the process has logged in to a session.
-func (u *unboundSessions) knows(process clientProcess) bool {
+func (u *unboundSessions) knows(process client.ID) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	_, ok := u.first[process]
 	return ok
-}
-
-func (p clientProcess) runs() bool {
-	now, ok := processOf(p.pid)
-	return ok && now.started == p.started
 }
 
 // noteUnbound remembers the session of a login by a phone-held key, so that a
@@ -102,7 +91,7 @@ func isLogin(about sshctx.Context) bool {
 // listed there: every server that it has logged in to knows it.
 func (a *Agent) mayCertify(c sshagent.Connection, blob, data []byte) error {
 	about := describe(data)
-	hostKey, uncertain := unreadable(c.Bindings, about)
+	hostKey, uncertain := sshctx.Unreadable(c.Bindings, about)
 	switch {
 	case !isLogin(about) || !bytes.Equal(about.PublicKey, blob):
 		return control.Errorf(wire.CodePolicyDenied, "sign files and git objects with a phone-held key: `ssh-add -L` lists them",
@@ -113,7 +102,7 @@ func (a *Agent) mayCertify(c sshagent.Connection, blob, data []byte) error {
 	case !a.certifies(c):
 		return control.Errorf(wire.CodePolicyDenied, "allow it with `vmux agent --forward-certificate`",
 			"The session certificate is not used for requests that come through another host.")
-	case contradicts(c.Bindings, about):
+	case sshctx.Contradicts(c.Bindings, about):
 		return errOtherServer()
 	case len(c.Bindings) == 0 && !a.certifiesUnbound(c, about):
 		return control.Errorf(wire.CodePolicyDenied, "use a phone-held key there, or allow it with `vmux agent --unbound-certificate always`",
@@ -144,23 +133,20 @@ var clientsWithoutBinding = []string{"plink", "pterm", "putty", "pscp", "psftp",
 // though it does not begin with a binding for forwarding: the process is an SSH
 // client that does not bind, by its name or since it has logged in so. What is
 // bound there was bound on the other host, to hide that.
-func (a *Agent) relays(p process, pid int) bool {
-	return slices.Contains(clientsWithoutBinding, p.program()) || a.unbound.knows(clientProcess{pid, p.started})
+func (a *Agent) relays(p client.Process) bool {
+	return slices.Contains(clientsWithoutBinding, p.Program()) || a.unbound.knows(p.ID)
 }
-
-// program is the name of the program without its path.
-func (p process) program() string { return filepath.Base(p.name) }
 
 // fromElsewhere reports whether a connection that is bound comes from another host.
 func (a *Agent) fromElsewhere(c sshagent.Connection) bool {
-	if c.Unproven || forwarded(c.Bindings) {
+	if c.Unproven || sshctx.Forwarded(c.Bindings) {
 		return true
 	}
 	if len(c.Bindings) == 0 {
 		return false // nothing tells: see certifiesUnbound
 	}
-	p, ok := processOf(c.Peer.PID)
-	return ok && a.relays(p, c.Peer.PID)
+	p, ok := client.ProcessOf(c.Peer.PID)
+	return ok && a.relays(p)
 }
 
 // mayManage reports whether who is connected may lock, unlock and empty the
@@ -170,6 +156,6 @@ func (a *Agent) mayManage(c sshagent.Connection) bool {
 	if len(c.Bindings) > 0 || c.Unproven {
 		return false
 	}
-	p, ok := processOf(c.Peer.PID)
-	return !ok || p.program() != "ssh" && !a.relays(p, c.Peer.PID)
+	p, ok := client.ProcessOf(c.Peer.PID)
+	return !ok || p.Program() != "ssh" && !a.relays(p)
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/client"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -105,12 +106,12 @@ func TestUnboundProcessesAreForgotten(t *testing.T) {
 		t.Fatal("a second session is taken")
 	}
 	for pid := range maxUnbound {
-		u.first[clientProcess{pid: -1 - pid}] = [32]byte{}
+		u.first[client.ID{PID: -1 - pid}] = [32]byte{}
 	}
 	if u.take(own.Peer.PID, []byte("b")) {
 		t.Error("another session after many other processes")
 	}
-	if parent, ok := processOf(own.Peer.PID); !ok || !u.take(parent.parent, []byte("b")) || len(u.first) != 2 {
+	if parent, ok := client.ProcessOf(own.Peer.PID); !ok || !u.take(parent.Parent, []byte("b")) || len(u.first) != 2 {
 		t.Errorf("%d processes are remembered, of which two run", len(u.first))
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 
-	"golang.org/x/crypto/ssh"
-
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -109,7 +107,7 @@ func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination
 	d.leadsTo(known.HostKey)
 	for _, b := range bindings {
 		if b.Forwarding {
-			d.Via = append(d.Via, Hop{HostKey: plainKey(b.HostKey), Unproven: !sshctx.Readable(b.HostKey)})
+			d.Via = append(d.Via, Hop{HostKey: sshctx.PlainKey(b.HostKey), Unproven: !sshctx.Readable(b.HostKey)})
 		}
 	}
 	if known.Kind != sshctx.UserAuth && known.Kind != sshctx.HostBound {
@@ -141,21 +139,11 @@ func (d *Destination) leadsTo(hostKey []byte) {
 	if hostKey == nil {
 		return
 	}
-	if key := plainKey(hostKey); sshctx.Readable(hostKey) && len(key) <= maxHostKey {
+	if key := sshctx.PlainKey(hostKey); sshctx.Readable(hostKey) && len(key) <= maxHostKey {
 		d.HostKey = key
 	} else {
 		d.Unproven = hostKey
 	}
-}
-
-// plainKey returns the key that a host certificate is over, and any other blob
-// as it is: certificates are renewed, and ssh-keygen -l tells the key as well.
-func plainKey(blob []byte) []byte {
-	key, err := ssh.ParsePublicKey(blob)
-	if cert, ok := key.(*ssh.Certificate); err == nil && ok {
-		return cert.Key.Marshal()
-	}
-	return blob
 }
 
 // qualityOf says how much of a request the phone knows by itself.

@@ -1,17 +1,18 @@
-package agent
+package client
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/sshagent"
 	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
@@ -24,9 +25,9 @@ const (
 	hashMagic = "|1|"
 )
 
-// knownHostsFiles are those that ssh reads by default (ssh_config(5),
+// KnownHostsFiles are those that ssh reads by default (ssh_config(5),
 // UserKnownHostsFile and GlobalKnownHostsFile).
-func knownHostsFiles() []string {
+func KnownHostsFiles() []string {
 	files := []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 	if home, err := os.UserHomeDir(); err == nil {
 		files = append([]string{filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2")}, files...)
@@ -34,34 +35,20 @@ func knownHostsFiles() []string {
 	return files
 }
 
-// nameFor returns what the server is called: the name by which known_hosts has it,
-// or what was typed where no file has it, as with KnownHostsCommand. Only a client
-// of this computer's that is bound to the server says where it goes: of one that
-// forwards the agent the command line names another host.
-func (a *Agent) nameFor(r sshagent.SignRequest, key []byte) string {
-	own := len(r.Bindings) == 1 && !r.Unproven && !forwarded(r.Bindings) && bytes.Equal(key, r.Bindings[0].HostKey)
-	typed := ""
-	if own {
-		typed = wire.Show(sshconfig.Typed(wordsOf(argumentsOf(r.Peer.PID))))
-	}
-	return within(&a.reading, typed, func() string {
-		files, names := a.cfg.KnownHosts, []string(nil)
-		if own {
-			login := sshconfig.Read(clientOf(r.Peer))
-			files, names = append(login.KnownHosts, files...), login.Names
-		}
-		if name := hostNameOf(files, key, names); name != "" {
-			return name
-		}
-		return typed
-	})
+// Server returns what a login calls its server: the name by which known_hosts has
+// the host key, or what was typed where no file has it, as with KnownHostsCommand.
+func (f *Files) Server(l Login, hostKey []byte) string {
+	typed := wire.Show(l.Typed)
+	return begin(f, typed, func() string {
+		return cmp.Or(HostName(slices.Concat(l.KnownHosts, f.KnownHosts), hostKey, l.Names), typed)
+	}).Wait()
 }
 
-// hostNameOf returns the name by which known_hosts knows the host key: one of
+// HostName returns the name by which known_hosts knows the host key: one of
 // the candidates, if any fits, since a host has many names and this is the one
 // the person typed. Names that are hashed are found among the candidates only.
 // It is a claim: whoever controls this computer controls these files.
-func hostNameOf(files []string, hostKey []byte, candidates []string) string {
+func HostName(files []string, hostKey []byte, candidates []string) string {
 	fallback, wanted := "", wantedHost(hostKey)
 	for _, file := range files {
 		chosen, other := nameInFile(file, wanted, candidates)

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package agent
+package client
 
 import (
 	"os"
@@ -28,11 +28,11 @@ type terminal struct {
 // what was opened is compared. It never becomes this process's own terminal, and
 // neither opening nor writing waits.
 func openTerminal(pid int) (*terminal, bool) {
-	p, ok := processOf(pid)
-	if !ok || !p.terminal || p.group != p.front || !hintsWanted(pid) {
+	p, ok := ProcessOf(pid)
+	if !ok || !p.Terminal || p.Group != p.front || !hintsWanted(pid) {
 		return nil, false
 	}
-	path, device := terminalOf(pid, p)
+	path, device := terminalOf(p)
 	if path == "" {
 		return nil, false
 	}

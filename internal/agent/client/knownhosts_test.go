@@ -1,4 +1,4 @@
-package agent
+package client
 
 import (
 	"crypto/ed25519"
@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -65,7 +63,7 @@ func TestHostNameOf(t *testing.T) {
 		{"hashed, not typed", hashed, prod, "ssh alias", ""},
 		{"no such file", plain + "x", prod, "ssh prod.example", ""},
 	} {
-		got := hostNameOf([]string{test.file}, test.key.Marshal(), namesIn(test.args))
+		got := HostName([]string{test.file}, test.key.Marshal(), namesIn(test.args))
 		if got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
@@ -104,7 +102,7 @@ func TestHostNameOfCertificate(t *testing.T) {
 		if err := os.WriteFile(file, append([]byte(test.line), ssh.MarshalAuthorizedKey(test.key)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := hostNameOf([]string{file}, cert.Marshal(), namesIn(test.args)); got != test.want {
+		if got := HostName([]string{file}, cert.Marshal(), namesIn(test.args)); got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.line, test.args, got, test.want)
 		}
 	}
@@ -133,7 +131,7 @@ func TestHostNameOfOddLines(t *testing.T) {
 		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := hostNameOf([]string{file}, blob, namesIn("ssh prod.example")); got != want {
+		if got := HostName([]string{file}, blob, namesIn("ssh prod.example")); got != want {
 			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
@@ -147,45 +145,7 @@ func TestHostNameOfWhatIsNoFile(t *testing.T) {
 		t.Fatalf("mkfifo: %v: %s", err, out)
 	}
 	files := []string{fifo, "/dev/zero", filepath.Dir(fifo)}
-	if got := hostNameOf(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
+	if got := HostName(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
 		t.Errorf("got %q", got)
-	}
-}
-
-// A disk that does not answer delays one login by 50 ms, and those behind it not at
-// all, until it answers.
-func TestReadingNeverHoldsUpALogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r readings
-		answers := make(chan struct{})
-		start := time.Now()
-		for range 2 {
-			if got := within(&r, "typed", func() string { <-answers; return "read" }); got != "typed" {
-				t.Errorf("got %q", got)
-			}
-		}
-		if d := time.Since(start); d != maxConfigTime {
-			t.Errorf("took %s", d)
-		}
-		close(answers)
-		synctest.Wait()
-		if got := within(&r, "typed", func() string { return "read" }); got != "read" {
-			t.Errorf("got %q after the disk answered", got)
-		}
-	})
-}
-
-// KERN_PROCARGS2 as macOS gives it: the arguments are words, and nothing of the
-// environment is taken for one.
-func TestParseProcArgs(t *testing.T) {
-	block := "\x03\x00\x00\x00/usr/bin/ssh\x00\x00\x00\x00ssh\x00-v\x00prod\x00HOME=/Users/u\x00A=b\x00"
-	arguments, environment, ok := parseProcArgs([]byte(block))
-	if !ok || strings.Join(arguments, " ") != "ssh -v prod" || strings.Join(environment, " ") != "HOME=/Users/u A=b " {
-		t.Errorf("%q, %q, %v", arguments, environment, ok)
-	}
-	for _, bad := range []string{"", "\x01\x00", "\xff\xff\xff\xff/x\x00x\x00", "\x09\x00\x00\x00/x\x00x\x00", "\x01\x00\x00\x00x"} {
-		if _, _, ok := parseProcArgs([]byte(bad)); ok {
-			t.Errorf("%q was read", bad)
-		}
 	}
 }

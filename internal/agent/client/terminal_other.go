@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package agent
+package client
 
 // terminal is another process's; here none is known.
 type terminal struct{ device uint64 }
