@@ -29,11 +29,9 @@ const (
 	// maxSeen bounds the instances that are remembered, for anyone on the
 	// network can make them up.
 	maxSeen = 256
-	// The library looks at the interfaces once and reports an instance once.
-	// networkPoll is how often a change of interfaces is looked for, browseFor
-	// how long one round of browsing lasts before another finds what moved.
-	networkPoll = 3 * time.Second
-	browseFor   = time.Minute
+	// browseFor is how long one round of browsing lasts before another finds what
+	// moved: the library looks at the interfaces once and reports an instance once.
+	browseFor = time.Minute
 )
 
 // Entry is a device that advertises itself. Nothing in it is proof.
@@ -217,23 +215,8 @@ func onNetworks(ctx context.Context, round time.Duration, f func(context.Context
 			}
 			<-inner.Done()
 		}()
-		waitForChange(inner, n)
+		onChanges(inner, func() (done bool) { return !current().same(n) })
 		cancel()
 		<-done
-	}
-}
-
-func waitForChange(ctx context.Context, n network) {
-	t := time.NewTicker(networkPoll)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if !current().same(n) {
-				return
-			}
-		}
 	}
 }
