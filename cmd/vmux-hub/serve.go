@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"sync"
 
 	"vmux/internal/hub"
@@ -42,7 +41,6 @@ func serve(ctx context.Context, o options, in io.Reader, errs io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- f.Serve(listening, h) }()
 	announce(log, h, f)
-	debug.FreeOSMemory() // what starting has left: a hub mostly waits
 
 	select {
 	case err = <-served:
@@ -64,7 +62,6 @@ func lazyApp(log *slog.Logger) http.Handler {
 		log.Warn("this hub was built without the phone app: make build")
 	}
 	open := sync.OnceValues(func() (http.Handler, error) {
-		defer debug.FreeOSMemory()
 		return webapp.New(webapp.Config{Files: phone.Files(), Policy: phone.ContentSecurityPolicy})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

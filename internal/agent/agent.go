@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -319,13 +318,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.tasks.start(ctx)
-	left := make(chan struct{}, 1)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed, Deserted: func() {
-		select {
-		case left <- struct{}{}:
-		default:
-		}
-	}})
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed})
 	var parts sync.WaitGroup
 	part := func(name string, run func() error) {
 		parts.Go(func() {
@@ -335,12 +328,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	part("SSH agent socket", func() error { return server.Serve(ctx, socket) })
-	runtime.Gosched() // to Serve: clients that come now need not wait for what follows
 	if controlSocket, err := place.Listen(); err != nil {
 		cancel(err)
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
-		part("links", func() error { return a.keepLinks(ctx) })
+		part("links", func() error { return a.link.Run(ctx) })
 		part("addresses", func() error { lan.Watch(ctx, a.node.Wake); return nil })
 		if a.hub != nil {
 			part("hub", func() error { return a.hub.Run(ctx) })
@@ -351,7 +343,6 @@ func (a *Agent) Run(ctx context.Context) error {
 			part("certificate file", func() error { a.keepCertificateFile(ctx); return nil })
 		}
 		part("notifications", func() error { a.tellNotices(ctx); return nil })
-		part("memory", func() error { rest(ctx, left); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
 		close(a.ready)
 	}
@@ -366,18 +357,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
-}
-
-// headStart is what SSH clients get before the agent looks for phones and shakes
-// hands with them: the first answer, the list of keys, needs none of that.
-const headStart = 10 * time.Millisecond
-
-func (a *Agent) keepLinks(ctx context.Context) error {
-	select {
-	case <-time.After(headStart):
-	case <-ctx.Done():
-	}
-	return a.link.Run(ctx)
 }
 
 // forgetStrangers drops cached keys of phones that have been unpaired while the

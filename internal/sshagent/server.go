@@ -76,9 +76,6 @@ type Config struct {
 	// DrainTimeout is how long a connection may take to write its last answer
 	// when serving ends; default 1 s.
 	DrainTimeout time.Duration
-	// Deserted is called when a client has gone and none is left. It must not
-	// wait. Default: nothing.
-	Deserted func()
 	// Closed is called with what was known of a connection on which identities were
 	// listed, when it has ended. It must not wait. Default: nothing.
 	Closed func(Connection)
@@ -132,9 +129,6 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Closed == nil {
 		cfg.Closed = func(Connection) {}
-	}
-	if cfg.Deserted == nil {
-		cfg.Deserted = func() {}
 	}
 	return &Server{
 		cfg:   cfg,
@@ -263,11 +257,7 @@ func (s *Server) remove(c net.Conn) {
 	c.Close()
 	s.mu.Lock()
 	delete(s.conns, c)
-	left := len(s.conns)
 	s.mu.Unlock()
-	if left == 0 {
-		s.cfg.Deserted()
-	}
 }
 
 // drain wakes connections that wait for a message, and closes those that have

@@ -344,27 +344,3 @@ func TestListingStaysBelowTheFrameLimit(t *testing.T) {
 		t.Errorf("%d announced, %d listed", n, len(l.Identities()))
 	}
 }
-
-// It is told when the last of the clients has gone, and not before.
-func TestDeserted(t *testing.T) {
-	deserted := make(chan struct{}, 8)
-	path := serve(t, Config{Backend: newKeys(t), Deserted: func() { deserted <- struct{}{} }})
-	first, second := dial(t, path), dial(t, path)
-	listsWithin(t, first)
-	listsWithin(t, second)
-	first.Close()
-	third := dial(t, path)
-	listsWithin(t, third)
-	select {
-	case <-deserted:
-		t.Error("told while clients are connected")
-	default:
-	}
-	second.Close()
-	third.Close()
-	select {
-	case <-deserted:
-	case <-time.After(time.Minute):
-		t.Fatal("not told when the last client had gone")
-	}
-}

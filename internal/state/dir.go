@@ -85,7 +85,7 @@ func (d *Dir) Get(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := openFile(path, os.O_RDONLY, 0)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -166,7 +166,7 @@ func (d *Dir) Append(name string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	f, err := openFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

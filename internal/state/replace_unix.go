@@ -20,23 +20,9 @@ func replace(path string, b []byte) error {
 		renameio.WithStaticPermissions(0o600), renameio.WithTempDir(filepath.Dir(path)))
 }
 
-// openFile is os.OpenFile for files on a disk: that asks the system of each whether it
-// can be waited for, which takes longer than reading a document does.
-func openFile(path string, flag int, mode uint32) (*os.File, error) {
-	for {
-		fd, err := unix.Open(path, flag|unix.O_CLOEXEC, mode)
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case !errors.Is(err, unix.EINTR):
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-	}
-}
-
 // syncFolder makes a rename or removal outlast a power cut.
 func syncFolder(path string) error {
-	f, err := openFile(path, os.O_RDONLY, 0)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -55,7 +41,7 @@ func claimFile(path string) (func(), error) {
 }
 
 func flock(path string, how int) (func(), error) {
-	f, err := openFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -18,10 +18,6 @@ func replace(path string, b []byte) error {
 	return os.Rename(tmp, path)
 }
 
-func openFile(path string, flag int, mode uint32) (*os.File, error) {
-	return os.OpenFile(path, flag, fs.FileMode(mode))
-}
-
 func syncFolder(string) error { return nil }
 
 func lockFile(path string) (func(), error) {
