@@ -6,22 +6,14 @@ TOOLS := $(CURDIR)/.cache/bin
 # Each program that is in cmd/, but for those that run in the browser.
 PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
 
-# vmux speaks HTTP/1.1 only, to its control socket and for a hub's WebSocket: the
-# library's HTTP/2 would make the agent larger in memory and later to start.
-tags-vmux := nethttpomithttp2
-# Most of the agent's memory is the program itself. So code is copied inline only
-# where signing and the socket spend their time, and functions lie closer together:
-# a tenth smaller, and no slower.
-gcflags-vmux := all=-l runtime= internal/runtime/...= crypto/internal/...= internal/poll= sync/...=
-ldflags-vmux := -funcalign=16
+# What a plain `go build` makes, without its paths and tables for debuggers.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/
 
 .PHONY: build web help demo test test-wasm lint bench fuzz screenshots setup setup-demo tools clean
 
 build: web ## build the programs into bin/
-	@mkdir -p bin
-	@$(foreach program,$(PROGRAMS),echo "building bin/$(program) (minutes, the first time)" && \
-		CGO_ENABLED=0 $(GO) build -trimpath -tags='$(tags-$(program))' $(foreach flag,$(gcflags-$(program)),-gcflags='$(flag)') \
-		-ldflags='-s -w $(ldflags-$(program))' -o bin/$(program) ./cmd/$(program) &&) true
+	@echo "building bin/ (minutes, the first time)"
+	@$(BUILD) $(addprefix ./cmd/,$(PROGRAMS))
 
 # vmux-hub contains the web app, and with it the phone as WebAssembly. What has
 # not changed is not compressed again, which takes most of a minute.
@@ -29,7 +21,10 @@ web:
 	@echo "building web/phone/dist, the web app (a minute or more, if it has changed)"
 	@$(GO) run ./web/phone/build
 
-demo: setup-demo build ## show everything on this machine, in a scratch folder
+# It shows no web app, and so it builds none: `make build` does, for `vmux demo --web`.
+demo: setup-demo ## show everything on this machine, in a scratch folder
+	@echo "building bin/vmux (minutes, the first time)"
+	@$(BUILD) ./cmd/vmux
 	@if [ -t 0 ]; then exec bin/vmux demo; else exec bin/vmux demo --yes; fi
 
 test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test', QUICK=1 without it)

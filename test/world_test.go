@@ -27,8 +27,9 @@ const passphrase = "correct horse battery staple"
 // passphrases' key derivation take seconds.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "vmux")
-	out, err := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-o", path, "vmux/cmd/vmux").CombinedOutput()
-	if err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "vmux/cmd/vmux")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build vmux: %w\n%s", err, out)
 	}
 	return path, nil

@@ -26,14 +26,6 @@ import (
 // programs are compiled to dist/NAME.wasm.
 var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm", "qr": "./cmd/vmux-qr-wasm"}
 
-// smaller are flags that keep the download small: nothing is inlined but where
-// signatures and handshakes spend their time.
-var smaller = []string{
-	"-trimpath", "-ldflags=-s -w", "-tags=nethttpomithttp2", "-gcflags=all=-l",
-	"-gcflags=crypto/...=", "-gcflags=math/...=", "-gcflags=golang.org/x/crypto/...=",
-	"-gcflags=runtime/...=", "-gcflags=internal/...=",
-}
-
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build:", err)
@@ -94,8 +86,7 @@ func (o options) build() error {
 // compile builds one program and compresses it, if it is another than the one
 // that is there.
 func (o options) compile(name, path, wasm string) error {
-	args := append([]string{"build", "-o", wasm}, smaller...)
-	cmd := exec.Command("go", append(args, path)...)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", wasm, path)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", path, err, out)

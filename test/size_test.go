@@ -1,0 +1,26 @@
+package test
+
+import (
+	"os"
+	"testing"
+)
+
+// maxProgram bounds vmux, in bytes. The agent sits on the computer all day, and
+// most of its memory is the program itself.
+const maxProgram = 15 << 20
+
+// The program stays small without flags for the compiler: what is released is
+// what `go build` makes.
+func TestProgramIsSmall(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > maxProgram {
+		t.Errorf("vmux is %d bytes, over %d", info.Size(), maxProgram)
+	}
+}
