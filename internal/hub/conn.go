@@ -110,14 +110,12 @@ func (c *conn) add(it item) {
 	if !c.writing {
 		c.writing = true
 		c.wrote.Store(int64(c.hub.now()))
-		c.writers.Add(1)
-		c.hub.writeFor(c)
+		c.writers.Go(c.write)
 	}
 }
 
 // write writes until nothing waits.
 func (c *conn) write() {
-	defer c.writers.Done()
 	var done []item
 	for {
 		c.mu.Lock()

@@ -80,8 +80,6 @@ type Hub struct {
 	// errands bounds what is done for devices outside of their reading: pushes
 	// and the store.
 	errands chan struct{}
-	writers chan *conn   // to a goroutine that waits to write
-	idle    atomic.Int64 // how many do
 
 	queued atomic.Int64 // bytes that wait for all devices
 	ended  [reasons]atomic.Uint64
@@ -110,7 +108,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{
 		config: c, limits: c.Limits.withDefaults(), origin: origin, log: c.Log, start: time.Now(),
 		local: map[device.ID]*conn{}, remote: map[device.ID]remoteDevice{}, hubs: map[hubID]*peerHub{},
-		errands: make(chan struct{}, maxErrands), writers: make(chan *conn),
+		errands: make(chan struct{}, maxErrands),
 	}
 	h.addresses = newAddresses(h.limits)
 	h.ctx, h.stop = context.WithCancel(context.Background())

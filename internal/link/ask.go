@@ -17,7 +17,7 @@ const maxWithdrawn = 64
 type ask struct {
 	number   uint64 // in the order of asking
 	kind     wire.Kind
-	frame    []byte // of use while it waits
+	frame    []byte
 	sent     bool
 	received func()
 	done     chan answered // of capacity 1
@@ -40,8 +40,7 @@ func (n *Node) Ask(ctx context.Context, to device.ID, kind wire.Kind, id string,
 	if err != nil {
 		return wire.Envelope{}, err
 	}
-	defer release(frame) // the ask, whose frame it is, no longer waits then
-	a := &ask{kind: kind, frame: frame.Bytes(), received: received, done: make(chan answered, 1)}
+	a := &ask{kind: kind, frame: frame, received: received, done: make(chan answered, 1)}
 	if err := n.post(to, id, a); err != nil {
 		return wire.Envelope{}, err
 	}

@@ -2,15 +2,11 @@ package link
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,69 +119,15 @@ func (l *conn) send(id string, kind wire.Kind, body any) error {
 	if err != nil {
 		return err
 	}
-	defer release(frame)
-	return l.write(frame.Bytes())
+	return l.write(frame)
 }
 
-// idBytes are those of which JSON needs none to be escaped.
-const idBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
-
-// frames holds the buffers in which frames are made.
-var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// release gives a frame's buffer back, which nobody must use any more.
-func release(frame *bytes.Buffer) {
-	if frame.Cap() <= maxSpare {
-		frame.Reset()
-		frames.Put(frame)
-	}
-}
-
-// frameOf encodes an envelope with its body in one pass: wire.AppendFrame would
-// have to read an encoded body again. The caller releases it.
-func frameOf(id string, kind wire.Kind, body any) (*bytes.Buffer, error) {
-	b := frames.Get().(*bytes.Buffer)
-	if err := encode(b, id, kind, body); err != nil {
-		release(b)
+func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
+	e, err := wire.NewEnvelope(id, kind, body)
+	if err != nil {
 		return nil, err
 	}
-	return b, nil
-}
-
-func encode(b *bytes.Buffer, id string, kind wire.Kind, body any) error {
-	b.WriteString("\x00\x00\x00\x00" + `{"version":1,"id":`) // wire.Version, behind room for the length
-	if strings.Trim(id, idBytes) == "" {                     // as all of this program's are
-		b.WriteByte('"')
-		b.WriteString(id)
-		b.WriteByte('"')
-	} else if err := appendJSON(b, id); err != nil {
-		return fmt.Errorf("encode %s: %w", kind, err)
-	}
-	b.WriteString(`,"kind":"`)
-	b.WriteString(string(kind))
-	b.WriteByte('"')
-	if body != nil {
-		b.WriteString(`,"body":`)
-		if err := appendJSON(b, body); err != nil {
-			return fmt.Errorf("encode %s: %w", kind, err)
-		}
-	}
-	b.WriteByte('}')
-	size := b.Len() - wire.LengthPrefixSize
-	if size > wire.MaxEnvelopeSize {
-		return wire.ErrTooLarge
-	}
-	binary.BigEndian.PutUint32(b.Bytes(), uint32(size))
-	return nil
-}
-
-// appendJSON appends what json.Marshal returns.
-func appendJSON(b *bytes.Buffer, v any) error {
-	if err := json.NewEncoder(b).Encode(v); err != nil {
-		return err
-	}
-	b.Truncate(b.Len() - 1) // a newline
-	return nil
+	return wire.AppendFrame(nil, e)
 }
 
 // write queues one frame. A peer that leaves more unread than the queue holds

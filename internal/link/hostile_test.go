@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,19 +226,6 @@ func TestWrongAnswers(t *testing.T) {
 			t.Errorf("the link did not survive: %v", err)
 		}
 	})
-}
-
-// TestFrameOf: the frame is the one that wire would have made.
-func TestFrameOf(t *testing.T) {
-	for _, body := range []any{nil, wire.Cancel{RequestID: "a<b"}, json.RawMessage(`{"a":1}`)} {
-		want := must(wire.AppendFrame(nil, must(wire.NewEnvelope("i\"d", wire.KindCancel, body))))
-		if got := must(frameOf("i\"d", wire.KindCancel, body)).Bytes(); string(got) != string(want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-	if _, err := frameOf("id", wire.KindCancel, strings.Repeat("x", wire.MaxEnvelopeSize)); !errors.Is(err, wire.ErrTooLarge) {
-		t.Errorf("too large: %v", err)
-	}
 }
 
 // TestBusy: one request more than MaxRequests is refused, the others go on.

@@ -31,7 +31,6 @@ type Node struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // sessions, requests, dialling
-	jobs    chan job       // for goroutines that wait for the next request
 
 	// mu guards what follows and everything in each peer. Nothing is waited
 	// for while it is held: writing to a link only queues.
@@ -43,7 +42,6 @@ type Node struct {
 	// meetings counts the pairings with a device that are under way.
 	meetings map[device.ID]int
 	serial   uint64 // of the last session
-	idle     int    // goroutines that wait for jobs
 	asked    uint64 // of the last ask
 	hellos   uint64 // how often HelloAgain was called
 }
@@ -73,7 +71,7 @@ func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
 		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
-		peers: map[device.ID]*peer{}, meetings: map[device.ID]int{}, jobs: make(chan job),
+		peers: map[device.ID]*peer{}, meetings: map[device.ID]int{},
 	}
 	if n.name == "" {
 		n.name = c.Key.ID().Short() // an empty name is that of a stranger

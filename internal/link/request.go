@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -61,54 +60,8 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	}
 	req := &Request{From: s.peer, Envelope: e, Hello: s.hello}
 	req.received = func() { n.tellReceived(fresh) }
-	n.workLocked(job{ctx, p, fresh, req})
+	n.wg.Go(func() { n.serveRequest(ctx, p, fresh, req) })
 	return nil
-}
-
-// job is a request to be served.
-type job struct {
-	ctx context.Context
-	p   *peer
-	v   *serving
-	req *Request
-}
-
-// maxIdle bounds the goroutines that wait for the next request: a new one's stack
-// has to grow for each, which costs as much as encryption does.
-const maxIdle = 2
-
-// workLocked has a goroutine serve the request, one that waits if there is one.
-func (n *Node) workLocked(j job) {
-	if n.idle > 0 {
-		select {
-		case n.jobs <- j:
-			n.idle--
-			return
-		default: // it is about to wait
-		}
-	}
-	n.wg.Add(1)
-	go n.work(j)
-}
-
-func (n *Node) work(j job) {
-	defer n.wg.Done()
-	for {
-		n.serveRequest(j.ctx, j.p, j.v, j.req)
-		j = job{} // an idle goroutine keeps nothing
-		n.mu.Lock()
-		if n.closed || n.idle >= maxIdle {
-			n.mu.Unlock()
-			return
-		}
-		n.idle++
-		n.mu.Unlock()
-		select {
-		case j = <-n.jobs:
-		case <-n.ctx.Done():
-			return
-		}
-	}
 }
 
 // digestSeed keeps what a peer sends from having the same digest as another thing
@@ -144,9 +97,7 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 	kind, body := n.handler.Serve(ctx, req)
 	var frame []byte
 	if kind != "" {
-		b := n.answerFrame(e.ID, kind, body)
-		defer release(b)
-		frame = b.Bytes()
+		frame = n.answerFrame(e.ID, kind, body)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -154,7 +105,7 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 	v.done, v.finished = true, time.Now()
 	switch {
 	case repeats(e.Kind):
-		v.answer = bytes.Clone(frame)
+		v.answer = frame
 	case p.serving[v.id] == v:
 		delete(p.serving, v.id)
 	}
@@ -169,7 +120,7 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 }
 
 // answerFrame encodes an answer, or that it cannot be encoded.
-func (n *Node) answerFrame(id string, kind wire.Kind, body any) *bytes.Buffer {
+func (n *Node) answerFrame(id string, kind wire.Kind, body any) []byte {
 	frame, err := frameOf(id, kind, body)
 	if err != nil {
 		n.log.Error("encoding an answer", "request", id, "error", err)

@@ -75,9 +75,9 @@ const (
 
 // Known reports whether this version of the protocol has the kind. Others are
 // answered with CodeVersionUnsupported and ignored.
-func (k Kind) Known() bool { return slices.Contains(kinds[:], k) }
+func (k Kind) Known() bool { return slices.Contains(kinds, k) }
 
-var kinds = [...]Kind{
+var kinds = []Kind{
 	KindPing, KindPong, KindHello, KindPairRequest, KindPairResponse,
 	KindKeyListRequest, KindKeyListResponse, KindSignRequest, KindSignResponse,
 	KindCertificateRequest, KindCertificateResponse, KindReceived, KindCancel, KindDeviceTokenUpdate, KindError,
@@ -154,13 +154,10 @@ func FrameSize(prefix [LengthPrefixSize]byte) (int, error) {
 
 // DecodeEnvelope reads one envelope without its length prefix. Unknown fields
 // are ignored; anything behind the JSON object is an error. The kind is not
-// checked: see Kind.Known. Body may be a part of b, which must not change then.
+// checked: see Kind.Known.
 func DecodeEnvelope(b []byte) (Envelope, error) {
 	if len(b) > MaxEnvelopeSize {
 		return Envelope{}, ErrTooLarge
-	}
-	if e, ok := decodePlain(b); ok {
-		return e, nil
 	}
 	var e Envelope
 	if err := json.Unmarshal(b, &e); err != nil {
