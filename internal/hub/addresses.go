@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // addresses bounds what one address can ask of the hub before anybody has
@@ -25,8 +27,9 @@ type addresses struct {
 type address struct {
 	unproven []*place // oldest first
 	devices  int
-	full     time.Duration // when it is back at its burst
-	slowed   time.Duration // until when it is slowed
+	connects *rate.Limiter
+	slow     *rate.Limiter // in place of connects until slowed; nil: never was
+	slowed   time.Duration
 }
 
 func newAddresses(l Limits) *addresses {
@@ -67,30 +70,40 @@ func (a *addresses) enter(from netip.Addr, now time.Duration) (p *place, wait ti
 		if len(a.known) >= maxAddresses {
 			return nil, time.Second, errOften
 		}
-		entry = &address{}
-		a.known[from] = entry
-	}
-	every, burst := a.limits.ConnectEvery, a.limits.ConnectBurst
-	if now < entry.slowed {
-		every, burst = a.limits.SlowedEvery, 1
-	}
-	full := max(entry.full, now) + every
-	if over := full - now - time.Duration(burst)*every; over > 0 {
-		return nil, over, errOften
+		entry = a.add(from)
 	}
 	if len(entry.unproven) >= a.limits.UnprovenPerAddress || entry.devices >= a.limits.DevicesPerAddress {
 		return nil, time.Second, errOften
 	}
+	limit := entry.connects
+	if now < entry.slowed {
+		limit = entry.slow
+	}
+	turn := limit.ReserveN(instant(now), 1)
+	if wait := turn.DelayFrom(instant(now)); wait > 0 {
+		turn.CancelAt(instant(now))
+		return nil, wait, errOften
+	}
 	if a.unproven >= a.limits.Unproven && !a.displace(len(entry.unproven)+1) {
+		turn.CancelAt(instant(now))
 		return nil, 5 * time.Second, errFull
 	}
-	entry.full = full
 	p = &place{from: from, since: now}
 	entry.unproven = append(entry.unproven, p)
 	a.crowd[from] = entry
 	a.unproven++
 	return p, 0, nil
 }
+
+// add notes an address that is not known yet. a.mu is held.
+func (a *addresses) add(from netip.Addr) *address {
+	entry := &address{connects: rate.NewLimiter(rate.Every(a.limits.ConnectEvery), a.limits.ConnectBurst)}
+	a.known[from] = entry
+	return entry
+}
+
+// instant is a time of the hub's clock, which begins at zero, for a limiter.
+func instant(now time.Duration) time.Time { return time.Time{}.Add(now) }
 
 // displace takes the oldest place of the address that has the most, if it has at
 // least as many as the newcomer will have. a.mu is held.
@@ -169,11 +182,11 @@ func (a *addresses) slow(from netip.Addr, now time.Duration) {
 		if len(a.known) >= maxAddresses {
 			return
 		}
-		entry = &address{}
-		a.known[from] = entry
+		entry = a.add(from)
 	}
 	entry.slowed = now + a.limits.SlowedFor
-	entry.full = max(entry.full, now+a.limits.SlowedEvery)
+	entry.slow = rate.NewLimiter(rate.Every(a.limits.SlowedEvery), 1)
+	entry.slow.AllowN(instant(now), 1)
 }
 
 // tidy forgets the addresses that are back at rest.
@@ -185,7 +198,8 @@ func (a *addresses) tidy(now time.Duration) {
 
 func (a *addresses) forget(now time.Duration) {
 	for from, entry := range a.known {
-		if len(entry.unproven) == 0 && entry.devices == 0 && entry.full <= now && entry.slowed <= now {
+		if len(entry.unproven) == 0 && entry.devices == 0 && entry.slowed <= now &&
+			entry.connects.TokensAt(instant(now)) >= float64(a.limits.ConnectBurst) {
 			delete(a.known, from)
 		}
 	}

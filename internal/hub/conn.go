@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 
 	"vmux/internal/device"
 	"vmux/internal/link/hubwire"
@@ -34,8 +35,7 @@ type conn struct {
 	epoch uint64
 	allow allowList
 
-	// Of run alone.
-	asked time.Duration // when the device is back at its burst of requests
+	requests *rate.Limiter
 
 	over    atomic.Bool  // it ends: nothing is taken from it any more
 	why     atomic.Int32 // reason + 1, the first that was given

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 
 	"vmux/internal/device"
 	"vmux/internal/link/hubwire"
@@ -65,7 +66,7 @@ func (h *Hub) serveDevice(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	c := &conn{hub: h, ws: ws, socket: u.socket, from: from}
+	c := &conn{hub: h, ws: ws, socket: u.socket, from: from, requests: rate.NewLimiter(rate.Every(requestsEvery), requestBurst)}
 	h.addresses.held(place, c.socket.kill)
 	if err := h.handshake(c); err != nil {
 		h.refuse(c, err)

@@ -108,7 +108,7 @@ func (c *conn) takeMessage(b []byte) {
 		c.end(endMalformed, hubwire.CodeMalformed, "a request without ID")
 		return
 	}
-	if !c.mayAsk() {
+	if !c.requests.Allow() {
 		c.refuseRequest(m.ID, hubwire.CodeBusy, "too many requests")
 		return
 	}
@@ -129,17 +129,6 @@ func (c *conn) serveRequest(m hubwire.Message) {
 	case hubwire.TypeWake:
 		c.errand(m.ID, func(ctx context.Context) error { return c.wake(ctx, m.Peer) })
 	}
-}
-
-// mayAsk counts a request of the device. It belongs to run.
-func (c *conn) mayAsk() bool {
-	now := c.hub.now()
-	full := max(c.asked, now) + requestsEvery
-	if full-now > requestBurst*requestsEvery {
-		return false
-	}
-	c.asked = full
-	return true
 }
 
 func (c *conn) done(id uint64) { c.send(hubwire.Message{Type: hubwire.TypeDone, ID: id}) }

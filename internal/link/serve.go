@@ -25,7 +25,8 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	strangers := strangers{hosts: map[string]int{}}
 	defer strangers.wait(cancel)
-	for pause := n.timing.BackoffMin; ; {
+	backoff := Backoff{Min: n.timing.BackoffMin, Max: time.Second}
+	for {
 		c, err := l.Accept()
 		switch {
 		case ctx.Err() != nil:
@@ -37,13 +38,12 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 			return err
 		case err != nil: // out of descriptors, perhaps: others may be freed
 			n.log.Warn("accepting", "error", err)
-			sleep(ctx, pause, nil)
-			pause = min(2*pause, time.Second)
+			backoff.Rest(ctx, nil)
 		case !strangers.enter(hostOf(c)):
 			n.log.Warn("too many unauthenticated connections", "from", routeOf(c))
 			_ = c.Close()
 		default:
-			pause = n.timing.BackoffMin
+			backoff.Reset()
 			go func() {
 				defer strangers.leave(hostOf(c))
 				n.receive(ctx, c)

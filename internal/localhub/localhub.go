@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"vmux/internal/link"
 )
 
 // ProgramName is the hub's program, which stands beside that of the agent.
@@ -103,7 +104,7 @@ func Run(ctx context.Context, c Config) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	pause := timing.BackoffMin
+	backoff := link.Backoff{Min: timing.BackoffMin, Max: timing.BackoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := c.once(ctx, timing.Farewell)
@@ -114,17 +115,12 @@ func Run(ctx context.Context, c Config) error {
 			return ErrRefused
 		}
 		if time.Since(began) >= timing.Steady {
-			pause = timing.BackoffMin
+			backoff.Reset()
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
-		select {
-		case <-ctx.Done(): // ^C at a terminal ends both at once
-			timer.Stop()
-			return nil
-		case <-timer.C:
+		backoff.Rest(ctx, nil)
+		if ctx.Err() == nil { // ^C at a terminal ends both at once
+			c.Log.Warn("the hub has ended and is started again", "reason", reason(err))
 		}
-		c.Log.Warn("the hub has ended and is started again", "reason", reason(err))
-		pause = min(2*pause, timing.BackoffMax)
 	}
 	return nil
 }

@@ -63,24 +63,6 @@ func TestSubscribingIsLimited(t *testing.T) {
 	}
 }
 
-// Clocks are set back, and then a limit must not last until they have caught up.
-func TestLimitWithClockSetBack(t *testing.T) {
-	now := time.Now()
-	l := newLimiter(2, time.Second)
-	for range 2 {
-		if !l.take(agent, now) {
-			t.Fatal("not even the first two")
-		}
-	}
-	back := now.Add(-24 * time.Hour)
-	if l.take(agent, back) {
-		t.Error("a clock set back lifts the limit")
-	}
-	if l.take(agent, back.Add(time.Second)); !l.take(agent, back.Add(3*time.Second)) {
-		t.Error("a clock set back locks the device out")
-	}
-}
-
 func TestLimiterIsBounded(t *testing.T) {
 	now := time.Now()
 	l := newLimiter(1, time.Hour)

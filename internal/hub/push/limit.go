@@ -1,13 +1,16 @@
 package push
 
 import (
+	"maps"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"vmux/internal/device"
 )
 
-// How often. A phone that was rung has seconds to come; ringing faster only
+// How often. A phone that was woken has seconds to come; waking it faster only
 // annoys its owner and spends what its push service allows the hub.
 const (
 	wakingBurst, wakingEvery       = 10, 5 * time.Second  // by one waking device
@@ -19,51 +22,41 @@ const (
 )
 
 // limiter lets each device do something burst times at once, and then once in
-// every period. It remembers only devices that are not back at their burst.
+// every period.
 type limiter struct {
-	burst int
 	every time.Duration
+	burst int
 
 	mu      sync.Mutex
-	buckets map[device.ID]time.Time // when the device is back at its burst
+	buckets map[device.ID]*rate.Limiter
 }
 
 func newLimiter(burst int, every time.Duration) *limiter {
-	return &limiter{burst: burst, every: every, buckets: map[device.ID]time.Time{}}
+	return &limiter{burst: burst, every: every, buckets: map[device.ID]*rate.Limiter{}}
 }
 
 // take reports whether the device may, now, and counts it if so.
 func (l *limiter) take(id device.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	full, known := l.buckets[id]
-	longest := now.Add(time.Duration(l.burst) * l.every)
-	if full.After(longest) { // the clock was set back
-		full = longest
-		l.buckets[id] = full
+	bucket := l.buckets[id]
+	if bucket == nil {
+		if len(l.buckets) >= maxBuckets {
+			l.forget(now)
+		}
+		bucket = rate.NewLimiter(rate.Every(l.every), l.burst)
+		l.buckets[id] = bucket
 	}
-	if full.Before(now) {
-		full = now
-	}
-	if full = full.Add(l.every); full.After(longest) {
-		return false
-	}
-	if !known && len(l.buckets) >= maxBuckets {
-		l.forget(now)
-	}
-	l.buckets[id] = full
-	return true
+	return bucket.AllowN(now, 1)
 }
 
 // forget makes room: devices at their burst go, and if there are none, any one.
 // Who fills the table thus frees devices from limits that the slots for sending
 // still keep.
 func (l *limiter) forget(now time.Time) {
-	for id, full := range l.buckets {
-		if !full.After(now) {
-			delete(l.buckets, id)
-		}
-	}
+	maps.DeleteFunc(l.buckets, func(_ device.ID, bucket *rate.Limiter) bool {
+		return bucket.TokensAt(now) >= float64(l.burst)
+	})
 	if len(l.buckets) < maxBuckets {
 		return
 	}
