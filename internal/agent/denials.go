@@ -116,7 +116,7 @@ func retryDenial(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size
 func digestOf(kind string, parts ...[]byte) [sha256.Size]byte {
 	b := []byte(kind)
 	for _, p := range parts {
-		b = appendString(b, p)
+		b = sshctx.AppendString(b, p)
 	}
 	return sha256.Sum256(b)
 }

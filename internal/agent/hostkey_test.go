@@ -27,7 +27,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 		w.certify(p)
 		w.cfg.ForwardCertificate, w.cfg.UnboundCertificate = true, UnboundAlways
 		blob, mine, server := w.certificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
-		odd := appendString(appendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))
+		odd := sshctx.AppendString(sshctx.AppendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))
 		id, hop := bytes.Repeat([]byte("s"), 32), bytes.Repeat([]byte("h"), 32)
 		bound := func(hostKey, id []byte, forwarding bool) sshctx.Binding {
 			return sshctx.Binding{HostKey: hostKey, SessionID: id, Signature: make([]byte, wire.MaxBindingSize), Forwarding: forwarding}

@@ -1,13 +1,9 @@
 package agent
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -75,35 +71,13 @@ func (s *session) renewAt() time.Time { return s.validBefore().Add(-s.renewBefor
 // Ed25519: nothing rests on the system's randomness, and it takes a fifth less
 // time than the library's way of mixing randomness in.
 func (s *session) sign(data []byte) ([]byte, error) {
-	digest := sha256.Sum256(data)
-	der, err := s.key.Sign(nil, digest[:], crypto.SHA256)
+	signer, err := ssh.NewSignerFromSigner(s.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign with the session key: %w", err)
 	}
-	return signatureBlob(der)
-}
-
-var errDER = errors.New("sign with the session key: malformed signature")
-
-// signatureBlob turns a DER ECDSA-Sig-Value into an SSH signature. The contents
-// of a DER INTEGER are those of an SSH mpint: shortest two's complement.
-func signatureBlob(der []byte) ([]byte, error) {
-	// A P-256 signature is at most 72 bytes long: all DER lengths are short.
-	if len(der) < 8 || der[0] != 0x30 || int(der[1]) != len(der)-2 || der[2] != 0x02 {
-		return nil, errDER
+	signature, err := signer.Sign(nil, data)
+	if err != nil {
+		return nil, fmt.Errorf("sign with the session key: %w", err)
 	}
-	n := int(der[3])
-	if 4+n+2 > len(der) || der[4+n] != 0x02 || int(der[5+n]) != len(der)-6-n {
-		return nil, errDER
-	}
-	r, s := der[4:4+n], der[6+n:]
-	blob := make([]byte, 0, 4+len(ssh.KeyAlgoECDSA256)+4+8+len(r)+len(s))
-	blob = appendString(blob, []byte(ssh.KeyAlgoECDSA256))
-	blob = binary.BigEndian.AppendUint32(blob, uint32(8+len(r)+len(s)))
-	blob = appendString(blob, r)
-	return appendString(blob, s), nil
-}
-
-func appendString(dst, s []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(dst, uint32(len(s))), s...)
+	return ssh.Marshal(signature), nil
 }

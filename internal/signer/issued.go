@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
@@ -206,10 +207,10 @@ func (s *Signer) KRL() ([]byte, error) {
 	b = binary.BigEndian.AppendUint32(b, krlFormatVersion)
 	b = binary.BigEndian.AppendUint64(b, now) // the list's version: later ones have higher ones
 	b = binary.BigEndian.AppendUint64(b, now)
-	b = binary.BigEndian.AppendUint64(b, 0)       // flags: none are defined
-	b = appendString(appendString(b, ""), "vmux") // reserved, comment
+	b = binary.BigEndian.AppendUint64(b, 0)                     // flags: none are defined
+	b = sshctx.AppendString(sshctx.AppendString(b, ""), "vmux") // reserved, comment
 	for _, ca := range slices.Sorted(maps.Keys(serials)) {
-		b = appendString(append(b, krlCertificates), revokedBy(ca, serials[ca]))
+		b = sshctx.AppendString(append(b, krlCertificates), revokedBy(ca, serials[ca]))
 	}
 	return b, nil
 }
@@ -221,11 +222,6 @@ func revokedBy(ca string, serials []uint64) string {
 	for _, serial := range slices.Compact(serials) {
 		numbers = binary.BigEndian.AppendUint64(numbers, serial)
 	}
-	section := appendString(appendString(nil, ca), "") // reserved
-	return string(appendString(append(section, krlSerialList), string(numbers)))
-}
-
-// appendString appends a string of RFC 4251 section 5.
-func appendString(b []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	section := sshctx.AppendString(sshctx.AppendString(nil, ca), "") // reserved
+	return string(sshctx.AppendString(append(section, krlSerialList), string(numbers)))
 }

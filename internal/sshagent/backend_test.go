@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/sshctx"
 )
 
 // keys is a Backend with one key at hand and one that a person has to approve.
@@ -143,7 +145,7 @@ func message(kind byte, contents ...[]byte) []byte {
 	return body
 }
 
-func sshString(s []byte) []byte { return appendString(nil, s) }
+func sshString(s []byte) []byte { return sshctx.AppendString(nil, s) }
 
 func signMessage(blob, data []byte) []byte {
 	return message(msgSignRequest, sshString(blob), sshString(data), []byte{0, 0, 0, 0})

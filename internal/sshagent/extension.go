@@ -18,9 +18,9 @@ var queryFrame = extensionResponse(extensionQuery, extensionQuery, extensionSess
 
 func extensionResponse(name string, contents ...string) []byte {
 	frame := append(make([]byte, headerSize), msgExtensionResponse)
-	frame = appendString(frame, []byte(name))
+	frame = sshctx.AppendString(frame, name)
 	for _, s := range contents {
-		frame = appendString(frame, []byte(s))
+		frame = sshctx.AppendString(frame, s)
 	}
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-headerSize))
 	return frame

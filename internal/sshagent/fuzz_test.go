@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"vmux/internal/sshctx"
 )
 
 // Whatever parses as a signature request is made of just these bytes.
@@ -22,7 +24,7 @@ func FuzzParseSignRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := appendString(appendString(msg[:1:1], r.blob), r.data)
+		again := sshctx.AppendString(sshctx.AppendString(msg[:1:1], r.blob), r.data)
 		if again = binary.BigEndian.AppendUint32(again, r.flags); !bytes.Equal(again, msg) {
 			t.Errorf("%x became %x", msg, again)
 		}
@@ -40,7 +42,7 @@ func FuzzParseBinding(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := appendString(appendString(appendString(nil, b.HostKey), b.SessionID), b.Signature)
+		again := sshctx.AppendString(sshctx.AppendString(sshctx.AppendString(nil, b.HostKey), b.SessionID), b.Signature)
 		forwarding := byte(0)
 		if b.Forwarding {
 			forwarding = 1

@@ -11,6 +11,8 @@ package sshagent
 import (
 	"encoding/binary"
 	"errors"
+
+	"vmux/internal/sshctx"
 )
 
 // MaxFrame bounds one message, without its length prefix. It is what OpenSSH's
@@ -71,8 +73,8 @@ func NewListing(identities []Identity) *Listing {
 		if len(body)+8+len(id.Blob)+len(id.Comment) > MaxFrame {
 			break
 		}
-		body = appendString(body, id.Blob)
-		body = appendString(body, []byte(id.Comment))
+		body = sshctx.AppendString(body, id.Blob)
+		body = sshctx.AppendString(body, id.Comment)
 		n++
 	}
 	binary.BigEndian.PutUint32(body, uint32(len(body)-headerSize))
@@ -120,14 +122,9 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 	return b[4 : 4+n], b[4+n:], true
 }
 
-func appendString(dst, s []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
-	return append(dst, s...)
-}
-
 // appendSignResponse appends the frame of SSH_AGENT_SIGN_RESPONSE.
 func appendSignResponse(dst, signature []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(1+4+len(signature)))
 	dst = append(dst, msgSignResponse)
-	return appendString(dst, signature)
+	return sshctx.AppendString(dst, signature)
 }

@@ -50,7 +50,7 @@ func TestParseRefuses(t *testing.T) {
 		"no session":          func(c *Context) { c.SessionID = nil },
 		"a session too short": func(c *Context) { c.SessionID = c.SessionID[:16] },
 		"no key":              func(c *Context) { c.PublicKey = nil },
-		"a name without key":  func(c *Context) { c.PublicKey = appendString(nil, []byte("ssh-ed25519")) },
+		"a name without key":  func(c *Context) { c.PublicKey = AppendString(nil, []byte("ssh-ed25519")) },
 		"bound to no host":    func(c *Context) { c.Kind = HostBound },
 	}
 	for name, change := range tests {

@@ -73,7 +73,7 @@ func (b Binding) Verify() error {
 
 // Marshal encodes the binding to the bytes it was parsed from.
 func (b Binding) Marshal() []byte {
-	out := appendString(appendString(appendString(nil, b.HostKey), b.SessionID), b.Signature)
+	out := AppendString(AppendString(AppendString(nil, b.HostKey), b.SessionID), b.Signature)
 	if b.Forwarding {
 		return append(out, 1)
 	}

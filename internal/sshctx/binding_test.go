@@ -92,10 +92,10 @@ func TestBindingOfSessionsAlone(t *testing.T) {
 // key at all is no binding.
 func TestBindingByAHostKeyThatCannotBeRead(t *testing.T) {
 	id := bytes.Repeat([]byte{3}, 32)
-	rsa := appendString(appendString(appendString(nil, []byte("ssh-rsa")), []byte{1, 0, 0, 0, 1}), bytes.Repeat([]byte{5}, 256))
+	rsa := AppendString(AppendString(AppendString(nil, []byte("ssh-rsa")), []byte{1, 0, 0, 0, 1}), bytes.Repeat([]byte{5}, 256))
 	for name, key := range map[string][]byte{
-		"a newer type":         appendString(appendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344)),
-		"a type of a vendor's": appendString(appendString(nil, []byte("ssh-made-up@example.com")), []byte{1}),
+		"a newer type":         AppendString(AppendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344)),
+		"a type of a vendor's": AppendString(AppendString(nil, []byte("ssh-made-up@example.com")), []byte{1}),
 		"an odd RSA exponent":  rsa,
 	} {
 		for _, forwarding := range []bool{false, true} {
@@ -106,7 +106,7 @@ func TestBindingByAHostKeyThatCannotBeRead(t *testing.T) {
 			}
 		}
 	}
-	for _, key := range [][]byte{nil, {0}, []byte("ssh-ed25519"), appendString(nil, []byte("a name alone")), appendString(appendString(nil, []byte("two words")), id)} {
+	for _, key := range [][]byte{nil, {0}, []byte("ssh-ed25519"), AppendString(nil, []byte("a name alone")), AppendString(AppendString(nil, []byte("two words")), id)} {
 		if _, err := ParseBinding(Binding{HostKey: key, SessionID: id}.Marshal()); !errors.Is(err, ErrNotBinding) {
 			t.Errorf("host key %q: %v", key, err)
 		}

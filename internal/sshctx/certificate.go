@@ -32,7 +32,7 @@ func ParseCertificate(blob []byte) (*ssh.Certificate, error) {
 	if sig.Format == FormatWebAuthn {
 		rest = sig.Rest
 		short := ssh.Marshal(ssh.Signature{Format: sig.Format, Blob: sig.Blob})
-		readable = appendString(bytes.Clone(blob[:len(blob)-len(signature)-4]), short)
+		readable = AppendString(bytes.Clone(blob[:len(blob)-len(signature)-4]), short)
 	}
 	key, err := ssh.ParsePublicKey(readable)
 	cert, ok := key.(*ssh.Certificate)

@@ -135,7 +135,7 @@ func TestParseCertificateRefuses(t *testing.T) {
 		"a byte behind it": append(bytes.Clone(good), 0),
 		"a plain key":      whole.SignatureKey.Marshal(),
 		"not signed":       noSignature.Marshal(),
-		"another type":     append(appendString(nil, []byte("ssh-dss-cert-v01@openssh.com")), good...),
+		"another type":     append(AppendString(nil, []byte("ssh-dss-cert-v01@openssh.com")), good...),
 	} {
 		if _, err := ParseCertificate(bad); !errors.Is(err, ErrNotCertificate) {
 			t.Errorf("%s: %v", name, err)

@@ -46,6 +46,7 @@ func (r *reader) text() string { return string(r.bytes()) }
 
 func (r *reader) done() bool { return !r.failed && len(r.rest) == 0 }
 
-func appendString(b, s []byte) []byte {
+// AppendString appends a string of RFC 4251 section 5.
+func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }

@@ -106,17 +106,17 @@ func (c Context) Marshal() []byte {
 	if c.Kind == SSHSIG {
 		b = append(b, sshsigMagic...)
 		for _, s := range [][]byte{[]byte(c.Namespace), c.Reserved, []byte(c.HashAlgorithm), c.Hash} {
-			b = appendString(b, s)
+			b = AppendString(b, s)
 		}
 		return b
 	}
-	b = append(appendString(b, c.SessionID), msgUserAuthRequest)
+	b = append(AppendString(b, c.SessionID), msgUserAuthRequest)
 	for _, s := range []string{c.User, c.Service, string(c.Kind)} {
-		b = appendString(b, []byte(s))
+		b = AppendString(b, s)
 	}
-	b = appendString(appendString(append(b, 1), []byte(c.Algorithm)), c.PublicKey)
+	b = AppendString(AppendString(append(b, 1), c.Algorithm), c.PublicKey)
 	if c.Kind == HostBound {
-		b = appendString(b, c.HostKey)
+		b = AppendString(b, c.HostKey)
 	}
 	return b
 }

@@ -8,7 +8,7 @@ import (
 
 // blob is as much of a public key as Parse looks at.
 func blob(keyType string) []byte {
-	return append(appendString(nil, []byte(keyType)), "key"...)
+	return append(AppendString(nil, []byte(keyType)), "key"...)
 }
 
 func examples() []Context {
