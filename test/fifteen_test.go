@@ -42,7 +42,6 @@ func labelledWorld(t *testing.T, standard string, labels ...string) *world {
 	w.startPhone()
 	w.startAgent()
 	w.pair()
-	w.waitStatus(labels[len(labels)-1])
 	return w
 }
 

@@ -374,7 +374,6 @@ func TestFewDescriptors(t *testing.T) {
 	w.computer.descriptors = 64
 	w.startAgent("--lan=false")
 	w.pair()
-	waitFor(t, "the key", func() bool { return w.listsAnew() == nil })
 	standing := w.mustConnect()
 	p := probe(t, standing.lists)
 	leave := w.crowds(crowd)

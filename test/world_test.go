@@ -285,10 +285,14 @@ func (w *world) startAgent(args ...string) {
 	})
 }
 
-// pair pairs the two programs.
+// pair pairs the two programs, and returns when the agent has the phone's keys: they
+// come a moment after the link.
 func (w *world) pair() {
 	w.Helper()
 	w.invite(func(invitation string) { w.phone.runInput(invitation+"\n", "phone", "pair", "-") })
+	for _, i := range w.identities() {
+		w.waitStatus(i.Fingerprint)
+	}
 }
 
 // invite hands the invitation that `vmux pair ARGS…` prints to whoever redeems it.
@@ -355,19 +359,25 @@ type identity struct {
 	PublicKey   string `json:"publicKey"` // an authorized_keys line
 }
 
-func (w *world) identity(label string) identity {
+func (w *world) identities() []identity {
 	w.Helper()
 	var list []identity
 	out := w.phone.run("phone", "identity", "list", "--json")
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		w.Fatalf("identity list: %v\n%s", err, out)
 	}
+	return list
+}
+
+func (w *world) identity(label string) identity {
+	w.Helper()
+	list := w.identities()
 	for _, i := range list {
 		if i.Label == label {
 			return i
 		}
 	}
-	w.Fatalf("no identity %q in %s", label, out)
+	w.Fatalf("no identity %q in %+v", label, list)
 	return identity{}
 }
 
