@@ -49,6 +49,16 @@ var dependencyRules = []rule{
 		why: "it tells facts about a program of this computer, and knows nothing of phones or of who asks it",
 	},
 	{
+		from: "internal/agent/journal", never: []string{"vmux/internal/agent/...", "vmux/internal/link/..."},
+		except: []string{"vmux/internal/agent/journal"},
+		why:    "every room of the agent tells the journal, so the journal must know none of them",
+	},
+	{
+		from: "internal/agent/certificate", never: []string{"vmux/internal/agent/...", "vmux/internal/state"},
+		except: []string{"vmux/internal/agent/certificate", "vmux/internal/agent/journal"},
+		why:    "what keeps the certificate is given how to ask a phone, and must not know who wants a signature",
+	},
+	{
 		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},
 		why: "the phone must work without the computer's side: it is compiled for the browser",
 	},

@@ -18,8 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/waking"
@@ -121,20 +120,21 @@ const maxWaiting = 128
 // Agent is a running agent.
 type Agent struct {
 	// Fixed after construction.
-	cfg     Config
-	log     *slog.Logger
-	docs    documents
-	self    device.ID
-	trust   *device.Trust
-	node    phones
-	link    *link.Node // node, but in tests without links
-	hub     hubClient  // nil: none
-	waker   *waking.Waker
-	ready   chan struct{}
-	started time.Time
-	slots   chan struct{}
-	notices chan notice
-	renewal chan struct{} // tells keepCertificate that something has changed
+	cfg         Config
+	log         *slog.Logger
+	docs        documents
+	self        device.ID
+	trust       *device.Trust
+	node        phones
+	link        *link.Node // node, but in tests without links
+	hub         hubClient  // nil: none
+	waker       *waking.Waker
+	ready       chan struct{}
+	started     time.Time
+	slots       chan struct{}
+	notices     chan notice
+	cas         *certificate.CAs
+	certificate *certificate.Manager
 
 	journal   *journal.Journal // its lock is the last to be taken
 	snapshot  atomic.Pointer[snapshot]
@@ -149,8 +149,6 @@ type Agent struct {
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
 	pairedAt map[device.ID]time.Time // of the phones with keys
-	cas      caPins
-	cert     certificates
 	denied   denials
 	pairing  *pairing
 }
@@ -242,7 +240,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	a := &Agent{
 		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
-		notices: make(chan notice, maxNotices), renewal: make(chan struct{}, 1),
+		notices:  make(chan notice, maxNotices),
 		pairedAt: map[device.ID]time.Time{},
 	}
 	a.journal = journal.New(a.log, a.notify)
@@ -253,10 +251,13 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	a.keys = keys
 	a.files.KnownHosts = c.KnownHosts
 	a.journal.Warn(warningCache, warning)
-	if a.cas, warning, err = loadCAs(docs, a.started); err != nil {
+	if a.cas, err = certificate.OpenCAs(docs, a.notPaired, a.journal, a.log); err != nil {
 		return nil, err
 	}
-	a.journal.Warn(warningCAs, warning)
+	a.certificate = certificate.New(certificate.Config{
+		Ask: a.askCertificate, Phones: func() []link.PeerStatus { return a.node.Peers() }, Go: a.tasks.run, Changed: a.rebuild,
+		Notify: a.notify, CAs: a.cas, Journal: a.journal, Log: a.log,
+	})
 	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
 		return nil, err
 	}
@@ -338,9 +339,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			part("hub", func() error { return a.hub.Run(ctx) })
 			part("the hub's page", func() error { a.watchPage(ctx, a.VerifyHub); return nil })
 		}
-		part("session certificate", func() error { a.keepCertificate(ctx); return nil })
+		part("session certificate", func() error { a.certificate.Run(ctx); return nil })
 		if a.cfg.CertificateFile != "" {
-			part("certificate file", func() error { a.keepCertificateFile(ctx); return nil })
+			part("certificate file", func() error { a.certificate.KeepFile(ctx, a.cfg.CertificateFile); return nil })
 		}
 		part("notifications", func() error { a.tellNotices(ctx); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
@@ -349,10 +350,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	parts.Wait()
 	a.tasks.wait()
-	a.mu.Lock()
-	a.cert.destroyLocked()
-	a.rebuildLocked()
-	a.mu.Unlock()
+	a.certificate.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -379,9 +377,3 @@ func (a *Agent) forgetStrangers() {
 
 // keyOf returns the identity that a client names, or nil.
 func (a *Agent) keyOf(blob []byte) *identity { return a.snapshot.Load().byBlob[string(blob)] }
-
-// authorizedLine is a key as it stands in authorized_keys, without comment.
-func authorizedLine(key ssh.PublicKey) string {
-	b := ssh.MarshalAuthorizedKey(key)
-	return string(b[:len(b)-1])
-}

@@ -41,16 +41,6 @@ type question[T any] struct {
 
 func (q *question[T]) counts(phone device.ID) bool { return q.decides == nil || q.decides(phone) }
 
-// final reports whether an error is a person's or a policy's decision, after
-// which no other phone is asked.
-func final(err error) bool {
-	switch wire.CodeOf(err) {
-	case wire.CodeUserDenied, wire.CodePolicyDenied, wire.CodePaused, wire.CodeMuted, wire.CodeAuthenticationFailed:
-		return true
-	}
-	return false
-}
-
 // verdict is what one phone said.
 type verdict[T any] struct {
 	phone device.ID
@@ -178,7 +168,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 				return none, v.phone, ended(ctx, r)
 			}
 			counts := q.counts(v.phone)
-			if v.err == nil || final(v.err) && counts {
+			if v.err == nil || wire.IsDecision(v.err) && counts {
 				return v.value, v.phone, v.err
 			}
 			left--

@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
@@ -83,92 +82,6 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 	}
 }
 
-// A phone's CA is pinned over the agent's restart: another one is refused then as
-// well, until the user accepts it, and that is remembered too.
-func TestPinsRest(t *testing.T) {
-	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
-	id, first, second := device.ID{1}, newSigner(t).PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
-	for _, p := range []device.Peer{{ID: id, Name: "phone"}, {ID: device.ID{2}, Name: "otherphone"}} {
-		if err := trust.Add(p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w := newWorldIn(t, docs, trust)
-	for _, id := range []device.ID{id, {2}} {
-		if err := w.expectCA(id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w = newWorldIn(t, docs, trust) // paired, and the computer restarts before the phone says hello
-	if err := w.meetCA(id, "phone", first); err != nil {
-		t.Fatal(err)
-	}
-	w = newWorldIn(t, docs, trust)
-	if err := w.meetCA(id, "phone", second); wire.CodeOf(err) != control.CodeCAChanged {
-		t.Errorf("another CA after a restart: %v", err)
-	}
-	if err := w.meetCA(device.ID{2}, "otherphone", second); err != nil {
-		t.Errorf("another phone's first CA: %v", err)
-	}
-	if _, err := w.AcceptCA("phone", sshctx.Fingerprint(second)); err != nil {
-		t.Fatal(err)
-	}
-	w = newWorldIn(t, docs, trust)
-	if err := w.meetCA(id, "phone", second); err != nil {
-		t.Errorf("the accepted CA after a restart: %v", err)
-	}
-	if err := w.meetCA(id, "phone", first); wire.CodeOf(err) != control.CodeCAChanged {
-		t.Errorf("the CA of before: %v", err)
-	}
-	if err := w.forget(id); err != nil {
-		t.Fatal(err)
-	}
-	w = newWorldIn(t, docs, trust)
-	if len(w.cas.accepted) != 1 {
-		t.Errorf("%d pins after the phone is unpaired, want that of the other", len(w.cas.accepted))
-	}
-}
-
-// A CA that a phone did not have when it was paired needs the user's word, also
-// where the pairing is older than this rule: such an agent had pinned each CA that
-// it saw.
-func TestFirstCAAfterPairing(t *testing.T) {
-	ca := newSigner(t).PublicKey().Marshal()
-	p := device.Peer{ID: device.ID{1}, Name: "phone"}
-	for name, before := range map[string]func(*world){
-		"paired before this rule": func(*world) {},
-		"paired, and without one at first": func(w *world) {
-			if err := w.expectCA(p.ID); err != nil {
-				t.Fatal(err)
-			}
-			w.greetCA(p, wire.Hello{})
-		},
-	} {
-		docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
-		if err := trust.Add(p); err != nil {
-			t.Fatal(err)
-		}
-		w := newWorldIn(t, docs, trust)
-		before(w)
-		w = newWorldIn(t, docs, trust)
-		w.greetCA(p, wire.Hello{CAPublicKey: ca})
-		err := w.meetCA(p.ID, p.Name, ca)
-		if wire.CodeOf(err) != control.CodeCAChanged || !strings.Contains(err.Error(), "did not have when it was paired") {
-			t.Errorf("%s: %v", name, err)
-		}
-		if list, err := w.CA(); err != nil || len(list) != 1 || list[0].Confirmed || list[0].Previous != "" {
-			t.Errorf("%s: CA %+v, %v", name, list, err)
-		}
-		if _, err := w.AcceptCA("phone", sshctx.Fingerprint(ca)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		w = newWorldIn(t, docs, trust)
-		if err := w.meetCA(p.ID, p.Name, ca); err != nil {
-			t.Errorf("%s: accepted, after a restart: %v", name, err)
-		}
-	}
-}
-
 // What agents wrote before phones had to prove keys and first CAs had to be accepted:
 // nothing is lost, set aside or to be accepted anew.
 func TestStateOfBeforeIsRead(t *testing.T) {
@@ -186,7 +99,7 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 		cas = append(cas, fmt.Sprintf(`{"deviceID":%q,"publicKey":%q}`, p.ID, text64(ca)))
 	}
 	docs.docs[documentCache] = []byte(`{"version":1,"cachedKeys":[` + strings.Join(cached, ",") + `]}`)
-	docs.docs[documentCAs] = []byte(`{"version":1,"cas":[` + strings.Join(cas, ",") + `],"distrustFirst":true}`)
+	docs.docs["trusted-cas.json"] = []byte(`{"version":1,"cas":[` + strings.Join(cas, ",") + `],"distrustFirst":true}`)
 	docs.docs[documentDestinations] = fmt.Appendf(nil, `{"version":1,"destinations":[{"host":%q,"key":%q,"used":"2026-11-01T00:00:00Z"}]}`, server, sshctx.Fingerprint(key.Marshal()))
 	w := newWorldIn(t, docs, trust)
 	if got := w.Status().Warnings; len(got) != 0 {
@@ -199,26 +112,8 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 		t.Errorf("the server is known as %+v", known)
 	}
 	for _, p := range phones {
-		if err := w.meetCA(p.ID, p.Name, ca); err != nil {
+		if err := w.cas.Meet(p, ca); err != nil {
 			t.Errorf("the CA of %s: %v", p.Name, err)
-		}
-	}
-}
-
-// Damaged pins must not let in whatever CA comes next.
-func TestDamagedPinsFailClosed(t *testing.T) {
-	for _, text := range []string{"damaged", `{"version":99,"cas":[]}`, "null", ""} {
-		docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
-		if err := trust.Add(device.Peer{ID: device.ID{1}, Name: "phone"}); err != nil {
-			t.Fatal(err)
-		}
-		docs.docs[documentCAs] = []byte(text)
-		for _, when := range []string{"after the pins were lost", "and after the next start"} {
-			w := newWorldIn(t, docs, trust)
-			if err := w.meetCA(device.ID{1}, "phone", []byte("blob")); wire.CodeOf(err) != control.CodeCAChanged {
-				t.Errorf("%q: a CA is trusted at first sight %s: %v", text, when, err)
-			}
-			w.stop()
 		}
 	}
 }

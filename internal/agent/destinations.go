@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -67,8 +68,8 @@ func (d destination) vainFor(account string) int {
 }
 
 // refuses reports whether the certificate was seen refused of late.
-func (d destination) refuses(s *session, now time.Time) bool {
-	return s != nil && d.Refused == certificateKind(s.cert) && now.Round(0).Sub(d.RefusedAt) < refusalLife
+func (d destination) refuses(s *certificate.Session, now time.Time) bool {
+	return s != nil && d.Refused == certificateKind(s.Certificate) && now.Round(0).Sub(d.RefusedAt) < refusalLife
 }
 
 // certificateKind tells which certificates a server treats alike: those of one
@@ -161,11 +162,11 @@ func (a *Agent) passedOver(r sshagent.SignRequest, id *identity) string {
 	blob := func(want []byte) func(sshagent.Identity) bool {
 		return func(i sshagent.Identity) bool { return string(i.Blob) == string(want) }
 	}
-	certificate, key := slices.IndexFunc(listed, blob(s.blob)), slices.IndexFunc(listed, blob(id.PublicKeyBlob))
+	certificate, key := slices.IndexFunc(listed, blob(s.Blob)), slices.IndexFunc(listed, blob(id.PublicKeyBlob))
 	if certificate < 0 || key < certificate {
 		return ""
 	}
-	return certificateKind(s.cert)
+	return certificateKind(s.Certificate)
 }
 
 // learnCertificate remembers that the server takes the certificate.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -157,7 +158,7 @@ func newWorldIn(t *testing.T, docs documents, trust *device.Trust) *world {
 func (w *world) keepLife() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); w.keepCertificate(ctx) }()
+	go func() { defer close(done); w.certificate.Run(ctx) }()
 	stop := w.stop
 	w.stop = func() { cancel(); <-done; stop() }
 	w.t.Cleanup(w.stop)
@@ -172,7 +173,7 @@ func (w *world) addPhone(n byte, name string) *phone {
 	if err := w.trust.Add(p.peer); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.expectCA(p.peer.ID); err != nil {
+	if err := w.cas.Expect(p.peer.ID); err != nil {
 		w.t.Fatal(err)
 	}
 	w.net.mu.Lock()
@@ -338,10 +339,10 @@ func loginBy(blob, session []byte) []byte {
 }
 
 // certificate is the blob of the certificate that is listed.
-func (w *world) certificate() []byte {
+func (w *world) listedCertificate() []byte {
 	w.t.Helper()
 	for _, id := range w.Listing(sshagent.Connection{}).Identities() {
-		if id.Comment == certificateComment {
+		if id.Comment == certificate.Comment {
 			return id.Blob
 		}
 	}

@@ -26,19 +26,19 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
 	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name, "")
 	h.a.waker.Seen(p.ID)
-	h.a.dropRevoked(p, hello.RevokedSerials)
+	h.a.certificate.Revoke(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
 }
 
 // greet does what every link-up brings: the CA is compared, the keys are
 // listed, a missing certificate is asked for.
 func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
-	a.greetCA(p, hello)
+	a.meetCA(p, hello)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.journal.Fail(journal.KindKeys, p.Name, err)
 	}
-	a.connectedAnew(time.Now())
+	a.certificate.PhoneConnected(time.Now())
 }
 
 // HelloChanged implements link.HelloListener: the phone's keys, its CA or its
@@ -46,26 +46,20 @@ func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 	h.a.log.Info("phone's keys, CA or policy changed", "phone", p.ID.Short(), "automatic", hello.AutomaticIssuance)
 	// Before anything that waits, for the disk or for a page that sleeps.
-	h.a.dropRevoked(p, hello.RevokedSerials)
+	h.a.certificate.Revoke(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) {
-		h.a.greetCA(p, hello)
+		h.a.meetCA(p, hello)
 		if _, err := h.a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 			h.a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		}
-		h.a.considerRenewal()
+		h.a.certificate.Consider()
 		h.a.journal.Change()
 	})
 }
 
-// greetCA compares the CA that a phone tells of with the one known.
-func (a *Agent) greetCA(p device.Peer, hello wire.Hello) {
-	err := error(nil)
-	if len(hello.CAPublicKey) == 0 {
-		err = a.hasNoCA(p.ID)
-	} else {
-		err = a.meetCA(p.ID, p.Name, hello.CAPublicKey)
-	}
-	if err != nil {
+// meetCA compares the CA that a phone tells of with the one known.
+func (a *Agent) meetCA(p device.Peer, hello wire.Hello) {
+	if err := a.cas.Meet(p, hello.CAPublicKey); err != nil {
 		a.journal.Fail(journal.KindCertificate, p.Name, err)
 	}
 }
@@ -92,7 +86,7 @@ func (h handler) Unpaired(p device.Peer) {
 // Paired implements link.Handler.
 func (h handler) Paired(p device.Peer) {
 	h.a.log.Info("paired", "phone", p.ID.Short())
-	if err := h.a.expectCA(p.ID); err != nil {
+	if err := h.a.cas.Expect(p.ID); err != nil {
 		h.a.log.Error("paired phone", "phone", p.ID.Short(), "error", err)
 	}
 	h.a.refreshHub()
@@ -193,10 +187,10 @@ func (a *Agent) saveKeys() {
 		err = a.docs.Put(documentCache, b)
 	}
 	if err != nil {
-		a.journal.Warn(warningDisk, "The agent cannot write its state: "+err.Error())
+		a.journal.Warn(journal.WarningDisk, "The agent cannot write its state: "+err.Error())
 		return
 	}
-	a.journal.Warn(warningDisk, "")
+	a.journal.Warn(journal.WarningDisk, "")
 }
 
 // forget removes a phone, its keys, its CA and the certificate it issued.
@@ -209,18 +203,10 @@ func (a *Agent) forget(phone device.ID) error {
 	if serr := a.setKeys(phone, nil); err == nil {
 		err = serr
 	}
-	a.saving.Lock()
-	if serr := a.saveCAs(func(p *caPins) { delete(p.accepted, phone); delete(p.fresh, phone) }); err == nil {
+	if serr := a.cas.Forget(phone); err == nil {
 		err = serr
 	}
-	a.saving.Unlock()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.dropCertificateOfLocked(phone)
-	delete(a.cas.offered, phone)
-	a.journal.Warn(warningCAs+phone.String(), "")
-	a.rebuildLocked()
-	a.journal.Change()
+	a.certificate.Forget(phone)
 	return err
 }
 

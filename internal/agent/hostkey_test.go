@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -26,7 +27,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 		})
 		w.certify(p)
 		w.cfg.ForwardCertificate, w.cfg.UnboundCertificate = true, UnboundAlways
-		blob, mine, server := w.certificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
+		blob, mine, server := w.listedCertificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
 		odd := sshctx.AppendString(sshctx.AppendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))
 		id, hop := bytes.Repeat([]byte("s"), 32), bytes.Repeat([]byte("h"), 32)
 		bound := func(hostKey, id []byte, forwarding bool) sshctx.Binding {
@@ -54,7 +55,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			}
 			c := own
 			c.Bindings = test.bindings
-			if len(c.Bindings) > 0 && strings.Contains(commentsOf(w.Listing(c)), certificateComment) {
+			if len(c.Bindings) > 0 && strings.Contains(commentsOf(w.Listing(c)), certificate.Comment) {
 				t.Errorf("%s: the certificate is listed", test.name)
 			}
 			signature, ok, err := w.SignLocal(c, blob, data(blob, sshctx.KeyType(blob)), 0)

@@ -85,7 +85,6 @@ const (
 	documentDeviceKey = "device-key"
 	documentTrust     = "devices"
 	documentCache     = "cached-keys.json"
-	documentCAs       = "trusted-cas.json"
 )
 
 const cacheVersion = 1

@@ -1,23 +1,16 @@
 package agent
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 )
-
-// certificateComment is how the session certificate is listed.
-const certificateComment = "vmux-session-cert"
-
-// graceOfOld is how long a certificate that has been replaced still signs: for
-// the login that saw it in the list just before.
-const graceOfOld = 2 * time.Minute
 
 // identity is a phone-held key and who holds it.
 type identity struct {
@@ -26,21 +19,26 @@ type identity struct {
 	holders []device.ID
 }
 
-// snapshot is all that listing and local signing need. It is immutable and read
+// snapshot is all that listing needs. It is immutable and read
 // without a lock.
 type snapshot struct {
 	identities []*identity // as listed
 	byBlob     map[string]*identity
 	with       *sshagent.Listing // with the session certificate
 	without    *sshagent.Listing
-	session    *session // nil: none
-	old        *session // the one before
-	oldUntil   time.Time
+	session    *certificate.Session // nil: none
+}
+
+func (a *Agent) rebuild() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rebuildLocked()
+	a.journal.Change()
 }
 
 // rebuildLocked makes the snapshot anew after a change.
 func (a *Agent) rebuildLocked() {
-	s := &snapshot{session: a.cert.session, old: a.cert.old, oldUntil: a.cert.oldUntil}
+	s := &snapshot{session: a.certificate.Current()}
 	s.identities, s.byBlob = a.mergeLocked()
 	var normal, passkeys []sshagent.Identity
 	for _, id := range s.identities {
@@ -65,7 +63,7 @@ func (a *Agent) rebuildLocked() {
 		// Last, since many who bind nothing take the first line (ssh-copy-id, git's
 		// defaultKeyCommand) or stop at what they cannot parse. A connection that is
 		// bound gets a list of its own.
-		last := sshagent.Identity{Blob: s.session.blob, Comment: certificateComment}
+		last := sshagent.Identity{Blob: s.session.Blob, Comment: certificate.Comment}
 		s.with = sshagent.NewListing(append(with, last))
 	}
 	a.snapshot.Store(s)
@@ -120,42 +118,20 @@ func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
 // client names the certificate. The flags choose RSA hashes and mean nothing
 // here.
 func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
-	s := a.snapshot.Load().sessionOf(blob, time.Now())
+	s := a.certificate.Find(blob, time.Now())
 	if s == nil {
 		return nil, false, nil
 	}
 	if err := a.mayCertify(c, blob, data); err != nil {
-		a.journal.Fail(journal.KindSign, certificateComment, err)
+		a.journal.Fail(journal.KindSign, certificate.Comment, err)
 		return nil, true, err
 	}
-	signature, err = s.sign(data)
+	signature, err = s.Sign(data)
 	if err == nil {
 		a.journal.ForgetFailures() // of earlier logins: this one succeeds
 	}
 	return signature, true, err
 }
 
-// sessionOf returns the session whose certificate that is, nil if there is none
-// that is valid.
-func (s *snapshot) sessionOf(blob []byte, now time.Time) *session {
-	switch {
-	case s.session.valid(now) && bytes.Equal(blob, s.session.blob):
-		return s.session
-	case s.old.valid(now) && now.Round(0).Before(s.oldUntil) && bytes.Equal(blob, s.old.blob):
-		return s.old
-	}
-	return nil
-}
-
-// RemoveAll implements sshagent.Backend: it destroys the session certificate
-// and its key. None is asked for automatically until the user requests one or a
-// phone connects anew.
-func (a *Agent) RemoveAll() {
-	a.mu.Lock()
-	a.cert.destroyLocked()
-	a.cert.held = heldRemoved
-	a.rebuildLocked()
-	a.journal.Note(journal.KindCertificate, "Session certificate removed by ssh-add -D", "")
-	a.mu.Unlock()
-	a.log.Info("session certificate removed")
-}
+// RemoveAll implements sshagent.Backend: it destroys the session certificate.
+func (a *Agent) RemoveAll() { a.certificate.Remove() }

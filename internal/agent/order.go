@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -24,7 +25,7 @@ const maxVain = 2
 func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 	s, now := a.snapshot.Load(), time.Now()
 	all := s.without
-	if s.session.valid(now) {
+	if s.session.Valid(now) {
 		all = s.with
 	}
 	if len(c.Bindings) == 0 && !c.Unproven {
@@ -43,7 +44,7 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 // session certificate is not listed, since whoever is root on the other host
 // could log in with it without anybody being asked.
 func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *sshagent.Listing {
-	withCertificate := s.session.valid(now) && a.certifies(c)
+	withCertificate := s.session.Valid(now) && a.certifies(c)
 	all := s.without
 	if withCertificate {
 		all = s.with
@@ -73,7 +74,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 		if known.refuses(s.session, now) && len(keys) > 0 && keys[0].Fingerprint == known.Key {
 			at = 1
 		}
-		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.blob, Comment: certificateComment})
+		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.Blob, Comment: certificate.Comment})
 	}
 	l.fruitless = fruitless{
 		last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list), keys: len(keys), elsewhere: o.elsewhere(mine),

@@ -164,9 +164,9 @@ func TestCertificateStandsBehindWhereItWasRefused(t *testing.T) {
 		c := to(t, server)
 		data := sshctx.Context{
 			Kind: sshctx.HostBound, SessionID: c.Bindings[0].SessionID, User: "root", Service: "ssh-connection",
-			Algorithm: session.cert.Type(), PublicKey: session.blob, HostKey: c.Bindings[0].HostKey,
+			Algorithm: session.Certificate.Type(), PublicKey: session.Blob, HostKey: c.Bindings[0].HostKey,
 		}.Marshal()
-		if _, ok, err := w.SignLocal(c, session.blob, data, 0); !ok || err != nil {
+		if _, ok, err := w.SignLocal(c, session.Blob, data, 0); !ok || err != nil {
 			t.Fatalf("the certificate: %v, %v", ok, err)
 		}
 		wants(server, "vmux-session-cert mine first")
@@ -192,7 +192,7 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 		data := func(id []byte) []byte {
 			return sshctx.Context{
 				Kind: sshctx.HostBound, SessionID: id, User: "root", Service: "ssh-connection",
-				Algorithm: session.cert.Type(), PublicKey: session.blob, HostKey: server.PublicKey().Marshal(),
+				Algorithm: session.Certificate.Type(), PublicKey: session.Blob, HostKey: server.PublicKey().Marshal(),
 			}.Marshal()
 		}
 		for _, test := range []struct {
@@ -220,7 +220,7 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 			if got := commentsOf(w.Listing(test.c)); got != test.listed {
 				t.Errorf("%s: listed %q, want %q", test.name, got, test.listed)
 			}
-			signature, ok, err := w.SignLocal(test.c, session.blob, data(test.session), 0)
+			signature, ok, err := w.SignLocal(test.c, session.Blob, data(test.session), 0)
 			if !ok || (err == nil) != test.signs || (len(signature) > 0) != test.signs {
 				t.Errorf("%s: signed %d bytes, %v, %v", test.name, len(signature), ok, err)
 			}

@@ -10,9 +10,7 @@ import (
 // What warnings are about.
 const (
 	warningCache = "cache"
-	warningCAs   = "cas"
 	warningTrust = "trust"
-	warningDisk  = "disk"
 	warningLock  = "lock"
 	warningPage  = "page"
 )

@@ -99,7 +99,7 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		shown: func() { a.shown(request.RequestID) },
 		accept: func(from device.ID, e wire.Envelope, asked wire.Asking) ([]byte, error) {
 			signature, err := a.acceptSignature(id, r, asked, from, e)
-			if err != nil && final(err) && !decides(from) {
+			if err != nil && wire.IsDecision(err) && !decides(from) {
 				a.goesOn(id, about, from, err)
 			}
 			return signature, err

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -23,8 +22,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	sshagentclient "golang.org/x/crypto/ssh/agent"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
-	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/sshdtest"
@@ -386,9 +385,9 @@ func TestBadSignatures(t *testing.T) {
 func TestPasskeys(t *testing.T) {
 	key, _ := passkey(t)
 	for choice, want := range map[Passkeys][2][]string{
-		PasskeysLast:          {{"plain", "passkey"}, {"plain", "passkey", certificateComment}},
-		PasskeysNever:         {{"plain"}, {"plain", certificateComment}},
-		PasskeysNoCertificate: {{"plain", "passkey"}, {"plain", certificateComment}},
+		PasskeysLast:          {{"plain", "passkey"}, {"plain", "passkey", certificate.Comment}},
+		PasskeysNever:         {{"plain"}, {"plain", certificate.Comment}},
+		PasskeysNoCertificate: {{"plain", "passkey"}, {"plain", certificate.Comment}},
 	} {
 		t.Run(string(choice), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world, p *phone) {
@@ -526,27 +525,5 @@ func TestSignatureFollowsFlags(t *testing.T) {
 	}
 	if err := checkSignature(newSigner(t).PublicKey(), data, ssh.Marshal(sig), 0); err == nil {
 		t.Error("a signature by another key: accepted")
-	}
-}
-
-// The session key's signatures verify, whatever the lengths of r and s.
-func TestSessionSignature(t *testing.T) {
-	key, public, err := newSessionKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &session{key: key, phone: device.ID{1}}
-	for i := range 2000 { // r or s is short in one of about 128
-		data := fmt.Appendf(nil, "data %d", i)
-		blob, err := s.sign(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := checkSignature(public, data, blob, 0); err != nil {
-			t.Fatalf("signature %d: %v", i, err)
-		}
-		if again, err := s.sign(data); err != nil || !bytes.Equal(again, blob) {
-			t.Fatalf("signature %d is another one the second time (RFC 6979): %v", i, err)
-		}
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -73,38 +71,7 @@ func clockWarnings(peers []link.PeerStatus) []string {
 func clockOff(p link.PeerStatus) bool { return p.ClockDifference.Abs() >= wire.ClockWarning }
 
 // ShowCertificate implements control.Service.
-func (a *Agent) ShowCertificate() control.Certificate {
-	a.mu.Lock()
-	c := a.cert
-	a.mu.Unlock()
-	now := time.Now()
-	shown := control.Certificate{State: control.CertificateNone}
-	switch {
-	case c.session.valid(now):
-		shown = a.describeCertificate(c.session)
-		shown.State = control.CertificateValid
-	case c.session != nil:
-		shown = a.describeCertificate(c.session)
-		shown.State = control.CertificateExpired
-	case c.expired != nil:
-		shown = a.describeCertificate(c.expired)
-		shown.State = control.CertificateExpired
-	}
-	shown.Renewing, shown.AutomaticHeld = c.flight != nil, c.held != heldNot
-	return shown
-}
-
-func (a *Agent) describeCertificate(s *session) control.Certificate {
-	return control.Certificate{
-		Phone: a.nameOf(s.phone), DeviceID: s.phone.String(),
-		KeyID: s.cert.KeyId, Serial: strconv.FormatUint(s.cert.Serial, 10), Principals: s.cert.ValidPrincipals,
-		ValidAfter: time.Unix(int64(s.cert.ValidAfter), 0), ValidBefore: s.validBefore(),
-		CriticalOptions: s.cert.CriticalOptions, Extensions: s.cert.Extensions,
-		Fingerprint:   sshctx.Fingerprint(s.cert.Key.Marshal()),
-		CAFingerprint: sshctx.Fingerprint(s.cert.SignatureKey.Marshal()),
-		Line:          authorizedLine(s.cert) + " " + certificateComment,
-	}
-}
+func (a *Agent) ShowCertificate() control.Certificate { return a.certificate.Show(a.nameOf) }
 
 func (a *Agent) nameOf(id device.ID) string {
 	p, err := a.trust.Get(id)
@@ -130,7 +97,7 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 		} else if cert, ok := parseCertificate(listed.Blob); ok {
 			list = append(list, control.Identity{
 				Comment: listed.Comment, Fingerprint: sshctx.Fingerprint(cert.Key.Marshal()), Algorithm: cert.Type(),
-				PublicKey: authorizedLine(cert), Certificate: true, Available: true,
+				PublicKey: sshctx.AuthorizedLine(cert), Certificate: true, Available: true,
 			})
 		}
 	}
@@ -144,7 +111,7 @@ func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
 
 func describeIdentity(id *identity, peers map[device.ID]link.PeerStatus) control.Identity {
 	d := control.Identity{
-		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: authorizedLine(id.key),
+		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: sshctx.AuthorizedLine(id.key),
 		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind, Servers: id.Hosts,
 	}
 	for _, holder := range id.holders {
@@ -196,14 +163,15 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 		d.PairedAt = peer.PairedAt
 	}
 	a.waker.Describe(&d, p.ID)
+	accepted, offered := a.cas.Of(p.ID)
+	if len(accepted) > 0 {
+		d.CAFingerprint = sshctx.Fingerprint(accepted)
+	}
+	if len(offered) > 0 {
+		d.CAChangedTo = sshctx.Fingerprint(offered)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d.Keys = len(a.keys[p.ID])
-	if blob := a.cas.accepted[p.ID]; len(blob) > 0 {
-		d.CAFingerprint = sshctx.Fingerprint(blob)
-	}
-	if blob := a.cas.offered[p.ID]; len(blob) > 0 {
-		d.CAChangedTo = sshctx.Fingerprint(blob)
-	}
 	return d
 }

@@ -23,7 +23,7 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)
 		w.wantState(control.CertificateValid, "after link-up")
-		blob, random := w.certificate(), make([]byte, 32)
+		blob, random := w.listedCertificate(), make([]byte, 32)
 		_, _ = rand.Read(random)
 		cert, err := ssh.ParsePublicKey(blob)
 		if err != nil {
@@ -83,7 +83,7 @@ func TestLoginByPhoneHeldKeyIsTheFirstSession(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
 		p.signing(key, approves)
 		w.certify(p)
-		blob, mine := w.certificate(), key.PublicKey().Marshal()
+		blob, mine := w.listedCertificate(), key.PublicKey().Marshal()
 		r := sshagent.SignRequest{Connection: own, Blob: mine, Data: loginBy(mine, []byte("01234567890123456789"))}
 		if _, err := w.Sign(t.Context(), r); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Kind says what the signed bytes are.
@@ -119,6 +121,13 @@ func (c Context) Marshal() []byte {
 		b = AppendString(b, c.HostKey)
 	}
 	return b
+}
+
+// AuthorizedLine is a key or certificate as it stands in authorized_keys, without
+// comment.
+func AuthorizedLine(key ssh.PublicKey) string {
+	b := ssh.MarshalAuthorizedKey(key)
+	return string(b[:len(b)-1])
 }
 
 // Fingerprint returns "SHA256:" and the unpadded base64 of the SHA-256 over a

@@ -130,6 +130,16 @@ func (e *Error) check() error {
 	return firstError(checkText("code", string(e.Code)), checkText("message", e.Message))
 }
 
+// IsDecision reports whether an error is a person's or a policy's decision, after
+// which nobody else is asked.
+func IsDecision(err error) bool {
+	switch CodeOf(err) {
+	case CodeUserDenied, CodePolicyDenied, CodePaused, CodeMuted, CodeAuthenticationFailed:
+		return true
+	}
+	return false
+}
+
 // CodeOf returns the code that an error carries: CodeRequestExpired for a passed
 // deadline, CodeInternalError for an error without one, and "" for nil.
 func CodeOf(err error) Code {

@@ -25,6 +25,9 @@ const (
 	KindAdd         = "add"
 )
 
+// WarningDisk is the warning that the agent's state cannot be written, whatever of it.
+const WarningDisk = "disk"
+
 const maxHistory = 50
 
 // Journal is safe for concurrent use.

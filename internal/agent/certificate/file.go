@@ -1,4 +1,4 @@
-package agent
+package certificate
 
 import (
 	"bytes"
@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-const warningCertificateFile = "certificate file"
+const warningFile = "certificate file"
 
-// keepCertificateFile keeps the session certificate, which is public, in a file
-// for ssh's IdentityFile: with `IdentitiesOnly yes` ssh uses no certificate of
-// an agent that it does not know from a file. It ends, and the file with it, when
-// ctx does.
-func (a *Agent) keepCertificateFile(ctx context.Context) {
-	path := a.cfg.CertificateFile
+// KeepFile keeps the session certificate, which is public, in a file for ssh's
+// IdentityFile: with `IdentitiesOnly yes` ssh uses no certificate of an agent that
+// it does not know from a file. It ends, and the file with it, when ctx does.
+func (m *Manager) KeepFile(ctx context.Context, path string) {
 	keep := func(line string) {
 		text := ""
-		if err := writeCertificate(path, line); err != nil {
+		if err := writeFile(path, line); err != nil {
 			text = "The certificate cannot be kept for ssh: " + err.Error()
 		}
-		a.journal.Warn(warningCertificateFile, text)
+		m.Journal.Warn(warningFile, text)
 	}
 	kept := ""
 	keep(kept) // one of an agent that was killed
 	for ctx.Err() == nil {
-		changed := a.Changed()
+		m.mu.Lock()
+		s, changed := m.session, m.changed
+		m.mu.Unlock()
 		line := ""
-		if s := a.snapshot.Load().session; s.valid(time.Now()) {
-			line = authorizedLine(s.cert) + " " + certificateComment + "\n"
+		if s.Valid(time.Now()) {
+			line = s.line() + "\n"
 		}
 		if line != kept {
 			kept = line
@@ -49,9 +49,9 @@ func (a *Agent) keepCertificateFile(ctx context.Context) {
 	}
 }
 
-// writeCertificate replaces the file atomically, or removes it when there is no
+// writeFile replaces the file atomically, or removes it when there is no
 // line. A file that is not the agent's is left alone.
-func writeCertificate(path, line string) error {
+func writeFile(path, line string) error {
 	old, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -60,7 +60,7 @@ func writeCertificate(path, line string) error {
 		}
 	case err != nil:
 		return err
-	case !bytes.HasSuffix(old, []byte(" "+certificateComment+"\n")):
+	case !bytes.HasSuffix(old, []byte(" "+Comment+"\n")):
 		return fmt.Errorf("%s is not the agent's: move it away", path)
 	case line == "":
 		return os.Remove(path)

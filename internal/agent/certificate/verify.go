@@ -1,4 +1,4 @@
-package agent
+package certificate
 
 import (
 	"bytes"
@@ -20,10 +20,10 @@ const skewAllowed = 10 * time.Minute
 // know what it promises.
 var criticalOptions = map[string]bool{"force-command": true, "source-address": true, "verify-required": true}
 
-// checkCertificate verifies a certificate that a phone has sent: of which key,
+// verify checks a certificate that a phone has sent: of which key,
 // by which CA, and how long it holds. Whether that CA is the phone's is asked
 // elsewhere.
-func checkCertificate(r *wire.CertificateResponse, own ssh.PublicKey, asked time.Duration, now time.Time) (*ssh.Certificate, error) {
+func verify(r *wire.CertificateResponse, own ssh.PublicKey, asked time.Duration, now time.Time) (*ssh.Certificate, error) {
 	cert, err := sshctx.ParseCertificate(r.CertificateBlob)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package agent
+package certificate
 
 import (
 	"context"
@@ -26,22 +26,21 @@ func TestCertificateFile(t *testing.T) {
 			t.Errorf("left over: %q", left)
 		}
 	}
-	if err := os.WriteFile(path, []byte("ecdsa-old AAAA "+certificateComment+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("ecdsa-old AAAA "+Comment+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
-		w.cfg.CertificateFile = path
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); w.keepCertificateFile(ctx) }()
+		go func() { defer close(done); w.KeepFile(ctx, path) }()
 		has("")
 		w.connect(p)
 		synctest.Wait()
-		first := w.ShowCertificate().Line + "\n"
+		first := w.state().Line + "\n"
 		has(first)
 		time.Sleep(7*time.Hour + 5*time.Second)
 		synctest.Wait()
-		second := w.ShowCertificate().Line + "\n"
+		second := w.state().Line + "\n"
 		if first == second {
 			t.Error("not renewed")
 		}
@@ -51,14 +50,14 @@ func TestCertificateFile(t *testing.T) {
 		has("")
 		w.connect(p)
 		synctest.Wait()
-		has(w.ShowCertificate().Line + "\n")
+		has(w.state().Line + "\n")
 		cancel()
 		<-done
 		has("")
 		if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if writeCertificate(path, first) == nil || writeCertificate(path, "") == nil {
+		if writeFile(path, first) == nil || writeFile(path, "") == nil {
 			t.Error("another file is taken for the agent's")
 		}
 		has("mine")
