@@ -1,42 +1,35 @@
 package leakcheck
 
 import (
-	"bytes"
 	"os"
+	"strings"
 	"testing"
-	"time"
+
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { os.Exit(Run(m)) }
 
-// A goroutine that waits is found, be it in the standard library by then, and is
-// gone once it has ended.
+// A goroutine that waits is found, be it for another or in the standard library, and
+// is gone once it has ended.
 func TestFindsWhatStays(t *testing.T) {
+	before := goleak.IgnoreCurrent()
 	end := make(chan struct{})
-	go linger(end)
+	go func() { <-end }()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	go r.Read(make([]byte, 1))
-	for _, name := range []string{"leakcheck.linger", "os.(*File).Read"} {
-		waitFor(t, name+" to be found", func() bool { return bytes.Contains(leaked(stacks()), []byte(name)) })
+	defer r.Close()
+	for _, name := range []string{"leakcheck.TestFindsWhatStays", "os.(*File).Read"} {
+		if err := goleak.Find(before); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not found: %v", name, err)
+		}
 	}
 	close(end)
 	w.Close()
-	for _, name := range []string{"leakcheck.linger", "os.(*File).Read"} {
-		waitFor(t, name+" to be gone", func() bool { return !bytes.Contains(leaked(stacks()), []byte(name)) })
-	}
-	r.Close()
-}
-
-func waitFor(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
+	if err := leaked(before); err != nil {
+		t.Error(err)
 	}
 }
-
-func linger(end <-chan struct{}) { <-end }

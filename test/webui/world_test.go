@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +31,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"vmux/internal/hub/webapp"
+	"vmux/internal/leakcheck"
 	"vmux/test/web"
 	"vmux/web/phone"
 )
@@ -46,20 +46,9 @@ const root = "../.."
 // TestMain ends the browser, and fails when a test has left a goroutine behind.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	closeBrowser()
+	code := leakcheck.Run(m, closeBrowser)
 	if built {
 		web.Cleanup()
-	}
-	deadline := time.Now().Add(patience)
-	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
-		runtime.Gosched()
-	}
-	if n := runtime.NumGoroutine(); n > before && code == 0 {
-		stacks := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, stacks[:runtime.Stack(stacks, true)])
-		code = 1
 	}
 	os.Exit(code)
 }
