@@ -9,7 +9,7 @@ PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*
 # What a plain `go build` makes, without its paths and tables for debuggers.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/
 
-.PHONY: build web help demo test test-wasm lint bench fuzz screenshots setup setup-demo tools clean
+.PHONY: build web help demo test test-fast test-wasm lint bench fuzz screenshots setup setup-demo tools man clean
 
 build: web ## build the programs into bin/
 	@echo "building bin/ (minutes, the first time)"
@@ -29,6 +29,15 @@ demo: setup-demo ## show everything on this machine, in a scratch folder
 
 test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test', QUICK=1 without it)
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/test.sh $(TESTFLAGS)
+
+# What test-fast leaves out: packages that drive browsers, proxies, name services and
+# whole programs, and tests that run OpenSSH's or PuTTY's programs.
+FAST = $(filter-out %/cli %/demo %/sshd %/sshdtest %/front %/webapp %/lan %/mdns %/build %/promises,\
+	$(shell $(GO) list ./internal/... ./web/...))
+NEEDS_PROGRAMS := OpenSSH|SSHAdd|SSHKeygen|LoginBinds|AsSSHDoes|LoginOfSSH|FollowsFlags|PuTTY|Putty
+
+test-fast: ## run the unit tests that need nothing but Go, for the way between edits
+	@$(GO) test -skip '$(NEEDS_PROGRAMS)' $(FAST)
 
 test-wasm: setup ## run the tests of the phone's core as WebAssembly under Node
 	@GO=$(GO) scripts/test-wasm.sh
@@ -54,8 +63,11 @@ setup-demo:
 tools:
 	@GOBIN=$(TOOLS) $(GO) -C tools install tool
 
+man: ## write the manual pages into man/
+	@$(GO) -C tools run ./man "$(CURDIR)/man/man1"
+
 clean: ## remove what was built
-	rm -rf bin .cache
+	rm -rf bin man .cache
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10

@@ -15,6 +15,7 @@ readonly TEST_PACKAGES=(
 	gcc libc6-dev # for the race detector
 	patchelf debian-archive-keyring # for fetch-openssh.sh
 	shellcheck
+	groff-base # sets the manual pages
 	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
 	iproute2 util-linux uidmap nftables # network namespaces, as an ordinary user too
 	git rsync # what people do over ssh

@@ -37,7 +37,6 @@ func TestWrongUsage(t *testing.T) {
 		{"sttaus", "vmux: vmux has no command sttaus\nhint: vmux status\n"},
 		{"version --jsn", "vmux: unknown flag: --jsn\nhint: vmux version --help\n"},
 		{"version now", "vmux: vmux version: unexpected argument now\nhint: vmux version --help\n"},
-		{"man", "vmux: vmux man: FOLDER is missing\nhint: vmux man --help\n"},
 		{"cert", "vmux: which command?\nhint: vmux cert --help\n"},
 		{"cert rnew", "vmux: vmux cert has no command rnew\nhint: vmux cert --help\n"},
 		{"phone", "vmux: which command?\nhint: vmux phone --help\n"},

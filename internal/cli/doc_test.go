@@ -113,7 +113,7 @@ func anchors(text string) map[string]bool {
 
 // Whatever a page tells people to type exists, with its flags.
 func TestPagesNameCommandsThatExist(t *testing.T) {
-	root := newRoot(&app{output: &output{}})
+	root := Commands()
 	root.InitDefaultCompletionCmd()
 	mention := regexp.MustCompile(`\bvmux((?: --?[a-z]| [a-z])[^` + "`" + `#|\n]*)`)
 	for _, name := range pages(t) {
@@ -169,7 +169,7 @@ func exists(root *cobra.Command, words []string) error {
 
 func pages(t *testing.T) []string {
 	t.Helper()
-	found := []string{"README.md", "SECURITY.md", "CHANGELOG.md", "DEPENDENCIES.md"}
+	found := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "DEPENDENCIES.md"}
 	docs, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(docs) < 3 {
 		t.Fatalf("pages in docs: %d, %v", len(docs), err)
@@ -183,7 +183,7 @@ func pages(t *testing.T) []string {
 // Each command explains itself, with an example that works as far as its words
 // go.
 func TestEveryCommandHasHelpAndExample(t *testing.T) {
-	root := newRoot(&app{output: &output{}})
+	root := Commands()
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
 		for _, sub := range cmd.Commands() {

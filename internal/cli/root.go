@@ -84,6 +84,9 @@ func rootFor(a *app, args []string) *cobra.Command {
 	return root
 }
 
+// Commands is the whole tree of commands, for what describes them.
+func Commands() *cobra.Command { return newRoot(&app{output: &output{}}) }
+
 func newRoot(a *app) *cobra.Command {
 	root := newBareRoot(a)
 	root.AddCommand(
@@ -94,7 +97,6 @@ func newRoot(a *app) *cobra.Command {
 		newGitCommand(a), newGitSignCommand(a),
 		newDemoCommand(a),
 		newVersionCommand(a),
-		newManCommand(a),
 		newPhoneCommand(a),
 	)
 	completes(root)
