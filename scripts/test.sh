@@ -9,8 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # Servers are often not on an ordinary user's PATH.
 export PATH=$PATH:/usr/sbin:/sbin
 
-counts=$(mktemp)
-trap 'rm -f "$counts"' EXIT
+counts=$(mktemp) times=$(mktemp -d)
+trap 'rm -rf "$counts" "$times"' EXIT
 # gotestsum hands its counts to this command, in the environment.
 export COUNTS=$counts
 # shellcheck disable=SC2016 # expanded by the command's own shell
@@ -18,7 +18,7 @@ hook='echo "$TESTS_TOTAL $TESTS_FAILED $TESTS_SKIPPED $TESTS_ERRORS" >>"$COUNTS"
 
 counted() {
 	CGO_ENABLED=1 "$TOOLS/gotestsum" --format pkgname --format-hide-empty-pkg \
-		--post-run-command "bash -c '$hook'" "$@" || status=1
+		--jsonfile-timing-events "$(mktemp "$times/XXXXXX")" --post-run-command "bash -c '$hook'" "$@" || status=1
 }
 
 # What only root can show where no service manager gives an ordinary user a
@@ -69,6 +69,8 @@ fi
 if [ ${#elsewhere[@]} != 0 ]; then
 	echo "test: ${#needs_root[@]} not run, since it takes root here (run it as root: make test TESTFLAGS='-run NAME ./test'): ${needs_root[*]}"
 fi
+echo "test: the slowest ten:"
+cat "$times"/* | "$TOOLS/gotestsum" tool slowest --threshold 1s --num 10
 passed=$((total - failed - skipped))
 echo "$((passed > 0 ? passed : 0)) passed, $bad failed"
 if [ "$bad" != 0 ]; then
