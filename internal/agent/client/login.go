@@ -3,6 +3,7 @@ package client
 import (
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 
 	"vmux/internal/sshagent"
@@ -19,12 +20,17 @@ type Login struct {
 }
 
 // Login begins to read what a client that runs on this computer is about to do.
-// Until that is known it may be for any key.
+// Until that is known it may be for any key. It stays unknown of one that ends before
+// all is read: without its command line, environment and folder it would pass for the
+// login of somebody else.
 func (f *Files) Login(peer sshagent.Peer) *Reading[Login] {
 	args := Arguments(peer.PID)
 	unknown := Login{Login: sshconfig.Login{Typed: sshconfig.Typed(args), Unclear: true, Unnamed: true}}
 	return begin(f, unknown, func() Login {
 		login := Login{sshconfig.Read(sshClient(peer, args)), copiesKey(peer.PID)}
+		if len(args) == 0 || !slices.Equal(Arguments(peer.PID), args) {
+			return unknown
+		}
 		login.Account = wire.Show(login.Account)
 		return login
 	})
