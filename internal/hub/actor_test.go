@@ -56,7 +56,7 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	for _, f := range change {
 		f(&c)
 	}
-	or(&c.Limits.Farewell, patience) // on a busy machine two seconds are nothing
+	or(&c.Limits.CloseTimeout, patience) // on a busy machine two seconds are nothing
 	if c.NATSURL == "" && c.StateDir == "" {
 		c.StateDir = t.TempDir()
 	}

@@ -20,7 +20,7 @@ type addresses struct {
 
 	mu       sync.Mutex
 	known    map[netip.Addr]*address
-	crowd    map[netip.Addr]*address // those of known with unproven connections
+	waits    map[netip.Addr]*address // those of known with unproven connections
 	unproven int                     // of all
 }
 
@@ -33,7 +33,7 @@ type address struct {
 }
 
 func newAddresses(l Limits) *addresses {
-	return &addresses{limits: l, known: map[netip.Addr]*address{}, crowd: map[netip.Addr]*address{}}
+	return &addresses{limits: l, known: map[netip.Addr]*address{}, waits: map[netip.Addr]*address{}}
 }
 
 // place is that of one connection among the unproven ones.
@@ -90,7 +90,7 @@ func (a *addresses) enter(from netip.Addr, now time.Duration) (p *place, wait ti
 	}
 	p = &place{from: from, since: now}
 	entry.unproven = append(entry.unproven, p)
-	a.crowd[from] = entry
+	a.waits[from] = entry
 	a.unproven++
 	return p, 0, nil
 }
@@ -109,7 +109,7 @@ func instant(now time.Duration) time.Time { return time.Time{}.Add(now) }
 // least as many as the newcomer will have. a.mu is held.
 func (a *addresses) displace(newcomer int) bool {
 	var most *address
-	for _, entry := range a.crowd {
+	for _, entry := range a.waits {
 		if most == nil || len(entry.unproven) > len(most.unproven) ||
 			len(entry.unproven) == len(most.unproven) && entry.unproven[0].since < most.unproven[0].since {
 			most = entry
@@ -149,10 +149,10 @@ func (a *addresses) leave(p *place) {
 
 // remove takes a place out of the lists. a.mu is held.
 func (a *addresses) remove(p *place) {
-	entry := a.crowd[p.from]
+	entry := a.waits[p.from]
 	entry.unproven = slices.DeleteFunc(entry.unproven, func(other *place) bool { return other == p })
 	if len(entry.unproven) == 0 {
-		delete(a.crowd, p.from)
+		delete(a.waits, p.from)
 	}
 	a.unproven--
 }

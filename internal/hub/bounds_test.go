@@ -115,7 +115,7 @@ func TestUnknownMessages(t *testing.T) {
 	agent.nothing()
 }
 
-// Requests are bounded; frames and pings of an ordinary device never meet it.
+// Requests are bounded; frames and pings of an ordinary device never reach it.
 func TestTooManyRequests(t *testing.T) {
 	h := newHub(t)
 	agent := newActor(t).connect(h)
@@ -138,13 +138,13 @@ func TestTooManyRequests(t *testing.T) {
 
 // What waits for the store or the network is bounded, for one device and for all:
 // more is refused, and nobody's reading waits for it.
-func TestTooManyErrands(t *testing.T) {
+func TestTooManyTasks(t *testing.T) {
 	h := newHub(t)
-	for range maxErrands {
-		h.errands <- struct{}{} // as if the store were slow
+	for range maxTasks {
+		h.tasks <- struct{}{} // as if the store were slow
 	}
 	agent, phone := pair(t, h)
-	const asked = 4 * maxErrandQueue
+	const asked = 4 * maxTaskQueue
 	for i := range uint64(asked) {
 		if err := writeText(agent.ws, hubwire.Message{Type: hubwire.TypeWake, ID: 1000 + i, Peer: &phone.id}); err != nil {
 			t.Fatal(err)
@@ -163,9 +163,9 @@ func TestTooManyErrands(t *testing.T) {
 		}
 		return n
 	}
-	waitFor(t, "all but those that wait", func() bool { return refused() >= asked-maxErrandQueue-1 })
-	for range maxErrands {
-		<-h.errands
+	waitFor(t, "all but those that wait", func() bool { return refused() >= asked-maxTaskQueue-1 })
+	for range maxTasks {
+		<-h.tasks
 	}
 	for i := range uint64(asked) {
 		agent.messageWhere("an answer", func(m hubwire.Message) bool { return m.ID == 1000+i })

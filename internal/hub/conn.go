@@ -53,9 +53,9 @@ type conn struct {
 	queue      []item
 	waiting    int // bytes in queue, and being written
 	writing    bool
-	farewell   websocket.StatusCode // what ends the connection once all is written; 0: nothing
-	errands    []func(context.Context)
-	running    bool               // somebody does errands
+	closeWith  websocket.StatusCode // what ends the connection once all is written; 0: nothing
+	tasks      []func(context.Context)
+	running    bool               // somebody does tasks
 	unstored   *hubwire.Message   // of kind subscribe: the store has failed
 	endPing    context.CancelFunc // of the ping that is out; nil: none is
 }
@@ -120,7 +120,7 @@ func (c *conn) write() {
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
-			farewell := c.farewell
+			closeWith := c.closeWith
 			if cap(done) <= 4 {
 				c.queue = done[:0]
 			} else {
@@ -128,8 +128,8 @@ func (c *conn) write() {
 			}
 			c.writing = false
 			c.mu.Unlock()
-			if farewell != 0 {
-				_ = c.ws.Close(farewell, "")
+			if closeWith != 0 {
+				_ = c.ws.Close(closeWith, "")
 			}
 			return
 		}
@@ -169,7 +169,7 @@ func (it item) free() {
 }
 
 // end tells the device why its connection ends, and ends it once that is
-// written, or after Limits.Farewell.
+// written, or after Limits.CloseTimeout.
 func (c *conn) end(why reason, code hubwire.Code, message string) {
 	b, err := json.Marshal(hubwire.Message{Type: hubwire.TypeError, Code: code, Message: message})
 	if err != nil {
@@ -181,11 +181,11 @@ func (c *conn) end(why reason, code hubwire.Code, message string) {
 		return
 	}
 	c.because(why)
-	c.farewell = websocket.StatusPolicyViolation
+	c.closeWith = websocket.StatusPolicyViolation
 	if why == endClosing {
-		c.farewell = websocket.StatusGoingAway
+		c.closeWith = websocket.StatusGoingAway
 	}
-	_ = c.socket.SetDeadline(time.Now().Add(c.hub.limits.Farewell))
+	_ = c.socket.SetDeadline(time.Now().Add(c.hub.limits.CloseTimeout))
 	c.add(item{b: b, text: true})
 }
 

@@ -155,7 +155,7 @@ func (h *Hub) refuse(c *conn, err error) {
 
 // refuse ends a connection that no other goroutine knows of.
 func (c *conn) refuse(status websocket.StatusCode, code hubwire.Code, message string) {
-	_ = c.socket.SetDeadline(time.Now().Add(c.hub.limits.Farewell))
+	_ = c.socket.SetDeadline(time.Now().Add(c.hub.limits.CloseTimeout))
 	_ = c.writeNow(hubwire.Message{Type: hubwire.TypeError, Code: code, Message: message})
 	_ = c.ws.Close(status, message)
 }

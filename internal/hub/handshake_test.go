@@ -160,7 +160,7 @@ func TestMalformedProofs(t *testing.T) {
 }
 
 // A stranger who says nothing is forgotten soon, at whatever step.
-func TestSilentStrangers(t *testing.T) {
+func TestSilentBeforeProof(t *testing.T) {
 	h := newHub(t, withLimits(quick))
 	ws, _ := unproven(t, h)
 	began := time.Now()
@@ -263,7 +263,7 @@ func TestFloodOfConnections(t *testing.T) {
 }
 
 // So does a flood of connections that are opened and left waiting.
-func TestFloodOfStrangers(t *testing.T) {
+func TestFloodWithoutProof(t *testing.T) {
 	h := newHub(t, withLimits(Limits{UnprovenPerAddress: 8, ConnectBurst: 1000}))
 	for range 8 {
 		unproven(t, h)
@@ -278,7 +278,7 @@ func TestFloodOfStrangers(t *testing.T) {
 
 // Strangers of many addresses together leave room for a bounded number, and a
 // stranger who goes makes room.
-func TestStrangersOfManyAddresses(t *testing.T) {
+func TestUnprovenOfManyAddresses(t *testing.T) {
 	h := newHub(t, withLimits(Limits{Unproven: 4}))
 	agent, phone := pair(t, h)
 	var strangers []*websocket.Conn
@@ -299,7 +299,7 @@ func TestStrangersOfManyAddresses(t *testing.T) {
 // The attacker takes all places for strangers from sixteen addresses, as many as
 // each may have, and takes every place that becomes free. A device of another
 // address still connects at once: the attacker's oldest connection makes room.
-func TestStrangersOfSixteenAddresses(t *testing.T) {
+func TestUnprovenOfSixteenAddresses(t *testing.T) {
 	const addresses, each = 16, 4
 	h := newHub(t, withLimits(Limits{Unproven: addresses * each, UnprovenPerAddress: each, ConnectBurst: 1000}))
 	dial := func(n int) (*websocket.Conn, *http.Response, error) {
@@ -340,7 +340,7 @@ func TestStrangersOfSixteenAddresses(t *testing.T) {
 }
 
 // With a thousand addresses, one connection each, a device still gets in.
-func TestStrangersOfManyAddressesMakeRoom(t *testing.T) {
+func TestUnprovenOfManyAddressesMakeRoom(t *testing.T) {
 	a := newAddresses(Limits{Unproven: 1000, UnprovenPerAddress: 64, ConnectBurst: 10, ConnectEvery: time.Second, DevicesPerAddress: 1})
 	cut := map[int]bool{}
 	for i := range 1000 {

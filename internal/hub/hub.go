@@ -1,6 +1,6 @@
 // Package hub is the relay between devices that cannot reach each other: it
 // proves who a device is, tells devices of each other, carries ciphertext
-// between them, and rings phones by Web Push. What it carries it cannot read,
+// between them, and wakes phones by Web Push. What it carries it cannot read,
 // and no key of a user's is ever here. It is a library; cmd/vmux-hub listens.
 package hub
 
@@ -77,9 +77,9 @@ type Hub struct {
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-	// errands bounds what is done for devices outside of their reading: pushes
+	// tasks bounds what is done for devices outside of their reading: pushes
 	// and the store.
-	errands chan struct{}
+	tasks chan struct{}
 
 	queued atomic.Int64 // bytes that wait for all devices
 	ended  [reasons]atomic.Uint64
@@ -108,7 +108,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{
 		config: c, limits: c.Limits.withDefaults(), origin: origin, log: c.Log, start: time.Now(),
 		local: map[device.ID]*conn{}, remote: map[device.ID]remoteDevice{}, hubs: map[hubID]*peerHub{},
-		errands: make(chan struct{}, maxErrands),
+		tasks: make(chan struct{}, maxTasks),
 	}
 	h.addresses = newAddresses(h.limits)
 	h.ctx, h.stop = context.WithCancel(context.Background())
@@ -250,7 +250,7 @@ func (h *Hub) Close() {
 		c.end(endClosing, hubwire.CodeClosing, "the hub ends")
 	}
 	h.stop()
-	cut := time.AfterFunc(h.limits.Farewell, func() {
+	cut := time.AfterFunc(h.limits.CloseTimeout, func() {
 		for _, c := range conns {
 			c.cut(endClosing)
 		}

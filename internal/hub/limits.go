@@ -10,8 +10,8 @@ const (
 
 	smallShare = 16 // of QueueBytes: what each device may let wait in any case
 
-	maxErrands      = 64 // at once, of all devices
-	maxErrandQueue  = 4  // at once, of one device
+	maxTasks        = 64 // at once, of all devices
+	maxTaskQueue    = 4  // at once, of one device
 	requestBurst    = 64 // text messages of one device at once, and
 	requestsEvery   = 100 * time.Millisecond
 	maxAddresses    = 1 << 16 // whose rates are remembered
@@ -19,7 +19,7 @@ const (
 	writeBufferSize = 2 << 10
 )
 
-// Limits bounds what devices, and strangers, can take from a hub.
+// Limits bounds what devices, and who is not authenticated, can take from a hub.
 type Limits struct {
 	// Handshake is the time from a connection's request to its proof.
 	Handshake time.Duration
@@ -49,8 +49,8 @@ type Limits struct {
 	// MessageTime is how long one message may take to arrive, and WriteTime how
 	// long a device may read nothing of what waits for it.
 	MessageTime, WriteTime time.Duration
-	// Farewell is how long a device may take to read why its connection ends.
-	Farewell time.Duration
+	// CloseTimeout is how long a device may take to read why its connection ends.
+	CloseTimeout time.Duration
 }
 
 // DefaultLimits are those of a hub that is not told otherwise.
@@ -64,7 +64,7 @@ var DefaultLimits = Limits{
 	QueueBytes: 2 << 20, TotalQueueBytes: 512 << 20,
 	PingAfter: 5 * time.Second, DeadAfter: 13 * time.Second,
 	MessageTime: 30 * time.Second, WriteTime: 10 * time.Second,
-	Farewell: 2 * time.Second,
+	CloseTimeout: 2 * time.Second,
 }
 
 func (l Limits) withDefaults() Limits {
@@ -86,7 +86,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.DeadAfter, d.DeadAfter)
 	or(&l.MessageTime, d.MessageTime)
 	or(&l.WriteTime, d.WriteTime)
-	or(&l.Farewell, d.Farewell)
+	or(&l.CloseTimeout, d.CloseTimeout)
 	return l
 }
 

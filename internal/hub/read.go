@@ -14,8 +14,8 @@ import (
 	"vmux/internal/link/hubwire"
 )
 
-// errandTime bounds what is done for one request outside of the reading.
-const errandTime = 15 * time.Second
+// taskTime bounds what is done for one request outside of the reading.
+const taskTime = 15 * time.Second
 
 // Messages are read into buffers of two sizes: nearly all are small, and a
 // buffer is held only while a message is on its way.
@@ -121,13 +121,13 @@ func (c *conn) serveRequest(m hubwire.Message) {
 		c.done(m.ID)
 	case hubwire.TypeAllow:
 		c.hub.setAllow(c, newAllowList(c.id, m.Allow))
-		c.errand(m.ID, c.keepAllow)
+		c.task(m.ID, c.keepAllow)
 	case hubwire.TypeRendezvous:
 		c.takeRendezvous(m)
 	case hubwire.TypeSubscribe:
-		c.errand(m.ID, func(ctx context.Context) error { return c.subscribe(ctx, m) })
+		c.task(m.ID, func(ctx context.Context) error { return c.subscribe(ctx, m) })
 	case hubwire.TypeWake:
-		c.errand(m.ID, func(ctx context.Context) error { return c.wake(ctx, m.Peer) })
+		c.task(m.ID, func(ctx context.Context) error { return c.wake(ctx, m.Peer) })
 	}
 }
 
@@ -137,11 +137,11 @@ func (c *conn) refuseRequest(id uint64, code hubwire.Code, message string) {
 	c.send(hubwire.Message{Type: hubwire.TypeError, ID: id, Code: code, Message: message})
 }
 
-// errand does what waits for the store or the network, one after the other for
+// task does what waits for the store or the network, one after the other for
 // one device, and answers the request when it is done.
-func (c *conn) errand(id uint64, do func(context.Context) error) {
+func (c *conn) task(id uint64, do func(context.Context) error) {
 	run := func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		ctx, cancel := context.WithTimeout(ctx, taskTime)
 		defer cancel()
 		err := do(ctx)
 		switch code := codeOf(err); {
@@ -176,54 +176,54 @@ func (h *Hub) failure(err error) string {
 	return "the hub failed"
 }
 
-// later puts an errand behind those that wait, or reports that too many do. It
+// later puts a task behind those that wait, or reports that too many do. It
 // is called by run, or by one of the hub's own goroutines.
 func (c *conn) later(run func(context.Context)) bool {
 	c.mu.Lock()
-	full := len(c.errands) >= maxErrandQueue
+	full := len(c.tasks) >= maxTaskQueue
 	if !full {
-		c.errands = append(c.errands, run)
+		c.tasks = append(c.tasks, run)
 	}
 	idle := !full && !c.running
 	c.running = c.running || idle
 	c.mu.Unlock()
 	if idle {
-		c.hub.wg.Go(c.runErrands) // the caller holds the group
+		c.hub.wg.Go(c.runTasks) // the caller holds the group
 	}
 	return !full
 }
 
-func (c *conn) runErrands() {
+func (c *conn) runTasks() {
 	h := c.hub
 	for {
 		c.mu.Lock()
-		if len(c.errands) == 0 {
-			c.errands, c.running = nil, false
+		if len(c.tasks) == 0 {
+			c.tasks, c.running = nil, false
 			c.mu.Unlock()
 			return
 		}
-		do := c.errands[0]
-		c.errands = c.errands[1:]
+		do := c.tasks[0]
+		c.tasks = c.tasks[1:]
 		c.mu.Unlock()
 		select {
-		case h.errands <- struct{}{}:
+		case h.tasks <- struct{}{}:
 			do(h.ctx)
-			<-h.errands
+			<-h.tasks
 		case <-h.ctx.Done():
 		}
 	}
 }
 
-// keepAllow tells the doorbell who may ring.
+// keepAllow tells the push service who may wake the device.
 func (c *conn) keepAllow(ctx context.Context) error {
 	return c.hub.push.Allow(ctx, c.id, c.allowed())
 }
 
-// bringAllow tells the doorbell what the device brought along: it may have ended
+// bringAllow tells the push service what the device brought along: it may have ended
 // a pairing while it was away. A device that comes and goes is not made to wait.
 func (c *conn) bringAllow() {
 	c.later(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		ctx, cancel := context.WithTimeout(ctx, taskTime)
 		defer cancel()
 		if err := c.keepAllow(ctx); err != nil {
 			c.hub.log.Error("cannot store who may wake a device", "device", c.id.Short(), "reason", err)
@@ -238,7 +238,7 @@ func (c *conn) allowed() []device.ID {
 	return c.allow // replaced as a whole, never changed
 }
 
-// storeAgain does what could not be stored: who may ring the device, above all, and
+// storeAgain does what could not be stored: who may wake the device, above all, and
 // the subscription that it has been told was refused.
 func (c *conn) storeAgain() {
 	c.bringAllow()
@@ -250,7 +250,7 @@ func (c *conn) storeAgain() {
 		return
 	}
 	c.later(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, errandTime)
+		ctx, cancel := context.WithTimeout(ctx, taskTime)
 		defer cancel()
 		if err := c.subscribe(ctx, *m); err != nil {
 			c.hub.log.Warn("cannot store a push subscription", "device", c.id.Short(), "reason", err)

@@ -21,7 +21,7 @@ type stream struct {
 	hub hubID // there
 }
 
-// rendezvous lets one stranger in: whoever shows what the hash is of.
+// rendezvous lets one device in that is not paired: whoever shows what the hash is of.
 type rendezvous struct {
 	hash  [sha256.Size]byte
 	until time.Time
@@ -166,7 +166,7 @@ func (c *conn) settle(key streamKey, s stream) {
 // or the token is the one it waits for. The token's hash may be nil.
 func (h *Hub) admit(to *conn, key streamKey, s stream, hash []byte) hubwire.Reason {
 	if hash != nil {
-		if !to.meets(hash) {
+		if !to.spendToken(hash) {
 			return hubwire.ReasonWrongToken
 		}
 	} else {
@@ -187,8 +187,8 @@ func (h *Hub) admit(to *conn, key streamKey, s stream, hash []byte) hubwire.Reas
 	return why
 }
 
-// meets uses up the rendezvous if the token is right.
-func (c *conn) meets(hash []byte) bool {
+// spendToken uses up the rendezvous if the token is right.
+func (c *conn) spendToken(hash []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.rendezvous

@@ -120,7 +120,7 @@ func TestRendezvousEnds(t *testing.T) {
 				if late {
 					time.Sleep(2 * time.Millisecond)
 				}
-				if c.meets(c.rendezvous.hash[:]) == late {
+				if c.spendToken(c.rendezvous.hash[:]) == late {
 					t.Errorf("%d s, late %v", test.seconds, late)
 				}
 				if c.rendezvous != nil {

@@ -39,7 +39,7 @@ type conn struct {
 	spare   []byte // the last queue written, to be used again
 	writing bool   // the goroutine has been started
 	work    *sync.Cond
-	leaving error // why it is about to be closed: see farewell
+	leaving error // why it is about to be closed: see closeAfter
 	err     error // why the connection was closed
 }
 
@@ -235,10 +235,10 @@ func (l *conn) wait() {
 	}
 }
 
-// farewell tells the peer why the link ends. The peer closes when it has read
+// closeAfter tells the peer why the link ends. The peer closes when it has read
 // that; until then, and not longer than timeout, whoever reads goes on doing so
 // and drops what comes, for a reset would take the word away from the peer.
-func (l *conn) farewell(e *wire.Error, reason error, timeout time.Duration) {
+func (l *conn) closeAfter(e *wire.Error, reason error, timeout time.Duration) {
 	if err := l.send(linkID, wire.KindError, e); err != nil {
 		l.close(reason)
 		return
@@ -251,15 +251,15 @@ func (l *conn) farewell(e *wire.Error, reason error, timeout time.Duration) {
 	_ = l.SetReadDeadline(time.Now().Add(timeout))
 }
 
-// refuse is farewell where nobody reads: it reads itself, and closes.
+// refuse is closeAfter where nobody reads: it reads itself, and closes.
 func (l *conn) refuse(e *wire.Error, timeout time.Duration) error {
-	l.farewell(e, e, timeout)
+	l.closeAfter(e, e, timeout)
 	_, _ = io.CopyN(io.Discard, l.r, wire.MaxEnvelopeSize)
 	l.close(e)
 	return e
 }
 
-// isLeaving reports whether farewell was said.
+// isLeaving reports whether closeAfter was called.
 func (l *conn) isLeaving() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -106,9 +106,9 @@ func (n *Node) connect(ctx context.Context, p *peer) (*session, error) {
 		n.mu.Unlock()
 		return s, nil
 	}
-	if n.meetings[p.id] > 0 {
+	if n.pairings[p.id] > 0 {
 		n.mu.Unlock()
-		return nil, errMeeting
+		return nil, errPairing
 	}
 	p.connecting = true
 	n.mu.Unlock()
@@ -130,8 +130,8 @@ func (n *Node) connect(ctx context.Context, p *peer) (*session, error) {
 	return s, err
 }
 
-// errMeeting holds dialling back: see meetNew.
-var errMeeting = errors.New("the device is being paired with")
+// errPairing holds dialling back: see pairNew.
+var errPairing = errors.New("the device is being paired with")
 
 // endPairing is for when a device has said that it does not know this one. It may
 // have been asked before the two were paired anew: then it means the pairing that
@@ -139,7 +139,7 @@ var errMeeting = errors.New("the device is being paired with")
 func (n *Node) endPairing(p *peer, pairing device.Peer, e *wire.Error) {
 	t, err := n.trust.Get(p.id)
 	n.mu.Lock()
-	if n.meetings[p.id] > 0 || err == nil && !t.PairedAt.Equal(pairing.PairedAt) {
+	if n.pairings[p.id] > 0 || err == nil && !t.PairedAt.Equal(pairing.PairedAt) {
 		n.mu.Unlock()
 		return
 	}
@@ -171,7 +171,7 @@ func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-ch
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.greet(ctx, newConn(won.conn, n.timing.Write), t, won.route, won.rank)
+	s, err := n.exchangeHellos(ctx, newConn(won.conn, n.timing.Write), t, won.route, won.rank)
 	if err != nil {
 		return nil, err
 	}

@@ -13,9 +13,9 @@ import (
 	"vmux/internal/wire"
 )
 
-// greet exchanges hellos with a paired device whose ID the handshake has
+// exchangeHellos exchanges hellos with a paired device whose ID the handshake has
 // proved, and makes the connection its link.
-func (n *Node) greet(ctx context.Context, c *conn, t device.Peer, route string, rank int) (*session, error) {
+func (n *Node) exchangeHellos(ctx context.Context, c *conn, t device.Peer, route string, rank int) (*session, error) {
 	hello, err := n.exchange(ctx, c)
 	if err != nil {
 		err = c.fail(err)
@@ -59,7 +59,7 @@ func (l *conn) fail(err error) error {
 // readAs reads the next envelope into record. An error that the peer sends
 // instead is returned as it is.
 func (l *conn) readAs(kind wire.Kind, record wire.Checker) error {
-	e, err := l.read(maxStrangerFrame)
+	e, err := l.read(maxHelloFrame)
 	if err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func asError(e wire.Envelope) error {
 	return &told
 }
 
-// welcome is the accepting side after the handshake with whatever device: it
-// ends with a link, or tells the stranger why not.
-func (n *Node) welcome(ctx context.Context, tc *tls.Conn) error {
+// authenticate is the accepting side after the handshake with whatever device: it
+// ends with a link, or tells the other side why not.
+func (n *Node) authenticate(ctx context.Context, tc *tls.Conn) error {
 	c := newConn(tc, n.timing.Write)
 	cs := tc.ConnectionState()
 	id, err := peerID(&cs)
@@ -101,7 +101,7 @@ func (n *Node) welcome(ctx context.Context, tc *tls.Conn) error {
 		return err
 	}
 	defer c.closeAt(ctx)()
-	t, hello, err := n.meet(c, &cs, id)
+	t, hello, err := n.identify(c, &cs, id)
 	if err != nil {
 		err = c.fail(err)
 		c.wait()
@@ -120,18 +120,19 @@ func (n *Node) rankOf(c net.Conn) int {
 	return max(0, len(n.routes)-1)
 }
 
-// meet greets who came. The nameless hello is that of a phone which comes to
-// pair; it may be one that is paired already and forgot about it.
-func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer, wire.Hello, error) {
+// identify tells who came, and pairs with who is new. The nameless hello is that
+// of a phone which comes to pair; it may be one that is paired already and forgot
+// about it.
+func (n *Node) identify(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer, wire.Hello, error) {
 	var none wire.Hello
 	t, err := n.trust.Get(id)
 	paired := err == nil
 	if err != nil && !errors.Is(err, device.ErrNotPaired) {
 		n.log.Error("paired devices", "error", err)
-		return t, none, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.Farewell)
+		return t, none, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.CloseTimeout)
 	}
 	if !paired && n.openOffer() == nil {
-		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
+		return t, none, c.refuse(errNotPaired, n.timing.CloseTimeout)
 	}
 	if paired {
 		if err := n.sayHello(c); err != nil {
@@ -143,9 +144,9 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 	case err != nil:
 		return t, none, err
 	case hello.DeviceName == "":
-		return n.meetNew(c, cs, id, paired)
+		return n.pairNew(c, cs, id, paired)
 	case !paired:
-		return t, none, c.refuse(errNotPaired, n.timing.Farewell)
+		return t, none, c.refuse(errNotPaired, n.timing.CloseTimeout)
 	}
 	if hello.DeviceName != t.Name {
 		t.Name = hello.DeviceName
@@ -156,12 +157,12 @@ func (n *Node) meet(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer
 	return t, hello, nil
 }
 
-// meetNew pairs with the device. Its hello, or its going, tells that it has stored
-// the pairing. A link that is dialled before may meet another process of the same
+// pairNew pairs with the device. Its hello, or its going, tells that it has stored
+// the pairing. A link that is dialled before may reach another process of the same
 // device which does not know of the pairing yet, and says so: nobody dials it
 // until then, though Trust has it.
-func (n *Node) meetNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
-	met := n.meeting(id)
+func (n *Node) pairNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
+	met := n.beginPairing(id)
 	defer met()
 	t, err := n.redeem(c, cs, id, paired)
 	if err != nil {
@@ -173,14 +174,14 @@ func (n *Node) meetNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bo
 	return t, hello, err
 }
 
-// meeting notes that a device is being paired with, until the returned function is
+// beginPairing notes that a device is being paired with, until the returned function is
 // called.
-func (n *Node) meeting(id device.ID) (met func()) {
+func (n *Node) beginPairing(id device.ID) (met func()) {
 	count := func(by int) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.meetings[id] += by; n.meetings[id] == 0 {
-			delete(n.meetings, id)
+		if n.pairings[id] += by; n.pairings[id] == 0 {
+			delete(n.pairings, id)
 		}
 	}
 	count(1)
@@ -198,7 +199,7 @@ var (
 func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool) (device.Peer, error) {
 	offer := n.openOffer()
 	if offer == nil {
-		return device.Peer{}, c.refuse(errOfferEnded, n.timing.Farewell)
+		return device.Peer{}, c.refuse(errOfferEnded, n.timing.CloseTimeout)
 	}
 	if !known {
 		if err := c.send(wire.NewID(), wire.KindHello, n.hello(true)); err != nil {
@@ -213,16 +214,16 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 	switch {
 	case errors.Is(err, device.ErrWrongProof):
 		n.log.Warn("wrong pairing proof", "peer", id.Short(), "from", routeOf(c))
-		return device.Peer{}, c.refuse(errWrongProof, n.timing.Farewell)
+		return device.Peer{}, c.refuse(errWrongProof, n.timing.CloseTimeout)
 	case errors.Is(err, device.ErrInvitationEnded):
-		return device.Peer{}, c.refuse(errOfferEnded, n.timing.Farewell)
+		return device.Peer{}, c.refuse(errOfferEnded, n.timing.CloseTimeout)
 	case err != nil:
 		return device.Peer{}, err
 	}
 	t := device.Peer{ID: id, Name: named(req.DeviceName, id), PairedAt: time.Now().UTC(), Routes: req.Routes}
 	if err := n.trust.Add(t); err != nil {
 		n.log.Error("pairing", "error", err)
-		return t, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.Farewell)
+		return t, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.CloseTimeout)
 	}
 	answer := wire.PairResponse{Proof: proof, DeviceName: n.name}
 	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
@@ -289,7 +290,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 	}
 	// Both have pinned the other: whatever happens to this connection now, the
 	// inviting side may be closing it for a link of its own, they are paired.
-	if _, err := n.greet(ctx, c, t, won.route, won.rank); err != nil {
+	if _, err := n.exchangeHellos(ctx, c, t, won.route, won.rank); err != nil {
 		n.log.Debug("no link after pairing", "peer", t.ID.Short(), "error", err)
 	}
 	return t, nil

@@ -24,14 +24,14 @@ const (
 	MaxRequests = 64
 	// MaxAsks bounds the requests that wait for one peer's answer.
 	MaxAsks = 256
-	// MaxStrangers bounds the accepted connections that have not shown yet that
-	// they belong to a paired device; MaxStrangersPerHost those of one address.
-	MaxStrangers        = 64
-	MaxStrangersPerHost = 16
+	// MaxUnauthenticated bounds the accepted connections that have not shown yet that
+	// they belong to a paired device; MaxUnauthenticatedPerHost those of one address.
+	MaxUnauthenticated        = 64
+	MaxUnauthenticatedPerHost = 16
 	// maxQueued bounds the bytes that wait to be written to one peer.
 	maxQueued = 4 * wire.MaxEnvelopeSize
-	// maxStrangerFrame bounds a frame before the peer is known to be paired.
-	maxStrangerFrame = 64 << 10
+	// maxHelloFrame bounds a frame before the peer is known to be paired.
+	maxHelloFrame = 64 << 10
 
 	// linkID is the envelope ID of an error that concerns the link as a whole
 	// and answers nothing.
@@ -165,10 +165,10 @@ type Timing struct {
 	PingAfter    time.Duration // quiet on a link before a ping
 	DeadAfter    time.Duration // quiet on a link before it counts as dead
 	ProbeTimeout time.Duration // the same, after Wake
-	Handshake    time.Duration // TLS, hello and pairing of a stranger, together
+	Handshake    time.Duration // TLS, hello and pairing, together
 	Dial         time.Duration // one attempt by all routes, without Handshake
 	Write        time.Duration // one write to the network
-	Farewell     time.Duration // for the peer to read why a link ends
+	CloseTimeout time.Duration // for the peer to read why a link ends
 	BackoffMin   time.Duration
 	BackoffMax   time.Duration
 	Steady       time.Duration // age of a link that resets the back-off
@@ -187,7 +187,7 @@ var DefaultTiming = Timing{
 	Handshake:    10 * time.Second,
 	Dial:         10 * time.Second,
 	Write:        10 * time.Second,
-	Farewell:     time.Second,
+	CloseTimeout: time.Second,
 	BackoffMin:   200 * time.Millisecond,
 	BackoffMax:   15 * time.Second,
 	Steady:       5 * time.Second,
@@ -200,7 +200,7 @@ func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
 	for _, f := range []struct{ to, from *time.Duration }{
 		{&t.PingAfter, &d.PingAfter}, {&t.DeadAfter, &d.DeadAfter}, {&t.ProbeTimeout, &d.ProbeTimeout},
-		{&t.Handshake, &d.Handshake}, {&t.Dial, &d.Dial}, {&t.Write, &d.Write}, {&t.Farewell, &d.Farewell},
+		{&t.Handshake, &d.Handshake}, {&t.Dial, &d.Dial}, {&t.Write, &d.Write}, {&t.CloseTimeout, &d.CloseTimeout},
 		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.TrustPoll, &d.TrustPoll},
 		{&t.Better, &d.Better}, {&t.BetterMin, &d.BetterMin},
 	} {

@@ -39,8 +39,8 @@ type Node struct {
 	running bool // Run is
 	peers   map[device.ID]*peer
 	offer   *device.Offer
-	// meetings counts the pairings with a device that are under way.
-	meetings map[device.ID]int
+	// pairings counts the pairings with a device that are under way.
+	pairings map[device.ID]int
 	serial   uint64 // of the last session
 	asked    uint64 // of the last ask
 	hellos   uint64 // how often HelloAgain was called
@@ -71,10 +71,10 @@ func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
 		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
-		peers: map[device.ID]*peer{}, meetings: map[device.ID]int{},
+		peers: map[device.ID]*peer{}, pairings: map[device.ID]int{},
 	}
 	if n.name == "" {
-		n.name = c.Key.ID().Short() // an empty name is that of a stranger
+		n.name = c.Key.ID().Short() // an empty name is that of a device which is not paired
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -209,7 +209,7 @@ func (n *Node) Disconnect(id device.ID, reason *wire.Error) {
 	s := n.peerLocked(id).session
 	n.mu.Unlock()
 	if s != nil {
-		s.farewell(reason, reason, n.timing.Farewell)
+		s.closeAfter(reason, reason, n.timing.CloseTimeout)
 	}
 }
 
@@ -233,7 +233,7 @@ func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
 	}
 	n.mu.Unlock()
 	if s != nil && !s.isLeaving() {
-		s.farewell(e, reason, n.timing.Farewell)
+		s.closeAfter(e, reason, n.timing.CloseTimeout)
 	}
 }
 
@@ -250,7 +250,7 @@ func (n *Node) peerLocked(id device.ID) *peer {
 	return p
 }
 
-// Offer opens the door to one stranger who proves to know the invitation, until
+// Offer lets one unknown device pair, if it proves to know the invitation, until
 // the offer ends. Nil closes it.
 func (n *Node) Offer(o *device.Offer) {
 	n.mu.Lock()
@@ -358,11 +358,11 @@ func (s *PeerStatus) fill(p *peer) {
 	}
 }
 
-// hello is this device's first word on a link. A stranger is told neither the
-// name nor anything of the role.
-func (n *Node) hello(stranger bool) wire.Hello {
+// hello is this device's first message on a link. A device that is not paired is
+// told neither the name nor anything of the role.
+func (n *Node) hello(unpaired bool) wire.Hello {
 	var h wire.Hello
-	if !stranger {
+	if !unpaired {
 		if n.role != nil {
 			h = n.role()
 		}

@@ -225,7 +225,7 @@ func TestSilentStranger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCouple(t, nil)
 		defer c.startPhone()()
-		for range MaxStrangersPerHost {
+		for range MaxUnauthenticatedPerHost {
 			must(c.net.open(t.Context()))
 		}
 		synctest.Wait()
@@ -234,7 +234,7 @@ func TestSilentStranger(t *testing.T) {
 		if _, err := p.Read(make([]byte, 1)); err == nil || time.Since(began) != 0 {
 			t.Errorf("one too many: %v after %v", err, time.Since(began))
 		}
-		time.Sleep(DefaultTiming.Handshake + DefaultTiming.Farewell)
+		time.Sleep(DefaultTiming.Handshake + DefaultTiming.CloseTimeout)
 		synctest.Wait()
 		r := c.dialRaw(t) // there is room again
 		r.finish()
@@ -250,11 +250,11 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add(must(frameOf("a", wire.KindPing, nil)))
 	f.Add(append([]byte{0, 0, 0x80, 0}, bytes.Repeat([]byte("x"), 0x8000)...))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), maxStrangerFrame)
+		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), maxHelloFrame)
 		if err != nil {
 			return
 		}
-		if len(b) > maxStrangerFrame || len(in) < 4 || !bytes.Equal(in[4:4+len(b)], b) {
+		if len(b) > maxHelloFrame || len(in) < 4 || !bytes.Equal(in[4:4+len(b)], b) {
 			t.Fatalf("read %d bytes that were not sent", len(b))
 		}
 	})

@@ -23,8 +23,8 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer context.AfterFunc(n.ctx, cancel)()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	strangers := strangers{hosts: map[string]int{}}
-	defer strangers.wait(cancel)
+	waiting := unauthenticated{hosts: map[string]int{}}
+	defer waiting.wait(cancel)
 	backoff := Backoff{Min: n.timing.BackoffMin, Max: time.Second}
 	for {
 		c, err := l.Accept()
@@ -39,13 +39,13 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 		case err != nil: // out of descriptors, perhaps: others may be freed
 			n.log.Warn("accepting", "error", err)
 			backoff.Rest(ctx, nil)
-		case !strangers.enter(hostOf(c)):
+		case !waiting.enter(hostOf(c)):
 			n.log.Warn("too many unauthenticated connections", "from", routeOf(c))
 			_ = c.Close()
 		default:
 			backoff.Reset()
 			go func() {
-				defer strangers.leave(hostOf(c))
+				defer waiting.leave(hostOf(c))
 				n.receive(ctx, c)
 			}()
 		}
@@ -57,25 +57,25 @@ func (n *Node) receive(ctx context.Context, c net.Conn) {
 	config := baseTLS(n.key, func(device.ID) error { return nil })
 	tc, err := n.handshake(ctx, tls.Server(c, config))
 	if err == nil {
-		err = n.welcome(ctx, tc)
+		err = n.authenticate(ctx, tc)
 	}
 	if err != nil {
 		n.log.Debug("connection refused", "from", routeOf(c), "error", err)
 	}
 }
 
-// strangers counts the connections that are not authenticated yet.
-type strangers struct {
+// unauthenticated counts the connections that are not authenticated yet.
+type unauthenticated struct {
 	mu    sync.Mutex
 	hosts map[string]int
 	count int
 	wg    sync.WaitGroup
 }
 
-func (s *strangers) enter(host string) bool {
+func (s *unauthenticated) enter(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= MaxStrangers || s.hosts[host] >= MaxStrangersPerHost {
+	if s.count >= MaxUnauthenticated || s.hosts[host] >= MaxUnauthenticatedPerHost {
 		return false
 	}
 	s.count++
@@ -84,7 +84,7 @@ func (s *strangers) enter(host string) bool {
 	return true
 }
 
-func (s *strangers) leave(host string) {
+func (s *unauthenticated) leave(host string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
@@ -94,7 +94,7 @@ func (s *strangers) leave(host string) {
 	s.wg.Done()
 }
 
-func (s *strangers) wait(cancel context.CancelFunc) {
+func (s *unauthenticated) wait(cancel context.CancelFunc) {
 	cancel()
 	s.wg.Wait()
 }

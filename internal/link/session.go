@@ -184,7 +184,7 @@ func (s *session) readAll() error {
 	for {
 		e, err := s.read(wire.MaxEnvelopeSize)
 		if errors.Is(err, ErrMalformed) && !s.isLeaving() {
-			s.farewell(wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"), err, s.node.timing.Farewell)
+			s.closeAfter(wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"), err, s.node.timing.CloseTimeout)
 			_, _ = io.CopyN(io.Discard, s.r, wire.MaxEnvelopeSize)
 		}
 		if err != nil {

@@ -63,7 +63,7 @@ func (n *Node) secureTo(want device.ID) Secure {
 	}
 }
 
-// handshake runs it within the time that strangers have, and leaves a deadline
+// handshake runs it within the time for a handshake, and leaves a deadline
 // on the connection for the hello that follows.
 func (n *Node) handshake(ctx context.Context, c *tls.Conn) (*tls.Conn, error) {
 	_ = c.SetDeadline(time.Now().Add(n.timing.Handshake))

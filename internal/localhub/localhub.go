@@ -57,7 +57,7 @@ type Timing struct {
 	BackoffMin time.Duration // before the first new start
 	BackoffMax time.Duration
 	Steady     time.Duration // age of a hub that resets the back-off
-	Farewell   time.Duration // for the hub to end by itself
+	EndTimeout time.Duration // for the hub to end by itself
 }
 
 // DefaultTiming brings a hub that has crashed back within a moment.
@@ -65,13 +65,13 @@ var DefaultTiming = Timing{
 	BackoffMin: 200 * time.Millisecond,
 	BackoffMax: 15 * time.Second,
 	Steady:     10 * time.Second,
-	Farewell:   5 * time.Second,
+	EndTimeout: 5 * time.Second,
 }
 
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
 	for _, f := range []struct{ to, from *time.Duration }{
-		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.Farewell, &d.Farewell},
+		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.EndTimeout, &d.EndTimeout},
 	} {
 		if *f.to == 0 {
 			*f.to = *f.from
@@ -107,7 +107,7 @@ func Run(ctx context.Context, c Config) error {
 	backoff := link.Backoff{Min: timing.BackoffMin, Max: timing.BackoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := c.once(ctx, timing.Farewell)
+		err := c.once(ctx, timing.EndTimeout)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -133,7 +133,7 @@ func reason(err error) string {
 }
 
 // once runs the hub until it ends, or ends it with ctx.
-func (c Config) once(ctx context.Context, farewell time.Duration) error {
+func (c Config) once(ctx context.Context, timeout time.Duration) error {
 	cmd := exec.Command(c.Program, c.Args...)
 	// The pipe is held open as long as this process lives, and no longer.
 	life, err := cmd.StdinPipe()
@@ -149,7 +149,7 @@ func (c Config) once(ctx context.Context, farewell time.Duration) error {
 	c.Log.Info("hub started", "pid", cmd.Process.Pid)
 	exited := make(chan struct{})
 	var ending sync.WaitGroup
-	ending.Go(func() { end(ctx, cmd.Process, life, exited, farewell) })
+	ending.Go(func() { end(ctx, cmd.Process, life, exited, timeout) })
 	err = cmd.Wait()
 	close(exited)
 	ending.Wait()
@@ -158,7 +158,7 @@ func (c Config) once(ctx context.Context, farewell time.Duration) error {
 }
 
 // end asks the hub to end when ctx ends, and makes it if it does not.
-func end(ctx context.Context, p *os.Process, life io.Closer, exited <-chan struct{}, farewell time.Duration) {
+func end(ctx context.Context, p *os.Process, life io.Closer, exited <-chan struct{}, timeout time.Duration) {
 	select {
 	case <-exited:
 		return
@@ -166,7 +166,7 @@ func end(ctx context.Context, p *os.Process, life io.Closer, exited <-chan struc
 	}
 	_ = p.Signal(syscall.SIGTERM) // where there is no such signal, the pipe's end says it
 	_ = life.Close()
-	timer := time.NewTimer(farewell)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-exited:

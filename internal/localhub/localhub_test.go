@@ -168,7 +168,7 @@ func TestGivesUpOnWrongUsage(t *testing.T) {
 
 // A hub that does not listen is killed.
 func TestKillsTheDeaf(t *testing.T) {
-	r := start(t, Timing{Farewell: 100 * time.Millisecond}, "deaf")
+	r := start(t, Timing{EndTimeout: 100 * time.Millisecond}, "deaf")
 	r.waitFor("the hub", func() bool { return len(r.pids()) == 1 })
 	if err := r.end(); err != nil {
 		t.Error(err)

@@ -43,7 +43,7 @@ const (
 // acmeWay obtains certificates and renews them (RFC 8555). The authority sees
 // that the hub has the name by a TLS handshake on port 443 (RFC 8737) or by a
 // request on port 80. It is asked on a schedule (acme_schedule.go), never for a
-// handshake: strangers make those, and authorities allow few failures in an hour.
+// handshake: anybody can make those, and authorities allow few failures in an hour.
 type acmeWay struct {
 	domains             []string
 	dir                 *state.Dir

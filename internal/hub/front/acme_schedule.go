@@ -168,7 +168,7 @@ func (w *acmeWay) notYet(t try, f found, now time.Time) string {
 	}
 	// A clock that was ahead has written times that are worth nothing.
 	waits := now.Before(t.Next) && t.Next.Sub(now) < 8*24*hour
-	mended := f.proven && !t.Proven && !t.Limited && recent < 2
+	repaired := f.proven && !t.Proven && !t.Limited && recent < 2
 	since := w.began
 	if len(t.Failed) > 0 && t.Failed[len(t.Failed)-1].After(since) {
 		since = t.Failed[len(t.Failed)-1]
@@ -176,7 +176,7 @@ func (w *acmeWay) notYet(t try, f found, now time.Time) string {
 	switch {
 	case len(f.ways) == 0 && (waits || now.Sub(since) < elsewhereRest):
 		return f.why
-	case waits && !mended:
+	case waits && !repaired:
 		why := fmt.Sprintf("%s; the next order is made at %s", t.Reason, t.Next.Format(time.RFC3339))
 		if !t.Proven && !t.Limited {
 			why += ", or once the name has come to lead here"

@@ -232,7 +232,7 @@ func (f *Front) server(h http.Handler) *http.Server {
 		IdleTimeout:    idleTime,
 		WriteTimeout:   writeTime,
 		MaxHeaderBytes: maxHeaders,
-		// Strangers cause these: broken handshakes, mostly.
+		// Anybody can cause these: broken handshakes, mostly.
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 	}
 }

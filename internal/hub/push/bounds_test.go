@@ -17,18 +17,18 @@ func TestWokenDeviceIsLimited(t *testing.T) {
 	w := newWorld(t)
 	otherAgents := []device.ID{{4}, {5}, {6}}
 	w.subscribe(phone, otherAgents...)
-	rung := 0
+	woken := 0
 	for range 10 {
 		for _, from := range otherAgents { // each of them well within its own limit
 			if err := w.Wake(t.Context(), from, phone); err == nil {
-				rung++
+				woken++
 			} else if !errors.Is(err, ErrLimited) {
 				t.Fatal(err)
 			}
 		}
 	}
-	if rung != wokenBurst || len(w.received()) != wokenBurst {
-		t.Errorf("rung %d times at once, %d arrived, want %d", rung, len(w.received()), wokenBurst)
+	if woken != wokenBurst || len(w.received()) != wokenBurst {
+		t.Errorf("woken %d times at once, %d arrived, want %d", woken, len(w.received()), wokenBurst)
 	}
 	w.pass(wokenEvery)
 	w.wake(otherAgents[0], phone, nil)
@@ -79,7 +79,7 @@ func TestLimiterIsBounded(t *testing.T) {
 }
 
 // Whoever keeps the hub waiting with push services of their own does not keep
-// others from being rung by the real ones.
+// others from being woken by the real ones.
 func TestSlowPushServicesAreBounded(t *testing.T) {
 	w := newWorld(t)
 	asked, hold := make(chan bool), make(chan bool)

@@ -28,7 +28,7 @@ const (
 )
 
 // deadName is under which name an address is remembered. The address itself is not:
-// whoever knows it and the keys could ring.
+// whoever knows it and the keys could wake it.
 func deadName(endpoint string) string {
 	hash := sha256.Sum256([]byte(endpoint))
 	return deadPrefix + hex.EncodeToString(hash[:16])

@@ -300,7 +300,7 @@ func TestReasonIsTold(t *testing.T) {
 	}
 }
 
-// What a push service wants is for its own subscription: a new one is rung at once.
+// What a push service wants is for its own subscription: a new one is woken at once.
 func TestRestEndsWithTheSubscription(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(phone, agent)

@@ -1,4 +1,4 @@
-// Package push is the hub's doorbell: it rings a phone that has no live link by
+// Package push wakes a phone that has no live link by
 // Web Push (RFC 8030, 8291, 8292). What it sends says "look", the same words to
 // everybody: it names no host, no user, no key and no device. It decides nothing
 // about who a device is; the hub has checked that before it asks.
@@ -34,7 +34,7 @@ const (
 // of the store.
 var (
 	// ErrNotSubscribed: the device has no subscription, or does not allow the
-	// one that wants to wake it. The two look the same to a stranger.
+	// one that wants to wake it. The two look the same to anybody else.
 	ErrNotSubscribed = errors.New("the device has no push subscription")
 	// ErrLimited: too often, or too much at once. Later it may work.
 	ErrLimited = errors.New("too many pushes")

@@ -34,7 +34,7 @@ var (
 	attacker = device.ID{3, 'x'}
 )
 
-// world is a hub's doorbell and a push service that it rings at.
+// world is a hub's doorbell and a push service that it wakes at.
 type world struct {
 	*Service
 	t       *testing.T
@@ -312,8 +312,8 @@ func TestDamagedKeysAreNoReasonForNewOnes(t *testing.T) {
 	}
 }
 
-// A stranger can neither ring nor learn who has a subscription, nor use up what
-// the phone's own computer may ring.
+// A stranger can neither wake nor learn who has a subscription, nor use up what
+// the phone's own computer may wake.
 func TestOnlyAllowedWake(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(phone, agent)
@@ -322,7 +322,7 @@ func TestOnlyAllowedWake(t *testing.T) {
 	}
 	w.wake(attacker, agent, ErrNotSubscribed) // has none
 	if n := len(w.received()); n != 0 {
-		t.Errorf("a stranger rang %d times", n)
+		t.Errorf("a stranger woke %d times", n)
 	}
 	w.wake(agent, phone, nil)
 
@@ -356,7 +356,7 @@ func TestDeadSubscriptionIsDropped(t *testing.T) {
 		w.answer(http.StatusCreated)
 		w.wake(agent, phone, ErrNotSubscribed)
 		if n := len(w.received()); n != 1 {
-			t.Errorf("status %d: the dead subscription was rung %d times", status, n)
+			t.Errorf("status %d: the dead subscription was woken %d times", status, n)
 		}
 	}
 }
@@ -377,7 +377,7 @@ func TestDeadSubscriptionIsRefused(t *testing.T) {
 		w.wake(agent, id, ErrNotSubscribed)
 	}
 	if n := len(w.received()); n != 1 {
-		t.Errorf("rung %d times", n)
+		t.Errorf("woken %d times", n)
 	}
 	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/another"), []device.ID{agent}); err != nil {
 		t.Fatal(err)
@@ -458,7 +458,7 @@ func TestDeviceWakesItself(t *testing.T) {
 }
 
 // The answer about an old subscription comes when the app has made a new one, which is
-// rung: the computer must not learn that there is none.
+// woken: the computer must not learn that there is none.
 func TestRenewedSubscriptionOutlivesOldAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(phone, agent)
@@ -493,7 +493,7 @@ func TestOtherAnswersKeepSubscription(t *testing.T) {
 	}
 }
 
-// An endpoint is a secret: whoever has it and the keys rings the phone.
+// An endpoint is a secret: whoever has it and the keys wakes the phone.
 func TestEndpointIsNotTold(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(phone, agent)

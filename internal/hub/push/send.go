@@ -22,13 +22,13 @@ const (
 	// seconds: longer than the request waits, the news would be stale.
 	ttl = 100
 	// topic lets a newer push replace one that was not delivered yet (RFC 8030
-	// section 5.4): one doorbell, however often it rang.
+	// section 5.4): one wake-up, however often it was asked for.
 	topic = "waiting"
 	// recordSize is the size of the encrypted body in bytes: the payload, padded.
 	recordSize = 256
 )
 
-// Wake rings the device `to` on behalf of `from`, which may be the same (a person
+// Wake wakes the device `to` on behalf of `from`, which may be the same (a person
 // tries whether it works), and returns when its push
 // service has taken the push. ErrNotSubscribed: it has no subscription, it does
 // not allow `from`, or its push service says that the subscription is dead, which
@@ -56,7 +56,7 @@ func (s *Service) wake(ctx context.Context, from, to device.ID) error {
 	if sub == nil || from != to && !slices.Contains(sub.Allow, from) {
 		return ErrNotSubscribed
 	}
-	// Only now: a stranger must not use up what the device's own may ring.
+	// Only now: who may not wake the device must not use up what those have who may.
 	if !s.woken.take(to, s.now()) {
 		return ErrLimited
 	}
@@ -107,7 +107,7 @@ func (s *Service) send(ctx context.Context, sub *storedSubscription) (answer, er
 }
 
 // withoutURL takes the endpoint out of the error: whoever knows it and the keys
-// can ring the phone.
+// can wake the phone.
 func withoutURL(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err

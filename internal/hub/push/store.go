@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Store is what the doorbell needs of the hub's memory: small values under
+// Store is what waking needs of the hub's memory: small values under
 // names of ASCII letters, digits and dots. Several hubs may share one. All of it
 // may be called concurrently.
 type Store interface {

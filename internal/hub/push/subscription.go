@@ -46,7 +46,7 @@ type storedSubscription struct {
 	Renewed  int64       `json:"renewed"` // Unix seconds
 }
 
-// Subscribe replaces the device's subscription: where it is to be rung, and by
+// Subscribe replaces the device's subscription: where it is to be woken, and by
 // whom. The subscription is PushSubscription.toJSON() of the Push API, at most
 // 4 KiB; ErrSubscription says what is wrong with it. ErrDead: its push service has
 // ended it, so that the device has to unsubscribe and to subscribe anew; the last
@@ -256,7 +256,7 @@ func (s *Service) removeStale(ctx context.Context, names []string) int {
 }
 
 // parse checks what a device sent. The endpoint is an address that this hub is
-// going to send requests to, chosen by a stranger: the name is looked at here,
+// going to send requests to, chosen by somebody unknown: the name is looked at here,
 // the address behind it at each connection (guard.go).
 func (s *Service) parse(b json.RawMessage) (*storedSubscription, error) {
 	bad := func(why string) (*storedSubscription, error) {

@@ -79,7 +79,7 @@ type KeyFile interface {
 // loadKeys returns the keys in the store, which it writes to the file as well.
 // Where the store has lost them, those of the file go back into it. If there are
 // none it makes them; of several hubs that start at once, one makes them for all.
-// fresh: those that were subscribed before cannot be rung with these.
+// fresh: those that were subscribed before cannot be woken with these.
 func loadKeys(ctx context.Context, store Store, file KeyFile, log *slog.Logger) (keys vapidKeys, fresh bool, err error) {
 	stored, err := store.Get(ctx, vapidName)
 	if err != nil {
@@ -100,7 +100,7 @@ func loadKeys(ctx context.Context, store Store, file KeyFile, log *slog.Logger) 
 		case none == nil:
 			log.Warn("the store had lost the VAPID keys; they were in their file as well")
 		case stored != nil:
-			return vapidKeys{}, false, err // they may still be mended by hand
+			return vapidKeys{}, false, err // they may still be repaired by hand
 		case unread != nil: // new ones would take its place
 			return vapidKeys{}, false, fmt.Errorf("the store has no VAPID keys, and their file cannot be read: %w", unread)
 		default:
@@ -168,7 +168,7 @@ func (s *Service) forgetSubscriptions(ctx context.Context) error {
 	if len(names) == 0 { // the first start, or all of the store is lost
 		level = slog.LevelInfo
 	}
-	s.log.Log(ctx, level, "the hub has new VAPID keys: phones that were subscribed to others cannot be rung until their app was opened", "removed", len(names))
+	s.log.Log(ctx, level, "the hub has new VAPID keys: phones that were subscribed to others cannot be woken until their app was opened", "removed", len(names))
 	return nil
 }
 

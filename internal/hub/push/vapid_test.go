@@ -83,7 +83,7 @@ func TestKeysOutliveTheStore(t *testing.T) {
 		t.Errorf("both lost: %s; %s", got, &log.b)
 	}
 	if keys, err := store.Keys(t.Context()); err != nil || len(keys) != 1 {
-		t.Errorf("of what cannot be rung any more there is %q, %v", keys, err)
+		t.Errorf("of what cannot be woken any more there is %q, %v", keys, err)
 	}
 
 	log.b.Reset()

@@ -154,7 +154,7 @@ type Kind byte
 // The kinds of frames.
 const (
 	// KindOpen opens a stream. Its payload is empty, or the rendezvous token
-	// of the peer, which lets one stream of a stranger pass.
+	// of the peer, which lets one stream of an unpaired device pass.
 	KindOpen Kind = 1
 	// KindData carries up to MaxData bytes.
 	KindData Kind = 2

@@ -43,7 +43,7 @@ type Entry struct {
 }
 
 // Advertise tells the networks of this machine that the device listens on the
-// TCP port, until ctx ends; then it says goodbye. It follows interfaces that
+// TCP port, until ctx ends; then it withdraws it. It follows interfaces that
 // come and go, and returns nil.
 func Advertise(ctx context.Context, id device.ID, name string, port int, log *slog.Logger) error {
 	if log == nil {

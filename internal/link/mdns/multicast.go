@@ -162,7 +162,7 @@ func answersTo(message []byte, name string) []netip.Addr {
 		if err != nil {
 			return list
 		}
-		if !strings.EqualFold(strings.TrimSuffix(r.Header.Name.String(), "."), name) || r.Header.TTL == 0 { // a farewell
+		if !strings.EqualFold(strings.TrimSuffix(r.Header.Name.String(), "."), name) || r.Header.TTL == 0 { // it is withdrawn
 			continue
 		}
 		switch body := r.Body.(type) {

@@ -44,8 +44,8 @@ const (
 	maxAccepted = 16
 	// maxRenewals bounds how often a rendezvous is opened again: see Rendezvous.
 	maxRenewals = device.MaxWrongProofs
-	// farewellTime is how long the last words may take.
-	farewellTime = time.Second
+	// closeTimeout is how long the last messages may take.
+	closeTimeout = time.Second
 )
 
 const routePrefix = "hub:"
@@ -296,7 +296,7 @@ func (c *Client) setAllowedLocked(allow []device.ID) {
 	}
 }
 
-// WakePeer rings the doorbell of a device that has no connection: the hub sends
+// WakePeer wakes a device that has no connection: the hub sends
 // it a Web Push that names nobody. Errors: *Error, with
 // hubwire.CodeNotSubscribed if the device has no subscription or does not allow
 // this one.

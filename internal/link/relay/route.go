@@ -183,16 +183,16 @@ func (c *Client) offer(t *stream) bool {
 	}
 }
 
-// rendezvous is a token that lets a stranger's stream pass. Guarded by Client.mu.
+// rendezvous is a token that lets the stream of a device pass that is not paired. Guarded by Client.mu.
 type rendezvous struct {
 	token    [hubwire.TokenSize]byte
 	until    time.Time
 	renewals int
 }
 
-// Rendezvous lets one stream of a stranger who knows the token pass the hub to
+// Rendezvous lets one stream of an unpaired device that knows the token pass the hub to
 // this device, for life at most or until end is called; a client has one at a
-// time. Should the stranger's stream end, the network of a phone being what it
+// time. Should its stream end, the network of a phone being what it
 // is, the token is good for another, a few times: it is the invitation's proofs
 // that are counted. It waits for a connection until ctx ends, and is opened
 // again after a reconnect. Errors: ErrNotConnected, *Error.
@@ -249,9 +249,9 @@ func (c *Client) rendezvousMessage() (hubwire.Message, bool) {
 	return hubwire.Message{Type: hubwire.TypeRendezvous, Token: slices.Clone(r.token[:]), Seconds: seconds}, true
 }
 
-// strangerGone opens the rendezvous again when a stream ends of one who is not
+// guestGone opens the rendezvous again when a stream ends of one who is not
 // allowed: it may have used the token up.
-func (c *Client) strangerGone(t *stream) {
+func (c *Client) guestGone(t *stream) {
 	if !t.inbound {
 		return
 	}

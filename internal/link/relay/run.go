@@ -48,7 +48,7 @@ func (c *Client) connect(ctx context.Context) error {
 		c.note(func() { c.status.Connected, c.status.LastError = false, err })
 		return err
 	}
-	stop := context.AfterFunc(ctx, s.farewell)
+	stop := context.AfterFunc(ctx, s.drain)
 	defer stop()
 	s.wg.Go(s.writeAll)
 	s.wg.Go(s.keepAlive)

@@ -39,7 +39,7 @@ type session struct {
 	queue    []outgoing
 	queued   int           // bytes in queue
 	room     chan struct{} // closed, and made anew, when there is room in queue
-	drained  chan struct{} // not nil in farewell; closed when all is written
+	drained  chan struct{} // not nil in drain; closed when all is written
 	requests map[uint64]chan hubwire.Message
 	last     uint64 // request
 	refused  uint64 // the last that nobody waited for and that was refused
@@ -83,16 +83,16 @@ func (s *session) end(err error) {
 	_ = s.socket.Close()
 }
 
-// farewell ends the session after what is queued has been written, so that the
+// drain ends the session after what is queued has been written, so that the
 // other devices learn that streams have been closed.
-func (s *session) farewell() {
+func (s *session) drain() {
 	s.mu.Lock()
 	drained := make(chan struct{})
 	s.drained = drained
 	idle := s.queued == 0
 	s.mu.Unlock()
 	if !idle {
-		t := time.NewTimer(farewellTime)
+		t := time.NewTimer(closeTimeout)
 		defer t.Stop()
 		select {
 		case <-drained:
@@ -440,8 +440,8 @@ func (s *session) openStream(peer device.ID, token []byte) (*stream, error) {
 	return t, nil
 }
 
-// forget takes a stream out of the session; farewell tells the other device.
-func (s *session) forget(t *stream, farewell bool) {
+// forget takes a stream out of the session; tell tells the other device.
+func (s *session) forget(t *stream, tell bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.streams[t.id] != t {
@@ -451,7 +451,7 @@ func (s *session) forget(t *stream, farewell bool) {
 	if t.inbound {
 		s.inbound--
 	}
-	if farewell {
+	if tell {
 		s.queueLocked(outgoing{b: closing(t.id)})
 	}
 }

@@ -118,9 +118,9 @@ func (a *actor) wantsAnswer(m hubwire.Message, code hubwire.Code) {
 	}
 }
 
-// A phone subscribes and goes. Its computer rings it, also through a hub that
+// A phone subscribes and goes. Its computer wakes it, also through a hub that
 // was started anew; a stranger does not.
-func TestDoorbell(t *testing.T) {
+func TestWake(t *testing.T) {
 	service, dir := newPushService(t), t.TempDir()
 	h := service.hub(dir)
 	phone, computer, attacker := newActor(t), newActor(t), newActor(t)
@@ -140,7 +140,7 @@ func TestDoorbell(t *testing.T) {
 	attacker.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 	attacker.wantsAnswer(wake(computer), hubwire.CodeNotSubscribed)
 	if len(service.arrived) != 0 {
-		t.Error("a stranger rang")
+		t.Error("a stranger woke it")
 	}
 
 	// Another start of the app, in which its user has ended the pairing.
@@ -152,9 +152,9 @@ func TestDoorbell(t *testing.T) {
 	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 }
 
-// Whoever is unpaired while the phone is at the hub rings no more, and rings
+// Whoever is unpaired while the phone is at the hub wakes it no more, and wakes it
 // again when the two are paired anew.
-func TestDoorbellFollowsAllow(t *testing.T) {
+func TestWakeFollowsAllow(t *testing.T) {
 	service := newPushService(t)
 	h := service.hub(t.TempDir())
 	phone, computer := newActor(t), newActor(t)
@@ -166,11 +166,11 @@ func TestDoorbellFollowsAllow(t *testing.T) {
 	phone.allows(computer.id)
 	computer.wantsAnswer(wake(phone), "")
 	if n := len(service.arrived); n != 2 {
-		t.Errorf("rung %d times", n)
+		t.Errorf("woken %d times", n)
 	}
 }
 
-func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
+func TestWakeIsDeadOrTooOften(t *testing.T) {
 	service := newPushService(t)
 	h := service.hub(t.TempDir())
 	phone, computer := newActor(t), newActor(t)
@@ -182,7 +182,7 @@ func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 	computer.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 	if n := len(service.arrived); n != 1 {
-		t.Errorf("a dead subscription was rung %d times", n)
+		t.Errorf("a dead subscription was woken %d times", n)
 	}
 	phone.wantsAnswer(subscribe, hubwire.CodeSubscriptionDead)
 	again := bytes.Replace(service.subscription(), []byte("/token"), []byte("/another"), 1)
@@ -191,7 +191,7 @@ func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 	}
 	computer.wantsAnswer(wake(phone), hubwire.CodeBusy)
 	if n := len(service.arrived); n > 6 {
-		t.Errorf("rung %d times at once", n)
+		t.Errorf("woken %d times at once", n)
 	}
 	phone.wantsAnswer(hubwire.Message{Type: hubwire.TypeSubscribe}, "") // none: it ends
 	keys, err := h.store.Keys(t.Context())
@@ -205,9 +205,9 @@ func TestDoorbellIsDeadOrRungTooOften(t *testing.T) {
 	}
 }
 
-// A hub at home rings a phone whose push service looks the sender's contact up,
-// and who rang learns why a push was refused.
-func TestDoorbellOfHomeHub(t *testing.T) {
+// A hub at home wakes a phone whose push service looks the sender's contact up,
+// and who woke it learns why a push was refused.
+func TestWakeOfHomeHub(t *testing.T) {
 	service := newPushService(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(service.Certificate())
@@ -233,7 +233,7 @@ func TestDoorbellOfHomeHub(t *testing.T) {
 	}
 }
 
-func TestDoorbellOfNonsense(t *testing.T) {
+func TestWakeOfNonsense(t *testing.T) {
 	h := newPushService(t).hub(t.TempDir())
 	phone := newActor(t).connect(h)
 	for _, nonsense := range []string{`1`, `{}`, `{"endpoint":"http://localhost/"}`, `{"endpoint":"https://localhost/","keys":{"p256dh":"AA","auth":"AA"}}`} {
