@@ -38,6 +38,10 @@ var dependencyRules = []rule{
 		why: "the computer must hold no code that handles private key files",
 	},
 	{
+		from: "internal/agent/desktop", never: []string{"vmux/..."}, except: []string{"vmux/internal/agent/desktop"},
+		why: "it shows text to whoever sits there, and need not know what it is about",
+	},
+	{
 		from: "internal/agent/waking", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/waking"},
 		why: "it wakes phones for any request, and asks nothing back of the agent",
 	},

@@ -20,6 +20,7 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
+	"vmux/internal/agent/desktop"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
@@ -132,7 +133,7 @@ type Agent struct {
 	ready       chan struct{}
 	started     time.Time
 	slots       chan struct{}
-	notices     chan notice
+	desktop     *desktop.Notifier
 	cas         *certificate.CAs
 	certificate *certificate.Manager
 
@@ -229,9 +230,6 @@ func (c *Config) fill() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Notify == nil {
-		c.Notify = desktopNotify
-	}
 	return nil
 }
 
@@ -240,10 +238,10 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	a := &Agent{
 		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
-		notices:  make(chan notice, maxNotices),
+		desktop:  desktop.New(c.Notify, c.Log),
 		pairedAt: map[device.ID]time.Time{},
 	}
-	a.journal = journal.New(a.log, a.notify)
+	a.journal = journal.New(a.log, a.desktop.Notify)
 	keys, warning, err := loadCache(docs, a.started)
 	if err != nil {
 		return nil, err
@@ -256,7 +254,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	}
 	a.certificate = certificate.New(certificate.Config{
 		Ask: a.askCertificate, Phones: func() []link.PeerStatus { return a.node.Peers() }, Go: a.tasks.run, Changed: a.rebuild,
-		Notify: a.notify, CAs: a.cas, Journal: a.journal, Log: a.log,
+		Notify: a.desktop.Notify, CAs: a.cas, Journal: a.journal, Log: a.log,
 	})
 	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
 		return nil, err
@@ -343,7 +341,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		if a.cfg.CertificateFile != "" {
 			part("certificate file", func() error { a.certificate.KeepFile(ctx, a.cfg.CertificateFile); return nil })
 		}
-		part("notifications", func() error { a.tellNotices(ctx); return nil })
+		part("notifications", func() error { a.desktop.Run(ctx); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
 		close(a.ready)
 	}

@@ -1,4 +1,4 @@
-package agent
+package desktop
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"os/exec"
 )
 
-// desktopNotify shows a notification. Title and text are arguments of the
-// script, not part of it: a phone's name must not become a program.
-func desktopNotify(ctx context.Context, title, text string) error {
+// Show shows a notification. Title and text are arguments of the script, not
+// part of it: a phone's name must not become a program.
+func Show(ctx context.Context, title, text string) error {
 	cmd := exec.CommandContext(ctx, "/usr/bin/osascript",
 		"-e", "on run argv", "-e", "display notification (item 2 of argv) with title (item 1 of argv)", "-e", "end run",
 		"--", title, text)

@@ -1,4 +1,4 @@
-package agent
+package desktop
 
 import (
 	"context"
@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"html"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/godbus/dbus/v5"
 )
 
-// desktopNotify shows a notification by the Desktop Notifications Specification
-// (org.freedesktop.Notifications). Without a session bus it does nothing; it
-// never starts one.
-func desktopNotify(ctx context.Context, title, text string) error {
-	address := os.Getenv("DBUS_SESSION_BUS_ADDRESS")
-	if address == "" {
-		return errors.New("no session bus")
+// Show shows a notification by the Desktop Notifications Specification
+// (org.freedesktop.Notifications). Without a session bus it fails; it never
+// starts one, nor a program to show it.
+func Show(ctx context.Context, title, text string) error {
+	address, err := sessionBus()
+	if err != nil {
+		return err
 	}
 	bus, err := dbus.Connect(address, dbus.WithContext(ctx))
 	if err != nil {
@@ -42,4 +43,18 @@ func desktopNotify(ctx context.Context, title, text string) error {
 		return fmt.Errorf("notify: %w", notify.Err)
 	}
 	return nil
+}
+
+// sessionBus is the address of the user's bus. Where it is not told, as in a shell
+// of an SSH login or of a multiplexer that is older than the desktop's session, it
+// stands where the D-Bus libraries look for it: github.com/godbus/dbus issue 372.
+func sessionBus() (string, error) {
+	if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" {
+		return address, nil
+	}
+	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus")
+	if info, err := os.Stat(path); !filepath.IsAbs(path) || err != nil || info.Mode().Type() != os.ModeSocket {
+		return "", errors.New("no session bus")
+	}
+	return "unix:path=" + dbus.EscapeBusAddressValue(path), nil
 }

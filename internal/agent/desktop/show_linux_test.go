@@ -1,0 +1,130 @@
+package desktop
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// sessionBusAt starts a real dbus-daemon that listens at the path.
+func sessionBusAt(t *testing.T, path string) (address string) {
+	t.Helper()
+	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+path, "--print-address=1")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatalf("%v: run `make setup`", err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// notificationServer is the part of a desktop that shows notifications.
+type notificationServer struct {
+	capabilities []string
+	shown        chan string
+}
+
+func (s *notificationServer) GetCapabilities() ([]string, *dbus.Error) { return s.capabilities, nil }
+
+func (s *notificationServer) Notify(_ string, _ uint32, _, title, text string, _ []string, _ map[string]dbus.Variant, _ int32) (uint32, *dbus.Error) {
+	s.shown <- title + ": " + text
+	return 1, nil
+}
+
+// serve takes the desktop's place on the bus.
+func (s *notificationServer) serve(t *testing.T, address string) {
+	t.Helper()
+	bus, err := dbus.Connect(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bus.Close() })
+	const name = "org.freedesktop.Notifications"
+	if err := bus.Export(s, "/org/freedesktop/Notifications", name); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := bus.RequestName(name, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatalf("%v, %v", reply, err)
+	}
+}
+
+// The desktop shows the text as it is, also one that reads markup; the bus is found
+// where the environment does not name it; and where nobody shows notifications, or
+// there is no bus, that is an error and nothing is started.
+func TestShow(t *testing.T) {
+	const text = `mine: login as <a href="https://evil.example">root</a> & more`
+	for _, test := range []struct {
+		name         string
+		capabilities []string
+		want         string
+	}{
+		{"plain text", []string{"body"}, "vmux: " + text},
+		{"markup", []string{"body", "body-markup"},
+			`vmux: mine: login as &lt;a href=&#34;https://evil.example&#34;&gt;root&lt;/a&gt; &amp; more`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			runtime := t.TempDir()
+			t.Setenv("XDG_RUNTIME_DIR", runtime)
+			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
+			if err := Show(t.Context(), title, text); err == nil {
+				t.Error("shown without a bus")
+			}
+			address := sessionBusAt(t, filepath.Join(runtime, "bus"))
+			if err := Show(t.Context(), title, text); err == nil {
+				t.Error("shown without a desktop")
+			}
+			s := &notificationServer{test.capabilities, make(chan string, 2)}
+			s.serve(t, address)
+			for _, named := range []string{"", address} {
+				t.Setenv("DBUS_SESSION_BUS_ADDRESS", named)
+				if err := Show(t.Context(), title, text); err != nil {
+					t.Fatalf("bus %q: %v", named, err)
+				}
+				if got := <-s.shown; got != test.want {
+					t.Errorf("bus %q: shown %q, want %q", named, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+// A bus that accepts and never answers is given up with the context.
+func TestShowOnBusThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bus")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+path)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := c.Read(make([]byte, 1)); err == nil { // it has been asked
+			cancel()
+		}
+		_, _ = c.Read(make([]byte, 1<<10)) // until it is closed
+	}()
+	if err := Show(ctx, title, "text"); err == nil || ctx.Err() == nil {
+		t.Errorf("%v, context %v", err, ctx.Err())
+	}
+	_ = os.Remove(path)
+}
