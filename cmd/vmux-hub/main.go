@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"vmux/internal/hub/front"
 	"vmux/internal/pushsubject"
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // Exit statuses, as `vmux` has them. Whoever supervises a hub need not start it
@@ -33,12 +35,6 @@ func main() {
 	status := run(ctx, os.Args[1:], os.Stdin, os.Stderr)
 	stop()
 	os.Exit(status)
-}
-
-// hinter is an error that says what to do about it.
-type hinter interface {
-	error
-	Hint() string
 }
 
 // errUsage marks what the flags make impossible.
@@ -96,16 +92,12 @@ http://vmux.localhost:8722 is a name of the hub's own.`,
 		return 0
 	case errors.Is(err, errUsage), errors.Is(err, front.ErrUsage):
 		fmt.Fprintln(errs, "vmux-hub:", err)
-		hint := "vmux-hub --help"
-		if hinted, ok := errors.AsType[hinter](err); ok {
-			hint = hinted.Hint()
-		}
-		fmt.Fprintln(errs, "hint:", hint)
+		fmt.Fprintln(errs, "hint:", cmp.Or(wire.HintOf(err), "vmux-hub --help"))
 		return exitUsage
 	}
 	fmt.Fprintln(errs, "vmux-hub:", err)
-	if hinted, ok := errors.AsType[hinter](err); ok {
-		fmt.Fprintln(errs, "hint:", hinted.Hint())
+	if hint := wire.HintOf(err); hint != "" {
+		fmt.Fprintln(errs, "hint:", hint)
 	}
 	return exitFailed
 }

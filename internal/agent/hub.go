@@ -90,7 +90,7 @@ func (a *Agent) hubStatus() *control.Hub {
 	s := a.hub.Status()
 	h := &control.Hub{URL: a.cfg.Hub.URL, Local: a.cfg.Hub.Local, Connected: s.Connected, Since: s.Since.Round(0)}
 	if s.LastError != nil && !s.Connected {
-		h.LastError, h.ErrorHint = wire.Show(s.LastError.Error()), relay.HintOf(s.LastError)
+		h.LastError, h.ErrorHint = wire.Show(s.LastError.Error()), wire.HintOf(s.LastError)
 	}
 	if renamed := a.cfg.Hub.Renamed; renamed != nil {
 		h.Renamed, h.Hint = renamed()

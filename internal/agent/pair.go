@@ -77,7 +77,7 @@ func (a *Agent) Pair(ctx context.Context, o control.PairOptions, invited func(co
 		told.Hub = a.cfg.Hub.URL
 	}
 	if err != nil {
-		told.HubError, told.HubHint = wire.Show(err.Error()), relay.HintOf(err)
+		told.HubError, told.HubHint = wire.Show(err.Error()), wire.HintOf(err)
 	}
 	a.log.Info("invitation open", "routes", routes)
 	if err := invited(told); err != nil {

@@ -94,7 +94,7 @@ func TestFailures(t *testing.T) {
 		{wire.NewError(wire.CodePhoneNotReachable), 3, "vmux: The phone is not reachable.\nhint: " + wire.MeaningOf(wire.CodePhoneNotReachable).Hint + "\n"},
 		{wire.NewError(wire.CodeRequestExpired), 5, "vmux: No answer within 60 s.\nhint: " + wire.MeaningOf(wire.CodeRequestExpired).Hint + "\n"},
 		{errors.New("one\ntwo"), 1, "vmux: one; two\n"},
-		{fmt.Errorf("serve: %w", errors.New("a link\nhint: choose another path")), 1, "vmux: serve: a link\nhint: choose another path\n"},
+		{fmt.Errorf("serve: %w", wire.WithHint(errors.New("a link"), "choose another path")), 1, "vmux: serve: a link\nhint: choose another path\n"},
 	} {
 		var b strings.Builder
 		(&output{err: &b}).fail(test.err)

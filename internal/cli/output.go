@@ -12,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"vmux/internal/control"
-	"vmux/internal/link/relay"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -129,25 +128,16 @@ type usageError struct{ text, hint string }
 
 func (e *usageError) Error() string { return e.text }
 
+func (e *usageError) Hint() string { return e.hint }
+
 // usagef makes a usageError. Its hint is the --help of the command that runs.
 func usagef(format string, args ...any) error {
 	return &usageError{text: fmt.Sprintf(format, args...)}
 }
 
-// hintedError is an error with what to do about it.
-type hintedError struct {
-	error
-	hint string
-}
-
-func (e *hintedError) Unwrap() error { return e.error }
-
 // withHint adds to an error what to do about it: a command, or a short sentence.
 func withHint(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return &hintedError{err, fmt.Sprintf(format, args...)}
+	return wire.WithHint(err, fmt.Sprintf(format, args...))
 }
 
 // orHint adds a hint to an error that has none.
@@ -158,11 +148,9 @@ func orHint(err error, format string, args ...any) error {
 	return withHint(err, format, args...)
 }
 
-// sentence is an error as a person reads it, on one line. A package that knows
-// what to do about an error may put that behind it, on a line `hint: …`.
+// sentence is an error as a person reads it, on one line.
 func sentence(err error) string {
-	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
-	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") // of errors that are joined
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // of errors that are joined
 	return strings.Join(strings.Fields(text), " ")
 }
 
@@ -177,23 +165,11 @@ func counted(n int, thing string) string {
 // hintOf returns the hint that stands nearest to the error's surface: of the
 // caller who knows most, else of the error code's row in the table.
 func hintOf(err error) string {
-	var hinted *hintedError
-	var usage *usageError
 	var refused *control.Error
 	var coded *wire.Error
-	var telling interface {
-		error
-		Hint() string
-	}
 	switch {
-	case errors.As(err, &hinted):
-		return hinted.hint
-	case errors.As(err, &telling) && telling.Hint() != "":
-		return telling.Hint()
-	case errors.As(err, &usage):
-		return usage.hint
-	case relay.HintOf(err) != "":
-		return relay.HintOf(err)
+	case wire.HintOf(err) != "":
+		return wire.HintOf(err)
 	case errors.Is(err, control.ErrNotRunning):
 		return "vmux agent"
 	case errors.As(err, &refused):
@@ -201,8 +177,7 @@ func hintOf(err error) string {
 	case errors.As(err, &coded):
 		return wire.MeaningOf(coded.Code).Hint
 	}
-	_, hint, _ := strings.Cut(err.Error(), "\nhint: ")
-	return strings.Join(strings.Fields(hint), " ")
+	return ""
 }
 
 // exitOf is the exit status for an error: 0 done, 2 wrong usage, what the table

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -227,8 +226,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	}
 	err = p.Run(ctx, phone.RunConfig{
 		Listen: f.listen,
-		State: func(s string) {
-			text, hint, _ := strings.Cut(s, "\nhint: ")
+		State: func(text, hint string) {
 			asking.above(func() {
 				a.say("%s", wire.Show(text))
 				if hint != "" {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/device"
-	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
 
@@ -96,7 +95,7 @@ func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
 	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded):
 		return withHint(err, "the computer no longer waits for a phone: the invitation was used, or is older than 5 minutes, or `vmux pair` was ended; %s", again)
 	}
-	if hint := relay.HintOf(err); hint != "" {
+	if hint := wire.HintOf(err); hint != "" {
 		return withHint(err, "%s", hint)
 	}
 	return withHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")

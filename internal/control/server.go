@@ -8,16 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"vmux/internal/hubpage"
 	"vmux/internal/sshagent"
+	"vmux/internal/wire"
 )
 
 const (
@@ -82,14 +81,10 @@ func (p Place) Listen() (net.Listener, error) {
 // hinted gives an error of sshagent's the hint that fits here: it is the state
 // folder, not --socket, that says where the control socket is.
 func hinted(err error) error {
-	if err == nil {
-		return nil
-	}
-	what, _, found := strings.Cut(err.Error(), "\nhint: ")
-	if !found {
+	if wire.HintOf(err) == "" {
 		return err
 	}
-	return fmt.Errorf("%s\nhint: set VMUX_HOME to another folder for an agent with state of its own", what)
+	return wire.WithHint(err, "set VMUX_HOME to another folder for an agent with state of its own")
 }
 
 // Serve answers clients of this user until ctx ends, closes l, and returns when

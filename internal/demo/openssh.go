@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+
+	"vmux/internal/wire"
 )
 
 // tools are the programs of OpenSSH that the demonstration runs, by path.
@@ -14,7 +16,7 @@ func findTools() (tools, error) {
 	for name, path := range map[string]*string{"ssh": &t.ssh, "ssh-add": &t.sshAdd, "ssh-keygen": &t.sshKeygen, "sshd": &t.sshd} {
 		found, err := findProgram(name)
 		if err != nil {
-			return t, &hintedError{fmt.Errorf("the demonstration needs %s, which is not installed here", name), installHint()}
+			return t, wire.WithHint(fmt.Errorf("the demonstration needs %s, which is not installed here", name), installHint())
 		}
 		*path = found
 	}
@@ -53,14 +55,3 @@ func installHint() string {
 	}
 	return "install OpenSSH's client and server, then run vmux demo again"
 }
-
-// hintedError is an error with what to do about it.
-type hintedError struct {
-	error
-	hint string
-}
-
-func (e *hintedError) Unwrap() error { return e.error }
-
-// Hint is a command, or a short sentence.
-func (e *hintedError) Hint() string { return e.hint }

@@ -191,7 +191,7 @@ func (d *demo) reason(ctx context.Context, err error) error {
 	if json.Unmarshal([]byte(out), &s) != nil || s.LastFailure == nil {
 		return err
 	}
-	return &hintedError{wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo"}
+	return wire.WithHint(wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo")
 }
 
 // approvals counts the signatures that the phone was asked for and gave.

@@ -165,7 +165,7 @@ func (p *Phone) atHubs(ctx context.Context, node *link.Node, c RunConfig, moved 
 			case !slices.Contains(hubs, h):
 				place.leave()
 				delete(at, h)
-				c.State("Left the hub " + h.URL)
+				c.State("Left the hub "+h.URL, "")
 			case changed:
 				place.client.Refresh()
 			}
@@ -215,7 +215,7 @@ func (h *hubPlace) leave() {
 }
 
 // tell says how it stands with the hub, when that has changed.
-func (h *hubPlace) tell(say func(string)) {
+func (h *hubPlace) tell(say func(text, hint string)) {
 	s := h.client.Status()
 	text := ""
 	switch {
@@ -223,12 +223,9 @@ func (h *hubPlace) tell(say func(string)) {
 		text = "At the hub " + h.hub.URL
 	case s.LastError != nil:
 		text = "The hub " + h.hub.URL + " is not reachable: " + wire.Show(s.LastError.Error())
-		if hint := relay.HintOf(s.LastError); hint != "" {
-			text += "\nhint: " + hint
-		}
 	}
 	if text != "" && text != h.told {
-		say(text)
+		say(text, wire.HintOf(s.LastError))
 		h.told = text
 	}
 }

@@ -52,7 +52,7 @@ type words struct {
 	said []string
 }
 
-func (w *words) say(s string) {
+func (w *words) say(s, _ string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said = append(w.said, s)
@@ -290,7 +290,7 @@ func TestComputerEndsThePairing(t *testing.T) {
 func TestOnePhoneRunsInOnePlace(t *testing.T) {
 	p, home := newPhone(t)
 	start(t, p)
-	err := openPhone(t, home).Run(t.Context(), RunConfig{Listen: "127.0.0.1:0", State: func(string) {}})
+	err := openPhone(t, home).Run(t.Context(), RunConfig{Listen: "127.0.0.1:0", State: func(string, string) {}})
 	if !errors.Is(err, ErrRunning) {
 		t.Errorf("a second run: %v", err)
 	}

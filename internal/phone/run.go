@@ -32,9 +32,8 @@ type RunConfig struct {
 	Listen string
 	// State is told, in words for people and fit to be shown: `Advertising`,
 	// `Connected to …` and `Offline`, and what happens to pairings and hubs. It is
-	// called concurrently. What to do about it, if anything, stands behind it on a
-	// line `hint: …`.
-	State func(string)
+	// called concurrently. The hint says what to do about it, "" if nothing.
+	State func(text, hint string)
 	Log   *slog.Logger
 }
 
@@ -65,7 +64,7 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	}
 	node := link.New(link.Config{
 		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.hello,
-		Handler: &handler{phone: p, say: c.State, log: c.Log}, Log: c.Log,
+		Handler: &handler{phone: p, say: func(text string) { c.State(text, "") }, log: c.Log}, Log: c.Log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -92,7 +91,7 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 			cancel()
 		}
 	}
-	c.State("Offline")
+	c.State("Offline", "")
 	return err
 }
 
@@ -139,14 +138,14 @@ func (p *Phone) news(before []byte) []byte {
 func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {
 	a := l.Addr().(*net.TCPAddr)
 	if a.IP.IsLoopback() {
-		c.State("Advertising to nobody: listening on " + a.String() + ", for this machine alone")
+		c.State("Advertising to nobody: listening on "+a.String()+", for this machine alone", "")
 		<-ctx.Done()
 		return nil
 	}
-	c.State("Advertising, listening on " + a.String())
+	c.State("Advertising, listening on "+a.String(), "")
 	if err := lan.Advertise(ctx, p.ID(), p.Name, a.Port, c.Log); err != nil && ctx.Err() == nil {
 		// Computers that know the address still find the phone.
-		c.State("DNS-SD does not work here: " + wire.Show(err.Error()))
+		c.State("DNS-SD does not work here: "+wire.Show(err.Error()), "")
 	}
 	<-ctx.Done()
 	return nil

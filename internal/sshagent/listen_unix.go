@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vmux/internal/wire"
 )
 
 // maxPath is the longest path that fits sun_path on every Unix: 104 bytes on
@@ -48,7 +50,7 @@ type Place struct {
 // or by Close.
 func Hold(path string) (*Place, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d\nhint: choose a shorter one with --socket", path, len(path), maxPath)
+		return nil, wire.WithHint(fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d", path, len(path), maxPath), "choose a shorter one with --socket")
 	}
 	if err := prepareFolder(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -120,7 +122,7 @@ func prepareFolder(dir string) error {
 		return fmt.Errorf("%s belongs to user %d", dir, uid)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %04o)\nhint: chmod go-w the folder, or choose another path with --socket", dir, info.Mode().Perm())
+		return wire.WithHint(fmt.Errorf("%s can be written by others (mode %04o)", dir, info.Mode().Perm()), "chmod go-w the folder, or choose another path with --socket")
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func holdLock(path string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another agent (process %s) serves %s\nhint: use that one, or choose another path with --socket", holder(f), strings.TrimSuffix(path, ".lock"))
+			return nil, wire.WithHint(fmt.Errorf("another agent (process %s) serves %s", holder(f), strings.TrimSuffix(path, ".lock")), "use that one, or choose another path with --socket")
 		}
 		return nil, fmt.Errorf("lock the socket: %w", err)
 	}
@@ -173,9 +175,9 @@ func clearStale(path string) error {
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%s is a symbolic link; it is left alone\nhint: choose another path with --socket", path)
+		return wire.WithHint(fmt.Errorf("%s is a symbolic link; it is left alone", path), "choose another path with --socket")
 	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is not a socket; it is left alone\nhint: choose another path with --socket", path)
+		return wire.WithHint(fmt.Errorf("%s is not a socket; it is left alone", path), "choose another path with --socket")
 	case ownerOf(info) != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d", path, ownerOf(info))
 	}
@@ -186,7 +188,7 @@ func clearStale(path string) error {
 			pid = fmt.Sprint(peer.PID)
 		}
 		c.Close()
-		return fmt.Errorf("another program (process %s) serves %s\nhint: end it, or choose another path with --socket", pid, path)
+		return wire.WithHint(fmt.Errorf("another program (process %s) serves %s", pid, path), "end it, or choose another path with --socket")
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%s is in use: %w", path, err)

@@ -1,7 +1,5 @@
 package relay
 
-import "errors"
-
 // Fault is why there is no connection to the hub, in words for people, and what
 // they can do about it.
 type Fault struct {
@@ -18,11 +16,3 @@ func (f *Fault) Hint() string { return f.hint }
 
 // Unwrap returns what it was concluded from.
 func (f *Fault) Unwrap() error { return f.cause }
-
-// HintOf returns what to do about an error of a connection to the hub.
-func HintOf(err error) string {
-	if f, ok := errors.AsType[*Fault](err); ok {
-		return f.hint
-	}
-	return ""
-}

@@ -61,11 +61,11 @@ func TestFaults(t *testing.T) {
 
 func said(t *testing.T, err error, says, hint string) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(HintOf(err), hint) || hint == "" && HintOf(err) != "" {
-		t.Errorf("%v\nhint: %s\nwant %q, %q", err, HintOf(err), says, hint)
+	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(wire.HintOf(err), hint) || hint == "" && wire.HintOf(err) != "" {
+		t.Errorf("%v\nhint: %s\nwant %q, %q", err, wire.HintOf(err), says, hint)
 	}
-	if strings.Contains(HintOf(err), "%") {
-		t.Errorf("hint: %s", HintOf(err))
+	if strings.Contains(wire.HintOf(err), "%") {
+		t.Errorf("hint: %s", wire.HintOf(err))
 	}
 }
 
