@@ -58,9 +58,16 @@ var dependencyRules = []rule{
 		why:    "every room of the agent tells the journal, so the journal must know none of them",
 	},
 	{
+		from: "internal/agent/origin", never: []string{"vmux/internal/agent/...", "vmux/internal/link/..."},
+		except: []string{"vmux/internal/agent/origin", "vmux/internal/agent/client"},
+		why:    "where a request comes from does not depend on what is asked for, or of whom",
+	},
+	{
 		from: "internal/agent/certificate", never: []string{"vmux/internal/agent/...", "vmux/internal/state"},
-		except: []string{"vmux/internal/agent/certificate", "vmux/internal/agent/journal"},
-		why:    "what keeps the certificate is given how to ask a phone, and must not know who wants a signature",
+		except: []string{
+			"vmux/internal/agent/certificate", "vmux/internal/agent/client", "vmux/internal/agent/journal", "vmux/internal/agent/origin",
+		},
+		why: "what keeps the certificate is given how to ask a phone, and must not know who wants a signature",
 	},
 	{
 		from: "internal/signer/...", never: []string{"vmux/internal/agent/..."},

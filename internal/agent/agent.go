@@ -22,6 +22,7 @@ import (
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/desktop"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/origin"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -74,8 +75,8 @@ type Config struct {
 	// CertificateFile is where the session certificate is kept for ssh while there
 	// is one; "": nowhere.
 	CertificateFile string
-	// UnboundCertificate defaults to UnboundFirst.
-	UnboundCertificate UnboundCertificate
+	// UnboundCertificate defaults to certificate.UnboundFirst.
+	UnboundCertificate certificate.Unbound
 	// NoTTYHints turns off the lines on the terminals of waiting programs.
 	NoTTYHints bool
 	// OpenSSHVersion finds what is told to phones, for example "OpenSSH_9.2p1".
@@ -145,7 +146,8 @@ type Agent struct {
 	terminals client.Terminals
 	git       client.GitClaims
 	known     destinations
-	unbound   unboundSessions
+	clients   *origin.Clients
+	use       certificate.Use
 
 	mu       sync.Mutex
 	keys     map[device.ID][]AgentKeyInfo
@@ -216,8 +218,8 @@ func (c *Config) fill() error {
 	}
 	switch c.UnboundCertificate {
 	case "":
-		c.UnboundCertificate = UnboundFirst
-	case UnboundFirst, UnboundAlways, UnboundNever:
+		c.UnboundCertificate = certificate.UnboundFirst
+	case certificate.UnboundFirst, certificate.UnboundAlways, certificate.UnboundNever:
 	default:
 		return fmt.Errorf("unbound certificate %q: it can be first, always or never", c.UnboundCertificate)
 	}
@@ -247,6 +249,8 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.keys = keys
+	a.clients = &origin.Clients{}
+	a.use = certificate.Use{Unbound: c.UnboundCertificate, Forward: c.ForwardCertificate, Clients: a.clients}
 	a.files.KnownHosts = c.KnownHosts
 	a.journal.Warn(warningCache, warning)
 	if a.cas, err = certificate.OpenCAs(docs, a.notPaired, a.journal, a.log); err != nil {
@@ -317,7 +321,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.tasks.start(ctx)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.mayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed})
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.clients.MayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed})
 	var parts sync.WaitGroup
 	part := func(name string, run func() error) {
 		parts.Go(func() {

@@ -3,7 +3,6 @@ package agent
 import (
 	"bytes"
 	"os"
-	"slices"
 	"strings"
 
 	"vmux/internal/agent/client"
@@ -60,44 +59,4 @@ func (a *Agent) ClaimGit(c control.GitClaim) error {
 	}
 	a.git.Put(c.Hash, c.Object)
 	return nil
-}
-
-// checkBindings refuses what a phone could not be told the truth of. A binding
-// must not be left out: a server, which chooses its host key and certificate,
-// could hide by it that the agent is forwarded to it.
-func checkBindings(r sshagent.SignRequest, about sshctx.Context) error {
-	switch {
-	case r.Unproven:
-		return control.Errorf(wire.CodePolicyDenied, "connect anew, and without forwarding the agent (`ssh -J` instead of `ssh -A`)",
-			"The session binding of the connection cannot be verified.")
-	case slices.ContainsFunc(marshalBindings(r.Bindings), func(b []byte) bool { return len(b) > wire.MaxBindingSize }):
-		return control.Errorf(wire.CodePolicyDenied, otherHostKeyHint, "The server's host key or certificate is too long for vmux.")
-	case sshctx.Contradicts(r.Bindings, about):
-		return errOtherServer()
-	}
-	return nil
-}
-
-func errOtherServer() error {
-	return control.Errorf(wire.CodePolicyDenied, "run the command again; a host that asks for this again is not to be forwarded the agent",
-		"The login is to another server than the one that the connection is bound to.")
-}
-
-// otherHostKeyHint is what to do about a host key that vmux cannot read.
-const otherHostKeyHint = "use another of the server's host keys, if it has one: `ssh -o HostKeyAlgorithms=ssh-ed25519`"
-
-// marshalBindings are the bindings as a phone can verify them itself. Where it
-// cannot, since the key is of a type newer than vmux, a long signature is left out:
-// those of some post-quantum keys are longer than all the rest of a request.
-func marshalBindings(bindings []sshctx.Binding) [][]byte {
-	var list [][]byte
-	for _, b := range bindings {
-		text := b.Marshal()
-		if len(text) > wire.MaxBindingSize && !sshctx.Readable(b.HostKey) {
-			b.Signature = nil
-			text = b.Marshal()
-		}
-		list = append(list, text)
-	}
-	return list
 }

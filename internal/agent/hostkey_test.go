@@ -26,7 +26,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			return nil
 		})
 		w.certify(p)
-		w.cfg.ForwardCertificate, w.cfg.UnboundCertificate = true, UnboundAlways
+		w.use.Forward, w.use.Unbound = true, certificate.UnboundAlways
 		blob, mine, server := w.listedCertificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
 		odd := sshctx.AppendString(sshctx.AppendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))
 		id, hop := bytes.Repeat([]byte("s"), 32), bytes.Repeat([]byte("h"), 32)

@@ -122,10 +122,12 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 	if s == nil {
 		return nil, false, nil
 	}
-	if err := a.mayCertify(c, blob, data); err != nil {
+	about := describe(data)
+	if err := a.use.Check(c, blob, about); err != nil {
 		a.journal.Fail(journal.KindSign, certificate.Comment, err)
 		return nil, true, err
 	}
+	a.learnCertificate(c, about)
 	signature, err = s.Sign(data)
 	if err == nil {
 		a.journal.ForgetFailures() // of earlier logins: this one succeeds

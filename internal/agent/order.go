@@ -7,7 +7,6 @@ import (
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
 	"vmux/internal/sshagent"
-	"vmux/internal/sshctx"
 )
 
 // maxListed is how many phone-held keys are listed for a login: sshd counts each
@@ -44,7 +43,7 @@ func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
 // session certificate is not listed, since whoever is root on the other host
 // could log in with it without anybody being asked.
 func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *sshagent.Listing {
-	withCertificate := s.session.Valid(now) && a.certifies(c)
+	withCertificate := s.session.Valid(now) && a.use.Lists(c)
 	all := s.without
 	if withCertificate {
 		all = s.with
@@ -53,7 +52,7 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	if host == "" {
 		return all
 	}
-	own := len(c.Bindings) == 1 && !a.fromElsewhere(c)
+	own := len(c.Bindings) == 1 && !a.clients.Elsewhere(c)
 	known, vain := a.known.recall(host, own)
 	o, mine := order{host: host, worked: known.Key, limit: max(0, a.cfg.MaxKeys), vain: vain}, s.keysOf(all)
 	l := login{host: host, own: own}
@@ -82,15 +81,6 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 	l.left = len(mine) - len(l.elsewhere) - len(keys)
 	a.known.begins(c.ID, l)
 	return sshagent.NewListing(list)
-}
-
-// certifies reports whether the session certificate is for this connection. It is
-// not where the server's host key cannot be read: nothing proves where that leads.
-func (a *Agent) certifies(c sshagent.Connection) bool {
-	if _, found := sshctx.Unreadable(c.Bindings, sshctx.Context{}); found {
-		return false
-	}
-	return a.cfg.ForwardCertificate || !a.fromElsewhere(c)
 }
 
 // keysOf are the phone-held keys of a listing, in its order.

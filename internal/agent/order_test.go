@@ -216,7 +216,7 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 			{"from who knows where", sshagent.Connection{Unproven: true}, make([]byte, 32), "mine", false, false},
 			{"forwarded and allowed", bastion, make([]byte, 32), "vmux-session-cert mine", true, true},
 		} {
-			w.cfg.ForwardCertificate = test.forward
+			w.use.Forward = test.forward
 			if got := commentsOf(w.Listing(test.c)); got != test.listed {
 				t.Errorf("%s: listed %q, want %q", test.name, got, test.listed)
 			}

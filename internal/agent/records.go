@@ -32,7 +32,7 @@ func (a *Agent) locked(is bool) {
 // ssh tries it at each login by a key file and does without; and a host that the agent
 // is forwarded to shall not put anything on this computer's screen.
 func (a *Agent) addRefused(c sshagent.Connection) {
-	if !a.mayManage(c) {
+	if !a.clients.MayManage(c) {
 		a.log.Info("a key was not added", "pid", c.Peer.PID)
 		return
 	}

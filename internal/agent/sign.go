@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/origin"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
@@ -31,10 +32,10 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	}
 	about := describe(r.Data)
 	a.asked(r.Connection) // also where it is refused: the server has taken the key
-	if err := checkBindings(r, about); err != nil {
+	if err := origin.Check(r, about); err != nil {
 		return nil, a.failSign(id, about, err)
 	}
-	a.noteUnbound(r.Connection, about)
+	a.clients.NoteLogin(r.Connection, about)
 	login := a.loginOf(r.Connection) // the program may be gone as soon as it is answered
 	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
@@ -80,7 +81,7 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		Origin:         wire.Origin,
 		DataToSign:     r.Data,
 		Context:        a.contextOf(r, about, login),
-		Bindings:       marshalBindings(r.Bindings),
+		Bindings:       origin.Marshal(r.Bindings),
 	}
 	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.holders)
 	done := a.journal.Wait(waiting)
@@ -157,10 +158,10 @@ func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) 
 
 // detail is what the signed bytes say, for people.
 func detail(about sshctx.Context) string {
-	switch about.Kind {
-	case sshctx.UserAuth, sshctx.HostBound:
+	switch {
+	case about.IsLogin():
 		return "login as " + wire.Show(about.User)
-	case sshctx.SSHSIG:
+	case about.Kind == sshctx.SSHSIG:
 		return "signature for " + wire.Show(about.Namespace)
 	}
 	return ""

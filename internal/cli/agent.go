@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/agent"
+	"vmux/internal/agent/certificate"
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
@@ -78,7 +79,7 @@ name, whatever the port: serve nothing else under that name.`,
 	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
 	flags.IntVar(&f.maxKeys, "max-keys", 4, "how many keys of phones a login is offered; 0 is all. The one that works there stands first")
 	flags.BoolVar(&f.forward, "forward-certificate", false, "let other hosts use the session certificate through agent forwarding (ssh -A), without asking")
-	flags.StringVar(&f.unbound, "unbound-certificate", string(agent.UnboundFirst), "what the session certificate signs for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
+	flags.StringVar(&f.unbound, "unbound-certificate", string(certificate.UnboundFirst), "what the session certificate signs for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
 	flags.BoolVar(&f.certificateFile, "certificate-file", true, "keep the session certificate as ~/.ssh/vmux-session-cert.pub, or in $VMUX_HOME if that is set, for ssh's IdentityFile")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
@@ -95,8 +96,8 @@ func (f *agentFlags) check() error {
 	default:
 		return usagef("--passkeys accepts last, never or no-certificate")
 	}
-	switch agent.UnboundCertificate(f.unbound) {
-	case agent.UnboundFirst, agent.UnboundAlways, agent.UnboundNever:
+	switch certificate.Unbound(f.unbound) {
+	case certificate.UnboundFirst, certificate.UnboundAlways, certificate.UnboundNever:
 	default:
 		return usagef("--unbound-certificate accepts first, always or never")
 	}
@@ -170,7 +171,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 
 		ForwardCertificate: f.forward,
 		CertificateFile:    certificateFile,
-		UnboundCertificate: agent.UnboundCertificate(f.unbound),
+		UnboundCertificate: certificate.Unbound(f.unbound),
 		NoTTYHints:         !f.hints,
 	})
 	if err != nil {

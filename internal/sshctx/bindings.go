@@ -28,7 +28,7 @@ func ServerOf(bindings []Binding, c Context) []byte {
 // server than the one that the connection is bound to (as OpenSSH's ssh-agent
 // refuses it): somebody uses the connection for a login that is not its own.
 func Contradicts(bindings []Binding, c Context) bool {
-	if c.Kind != UserAuth && c.Kind != HostBound || len(bindings) == 0 {
+	if !c.IsLogin() || len(bindings) == 0 {
 		return false
 	}
 	last := bindings[len(bindings)-1]

@@ -123,6 +123,9 @@ func (c Context) Marshal() []byte {
 	return b
 }
 
+// IsLogin reports whether the bytes log in to a server.
+func (c Context) IsLogin() bool { return c.Kind == UserAuth || c.Kind == HostBound }
+
 // AuthorizedLine is a key or certificate as it stands in authorized_keys, without
 // comment.
 func AuthorizedLine(key ssh.PublicKey) string {

@@ -3,13 +3,12 @@ package agent
 import (
 	"context"
 	"crypto/rand"
-	"os"
 	"testing"
 	"testing/synctest"
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/agent/client"
+	"vmux/internal/agent/certificate"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -37,20 +36,22 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 			"a login that names the certificate's bare key": loginBy(plain, random),
 			"a login and a byte":                            append(loginBy(blob, random), 0),
 		} {
-			for _, choice := range []UnboundCertificate{UnboundFirst, UnboundAlways} {
-				w.cfg.UnboundCertificate = choice
+			for _, choice := range []certificate.Unbound{certificate.UnboundFirst, certificate.UnboundAlways} {
+				w.use.Unbound = choice
 				signature, ok, err := w.SignLocal(own, blob, data, 0)
 				if !ok || wire.CodeOf(err) != wire.CodePolicyDenied || signature != nil {
 					t.Errorf("%s (%s): %d bytes, %v, %v", name, choice, len(signature), ok, err)
 				}
 			}
 		}
-		w.cfg.UnboundCertificate = UnboundFirst
+		w.use.Unbound = certificate.UnboundFirst
 		if !w.signsLogin(blob) {
 			t.Error("a login that names the certificate is refused")
 		}
-		for choice, want := range map[UnboundCertificate]bool{UnboundAlways: true, UnboundNever: false, UnboundFirst: false} {
-			w.cfg.UnboundCertificate = choice
+		for choice, want := range map[certificate.Unbound]bool{
+			certificate.UnboundAlways: true, certificate.UnboundNever: false, certificate.UnboundFirst: false,
+		} {
+			w.use.Unbound = choice
 			if _, ok, err := w.SignLocal(own, blob, loginBy(blob, random), 0); !ok || (err == nil) != want {
 				t.Errorf("a second session, %s: %v, %v", choice, ok, err)
 			}
@@ -92,40 +93,4 @@ func TestLoginByPhoneHeldKeyIsTheFirstSession(t *testing.T) {
 			t.Error("the certificate signs for another session than the client's own")
 		}
 	})
-}
-
-// Processes that have ended make room, and no more are remembered than the limit.
-func TestUnboundProcessesAreForgotten(t *testing.T) {
-	var u unboundSessions
-	for range 2 { // the first session stays the first
-		if !u.take(own.Peer.PID, []byte("a")) {
-			t.Fatal("the first session is refused")
-		}
-	}
-	if u.take(own.Peer.PID, []byte("b")) {
-		t.Fatal("a second session is taken")
-	}
-	for pid := range maxUnbound {
-		u.first[client.ID{PID: -1 - pid}] = [32]byte{}
-	}
-	if u.take(own.Peer.PID, []byte("b")) {
-		t.Error("another session after many other processes")
-	}
-	if parent, ok := client.ProcessOf(own.Peer.PID); !ok || !u.take(parent.Parent, []byte("b")) || len(u.first) != 2 {
-		t.Errorf("%d processes are remembered, of which two run", len(u.first))
-	}
-}
-
-// attacker: a bastion that the agent is forwarded to binds by what cannot be verified,
-// and then locks, unlocks or empties the agent.
-func TestUnprovenConnectionsDoNotManage(t *testing.T) {
-	a := &Agent{}
-	here := sshagent.Connection{Peer: sshagent.Peer{PID: os.Getpid()}}
-	if !a.mayManage(here) {
-		t.Error("a program of this computer may not")
-	}
-	here.Unproven = true
-	if a.mayManage(here) {
-		t.Error("an unproven connection may")
-	}
 }
