@@ -29,7 +29,7 @@ func webSocket(*x509.CertPool) func(context.Context, string) (Socket, error) {
 		case <-ctx.Done():
 			go func() {
 				if d := <-dialled; d.err == nil {
-					_ = d.conn.CloseNow()
+					closeInPage(d.conn)
 				}
 			}()
 			return nil, context.Cause(ctx)
@@ -62,7 +62,7 @@ type pageMessage struct {
 
 func newPageSocket(c *websocket.Conn) (Socket, error) {
 	if c.Subprotocol() != hubwire.Subprotocol {
-		go func() { _ = c.CloseNow() }()
+		go closeInPage(c)
 		return nil, errNotHub
 	}
 	c.SetReadLimit(hubwire.MaxMessage)
@@ -109,7 +109,11 @@ func (s *pageSocket) Write(text bool, message []byte) error {
 func (s *pageSocket) Close() error {
 	s.once.Do(func() {
 		close(s.done)
-		go func() { _ = s.conn.CloseNow() }()
+		go closeInPage(s.conn)
 	})
 	return nil
 }
+
+// closeInPage closes with the only code of RFC 6455 that browsers take from a page:
+// CloseNow's own throws, and closes nothing (coder/websocket issue 478).
+func closeInPage(c *websocket.Conn) { _ = c.Close(websocket.StatusNormalClosure, "") }
