@@ -114,7 +114,7 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"subscribePush":     (*Phone).subscribePush,
 	"unsubscribePush":   (*Phone).unsubscribePush,
 	"pushFailed":        (*Phone).pushFailed,
-	"ringMe":            (*Phone).ringMe,
+	"testPush":          (*Phone).testPush,
 	"exportPublicKeys":  (*Phone).exportPublicKeys,
 	"wipe":              (*Phone).wipe,
 }

@@ -65,8 +65,8 @@ func (p *Phone) pushFailed(_ context.Context, a arguments) (any, error) {
 	return nil, p.setPush(true, a.Kind)
 }
 
-// ringMe has the hub ring this phone.
-func (p *Phone) ringMe(ctx context.Context, _ arguments) (any, error) {
+// testPush has the hub wake this phone, as a computer does.
+func (p *Phone) testPush(ctx context.Context, _ arguments) (any, error) {
 	hub, _ := p.running()
 	if hub == nil {
 		return nil, errNoHub

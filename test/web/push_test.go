@@ -334,7 +334,7 @@ func TestRingMe(t *testing.T) {
 	// A ring while the app is looked at leaves nothing behind, and reaches the app.
 	w.page.evaluate(`(async () => {
 		globalThis.rings = 0;
-		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.rings += data.type === 'rung'; });
+		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.rings += data.type === 'woken'; });
 		return true;
 	})()`)
 	w.agent.MustVmux("ring")

@@ -43,8 +43,8 @@ func TestWorkerNotifies(t *testing.T) {
 		title, told             string
 	}{
 		{"push", "", "", 2, "A request is waiting", ""},
-		{"push", "visible", "", 2, "A request is waiting", `{"problem":"","type":"rung"}`}, // iOS: each has to be shown
-		{"push", "hidden", "yes", 0, "", `{"problem":"NotAllowedError","type":"rung"}`},
+		{"push", "visible", "", 2, "A request is waiting", `{"problem":"","type":"woken"}`}, // iOS: each has to be shown
+		{"push", "hidden", "yes", 0, "", `{"problem":"NotAllowedError","type":"woken"}`},
 		{"pushsubscriptionchange", "", "", 2, "Open vmux once", ""},
 		{"pushsubscriptionchange", "hidden", "", 2, "Open vmux once", `{"type":"subscription"}`}, // a page that is frozen
 		{"pushsubscriptionchange", "visible", "", 0, "", `{"type":"subscription"}`},
@@ -92,9 +92,9 @@ func TestSettingsOfNotifications(t *testing.T) {
 			p.do("document.querySelector('[data-key=\"push-again\"]').click()")
 			p.waitFor("fake.calls.some((c) => c.name === 'subscribePush')")
 		case "on":
-			p.do("fake.answers.ringMe = { arrived: false }; document.querySelector('[data-key=\"ring-me\"]').click()")
+			p.do("fake.answers.testPush = { arrived: false }; document.querySelector('[data-key=\"ring-me\"]').click()")
 			p.wants("nothing has arrived within 30 seconds")
-			p.do("fake.answers.ringMe = { arrived: true }; document.querySelector('[data-key=\"ring-me\"]').click()")
+			p.do("fake.answers.testPush = { arrived: true }; document.querySelector('[data-key=\"ring-me\"]').click()")
 			p.wants("this phone can be rung")
 		}
 	}

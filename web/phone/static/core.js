@@ -175,7 +175,7 @@ async function load() {
 		case 'subscription': // has ended
 			renewPush(true);
 			break;
-		case 'rung':
+		case 'woken':
 			clearSeen();
 		}
 	});
@@ -337,12 +337,12 @@ const own = {
 		await push.unsubscribe();
 		await invoke('unsubscribePush', {});
 	},
-	ringMe: () => ringMe().catch(async (error) => {
+	testPush: () => testPush().catch(async (error) => {
 		if (error.code !== 'pushLost') {
 			throw error;
 		}
 		await subscribePush(true); // the hub has just found it dead
-		return ringMe();
+		return testPush();
 	}),
 	wipe: async () => {
 		await push.unsubscribe();
@@ -459,7 +459,7 @@ async function support(current) {
 	};
 }
 
-const ringMe = () => push.ringMe(() => invoke('ringMe', {}));
+const testPush = () => push.testPush(() => invoke('testPush', {}));
 
 /** @type {Promise<void>} */
 let subscribing = Promise.resolve();

@@ -15,7 +15,7 @@ const waits = [1000, 3000, 8000];
 const isBrave = 'brave' in navigator;
 const isAndroid = /Android/.test(navigator.userAgent);
 
-/** Why this phone cannot be rung, and what to do. The code alone is kept. @type {Record<string, [string, string]>} */
+/** Why this phone cannot be woken, and what to do. The code alone is kept. @type {Record<string, [string, string]>} */
 const causes = {
 	pushUnavailable: ['This hub sends no notifications, or is not connected.', 'Try again when the app is connected to the hub.'],
 	pushUnsupported: ['This browser offers the app no Web Push.', 'Install the app, or open it in another browser.'],
@@ -46,7 +46,7 @@ export function cause(code, error) {
 	return { code, message: said ? `${message} (${said})` : message, hint };
 }
 
-/** Whether it is a reason why this phone cannot be rung, and not just now. @param {string} code */
+/** Whether it is a reason why this phone cannot be woken, and not just now. @param {string} code */
 export const lasts = (code) => Object.hasOwn(causes, code);
 
 /** Refuses to wait longer. @template T @param {number} time @param {Promise<T>} promise @param {string} code @returns {Promise<T>} */
@@ -61,7 +61,7 @@ function within(time, promise, code) {
 const supported = () => 'PushManager' in globalThis && Boolean(navigator.serviceWorker) && 'Notification' in globalThis;
 
 /**
- * How it stands with being rung.
+ * Whether this phone can be woken.
  * @param {boolean} wanted whether the person has turned it on @param {string} [problem] the code of what was found last
  * @returns {{push: import('../types/core').Support['push'], pushProblem: Cause | null}}
  */
@@ -224,19 +224,19 @@ export async function clear() {
 export let testing = 0;
 
 /**
- * Has this phone rung, and waits until its worker says so.
- * @param {() => Promise<unknown>} ring @returns {Promise<{arrived: boolean, problem?: string}>}
+ * Has this phone woken by a push, and waits until its worker says so.
+ * @param {() => Promise<unknown>} wake @returns {Promise<{arrived: boolean, problem?: string}>}
  */
-export async function ringMe(ring) {
+export async function testPush(wake) {
 	testing++;
 	/** @type {(event: MessageEvent) => void} */
 	let heard = () => {};
 	try {
 		const arrived = new Promise((resolve) => {
-			heard = ({ data }) => data?.type === 'rung' && resolve({ arrived: !data.problem, problem: data.problem });
+			heard = ({ data }) => data?.type === 'woken' && resolve({ arrived: !data.problem, problem: data.problem });
 			navigator.serviceWorker.addEventListener('message', heard);
 		});
-		await ring();
+		await wake();
 		return await Promise.race([arrived, new Promise((resolve) => setTimeout(() => resolve({ arrived: false }), patience.arrival))]);
 	} finally {
 		testing--;

@@ -6,7 +6,7 @@ import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
-import { noteWithdrawal, restless } from './restless.js';
+import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
 import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
 import { fit } from './viewport.js';
 
@@ -74,7 +74,7 @@ function take(request) {
 	waiting.set(request.id, request);
 	if (open?.request.id === request.id) {
 		open.update(request);
-	} else if (isNew && !restless(request.computerID)) {
+	} else if (isNew && !withdrawsOften(request.computerID)) {
 		aside = false;
 		say(`${clean(request.computer)} ${wish(request)} ${heading(request)}`);
 	}
@@ -95,7 +95,7 @@ function finish(end) {
 	}
 	if (open?.request.id === end.id) {
 		open.end(text, tone);
-	} else if (tone === 'bad' || !joined && !restless(request.computerID)) { // else the sheet that listed it says so
+	} else if (tone === 'bad' || !joined && !withdrawsOften(request.computerID)) { // else the sheet that listed it says so
 		note(text, tone);
 	}
 	next();
@@ -103,7 +103,7 @@ function finish(end) {
 
 /** Shows the request that has waited longest, if none is shown. @param {boolean} [all] those of the bar, too */
 function next(all = false) {
-	const first = Array.from(waiting.values()).find((r) => !answered.has(r.id) && (all || !restless(r.computerID)));
+	const first = Array.from(waiting.values()).find((r) => !answered.has(r.id) && (all || !withdrawsOften(r.computerID)));
 	if (!open && !aside && first) {
 		open = new RequestSheet(first);
 	}

@@ -339,18 +339,18 @@ const pages = () => worker.clients.matchAll({ type: 'window', includeUncontrolle
 const notify = (title, options) => worker.registration.showNotification(title,
 	/** @type {NotificationOptions} */ ({ icon: 'icons/icon-192.png', badge: 'icons/badge.png', ...options }));
 
-// A push is a doorbell: it says nothing, and nothing of it is shown. Each is shown, also
+// A push carries nothing, so that a notification cannot say more. Each is shown, also
 // while the app is open: iOS ends a subscription after three that were not. Without
 // renotify one that takes another's place makes no sound.
-async function ring() {
+async function woken() {
 	const problem = await notify('A request is waiting', { body: 'Open vmux to see it.', tag: 'vmux-request', renotify: true })
 		.then(() => '', (error) => error.name);
 	for (const page of await pages()) {
-		page.postMessage({ type: 'rung', problem });
+		page.postMessage({ type: 'woken', problem });
 	}
 }
 
-worker.addEventListener('push', (event) => event.waitUntil(ring()));
+worker.addEventListener('push', (event) => event.waitUntil(woken()));
 
 // The browser has ended the subscription. Only the app can give the hub another.
 async function renew() {

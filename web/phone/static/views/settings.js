@@ -59,7 +59,7 @@ function notifications({ support }) {
 	switch (support.push) {
 	case 'on':
 		return [notifying(true), row({ icon: 'bell', title: 'Ring me', key: 'ring-me',
-			text: 'Tries it: the hub rings this phone as a computer does.', onclick: ringMe })];
+			text: 'Tries it: the hub rings this phone as a computer does.', onclick: testPush })];
 	case 'off':
 		return notifying(false);
 	case 'broken':
@@ -81,9 +81,9 @@ const notifying = (on) => toggle('Notify me when a request waits', 'A notificati
 const pressed = (e) => /** @type {HTMLButtonElement} */ (e.currentTarget);
 
 /** @param {MouseEvent} e */
-function ringMe(e) {
+function testPush(e) {
 	return busy(pressed(e), async () => {
-		const { arrived, problem } = await core.call('ringMe', {});
+		const { arrived, problem } = await core.call('testPush', {});
 		if (arrived) {
 			note('The notification has arrived: this phone can be rung.', 'good');
 		} else if (problem) {

@@ -25,4 +25,4 @@ export function noteWithdrawal(computer) {
 }
 
 /** @param {string} computer */
-export const restless = (computer) => recent(computer).length >= most;
+export const withdrawsOften = (computer) => recent(computer).length >= most;
