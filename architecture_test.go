@@ -149,10 +149,6 @@ var dependencyRules = []rule{
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
 	},
 	{
-		from: "cmd/vmux-qr-wasm", never: []string{"vmux/..."}, except: []string{"vmux/cmd/vmux-qr-wasm", "vmux/internal/scan/..."},
-		why: "it is downloaded beside the phone, and sees pictures of a camera only",
-	},
-	{
 		from: "cmd/vmux-phone-wasm",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",

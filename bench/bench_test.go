@@ -50,7 +50,7 @@ func buildPrograms(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	replace := map[string]string{}
-	for _, name := range []string{"vmux.wasm", "qr.wasm", "wasm_exec.js"} {
+	for _, name := range []string{"vmux.wasm", "wasm_exec.js"} {
 		replace[filepath.Join(dist, name)] = filepath.Join(app, name)
 		replace[filepath.Join(dist, name+".br")], replace[filepath.Join(dist, name+".gz")] = "", "" // none
 	}

@@ -100,7 +100,7 @@ func builtWithPage(t *testing.T) (vmux, hub string) {
 	list := filepath.Join(dir, "list.json")
 	replace := map[string]string{filepath.Join(root, hubpage.ListFile): list}
 	for name, contents := range map[string][]byte{
-		"vmux.wasm.gz": packed.Bytes(), "qr.wasm.gz": packed.Bytes(), "vmux.wasm.br": nil, "qr.wasm.br": nil, "wasm_exec.js": []byte("// none\n"),
+		"vmux.wasm.gz": packed.Bytes(), "vmux.wasm.br": nil, "wasm_exec.js": []byte("// none\n"),
 	} {
 		path := filepath.Join(dir, "dist", name)
 		if contents == nil {

@@ -81,13 +81,11 @@ var builtHub = sync.OnceValue(func() error {
 		return err
 	}
 	dist, replace := filepath.Join(dir, "app", "dist"), map[string]string{}
-	for _, name := range []string{"vmux.wasm", "qr.wasm"} {
-		packed := filepath.Join(dir, name+".gz")
-		if err := pack(filepath.Join(dist, name), packed); err != nil {
-			return err
-		}
-		replace[filepath.Join(tree, name+".gz")], replace[filepath.Join(tree, name+".br")] = packed, ""
+	packed := filepath.Join(dir, "vmux.wasm.gz")
+	if err := pack(filepath.Join(dist, "vmux.wasm"), packed); err != nil {
+		return err
 	}
+	replace[filepath.Join(tree, "vmux.wasm.gz")], replace[filepath.Join(tree, "vmux.wasm.br")] = packed, ""
 	replace[filepath.Join(tree, "wasm_exec.js")] = filepath.Join(dist, "wasm_exec.js")
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {

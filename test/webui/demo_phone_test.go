@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"html"
+	"image"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,8 +20,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"vmux/internal/scan"
 	"vmux/internal/sshdtest"
+	"vmux/test/camera"
 )
 
 // The demonstration with a phone of the same network, from scratch: its camera
@@ -149,13 +150,9 @@ func shown(rows [][]bool, scale int) (width, height int, grey []byte) {
 func scanned(t *testing.T, rows [][]bool) string {
 	t.Helper()
 	width, height, grey := shown(rows, 4)
-	var pixels []byte
-	for _, g := range grey {
-		pixels = append(pixels, g, g, g, 255)
-	}
-	text, err := scan.Decode(width, height, pixels)
-	if err != nil {
-		t.Fatalf("the code cannot be read: %v", err)
+	text := camera.Read(t, &image.Gray{Pix: grey, Stride: width, Rect: image.Rect(0, 0, width, height)})[0]
+	if text == "" {
+		t.Fatal("the code cannot be read")
 	}
 	return text
 }

@@ -80,6 +80,9 @@ func TestNothingParsesText(t *testing.T) {
 		if found := forbidden.Find(text); found != nil {
 			t.Errorf("%s has %s", path, found)
 		}
+		if strings.HasPrefix(path, "qr/") {
+			return err // a library, as it is: what it does is its own tests' and test/camera's
+		}
 		if !strings.HasPrefix(string(text), "// @ts-check\n") {
 			t.Errorf("%s does not begin with // @ts-check", path)
 		}

@@ -24,7 +24,7 @@ import (
 )
 
 // programs are compiled to dist/NAME.wasm.
-var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm", "qr": "./cmd/vmux-qr-wasm"}
+var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm"}
 
 func main() {
 	if err := run(); err != nil {

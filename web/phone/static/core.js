@@ -324,7 +324,8 @@ function forgetOrphan(result) {
 
 /** @type {Record<string, (args: any) => Promise<any>>} functions that are the browser's own */
 const own = {
-	decodeQR: ({ imageData }) => decodeQR(imageData),
+	// By our own reader, which is loaded for the first picture: what the browser has is asked by the scanner.
+	decodeQR: async ({ imageData }) => (await import('./reader.js')).read(imageData),
 	allowLocalNetwork: async () => {
 		const allowed = await network.ask();
 		foreground();
@@ -512,28 +513,4 @@ async function renew() {
 			await invoke('pushFailed', { kind: code });
 		}
 	}
-}
-
-/** @type {Promise<any> | undefined} the reader of QR codes, loaded when the first one is to be read */
-let reader;
-
-/** By our own reader: what the browser has is asked by the scanner. @param {ImageData} imageData @returns {Promise<string>} */
-async function decodeQR(imageData) {
-	reader ??= loadReader();
-	reader.catch(() => {
-		reader = undefined;
-	});
-	const found = (await reader)(imageData.width, imageData.height, imageData.data);
-	if (found.code) {
-		throw { code: found.code, message: found.message };
-	}
-	return found.text;
-}
-
-async function loadReader() {
-	const go = new /** @type {any} */ (globalThis).Go();
-	run(go, await instantiate('qr.wasm', go.importObject), () => {
-		reader = undefined; // the next picture loads it anew
-	});
-	return /** @type {any} */ (globalThis).vmuxDecodeQR;
 }

@@ -284,7 +284,7 @@ function nameOf(request) {
 	}
 	const name = url.pathname.slice(scope.pathname.length) || 'index.html';
 	// An older version may have files that this one has not: its list decides.
-	return Object.hasOwn(app.files, name) || /^(views\/|icons\/)?[\w-]+\.(js|css|wasm|webmanifest|html|svg|png)$/.test(name) ? name : null;
+	return Object.hasOwn(app.files, name) || /^(views\/|icons\/|qr\/)?[\w-]+\.(js|css|wasm|webmanifest|html|svg|png)$/.test(name) ? name : null;
 }
 
 worker.addEventListener('install', (event) => event.waitUntil(install()));
