@@ -96,7 +96,7 @@ func TestOrder(t *testing.T) {
 func to(t *testing.T, server ssh.Signer) sshagent.Connection {
 	t.Helper()
 	return sshagent.Connection{
-		Peer:     sshagent.Peer{UID: os.Getuid()}, // whose configuration of ssh can be read
+		Peer:     sshagent.Peer{PID: os.Getppid(), UID: os.Getuid()}, // it runs, is not own, and its configuration of ssh can be read
 		Bindings: []sshctx.Binding{{HostKey: server.PublicKey().Marshal(), SessionID: make([]byte, 32)}},
 	}
 }
