@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"vmux/internal/filelock"
 )
 
 const (
@@ -39,7 +41,11 @@ func (o *ownServer) complained(f func()) { o.complaint.Store(&f) }
 
 // startServer starts a server for this hub alone.
 func (b *bus) startServer(dir string, log *slog.Logger) (err error) {
-	if b.lock, err = lockState(filepath.Join(dir, lockFile)); err != nil {
+	// Two NATS servers would ruin what is stored.
+	if b.lock, err = filelock.TryLock(filepath.Join(dir, lockFile)); errors.Is(err, filelock.ErrHeld) {
+		err = ErrStateInUse
+	}
+	if err != nil {
 		return err
 	}
 	b.server = &ownServer{dir: dir, log: log}

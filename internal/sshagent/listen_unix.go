@@ -3,6 +3,7 @@
 package sshagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vmux/internal/filelock"
 	"vmux/internal/wire"
 )
 
@@ -130,15 +132,11 @@ func prepareFolder(dir string) error {
 // holdLock locks the file and writes the process ID into it. The file stays
 // when the agent ends: removing it would let two agents hold two files.
 func holdLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the socket's lock: %w", err)
+	f, err := filelock.TryLock(path)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, wire.WithHint(fmt.Errorf("another agent (process %s) serves %s", holder(path), strings.TrimSuffix(path, ".lock")), "use that one, or choose another path with --socket")
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, wire.WithHint(fmt.Errorf("another agent (process %s) serves %s", holder(f), strings.TrimSuffix(path, ".lock")), "use that one, or choose another path with --socket")
-		}
+	if err != nil {
 		return nil, fmt.Errorf("lock the socket: %w", err)
 	}
 	if err := writePID(f); err != nil {
@@ -155,14 +153,9 @@ func writePID(f *os.File) error {
 	return err
 }
 
-func holder(f *os.File) string {
-	b := make([]byte, 20)
-	n, _ := f.ReadAt(b, 0)
-	line, _, _ := strings.Cut(string(b[:n]), "\n")
-	if pid := strings.TrimSpace(line); pid != "" {
-		return pid
-	}
-	return "unknown"
+func holder(path string) string {
+	b, _ := os.ReadFile(path)
+	return cmp.Or(strings.TrimSpace(string(b)), "unknown")
 }
 
 func clearStale(path string) error {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"vmux/internal/filelock"
 )
 
 // MaxFile bounds one document.
@@ -224,7 +226,11 @@ func (d *Dir) List(prefix string) ([]string, error) {
 // Lock keeps every other process (and every other caller of Lock) from changing
 // the folder until unlock is called. Readers need no lock.
 func (d *Dir) Lock() (unlock func(), err error) {
-	return lockFile(filepath.Join(d.path, ".lock"))
+	f, err := filelock.Lock(filepath.Join(d.path, ".lock"))
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }
 
 // SetAside renames a damaged document so that it is out of the way and yet not
@@ -270,7 +276,18 @@ func (d *Dir) Claim(name string) (release func(), err error) {
 		return nil, err
 	}
 	defer unlock()
-	return claimFile(filepath.Join(d.path, "."+name))
+	return d.claim(name)
+}
+
+func (d *Dir) claim(name string) (release func(), err error) {
+	f, err := filelock.TryLock(filepath.Join(d.path, "."+name))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, ErrClaimed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }
 
 // Claimed reports whether a process has claimed the name and is alive. It tries
@@ -284,7 +301,7 @@ func (d *Dir) Claimed(name string) (bool, error) {
 		return false, err
 	}
 	defer unlock()
-	release, err := claimFile(filepath.Join(d.path, "."+name))
+	release, err := d.claim(name)
 	if errors.Is(err, ErrClaimed) {
 		return true, nil
 	}

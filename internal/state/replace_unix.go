@@ -3,14 +3,12 @@
 package state
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 )
 
 // replace writes beside the file: the library would look each time whether the
@@ -28,34 +26,6 @@ func syncFolder(path string) error {
 	}
 	defer f.Close()
 	return f.Sync()
-}
-
-func lockFile(path string) (func(), error) { return flock(path, unix.LOCK_EX) }
-
-func claimFile(path string) (func(), error) {
-	release, err := flock(path, unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, ErrClaimed
-	}
-	return release, err
-}
-
-func flock(path string, how int) (func(), error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
 }
 
 // checkOwner refuses what another user could change.
