@@ -166,9 +166,9 @@ func New(c Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's state: %w", err)
 	}
-	key, err := deviceKey(dir)
+	key, err := device.OwnKey(dir, documentDeviceKey)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir.Path(), documentDeviceKey), err)
 	}
 	a, err := newAgent(c, dir, key.ID(), device.NewTrust(dir.File(documentTrust)))
 	if err != nil {
@@ -272,33 +272,6 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	a.forgetStrangers()
 	a.rebuildLocked()
 	return a, nil
-}
-
-// deviceKey reads this computer's device key, or makes it. A damaged one is an
-// error: another key would end all pairings in silence.
-func deviceKey(d *state.Dir) (*device.Key, error) {
-	b, err := d.Get(documentDeviceKey)
-	if err != nil {
-		return nil, fmt.Errorf("read the device key: %w", err)
-	}
-	if b != nil {
-		key, err := device.ParseKey(b)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", filepath.Join(d.Path(), documentDeviceKey), err)
-		}
-		return key, nil
-	}
-	key, err := device.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	if b, err = key.Marshal(); err != nil {
-		return nil, err
-	}
-	if err := d.Put(documentDeviceKey, b); err != nil {
-		return nil, fmt.Errorf("keep the device key: %w", err)
-	}
-	return key, nil
 }
 
 // Ready is closed once both sockets are served.

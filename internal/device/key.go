@@ -73,6 +73,48 @@ func ParseKey(b []byte) (*Key, error) {
 	return newKey(priv)
 }
 
+// Documents is where a device keeps its key; *state.Dir is one.
+type Documents interface {
+	Get(name string) ([]byte, error) // nil and no error if there is none
+	Put(name string, b []byte) error
+	Lock() (unlock func(), err error) // keeps other processes from changing it
+}
+
+// OwnKey reads the device's key from the document of that name, or makes one where
+// there is none. A damaged one is an error: another key would end all pairings in
+// silence.
+func OwnKey(d Documents, name string) (*Key, error) {
+	// Documents are replaced as a whole, so readers need no lock, which cannot be
+	// had on a disk that can only be read.
+	if b, err := d.Get(name); err == nil && b != nil {
+		return ParseKey(b)
+	}
+	unlock, err := d.Lock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the device key: %w", err)
+	}
+	defer unlock()
+	b, err := d.Get(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the device key: %w", err)
+	}
+	if b != nil {
+		return ParseKey(b)
+	}
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	if b, err = key.Marshal(); err != nil {
+		return nil, err
+	}
+	defer clear(b)
+	if err := d.Put(name, b); err != nil {
+		return nil, fmt.Errorf("keep the device key: %w", err)
+	}
+	return key, nil
+}
+
 // Marshal returns the key as PKCS #8 in PEM, for the device's own store.
 func (k *Key) Marshal() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(k.private)

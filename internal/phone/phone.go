@@ -48,7 +48,7 @@ func Open(home state.Home, approver signer.Approver, log *slog.Logger) (*Phone, 
 	if err != nil {
 		return nil, err
 	}
-	key, err := deviceKey(dir)
+	key, err := device.OwnKey(dir, keyDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -93,35 +93,6 @@ func (p *Phone) Rename(name string) (err error) {
 		return fmt.Errorf("keep the phone's name: %w", err)
 	}
 	return nil
-}
-
-func deviceKey(dir *state.Dir) (*device.Key, error) {
-	// Documents are replaced as a whole, so readers need no lock, which cannot be
-	// had on a disk that can only be read.
-	if b, err := dir.Get(keyDocument); err == nil && b != nil {
-		return device.ParseKey(b)
-	}
-	unlock, err := dir.Lock()
-	if err != nil {
-		return nil, fmt.Errorf("lock the phone's state: %w", err)
-	}
-	defer unlock()
-	b, err := dir.Get(keyDocument)
-	if err != nil {
-		return nil, fmt.Errorf("load device key: %w", err)
-	}
-	if b != nil {
-		return device.ParseKey(b)
-	}
-	key, err := device.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	if b, err = key.Marshal(); err != nil {
-		return nil, err
-	}
-	defer clear(b)
-	return key, dir.Put(keyDocument, b)
 }
 
 func hostName() string {
