@@ -36,7 +36,7 @@ type answered struct {
 // person; it must not block. If the device is or becomes unpaired, on either
 // side, the error has wire.CodePairingInvalid.
 func (n *Node) Ask(ctx context.Context, to device.ID, kind wire.Kind, id string, body any, received func()) (wire.Envelope, error) {
-	frame, err := frameOf(id, kind, body)
+	frame, err := wire.NewFrame(id, kind, body)
 	if err != nil {
 		return wire.Envelope{}, err
 	}

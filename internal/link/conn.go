@@ -115,19 +115,11 @@ func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 
 // send queues one envelope.
 func (l *conn) send(id string, kind wire.Kind, body any) error {
-	frame, err := frameOf(id, kind, body)
+	frame, err := wire.NewFrame(id, kind, body)
 	if err != nil {
 		return err
 	}
 	return l.write(frame)
-}
-
-func frameOf(id string, kind wire.Kind, body any) ([]byte, error) {
-	e, err := wire.NewEnvelope(id, kind, body)
-	if err != nil {
-		return nil, err
-	}
-	return wire.AppendFrame(nil, e)
 }
 
 // write queues one frame. A peer that leaves more unread than the queue holds

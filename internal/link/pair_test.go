@@ -247,7 +247,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, '{', '}'})
 	f.Add([]byte{0, 8, 0, 1, '{'})
 	f.Add([]byte{0, 0, 0, 0})
-	f.Add(must(frameOf("a", wire.KindPing, nil)))
+	f.Add(must(wire.NewFrame("a", wire.KindPing, nil)))
 	f.Add(append([]byte{0, 0, 0x80, 0}, bytes.Repeat([]byte("x"), 0x8000)...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b, err := readFrame(bufio.NewReader(bytes.NewReader(in)), maxHelloFrame)

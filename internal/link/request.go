@@ -121,10 +121,10 @@ func (n *Node) serveRequest(ctx context.Context, p *peer, v *serving, req *Reque
 
 // answerFrame encodes an answer, or that it cannot be encoded.
 func (n *Node) answerFrame(id string, kind wire.Kind, body any) []byte {
-	frame, err := frameOf(id, kind, body)
+	frame, err := wire.NewFrame(id, kind, body)
 	if err != nil {
 		n.log.Error("encoding an answer", "request", id, "error", err)
-		frame, _ = frameOf(id, wire.KindError, wire.NewError(wire.CodeInternalError)) // never too large
+		frame, _ = wire.NewFrame(id, wire.KindError, wire.NewError(wire.CodeInternalError)) // never too large
 	}
 	return frame
 }

@@ -127,8 +127,21 @@ func NewEnvelope(id string, kind Kind, body any) (Envelope, error) {
 // AppendFrame appends the envelope to dst as it stands on a link: a 4-byte
 // big-endian length and that many bytes of JSON. It returns ErrTooLarge, and
 // dst unchanged, for an envelope over MaxEnvelopeSize.
-func AppendFrame(dst []byte, e Envelope) ([]byte, error) {
-	b, err := json.Marshal(e)
+func AppendFrame(dst []byte, e Envelope) ([]byte, error) { return appendFrame(dst, e) }
+
+// NewFrame is the frame of NewEnvelope's envelope, made without encoding the body
+// twice.
+func NewFrame(id string, kind Kind, body any) ([]byte, error) {
+	return appendFrame(nil, struct {
+		Version int    `json:"version"`
+		ID      string `json:"id"`
+		Kind    Kind   `json:"kind"`
+		Body    any    `json:"body,omitempty"`
+	}{Version, id, kind, body})
+}
+
+func appendFrame(dst []byte, envelope any) ([]byte, error) {
+	b, err := json.Marshal(envelope)
 	if err != nil {
 		return dst, fmt.Errorf("encode envelope: %w", err)
 	}

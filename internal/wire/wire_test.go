@@ -56,6 +56,23 @@ func TestFrameSize(t *testing.T) {
 	}
 }
 
+// A frame is the same whichever way it is made.
+func TestNewFrame(t *testing.T) {
+	for _, body := range []any{nil, Cancel{RequestID: "a<b"}, json.RawMessage(`{"a":1}`)} {
+		e, err := NewEnvelope("i\"d", KindCancel, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := AppendFrame(nil, e)
+		if got, err2 := NewFrame(e.ID, e.Kind, body); err != nil || err2 != nil || !bytes.Equal(got, want) {
+			t.Errorf("got %q, %v, want %q, %v", got, err2, want, err)
+		}
+	}
+	if _, err := NewFrame("id", KindCancel, strings.Repeat("x", MaxEnvelopeSize)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
 func TestAppendFrameRefusesTooLarge(t *testing.T) {
 	e := Envelope{Version: 1, ID: "a", Kind: KindPing, Body: json.RawMessage(`"` + strings.Repeat("a", MaxEnvelopeSize) + `"`)}
 	dst := []byte("before")
