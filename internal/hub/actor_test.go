@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	for _, f := range change {
 		f(&c)
 	}
-	or(&c.Limits.CloseTimeout, patience) // on a busy machine two seconds are nothing
+	c.Limits.CloseTimeout = cmp.Or(c.Limits.CloseTimeout, patience) // on a busy machine two seconds are nothing
 	if c.NATSURL == "" && c.StateDir == "" {
 		c.StateDir = t.TempDir()
 	}

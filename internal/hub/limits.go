@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
 	// MaxRendezvous is how long a rendezvous token can be used at most.
@@ -69,32 +72,25 @@ var DefaultLimits = Limits{
 
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits
-	or(&l.Handshake, d.Handshake)
-	or(&l.Unproven, d.Unproven)
-	or(&l.UnprovenPerAddress, d.UnprovenPerAddress)
-	or(&l.ConnectBurst, d.ConnectBurst)
-	or(&l.ConnectEvery, d.ConnectEvery)
-	or(&l.SlowedEvery, d.SlowedEvery)
-	or(&l.SlowedFor, d.SlowedFor)
-	or(&l.Devices, d.Devices)
-	or(&l.DevicesPerAddress, d.DevicesPerAddress)
-	or(&l.Streams, d.Streams)
-	or(&l.StreamsPerPeer, d.StreamsPerPeer)
-	or(&l.QueueBytes, d.QueueBytes)
-	or(&l.TotalQueueBytes, d.TotalQueueBytes)
-	or(&l.PingAfter, d.PingAfter)
-	or(&l.DeadAfter, d.DeadAfter)
-	or(&l.MessageTime, d.MessageTime)
-	or(&l.WriteTime, d.WriteTime)
-	or(&l.CloseTimeout, d.CloseTimeout)
+	l.Handshake = cmp.Or(l.Handshake, d.Handshake)
+	l.Unproven = cmp.Or(l.Unproven, d.Unproven)
+	l.UnprovenPerAddress = cmp.Or(l.UnprovenPerAddress, d.UnprovenPerAddress)
+	l.ConnectBurst = cmp.Or(l.ConnectBurst, d.ConnectBurst)
+	l.ConnectEvery = cmp.Or(l.ConnectEvery, d.ConnectEvery)
+	l.SlowedEvery = cmp.Or(l.SlowedEvery, d.SlowedEvery)
+	l.SlowedFor = cmp.Or(l.SlowedFor, d.SlowedFor)
+	l.Devices = cmp.Or(l.Devices, d.Devices)
+	l.DevicesPerAddress = cmp.Or(l.DevicesPerAddress, d.DevicesPerAddress)
+	l.Streams = cmp.Or(l.Streams, d.Streams)
+	l.StreamsPerPeer = cmp.Or(l.StreamsPerPeer, d.StreamsPerPeer)
+	l.QueueBytes = cmp.Or(l.QueueBytes, d.QueueBytes)
+	l.TotalQueueBytes = cmp.Or(l.TotalQueueBytes, d.TotalQueueBytes)
+	l.PingAfter = cmp.Or(l.PingAfter, d.PingAfter)
+	l.DeadAfter = cmp.Or(l.DeadAfter, d.DeadAfter)
+	l.MessageTime = cmp.Or(l.MessageTime, d.MessageTime)
+	l.WriteTime = cmp.Or(l.WriteTime, d.WriteTime)
+	l.CloseTimeout = cmp.Or(l.CloseTimeout, d.CloseTimeout)
 	return l
-}
-
-func or[T comparable](v *T, otherwise T) {
-	var zero T
-	if *v == zero {
-		*v = otherwise
-	}
 }
 
 // reason is why a connection ended. The numbers are counted, not stored.

@@ -5,6 +5,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -198,16 +199,19 @@ var DefaultTiming = Timing{
 
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
-	for _, f := range []struct{ to, from *time.Duration }{
-		{&t.PingAfter, &d.PingAfter}, {&t.DeadAfter, &d.DeadAfter}, {&t.ProbeTimeout, &d.ProbeTimeout},
-		{&t.Handshake, &d.Handshake}, {&t.Dial, &d.Dial}, {&t.Write, &d.Write}, {&t.CloseTimeout, &d.CloseTimeout},
-		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.TrustPoll, &d.TrustPoll},
-		{&t.Better, &d.Better}, {&t.BetterMin, &d.BetterMin},
-	} {
-		if *f.to == 0 {
-			*f.to = *f.from
-		}
-	}
+	t.PingAfter = cmp.Or(t.PingAfter, d.PingAfter)
+	t.DeadAfter = cmp.Or(t.DeadAfter, d.DeadAfter)
+	t.ProbeTimeout = cmp.Or(t.ProbeTimeout, d.ProbeTimeout)
+	t.Handshake = cmp.Or(t.Handshake, d.Handshake)
+	t.Dial = cmp.Or(t.Dial, d.Dial)
+	t.Write = cmp.Or(t.Write, d.Write)
+	t.CloseTimeout = cmp.Or(t.CloseTimeout, d.CloseTimeout)
+	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
+	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
+	t.Steady = cmp.Or(t.Steady, d.Steady)
+	t.TrustPoll = cmp.Or(t.TrustPoll, d.TrustPoll)
+	t.Better = cmp.Or(t.Better, d.Better)
+	t.BetterMin = cmp.Or(t.BetterMin, d.BetterMin)
 	return t
 }
 

@@ -5,6 +5,7 @@ package localhub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,13 +71,10 @@ var DefaultTiming = Timing{
 
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
-	for _, f := range []struct{ to, from *time.Duration }{
-		{&t.BackoffMin, &d.BackoffMin}, {&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady}, {&t.EndTimeout, &d.EndTimeout},
-	} {
-		if *f.to == 0 {
-			*f.to = *f.from
-		}
-	}
+	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
+	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
+	t.Steady = cmp.Or(t.Steady, d.Steady)
+	t.EndTimeout = cmp.Or(t.EndTimeout, d.EndTimeout)
 	return t
 }
 

@@ -18,15 +18,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"vmux/internal/hub/webapp"
 )
 
 // ContentSecurityPolicy is the header under which the app works, and the only
-// one that a hub should serve it with: nothing inline, nothing foreign, no text
-// that becomes markup.
-const ContentSecurityPolicy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; " +
-	"img-src 'self' data:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; media-src 'self' blob:; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types vmux"
+// one that a hub should serve it with: that of any app, and no text that becomes
+// markup.
+const ContentSecurityPolicy = webapp.Policy + "; require-trusted-types-for 'script'; trusted-types vmux"
 
 // The two files that are made when they are asked for: both name the version,
 // so neither can be part of it.

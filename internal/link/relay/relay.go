@@ -5,6 +5,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -142,15 +143,15 @@ var DefaultTiming = Timing{
 
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
-	for _, f := range []struct{ to, from *time.Duration }{
-		{&t.Connect, &d.Connect}, {&t.DialWait, &d.DialWait}, {&t.PingAfter, &d.PingAfter}, {&t.DeadAfter, &d.DeadAfter},
-		{&t.ProbeTimeout, &d.ProbeTimeout}, {&t.Write, &d.Write}, {&t.BackoffMin, &d.BackoffMin},
-		{&t.BackoffMax, &d.BackoffMax}, {&t.Steady, &d.Steady},
-	} {
-		if *f.to == 0 {
-			*f.to = *f.from
-		}
-	}
+	t.Connect = cmp.Or(t.Connect, d.Connect)
+	t.DialWait = cmp.Or(t.DialWait, d.DialWait)
+	t.PingAfter = cmp.Or(t.PingAfter, d.PingAfter)
+	t.DeadAfter = cmp.Or(t.DeadAfter, d.DeadAfter)
+	t.ProbeTimeout = cmp.Or(t.ProbeTimeout, d.ProbeTimeout)
+	t.Write = cmp.Or(t.Write, d.Write)
+	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
+	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
+	t.Steady = cmp.Or(t.Steady, d.Steady)
 	return t
 }
 
