@@ -48,7 +48,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/agent/client", never: []string{"vmux/..."},
 		except: []string{
-			"vmux/internal/agent/client", "vmux/internal/sshagent", "vmux/internal/sshconfig", "vmux/internal/sshctx", "vmux/internal/wire",
+			"vmux/internal/agent/client", "vmux/internal/filelock", "vmux/internal/sshagent", "vmux/internal/sshconfig", "vmux/internal/sshctx", "vmux/internal/wire",
 		},
 		why: "it tells facts about a program of this computer, and knows nothing of phones or of who asks it",
 	},
@@ -99,6 +99,10 @@ var dependencyRules = []rule{
 			"vmux/internal/confusable",
 		},
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
+	},
+	{
+		from: "internal/filelock", never: []string{"vmux/..."}, except: []string{"vmux/internal/filelock"},
+		why: "it locks any file, and does not know what for",
 	},
 	{
 		from: "internal/confusable", never: []string{"vmux/...", "go.mau.fi/..."},
