@@ -42,6 +42,10 @@ var dependencyRules = []rule{
 		why: "it shows text to whoever sits there, and need not know what it is about",
 	},
 	{
+		from: "internal/agent/keys", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/keys"},
+		why: "what phones hold does not depend on who asks for it",
+	},
+	{
 		from: "internal/agent/waking", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/waking"},
 		why: "it wakes phones for any request, and asks nothing back of the agent",
 	},

@@ -22,6 +22,7 @@ import (
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/desktop"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/keys"
 	"vmux/internal/agent/origin"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
@@ -42,6 +43,19 @@ const (
 	PasskeysLast          Passkeys = "last"           // after all others; the default
 	PasskeysNever         Passkeys = "never"          // not at all
 	PasskeysNoCertificate Passkeys = "no-certificate" // last, and only while there is no session certificate
+)
+
+// documents are the agent's files; *state.Dir implements it.
+type documents interface {
+	Get(name string) ([]byte, error)
+	Put(name string, b []byte) error
+	SetAside(name, suffix string) (string, error)
+}
+
+// Names of the documents in the agent's state folder.
+const (
+	documentDeviceKey = "device-key"
+	documentTrust     = "devices"
 )
 
 // Config says how an agent is to run. StateDir and Socket are required.
@@ -137,6 +151,7 @@ type Agent struct {
 	desktop     *desktop.Notifier
 	cas         *certificate.CAs
 	certificate *certificate.Manager
+	keys        *keys.Store
 
 	journal   *journal.Journal // its lock is the last to be taken
 	snapshot  atomic.Pointer[snapshot]
@@ -149,11 +164,9 @@ type Agent struct {
 	clients   *origin.Clients
 	use       certificate.Use
 
-	mu       sync.Mutex
-	keys     map[device.ID][]AgentKeyInfo
-	pairedAt map[device.ID]time.Time // of the phones with keys
-	denied   denials
-	pairing  *pairing
+	mu      sync.Mutex
+	denied  denials
+	pairing *pairing
 }
 
 // New opens the agent's state; it makes a device key at first. Errors name the
@@ -240,15 +253,14 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	a := &Agent{
 		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
-		desktop:  desktop.New(c.Notify, c.Log),
-		pairedAt: map[device.ID]time.Time{},
+		desktop: desktop.New(c.Notify, c.Log),
 	}
 	a.journal = journal.New(a.log, a.desktop.Notify)
-	keys, warning, err := loadCache(docs, a.started)
-	if err != nil {
+	var warning string
+	var err error
+	if a.keys, warning, err = keys.Open(docs, trust, a.started); err != nil {
 		return nil, err
 	}
-	a.keys = keys
 	a.clients = &origin.Clients{}
 	a.use = certificate.Use{Unbound: c.UnboundCertificate, Forward: c.ForwardCertificate, Clients: a.clients}
 	a.files.KnownHosts = c.KnownHosts
@@ -269,7 +281,9 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	}); err != nil {
 		return nil, err
 	}
-	a.forgetStrangers()
+	if err := a.keys.DropUnpaired(); err != nil {
+		a.journal.Warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
+	}
 	a.rebuildLocked()
 	return a, nil
 }
@@ -332,23 +346,5 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
-// forgetStrangers drops cached keys of phones that have been unpaired while the
-// agent was not running. When the trust cannot be read they stay.
-func (a *Agent) forgetStrangers() {
-	peers, err := a.trust.Peers()
-	if err != nil {
-		a.journal.Warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
-		return
-	}
-	for _, p := range peers {
-		a.pairedAt[p.ID] = p.PairedAt
-	}
-	for id := range a.keys {
-		if _, paired := a.pairedAt[id]; !paired {
-			delete(a.keys, id)
-		}
-	}
-}
-
 // keyOf returns the identity that a client names, or nil.
-func (a *Agent) keyOf(blob []byte) *identity { return a.snapshot.Load().byBlob[string(blob)] }
+func (a *Agent) keyOf(blob []byte) *keys.Key { return a.snapshot.Load().byBlob[string(blob)] }

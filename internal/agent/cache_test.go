@@ -3,16 +3,13 @@ package agent
 import (
 	"encoding/base64"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
+	"vmux/internal/agent/keys"
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
@@ -63,14 +60,14 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := docs.Put(documentCache, []byte(damaged)); err != nil {
+			if err := docs.Put(keys.Document, []byte(damaged)); err != nil {
 				t.Fatal(err)
 			}
 			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
-			if s := w.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], documentCache+".damaged-") {
+			if s := w.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], keys.Document+".damaged-") {
 				t.Errorf("warnings %q", s.Warnings)
 			}
-			names, err := docs.List(documentCache)
+			names, err := docs.List(keys.Document)
 			if err != nil || len(names) != 1 {
 				t.Fatalf("documents %q, %v", names, err)
 			}
@@ -98,14 +95,14 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 			p.ID, sshctx.Fingerprint(key.Marshal()), key.Type(), text64(key.Marshal())))
 		cas = append(cas, fmt.Sprintf(`{"deviceID":%q,"publicKey":%q}`, p.ID, text64(ca)))
 	}
-	docs.docs[documentCache] = []byte(`{"version":1,"cachedKeys":[` + strings.Join(cached, ",") + `]}`)
+	docs.docs[keys.Document] = []byte(`{"version":1,"cachedKeys":[` + strings.Join(cached, ",") + `]}`)
 	docs.docs["trusted-cas.json"] = []byte(`{"version":1,"cas":[` + strings.Join(cas, ",") + `],"distrustFirst":true}`)
 	docs.docs[documentDestinations] = fmt.Appendf(nil, `{"version":1,"destinations":[{"host":%q,"key":%q,"used":"2026-11-01T00:00:00Z"}]}`, server, sshctx.Fingerprint(key.Marshal()))
 	w := newWorldIn(t, docs, trust)
 	if got := w.Status().Warnings; len(got) != 0 {
 		t.Errorf("warnings %q", got)
 	}
-	if got := w.comments(); len(got) != 1 || len(w.snapshot.Load().identities[0].holders) != 2 {
+	if got := w.comments(); len(got) != 1 || len(w.keys.All()[0].Phones) != 2 {
 		t.Errorf("keys %q", got)
 	}
 	if known := w.known.byHost[server]; known.Key != sshctx.Fingerprint(key.Marshal()) {
@@ -115,95 +112,5 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 		if err := w.cas.Meet(p, ca); err != nil {
 			t.Errorf("the CA of %s: %v", p.Name, err)
 		}
-	}
-}
-
-const cacheWriterEnv = "VMUX_TEST_CACHE_WRITER"
-
-// writeCacheForEver is the process that TestKilledWhileWriting kills: it
-// replaces the cache by ever other keys of the same phone.
-func writeCacheForEver(folder string) {
-	dir, err := state.OpenDir(folder)
-	if err != nil {
-		panic(err)
-	}
-	keys, err := parseCache(mustRead(filepath.Join(folder, documentCache)))
-	if err != nil {
-		panic(err)
-	}
-	list := keys[device.ID{1}]
-	fmt.Println("writing")
-	for i := 0; ; i++ {
-		list[0].Comment = strings.Repeat("x", 1+i%200)
-		b, err := encodeCache(keys)
-		if err != nil {
-			panic(err)
-		}
-		if err := dir.Put(documentCache, b); err != nil {
-			panic(err)
-		}
-	}
-}
-
-func mustRead(path string) []byte {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-// SIGKILL at any moment of a cache write loses nothing: whatever stands there
-// afterwards is a whole cache with all keys.
-func TestKilledWhileWriting(t *testing.T) {
-	folder := filepath.Join(t.TempDir(), "agent")
-	dir, err := state.OpenDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := map[device.ID][]AgentKeyInfo{}
-	for range 200 { // far more than one block of a disk
-		info, err := keyInfo(remoteKey(newSigner(t), "key"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys[device.ID{1}] = append(keys[device.ID{1}], info)
-	}
-	b, err := encodeCache(keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := dir.Put(documentCache, b); err != nil {
-		t.Fatal(err)
-	}
-	for range 25 {
-		killWriter(t, folder)
-		left, warning, err := loadCache(dir, time.Now())
-		if err != nil || warning != "" || len(left[device.ID{1}]) != 200 {
-			t.Fatalf("after SIGKILL: %d keys, %q, %v", len(left[device.ID{1}]), warning, err)
-		}
-	}
-}
-
-func killWriter(t *testing.T, folder string) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), cacheWriterEnv+"="+folder)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 16)); err != nil {
-		t.Errorf("writer: %v", err)
-	}
-	<-time.After(rand.N(10 * time.Millisecond))
-	if err := cmd.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Error("the writer ended by itself")
 	}
 }

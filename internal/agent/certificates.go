@@ -9,6 +9,7 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/keys"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/wire"
@@ -49,9 +50,9 @@ func (a *Agent) wantedOf(o control.CertificateOptions) (certificate.Wanted, erro
 
 // identityNamed finds a phone's key by fingerprint or comment.
 func (a *Agent) identityNamed(name string, phone device.ID) ([]byte, error) {
-	var found []*identity
-	for _, id := range a.snapshot.Load().identities {
-		if slices.Contains(id.holders, phone) && (id.Fingerprint == name || id.Comment == name) {
+	var found []*keys.Key
+	for _, id := range a.snapshot.Load().keys {
+		if slices.Contains(id.Phones, phone) && (id.Fingerprint == name || id.Comment == name) {
 			found = append(found, id)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/keys"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -38,8 +39,8 @@ type denial struct {
 	of []device.ID
 }
 
-func (d denial) holdsFor(id *identity, now time.Time) bool {
-	return now.Before(d.until) && (d.of == nil || !slices.ContainsFunc(id.holders, func(phone device.ID) bool {
+func (d denial) holdsFor(id *keys.Key, now time.Time) bool {
+	return now.Before(d.until) && (d.of == nil || !slices.ContainsFunc(id.Phones, func(phone device.ID) bool {
 		return !slices.Contains(d.of, phone)
 	}))
 }
@@ -57,10 +58,10 @@ func (a *Agent) denyLocked(key [sha256.Size]byte, d denial, now time.Time) {
 
 // speaksForNone are the phones that were asked for the key, nil if one of them has
 // proven it.
-func (a *Agent) speaksForNone(id *identity) []device.ID {
-	asked := append([]device.ID{}, a.stillPaired(id.holders)...) // not nil
+func (a *Agent) speaksForNone(id *keys.Key) []device.ID {
+	asked := append([]device.ID{}, a.stillPaired(id.Phones)...) // not nil
 	for _, phone := range asked {
-		if a.hasProven(phone, id) {
+		if a.keys.Proven(phone, id.PublicKeyBlob) {
 			return nil
 		}
 	}
@@ -123,7 +124,7 @@ func digestOf(kind string, parts ...[]byte) [sha256.Size]byte {
 
 // remember notes why a login had no signature. The client still waits for its
 // answer, so that its process can be looked at.
-func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, id *identity, code wire.Code) {
+func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, id *keys.Key, code wire.Code) {
 	session, ofSession := sessionDenial(about)
 	retry, ofRetry := retryDenial(r, about)
 	of := a.speaksForNone(id)
@@ -148,7 +149,7 @@ func (a *Agent) remember(r sshagent.SignRequest, about sshctx.Context, id *ident
 }
 
 // refusedBefore returns why this is not asked, or "" if it is.
-func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context, id *identity) wire.Code {
+func (a *Agent) refusedBefore(r sshagent.SignRequest, about sshctx.Context, id *keys.Key) wire.Code {
 	if !a.anyDenied() {
 		return "" // nearly always: no process is looked at
 	}
@@ -174,7 +175,7 @@ func (a *Agent) anyDenied() bool {
 
 // notAsked tells why a request has failed without a sheet. It is no desktop
 // notification: the one of the first failure has just been shown.
-func (a *Agent) notAsked(id *identity, about sshctx.Context, code wire.Code) {
+func (a *Agent) notAsked(id *keys.Key, about sshctx.Context, code wire.Code) {
 	a.log.Info("not asked again", "key", id.Fingerprint, "code", code)
 	why := "denied just before"
 	if code != wire.CodeUserDenied {

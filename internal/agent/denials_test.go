@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/keys"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -34,21 +35,21 @@ func TestDenialsAreBounded(t *testing.T) {
 	inSigning(t, func(t *testing.T, w *world, _ *phone, key ssh.Signer) {
 		for n := range 2 * maxDenials {
 			r := request(key, fmt.Sprint(n))
-			w.remember(r, describe(r.Data), &identity{}, wire.CodeUserDenied)
+			w.remember(r, describe(r.Data), &keys.Key{}, wire.CodeUserDenied)
 			if len(w.denied) > maxDenials {
 				t.Fatalf("%d denials remembered", len(w.denied))
 			}
 		}
 		last := request(key, fmt.Sprint(2*maxDenials-1))
-		if w.refusedBefore(last, describe(last.Data), &identity{}) != wire.CodeUserDenied {
+		if w.refusedBefore(last, describe(last.Data), &keys.Key{}) != wire.CodeUserDenied {
 			t.Error("the last denial is not remembered")
 		}
 		time.Sleep(denialLife)
-		if w.refusedBefore(last, describe(last.Data), &identity{}) != "" {
+		if w.refusedBefore(last, describe(last.Data), &keys.Key{}) != "" {
 			t.Error("a denial holds for ever")
 		}
 		time.Sleep(time.Second)
-		w.remember(last, describe(last.Data), &identity{}, wire.CodeUserDenied)
+		w.remember(last, describe(last.Data), &keys.Key{}, wire.CodeUserDenied)
 		if len(w.denied) != 1 {
 			t.Errorf("%d denials remembered, all but one of them over", len(w.denied))
 		}

@@ -16,11 +16,13 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
+	"vmux/internal/agent/keys"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 )
 
 const (
+	destinationsVersion  = 1
 	documentDestinations = "known-destinations.json"
 	// maxDestinations bounds the memory: the one unused for longest goes.
 	maxDestinations = 1024
@@ -134,7 +136,7 @@ func (d *destinations) learn(host string, now time.Time, edit func(*destination)
 // connections teach: what a program on another host binds to is its own choice. A
 // key that the user named teaches nothing: ssh tries it before all that is listed,
 // and it says who the user is this time, not the next.
-func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *identity, login *client.Reading[client.Login]) {
+func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *keys.Key, login *client.Reading[client.Login]) {
 	if len(r.Bindings) != 1 || !r.Bindings[0].Covers(about) {
 		return
 	}
@@ -153,7 +155,7 @@ func (a *Agent) learnKey(r sshagent.SignRequest, about sshctx.Context, id *ident
 
 // passedOver returns the kind of the session certificate that ssh had before it
 // and did not, or not successfully, log in with.
-func (a *Agent) passedOver(r sshagent.SignRequest, id *identity) string {
+func (a *Agent) passedOver(r sshagent.SignRequest, id *keys.Key) string {
 	s := a.snapshot.Load().session
 	if s == nil || r.Listed == nil {
 		return ""
@@ -216,7 +218,7 @@ type destinationsDocument struct {
 func (d *destinations) encode() ([]byte, error) {
 	d.mu.Lock()
 	d.saving = false
-	doc := destinationsDocument{Version: cacheVersion, Destinations: []destination{}}
+	doc := destinationsDocument{Version: destinationsVersion, Destinations: []destination{}}
 	for _, known := range d.byHost {
 		doc.Destinations = append(doc.Destinations, known)
 	}
@@ -244,7 +246,7 @@ func loadDestinations(docs documents, now time.Time) (byHost map[string]destinat
 	if err == nil {
 		return byHost, "", nil
 	}
-	aside, err := docs.SetAside(documentDestinations, damagedSuffix(now))
+	aside, err := docs.SetAside(documentDestinations, ".damaged-"+now.UTC().Format("20060102-150405"))
 	if err != nil {
 		return nil, "", fmt.Errorf("set the damaged memory of destinations aside: %w", err)
 	}
@@ -257,7 +259,7 @@ func parseDestinations(b []byte) (map[string]destination, error) {
 	if err := json.Unmarshal(b, &doc); err != nil {
 		return nil, err
 	}
-	if doc.Version != cacheVersion || len(doc.Destinations) > maxDestinations {
+	if doc.Version != destinationsVersion || len(doc.Destinations) > maxDestinations {
 		return nil, errors.New("of another version, or too long")
 	}
 	byHost := make(map[string]destination, len(doc.Destinations))

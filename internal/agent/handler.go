@@ -3,12 +3,11 @@ package agent
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/keys"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -126,50 +125,30 @@ func (a *Agent) refresh(ctx context.Context, p device.Peer) (int, error) {
 	if err := wire.DecodeBody(e, &answer); err != nil {
 		return 0, err
 	}
-	keys := []AgentKeyInfo{} // nil would remove the phone
+	var list []keys.Info
 	for _, k := range answer.Keys {
-		info, err := keyInfo(k)
+		info, err := keys.NewInfo(k)
 		if err != nil {
 			a.log.Warn("key of a phone left out", "phone", p.ID.Short(), "reason", err)
 			continue
 		}
-		keys = append(keys, info)
+		list = append(list, info)
 	}
-	if err := a.setKeys(p.ID, keys); err != nil {
+	if err := a.setKeys(p.ID, list); err != nil {
 		return 0, err
 	}
-	a.journal.Succeed(journal.KindKeys, fmt.Sprintf("%d keys on %s", len(keys), p.Name))
-	return len(keys), nil
+	a.journal.Succeed(journal.KindKeys, fmt.Sprintf("%d keys on %s", len(list), p.Name))
+	return len(list), nil
 }
 
 // setKeys uses a phone's keys at once and writes them to the cache. That the
-// disk fails is a warning: the keys work nevertheless. Keys that come after an
-// unpairing are not taken.
-func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
-	a.saving.Lock()
-	defer a.saving.Unlock()
-	var peer device.Peer
-	added := false
-	if keys != nil {
-		var err error
-		if peer, err = a.trust.Get(phone); err != nil {
-			return fmt.Errorf("keys of a phone: %w", err)
-		}
+// disk fails is a warning: the keys work nevertheless.
+func (a *Agent) setKeys(phone device.ID, list []keys.Info) error {
+	added, err := a.keys.Set(phone, list)
+	if err != nil {
+		return err
 	}
-	a.mu.Lock()
-	if keys == nil {
-		delete(a.keys, phone)
-		delete(a.pairedAt, phone)
-	} else {
-		added = slices.ContainsFunc(keys, func(k AgentKeyInfo) bool {
-			return !slices.ContainsFunc(a.keys[phone], func(old AgentKeyInfo) bool { return old.Fingerprint == k.Fingerprint })
-		})
-		keepProofs(keys, a.keys[phone])
-		a.keys[phone], a.pairedAt[phone] = keys, peer.PairedAt
-	}
-	a.rebuildLocked()
-	a.journal.Change()
-	a.mu.Unlock()
+	a.rebuild()
 	a.saveKeys()
 	if added {
 		a.offerAgain() // where none was taken the new one may be
@@ -177,20 +156,12 @@ func (a *Agent) setKeys(phone device.ID, keys []AgentKeyInfo) error {
 	return nil
 }
 
-// saveKeys writes the cache. The caller holds saving.
 func (a *Agent) saveKeys() {
-	a.mu.Lock()
-	all := maps.Clone(a.keys)
-	a.mu.Unlock()
-	b, err := encodeCache(all)
-	if err == nil {
-		err = a.docs.Put(documentCache, b)
+	text := ""
+	if err := a.keys.Save(); err != nil {
+		text = "The agent cannot write its state: " + err.Error()
 	}
-	if err != nil {
-		a.journal.Warn(journal.WarningDisk, "The agent cannot write its state: "+err.Error())
-		return
-	}
-	a.journal.Warn(journal.WarningDisk, "")
+	a.journal.Warn(journal.WarningDisk, text)
 }
 
 // forget removes a phone, its keys, its CA and the certificate it issued.
@@ -200,9 +171,9 @@ func (a *Agent) forget(phone device.ID) error {
 	if serr := a.waker.Forget(phone); err == nil {
 		err = serr
 	}
-	if serr := a.setKeys(phone, nil); err == nil {
-		err = serr
-	}
+	a.keys.Remove(phone)
+	a.rebuild()
+	a.saveKeys()
 	if serr := a.cas.Forget(phone); err == nil {
 		err = serr
 	}

@@ -4,29 +4,20 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
-	"vmux/internal/device"
+	"vmux/internal/agent/keys"
 	"vmux/internal/sshagent"
 )
-
-// identity is a phone-held key and who holds it.
-type identity struct {
-	AgentKeyInfo
-	key     ssh.PublicKey
-	holders []device.ID
-}
 
 // snapshot is all that listing needs. It is immutable and read
 // without a lock.
 type snapshot struct {
-	identities []*identity // as listed
-	byBlob     map[string]*identity
-	with       *sshagent.Listing // with the session certificate
-	without    *sshagent.Listing
-	session    *certificate.Session // nil: none
+	keys    []*keys.Key // as listed
+	byBlob  map[string]*keys.Key
+	with    *sshagent.Listing // with the session certificate
+	without *sshagent.Listing
+	session *certificate.Session // nil: none
 }
 
 func (a *Agent) rebuild() {
@@ -38,12 +29,13 @@ func (a *Agent) rebuild() {
 
 // rebuildLocked makes the snapshot anew after a change.
 func (a *Agent) rebuildLocked() {
-	s := &snapshot{session: a.certificate.Current()}
-	s.identities, s.byBlob = a.mergeLocked()
+	s := &snapshot{session: a.certificate.Current(), byBlob: map[string]*keys.Key{}}
+	s.keys = a.keys.All()
 	var normal, passkeys []sshagent.Identity
-	for _, id := range s.identities {
-		listed := sshagent.Identity{Blob: id.PublicKeyBlob, Comment: id.Comment}
-		if id.passkey() {
+	for _, key := range s.keys {
+		s.byBlob[string(key.PublicKeyBlob)] = key
+		listed := sshagent.Identity{Blob: key.PublicKeyBlob, Comment: key.Comment}
+		if key.Passkey() {
 			passkeys = append(passkeys, listed)
 		} else {
 			normal = append(normal, listed)
@@ -67,51 +59,6 @@ func (a *Agent) rebuildLocked() {
 		s.with = sshagent.NewListing(append(with, last))
 	}
 	a.snapshot.Store(s)
-}
-
-// mergeLocked lists each key once, passkeys last: a key that several phones list
-// stands where the one that speaks for it has it, with what that phone says of it.
-func (a *Agent) mergeLocked() ([]*identity, map[string]*identity) {
-	var list []*identity
-	byBlob := map[string]*identity{}
-	phones := a.phonesLocked()
-	speakers := a.speakersLocked(phones)
-	for i, phone := range phones {
-		for _, k := range a.keys[phone] {
-			id := byBlob[string(k.PublicKeyBlob)]
-			if id == nil {
-				key, err := ssh.ParsePublicKey(k.PublicKeyBlob)
-				if err != nil {
-					continue // checked when it came
-				}
-				id = &identity{key: key}
-				byBlob[string(k.PublicKeyBlob)] = id
-			}
-			if slices.Contains(id.holders, phone) {
-				continue // listed twice
-			}
-			id.holders = append(id.holders, phone)
-			if speakers[string(k.PublicKeyBlob)] == phone {
-				id.AgentKeyInfo = believed(k, i == 0)
-				list = append(list, id)
-			}
-		}
-	}
-	for _, id := range list { // no phone hides a key that another may have
-		if !id.Proven && len(id.holders) > 1 {
-			id.Hosts = nil
-		}
-	}
-	slices.SortStableFunc(list, func(a, b *identity) int {
-		switch {
-		case a.passkey() == b.passkey():
-			return 0
-		case a.passkey():
-			return 1
-		}
-		return -1
-	})
-	return list, byBlob
 }
 
 // SignLocal implements sshagent.Backend: it signs with the session key when the

@@ -6,6 +6,7 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
+	"vmux/internal/agent/keys"
 	"vmux/internal/sshagent"
 )
 
@@ -63,35 +64,35 @@ func (a *Agent) listingFor(c sshagent.Connection, s *snapshot, now time.Time) *s
 			o.vain = known.vainFor(o.chosen.Account)
 		}
 	}
-	keys := o.apply(mine)
+	offered := o.apply(mine)
 	var list []sshagent.Identity
-	for _, id := range keys {
+	for _, id := range offered {
 		list = append(list, sshagent.Identity{Blob: id.PublicKeyBlob, Comment: id.Comment})
 	}
 	if withCertificate {
 		at := 0
-		if known.refuses(s.session, now) && len(keys) > 0 && keys[0].Fingerprint == known.Key {
+		if known.refuses(s.session, now) && len(offered) > 0 && offered[0].Fingerprint == known.Key {
 			at = 1
 		}
 		list = slices.Insert(list, at, sshagent.Identity{Blob: s.session.Blob, Comment: certificate.Comment})
 	}
 	l.fruitless = fruitless{
-		last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list), keys: len(keys), elsewhere: o.elsewhere(mine),
+		last: now, hostKey: c.Bindings[len(c.Bindings)-1].HostKey, listed: len(list), keys: len(offered), elsewhere: o.elsewhere(mine),
 	}
-	l.left = len(mine) - len(l.elsewhere) - len(keys)
+	l.left = len(mine) - len(l.elsewhere) - len(offered)
 	a.known.begins(c.ID, l)
 	return sshagent.NewListing(list)
 }
 
 // keysOf are the phone-held keys of a listing, in its order.
-func (s *snapshot) keysOf(l *sshagent.Listing) []*identity {
-	var keys []*identity
+func (s *snapshot) keysOf(l *sshagent.Listing) []*keys.Key {
+	var offered []*keys.Key
 	for _, listed := range l.Identities() {
 		if id := s.byBlob[string(listed.Blob)]; id != nil {
-			keys = append(keys, id)
+			offered = append(offered, id)
 		}
 	}
-	return keys
+	return offered
 }
 
 // order says which keys are listed for a login, and how.
@@ -118,28 +119,28 @@ func most(limit, vain int) int {
 // order: the key that worked, those that the user has named, those that are for
 // just such servers, the default ones, all others. Passkeys stay last, since
 // older SSH clients cannot use them, unless they have worked.
-func (o order) apply(keys []*identity) []*identity {
-	keys = slices.DeleteFunc(slices.Clone(keys), o.forOthers)
-	slices.SortStableFunc(keys, func(a, b *identity) int { return o.rank(a) - o.rank(b) })
+func (o order) apply(offered []*keys.Key) []*keys.Key {
+	offered = slices.DeleteFunc(slices.Clone(offered), o.forOthers)
+	slices.SortStableFunc(offered, func(a, b *keys.Key) int { return o.rank(a) - o.rank(b) })
 	// Keys that ssh cannot be seen to name are listed once: it has then tried them
 	// before all others.
 	if o.limit > 0 && !(o.chosen.Unclear && o.vain == 0) {
-		keys = o.cut(keys)
+		offered = o.cut(offered)
 	}
-	last := func(id *identity) int {
-		if id.passkey() && o.rank(id) > rankWorked {
+	last := func(id *keys.Key) int {
+		if id.Passkey() && o.rank(id) > rankWorked {
 			return 1
 		}
 		return 0
 	}
-	slices.SortStableFunc(keys, func(a, b *identity) int { return last(a) - last(b) })
-	return keys
+	slices.SortStableFunc(offered, func(a, b *keys.Key) int { return last(a) - last(b) })
+	return offered
 }
 
 // cut leaves as many keys as are listed: those that have worked or are named, and
 // after a login in vain those that were listed last or not at all.
-func (o order) cut(keys []*identity) []*identity {
-	named, others := keys[:o.named(keys)], keys[o.named(keys):]
+func (o order) cut(offered []*keys.Key) []*keys.Key {
+	named, others := offered[:o.named(offered)], offered[o.named(offered):]
 	room := func(most int) int { return min(max(0, most-len(named)), len(others)) }
 	n, skip := room(most(o.limit, o.vain)), 0
 	if o.vain > 0 {
@@ -149,14 +150,14 @@ func (o order) cut(keys []*identity) []*identity {
 }
 
 // forOthers reports whether the phone limits the key to other servers.
-func (o order) forOthers(id *identity) bool {
+func (o order) forOthers(id *keys.Key) bool {
 	return len(id.Hosts) > 0 && !slices.Contains(id.Hosts, o.host)
 }
 
 // elsewhere are the comments of the keys that apply leaves out for good.
-func (o order) elsewhere(keys []*identity) []string {
+func (o order) elsewhere(offered []*keys.Key) []string {
 	var list []string
-	for _, id := range keys {
+	for _, id := range offered {
 		if o.forOthers(id) {
 			list = append(list, id.Comment)
 		}
@@ -172,7 +173,7 @@ const (
 	rankOther
 )
 
-func (o order) rank(id *identity) int {
+func (o order) rank(id *keys.Key) int {
 	switch {
 	case id.Fingerprint == o.worked:
 		return rankWorked
@@ -189,9 +190,9 @@ func (o order) rank(id *identity) int {
 // named is how many keys stand first because they have worked or the user has
 // named them: ssh looks for the latter in the list, and uses none that is not
 // there.
-func (o order) named(keys []*identity) int {
+func (o order) named(offered []*keys.Key) int {
 	n := 0
-	for n < len(keys) && o.rank(keys[n]) <= rankChosen {
+	for n < len(offered) && o.rank(offered[n]) <= rankChosen {
 		n++
 	}
 	return n

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/agent/client"
+	"vmux/internal/agent/keys"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
@@ -23,17 +24,17 @@ import (
 )
 
 func TestOrder(t *testing.T) {
-	key := func(name string, change ...func(*AgentKeyInfo)) *identity {
-		id := &identity{AgentKeyInfo: AgentKeyInfo{Fingerprint: name, Comment: name, PublicKeyBlob: []byte(name), Algorithm: "ssh-ed25519"}}
+	key := func(name string, change ...func(*keys.Info)) *keys.Key {
+		id := &keys.Key{Info: keys.Info{Fingerprint: name, Comment: name, PublicKeyBlob: []byte(name), Algorithm: "ssh-ed25519"}}
 		for _, c := range change {
-			c(&id.AgentKeyInfo)
+			c(&id.Info)
 		}
 		return id
 	}
-	passkey := func(k *AgentKeyInfo) { k.Algorithm = ssh.KeyAlgoSKECDSA256 }
-	isDefault := func(k *AgentKeyInfo) { k.Default = true }
-	only := func(host string) func(*AgentKeyInfo) { return func(k *AgentKeyInfo) { k.Hosts = []string{host} } }
-	keys := []*identity{
+	passkey := func(k *keys.Info) { k.Algorithm = ssh.KeyAlgoSKECDSA256 }
+	isDefault := func(k *keys.Info) { k.Default = true }
+	only := func(host string) func(*keys.Info) { return func(k *keys.Info) { k.Hosts = []string{host} } }
+	keys := []*keys.Key{
 		key("a"), key("b"), key("c"), key("d", isDefault), key("e"), key("f"),
 		key("here", only("host")), key("there", only("elsewhere")), key("sk", passkey), key("sk2", passkey),
 	}

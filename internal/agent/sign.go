@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/keys"
 	"vmux/internal/agent/origin"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -71,7 +72,7 @@ func describe(data []byte) sshctx.Context {
 	return c
 }
 
-func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignRequest, about sshctx.Context, login *client.Reading[client.Login], line *client.Line) ([]byte, device.ID, error) {
+func (a *Agent) askSignature(ctx context.Context, id *keys.Key, r sshagent.SignRequest, about sshctx.Context, login *client.Reading[client.Login], line *client.Line) ([]byte, device.ID, error) {
 	now := time.Now()
 	request := &wire.RemoteSignRequest{
 		Asking:         a.asking(now),
@@ -83,13 +84,13 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 		Context:        a.contextOf(r, about, login),
 		Bindings:       origin.Marshal(r.Bindings),
 	}
-	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.holders)
+	waiting, holders := waitingSign(request, id, about), a.stillPaired(id.Phones)
 	done := a.journal.Wait(waiting)
 	defer done()
 	line.Draw(func(now time.Time) string { return a.hintText(waiting, holders, now) })
 	// A phone can list any public key: it must not speak for one that another
 	// phone has. Of a single phone nobody else could answer.
-	decides := func(phone device.ID) bool { return len(holders) == 1 || a.hasProven(phone, id) }
+	decides := func(phone device.ID) bool { return len(holders) == 1 || a.keys.Proven(phone, id.PublicKeyBlob) }
 	q := question[[]byte]{
 		phones: holders, kind: wire.KindSignRequest, asking: request.Asking,
 		body: func(asking wire.Asking) any {
@@ -113,7 +114,7 @@ func (a *Agent) askSignature(ctx context.Context, id *identity, r sshagent.SignR
 
 // acceptSignature verifies what a phone has sent: a phone that errs must not
 // make a client or a server believe that the user's key is broken.
-func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, asked wire.Asking, from device.ID, e wire.Envelope) ([]byte, error) {
+func (a *Agent) acceptSignature(id *keys.Key, r sshagent.SignRequest, asked wire.Asking, from device.ID, e wire.Envelope) ([]byte, error) {
 	var answer wire.SignResponse
 	if err := wire.DecodeBody(e, &answer); err != nil {
 		return nil, err
@@ -124,12 +125,21 @@ func (a *Agent) acceptSignature(id *identity, r sshagent.SignRequest, asked wire
 	if answer.Error != nil {
 		return nil, a.refusal(answer.Error, asked)
 	}
-	if err := checkSignature(id.key, r.Data, answer.Signature, r.Flags); err != nil {
+	if err := checkSignature(id.Public, r.Data, answer.Signature, r.Flags); err != nil {
 		a.log.Error("signature refused", "request", asked.RequestID, "phone", from.Short(), "error", err)
 		return nil, wire.Errorf(wire.CodeInternalError, "The phone's signature does not verify.")
 	}
 	a.prove(from, id)
 	return answer.Signature, nil
+}
+
+// prove remembers that the phone has signed by the key. No signature waits for the
+// disk.
+func (a *Agent) prove(phone device.ID, id *keys.Key) {
+	if a.keys.Prove(phone, id.PublicKeyBlob) {
+		a.rebuild()
+		a.tasks.run(func(context.Context) { a.saveKeys() })
+	}
 }
 
 // stillPaired leaves out phones that are no longer trusted.
@@ -143,7 +153,7 @@ func (a *Agent) stillPaired(holders []device.ID) []device.ID {
 	return paired
 }
 
-func waitingSign(r *wire.RemoteSignRequest, id *identity, about sshctx.Context) control.Request {
+func waitingSign(r *wire.RemoteSignRequest, id *keys.Key, about sshctx.Context) control.Request {
 	w := control.Request{
 		RequestID: r.RequestID, Kind: journal.KindSign, Identity: id.Comment, Fingerprint: id.Fingerprint,
 		Detail: detail(about), Since: time.UnixMilli(r.IssuedAtMilliseconds), Until: r.ExpiresAt(),
@@ -167,24 +177,24 @@ func detail(about sshctx.Context) string {
 	return ""
 }
 
-func (a *Agent) signed(id *identity, phone device.ID, about sshctx.Context) {
+func (a *Agent) signed(id *keys.Key, phone device.ID, about sshctx.Context) {
 	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
 	a.journal.Succeed(journal.KindSign, "Signed by "+requested(id, about))
 }
 
 // goesOn tells that a phone's refusal does not end the request.
-func (a *Agent) goesOn(id *identity, about sshctx.Context, phone device.ID, err error) {
+func (a *Agent) goesOn(id *keys.Key, about sshctx.Context, phone device.ID, err error) {
 	a.log.Warn("refused by a phone that has not signed by this key yet: others are asked still", "key", id.Fingerprint, "phone", phone.Short(), "code", wire.CodeOf(err))
 	a.journal.Note(journal.KindSign, fmt.Sprintf("%s: refused by %s, which has not signed by this key yet: others are asked still", requested(id, about), a.nameOf(phone)), "")
 }
 
-func (a *Agent) withdrawn(id *identity, about sshctx.Context) {
+func (a *Agent) withdrawn(id *keys.Key, about sshctx.Context) {
 	a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
 	a.journal.Note(journal.KindSign, requested(id, about)+": withdrawn, since the SSH client went away", "")
 }
 
 // failSign keeps the reason and returns the error.
-func (a *Agent) failSign(id *identity, about sshctx.Context, err error) error {
+func (a *Agent) failSign(id *keys.Key, about sshctx.Context, err error) error {
 	text := ""
 	if id != nil {
 		text = requested(id, about)
@@ -194,7 +204,7 @@ func (a *Agent) failSign(id *identity, about sshctx.Context, err error) error {
 }
 
 // requested is the key, and what the bytes say, for people.
-func requested(id *identity, about sshctx.Context) string {
+func requested(id *keys.Key, about sshctx.Context) string {
 	if d := detail(about); d != "" {
 		return id.Comment + ": " + d
 	}

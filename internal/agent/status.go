@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/agent/keys"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -109,12 +110,12 @@ func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
 	return cert, err == nil
 }
 
-func describeIdentity(id *identity, peers map[device.ID]link.PeerStatus) control.Identity {
+func describeIdentity(id *keys.Key, peers map[device.ID]link.PeerStatus) control.Identity {
 	d := control.Identity{
-		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: sshctx.AuthorizedLine(id.key),
+		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: sshctx.AuthorizedLine(id.Public),
 		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind, Servers: id.Hosts,
 	}
-	for _, holder := range id.holders {
+	for _, holder := range id.Phones {
 		if p, ok := peers[holder]; ok {
 			d.Phones = append(d.Phones, p.Name)
 			d.Available = d.Available || p.Connected
@@ -170,8 +171,6 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	if len(offered) > 0 {
 		d.CAChangedTo = sshctx.Fingerprint(offered)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	d.Keys = len(a.keys[p.ID])
+	d.Keys = a.keys.Count(p.ID)
 	return d
 }

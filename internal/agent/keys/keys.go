@@ -1,4 +1,13 @@
-package agent
+// Package keys remembers which SSH keys phones hold, public material only, so that
+// they are listed while their phone is away.
+//
+// A phone can list any public key, also one whose private half another phone has:
+// public keys are public. What it says counts for others' keys only once it has
+// proven that it has the key itself, by a signature that verified. Until then it is
+// asked like all that list the key, since that is how it proves it, but its refusal
+// does not end a request that another phone may answer, and what it says of the key
+// (comment, default, servers) gives way.
+package keys
 
 import (
 	"encoding/json"
@@ -16,9 +25,12 @@ import (
 	"vmux/internal/wire"
 )
 
-// AgentKeyInfo is one identity of a phone as it rests in the cache: public
+// Document is the name of the document with the keys of each phone.
+const Document = "cached-keys.json"
+
+// Info is one identity of a phone as it rests in the cache: public
 // material only.
-type AgentKeyInfo struct {
+type Info struct {
 	Fingerprint   string            `json:"fingerprint"`
 	Algorithm     string            `json:"algorithm"`
 	PublicKeyBlob []byte            `json:"publicKeyBlob"`
@@ -34,17 +46,17 @@ type AgentKeyInfo struct {
 	Proven bool `json:"proven,omitempty"`
 }
 
-// keyInfo checks what a phone tells of a key. The type in the blob is what
+// NewInfo checks what a phone tells of a key. The type in the blob is what
 // counts; a certificate or what cannot be verified later is no identity.
-func keyInfo(k wire.RemoteSignerPublicKey) (AgentKeyInfo, error) {
+func NewInfo(k wire.RemoteSignerPublicKey) (Info, error) {
 	public, err := ssh.ParsePublicKey(k.PublicKeyBlob)
 	if err != nil {
-		return AgentKeyInfo{}, errors.New("key of an unknown type or malformed")
+		return Info{}, errors.New("key of an unknown type or malformed")
 	}
 	if _, isCert := public.(*ssh.Certificate); isCert {
-		return AgentKeyInfo{}, errors.New("a certificate in place of a key")
+		return Info{}, errors.New("a certificate in place of a key")
 	}
-	return AgentKeyInfo{
+	return Info{
 		Fingerprint:   sshctx.Fingerprint(k.PublicKeyBlob),
 		Algorithm:     public.Type(),
 		PublicKeyBlob: k.PublicKeyBlob,
@@ -56,11 +68,12 @@ func keyInfo(k wire.RemoteSignerPublicKey) (AgentKeyInfo, error) {
 	}, nil
 }
 
-func (k *AgentKeyInfo) passkey() bool { return strings.HasPrefix(k.Algorithm, "sk-") }
+// Passkey reports whether the key is one of WebAuthn.
+func (k *Info) Passkey() bool { return strings.HasPrefix(k.Algorithm, "sk-") }
 
 // check makes sure of what comes from the disk.
-func (k *AgentKeyInfo) check() error {
-	info, err := keyInfo(wire.RemoteSignerPublicKey{PublicKeyBlob: k.PublicKeyBlob})
+func (k *Info) check() error {
+	info, err := NewInfo(wire.RemoteSignerPublicKey{PublicKeyBlob: k.PublicKeyBlob})
 	if err != nil {
 		return err
 	}
@@ -73,21 +86,7 @@ func (k *AgentKeyInfo) check() error {
 	return nil
 }
 
-// documents are the agent's files; *state.Dir implements it.
-type documents interface {
-	Get(name string) ([]byte, error)
-	Put(name string, b []byte) error
-	SetAside(name, suffix string) (string, error)
-}
-
-// Names of the documents in the agent's state folder.
-const (
-	documentDeviceKey = "device-key"
-	documentTrust     = "devices"
-	documentCache     = "cached-keys.json"
-)
-
-const cacheVersion = 1
+const version = 1
 
 // cachedKeys is the cache's document. Phones are in the order of their IDs.
 type cachedKeys struct {
@@ -96,43 +95,41 @@ type cachedKeys struct {
 }
 
 type cachedPhone struct {
-	DeviceID device.ID      `json:"deviceID"`
-	Keys     []AgentKeyInfo `json:"keys"`
+	DeviceID device.ID `json:"deviceID"`
+	Keys     []Info    `json:"keys"`
 }
 
-// loadCache reads the cached keys of each phone. A document that is damaged is
+// load reads the cached keys of each phone. A document that is damaged is
 // set aside and told of in warning.
-func loadCache(d documents, now time.Time) (keys map[device.ID][]AgentKeyInfo, warning string, err error) {
-	b, err := d.Get(documentCache)
+func load(d Documents, now time.Time) (keys map[device.ID][]Info, warning string, err error) {
+	b, err := d.Get(Document)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the key cache: %w", err)
 	}
 	if b == nil {
-		return map[device.ID][]AgentKeyInfo{}, "", nil
+		return map[device.ID][]Info{}, "", nil
 	}
-	keys, err = parseCache(b)
+	keys, err = parse(b)
 	if err == nil {
 		return keys, "", nil
 	}
-	aside, err := d.SetAside(documentCache, damagedSuffix(now))
+	aside, err := d.SetAside(Document, ".damaged-"+now.UTC().Format("20060102-150405"))
 	if err != nil {
 		return nil, "", fmt.Errorf("set the damaged key cache aside: %w", err)
 	}
-	return map[device.ID][]AgentKeyInfo{},
+	return map[device.ID][]Info{},
 		fmt.Sprintf("The key cache was damaged and is set aside as %s. Keys are listed again once their phone connects.", aside), nil
 }
 
-func damagedSuffix(now time.Time) string { return ".damaged-" + now.UTC().Format("20060102-150405") }
-
-func parseCache(b []byte) (map[device.ID][]AgentKeyInfo, error) {
+func parse(b []byte) (map[device.ID][]Info, error) {
 	var c cachedKeys
 	if err := json.Unmarshal(b, &c); err != nil {
 		return nil, err
 	}
-	if c.Version != cacheVersion || len(c.Phones) > device.MaxPeers {
+	if c.Version != version || len(c.Phones) > device.MaxPeers {
 		return nil, errors.New("of another version")
 	}
-	keys := make(map[device.ID][]AgentKeyInfo, len(c.Phones))
+	keys := make(map[device.ID][]Info, len(c.Phones))
 	for _, p := range c.Phones {
 		if len(p.Keys) > wire.MaxKeys {
 			return nil, errors.New("too many keys")
@@ -147,8 +144,8 @@ func parseCache(b []byte) (map[device.ID][]AgentKeyInfo, error) {
 	return keys, nil
 }
 
-func encodeCache(keys map[device.ID][]AgentKeyInfo) ([]byte, error) {
-	c := cachedKeys{Version: cacheVersion, Phones: []cachedPhone{}}
+func encode(keys map[device.ID][]Info) ([]byte, error) {
+	c := cachedKeys{Version: version, Phones: []cachedPhone{}}
 	for _, id := range slices.SortedFunc(maps.Keys(keys), device.ID.Compare) {
 		c.Phones = append(c.Phones, cachedPhone{id, keys[id]})
 	}
