@@ -46,6 +46,11 @@ var dependencyRules = []rule{
 		why: "what phones hold does not depend on who asks for it",
 	},
 	{
+		from: "internal/agent/listing", never: []string{"vmux/internal/agent/...", "vmux/internal/link/..."},
+		except: []string{"vmux/internal/agent/listing", "vmux/internal/agent/keys", "vmux/internal/agent/client"},
+		why:    "what is listed follows from keys, the client and earlier logins, and never from a phone that has to be asked",
+	},
+	{
 		from: "internal/agent/waking", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/waking"},
 		why: "it wakes phones for any request, and asks nothing back of the agent",
 	},

@@ -23,6 +23,7 @@ import (
 	"vmux/internal/agent/desktop"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/keys"
+	"vmux/internal/agent/listing"
 	"vmux/internal/agent/origin"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
@@ -152,6 +153,7 @@ type Agent struct {
 	cas         *certificate.CAs
 	certificate *certificate.Manager
 	keys        *keys.Store
+	memory      *listing.Memory
 
 	journal   *journal.Journal // its lock is the last to be taken
 	snapshot  atomic.Pointer[snapshot]
@@ -160,7 +162,6 @@ type Agent struct {
 	files     client.Files
 	terminals client.Terminals
 	git       client.GitClaims
-	known     destinations
 	clients   *origin.Clients
 	use       certificate.Use
 
@@ -237,7 +238,7 @@ func (c *Config) fill() error {
 		return fmt.Errorf("unbound certificate %q: it can be first, always or never", c.UnboundCertificate)
 	}
 	if c.MaxKeys == 0 {
-		c.MaxKeys = maxListed
+		c.MaxKeys = listing.MaxKeys
 	}
 	if c.KnownHosts == nil {
 		c.KnownHosts = client.KnownHostsFiles()
@@ -272,10 +273,12 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		Ask: a.askCertificate, Phones: func() []link.PeerStatus { return a.node.Peers() }, Go: a.tasks.run, Changed: a.rebuild,
 		Notify: a.desktop.Notify, CAs: a.cas, Journal: a.journal, Log: a.log,
 	})
-	if a.known.byHost, warning, err = loadDestinations(docs, a.started); err != nil {
+	if a.memory, warning, err = listing.Open(listing.Config{
+		Documents: docs, Files: &a.files, MaxKeys: c.MaxKeys, Due: a.saveDestinations,
+	}, a.started); err != nil {
 		return nil, err
 	}
-	a.journal.Warn(documentDestinations, warning)
+	a.journal.Warn(listing.Document, warning)
 	if a.waker, err = waking.New(waking.Config{
 		Documents: docs, Trust: trust, Window: c.ApprovalTimeout, Changed: a.journal.Change, Log: c.Log,
 	}); err != nil {
@@ -308,7 +311,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.tasks.start(ctx)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.clients.MayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.closed})
+	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.clients.MayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.memory.Closed})
 	var parts sync.WaitGroup
 	part := func(name string, run func() error) {
 		parts.Go(func() {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"vmux/internal/agent/keys"
+	"vmux/internal/agent/listing"
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
@@ -97,7 +98,7 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 	}
 	docs.docs[keys.Document] = []byte(`{"version":1,"cachedKeys":[` + strings.Join(cached, ",") + `]}`)
 	docs.docs["trusted-cas.json"] = []byte(`{"version":1,"cas":[` + strings.Join(cas, ",") + `],"distrustFirst":true}`)
-	docs.docs[documentDestinations] = fmt.Appendf(nil, `{"version":1,"destinations":[{"host":%q,"key":%q,"used":"2026-11-01T00:00:00Z"}]}`, server, sshctx.Fingerprint(key.Marshal()))
+	docs.docs[listing.Document] = fmt.Appendf(nil, `{"version":1,"destinations":[{"host":%q,"key":%q,"used":"2026-11-01T00:00:00Z"}]}`, server, sshctx.Fingerprint(key.Marshal()))
 	w := newWorldIn(t, docs, trust)
 	if got := w.Status().Warnings; len(got) != 0 {
 		t.Errorf("warnings %q", got)
@@ -105,8 +106,11 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 	if got := w.comments(); len(got) != 1 || len(w.keys.All()[0].Phones) != 2 {
 		t.Errorf("keys %q", got)
 	}
-	if known := w.known.byHost[server]; known.Key != sshctx.Fingerprint(key.Marshal()) {
-		t.Errorf("the server is known as %+v", known)
+	if err := w.memory.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if doc, _ := w.docs.Get(listing.Document); !strings.Contains(string(doc), server) || !strings.Contains(string(doc), sshctx.Fingerprint(key.Marshal())) {
+		t.Errorf("the servers known are %s", doc)
 	}
 	for _, p := range phones {
 		if err := w.cas.Meet(p, ca); err != nil {

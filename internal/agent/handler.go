@@ -151,7 +151,7 @@ func (a *Agent) setKeys(phone device.ID, list []keys.Info) error {
 	a.rebuild()
 	a.saveKeys()
 	if added {
-		a.offerAgain() // where none was taken the new one may be
+		a.memory.OfferAll() // where none was taken the new one may be
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) 
 	if len(peers) == 0 {
 		return control.RefreshResult{}, control.Errorf(control.CodeNotPaired, "run `vmux pair`", "No phone is paired with this computer.")
 	}
-	a.offerAgain()
+	a.memory.OfferAll()
 	if !anyConnected(peers) {
 		a.node.Wake()
 	}

@@ -84,7 +84,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 				t.Errorf("too long, login %d: listed %q", i+1, got)
 			}
 			w.Sign(t.Context(), sshagent.SignRequest{Connection: c, Blob: mine, Data: loginBy(mine, id)})
-			w.closed(c)
+			w.memory.Closed(c)
 		}
 	})
 }

@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"vmux/internal/agent/certificate"
+	"vmux/internal/agent/client"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/keys"
+	"vmux/internal/agent/listing"
 	"vmux/internal/sshagent"
 )
 
@@ -55,10 +58,60 @@ func (a *Agent) rebuildLocked() {
 		// Last, since many who bind nothing take the first line (ssh-copy-id, git's
 		// defaultKeyCommand) or stop at what they cannot parse. A connection that is
 		// bound gets a list of its own.
-		last := sshagent.Identity{Blob: s.session.Blob, Comment: certificate.Comment}
-		s.with = sshagent.NewListing(append(with, last))
+		s.with = sshagent.NewListing(append(with, listed(s.session).Identity))
 	}
 	a.snapshot.Store(s)
+}
+
+// Listing implements sshagent.Backend. Who does not say where to log in, as
+// ssh-add -l, sees everything, unless it is for a server's authorized_keys. Over a
+// forwarded connection the session certificate is not listed, since whoever is root
+// on the other host could log in with it without anybody being asked.
+func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
+	s, now := a.snapshot.Load(), time.Now()
+	all, bound := s.without, len(c.Bindings) > 0 || c.Unproven
+	if s.session.Valid(now) && (!bound || a.use.Lists(c)) {
+		all = s.with
+	}
+	if !bound {
+		if c.Listed == nil && a.memory.Tried() && client.PrintsKeys(c.Peer.PID) {
+			a.memory.OfferAll() // who has them printed is about to give one to a server
+		}
+		if all != s.without && c.Listed == nil && client.InstallsKeys(c.Peer.PID) {
+			return s.without
+		}
+		return all
+	}
+	if listing.Host(c.Bindings) == "" {
+		return all
+	}
+	l := listing.Login{Connection: c, Own: len(c.Bindings) == 1 && !a.clients.Elsewhere(c)}
+	for _, listed := range all.Identities() {
+		if key := s.byBlob[string(listed.Blob)]; key != nil {
+			l.Keys = append(l.Keys, key)
+		}
+	}
+	if all == s.with {
+		l.Certificate = listed(s.session)
+	}
+	return sshagent.NewListing(a.memory.List(l, now))
+}
+
+// listed is the session's certificate as it is listed; nil without one.
+func listed(s *certificate.Session) *listing.Certificate {
+	if s == nil {
+		return nil
+	}
+	return &listing.Certificate{Identity: sshagent.Identity{Blob: s.Blob, Comment: certificate.Comment}, Certificate: s.Certificate}
+}
+
+// saveDestinations writes soon what logins have shown. No signature waits for the disk.
+func (a *Agent) saveDestinations() {
+	a.tasks.run(func(context.Context) {
+		if err := a.memory.Save(); err != nil {
+			a.log.Warn("keep the memory of destinations", "error", err)
+		}
+	})
 }
 
 // SignLocal implements sshagent.Backend: it signs with the session key when the
@@ -74,7 +127,7 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 		a.journal.Fail(journal.KindSign, certificate.Comment, err)
 		return nil, true, err
 	}
-	a.learnCertificate(c, about)
+	a.memory.CertificateSigned(c, about)
 	signature, err = s.Sign(data)
 	if err == nil {
 		a.journal.ForgetFailures() // of earlier logins: this one succeeds

@@ -32,12 +32,12 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
-	a.asked(r.Connection) // also where it is refused: the server has taken the key
+	a.memory.Asked(r.Connection) // also where it is refused: the server has taken the key
 	if err := origin.Check(r, about); err != nil {
 		return nil, a.failSign(id, about, err)
 	}
 	a.clients.NoteLogin(r.Connection, about)
-	login := a.loginOf(r.Connection) // the program may be gone as soon as it is answered
+	login := a.memory.Client(r.Connection) // the program may be gone as soon as it is answered
 	if code := a.refusedBefore(r, about, id); code != "" {
 		a.notAsked(id, about, code)
 		return nil, wire.NewError(code)
@@ -51,7 +51,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	signature, phone, err := a.askSignature(ctx, id, r, about, login, line)
 	switch {
 	case err == nil:
-		a.learnKey(r, about, id, login)
+		a.memory.KeySigned(r, about, id, login.Wait(), listed(a.snapshot.Load().session))
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -29,7 +30,7 @@ func (a *Agent) Status() control.Status {
 		Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
-	s.Unsigned, s.FewerKeys = a.unsigned(), a.fewer()
+	s.Unsigned, s.FewerKeys = a.memory.Unsigned(time.Now()), a.memory.Fewer()
 	a.journal.Fill(&s)
 	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
 	return s

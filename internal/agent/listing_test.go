@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,86 +10,14 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/agent/client"
-	"vmux/internal/agent/keys"
+	"vmux/internal/agent/listing"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/sshagent"
-	"vmux/internal/sshconfig"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
-
-func TestOrder(t *testing.T) {
-	key := func(name string, change ...func(*keys.Info)) *keys.Key {
-		id := &keys.Key{Info: keys.Info{Fingerprint: name, Comment: name, PublicKeyBlob: []byte(name), Algorithm: "ssh-ed25519"}}
-		for _, c := range change {
-			c(&id.Info)
-		}
-		return id
-	}
-	passkey := func(k *keys.Info) { k.Algorithm = ssh.KeyAlgoSKECDSA256 }
-	isDefault := func(k *keys.Info) { k.Default = true }
-	only := func(host string) func(*keys.Info) { return func(k *keys.Info) { k.Hosts = []string{host} } }
-	keys := []*keys.Key{
-		key("a"), key("b"), key("c"), key("d", isDefault), key("e"), key("f"),
-		key("here", only("host")), key("there", only("elsewhere")), key("sk", passkey), key("sk2", passkey),
-	}
-	chosen := func(names ...string) client.Login {
-		keys := map[string]bool{}
-		for _, n := range names {
-			keys[n] = true
-		}
-		return client.Login{Login: sshconfig.Login{Keys: keys}}
-	}
-	unclear := client.Login{Login: sshconfig.Login{Unclear: true}}
-	for _, test := range []struct {
-		name  string
-		order order
-		want  string
-	}{
-		{"an unknown host", order{limit: 4}, "here d a b"},
-		{"after a login in vain", order{limit: 4, vain: 1}, "c e"},
-		{"and another", order{limit: 4, vain: 2}, ""},
-		{"in vain, where a key worked before", order{limit: 4, vain: 1, worked: "f"}, "f b"},
-		{"and another there", order{limit: 4, vain: 2, worked: "f"}, "f"},
-		{"in vain, and keys are named", order{limit: 4, vain: 1, chosen: chosen("e", "sk", "b")}, "b e sk"},
-		{"and another, named", order{limit: 4, vain: 2, chosen: chosen("e", "sk")}, "e sk"},
-		{"in vain, named as only ssh can tell", order{limit: 4, vain: 2, chosen: unclear}, ""},
-		{"in vain, of all", order{vain: 2}, "here d a b c e f sk sk2"},
-		{"in vain, of one", order{limit: 1, vain: 1}, "d"},
-		{"a key that worked", order{limit: 4, worked: "f"}, "f here d a"},
-		{"a passkey that worked", order{limit: 4, worked: "sk"}, "sk here d a"},
-		{"a key that worked and is for others now", order{limit: 4, worked: "there"}, "here d a b"},
-		{"keys the user names", order{limit: 4, chosen: chosen("e", "sk", "b", "a", "c")}, "a b c e sk"},
-		{"named as only ssh can tell", order{limit: 4, chosen: unclear}, "here d a b c e f sk sk2"},
-		{"no limit", order{}, "here d a b c e f sk sk2"},
-		{"one", order{limit: 1, worked: "b"}, "b"},
-	} {
-		test.order.host = "host"
-		var got []string
-		for _, id := range test.order.apply(keys) {
-			got = append(got, id.Comment)
-		}
-		if want := strings.Fields(test.want); !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", test.name, got, want)
-		}
-	}
-	few := keys[:3]
-	for vain, want := range []string{"a b c", "b c", ""} {
-		var got []string
-		for _, id := range (order{host: "host", limit: 4, vain: vain}).apply(few) {
-			got = append(got, id.Comment)
-		}
-		if !slices.Equal(got, strings.Fields(want)) {
-			t.Errorf("of three, %d in vain: %q, want %q", vain, got, want)
-		}
-	}
-	if got := (order{limit: 4}).apply(nil); len(got) != 0 {
-		t.Errorf("no keys: %v", got)
-	}
-}
 
 // to is a connection that is bound to a login at the server.
 func to(t *testing.T, server ssh.Signer) sshagent.Connection {
@@ -150,11 +76,11 @@ func TestCertificateStandsBehindWhereItWasRefused(t *testing.T) {
 		wants(server, "mine vmux-session-cert first")
 		wants(other, "vmux-session-cert first mine")
 		synctest.Wait()
-		if doc, _ := w.docs.Get(documentDestinations); !strings.Contains(string(doc), sshctx.Fingerprint(server.PublicKey().Marshal())) ||
+		if doc, _ := w.docs.Get(listing.Document); !strings.Contains(string(doc), sshctx.Fingerprint(server.PublicKey().Marshal())) ||
 			strings.Contains(string(doc), sshctx.Fingerprint(other.PublicKey().Marshal())) {
 			t.Errorf("kept: %s", doc)
 		}
-		time.Sleep(refusalLife)
+		time.Sleep(24 * time.Hour)
 		wants(server, "vmux-session-cert mine first")
 
 		if err := w.login(to(t, server), key); err != nil {
@@ -262,33 +188,11 @@ func TestForwardedLoginsTeachNothing(t *testing.T) {
 		if _, err := w.Sign(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		if len(w.known.byHost) != 0 {
-			t.Errorf("learned %+v", w.known.byHost)
+		synctest.Wait()
+		if b, _ := w.docs.Get(listing.Document); b != nil {
+			t.Errorf("learned %s", b)
 		}
 	})
-}
-
-func TestDestinationsAreBounded(t *testing.T) {
-	d := destinations{byHost: map[string]destination{}}
-	now := time.Now()
-	host := func(i int) string { return sshctx.Fingerprint([]byte(fmt.Sprint(i))) }
-	for i := range maxDestinations + 10 {
-		d.learn(host(i), now.Add(time.Duration(i)), func(known *destination) { known.Key = host(0) })
-	}
-	if len(d.byHost) != maxDestinations || d.byHost[host(9)].Key != "" || d.byHost[host(10)].Key == "" {
-		t.Errorf("%d destinations", len(d.byHost))
-	}
-	if d.learn(host(20), now, func(known *destination) { known.Key = host(0) }) {
-		t.Error("what is known already is written")
-	}
-	b, err := d.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := parseDestinations(b)
-	if err != nil || len(again) != maxDestinations || again[host(20)].Key != host(0) {
-		t.Errorf("%d after writing, %v", len(again), err)
-	}
 }
 
 func TestDamagedDestinationsAreSetAside(t *testing.T) {
@@ -296,12 +200,12 @@ func TestDamagedDestinationsAreSetAside(t *testing.T) {
 		"cut": `{"version":1,"dest`, "not JSON": "\x00\x01", "other version": `{"version":2}`,
 		"no fingerprint":       `{"version":1,"destinations":[{"host":"prod"}]}`,
 		"no key":               `{"version":1,"destinations":[{"host":"` + sshctx.Fingerprint(nil) + `","key":"x"}]}`,
-		"too many of the same": `{"version":1,"destinations":[` + strings.Repeat(`{},`, maxDestinations) + `{}]}`,
+		"too many of the same": `{"version":1,"destinations":[` + strings.Repeat(`{},`, 1024) + `{}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			docs, err := state.OpenDir(filepath.Join(t.TempDir(), "agent"))
 			if err == nil {
-				err = docs.Put(documentDestinations, []byte(damaged))
+				err = docs.Put(listing.Document, []byte(damaged))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -310,7 +214,7 @@ func TestDamagedDestinationsAreSetAside(t *testing.T) {
 			if warnings := w.Status().Warnings; len(warnings) != 1 || !strings.Contains(warnings[0], "set aside") {
 				t.Errorf("warnings: %q", warnings)
 			}
-			aside, err := docs.List(documentDestinations + ".damaged-")
+			aside, err := docs.List(listing.Document + ".damaged-")
 			if err != nil || len(aside) != 1 {
 				t.Errorf("set aside: %q, %v", aside, err)
 			}
