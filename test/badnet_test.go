@@ -345,7 +345,7 @@ func (b *badNet) firewall(t *testing.T) {
 	}
 }
 
-// pairFails redeems an invitation, in vain, and looks how long that took.
+// pairFails redeems an invitation, which fails, and looks how long that took.
 func (b *badNet) pairFails(words ...string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)

@@ -156,7 +156,7 @@ func TestDeniedPersonIsAskedAgain(t *testing.T) {
 	person.waitCount("Approved.", 1, "y")
 	desk.waitCount("welcome to 42", 1, "")
 	if n := w.sheets("denied"); n != 2 {
-		t.Errorf("the person was asked %d times in vain, want twice", n)
+		t.Errorf("%d sheets were denied, want two", n)
 	}
 }
 

@@ -43,7 +43,7 @@ func attackerAt(t *testing.T, url string) device.ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := link.New(link.Config{Key: key, Trust: trust, Name: "attacker", Handler: teller{make(chan struct{}, 1)}})
+	node := link.New(link.Config{Key: key, Trust: trust, Name: "attacker", Handler: linkEvents{make(chan struct{}, 1)}})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{}, 2)
 	go func() { _ = client.Run(ctx); ended <- struct{}{} }()

@@ -253,7 +253,7 @@ func TestNetworkHost(t *testing.T) {
 	if err := trust.Add(peer); err != nil {
 		t.Fatal(err)
 	}
-	h := teller{make(chan struct{}, 100)}
+	h := linkEvents{make(chan struct{}, 100)}
 	config := link.Config{Key: hostKey(t, role), Trust: trust, Name: role, Handler: h}
 	if role == "laptop" {
 		config.Routes = []link.Route{onlyFound{lan.NewDialer(true, nil)}}

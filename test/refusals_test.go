@@ -60,7 +60,7 @@ func answer(t testing.TB, conn net.Conn) wire.Envelope {
 	return e
 }
 
-func TestPhoneRefusesStrangers(t *testing.T) {
+func TestPhoneRefusesUnpairedDevices(t *testing.T) {
 	w := newWorld(t, "ssh-ed25519")
 	conn, err := tls.Dial("tcp", w.address(), attacker(t))
 	if err != nil {
@@ -70,7 +70,7 @@ func TestPhoneRefusesStrangers(t *testing.T) {
 	e := answer(t, conn)
 	var told wire.Error
 	if err := wire.DecodeBody(e, &told); err != nil || e.Kind != wire.KindError || told.Code != wire.CodePairingInvalid {
-		t.Errorf("a stranger was answered %s %s, %v", e.Kind, e.Body, err)
+		t.Errorf("an unpaired device was answered %s %s, %v", e.Kind, e.Body, err)
 	}
 	if n, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Errorf("the phone went on: %d bytes", n)

@@ -36,6 +36,6 @@ func settles(f func() bool) bool {
 func waitFor(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	if !settles(f) {
-		t.Fatalf("waited in vain: %s", what)
+		t.Fatalf("never happened: %s", what)
 	}
 }

@@ -87,7 +87,7 @@ type Config struct {
 	// client wanted to add a key. They must not wait. Default: nothing.
 	Locked     func(bool)
 	AddRefused func(Connection)
-	// CheckPeer tells the process at the other end and refuses strangers.
+	// CheckPeer tells the process at the other end and refuses other users.
 	// Default: the system's peer credentials, and only this user and root.
 	CheckPeer func(net.Conn) (Peer, error)
 }

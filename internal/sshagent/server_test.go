@@ -180,7 +180,7 @@ func TestConnectionLimit(t *testing.T) {
 	})
 }
 
-func TestStrangersAreRefused(t *testing.T) {
+func TestOtherUsersAreRefused(t *testing.T) {
 	refuse := func(net.Conn) (Peer, error) { return Peer{}, os.ErrPermission }
 	k := newKeys(t)
 	path := serve(t, Config{Backend: k, CheckPeer: refuse, FrameTimeout: time.Second})
@@ -193,14 +193,14 @@ func TestStrangersAreRefused(t *testing.T) {
 		wantAnswer(t, c, m, msgFailure)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("a stranger that stays is sent away by %v, want the end of what there is to read", err)
+		t.Errorf("who is refused and stays is closed by %v, want the end of what there is to read", err)
 	}
 	// Who does not read answers, or sends none of what it announced, keeps nobody else out for long.
 	for range 2 * maxRefused {
 		c := dial(t, path)
 		c.Write(message(msgRequestIdentities)[:3])
 	}
-	waitFor(t, "a stranger to be answered again", func() bool {
+	waitFor(t, "another user to be answered again", func() bool {
 		c := dial(t, path)
 		defer c.Close()
 		c.Write(message(msgRequestIdentities))
@@ -209,9 +209,9 @@ func TestStrangersAreRefused(t *testing.T) {
 	})
 }
 
-// attacker: a stranger that sends and reads none of the answers. It neither keeps its
+// attacker: another user's program that sends and reads none of the answers. It neither keeps its
 // place for longer than others do, nor the agent from ending.
-func TestStrangersThatDoNotRead(t *testing.T) {
+func TestRefusedClientsThatDoNotRead(t *testing.T) {
 	for name, frameTimeout := range map[string]time.Duration{"its time is over": 100 * time.Millisecond, "serving ends": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			l, err := Listen(socketPath(t))
@@ -228,7 +228,7 @@ func TestStrangersThatDoNotRead(t *testing.T) {
 			c := dial(t, l.Addr().String())
 			flood := bytes.Repeat(message(msgRequestIdentities), 1<<20)
 			sent := make(chan struct{})
-			go func() { defer close(sent); c.Write(flood) }() // until it is sent away
+			go func() { defer close(sent); c.Write(flood) }() // until it is closed
 			waitFor(t, "it to be told", func() bool { return len(s.refused) == 1 || frameTimeout < time.Second })
 			if frameTimeout < time.Second {
 				waitFor(t, "its place to be free", func() bool { return len(s.refused) == 0 })

@@ -146,9 +146,9 @@ func TestDevicesThatLackSomething(t *testing.T) {
 		t.Errorf("device-bound passkey: %+v", id)
 	}
 	poor.Remove()
-	stranger := page.Authenticator(AuthenticatorOptions{NotVerified: true})
+	unverified := page.Authenticator(AuthenticatorOptions{NotVerified: true})
 	page.WantFailure("cancelled", "createPasskey", map[string]string{"label": "q"})
-	stranger.Remove()
+	unverified.Remove()
 	page.Authenticator(AuthenticatorOptions{Synced: true})
 	// As the refusal has advised: another provider, without a reload.
 	page.evaluate("(location.hash = '#identities', true)")

@@ -45,7 +45,7 @@ func pairWrongComputer(w *world) *wrongComputer {
 	w.Helper()
 	key, trust := newDevice(w)
 	c := &wrongComputer{t: w, id: key.ID(), up: make(chan struct{}, 100)}
-	c.Node = link.New(link.Config{Key: key, Trust: trust, Name: "wrong computer", Handler: teller{c.up}, Routes: []link.Route{lan.NewDialer(false, nil)}})
+	c.Node = link.New(link.Config{Key: key, Trust: trust, Name: "wrong computer", Handler: linkEvents{c.up}, Routes: []link.Route{lan.NewDialer(false, nil)}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.Fatal(err)

@@ -12,18 +12,18 @@ import (
 	"vmux/test/web"
 )
 
-// A person's whole way in Firefox: a phone that is paired, has keys of both
+// All that a person does, in Firefox: a phone that is paired, has keys of both
 // kinds, approves logins, denies one, and opens without its hub.
 func TestFirefox(t *testing.T) {
 	w := newWorld(t, startFirefox(t))
 	w.page.wants("Passkeys SSH keys in this device’s", "Vault keys: perhaps", "Notifications: off")
 	w.pair("Pair a computer")
-	stranger := w.page.authenticator(false)
+	unverified := w.page.authenticator(false)
 	w.page.fillKey("hardware", "passkey")
 	w.page.tap("Create")
 	w.page.wants("The passkey was not used.")
 	w.page.tap("Cancel")
-	w.page.do(removeAuthenticator, map[string]any{"authenticatorId": stranger})
+	w.page.do(removeAuthenticator, map[string]any{"authenticatorId": unverified})
 	w.page.authenticator(true)
 	w.page.run(signedAlone)
 	w.page.makeKey("hardware", "passkey")
@@ -58,7 +58,7 @@ func TestWebKit(t *testing.T) {
 	w.opensOffline()
 }
 
-// The rest of the way in Safari's engine, with passkeys that the test lends it:
+// The same in Safari's engine, with passkeys that the test lends it:
 // the sheets, the signer and the store are the real ones, and each passkey is
 // asked for in the very tap, without which Safari refuses.
 func TestWebKitWithPasskeys(t *testing.T) {

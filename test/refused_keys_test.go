@@ -124,7 +124,7 @@ func TestPhoneKeysMakeRoom(t *testing.T) {
 	})
 }
 
-// A git host's way: two logins in vain, then a person has the keys printed and adds one
+// A git host: two logins without a signature, then a person has the keys printed and adds one
 // on the host's page. A program that prints them, as git's defaultKeyCommand, is none.
 func TestPrintedKeysAreOfferedAgain(t *testing.T) {
 	t.Parallel()
