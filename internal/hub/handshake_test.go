@@ -159,7 +159,7 @@ func TestMalformedProofs(t *testing.T) {
 	newActor(t).connect(h)
 }
 
-// A stranger who says nothing is forgotten soon, at whatever step.
+// A connection without a proof is closed soon, at whatever step.
 func TestSilentBeforeProof(t *testing.T) {
 	h := newHub(t, withLimits(quick))
 	ws, _ := unproven(t, h)
@@ -276,8 +276,8 @@ func TestFloodWithoutProof(t *testing.T) {
 	}
 }
 
-// Strangers of many addresses together leave room for a bounded number, and a
-// stranger who goes makes room.
+// Connections without proof, of many addresses together, leave room for a bounded
+// number, and one that goes makes room.
 func TestUnprovenOfManyAddresses(t *testing.T) {
 	h := newHub(t, withLimits(Limits{Unproven: 4}))
 	agent, phone := pair(t, h)
@@ -296,9 +296,10 @@ func TestUnprovenOfManyAddresses(t *testing.T) {
 	newActor(t).connect(h)
 }
 
-// The attacker takes all places for strangers from sixteen addresses, as many as
-// each may have, and takes every place that becomes free. A device of another
-// address still connects at once: the attacker's oldest connection makes room.
+// The attacker takes all places for unproven connections from sixteen addresses, as
+// many as each may have, and takes every place that becomes free. A device of
+// another address still connects at once: the attacker's oldest connection makes
+// room.
 func TestUnprovenOfSixteenAddresses(t *testing.T) {
 	const addresses, each = 16, 4
 	h := newHub(t, withLimits(Limits{Unproven: addresses * each, UnprovenPerAddress: each, ConnectBurst: 1000}))

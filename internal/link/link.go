@@ -154,8 +154,8 @@ type Config struct {
 	// Handler is nil for a node that only pairs: it closes the connection once
 	// paired.
 	Handler Handler
-	// Log is where the node writes; nil discards. Neither bodies nor names of
-	// strangers are logged.
+	// Log is where the node writes; nil discards. Neither bodies nor the
+	// names of unpaired devices are logged.
 	Log *slog.Logger
 	// Timing's zero fields have the defaults of DefaultTiming.
 	Timing Timing

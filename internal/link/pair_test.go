@@ -140,9 +140,9 @@ func TestExpiredOffer(t *testing.T) {
 	})
 }
 
-// TestStranger: a device that is not paired is told so, offer or not, and
+// TestUnpairedIsTold: a device that is not paired is told so, offer or not, and
 // learns no name.
-func TestStranger(t *testing.T) {
+func TestUnpairedIsTold(t *testing.T) {
 	for _, open := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			agent, stranger, m, _ := inviting(t)
@@ -219,9 +219,9 @@ func TestProofCarriedOver(t *testing.T) {
 	})
 }
 
-// TestSilentStranger: connections that say nothing are closed in time, and are
+// TestSilentConnection: connections that say nothing are closed in time, and are
 // never more than the limit.
-func TestSilentStranger(t *testing.T) {
+func TestSilentConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCouple(t, nil)
 		defer c.startPhone()()

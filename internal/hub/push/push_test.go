@@ -34,7 +34,7 @@ var (
 	attacker = device.ID{3, 'x'}
 )
 
-// world is a hub's doorbell and a push service that it wakes at.
+// world is a hub's waking of phones, and a push service.
 type world struct {
 	*Service
 	t       *testing.T
@@ -312,7 +312,7 @@ func TestDamagedKeysAreNoReasonForNewOnes(t *testing.T) {
 	}
 }
 
-// A stranger can neither wake nor learn who has a subscription, nor use up what
+// Who is not allowed can neither wake nor learn who has a subscription, nor use up what
 // the phone's own computer may wake.
 func TestOnlyAllowedWake(t *testing.T) {
 	w := newWorld(t)

@@ -46,9 +46,9 @@ func (c *client) hears(h *hubtest.Hub, m hubwire.Message) {
 
 func (c *client) gets(h *hubtest.Hub, f hubwire.Frame) { h.Send(c.id, false, f.Append(nil)) }
 
-// TestPresenceOfStrangers: whom the device does not allow it is not told of,
+// TestPresenceOfOthers: whom the device does not allow it is not told of,
 // however many the hub names; nor later whom it allows no more.
-func TestPresenceOfStrangers(t *testing.T) {
+func TestPresenceOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hubtest.New(hubURL)
 		friend := device.ID{1}
@@ -159,7 +159,7 @@ func TestUnreadOfAllStreams(t *testing.T) {
 	})
 }
 
-// TestRendezvousRenewals: each stranger whose stream ends may have used the token
+// TestRendezvousRenewals: each device whose stream ends may have used the token
 // up, and it is opened again; but a hub, or whoever has the token, gets it renewed
 // a few times only.
 func TestRendezvousRenewals(t *testing.T) {

@@ -249,9 +249,9 @@ func (c *Client) rendezvousMessage() (hubwire.Message, bool) {
 	return hubwire.Message{Type: hubwire.TypeRendezvous, Token: slices.Clone(r.token[:]), Seconds: seconds}, true
 }
 
-// guestGone opens the rendezvous again when a stream ends of one who is not
+// reopenRendezvous opens the rendezvous again when a stream ends of one who is not
 // allowed: it may have used the token up.
-func (c *Client) guestGone(t *stream) {
+func (c *Client) reopenRendezvous(t *stream) {
 	if !t.inbound {
 		return
 	}

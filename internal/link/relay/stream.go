@@ -74,7 +74,7 @@ func (t *stream) remoteClosed(r hubwire.Reason) {
 	} else {
 		t.fail(&Refused{r})
 	}
-	t.session.client.guestGone(t)
+	t.session.client.reopenRendezvous(t)
 }
 
 // Refused is why the hub ended a stream.
@@ -107,7 +107,7 @@ func (t *stream) Close() error {
 	t.unread, t.spare = nil, nil
 	t.mu.Unlock()
 	t.session.forget(t, true)
-	t.session.client.guestGone(t)
+	t.session.client.reopenRendezvous(t)
 	return nil
 }
 
