@@ -23,11 +23,11 @@ func (b *bench) measureCertificates() {
 	_, err := ca.AddCA(keys.add(b, "ca"), []string{"root"})
 	b.must(err)
 	public := keys.add(b, "session").PublicKey
-	from := device.Peer{ID: device.ID{1}, Name: "bench"}
+	from := device.Peer{ID: device.ID{1}, Name: wire.Clean("bench")}
 	issue := func() error {
 		now = now.Add(certificatePause)
 		r := wire.CertificateRequest{
-			Asking:        wire.NewAsking(from.ID.String(), from.Name, now, wire.Window),
+			Asking:        wire.NewAsking(from.ID.String(), from.Name.String(), now, wire.Window),
 			PublicKeyBlob: public, RequestedValiditySeconds: 8 * 3600,
 		}
 		e, err := wire.NewEnvelope(r.RequestID, wire.KindCertificateRequest, r)

@@ -143,8 +143,8 @@ func (b *bench) linkTrip(url string) trip {
 	agent := b.newLinkEnd(url, echoHandler{}, lan.NewDialer(false, nil))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	b.must(err)
-	b.must(phone.trust.Add(device.Peer{ID: agent.key.ID(), Name: "agent"}))
-	b.must(agent.trust.Add(device.Peer{ID: phone.key.ID(), Name: "phone", Routes: []string{lan.Route(l.Addr().String())}}))
+	b.must(phone.trust.Add(device.Peer{ID: agent.key.ID(), Name: wire.Clean("agent")}))
+	b.must(agent.trust.Add(device.Peer{ID: phone.key.ID(), Name: wire.Clean("phone"), Routes: []string{lan.Route(l.Addr().String())}}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	b.Cleanup(func() { cancel(); parts.Wait() })
@@ -186,7 +186,7 @@ func (echoHandler) Serve(context.Context, *link.Request) (wire.Kind, any) {
 // WebSocket, proof, stream, and the mutual TLS handshake.
 func (b *bench) handshakeTrip(url string) trip {
 	near, far := b.newLinkEnd("", nil), b.newLinkEnd(url, nil)
-	b.must(far.trust.Add(device.Peer{ID: near.key.ID(), Name: "near"}))
+	b.must(far.trust.Add(device.Peer{ID: near.key.ID(), Name: wire.Clean("near")}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	b.Cleanup(func() { cancel(); parts.Wait() })

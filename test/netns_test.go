@@ -249,7 +249,7 @@ func TestNetworkHost(t *testing.T) {
 	}
 	other := map[string]string{"phone": "laptop", "laptop": "phone"}[role]
 	trust := device.NewTrust(new(device.MemoryStore))
-	peer := device.Peer{ID: hostKey(t, other).ID(), Name: other}
+	peer := device.Peer{ID: hostKey(t, other).ID(), Name: wire.Clean(other)}
 	if err := trust.Add(peer); err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 	key, server, ca := newSigner(t).PublicKey(), sshctx.Fingerprint([]byte("server")), newSigner(t).PublicKey().Marshal()
 	text64 := base64.StdEncoding.EncodeToString
 	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
-	phones := []device.Peer{{ID: device.ID{1}, Name: "phone"}, {ID: device.ID{2}, Name: "otherphone"}}
+	phones := []device.Peer{{ID: device.ID{1}, Name: wire.Clean("phone")}, {ID: device.ID{2}, Name: wire.Clean("otherphone")}}
 	var cached, cas []string
 	for _, p := range phones { // which share a key
 		if err := trust.Add(p); err != nil {

@@ -167,7 +167,7 @@ func (w *world) keepLife() {
 // addPhone pairs a phone that approves everything.
 func (w *world) addPhone(n byte, name string) *phone {
 	w.t.Helper()
-	p := &phone{peer: device.Peer{ID: device.ID{n}, Name: name, PairedAt: time.Now()}, ca: newSigner(w.t), up: make(chan struct{})}
+	p := &phone{peer: device.Peer{ID: device.ID{n}, Name: wire.Clean(name), PairedAt: time.Now()}, ca: newSigner(w.t), up: make(chan struct{})}
 	p.hello = wire.Hello{AutomaticIssuance: true, CAPublicKey: p.ca.PublicKey().Marshal()}
 	p.answer = p.approve
 	if err := w.trust.Add(p.peer); err != nil {

@@ -23,7 +23,7 @@ type handler struct{ a *Agent }
 // LinkUp implements link.Handler.
 func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
-	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name, "")
+	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name.String(), "")
 	h.a.waker.Seen(p.ID)
 	h.a.certificate.Revoke(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
@@ -35,7 +35,7 @@ func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.meetCA(p, hello)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
-		a.journal.Fail(journal.KindKeys, p.Name, err)
+		a.journal.Fail(journal.KindKeys, p.Name.String(), err)
 	}
 	a.certificate.PhoneConnected(time.Now())
 }
@@ -59,14 +59,14 @@ func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 // meetCA compares the CA that a phone tells of with the one known.
 func (a *Agent) meetCA(p device.Peer, hello wire.Hello) {
 	if err := a.cas.Meet(p, hello.CAPublicKey); err != nil {
-		a.journal.Fail(journal.KindCertificate, p.Name, err)
+		a.journal.Fail(journal.KindCertificate, p.Name.String(), err)
 	}
 }
 
 // LinkDown implements link.Handler.
 func (h handler) LinkDown(p device.Peer, reason error) {
 	h.a.log.Info("phone disconnected", "phone", p.ID.Short(), "reason", reason)
-	h.a.journal.Note(journal.KindLink, "Disconnected from "+p.Name, "")
+	h.a.journal.Note(journal.KindLink, "Disconnected from "+p.Name.String(), "")
 	h.a.waker.Lost()
 }
 
@@ -78,7 +78,7 @@ func (h handler) Unpaired(p device.Peer) {
 		if err := h.a.forget(p.ID); err != nil {
 			h.a.log.Error("forget a phone", "phone", p.ID.Short(), "error", err)
 		}
-		h.a.journal.Fail(journal.KindPairing, p.Name, wire.NewError(wire.CodePairingInvalid))
+		h.a.journal.Fail(journal.KindPairing, p.Name.String(), wire.NewError(wire.CodePairingInvalid))
 	})
 }
 
@@ -89,7 +89,7 @@ func (h handler) Paired(p device.Peer) {
 		h.a.log.Error("paired phone", "phone", p.ID.Short(), "error", err)
 	}
 	h.a.refreshHub()
-	h.a.journal.Succeed(journal.KindPairing, "Paired with "+p.Name)
+	h.a.journal.Succeed(journal.KindPairing, "Paired with "+p.Name.String())
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
 	if h.a.pairing != nil {
@@ -194,7 +194,7 @@ func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) 
 	results := make([]control.RefreshedPhone, len(peers))
 	var asked sync.WaitGroup
 	for i, p := range peers {
-		results[i] = control.RefreshedPhone{ID: p.ID.String(), Name: p.Name}
+		results[i] = control.RefreshedPhone{ID: p.ID.String(), Name: p.Name.String()}
 		if !p.Connected && anyConnected(peers) {
 			results[i].Error = control.AsError(wire.NewError(wire.CodePhoneNotReachable))
 			continue

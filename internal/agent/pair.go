@@ -231,7 +231,7 @@ func (a *Agent) Unpair(name string) (control.Device, error) {
 		return d, fmt.Errorf("unpair: %w", err)
 	}
 	a.log.Info("unpaired", "phone", p.ID.Short())
-	a.journal.Note(journal.KindPairing, "Unpaired from "+p.Name, "")
+	a.journal.Note(journal.KindPairing, "Unpaired from "+p.Name.String(), "")
 	d.Connected = false
 	return d, nil
 }

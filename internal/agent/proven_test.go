@@ -29,7 +29,7 @@ func fails(code wire.Code, shows bool) func(context.Context, *wire.RemoteSignReq
 func twoPhones(t *testing.T, f func(t *testing.T, w *world, p, other *phone, key ssh.Signer)) {
 	inSigning(t, func(t *testing.T, w *world, other *phone, key ssh.Signer) {
 		p := w.addPhone(2, "phone")
-		p.hello, other.peer.Name = wire.Hello{}, "otherphone" // which has the lower ID
+		p.hello, other.peer.Name = wire.Hello{}, wire.Clean("otherphone") // which has the lower ID
 		other.peer.PairedAt = time.Now().Add(time.Hour)
 		if err := w.trust.Add(other.peer); err != nil {
 			t.Fatal(err)

@@ -41,7 +41,7 @@ func connectionLine(peers []link.PeerStatus) string {
 	var names []string
 	for _, p := range peers {
 		if p.Connected {
-			names = append(names, p.Name)
+			names = append(names, p.Name.String())
 		}
 	}
 	if len(names) == 0 {
@@ -80,7 +80,7 @@ func (a *Agent) nameOf(id device.ID) string {
 	if err != nil {
 		return id.Short()
 	}
-	return p.Name
+	return p.Name.String()
 }
 
 // identities are what SSH clients see.
@@ -118,7 +118,7 @@ func describeIdentity(id *keys.Key, peers map[device.ID]link.PeerStatus) control
 	}
 	for _, holder := range id.Phones {
 		if p, ok := peers[holder]; ok {
-			d.Phones = append(d.Phones, p.Name)
+			d.Phones = append(d.Phones, p.Name.String())
 			d.Available = d.Available || p.Connected
 		}
 	}
@@ -148,12 +148,12 @@ func (a *Agent) device(peer device.Peer) control.Device {
 			return a.deviceOf(p)
 		}
 	}
-	return control.Device{ID: peer.ID.String(), Name: peer.Name, PairedAt: peer.PairedAt}
+	return control.Device{ID: peer.ID.String(), Name: peer.Name.String(), PairedAt: peer.PairedAt}
 }
 
 func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	d := control.Device{
-		ID: p.ID.String(), Name: p.Name, Connected: p.Connected, Route: p.Route, Since: p.Since,
+		ID: p.ID.String(), Name: p.Name.String(), Connected: p.Connected, Route: p.Route, Since: p.Since,
 		ClockDifferenceMilliseconds: p.ClockDifference.Milliseconds(), ClockWarning: clockOff(p),
 		AutomaticIssuance: p.Hello.AutomaticIssuance, ProgramVersion: p.Hello.ProgramVersion,
 	}

@@ -57,7 +57,7 @@ func computers(context.Context) (names []string) {
 	}
 	peers, _ := p.Trust.Peers()
 	for _, peer := range peers {
-		names = append(names, peer.Name)
+		names = append(names, peer.Name.String())
 	}
 	return names
 }

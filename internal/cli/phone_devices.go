@@ -74,8 +74,8 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 	if err != nil {
 		return notPaired(err, p.Trust, inv)
 	}
-	return a.answer(phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt}, func() error {
-		a.say("paired with %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
+	return a.answer(phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
+		a.say("paired with %s (device %s)", peer.Name, peer.ID.Short())
 		a.hint("vmux phone run")
 		return nil
 	})
@@ -116,7 +116,7 @@ func newPhoneDevicesCommand(a *app) *cobra.Command {
 			}
 			answers := []phoneDevice{}
 			for _, peer := range peers {
-				answers = append(answers, phoneDevice{peer.ID.String(), peer.Name, peer.PairedAt})
+				answers = append(answers, phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt})
 			}
 			return a.answer(answers, func() error { return a.showPhoneDevices(answers) })
 		},
@@ -153,7 +153,7 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 			if err := p.Unpair(peer.ID); err != nil {
 				return err
 			}
-			a.say("unpaired %s (device %s)", wire.Show(peer.Name), peer.ID.Short())
+			a.say("unpaired %s (device %s)", peer.Name, peer.ID.Short())
 			return nil
 		},
 	}

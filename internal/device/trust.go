@@ -31,7 +31,7 @@ var (
 // Peer is a paired device as it rests in the store.
 type Peer struct {
 	ID       ID        `json:"id"`
-	Name     string    `json:"name"`
+	Name     wire.Text `json:"name"`
 	PairedAt time.Time `json:"pairedAt"`
 	// Routes are where it was last reached, newest first: "tcp:HOST:PORT" or
 	// "hub:URL".
@@ -74,7 +74,7 @@ func (t *Trust) Peers() ([]Peer, error) {
 		return nil, err
 	}
 	ids := slices.SortedFunc(maps.Keys(peers), func(a, b ID) int {
-		return cmp.Or(strings.Compare(peers[a].Name, peers[b].Name), a.Compare(b))
+		return cmp.Or(strings.Compare(peers[a].Name.String(), peers[b].Name.String()), a.Compare(b))
 	})
 	list := make([]Peer, len(ids))
 	for i, id := range ids {
@@ -110,7 +110,7 @@ func (t *Trust) Find(text string) (Peer, error) {
 	}
 	var found []Peer
 	for _, p := range peers {
-		if p.Name == text || len(text) >= 6 && strings.HasPrefix(p.ID.String(), text) {
+		if p.Name.String() == text || len(text) >= 6 && strings.HasPrefix(p.ID.String(), text) {
 			found = append(found, p)
 		}
 	}
@@ -128,7 +128,6 @@ func (t *Trust) Add(p Peer) error {
 	if p.ID.IsZero() {
 		return ErrNotID
 	}
-	p.Name = wire.Show(p.Name)
 	return t.update(func(peers map[ID]Peer) error {
 		if _, known := peers[p.ID]; !known && len(peers) >= MaxPeers {
 			return ErrTooMany
@@ -159,7 +158,7 @@ func (t *Trust) Reached(id ID, name, route string) error {
 		}
 		before := p
 		if name != "" {
-			p.Name = wire.Show(name)
+			p.Name = wire.Clean(name)
 		}
 		if route != "" && (len(p.Routes) == 0 || p.Routes[0] != route) {
 			others := slices.DeleteFunc(slices.Clone(p.Routes), func(r string) bool { return r == route })

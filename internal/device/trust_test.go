@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"vmux/internal/wire"
 )
 
 // brokenStore fails as a disk does.
@@ -30,7 +32,7 @@ func (b *brokenStore) Save(doc []byte) error {
 }
 
 func peerNamed(n int, name string) Peer {
-	return Peer{ID: ID{byte(n >> 8), byte(n), 1}, Name: name, PairedAt: noon}
+	return Peer{ID: ID{byte(n >> 8), byte(n), 1}, Name: wire.Clean(name), PairedAt: noon}
 }
 
 func add(t *testing.T, trust *Trust, p Peer) {
@@ -44,7 +46,7 @@ func TestTrustRests(t *testing.T) {
 	store := &MemoryStore{}
 	add(t, NewTrust(store), peerNamed(1, "phone"))
 	trust := NewTrust(store)
-	if p, err := trust.Get(peerNamed(1, "").ID); err != nil || p.Name != "phone" || !p.PairedAt.Equal(noon) {
+	if p, err := trust.Get(peerNamed(1, "").ID); err != nil || p.Name.String() != "phone" || !p.PairedAt.Equal(noon) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if _, err := trust.Get(peerNamed(2, "").ID); !errors.Is(err, ErrNotPaired) {
@@ -165,7 +167,7 @@ func TestTrustIsBounded(t *testing.T) {
 	if err := trust.Add(peerNamed(0, "again")); err != nil {
 		t.Errorf("one that is known: %v", err)
 	}
-	if err := trust.Add(Peer{Name: "nobody"}); !errors.Is(err, ErrNotID) {
+	if err := trust.Add(Peer{Name: wire.Clean("nobody")}); !errors.Is(err, ErrNotID) {
 		t.Errorf("the zero ID: %v", err)
 	}
 }
@@ -173,7 +175,7 @@ func TestTrustIsBounded(t *testing.T) {
 func TestFind(t *testing.T) {
 	trust := NewTrust(&MemoryStore{})
 	a, b := peerNamed(1, "phone"), peerNamed(2, "tablet")
-	twin := Peer{ID: b.ID, Name: "twin"}
+	twin := Peer{ID: b.ID, Name: wire.Clean("twin")}
 	twin.ID[31] = 1 // the same beginning
 	for _, p := range []Peer{a, b, twin} {
 		add(t, trust, p)
@@ -204,7 +206,7 @@ func TestReached(t *testing.T) {
 		}
 	}
 	got, err := trust.Get(p.ID)
-	if err != nil || strings.Join(got.Routes, " ") != "tcp:a:5 tcp:a:4 tcp:a:3 tcp:a:2" || strings.Contains(got.Name, "\x1b") {
+	if err != nil || strings.Join(got.Routes, " ") != "tcp:a:5 tcp:a:4 tcp:a:3 tcp:a:2" || strings.Contains(got.Name.String(), "\x1b") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := trust.Reached(p.ID, "", "tcp:a:3"); err != nil {

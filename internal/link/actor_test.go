@@ -100,7 +100,7 @@ func newActor(t testing.TB, name string, change ...func(*Config)) *actor {
 
 func (a *actor) trusts(b *actor) {
 	a.t.Helper()
-	if err := a.trust.Add(device.Peer{ID: b.id, Name: b.name}); err != nil {
+	if err := a.trust.Add(device.Peer{ID: b.id, Name: wire.Clean(b.name)}); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -148,9 +149,9 @@ func (n *Node) identify(c *conn, cs *tls.ConnectionState, id device.ID) (device.
 	case !paired:
 		return t, none, c.refuse(errNotPaired, n.timing.CloseTimeout)
 	}
-	if hello.DeviceName != t.Name {
-		t.Name = hello.DeviceName
-		if err := n.trust.Reached(id, t.Name, ""); err != nil {
+	if name := wire.Clean(hello.DeviceName); name != t.Name {
+		t.Name = name
+		if err := n.trust.Reached(id, hello.DeviceName, ""); err != nil {
 			n.log.Warn("noting the name", "peer", id.Short(), "error", err)
 		}
 	}
@@ -235,12 +236,7 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 	return t, nil
 }
 
-func named(name string, id device.ID) string {
-	if name == "" {
-		return id.Short()
-	}
-	return name
-}
+func named(name string, id device.ID) wire.Text { return wire.Clean(cmp.Or(name, id.Short())) }
 
 func (n *Node) paired(t device.Peer) {
 	n.log.Info("paired", "peer", t.ID.Short(), "name", t.Name)
@@ -261,7 +257,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 		return device.Peer{}, ErrNodeClosed
 	}
 	defer n.wg.Done()
-	t := device.Peer{ID: inv.DeviceID, Name: inv.Name, Routes: inv.Routes}
+	t := device.Peer{ID: inv.DeviceID, Name: wire.Clean(inv.Name), Routes: inv.Routes}
 	secure := n.secureTo(inv.DeviceID)
 	ways := n.inviter
 	if ways == nil {

@@ -218,7 +218,7 @@ func (t Timing) withDefaults() Timing {
 // PeerStatus is what a node knows of one paired device.
 type PeerStatus struct {
 	ID         device.ID
-	Name       string
+	Name       wire.Text
 	Connected  bool
 	Connecting bool
 	Route      string    // of the link, if connected

@@ -338,7 +338,7 @@ func (n *Node) Peers() []PeerStatus {
 		}
 		list = append(list, s)
 	}
-	slices.SortStableFunc(list, func(a, b PeerStatus) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(list, func(a, b PeerStatus) int { return cmp.Compare(a.Name.String(), b.Name.String()) })
 	return list
 }
 

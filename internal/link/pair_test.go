@@ -48,11 +48,11 @@ func TestPair(t *testing.T) {
 		}
 		agent.until(func() bool { return agent.up == 1 })
 		phone.until(func() bool { return phone.up == 1 })
-		if p.ID != agent.id || p.Name != "laptop" || len(phone.paired) != 1 || len(agent.paired) != 1 {
+		if p.ID != agent.id || p.Name.String() != "laptop" || len(phone.paired) != 1 || len(agent.paired) != 1 {
 			t.Errorf("paired %+v", p)
 		}
 		known, err := agent.trust.Get(phone.id)
-		if err != nil || known.Name != "phone" || len(known.Routes) != 1 || known.Routes[0] != "tcp:192.0.2.7:41234" {
+		if err != nil || known.Name.String() != "phone" || len(known.Routes) != 1 || known.Routes[0] != "tcp:192.0.2.7:41234" {
 			t.Errorf("agent knows %+v, %v", known, err)
 		}
 		if agent.hello.DeviceName != "phone" || phone.hello.DeviceName != "laptop" {

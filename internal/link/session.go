@@ -35,7 +35,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 		probe: make(chan struct{}, 1), again: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if hello.DeviceName != "" {
-		s.peer.Name = hello.DeviceName
+		s.peer.Name = wire.Clean(hello.DeviceName)
 	}
 	n.mu.Lock()
 	if n.handler == nil || !n.beginLocked() {

@@ -13,12 +13,12 @@ func Always(passphrase []byte, say func(string)) signer.Approver {
 	return signer.Approver{
 		Sign: func(_ context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 			shown(s.Sheet)
-			say("approved by itself: " + s.Title() + ", key " + wire.Show(s.Label) + ", for " + wire.Show(s.From.Name))
+			say("approved by itself: " + s.Title() + ", key " + wire.Show(s.Label) + ", for " + s.From.Name.String())
 			return signer.SignDecision{Approved: true}, nil
 		},
 		Certificate: func(_ context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {
 			shown(s.Sheet)
-			say("approved by itself: session certificate for " + wire.Show(s.From.Name) + ", " + validity(s.Validity))
+			say("approved by itself: session certificate for " + s.From.Name.String() + ", " + validity(s.Validity))
 			return signer.CertificateDecision{Approved: true}, nil
 		},
 		Passphrase: WithPassphrase(passphrase),

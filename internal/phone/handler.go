@@ -52,7 +52,7 @@ func (h *handler) LinkDown(peer device.Peer, reason error) {
 		state = "Connected to " + strings.Join(names, ", ")
 	}
 	h.mu.Unlock()
-	h.say(state + ": " + named(peer.Name) + " is gone: " + quoted(wire.Show(reason.Error())))
+	h.say(state + ": " + named(peer.Name) + " is gone: " + quoted(wire.Clean(reason.Error())))
 }
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.

@@ -83,22 +83,23 @@ func columnsOf(r rune) int {
 // named is another device's name in a line that is not laid out, since it is no part of a
 // sheet, though it may stand below one: short, for where the terminal breaks the line the
 // rest of a long name could be drawn like a row.
-func named(name string) string {
+func named(text wire.Text) string {
 	const most = 32 // columns
-	name = wire.Show(name)
-	used := 0
+	name, used := text.String(), 0
 	for at, r := range name {
 		if used += columnsOf(r); used > most {
 			name = name[:at] + "…"
 			break
 		}
 	}
-	return quoted(name)
+	return inQuotes(name)
 }
 
 // quoted is text of another device's, in quotes where its brackets could pass for
 // the mark behind it.
-func quoted(text string) string {
+func quoted(text wire.Text) string { return inQuotes(text.String()) }
+
+func inQuotes(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) < 0 {
 		return text
 	}

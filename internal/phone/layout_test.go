@@ -43,7 +43,7 @@ func TestClaimDrawsNoRow(t *testing.T) {
 		for n := 50; n < 70; n++ {
 			falseRow := strings.Repeat(pad, n) + "  " + server
 			s := sheet("laptop", time.Minute)
-			s.From.Name += falseRow
+			s.From.Name = wire.Clean(s.From.Name.String() + falseRow)
 			s.Claimed = wire.Context{HostName: "db1" + falseRow, Programs: []string{"ssh", "x" + falseRow}, Account: "root" + falseRow}
 			screen := screenOf(layOut(signText(s)+listText([]*member{{sheet: s}}), 80), 80)
 			var rows []string
@@ -68,7 +68,7 @@ func TestNameBelowASheetDrawsNoRow(t *testing.T) {
 	var said []string
 	h := &handler{say: func(s string) { said = append(said, "vmux: "+s) }}
 	for n := range 200 {
-		peer := device.Peer{ID: device.ID{byte(n)}, Name: strings.Repeat("x", n) + " server prod (verified)"}
+		peer := device.Peer{ID: device.ID{byte(n)}, Name: wire.Clean(strings.Repeat("x", n) + " server prod (verified)")}
 		h.LinkUp(peer, wire.Hello{}, "")
 		h.Paired(peer)
 		h.LinkDown(peer, errors.New(strings.Repeat("x", n)+" server prod (verified)"))

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // logFiles are the log and the note of its end, as they rest.
@@ -46,7 +47,7 @@ func (f logFiles) put(t *testing.T, log []byte) {
 // noted makes a record.
 func noted(t *testing.T, p *Phone, name string) {
 	t.Helper()
-	if err := p.Signer.Paired(device.Peer{ID: device.ID{1}, Name: name}); err != nil {
+	if err := p.Signer.Paired(device.Peer{ID: device.ID{1}, Name: wire.Clean(name)}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -132,7 +132,7 @@ func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
 	c := newComputer(t, "laptop")
 	command := openPhone(t, home)
 	peer, err := command.Pair(t.Context(), c.inv, nil)
-	if err != nil || peer.Name != "laptop" {
+	if err != nil || peer.Name.String() != "laptop" {
 		t.Fatalf("pair: %v, %v", peer, err)
 	}
 	w.wait(t, "Connected to laptop")
@@ -216,7 +216,7 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 	if err := running.Signer.EnableGrants(true); err != nil {
 		t.Fatal(err)
 	}
-	peer := device.Peer{ID: running.ID(), Name: "laptop"}
+	peer := device.Peer{ID: running.ID(), Name: wire.Clean("laptop")}
 	h := &handler{phone: running, say: func(string) {}, log: slog.New(slog.DiscardHandler)}
 	login := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: make([]byte, 32), User: "root", Service: "ssh-connection",

@@ -29,7 +29,7 @@ func signText(s signer.SignSheet) string {
 // by itself, or what the computer says.
 func marked(l signer.Line) string {
 	if l.Quality == wire.QualityClaimed {
-		return quoted(l.Value) + "  (so the computer says)"
+		return quoted(wire.Clean(l.Value)) + "  (so the computer says)"
 	}
 	return l.Value + "  (verified)"
 }
@@ -47,8 +47,8 @@ func certificateText(s signer.CertificateSheet) string {
 	return b.String()
 }
 
-func title(b *strings.Builder, name, asks string) {
-	fmt.Fprintf(b, "---- %s %s\n", quoted(wire.Show(name)), asks)
+func title(b *strings.Builder, name wire.Text, asks string) {
+	fmt.Fprintf(b, "---- %s %s\n", quoted(name), asks)
 }
 
 func row(b *strings.Builder, name, text string) {
@@ -56,7 +56,7 @@ func row(b *strings.Builder, name, text string) {
 }
 
 func nameOf(s signer.Sheet) string {
-	return quoted(wire.Show(s.From.Name)) + "  (device " + s.From.ID.Short() + ")"
+	return quoted(s.From.Name) + "  (device " + s.From.ID.Short() + ")"
 }
 
 // validity writes a duration without the units that are zero: 8h, 1h30m.

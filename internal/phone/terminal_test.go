@@ -115,7 +115,7 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 func sheet(name string, left time.Duration) signer.SignSheet {
 	return signer.SignSheet{
 		Sheet: signer.Sheet{
-			From: device.Peer{ID: device.ID{name[0]}, Name: name}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
+			From: device.Peer{ID: device.ID{name[0]}, Name: wire.Clean(name)}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
 		},
 		Fingerprint: "SHA256:abc",
 		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
@@ -483,7 +483,7 @@ func TestCertificateForOneHour(t *testing.T) {
 	c := make(chan signer.CertificateDecision, 1)
 	go func() {
 		d, err := terminal.Approver([]byte("x")).Certificate(t.Context(), signer.CertificateSheet{
-			Sheet:      signer.Sheet{From: device.Peer{Name: "laptop"}, Label: "work", Expires: time.Now().Add(time.Minute)},
+			Sheet:      signer.Sheet{From: device.Peer{Name: wire.Clean("laptop")}, Label: "work", Expires: time.Now().Add(time.Minute)},
 			Principals: []string{"root", "deploy"}, Validity: 8 * time.Hour, Automatic: true,
 		})
 		if err != nil {

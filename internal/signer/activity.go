@@ -77,7 +77,7 @@ type Record struct {
 }
 
 func newRecord(kind string, from device.Peer, e wire.Envelope) Record {
-	return Record{Kind: kind, RequestID: wire.Show(e.ID), DeviceID: from.ID.String(), DeviceName: wire.Show(from.Name)}
+	return Record{Kind: kind, RequestID: wire.Show(e.ID), DeviceID: from.ID.String(), DeviceName: from.Name.String()}
 }
 
 func (r *Record) describe(s SignSheet) {

@@ -52,7 +52,7 @@ func (s *Signer) Unpaired(computer device.Peer, by string) error {
 }
 
 func pairingRecord(computer device.Peer, decision string) Record {
-	return Record{Kind: kindPairing, Decision: decision, DeviceID: computer.ID.String(), DeviceName: wire.Show(computer.Name)}
+	return Record{Kind: kindPairing, Decision: decision, DeviceID: computer.ID.String(), DeviceName: computer.Name.String()}
 }
 
 // changeOf says in words what is different.

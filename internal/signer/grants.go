@@ -321,7 +321,7 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 	}
 	now := s.cfg.Now().Round(0)
 	g := Grant{
-		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
+		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: sheet.From.Name.String(),
 		What: sheet.Title(), Since: now, Until: now.Add(min(wanted, MaxGrant)),
 	}
 	if sheet.Known.Kind == sshctx.SSHSIG {

@@ -90,7 +90,7 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 		git("git", true)
 		git("git again", false)
 		home := p.computer
-		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
+		p.computer = device.Peer{ID: device.ID{2}, Name: wire.Clean("another")}
 		to("another computer", true, id, "root", &prod)
 		p.computer = home
 		time.Sleep(15*time.Minute - time.Second)
@@ -240,7 +240,7 @@ func TestPromptBombing(t *testing.T) {
 		r.Context.Programs = []string{"another", "bash"}
 		p.wantCode(p.ask(t.Context(), r), wire.CodePaused)
 		home := p.computer
-		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
+		p.computer = device.Peer{ID: device.ID{2}, Name: wire.Clean("another")}
 		ask(wire.CodeUserDenied, 5)
 		p.computer = home
 		time.Sleep(5*time.Minute - time.Second)

@@ -88,7 +88,7 @@ func (s *Signer) putIssued(lines []byte) error {
 func (s *Signer) noteIssued(cert *ssh.Certificate, identity Identity, to device.Peer) error {
 	now := s.cfg.Now().UTC()
 	line, err := json.Marshal(Issued{
-		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: wire.Show(to.Name),
+		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: to.Name.String(),
 		Label: identity.Label, Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
 		Principals: cert.ValidPrincipals, IssuedAt: now,
 		ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),

@@ -45,7 +45,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 			p.ask(p.t.Context(), r)
 		},
 		"under other names": func(p *phone, id Identity, n int) {
-			p.computer.Name = long(n)
+			p.computer.Name = wire.Clean(long(n))
 			r := p.request(id)
 			r.SourceDeviceID = long(n)
 			p.ask(p.t.Context(), r)
@@ -155,7 +155,7 @@ func TestMergedRefusals(t *testing.T) {
 		}
 		_ = p.askLogin(git, login(git, sessionID(9), "git", &home), "home")
 		mine := p.computer
-		p.computer = device.Peer{ID: device.ID{7}, Name: "other"}
+		p.computer = device.Peer{ID: device.ID{7}, Name: wire.Clean("other")}
 		_ = p.askLogin(work, login(work, sessionID(10), "root", &prod), "prod")
 		p.computer = mine
 		time.Sleep(time.Minute)

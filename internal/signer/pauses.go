@@ -114,7 +114,7 @@ func (s *Signer) denied(sheet Sheet) {
 	if bombed {
 		delete(s.denials, from.ID)
 	}
-	p := Pause{DeviceID: from.ID, DeviceName: wire.Show(from.Name), Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
+	p := Pause{DeviceID: from.ID, DeviceName: from.Name.String(), Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
 	if bombed {
 		if s.untold == nil {
 			s.untold = map[requestKey]Pause{}
@@ -147,7 +147,7 @@ func (s *Signer) tellPause(r Record) {
 // the whole computer where it does not say which.
 func (s *Signer) mute(sheet SignSheet) {
 	s.pause(Pause{
-		DeviceID: sheet.From.ID, DeviceName: wire.Show(sheet.From.Name),
+		DeviceID: sheet.From.ID, DeviceName: sheet.From.Name.String(),
 		Program: programChain(sheet.Claimed.Programs), Since: s.cfg.Now().Round(0).UTC(), Until: s.cfg.Now().Add(MuteFor).Round(0),
 	})
 }

@@ -33,7 +33,7 @@ type phone struct {
 
 func newPhone(t *testing.T) *phone {
 	t.Helper()
-	p := &phone{t: t, computer: device.Peer{ID: device.ID{1}, Name: "laptop"}}
+	p := &phone{t: t, computer: device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}}
 	p.approver = Approver{
 		Sign: func(_ context.Context, s SignSheet) (SignDecision, error) {
 			p.asked, p.sheet = p.asked+1, s

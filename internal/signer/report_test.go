@@ -40,7 +40,7 @@ func TestReportOfAPausedComputer(t *testing.T) {
 		no = true
 		_ = p.askLogin(id, login(id, sessionID(1), "root", &prod), "prod")
 		home := p.computer
-		p.computer = device.Peer{ID: device.ID{2}, Name: "another"}
+		p.computer = device.Peer{ID: device.ID{2}, Name: wire.Clean("another")}
 		_ = p.askLogin(id, login(id, sessionID(2), "admin", &other), "other")
 		p.computer = home
 		p.askCertificate(certificateRequest(t, p))

@@ -86,7 +86,7 @@ func (p *Phone) pair(ctx context.Context, a arguments) (any, error) {
 	if err := p.signer.Paired(peer); err != nil { // the computer has paired by now
 		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
 	}
-	return invitationInfo{Name: wire.Show(peer.Name), ID: peer.ID.String()}, nil
+	return invitationInfo{Name: peer.Name.String(), ID: peer.ID.String()}, nil
 }
 
 func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {

@@ -58,7 +58,7 @@ func newPage(t *testing.T, change ...func(*Config)) *page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &page{t: t, computer: device.Peer{ID: device.ID{1}, Name: "laptop"}, keys: map[string]*ecdsa.PrivateKey{}, events: make(chan event, 256)}
+	p := &page{t: t, computer: device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}, keys: map[string]*ecdsa.PrivateKey{}, events: make(chan event, 256)}
 	c := Config{
 		Store: &signer.MemoryStore{}, Key: key, HubURL: origin, Origin: origin, Host: host, Secure: true, Name: "phone",
 		Emit: func(name string, payload any) {

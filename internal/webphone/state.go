@@ -180,12 +180,12 @@ func (p *Phone) nameOf(peer device.Peer) string {
 // Computers name themselves, at any time, and one could take the name of another, with
 // its ID, to have its requests taken for the other's.
 func nameAmong(peers []device.Peer, peer device.Peer) string {
-	name := wire.Show(peer.Name)
+	name := peer.Name.String()
 	if strings.IndexFunc(name, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) >= 0 {
 		return name + " (" + peer.ID.Short() + ")"
 	}
 	for _, other := range peers {
-		if other.ID != peer.ID && confusable.Alike(wire.Show(other.Name), name) {
+		if other.ID != peer.ID && confusable.Alike(other.Name.String(), name) {
 			return name + " (" + peer.ID.Short() + ")"
 		}
 	}

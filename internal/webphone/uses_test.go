@@ -262,7 +262,7 @@ func TestComputersOfOneName(t *testing.T) {
 	p := newPage(t)
 	p.must("createPasskey", map[string]any{"label": "face"})
 	pair := func(name string, first byte) device.Peer {
-		peer := device.Peer{ID: p.computer.ID, Name: name}
+		peer := device.Peer{ID: p.computer.ID, Name: wire.Clean(name)}
 		peer.ID[0] ^= first
 		if err := p.trust.Add(peer); err != nil {
 			t.Fatal(err)
@@ -276,7 +276,7 @@ func TestComputersOfOneName(t *testing.T) {
 	hostile, lookalike, hidden := pair("Laptop ", 8), pair("lарtор", 16), pair("lap\u3164top", 32) // the second in Cyrillic
 	impostor := pair("tower ("+tower.ID.Short()+")", 64)
 	for _, peer := range []device.Peer{honest, hostile, lookalike, hidden, impostor} {
-		want := wire.Show(peer.Name) + " (" + peer.ID.Short() + ")"
+		want := peer.Name.String() + " (" + peer.ID.Short() + ")"
 		if peer.ID == hidden.ID {
 			want = "lap\uFFFDtop" // what was drawn as nothing is seen
 		}

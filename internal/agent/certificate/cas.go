@@ -122,7 +122,7 @@ func (c *CAs) Of(phone device.ID) (accepted, offered []byte) {
 // unconfirmed fails while a phone uses a CA that the user has not confirmed.
 func (c *CAs) unconfirmed(phone device.Peer) error {
 	if accepted, offered := c.Of(phone.ID); len(offered) > 0 {
-		return errCAChanged(phone.Name, accepted, offered)
+		return errCAChanged(phone.Name.String(), accepted, offered)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (c *CAs) Meet(phone device.Peer, blob []byte) error {
 		c.offer(phone.ID, nil, "")
 		return nil
 	case len(accepted) > 0 || !fresh:
-		err := errCAChanged(phone.Name, accepted, blob)
+		err := errCAChanged(phone.Name.String(), accepted, blob)
 		c.offer(phone.ID, blob, err.Error())
 		return err
 	}
@@ -231,7 +231,7 @@ func (c *CAs) Forget(phone device.ID) error {
 // none.
 func (c *CAs) Show(phone device.Peer) (control.CA, bool) {
 	blob, offered := c.Of(phone.ID)
-	ca := control.CA{DeviceID: phone.ID.String(), Phone: phone.Name, Confirmed: len(offered) == 0}
+	ca := control.CA{DeviceID: phone.ID.String(), Phone: phone.Name.String(), Confirmed: len(offered) == 0}
 	if !ca.Confirmed {
 		if len(blob) > 0 {
 			ca.Previous = sshctx.Fingerprint(blob)

@@ -121,7 +121,7 @@ func (w *world) peers() []link.PeerStatus {
 // addPhone pairs a phone that approves everything.
 func (w *world) addPhone(n byte, name string) *phone {
 	w.t.Helper()
-	p := &phone{peer: device.Peer{ID: device.ID{n}, Name: name}, ca: newSigner(w.t)}
+	p := &phone{peer: device.Peer{ID: device.ID{n}, Name: wire.Clean(name)}, ca: newSigner(w.t)}
 	p.hello = wire.Hello{AutomaticIssuance: true, CAPublicKey: p.ca.PublicKey().Marshal()}
 	p.answer = p.approve
 	w.phones[p.peer.ID] = p
@@ -251,7 +251,7 @@ func (w *world) wantState(want control.CertificateState, when string) {
 }
 
 func (w *world) state() control.Certificate {
-	return w.Show(func(id device.ID) string { return w.phones[id].peer.Name })
+	return w.Show(func(id device.ID) string { return w.phones[id].peer.Name.String() })
 }
 
 // signs reports whether the certificate of that blob signs.

@@ -27,7 +27,7 @@ func (w *Waker) WakeNow(ctx context.Context, phones []device.Peer) []control.Run
 	defer cancel()
 	list := make([]control.Rung, 0, len(phones))
 	for _, p := range phones {
-		result := control.Rung{ID: p.ID.String(), Name: p.Name}
+		result := control.Rung{ID: p.ID.String(), Name: p.Name.String()}
 		if err := w.wake(ctx, p.ID); err != nil {
 			result.Error = w.whyNot(p.ID, err)
 		}

@@ -101,7 +101,7 @@ func (a *actor) allow() []device.ID {
 
 func (a *actor) trusts(b *actor) {
 	a.t.Helper()
-	if err := a.trust.Add(device.Peer{ID: b.id, Name: b.name}); err != nil {
+	if err := a.trust.Add(device.Peer{ID: b.id, Name: wire.Clean(b.name)}); err != nil {
 		a.t.Fatal(err)
 	}
 }

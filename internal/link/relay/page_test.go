@@ -55,7 +55,7 @@ func TestPage(t *testing.T) {
 	onEachHub(t, func(t *testing.T, h *running) {
 		agent := newAgent(t, "laptop", h.place)
 		page := startPage(t, h.place.url, agent.id)
-		if err := agent.trust.Add(device.Peer{ID: page, Name: "page"}); err != nil {
+		if err := agent.trust.Add(device.Peer{ID: page, Name: wire.Clean("page")}); err != nil {
 			t.Fatal(err)
 		}
 		defer agent.start()()

@@ -1,0 +1,25 @@
+package wire
+
+// Text is text that may be shown: whatever another device, a file or a person chose has
+// passed Show on its way into it. There is no other way: its string is out of reach of
+// other packages, so that showing what was not cleaned does not compile.
+//
+// What is compared exactly with something signed or allowed (user names, principals,
+// purposes of signatures) stays a string until the decision is made: two that differ
+// can have the same Text. So do messages on their way: see checkText.
+type Text struct{ shown string }
+
+// Clean makes s fit to be shown.
+func Clean(s string) Text { return Text{Show(s)} }
+
+// String returns the text.
+func (t Text) String() string { return t.shown }
+
+// MarshalText implements encoding.TextMarshaler.
+func (t Text) MarshalText() ([]byte, error) { return []byte(t.shown), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It cleans.
+func (t *Text) UnmarshalText(b []byte) error {
+	*t = Clean(string(b))
+	return nil
+}
