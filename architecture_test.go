@@ -42,6 +42,11 @@ var dependencyRules = []rule{
 		why: "it shows text to whoever sits there, and need not know what it is about",
 	},
 	{
+		from: "internal/agent/denials", never: []string{"vmux/internal/agent/...", "vmux/internal/link/..."},
+		except: []string{"vmux/internal/agent/denials", "vmux/internal/agent/client"},
+		why:    "whether a person was asked before follows from the request, and not from who asks",
+	},
+	{
 		from: "internal/agent/keys", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/keys"},
 		why: "what phones hold does not depend on who asks for it",
 	},

@@ -20,6 +20,7 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
+	"vmux/internal/agent/denials"
 	"vmux/internal/agent/desktop"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/keys"
@@ -162,11 +163,11 @@ type Agent struct {
 	files     client.Files
 	terminals client.Terminals
 	git       client.GitClaims
+	denied    denials.Memory
 	clients   *origin.Clients
 	use       certificate.Use
 
 	mu      sync.Mutex
-	denied  denials
 	pairing *pairing
 }
 

@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"fmt"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/agent/keys"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -28,32 +26,6 @@ func unattended(t *testing.T, args ...string) (pid int) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	return cmd.Process.Pid
-}
-
-// What is remembered of denials is bounded, and forgotten when it is over.
-func TestDenialsAreBounded(t *testing.T) {
-	inSigning(t, func(t *testing.T, w *world, _ *phone, key ssh.Signer) {
-		for n := range 2 * maxDenials {
-			r := request(key, fmt.Sprint(n))
-			w.remember(r, describe(r.Data), &keys.Key{}, wire.CodeUserDenied)
-			if len(w.denied) > maxDenials {
-				t.Fatalf("%d denials remembered", len(w.denied))
-			}
-		}
-		last := request(key, fmt.Sprint(2*maxDenials-1))
-		if w.refusedBefore(last, describe(last.Data), &keys.Key{}) != wire.CodeUserDenied {
-			t.Error("the last denial is not remembered")
-		}
-		time.Sleep(denialLife)
-		if w.refusedBefore(last, describe(last.Data), &keys.Key{}) != "" {
-			t.Error("a denial holds for ever")
-		}
-		time.Sleep(time.Second)
-		w.remember(last, describe(last.Data), &keys.Key{}, wire.CodeUserDenied)
-		if len(w.denied) != 1 {
-			t.Errorf("%d denials remembered, all but one of them over", len(w.denied))
-		}
-	})
 }
 
 // A program that connects anew after a denial is a new process with a new

@@ -38,7 +38,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	}
 	a.clients.NoteLogin(r.Connection, about)
 	login := a.memory.Client(r.Connection) // the program may be gone as soon as it is answered
-	if code := a.refusedBefore(r, about, id); code != "" {
+	if code := a.denied.Before(r, about, id.Phones); code != "" {
 		a.notAsked(id, about, code)
 		return nil, wire.NewError(code)
 	}
@@ -57,10 +57,32 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	case ctx.Err() != nil:
 		a.withdrawn(id, about)
 		return nil, err
-	case endsLogin(wire.CodeOf(err)):
-		a.remember(r, about, id, wire.CodeOf(err))
 	}
+	a.denied.Note(r, about, a.speaksForNone(id), wire.CodeOf(err))
 	return nil, a.failSign(id, about, err)
+}
+
+// notAsked tells why a request has failed without a sheet. It is no desktop
+// notification: the one of the first failure has just been shown.
+func (a *Agent) notAsked(id *keys.Key, about sshctx.Context, code wire.Code) {
+	a.log.Info("not asked again", "key", id.Fingerprint, "code", code)
+	why := "denied just before"
+	if code != wire.CodeUserDenied {
+		why = "this login had no answer for another key"
+	}
+	a.journal.Note(journal.KindSign, requested(id, about)+": not asked again, "+why, code)
+}
+
+// speaksForNone are the phones that were asked for the key, nil if one of them has
+// proven it.
+func (a *Agent) speaksForNone(id *keys.Key) []device.ID {
+	asked := append([]device.ID{}, a.stillPaired(id.Phones)...) // not nil
+	for _, phone := range asked {
+		if a.keys.Proven(phone, id.PublicKeyBlob) {
+			return nil
+		}
+	}
+	return asked
 }
 
 // describe reads what is to be signed. What it cannot read stays empty.
