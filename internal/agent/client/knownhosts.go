@@ -40,17 +40,20 @@ func KnownHostsFiles() []string {
 func (f *Files) Server(l Login, hostKey []byte) string {
 	typed := wire.Show(l.Typed)
 	return begin(f, typed, func() string {
-		return cmp.Or(HostName(slices.Concat(l.KnownHosts, f.KnownHosts), hostKey, l.Names), typed)
+		return cmp.Or(hostName(slices.Concat(l.KnownHosts, f.KnownHosts), hostKey, l.Names), typed)
 	}).Wait()
 }
 
-// HostName returns the name by which known_hosts knows the host key: one of
+// hostName returns the name by which known_hosts knows the host key: one of
 // the candidates, if any fits, since a host has many names and this is the one
 // the person typed. Names that are hashed are found among the candidates only.
 // It is a claim: whoever controls this computer controls these files.
-func HostName(files []string, hostKey []byte, candidates []string) string {
+func hostName(files []string, hostKey []byte, candidates []string) string {
 	fallback, wanted := "", wantedHost(hostKey)
-	for _, file := range files {
+	for i, file := range files {
+		if slices.Contains(files[:i], file) {
+			continue
+		}
 		chosen, other := nameInFile(file, wanted, candidates)
 		if chosen != "" {
 			return wire.Show(chosen)
@@ -65,29 +68,32 @@ func HostName(files []string, hostKey []byte, candidates []string) string {
 // host is what is looked for in known_hosts: a host key, or the key that a host
 // certificate is over, or the CA that vouches for the certificate's names.
 type host struct {
-	key, ca []byte // blobs; no ca unless there is a certificate
+	key, ca string // blobs as they stand in a line; no ca unless there is a certificate
 	names   []string
 }
 
 func wantedHost(blob []byte) host {
+	text := base64.StdEncoding.EncodeToString
 	key, err := ssh.ParsePublicKey(blob)
 	if cert, ok := key.(*ssh.Certificate); err == nil && ok {
-		return host{cert.Key.Marshal(), cert.SignatureKey.Marshal(), cert.ValidPrincipals}
+		return host{text(cert.Key.Marshal()), text(cert.SignatureKey.Marshal()), cert.ValidPrincipals}
 	}
-	return host{key: blob}
+	return host{key: text(blob)}
 }
 
 // named are the names that a line of known_hosts gives the host (sshd(8),
 // SSH_KNOWN_HOSTS FILE FORMAT). The key's text is compared and not parsed: its type
 // may be newer than this program.
 func (h host) named(line []byte) []string {
-	fields, blob := strings.Fields(string(line)), h.key
+	if !bytes.Contains(line, []byte(h.key)) && (h.ca == "" || !bytes.Contains(line, []byte(h.ca))) {
+		return nil // nearly all
+	}
+	fields, key := strings.Fields(string(line)), h.key
 	certified := len(fields) > 0 && fields[0] == "@cert-authority"
 	if certified {
-		fields, blob = fields[1:], h.ca
+		fields, key = fields[1:], h.ca
 	}
-	if len(fields) < 3 || len(blob) == 0 || strings.HasPrefix(fields[0], "#") || strings.HasPrefix(fields[0], "@") ||
-		fields[2] != base64.StdEncoding.EncodeToString(blob) {
+	if len(fields) < 3 || key == "" || strings.HasPrefix(fields[0], "#") || strings.HasPrefix(fields[0], "@") || fields[2] != key {
 		return nil
 	}
 	if certified {

@@ -63,7 +63,7 @@ func TestHostNameOf(t *testing.T) {
 		{"hashed, not typed", hashed, prod, "ssh alias", ""},
 		{"no such file", plain + "x", prod, "ssh prod.example", ""},
 	} {
-		got := HostName([]string{test.file}, test.key.Marshal(), namesIn(test.args))
+		got := hostName([]string{test.file}, test.key.Marshal(), namesIn(test.args))
 		if got != test.want {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
@@ -102,7 +102,7 @@ func TestHostNameOfCertificate(t *testing.T) {
 		if err := os.WriteFile(file, append([]byte(test.line), ssh.MarshalAuthorizedKey(test.key)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := HostName([]string{file}, cert.Marshal(), namesIn(test.args)); got != test.want {
+		if got := hostName([]string{file}, cert.Marshal(), namesIn(test.args)); got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.line, test.args, got, test.want)
 		}
 	}
@@ -131,7 +131,7 @@ func TestHostNameOfOddLines(t *testing.T) {
 		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := HostName([]string{file}, blob, namesIn("ssh prod.example")); got != want {
+		if got := hostName([]string{file}, blob, namesIn("ssh prod.example")); got != want {
 			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
@@ -145,7 +145,7 @@ func TestHostNameOfWhatIsNoFile(t *testing.T) {
 		t.Fatalf("mkfifo: %v: %s", err, out)
 	}
 	files := []string{fifo, "/dev/zero", filepath.Dir(fifo)}
-	if got := HostName(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
+	if got := hostName(files, hostKey(t).Marshal(), []string{"prod.example"}); got != "" {
 		t.Errorf("got %q", got)
 	}
 }
