@@ -115,6 +115,10 @@ var dependencyRules = []rule{
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
 	},
 	{
+		from: "internal/link/race", never: []string{"vmux/..."}, except: []string{"vmux/internal/link/race"},
+		why: "it knows nothing of what is connected to",
+	},
+	{
 		from: "internal/filelock", never: []string{"vmux/..."}, except: []string{"vmux/internal/filelock"},
 		why: "it locks any file, and does not know what for",
 	},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/link/race"
 	"vmux/internal/wire"
 )
 
@@ -171,7 +172,7 @@ func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-ch
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.exchangeHellos(ctx, newConn(won.conn, n.timing.Write), t, won.route, won.rank)
+	s, err := n.exchangeHellos(ctx, newConn(won.Conn, n.timing.Write), t, won.route, won.rank)
 	if err != nil {
 		return nil, err
 	}
@@ -198,12 +199,11 @@ func endsWith(ctx context.Context, done <-chan struct{}) (context.Context, func(
 	return ctx, func() { cancel(); wg.Wait() }
 }
 
-// raced is what one route came to.
+// raced is the connection that was there first.
 type raced struct {
-	conn  *tls.Conn
+	*tls.Conn
 	route string
 	rank  int // the route's place among those tried
-	err   error
 }
 
 // dialAny tries all routes at once; the first connection that the peer's own
@@ -211,30 +211,14 @@ type raced struct {
 func (n *Node) dialAny(ctx context.Context, routes []Route, dial func(context.Context, Route) (*tls.Conn, string, error)) (raced, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Dial+n.timing.Handshake)
 	defer cancel()
-	results := make(chan raced)
-	for rank, r := range routes {
-		go func() {
-			c, route, err := dial(ctx, r)
-			if err != nil {
-				err = fmt.Errorf("%s: %w", r.Name(), err)
-			}
-			results <- raced{c, route, rank, err}
-		}()
-	}
-	won := raced{}
-	var errs []error
-	for range routes { // all of them, so that no goroutine stays
-		switch got := <-results; {
-		case got.err != nil:
-			errs = append(errs, got.err)
-		case won.conn != nil:
-			_ = got.conn.Close()
-		default:
-			won = got
-			cancel()
+	won, rank, errs := race.First(ctx, len(routes), 0, func(ctx context.Context, rank int) (raced, error) {
+		c, route, err := dial(ctx, routes[rank])
+		if err != nil {
+			err = fmt.Errorf("%s: %w", routes[rank].Name(), err)
 		}
-	}
-	if won.conn == nil {
+		return raced{c, route, rank}, err
+	})
+	if rank < 0 {
 		return won, errors.Join(append(errs, noRoutes(routes))...)
 	}
 	return won, nil

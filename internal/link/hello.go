@@ -272,7 +272,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string)
 	if err != nil {
 		return device.Peer{}, fmt.Errorf("pair: %w", err)
 	}
-	c := newConn(won.conn, n.timing.Write)
+	c := newConn(won.Conn, n.timing.Write)
 	t, err = n.prove(ctx, c, inv, routes)
 	if err != nil {
 		err = c.fail(err)

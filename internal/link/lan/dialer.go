@@ -19,14 +19,12 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/mdns"
+	"vmux/internal/link/race"
 	"vmux/internal/link/tcp"
 )
 
 const (
 	routePrefix = "tcp:"
-	// stagger is the head start of each address before the next
-	// (RFC 8305 section 5).
-	stagger = 250 * time.Millisecond
 	// addressTime bounds one address, from the first packet to the end of the
 	// handshake: hosts that drop packets must not hold up those behind them.
 	addressTime = 5 * time.Second
@@ -121,12 +119,6 @@ func unique(list []string) []string {
 	return out
 }
 
-type result struct {
-	conn    *tls.Conn
-	address string
-	err     error
-}
-
 // Dial implements link.Route. It tries the peer's addresses one after the
 // other, each with a short head start before the next, and returns the first
 // at which the peer's own device answers.
@@ -135,48 +127,25 @@ func (d *Dialer) Dial(ctx context.Context, peer device.Peer, secure link.Secure)
 	if len(list) == 0 {
 		return nil, "", link.ErrNoRoute
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan result)
-	for i, address := range list {
-		go func() { results <- try(ctx, time.Duration(i)*stagger, address, secure) }()
-	}
-	var won result
-	var errs []error
-	for range list { // all of them, so that no goroutine stays
-		switch r := <-results; {
-		case r.err != nil:
-			errs = append(errs, r.err)
-		case won.conn != nil:
-			_ = r.conn.Close()
-		default:
-			won = r
-			cancel()
-		}
-	}
-	if won.conn == nil {
+	won, way, errs := race.First(ctx, len(list), race.Stagger, func(ctx context.Context, way int) (*tls.Conn, error) {
+		return try(ctx, list[way], secure)
+	})
+	if way < 0 {
 		return nil, "", errors.Join(errs...)
 	}
-	return won.conn, Route(won.address), nil
+	return won, Route(list[way]), nil
 }
 
-func try(ctx context.Context, after time.Duration, address string, secure link.Secure) result {
-	start := time.NewTimer(after)
-	defer start.Stop()
-	select {
-	case <-ctx.Done():
-		return result{err: ctx.Err()}
-	case <-start.C:
-	}
+func try(ctx context.Context, address string, secure link.Secure) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, addressTime)
 	defer cancel()
 	raw, err := mdns.Dial(ctx, tcp.Dialer(), "tcp", address)
 	if err != nil {
-		return result{err: err}
+		return nil, err
 	}
 	c, err := secure(ctx, raw)
 	if err != nil {
-		return result{err: fmt.Errorf("%s: %w", address, err)}
+		return nil, fmt.Errorf("%s: %w", address, err)
 	}
-	return result{conn: c, address: address}
+	return c, nil
 }

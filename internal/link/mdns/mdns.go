@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"vmux/internal/link/race"
 )
 
 const (
@@ -31,9 +33,6 @@ const (
 	serverAfter = time.Second
 	// maxAddresses bounds what anybody in the network can make us dial.
 	maxAddresses = 8
-
-	// stagger is the head start of each address before the next (RFC 8305 section 5).
-	stagger = 250 * time.Millisecond
 )
 
 // IsLocal reports whether a host's name is multicast DNS's.
@@ -69,49 +68,18 @@ func Dial(ctx context.Context, d *net.Dialer, network, address string) (net.Conn
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return d.DialContext(ctx, network, address) // which says what is wrong
 	}
-	return race(ctx, d, network, port, list)
+	return dialFirst(ctx, d, network, port, list)
 }
 
-// race returns the first connection.
-func race(ctx context.Context, d *net.Dialer, network, port string, list []netip.Addr) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		conn net.Conn
-		err  error
+// dialFirst returns the connection to the address that answers first.
+func dialFirst(ctx context.Context, d *net.Dialer, network, port string, list []netip.Addr) (net.Conn, error) {
+	won, way, errs := race.First(ctx, len(list), race.Stagger, func(ctx context.Context, way int) (net.Conn, error) {
+		return d.DialContext(ctx, network, net.JoinHostPort(list[way].String(), port))
+	})
+	if way < 0 {
+		return nil, cmp.Or(errs...)
 	}
-	results := make(chan result)
-	for i, ip := range list {
-		go func() {
-			start := time.NewTimer(time.Duration(i) * stagger)
-			defer start.Stop()
-			select {
-			case <-ctx.Done():
-				results <- result{nil, ctx.Err()}
-				return
-			case <-start.C:
-			}
-			c, err := d.DialContext(ctx, network, net.JoinHostPort(ip.String(), port))
-			results <- result{c, err}
-		}()
-	}
-	var won net.Conn
-	var failed error
-	for range list { // all of them, so that no goroutine stays
-		switch r := <-results; {
-		case r.err != nil:
-			failed = cmp.Or(failed, r.err)
-		case won != nil:
-			_ = r.conn.Close()
-		default:
-			won = r.conn
-			cancel()
-		}
-	}
-	if won != nil {
-		return won, nil
-	}
-	return nil, failed
+	return won, nil
 }
 
 // answer is an address that somebody told.

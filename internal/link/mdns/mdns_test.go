@@ -131,7 +131,7 @@ func TestOtherHosts(t *testing.T) {
 }
 
 // The first address that answers wins, though others before it do not.
-func TestRace(t *testing.T) {
+func TestFirstAddress(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestRace(t *testing.T) {
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	list := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")}
-	c, err := race(t.Context(), new(net.Dialer), "tcp", port, list)
+	c, err := dialFirst(t.Context(), new(net.Dialer), "tcp", port, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestRace(t *testing.T) {
 	if got := c.RemoteAddr().String(); got != l.Addr().String() {
 		t.Errorf("connected to %s", got)
 	}
-	if _, err := race(t.Context(), new(net.Dialer), "tcp", port, list[:1]); err == nil || !strings.Contains(err.Error(), "127.0.0.2:"+port) {
+	if _, err := dialFirst(t.Context(), new(net.Dialer), "tcp", port, list[:1]); err == nil || !strings.Contains(err.Error(), "127.0.0.2:"+port) {
 		t.Errorf("a refusal does not name its address: %v", err)
 	}
 }
