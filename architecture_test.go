@@ -77,6 +77,10 @@ var dependencyRules = []rule{
 		why:    "where a request comes from does not depend on what is asked for, or of whom",
 	},
 	{
+		from: "internal/agent/pairing", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/pairing"},
+		why: "who may pair must not depend on keys, certificates or requests",
+	},
+	{
 		from: "internal/agent/certificate", never: []string{"vmux/internal/agent/...", "vmux/internal/state"},
 		except: []string{
 			"vmux/internal/agent/certificate", "vmux/internal/agent/client", "vmux/internal/agent/journal", "vmux/internal/agent/origin",

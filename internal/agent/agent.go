@@ -26,6 +26,7 @@ import (
 	"vmux/internal/agent/keys"
 	"vmux/internal/agent/listing"
 	"vmux/internal/agent/origin"
+	"vmux/internal/agent/pairing"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -137,38 +138,36 @@ const maxWaiting = 128
 
 // Agent is a running agent.
 type Agent struct {
-	// Fixed after construction.
-	cfg         Config
-	log         *slog.Logger
-	docs        documents
-	self        device.ID
-	trust       *device.Trust
-	node        phones
-	link        *link.Node // node, but in tests without links
-	hub         hubClient  // nil: none
-	waker       *waking.Waker
-	ready       chan struct{}
-	started     time.Time
-	slots       chan struct{}
+	cfg     Config
+	log     *slog.Logger
+	self    device.ID
+	trust   *device.Trust
+	node    phones
+	link    *link.Node // node, but in tests without links
+	hub     hubClient  // nil: none
+	started time.Time
+	ready   chan struct{}
+	slots   chan struct{} // of signatures that wait for a person
+	tasks   tasks
+
+	// The rooms, each with a lock of its own.
+	journal     *journal.Journal
 	desktop     *desktop.Notifier
-	cas         *certificate.CAs
-	certificate *certificate.Manager
 	keys        *keys.Store
 	memory      *listing.Memory
+	denied      denials.Memory
+	cas         *certificate.CAs
+	certificate *certificate.Manager
+	use         certificate.Use
+	clients     *origin.Clients
+	files       client.Files
+	terminals   client.Terminals
+	git         client.GitClaims
+	pairing     *pairing.Pairing
+	waker       *waking.Waker
 
-	journal   *journal.Journal // its lock is the last to be taken
-	snapshot  atomic.Pointer[snapshot]
-	saving    sync.Mutex // orders the writes of documents; taken before mu
-	tasks     tasks
-	files     client.Files
-	terminals client.Terminals
-	git       client.GitClaims
-	denied    denials.Memory
-	clients   *origin.Clients
-	use       certificate.Use
-
-	mu      sync.Mutex
-	pairing *pairing
+	snapshot   atomic.Pointer[snapshot]
+	rebuilding sync.Mutex // so that the snapshot of the latest state is stored last
 }
 
 // New opens the agent's state; it makes a device key at first. Errors name the
@@ -204,6 +203,10 @@ func New(c Config) (*Agent, error) {
 		},
 	})
 	a.node = a.link
+	a.pairing.Links = a.link
+	if c.Hub != nil {
+		a.pairing.Hub, a.pairing.HubURL = a.hub, c.Hub.URL
+	}
 	return a, nil
 }
 
@@ -253,7 +256,7 @@ func (c *Config) fill() error {
 // newAgent makes an agent without links.
 func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*Agent, error) {
 	a := &Agent{
-		cfg: c, log: c.Log, docs: docs, self: self, trust: trust, started: time.Now(),
+		cfg: c, log: c.Log, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
 		desktop: desktop.New(c.Notify, c.Log),
 	}
@@ -264,6 +267,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		return nil, err
 	}
 	a.clients = &origin.Clients{}
+	a.pairing = pairing.New(pairing.Config{Self: self, Name: c.Name, Hosts: c.PairHosts, Log: a.log})
 	a.use = certificate.Use{Unbound: c.UnboundCertificate, Forward: c.ForwardCertificate, Clients: a.clients}
 	a.files.KnownHosts = c.KnownHosts
 	a.journal.Warn(warningCache, warning)
@@ -288,7 +292,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	if err := a.keys.DropUnpaired(); err != nil {
 		a.journal.Warn(warningTrust, "The list of paired devices cannot be read: "+err.Error())
 	}
-	a.rebuildLocked()
+	a.rebuild()
 	return a, nil
 }
 

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 	"time"
@@ -126,22 +125,4 @@ func (a *Agent) AcceptCA(name, fingerprint string) (control.CA, error) {
 		a.certificate.Consider()
 	}
 	return ca, err
-}
-
-// find returns the paired device that the user names.
-func (a *Agent) find(name string) (device.Peer, error) {
-	p, err := a.trust.Find(name)
-	switch {
-	case errors.Is(err, device.ErrNotPaired):
-		return p, control.Errorf(control.CodeNoSuchDevice, "see `vmux devices`", "No paired device %s.", wire.Show(name))
-	case errors.Is(err, device.ErrAmbiguous):
-		return p, control.Errorf(control.CodeNoSuchDevice, "see `vmux devices`", "%s names more than one device.", wire.Show(name))
-	}
-	return p, err
-}
-
-// notPaired returns why a phone is not paired, nil if it is.
-func (a *Agent) notPaired(phone device.ID) error {
-	_, err := a.trust.Get(phone)
-	return err
 }

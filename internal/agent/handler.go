@@ -25,6 +25,7 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.log.Info("phone connected", "phone", p.ID.Short(), "route", route)
 	h.a.journal.Note(journal.KindLink, "Connected to "+p.Name.String(), "")
 	h.a.waker.Seen(p.ID)
+	h.a.pairing.Linked()
 	h.a.certificate.Revoke(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
 }
@@ -90,11 +91,7 @@ func (h handler) Paired(p device.Peer) {
 	}
 	h.a.refreshHub()
 	h.a.journal.Succeed(journal.KindPairing, "Paired with "+p.Name.String())
-	h.a.mu.Lock()
-	defer h.a.mu.Unlock()
-	if h.a.pairing != nil {
-		h.a.pairing.redeemed(p)
-	}
+	h.a.pairing.Paired(p)
 }
 
 // Serve implements link.Handler: a phone has little to ask of an agent.
@@ -162,23 +159,6 @@ func (a *Agent) saveKeys() {
 		text = "The agent cannot write its state: " + err.Error()
 	}
 	a.journal.Warn(journal.WarningDisk, text)
-}
-
-// forget removes a phone, its keys, its CA and the certificate it issued.
-func (a *Agent) forget(phone device.ID) error {
-	err := a.trust.Remove(phone)
-	a.refreshHub()
-	if serr := a.waker.Forget(phone); err == nil {
-		err = serr
-	}
-	a.keys.Remove(phone)
-	a.rebuild()
-	a.saveKeys()
-	if serr := a.cas.Forget(phone); err == nil {
-		err = serr
-	}
-	a.certificate.Forget(phone)
-	return err
 }
 
 // RefreshKeys implements control.Service.

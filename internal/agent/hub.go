@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
-	"net"
 	"strings"
-	"sync"
-	"time"
 
+	"vmux/internal/agent/pairing"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -37,14 +34,9 @@ type hubClient interface {
 	link.Route
 	Run(ctx context.Context) error
 	Refresh()
-	Listener() net.Listener
-	Rendezvous(ctx context.Context, token [32]byte, life time.Duration) (end func(), err error)
+	pairing.Hub
 	WakePeer(ctx context.Context, id device.ID) error
-	Status() relay.Status
 }
-
-// hubPatience is how long a pairing waits for a hub that is not there.
-const hubPatience = 5 * time.Second
 
 // newHubClient makes the agent's connection to its hub.
 func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
@@ -133,36 +125,4 @@ func (a *Agent) Ring(ctx context.Context, name string) ([]control.Rung, error) {
 		return nil, control.Errorf(wire.CodePhoneNotReachable, "open the app on the phone, and in its Settings let it notify you", "No paired phone can be rung.")
 	}
 	return a.waker.WakeNow(ctx, peers), nil
-}
-
-// openAtHub lets the phone that knows the invitation reach this device through
-// the hub until ctx ends or end is called. Without a hub it does nothing. An
-// error says why nobody can come that way yet: it goes on trying.
-func (a *Agent) openAtHub(ctx context.Context, offer *device.Offer) (end func(), err error) {
-	if a.hub == nil {
-		return func() {}, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	opened := make(chan error, 1)
-	stop := func() {}
-	var opening sync.WaitGroup
-	opening.Go(func() {
-		end, err := a.hub.Rendezvous(ctx, offer.Invitation().RendezvousToken(), time.Until(offer.Expires()))
-		if err == nil {
-			stop = end
-		}
-		opened <- err
-	})
-	end = func() { cancel(); opening.Wait(); stop() }
-	patience := time.NewTimer(hubPatience)
-	defer patience.Stop()
-	select {
-	case err = <-opened:
-	case <-patience.C:
-		err = cmp.Or(a.hub.Status().LastError, relay.ErrNotConnected)
-	}
-	if err != nil {
-		a.log.Warn("invitation not open at the hub", "hub", a.cfg.Hub.URL, "error", err)
-	}
-	return end, err
 }

@@ -13,8 +13,7 @@ import (
 	"vmux/internal/sshagent"
 )
 
-// snapshot is all that listing needs. It is immutable and read
-// without a lock.
+// snapshot is all that listing needs. It is immutable and read without a lock.
 type snapshot struct {
 	keys    []*keys.Key // as listed
 	byBlob  map[string]*keys.Key
@@ -23,15 +22,10 @@ type snapshot struct {
 	session *certificate.Session // nil: none
 }
 
+// rebuild makes the snapshot anew after a change of keys or of the certificate.
 func (a *Agent) rebuild() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.rebuildLocked()
-	a.journal.Change()
-}
-
-// rebuildLocked makes the snapshot anew after a change.
-func (a *Agent) rebuildLocked() {
+	a.rebuilding.Lock()
+	defer a.rebuilding.Unlock()
 	s := &snapshot{session: a.certificate.Current(), byBlob: map[string]*keys.Key{}}
 	s.keys = a.keys.All()
 	var normal, passkeys []sshagent.Identity
@@ -61,6 +55,7 @@ func (a *Agent) rebuildLocked() {
 		s.with = sshagent.NewListing(append(with, listed(s.session).Identity))
 	}
 	a.snapshot.Store(s)
+	a.journal.Change()
 }
 
 // Listing implements sshagent.Backend. Who does not say where to log in, as

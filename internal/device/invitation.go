@@ -216,14 +216,16 @@ type Offer struct {
 	inv     Invitation
 	expires time.Time
 
+	done chan struct{} // closed once it has ended before its time
+
 	mu    sync.Mutex
-	wrong int
+	wrong int // proofs
 	ended bool
 }
 
 // NewOffer opens the invitation at now.
 func NewOffer(inv Invitation, now time.Time) *Offer {
-	return &Offer{inv: inv, expires: now.Add(InvitationLife).Round(0)}
+	return &Offer{inv: inv, expires: now.Add(InvitationLife).Round(0), done: make(chan struct{})}
 }
 
 // Format keeps the secret out of formatted text.
@@ -244,11 +246,22 @@ func (o *Offer) Ended(now time.Time) bool {
 	return o.endedLocked(now)
 }
 
+// Done is closed once the offer was redeemed or ended, or has seen too many wrong
+// proofs; not when it expires.
+func (o *Offer) Done() <-chan struct{} { return o.done }
+
 // End closes the offer. Ending twice is harmless.
 func (o *Offer) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ended = true
+	o.endLocked()
+}
+
+func (o *Offer) endLocked() {
+	if !o.ended {
+		o.ended = true
+		close(o.done)
+	}
 }
 
 // Redeem checks the phone's proof against this channel, uses the offer up, and
@@ -261,17 +274,19 @@ func (o *Offer) Redeem(cs *tls.ConnectionState, proof []byte, now time.Time) ([]
 		return nil, ErrInvitationEnded
 	}
 	if err := o.inv.check(cs, "phone", proof); err != nil {
-		o.wrong++
+		if o.wrong++; o.wrong >= MaxWrongProofs {
+			o.endLocked()
+		}
 		return nil, err
 	}
 	answer, err := o.inv.proof(cs, "agent")
 	if err != nil {
 		return nil, err
 	}
-	o.ended = true
+	o.endLocked()
 	return answer, nil
 }
 
 func (o *Offer) endedLocked(now time.Time) bool {
-	return o.ended || o.wrong >= MaxWrongProofs || !now.Round(0).Before(o.expires)
+	return o.ended || !now.Round(0).Before(o.expires)
 }
