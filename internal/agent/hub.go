@@ -106,7 +106,7 @@ func (a *Agent) orHubAway(err error) error {
 
 // Ring implements control.Service: without a name it wakes all phones that have said
 // whether they can be woken.
-func (a *Agent) Ring(ctx context.Context, name string) ([]control.Rung, error) {
+func (a *Agent) Ring(ctx context.Context, name string) ([]control.Woken, error) {
 	if a.hub == nil {
 		return nil, control.Errorf(control.CodeInvalid, "vmux agent --hub URL", "The agent uses no hub, and only a hub can ring a phone.")
 	}

@@ -44,7 +44,7 @@ func (a *Agent) addRefused(c sshagent.Connection) {
 // woken notes that a phone was woken for the request, whose window has begun anew.
 func (a *Agent) woken(request *waking.Request) {
 	a.journal.Update(request.ID(), func(r *control.Request) {
-		r.Rung = true
+		r.Woken = true
 		r.Until, _ = request.Window()
 	})
 }

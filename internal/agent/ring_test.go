@@ -28,18 +28,18 @@ func TestDeadSubscriptionIsNotRungAgain(t *testing.T) {
 				t.Errorf("%v, asked %d times", err, len(b.rung()))
 			}
 		}
-		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.RingProblem, "no push subscription") || d.RingHint == "" || d.LastRing == nil || d.LastRing.Error == "" {
+		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.WakeProblem, "no push subscription") || d.WakeHint == "" || d.LastWake == nil || d.LastWake.Error == "" {
 			t.Errorf("the status says %+v", d)
 		}
 		again := newWorldIn(t, w.docs, w.trust)
 		again.useHub(b, testHub)
 		again.net.phones[p.peer.ID] = p
-		if d := again.Status().Phones[0]; d.Wakeable || d.RingProblem == "" {
+		if d := again.Status().Phones[0]; d.Wakeable || d.WakeProblem == "" {
 			t.Errorf("after a restart: %+v", d)
 		}
 		again.stop()
 		w.tells(p, testHub, true)
-		if d := w.Status().Phones[0]; !d.Wakeable || d.RingProblem != "" {
+		if d := w.Status().Phones[0]; !d.Wakeable || d.WakeProblem != "" {
 			t.Errorf("after the phone has made another: %+v", d)
 		}
 	})
@@ -59,13 +59,13 @@ func TestPhoneSaysWhyItCannotBeRung(t *testing.T) {
 			w.tells(p, testHub, true)
 			w.tellsWhy(p, testHub, false, why)
 			for _, d := range w.Status().Phones {
-				if d.Wakeable || (d.Name == "phone") != strings.Contains(d.RingProblem, want) || (d.RingProblem == "") != (d.RingHint == "") {
+				if d.Wakeable || (d.Name == "phone") != strings.Contains(d.WakeProblem, want) || (d.WakeProblem == "") != (d.WakeHint == "") {
 					t.Errorf("%q: %+v", why, d)
 				}
 			}
 		}
 		w.tells(p, "https://other.example", true)
-		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.RingProblem, "other.example") {
+		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.WakeProblem, "other.example") {
 			t.Errorf("at another hub: %+v", d)
 		}
 		w.stop()
@@ -102,14 +102,14 @@ func TestRing(t *testing.T) {
 		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "403") {
 			t.Errorf("%+v, %v", list, err)
 		}
-		if d := w.Status().Phones[0]; !d.Wakeable || d.LastRing == nil || !strings.Contains(d.LastRing.Error, "403") {
+		if d := w.Status().Phones[0]; !d.Wakeable || d.LastWake == nil || !strings.Contains(d.LastWake.Error, "403") {
 			t.Errorf("%+v", d)
 		}
 		b.fails = nil
 		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error != nil {
 			t.Errorf("%+v, %v", list, err)
 		}
-		if d := w.Status().Phones[0]; d.LastRing == nil || d.LastRing.Error != "" {
+		if d := w.Status().Phones[0]; d.LastWake == nil || d.LastWake.Error != "" {
 			t.Errorf("%+v", d)
 		}
 		if err := w.forget(p.peer.ID); err != nil {
@@ -140,7 +140,7 @@ func TestRingOfOneThatThisHubDoesNotKnow(t *testing.T) {
 			}
 		}
 		for _, d := range w.Status().Phones {
-			if d.Name != "native phone" && !strings.Contains(d.RingProblem, "other.example") {
+			if d.Name != "native phone" && !strings.Contains(d.WakeProblem, "other.example") {
 				t.Errorf("afterwards: %+v", d)
 			}
 		}

@@ -48,7 +48,7 @@ func (a *Agent) hintText(request control.Request, holders []device.ID, now time.
 		latest = request
 	}
 	until := latest.Until
-	if !latest.Shown && !latest.Rung && len(a.waker.Wakeable(holders)) == 0 {
+	if !latest.Shown && !latest.Woken && len(a.waker.Wakeable(holders)) == 0 {
 		if reach := request.Since.Add(a.patience(holders, waking.NewRequest("", now, 0))); reach.Before(until) {
 			until = reach
 		}

@@ -125,7 +125,7 @@ func TestPhoneIsRung(t *testing.T) {
 		b.onRing = func(device.ID) {
 			w.tasks.run(func(context.Context) {
 				time.Sleep(6 * time.Second) // a notification, a pocket, a thumb
-				rung = w.Status().Waiting[0].Rung
+				rung = w.Status().Waiting[0].Woken
 				w.connect(p)
 			})
 		}

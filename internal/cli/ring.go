@@ -33,13 +33,13 @@ Exit status: 0 rung, 3 when a phone cannot be rung.`,
 			if err != nil {
 				return err
 			}
-			return a.rung(list)
+			return a.woken(list)
 		},
 	})
 }
 
-// rung tells what came of it.
-func (a *app) rung(list []control.Rung) error {
+// woken tells what came of it.
+func (a *app) woken(list []control.Woken) error {
 	err := a.answer(list, func() error {
 		for _, r := range list {
 			if r.Error != nil {
@@ -51,7 +51,7 @@ func (a *app) rung(list []control.Rung) error {
 		}
 		return nil
 	})
-	if err == nil && slices.ContainsFunc(list, func(r control.Rung) bool { return r.Error != nil }) {
+	if err == nil && slices.ContainsFunc(list, func(r control.Woken) bool { return r.Error != nil }) {
 		return &exitError{wire.ExitNotReachable}
 	}
 	return err

@@ -128,7 +128,7 @@ func (a *app) attend(s control.Status) {
 		}
 	}
 	for _, d := range s.Phones {
-		a.ringing(d)
+		a.wakeable(d)
 	}
 	for _, w := range s.Warnings {
 		a.say("warning: %s", wire.Show(w))
@@ -215,10 +215,10 @@ func (a *app) unsigned(u *control.UnsignedLogin) {
 	}
 }
 
-// ringing says whether a phone can be rung, where something is known of it.
-func (a *app) ringing(d control.Device) {
+// wakeable says whether a phone can be woken, where something is known of it.
+func (a *app) wakeable(d control.Device) {
 	last := ""
-	if r := d.LastRing; r != nil {
+	if r := d.LastWake; r != nil {
 		last = ", last " + localTime(r.At)
 		if r.Error != "" {
 			last = "; the last try, " + localTime(r.At) + ", failed: " + wire.Show(r.Error)
@@ -227,9 +227,9 @@ func (a *app) ringing(d control.Device) {
 	switch {
 	case d.Wakeable:
 		a.say("%s can be rung%s", wire.Show(d.Name), last)
-	case d.RingProblem != "":
-		a.say("%s cannot be rung: %s", wire.Show(d.Name), wire.Show(d.RingProblem))
-		a.hint("%s", wire.Show(d.RingHint))
+	case d.WakeProblem != "":
+		a.say("%s cannot be rung: %s", wire.Show(d.Name), wire.Show(d.WakeProblem))
+		a.hint("%s", wire.Show(d.WakeHint))
 	}
 }
 
@@ -259,7 +259,7 @@ func waitingText(r control.Request, now time.Time) string {
 	text := strings.Join(words, " ") + ", " + lastsFor(max(0, r.Until.Sub(now))) + " left"
 	if !r.Shown {
 		text += ", not shown there yet"
-		if r.Rung {
+		if r.Woken {
 			text += ", the phone was rung"
 		}
 	}

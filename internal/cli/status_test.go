@@ -19,7 +19,7 @@ func TestWaitingSaysWhetherThePhoneWasRung(t *testing.T) {
 		{false, true, "30 s left, not shown there yet, the phone was rung"},
 		{true, true, "30 s left"},
 	} {
-		r := control.Request{Kind: "sign", Identity: "work", Until: now.Add(30 * time.Second), Shown: test.shown, Rung: test.rung}
+		r := control.Request{Kind: "sign", Identity: "work", Until: now.Add(30 * time.Second), Shown: test.shown, Woken: test.rung}
 		if got := waitingText(r, now); !strings.HasSuffix(got, test.want) {
 			t.Errorf("shown %v, rung %v: %q", test.shown, test.rung, got)
 		}

@@ -108,8 +108,8 @@ func (c *Client) Unpair(ctx context.Context, device string) (Device, error) {
 
 // Ring has the hub ring the phone of that name, or all that have said that they can
 // be rung, and returns what came of it.
-func (c *Client) Ring(ctx context.Context, device string) ([]Rung, error) {
-	return call[[]Rung](ctx, c, http.MethodPost, "ring", ring{device})
+func (c *Client) Ring(ctx context.Context, device string) ([]Woken, error) {
+	return call[[]Woken](ctx, c, http.MethodPost, "ring", ring{device})
 }
 
 // CA lists the CAs of the paired phones that have one.

@@ -149,22 +149,22 @@ type Device struct {
 	// Hint what to do about it.
 	NotReached string `json:"notReached,omitempty"`
 	Hint       string `json:"hint,omitempty"`
-	Wakeable   bool   `json:"wakeable"` // the hub can ring it
-	// RingProblem is why it cannot be rung, and RingHint what to do; "" of phones of
+	Wakeable   bool   `json:"wakeable"` // the hub can wake it
+	// WakeProblem is why it cannot be woken, and WakeHint what to do; "" of phones of
 	// which nothing is known, as those that are no web app.
-	RingProblem string `json:"ringProblem,omitempty"`
-	RingHint    string `json:"ringHint,omitempty"`
-	LastRing    *Ring  `json:"lastRing,omitempty"` // since the agent was started
+	WakeProblem string `json:"wakeProblem,omitempty"`
+	WakeHint    string `json:"wakeHint,omitempty"`
+	LastWake    *Wake  `json:"lastWake,omitempty"` // since the agent was started
 }
 
-// Ring is what came of ringing a phone.
-type Ring struct {
+// Wake is what came of waking a phone.
+type Wake struct {
 	At    time.Time `json:"at"`
 	Error string    `json:"error,omitempty"` // "": its push service took it
 }
 
-// Rung is a phone that was to be rung, and why it was not.
-type Rung struct {
+// Woken is a phone that was to be woken, and why it was not.
+type Woken struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
 	Error *Error `json:"error,omitempty"`
@@ -180,8 +180,8 @@ type Request struct {
 	Program     string    `json:"program,omitempty"`
 	Since       time.Time `json:"since"`
 	Until       time.Time `json:"until"`
-	Shown       bool      `json:"shown"`          // a phone has acknowledged it
-	Rung        bool      `json:"rung,omitempty"` // the hub was asked to wake a phone
+	Shown       bool      `json:"shown"`           // a phone has acknowledged it
+	Woken       bool      `json:"woken,omitempty"` // the hub was asked to wake a phone
 }
 
 // Failure is why something did not work.

@@ -44,7 +44,7 @@ type Service interface {
 	Devices() ([]Device, error)
 	Unpair(device string) (Device, error)
 	// Ring has the hub ring the phone of that name, or all that can be.
-	Ring(ctx context.Context, device string) ([]Rung, error)
+	Ring(ctx context.Context, device string) ([]Woken, error)
 	CA() ([]CA, error)
 	AcceptCA(device, fingerprint string) (CA, error)
 	// ClaimGit notes what a git signature is for; it must not wait.

@@ -112,7 +112,7 @@ func (s *pushService) last() string {
 // ringing is what `vmux status` says of the phone.
 type ringing struct {
 	Wakeable              bool
-	RingProblem, RingHint string
+	WakeProblem, WakeHint string
 }
 
 func (w *world) ringing(t *testing.T) ringing {
@@ -131,7 +131,7 @@ func (w *world) waitRinging(t *testing.T, problem string) {
 	t.Helper()
 	waitFor(t, "the computer knows that it can ring, or why not: "+problem, func() bool {
 		r := w.ringing(t)
-		return r.Wakeable == (problem == "") && strings.Contains(r.RingProblem, problem)
+		return r.Wakeable == (problem == "") && strings.Contains(r.WakeProblem, problem)
 	})
 }
 

@@ -22,12 +22,12 @@ func (w *Waker) Spoken(phones []device.Peer) []device.Peer {
 }
 
 // WakeNow wakes the phones because a person asks for it, by `vmux ring`.
-func (w *Waker) WakeNow(ctx context.Context, phones []device.Peer) []control.Rung {
+func (w *Waker) WakeNow(ctx context.Context, phones []device.Peer) []control.Woken {
 	ctx, cancel := context.WithTimeout(ctx, manualTimeout)
 	defer cancel()
-	list := make([]control.Rung, 0, len(phones))
+	list := make([]control.Woken, 0, len(phones))
 	for _, p := range phones {
-		result := control.Rung{ID: p.ID.String(), Name: p.Name.String()}
+		result := control.Woken{ID: p.ID.String(), Name: p.Name.String()}
 		if err := w.wake(ctx, p.ID); err != nil {
 			result.Error = w.whyNot(p.ID, err)
 		}
@@ -43,9 +43,9 @@ func (w *Waker) whyNot(phone device.ID, err error) *control.Error {
 	}
 	var d control.Device
 	w.Describe(&d, phone)
-	if d.RingProblem == "" { // it has never said anything
-		d.RingProblem = "the hub has no push subscription of it"
-		d.RingHint = "only the web app can be rung: in its Settings, Notify me when a request waits"
+	if d.WakeProblem == "" { // it has never said anything
+		d.WakeProblem = "the hub has no push subscription of it"
+		d.WakeHint = "only the web app can be rung: in its Settings, Notify me when a request waits"
 	}
-	return control.Errorf(wire.CodePhoneNotReachable, d.RingHint, "It cannot be rung: %s.", d.RingProblem)
+	return control.Errorf(wire.CodePhoneNotReachable, d.WakeHint, "It cannot be rung: %s.", d.WakeProblem)
 }

@@ -213,7 +213,7 @@ func (w *Waker) wake(ctx context.Context, phone device.ID) error {
 			w.Log.Warn("keep that a phone cannot be woken", "phone", phone.Short(), "error", err)
 		}
 	}
-	last := control.Ring{At: time.Now()}
+	last := control.Wake{At: time.Now()}
 	if err != nil {
 		last.Error = err.Error()
 	}

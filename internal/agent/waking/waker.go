@@ -61,7 +61,7 @@ type Waker struct {
 	hubs    map[device.ID]string // that can wake the phone
 	why     map[device.ID]string // it cannot be woken; of those that have said so, or of whom the hub has
 	wakes   map[device.ID]*wakes
-	last    map[device.ID]control.Ring
+	last    map[device.ID]control.Wake
 	changed chan struct{} // closed, and made anew, when it may be time to wake a phone
 }
 
@@ -84,7 +84,7 @@ const version = 1
 func New(c Config) (*Waker, error) {
 	w := &Waker{
 		Config: c, hubs: map[device.ID]string{}, why: map[device.ID]string{}, wakes: map[device.ID]*wakes{},
-		last: map[device.ID]control.Ring{}, changed: make(chan struct{}),
+		last: map[device.ID]control.Wake{}, changed: make(chan struct{}),
 	}
 	b, err := c.Documents.Get(Document)
 	if err != nil {
@@ -191,20 +191,20 @@ func (w *Waker) Describe(d *control.Device, phone device.ID) {
 	defer w.mu.Unlock()
 	d.Wakeable = w.canWakeLocked(phone)
 	if last, woken := w.last[phone]; woken {
-		d.LastRing = &last
+		d.LastWake = &last
 	}
 	hub, why := w.hubs[phone], w.why[phone]
 	switch {
 	case d.Wakeable || hub == "" && why == "":
 	case w.hub == nil:
-		d.RingProblem, d.RingHint = "this agent uses no hub", "vmux agent --hub URL"
+		d.WakeProblem, d.WakeHint = "this agent uses no hub", "vmux agent --hub URL"
 	case hub != "":
-		d.RingProblem, d.RingHint = "it is rung by another hub: "+hub, "open the app at "+w.url
+		d.WakeProblem, d.WakeHint = "it is rung by another hub: "+hub, "open the app at "+w.url
 	default:
 		text, known := reasons[why]
 		if !known {
 			text = reasons[wire.WakeFailed]
 		}
-		d.RingProblem, d.RingHint = text.sentence, text.hint
+		d.WakeProblem, d.WakeHint = text.sentence, text.hint
 	}
 }
