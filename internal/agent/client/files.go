@@ -51,12 +51,10 @@ func begin[T any](f *Files, otherwise T, read func() T) *Reading[T] {
 // Wait returns what was read, or what it was to be otherwise if that takes too long
 // from now on. It can be called more than once.
 func (x *Reading[T]) Wait() T {
-	timer := time.NewTimer(maxReading)
-	defer timer.Stop()
 	select {
 	case <-x.done:
 		return x.result
-	case <-timer.C:
+	case <-time.After(maxReading):
 	}
 	select {
 	case <-x.done: // both, on a busy computer
