@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -168,6 +169,12 @@ func (p *Page) Console() string {
 func (p *Page) Go(url string) {
 	p.t.Helper()
 	p.do(chromedp.Navigate(url))
+}
+
+// Throttle makes the page's CPU as many times slower.
+func (p *Page) Throttle(slowness float64) {
+	p.t.Helper()
+	send(p, emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: slowness})
 }
 
 // Reload loads the page again.
