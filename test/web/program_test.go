@@ -186,3 +186,26 @@ func serveAt(t *testing.T, h http.Handler) string {
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "127.0.0.1", "vmux.localhost", 1)
 }
+
+// The program that the worker keeps is compared with the accepted list at each start: one
+// that was damaged is loaded anew, and where it cannot be, the next start says so.
+func TestDamagedProgram(t *testing.T) {
+	const damage = `(async () => {
+		const store = (await caches.keys()).find((name) => name.startsWith('vmux-app-'));
+		await (await caches.open(store)).put('/vmux.wasm', new Response('\0asm of another', { headers: { 'Content-Type': 'application/wasm' } }));
+		return true;
+	})()`
+	hub := StartHub(t)
+	page := StartBrowser(t).Open(hub.URL + "/")
+	page.waitTrue("a worker serves the page", "navigator.serviceWorker.controller !== null")
+	page.evaluate(damage)
+	page.Reload()
+	page.Shows("How to begin")
+	hub.Stop()
+	page.evaluate(damage)
+	page.Reload()
+	// The page may take what has failed for what came past the worker, and load itself again.
+	page.waitTrue("the damage is known", "/could not be loaded|has lost 1 of the/.test(document.body.innerText)")
+	page.Go(hub.URL + "/")
+	page.Shows("has lost 1 of the")
+}

@@ -146,10 +146,18 @@ async function fetchFile({ version, files }, name, signal) {
 	return response;
 }
 
-/** The file as it was kept, or null; a store that cannot be read has lost it. @param {List} list @param {string} name */
-async function keptFile({ version, files }, name) {
-	const kept = await answered(caches.open(storeOf(version)).then((store) => store.match(addressOf(name)))).catch(() => null);
-	return kept && await kept.clone().arrayBuffer().then(hexHash).catch(() => '') === files[name] ? kept : null;
+/** What was kept as the file, or nothing; a store that cannot be read has lost it. @param {List} list @param {string} name */
+const kept = ({ version }, name) =>
+	answered(caches.open(storeOf(version)).then((store) => store.match(addressOf(name)))).catch(() => undefined);
+
+/** The file as it was kept, or null. @param {List} list @param {string} name */
+async function keptFile(list, name) {
+	const found = await kept(list, name);
+	const hash = await found?.clone().arrayBuffer().then(hexHash).catch(() => ''); // '': not readable now
+	if (hash && hash !== list.files[name]) { // damaged: the next start shall know
+		await answered(caches.open(storeOf(list.version)).then((store) => store.delete(addressOf(name)))).catch(() => {});
+	}
+	return hash === list.files[name] ? found ?? null : null;
 }
 
 /**
@@ -160,9 +168,9 @@ async function keptFile({ version, files }, name) {
  * @returns {Promise<Response>}
  */
 async function file(list, name, { signal, mustKeep = false } = {}) {
-	const kept = await keptFile(list, name);
-	if (kept) {
-		return kept;
+	const found = await keptFile(list, name);
+	if (found) {
+		return found;
 	}
 	const fetched = await fetchFile(list, name, signal);
 	const copy = fetched.clone();
@@ -173,10 +181,10 @@ async function file(list, name, { signal, mustKeep = false } = {}) {
 
 /**
  * Why files of the list cannot be had.
- * @param {List} list @param {{signal?: AbortSignal, mustKeep?: boolean}} o @returns {Promise<Error[]>}
+ * @param {List} list @param {{signal?: AbortSignal, mustKeep?: boolean, but?: string}} o @returns {Promise<Error[]>}
  */
 async function missing(list, o) {
-	const all = Object.keys(list.files).map((name) => file(list, name, o).then(() => null, (error) => error));
+	const all = Object.keys(list.files).filter((name) => name !== o.but).map((name) => file(list, name, o).then(() => null, (error) => error));
 	return (await Promise.all(all)).filter((error) => error !== null);
 }
 
@@ -210,6 +218,27 @@ async function tidy() {
 	}
 }
 
+/** The program, most of all bytes: it is compared while the page begins, which then is given what was. */
+const program = 'vmux.wasm';
+/** @type {{list: List, file: Promise<Response>} | null} */
+let compared = null;
+
+/**
+ * Begins to compare the program, and is done once it is there.
+ * @param {List} list @param {AbortSignal} signal @returns {Promise<Error[]>} why it cannot be had
+ */
+async function beginProgram(list, signal) {
+	compared = null;
+	if (!Object.hasOwn(list.files, program)) {
+		return [];
+	}
+	const found = await kept(list, program);
+	const comparing = file(list, program, { signal });
+	compared = { list, file: comparing };
+	comparing.catch(() => {}); // the page is told
+	return found ? [] : comparing.then(() => [], (error) => [error]);
+}
+
 /** The app's page, or another that says why there is none. @param {FetchEvent} event */
 async function start(event) {
 	const list = await readKnown().catch(() => undefined);
@@ -219,7 +248,8 @@ async function start(event) {
 	if (!list) {
 		return says('This browser has lost the list of files that you accepted. What the hub has now was not run.', app.version);
 	}
-	const errors = await missing(list, { signal: AbortSignal.timeout(patience) });
+	const signal = AbortSignal.timeout(patience);
+	const errors = (await Promise.all([beginProgram(list, signal), missing(list, { signal, but: program })])).flat();
 	if (errors.length === 0) {
 		return file(list, 'index.html');
 	}
@@ -268,7 +298,9 @@ const acceptVersion = () => new Response(`
 async function serve(request, name) {
 	const list = await (known ?? readKnown());
 	if (list && Object.hasOwn(list.files, name)) {
-		return file(list, name);
+		const begun = name === program && compared?.list === list ? compared.file : file(list, name);
+		compared = name === program ? null : compared; // it can be read once
+		return begun;
 	}
 	// The hub has pages of its own, but no program that this version would load.
 	return /\.(js|wasm)$/.test(name) ? new Response('This is no file of the version in use.', { status: 404 }) : fetch(request);
