@@ -19,13 +19,13 @@ var errNoSubscription = &relay.Error{Code: hubwire.CodeNotSubscribed, Message: "
 
 // A hub that knows no subscription of the phone: the computer no longer believes that
 // it can ring, also after a restart, until the phone says so again.
-func TestDeadSubscriptionIsNotRungAgain(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestDeadSubscriptionIsNotUsedAgain(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = errNoSubscription
 		for n := range 2 {
 			_, err := w.Sign(t.Context(), request(key, string(rune('a'+n))))
-			if wire.CodeOf(err) != wire.CodePhoneNotReachable || len(b.rung()) != 1 {
-				t.Errorf("%v, asked %d times", err, len(b.rung()))
+			if wire.CodeOf(err) != wire.CodePhoneNotReachable || len(b.woken()) != 1 {
+				t.Errorf("%v, asked %d times", err, len(b.woken()))
 			}
 		}
 		if d := w.Status().Phones[0]; d.Wakeable || !strings.Contains(d.WakeProblem, "no push subscription") || d.WakeHint == "" || d.LastWake == nil || d.LastWake.Error == "" {
@@ -46,12 +46,12 @@ func TestDeadSubscriptionIsNotRungAgain(t *testing.T) {
 }
 
 // What a phone says of why it cannot be rung stands in the status, with what to do.
-func TestPhoneSaysWhyItCannotBeRung(t *testing.T) {
+func TestPhoneSaysWhyItCannotBeWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := w.addPhone(1, "phone")
 		w.addPhone(2, "native phone")
-		w.useHub(&bell{}, testHub)
+		w.useHub(&pushHub{}, testHub)
 		for why, want := range map[string]string{
 			"": "notifications are off", wire.WakeOff: "notifications are off", wire.WakeDenied: "does not let the app notify",
 			wire.WakeFailed: "do not work there", "ofALaterVersion": "do not work there",
@@ -77,7 +77,7 @@ func TestPhoneSaysWhyItCannotBeRung(t *testing.T) {
 func TestRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		b := &bell{}
+		b := &pushHub{}
 		p := w.addPhone(1, "phone")
 		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != control.CodeInvalid {
 			t.Errorf("without a hub: %v", err)
@@ -131,7 +131,7 @@ func TestRingOfOneThatThisHubDoesNotKnow(t *testing.T) {
 		w := newWorld(t)
 		w.addPhone(1, "native phone")
 		p := w.addPhone(2, "phone of another hub")
-		w.useHub(&bell{fails: errNoSubscription}, testHub)
+		w.useHub(&pushHub{fails: errNoSubscription}, testHub)
 		w.tells(p, "https://other.example", true)
 		for name, want := range map[string]string{"native phone": "no push subscription", "phone of another hub": "other.example"} {
 			list, err := w.Ring(t.Context(), name)

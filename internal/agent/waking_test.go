@@ -37,20 +37,20 @@ func (w *world) useHub(h hubClient, url string) {
 	w.waker.UseHub(h, url)
 }
 
-// bell is the in-memory twin of a relay.Client, and the phones that it wakes.
-type bell struct {
+// pushHub is the in-memory twin of a relay.Client, and the phones that it wakes.
+type pushHub struct {
 	mu     sync.Mutex
-	rings  []device.ID
+	wakes  []device.ID
 	fails  error
 	slow   bool // rings, and does not say so
 	away   bool // not connected, and thus silent and slow
-	onRing func(device.ID)
+	onWake func(device.ID)
 }
 
-func (b *bell) WakePeer(ctx context.Context, id device.ID) error {
+func (b *pushHub) WakePeer(ctx context.Context, id device.ID) error {
 	b.mu.Lock()
-	b.rings = append(b.rings, id)
-	err, f, slow := b.fails, b.onRing, b.slow || b.away
+	b.wakes = append(b.wakes, id)
+	err, f, slow := b.fails, b.onWake, b.slow || b.away
 	b.mu.Unlock()
 	if slow {
 		<-ctx.Done()
@@ -62,21 +62,21 @@ func (b *bell) WakePeer(ctx context.Context, id device.ID) error {
 	return err
 }
 
-func (b *bell) rung() []device.ID {
+func (b *pushHub) woken() []device.ID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.rings)
+	return slices.Clone(b.wakes)
 }
 
-func (b *bell) Name() string              { return "hub" }
-func (b *bell) Run(context.Context) error { return nil }
-func (b *bell) Refresh()                  {}
-func (b *bell) Listener() net.Listener    { return nil }
-func (b *bell) Status() relay.Status      { return relay.Status{Connected: !b.away} }
-func (b *bell) Rendezvous(context.Context, [32]byte, time.Duration) (func(), error) {
+func (b *pushHub) Name() string              { return "hub" }
+func (b *pushHub) Run(context.Context) error { return nil }
+func (b *pushHub) Refresh()                  {}
+func (b *pushHub) Listener() net.Listener    { return nil }
+func (b *pushHub) Status() relay.Status      { return relay.Status{Connected: !b.away} }
+func (b *pushHub) Rendezvous(context.Context, [32]byte, time.Duration) (func(), error) {
 	return func() {}, nil
 }
-func (b *bell) Dial(context.Context, device.Peer, link.Secure) (*tls.Conn, string, error) {
+func (b *pushHub) Dial(context.Context, device.Peer, link.Secure) (*tls.Conn, string, error) {
 	return nil, "", link.ErrNoRoute
 }
 
@@ -97,11 +97,11 @@ func (w *world) tellsWhy(p *phone, hub string, active bool, why string) wire.Kin
 	return kind
 }
 
-// inRinging runs a test in virtual time: an agent at a hub, and a phone that
+// withHub runs a test in virtual time: an agent at a hub, and a phone that
 // holds a key, approves at once, and is away, but can be woken.
-func inRinging(t *testing.T, f func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer)) {
+func withHub(t *testing.T, f func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer)) {
 	inSigning(t, func(t *testing.T, w *world, p *phone, key ssh.Signer) {
-		b := &bell{}
+		b := &pushHub{}
 		w.useHub(b, testHub)
 		p.signing(key, approves)
 		w.connect(p)
@@ -116,13 +116,13 @@ func inRinging(t *testing.T, f func(t *testing.T, w *world, p *phone, b *bell, k
 
 // A phone that is away is rung once, comes, and signs. The status says that it
 // was rung.
-func TestPhoneIsRung(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestPhoneIsWoken(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		if d := w.Status().Phones[0]; !d.Wakeable {
 			t.Error("the status does not say that the phone can be woken")
 		}
 		var rung bool
-		b.onRing = func(device.ID) {
+		b.onWake = func(device.ID) {
 			w.tasks.run(func(context.Context) {
 				time.Sleep(6 * time.Second) // a notification, a pocket, a thumb
 				rung = w.Status().Waiting[0].Woken
@@ -136,20 +136,20 @@ func TestPhoneIsRung(t *testing.T) {
 		if took := time.Since(began); took > 7*time.Second || took < 6*time.Second {
 			t.Errorf("signed after %v", took)
 		}
-		if !rung || !slices.Equal(b.rung(), []device.ID{p.peer.ID}) {
-			t.Errorf("rung %v, status says %v", b.rung(), rung)
+		if !rung || !slices.Equal(b.woken(), []device.ID{p.peer.ID}) {
+			t.Errorf("rung %v, status says %v", b.woken(), rung)
 		}
 	})
 }
 
 // Nobody comes: once for the request, and the reason says that it was tried.
-func TestPhoneIsRungInVain(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestNobodyComes(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		_, err := w.Sign(t.Context(), request(key, "session"))
 		if wire.CodeOf(err) != wire.CodePhoneNotReachable || !strings.Contains(err.Error(), "it was rung") {
 			t.Errorf("failed with %v", err)
 		}
-		if n := len(b.rung()); n != 1 {
+		if n := len(b.woken()); n != 1 {
 			t.Errorf("rung %d times", n)
 		}
 		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodePhoneNotReachable || !strings.Contains(f.Sentence, "it was rung") {
@@ -160,8 +160,8 @@ func TestPhoneIsRungInVain(t *testing.T) {
 
 // A program that asks again and again does not make the phone ring all day, and
 // the requests of one moment ring once.
-func TestRingsAreFew(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestWakesAreFew(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		began := time.Now()
 		for n := 0; time.Since(began) < wakeSpan; n++ {
 			var asked sync.WaitGroup
@@ -170,13 +170,13 @@ func TestRingsAreFew(t *testing.T) {
 			}
 			asked.Wait()
 		}
-		if n := len(b.rung()); n > maxWakes || n < 2 {
+		if n := len(b.woken()); n > maxWakes || n < 2 {
 			t.Errorf("rung %d times in %v", n, wakeSpan)
 		}
 		time.Sleep(wakeSpan)
-		before := len(b.rung())
+		before := len(b.woken())
 		_, _ = w.Sign(t.Context(), request(key, "a session long after"))
-		if len(b.rung()) != before+1 {
+		if len(b.woken()) != before+1 {
 			t.Error("not rung any more, long after")
 		}
 	})
@@ -184,10 +184,10 @@ func TestRingsAreFew(t *testing.T) {
 
 // A program that goes away while the hub rings does not keep the ring from being
 // counted: the hub rings all the same.
-func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
+func TestWakesForWhoGoesAwayAreFew(t *testing.T) {
 	for name, away := range map[string]bool{"at the hub": false, "the hub is away": true} {
 		t.Run(name, func(t *testing.T) {
-			inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+			withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 				b.slow, b.away = true, away
 				began := time.Now()
 				for n := 0; time.Since(began) < wakeSpan-time.Second; n++ {
@@ -195,14 +195,14 @@ func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
 					_, _ = w.Sign(ctx, request(key, fmt.Sprint("session ", n)))
 					cancel()
 				}
-				if n := len(b.rung()); !away && (n > maxWakes || n < 2) {
+				if n := len(b.woken()); !away && (n > maxWakes || n < 2) {
 					t.Errorf("rung %d times in %v", n, wakeSpan)
 				}
-				before := len(b.rung())
+				before := len(b.woken())
 				b.slow, b.away = false, false
 				time.Sleep(wakePause)
 				_, _ = w.Sign(t.Context(), request(key, "a session"))
-				if n := len(b.rung()) - before; away && n != 1 {
+				if n := len(b.woken()) - before; away && n != 1 {
 					t.Errorf("once the hub is back, rung %d times", n)
 				}
 			})
@@ -213,12 +213,12 @@ func TestRingsOfWhoGoesAwayAreFew(t *testing.T) {
 // A login over another host asks twice. The phone has come for the first request, has
 // approved it and was put away: the second one rings it again, and is not taken for one
 // of those that the first ring was for.
-func TestPhoneThatWasPutAwayIsRungAgain(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
-		b.onRing = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
+func TestPhoneThatWasPutAwayIsWokenAgain(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
+		b.onWake = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
 		for n, name := range []string{"jump host", "target"} {
-			if _, err := w.Sign(t.Context(), request(key, name)); err != nil || len(b.rung()) != n+1 {
-				t.Errorf("%s: %v, rung %d times", name, err, len(b.rung()))
+			if _, err := w.Sign(t.Context(), request(key, name)); err != nil || len(b.woken()) != n+1 {
+				t.Errorf("%s: %v, rung %d times", name, err, len(b.woken()))
 			}
 			w.disconnect(p)
 		}
@@ -228,17 +228,17 @@ func TestPhoneThatWasPutAwayIsRungAgain(t *testing.T) {
 // A link that is there but leads to a page that its system has frozen: the
 // request is not shown, so the phone is rung after all. One that shows it is
 // not.
-func TestSilentLinkIsRung(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestPhoneOfASilentLinkIsWoken(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		w.connect(p)
-		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) > 0 {
-			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.woken()) > 0 {
+			t.Errorf("%v, rung %d times", err, len(b.woken()))
 		}
 		p.signing(key, silent)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		_, _ = w.Sign(ctx, request(key, "session"))
 		cancel()
-		if len(b.rung()) > 0 {
+		if len(b.woken()) > 0 {
 			t.Error("rung though it showed the request")
 		}
 		p.signing(key, func(ctx context.Context, _ *wire.RemoteSignRequest, _ func()) error {
@@ -246,28 +246,28 @@ func TestSilentLinkIsRung(t *testing.T) {
 			return ctx.Err()
 		})
 		began := time.Now()
-		b.onRing = func(device.ID) {
+		b.onWake = func(device.ID) {
 			if took := time.Since(began); took < wakeUnshown {
 				t.Errorf("rung after %v", took)
 			}
 		}
 		_, _ = w.Sign(t.Context(), request(key, "session"))
-		if len(b.rung()) != 1 {
-			t.Errorf("rung %d times", len(b.rung()))
+		if len(b.woken()) != 1 {
+			t.Errorf("rung %d times", len(b.woken()))
 		}
 	})
 }
 
-func TestCertificateRings(t *testing.T) {
+func TestCertificateWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		b := &bell{}
+		b := &pushHub{}
 		w.useHub(b, testHub)
 		p := w.addPhone(1, "phone")
 		w.tells(p, testHub, true)
-		b.onRing = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
-		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil || len(b.rung()) != 1 {
-			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		b.onWake = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
+		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil || len(b.woken()) != 1 {
+			t.Errorf("%v, rung %d times", err, len(b.woken()))
 		}
 		w.stop()
 	})
@@ -276,14 +276,14 @@ func TestCertificateRings(t *testing.T) {
 // Which phones can be woken survives a restart; by another hub, after it said
 // that it cannot be, or unpaired, a phone is not rung, and a malformed update
 // changes nothing.
-func TestDoorbellsAreKept(t *testing.T) {
+func TestWakeablePhonesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := w.addPhone(1, "phone")
 		w.tells(p, testHub, true)
 		w.stop()
 		again := newWorldIn(t, w.docs, w.trust)
-		again.useHub(&bell{}, testHub)
+		again.useHub(&pushHub{}, testHub)
 		ids := []device.ID{p.peer.ID}
 		ringable := func(want bool, why string) {
 			t.Helper()
@@ -318,48 +318,48 @@ func TestDoorbellsAreKept(t *testing.T) {
 
 // A hub that knows no subscription is not asked again for that request, and the
 // reason does not claim that the phone was rung.
-func TestHubThatCannotRing(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestHubThatCannotWake(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = &relay.Error{Code: hubwire.CodeNotSubscribed}
 		_, err := w.Sign(t.Context(), request(key, "session"))
-		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") || len(b.rung()) != 1 {
-			t.Errorf("%v, asked %d times", err, len(b.rung()))
+		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") || len(b.woken()) != 1 {
+			t.Errorf("%v, asked %d times", err, len(b.woken()))
 		}
 	})
 }
 
 // A ring that fails is tried again while the request waits: the hub's connection
 // to the push service was dead, or the hub is just coming back.
-func TestFailedRingIsTriedAgain(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestFailedWakeIsTriedAgain(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = errors.New("the push service does not answer")
-		b.onRing = func(device.ID) {
+		b.onWake = func(device.ID) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			switch len(b.rings) {
+			switch len(b.wakes) {
 			case 3:
 				b.fails = nil
 			case 4:
 				w.tasks.run(func(context.Context) { w.connect(p) })
 			}
 		}
-		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) != 4 {
-			t.Errorf("%v, asked %d times", err, len(b.rung()))
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.woken()) != 4 {
+			t.Errorf("%v, asked %d times", err, len(b.woken()))
 		}
 	})
 }
 
 // It fails for as long as the request waits: a few attempts, and no claim that the
 // phone was rung.
-func TestFailedRingsAreFew(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+func TestFailedWakesAreFew(t *testing.T) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = errors.New("the push service answered 503")
 		began := time.Now()
 		_, err := w.Sign(t.Context(), request(key, "session"))
 		if wire.CodeOf(err) != wire.CodePhoneNotReachable || strings.Contains(err.Error(), "rung") {
 			t.Error(err)
 		}
-		if took, n := time.Since(began), len(b.rung()); took != wire.Window || n < 4 || n > 8 {
+		if took, n := time.Since(began), len(b.woken()); took != wire.Window || n < 4 || n > 8 {
 			t.Errorf("asked %d times in %v", n, took)
 		}
 	})
@@ -367,10 +367,10 @@ func TestFailedRingsAreFew(t *testing.T) {
 
 // A phone that saves power shows a push late: its person has the whole window from
 // the ring on, and the request that the phone gets has it, too.
-func TestWindowCountsFromTheRing(t *testing.T) {
+func TestWindowCountsFromTheWake(t *testing.T) {
 	for name, linked := range map[string]bool{"away": false, "a frozen page": true} {
 		t.Run(name, func(t *testing.T) {
-			inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+			withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 				var asked []*wire.RemoteSignRequest
 				thawed := make(chan struct{})
 				p.signing(key, func(ctx context.Context, r *wire.RemoteSignRequest, received func()) error {
@@ -390,7 +390,7 @@ func TestWindowCountsFromTheRing(t *testing.T) {
 					w.connect(p)
 				}
 				var rung time.Time
-				b.onRing = func(device.ID) {
+				b.onWake = func(device.ID) {
 					rung = time.Now()
 					w.tasks.run(func(context.Context) {
 						time.Sleep(80 * time.Second)
@@ -405,8 +405,8 @@ func TestWindowCountsFromTheRing(t *testing.T) {
 					t.Fatal(err)
 				}
 				last := asked[len(asked)-1]
-				if end := rung.Add(wire.MaxWindow); last.ExpiresAt().Sub(end).Abs() > time.Second || len(b.rung()) != 1 {
-					t.Errorf("rung %d times, at %v, the phone's request ends at %v", len(b.rung()), rung, last.ExpiresAt())
+				if end := rung.Add(wire.MaxWindow); last.ExpiresAt().Sub(end).Abs() > time.Second || len(b.woken()) != 1 {
+					t.Errorf("rung %d times, at %v, the phone's request ends at %v", len(b.woken()), rung, last.ExpiresAt())
 				}
 			})
 		})
@@ -416,7 +416,7 @@ func TestWindowCountsFromTheRing(t *testing.T) {
 // Another phone of the same key shows the request, with the usual window, and nobody looks
 // at it: its end is not that of the phone that was rung.
 func TestWindowOutlivesThatOfAnotherPhone(t *testing.T) {
-	inRinging(t, func(t *testing.T, w *world, p *phone, b *bell, key ssh.Signer) {
+	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		tablet := w.addPhone(2, "tablet")
 		tablet.hello = wire.Hello{}
 		tablet.signing(key, approves)
@@ -434,17 +434,17 @@ func TestWindowOutlivesThatOfAnotherPhone(t *testing.T) {
 				return ctx.Err()
 			}
 		})
-		b.onRing = func(device.ID) {
+		b.onWake = func(device.ID) {
 			w.tasks.run(func(context.Context) {
 				time.Sleep(80 * time.Second)
 				w.connect(p)
 			})
 		}
-		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.rung()) != 1 {
-			t.Errorf("%v, rung %d times", err, len(b.rung()))
+		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.woken()) != 1 {
+			t.Errorf("%v, rung %d times", err, len(b.woken()))
 		}
 		w.disconnect(p)
-		b.onRing = nil
+		b.onWake = nil
 		began := time.Now()
 		_, err := w.Sign(t.Context(), request(key, "nobody comes"))
 		if took := time.Since(began); wire.CodeOf(err) != wire.CodeRequestExpired || took < wire.MaxWindow || took > wire.MaxWindow+2*time.Second {

@@ -114,7 +114,7 @@ func (p *Phone) setPush(on bool, problem string) error {
 		return err
 	}
 	for _, id := range p.allowed() {
-		p.tellDoorbell(id)
+		p.tellWakeable(id)
 	}
 	p.changed()
 	return nil
@@ -133,8 +133,8 @@ func (s settings) wakeReason() string {
 	return wire.WakeFailed
 }
 
-// tellDoorbell tells a computer whether the hub can wake this phone.
-func (p *Phone) tellDoorbell(id device.ID) {
+// tellWakeable tells a computer whether the hub can wake this phone.
+func (p *Phone) tellWakeable(id device.ID) {
 	_, node := p.running()
 	url, err := wire.ParseHubURL(p.cfg.HubURL)
 	if node == nil || err != nil {
@@ -150,6 +150,6 @@ func (p *Phone) tellDoorbell(id device.ID) {
 	}
 	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: url, Active: why == "", Reason: why}
 	if err := node.Tell(id, wire.KindDeviceTokenUpdate, update); err != nil {
-		p.cfg.Log.Debug("tell of the doorbell", "peer", id.Short(), "err", err) // LinkUp tells again
+		p.cfg.Log.Debug("tell that the hub can wake this phone", "peer", id.Short(), "err", err) // LinkUp tells again
 	}
 }

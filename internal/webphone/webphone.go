@@ -219,7 +219,7 @@ type handler struct{ *Phone }
 
 // LinkUp implements link.Handler.
 func (h handler) LinkUp(peer device.Peer, _ wire.Hello, _ string) {
-	h.tellDoorbell(peer.ID)
+	h.tellWakeable(peer.ID)
 	h.changed()
 }
 
