@@ -21,9 +21,10 @@ import (
 	"vmux/internal/wire"
 )
 
-// claimTime bounds how long a signature waits for the agent to be told what it
-// is for: it is asked for all the same.
-const claimTime = 2 * time.Second
+// claimTime bounds how long a signature waits for the agent to be told what it is for:
+// it is asked for all the same. The agent, which ssh-keygen asks next, answers at once,
+// on a busy computer within seconds.
+const claimTime = 10 * time.Second
 
 // maxSigners bounds what is read of a file of allowed signers, in bytes.
 const maxSigners = 4 << 20
