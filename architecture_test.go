@@ -167,6 +167,10 @@ var dependencyRules = []rule{
 		why: "the hub provably does not handle keys",
 	},
 	{
+		from: "internal/phone", never: []string{"vmux/internal/agent/...", "vmux/internal/cli/...", "vmux/internal/webphone/...", "vmux/internal/hub/..."},
+		why: "it owns the phone's state and does what commands ask for, and must not know which there are",
+	},
+	{
 		from: "internal/webphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
 			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",

@@ -76,6 +76,7 @@ func (b *bench) measureAll() {
 		{"hub", b.measureHub},
 		{"phone, forwarded signatures through a hub", b.measureRelayed},
 		{"phone, certificates", b.measureCertificates},
+		{"phone, quiet", b.measureQuiet},
 		{"phone, web app", b.measurePhone},
 		{"start", b.measureStart},
 		{"size", b.measureSize},

@@ -31,6 +31,7 @@ func TestQuick(t *testing.T) {
 		"sign, 1 connection, one CPU", "sign, 64 connections", "list, 8 connections", "ssh … true, wall", "agent's CPU",
 		"TLS 1.3 echo", "direct link", "handshake through a hub", "32 requests waiting", "start to first answer", "memory idle", "signatures",
 		"wait, with TLS", "phone through a hub", "new profile", "again, CPU throttled", "sheet drawn", "tap on Approve", "ssh by passkey", "issue a certificate",
+		"while nothing happens",
 	} {
 		if !strings.Contains(out.String(), what) {
 			t.Errorf("the table has no %q:\n%s", what, out.String())

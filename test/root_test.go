@@ -126,12 +126,22 @@ func rootsAgent(t *testing.T) {
 		t.Errorf("ssh-keygen of a stranger's: %v, %q; the phone was asked %d times", err, stderr, len(w.records())-before)
 	}
 
-	// The control socket is this user's alone, and says so.
-	for _, user := range []uint32{0, stranger} {
-		out := must(t, command(user, "curl", "-sS", "--unix-socket", control, "--data", "{}", "http://agent/v1/pair"))
+	// A control socket is its user's alone, and says so: the agent's, and that of a phone,
+	// which root runs here.
+	phone := filepath.Join(w.phone.dir, "phone", "control.sock")
+	for path, mode := range map[string]os.FileMode{w.phone.dir: 0o711, filepath.Dir(phone): 0o711, phone: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		socket, path string
+		user         uint32
+	}{{control, "pair", 0}, {control, "pair", stranger}, {phone, "perform/grants%20on", ordinary}, {phone, "perform/identity%20list", stranger}} {
+		out := must(t, command(c.user, "curl", "-sS", "--unix-socket", c.socket, "--data", "{}", "http://localhost/v1/"+c.path))
 		var refusal struct{ Code, Sentence, Hint string }
 		if err := json.Unmarshal([]byte(out), &refusal); err != nil || refusal.Code != "otherUser" || refusal.Hint == "" {
-			t.Errorf("the control socket answers user %d with %q, %v", user, out, err)
+			t.Errorf("%s answers user %d with %q, %v", c.socket, c.user, out, err)
 		}
 	}
 }

@@ -37,12 +37,8 @@ func fixed(words ...string) func(context.Context) []string {
 }
 
 // phoneLabels are the labels of this phone's identities.
-func phoneLabels(context.Context) (names []string) {
-	p, err := openPhone()
-	if err != nil {
-		return nil
-	}
-	list, _ := p.Signer.Identities()
+func phoneLabels(ctx context.Context) (names []string) {
+	list, _ := identities(ctx, nothing{})
 	for _, i := range list {
 		names = append(names, i.Label)
 	}
@@ -50,12 +46,8 @@ func phoneLabels(context.Context) (names []string) {
 }
 
 // computers are the names of those that this phone is paired with.
-func computers(context.Context) (names []string) {
-	p, err := openPhone()
-	if err != nil {
-		return nil
-	}
-	peers, _ := p.Trust.Peers()
+func computers(ctx context.Context) (names []string) {
+	peers, _ := pairedComputers(ctx, nothing{})
 	for _, peer := range peers {
 		names = append(names, peer.Name.String())
 	}

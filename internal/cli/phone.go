@@ -37,23 +37,6 @@ All of these commands work whether or not "vmux phone run" is running.`,
 	return asGroup(a, cmd)
 }
 
-// openPhone opens the phone's state for a command that approves nothing.
-func openPhone() (*phone.Phone, error) {
-	home, err := state.Find()
-	if err != nil {
-		return nil, err
-	}
-	return versioned(phone.Open(home, signer.Approver{}, nil))
-}
-
-// versioned lets the phone tell computers this program's version.
-func versioned(p *phone.Phone, err error) (*phone.Phone, error) {
-	if err == nil {
-		p.ProgramVersion = Version
-	}
-	return p, err
-}
-
 // passphraseFlag gives a command --passphrase-file.
 func passphraseFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "passphrase-file", "", "read the passphrase from `FILE` (- is standard input) instead of asking")
@@ -62,14 +45,6 @@ func passphraseFlag(cmd *cobra.Command, path *string) {
 // nameFlag gives a command --name.
 func nameFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "name", "", "the `NAME` by which computers know this phone, from now on; empty is its host name (default that of last time)")
-}
-
-// rename keeps the name if one was given.
-func rename(cmd *cobra.Command, p *phone.Phone, name string) error {
-	if !cmd.Flags().Changed("name") || name == p.Name {
-		return nil
-	}
-	return p.Rename(name)
 }
 
 // shortPassphrase is below what ssh-keygen accepts.
@@ -207,13 +182,20 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
 	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, warnings))
-	p, err := versioned(phone.Open(home, asking.Approver, log))
-	if err != nil {
-		return err
+	p, running, err := phone.Reach(ctx, home, "vmux phone run", asking.Approver, log)
+	switch {
+	case err != nil:
+		return inUse(err)
+	case running != nil:
+		return notRun(phone.ErrRunning)
 	}
+	defer p.Close()
+	p.ProgramVersion = Version
 	asking.help(p)
-	if err := rename(cmd, p, f.name); err != nil {
-		return err
+	if cmd.Flags().Changed("name") {
+		if err := p.Rename(f.name); err != nil {
+			return err
+		}
 	}
 	switch {
 	case f.hub == hubNone:
@@ -234,7 +216,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 				}
 			})
 		},
-		Log: log,
+		Log: log, Perform: perform,
 	})
 	return notRun(err)
 }

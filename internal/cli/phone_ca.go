@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 )
@@ -38,22 +40,18 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 		Example: `  vmux phone ca create --principals root,deploy`,
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
 			if err := signer.CheckPrincipals(principals); err != nil {
 				return usagef("--principals: %v", err)
 			}
-			if _, err := p.Signer.CA(); err == nil {
-				return withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
+			if _, err := checkNewCA(cmd.Context(), nothing{}); err != nil {
+				return err
 			}
 			secret, err := a.passphrase(cmd.Context(), passphraseFile, "New passphrase for the CA", true)
 			if err != nil {
 				return err
 			}
 			defer clear(secret)
-			ca, err := p.Signer.CreateCA(principals, secret)
+			ca, err := createCA(cmd.Context(), newCA{principals, secret})
 			if err != nil {
 				return orHint(err, "vmux phone ca create --help")
 			}
@@ -73,6 +71,54 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 	return cmd
 }
 
+var phoneCA = operation("ca show", func(_ context.Context, p *phone.Phone, _ nothing) (signer.CA, error) {
+	ca, err := p.Signer.CA()
+	return ca, noCA(err)
+})
+
+// checkNewCA finds out whether one can be made, before anybody is asked for a
+// passphrase.
+var checkNewCA = operation("ca", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+	if _, err := p.Signer.CA(); err == nil {
+		return nothing{}, withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
+	}
+	return nothing{}, nil
+})
+
+type newCA struct {
+	Principals []string
+	Passphrase []byte
+}
+
+var createCA = operation("ca create", func(_ context.Context, p *phone.Phone, in newCA) (signer.CA, error) {
+	defer clear(in.Passphrase)
+	return p.Signer.CreateCA(in.Principals, in.Passphrase)
+})
+
+var deleteCA = operation("ca delete", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+	return nothing{}, p.Signer.DeleteCA()
+})
+
+// policyChange is what changes of a CA's policy; nil stays as it is.
+type policyChange struct {
+	Principals, Extensions, SourceAddress *[]string
+	MaxValiditySeconds                    *int64
+	AutomaticIssuance                     *bool
+	ForceCommand                          *string
+}
+
+var changePolicy = operation("ca policy", func(_ context.Context, p *phone.Phone, in policyChange) (signer.Policy, error) {
+	policy, err := p.Signer.SetPolicy(func(p *signer.Policy) {
+		change(&p.Principals, in.Principals)
+		change(&p.Extensions, in.Extensions)
+		change(&p.SourceAddress, in.SourceAddress)
+		change(&p.MaxValiditySeconds, in.MaxValiditySeconds)
+		change(&p.AutomaticIssuance, in.AutomaticIssuance)
+		change(&p.ForceCommand, in.ForceCommand)
+	})
+	return policy, noCA(err)
+})
+
 func (a *app) showPhoneCA(ca signer.CA) error {
 	answer := phoneCAAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
 	return a.answer(answer, func() error {
@@ -85,14 +131,10 @@ func newPhoneCAShowCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error", Args: args(),
 		Example: "  vmux phone ca show",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ca, err := phoneCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
-			}
-			ca, err := p.Signer.CA()
-			if err != nil {
-				return noCA(err)
 			}
 			if !a.json {
 				if err := a.showCAPolicy(ca.Policy, false); err != nil {
@@ -152,19 +194,15 @@ they expire. Servers have to be told of the next CA, and computers refuse its
 certificates until "vmux ca accept".`,
 		Example: `  vmux phone ca delete --yes`,
 		Args:    args(),
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ca, err := phoneCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
-			}
-			ca, err := p.Signer.CA()
-			if err != nil {
-				return noCA(err)
 			}
 			if !yes {
 				return &usageError{"the CA's key cannot be brought back", "vmux phone ca delete --yes"}
 			}
-			if err := p.Signer.DeleteCA(); err != nil {
+			if _, err := deleteCA(cmd.Context(), nothing{}); err != nil {
 				return err
 			}
 			a.say("destroyed: %s", sshctx.Fingerprint(ca.PublicKey))
@@ -188,33 +226,13 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
   vmux phone ca policy --source-address 192.0.2.0/24`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			set := cmd.Flags().Changed
-			policy, err := p.Signer.SetPolicy(func(p *signer.Policy) {
-				if set("principals") {
-					p.Principals = principals
-				}
-				if set("extensions") {
-					p.Extensions = extensions
-				}
-				if set("source-address") {
-					p.SourceAddress = sources
-				}
-				if set("max-validity") {
-					p.MaxValiditySeconds = int64(longest / time.Second)
-				}
-				if set("auto-issue") {
-					p.AutomaticIssuance = auto
-				}
-				if set("force-command") {
-					p.ForceCommand = command
-				}
+			policy, err := changePolicy(cmd.Context(), policyChange{
+				Principals: given(cmd, "principals", principals), Extensions: given(cmd, "extensions", extensions),
+				SourceAddress: given(cmd, "source-address", sources), ForceCommand: given(cmd, "force-command", command),
+				MaxValiditySeconds: given(cmd, "max-validity", int64(longest/time.Second)), AutomaticIssuance: given(cmd, "auto-issue", auto),
 			})
 			if err != nil {
-				return orHint(noCA(err), "vmux phone ca policy --help")
+				return orHint(err, "vmux phone ca policy --help")
 			}
 			return a.answer(policy, func() error { return a.showCAPolicy(policy, cmd.Flags().NFlag() == 0) })
 		},

@@ -1,16 +1,33 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
+
+var certificates = operation("ca certificates", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Issued, error) {
+	return p.Signer.Certificates()
+})
+
+// revoke takes a serial, or "" for all.
+var revoke = operation("ca revoke", func(_ context.Context, p *phone.Phone, serial string) ([]signer.Issued, error) {
+	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return serial == "" || i.Serial == serial })
+	if errors.Is(err, signer.ErrNoCertificate) {
+		return nil, withHint(err, "vmux phone ca certificates")
+	}
+	return revoked, err
+})
+
+var revocationList = operation("ca krl", func(_ context.Context, p *phone.Phone, _ nothing) ([]byte, error) { return p.Signer.KRL() })
 
 func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
@@ -18,12 +35,8 @@ func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 		Long: `Lists the session certificates that this phone has issued, oldest first, until 30
 days after their end. With --json, one on each line.`,
 		Example: "  vmux phone ca certificates",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			list, err := p.Signer.Certificates()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := certificates(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -60,18 +73,15 @@ it at once, or as soon as it connects. A computer that is in wrong hands need no
 give the list of vmux phone ca krl to your servers.`,
 		Example: "  vmux phone ca revoke 1234567890\n  vmux phone ca revoke --all",
 		Args:    atMostOne,
-		RunE: func(_ *cobra.Command, v []string) error {
+		RunE: func(cmd *cobra.Command, v []string) error {
 			if all == (len(v) == 1) {
 				return usagef("name a SERIAL, or --all")
 			}
-			p, err := openPhone()
-			if err != nil {
-				return err
+			serial := ""
+			if !all {
+				serial = v[0]
 			}
-			revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return all || i.Serial == v[0] })
-			if errors.Is(err, signer.ErrNoCertificate) {
-				return withHint(err, "vmux phone ca certificates")
-			}
+			revoked, err := revoke(cmd.Context(), serial)
 			if err != nil {
 				return err
 			}
@@ -96,12 +106,8 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 
   RevokedKeys /etc/ssh/vmux.krl`,
 		Example: "  vmux phone ca krl vmux.krl\n  vmux phone ca krl - | ssh admin@server 'sudo tee /etc/ssh/vmux.krl > /dev/null'",
-		RunE: func(_ *cobra.Command, v []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			krl, err := p.Signer.KRL()
+		RunE: func(cmd *cobra.Command, v []string) error {
+			krl, err := revocationList(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}

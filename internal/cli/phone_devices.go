@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/device"
+	"vmux/internal/phone"
 	"vmux/internal/wire"
 )
 
@@ -52,7 +53,8 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 		text = string(b)
 	}
 	again := "run `vmux pair` on the computer and use all of what it prints"
-	inv, err := device.ParseInvitation(strings.TrimSpace(text))
+	text = strings.TrimSpace(text)
+	inv, err := device.ParseInvitation(text)
 	if err != nil {
 		return wrong(err, "%s", again)
 	}
@@ -60,19 +62,10 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 	if err != nil {
 		return err
 	}
-	p, err := openPhone()
-	if err != nil {
-		return err
-	}
-	if err := rename(cmd, p, name); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
-	defer cancel()
 	a.say("Connecting to %s", wire.Show(inv.Name))
-	peer, err := p.Pair(ctx, inv, ca)
+	peer, err := pairPhone(cmd.Context(), pairing{text, ca, given(cmd, "name", name)})
 	if err != nil {
-		return notPaired(err, p.Trust, inv)
+		return err
 	}
 	return a.answer(phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
 		a.say("paired with %s (device %s)", peer.Name, peer.ID.Short())
@@ -80,6 +73,31 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 		return nil
 	})
 }
+
+type pairing struct {
+	Invitation string
+	HubCA      []byte
+	Name       *string
+}
+
+var pairPhone = operation("pair", func(ctx context.Context, p *phone.Phone, in pairing) (device.Peer, error) {
+	inv, err := device.ParseInvitation(in.Invitation)
+	if err != nil {
+		return device.Peer{}, err
+	}
+	if in.Name != nil {
+		if err := p.Rename(*in.Name); err != nil {
+			return device.Peer{}, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	peer, err := p.Pair(ctx, inv, in.HubCA)
+	if err != nil {
+		return device.Peer{}, notPaired(err, p.Trust, inv)
+	}
+	return peer, nil
+})
 
 // notPaired adds to a failed pairing what is known of its cause: the phone may
 // have used the invitation itself; a computer that refuses the connection has ended
@@ -101,16 +119,33 @@ func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
 	return withHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")
 }
 
+var pairedComputers = operation("devices", func(_ context.Context, p *phone.Phone, _ nothing) ([]device.Peer, error) {
+	return p.Trust.Peers()
+})
+
+// findComputer is the paired computer that a person named.
+func findComputer(p *phone.Phone, name string) (device.Peer, error) {
+	peer, err := p.Trust.Find(name)
+	if err != nil {
+		err = withHint(fmt.Errorf("computer %q: %w", wire.Show(name), err), "vmux phone devices")
+	}
+	return peer, err
+}
+
+var unpairComputer = operation("unpair", func(_ context.Context, p *phone.Phone, name string) (device.Peer, error) {
+	peer, err := findComputer(p, name)
+	if err == nil {
+		err = p.Unpair(peer.ID)
+	}
+	return peer, err
+})
+
 func newPhoneDevicesCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "devices", Short: "List the computers that this phone is paired with", Args: args(),
 		Example: "  vmux phone devices --json",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			peers, err := p.Trust.Peers()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			peers, err := pairedComputers(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -141,16 +176,9 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature", Args: args("DEVICE"),
 		Long:    "Ends the pairing with a computer. DEVICE is its name, its ID, or the ID's first\nsix characters or more.",
 		Example: "  vmux phone unpair laptop",
-		RunE: func(_ *cobra.Command, v []string) error {
-			p, err := openPhone()
+		RunE: func(cmd *cobra.Command, v []string) error {
+			peer, err := unpairComputer(cmd.Context(), v[0])
 			if err != nil {
-				return err
-			}
-			peer, err := p.Trust.Find(v[0])
-			if err != nil {
-				return withHint(fmt.Errorf("computer %q: %w", wire.Show(v[0]), err), "vmux phone devices")
-			}
-			if err := p.Unpair(peer.ID); err != nil {
 				return err
 			}
 			a.say("unpaired %s (device %s)", peer.Name, peer.ID.Short())

@@ -44,42 +44,85 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 		&cobra.Command{
 			Use: "rename IDENTITY LABEL", Short: "Give an identity another label", Args: args("IDENTITY", "LABEL"),
 			Example: "  vmux phone identity rename work 'work laptop'",
-			RunE: func(_ *cobra.Command, v []string) error {
-				return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
-					return withHint(s.Rename(i, v[1]), "choose another label; vmux phone identity list shows those there are")
-				})
+			RunE: func(cmd *cobra.Command, v []string) error {
+				_, err := renameIdentity(cmd.Context(), labelChange{v[0], v[1]})
+				return err
 			},
 		},
-		identityChange("enable", "Switch an identity on", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, true) }),
-		identityChange("disable", "Switch an identity off: it is not listed and signs nothing", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, false) }),
-		identityChange("default", "Let session certificates stand for this identity", (*signer.Signer).SetDefault),
+		identityChange("enable", "Switch an identity on", enableIdentity),
+		identityChange("disable", "Switch an identity off: it is not listed and signs nothing", disableIdentity),
+		identityChange("default", "Let session certificates stand for this identity", defaultIdentity),
 		newIdentityDeleteCommand(a),
 		newIdentityExportCommand(a),
 	)
 	return asGroup(a, cmd)
 }
 
-func identityChange(name, short string, change func(*signer.Signer, signer.Identity) error) *cobra.Command {
+func identityChange(name, short string, change func(context.Context, string) (nothing, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " IDENTITY", Short: short, Args: args("IDENTITY"),
 		Long:    short + ".\n\nIDENTITY is a label, a fingerprint, or its first six characters or more.",
 		Example: "  vmux phone identity " + name + " work",
-		RunE:    func(_ *cobra.Command, v []string) error { return withIdentity(v[0], change) },
+		RunE: func(cmd *cobra.Command, v []string) error {
+			_, err := change(cmd.Context(), v[0])
+			return err
+		},
 	}
 }
 
-// withIdentity finds the identity that a person named and acts on it.
-func withIdentity(name string, act func(*signer.Signer, signer.Identity) error) error {
-	p, err := openPhone()
-	if err != nil {
-		return err
-	}
+// findIdentity is the identity that a person named.
+func findIdentity(p *phone.Phone, name string) (signer.Identity, error) {
 	i, err := p.Signer.Find(name)
 	if err != nil {
-		return withHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
+		err = withHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
 	}
-	return act(p.Signer, i)
+	return i, err
 }
+
+// onIdentity is an operation on the identity that a person named.
+func onIdentity(name string, do func(*signer.Signer, signer.Identity) error) func(context.Context, string) (nothing, error) {
+	return operation(name, func(_ context.Context, p *phone.Phone, name string) (nothing, error) {
+		i, err := findIdentity(p, name)
+		if err == nil {
+			err = do(p.Signer, i)
+		}
+		return nothing{}, err
+	})
+}
+
+var (
+	enableIdentity  = onIdentity("identity enable", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, true) })
+	disableIdentity = onIdentity("identity disable", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, false) })
+	defaultIdentity = onIdentity("identity default", (*signer.Signer).SetDefault)
+	deleteIdentity  = onIdentity("identity delete", (*signer.Signer).Delete)
+)
+
+var namedIdentity = operation("identity", func(_ context.Context, p *phone.Phone, name string) (signer.Identity, error) {
+	return findIdentity(p, name)
+})
+
+var identities = operation("identity list", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Identity, error) {
+	return p.Signer.Identities()
+})
+
+// encryptedKey is an identity's private key as it rests.
+var encryptedKey = operation("identity export", func(_ context.Context, p *phone.Phone, name string) ([]byte, error) {
+	i, err := findIdentity(p, name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Signer.Export(i)
+})
+
+type labelChange struct{ Identity, Label string }
+
+var renameIdentity = operation("identity rename", func(_ context.Context, p *phone.Phone, in labelChange) (nothing, error) {
+	i, err := findIdentity(p, in.Identity)
+	if err != nil {
+		return nothing{}, err
+	}
+	return nothing{}, withHint(p.Signer.Rename(i, in.Label), "choose another label; vmux phone identity list shows those there are")
+})
 
 func newIdentityDeleteCommand(a *app) *cobra.Command {
 	var yes bool
@@ -92,21 +135,23 @@ A key of another agent (--upstream) stays there, and is only forgotten here.
 IDENTITY is a label, a fingerprint, or its first six characters or more.`,
 		Example: "  vmux phone identity delete old\n  vmux phone identity delete old --yes",
 		RunE: func(cmd *cobra.Command, v []string) error {
-			return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
-				about := fmt.Sprintf("%s %s", wire.Show(i.Label), i.Fingerprint())
-				switch {
-				case yes:
-				case !a.interactive():
-					return &usageError{"the key cannot be brought back, and there is no terminal to ask on", "vmux phone identity delete " + shellWord(i.Label) + " --yes"}
-				case !a.confirmed(cmd.Context(), "Destroy the key "+about+" for good?"):
-					return withHint(errors.New("not deleted"), "vmux phone identity disable %s switches it off, and can be undone", shellWord(i.Label))
-				}
-				if err := s.Delete(i); err != nil {
-					return err
-				}
-				a.say("destroyed: %s", about)
-				return nil
-			})
+			i, err := namedIdentity(cmd.Context(), v[0])
+			if err != nil {
+				return err
+			}
+			about := fmt.Sprintf("%s %s", wire.Show(i.Label), i.Fingerprint())
+			switch {
+			case yes:
+			case !a.interactive():
+				return &usageError{"the key cannot be brought back, and there is no terminal to ask on", "vmux phone identity delete " + shellWord(i.Label) + " --yes"}
+			case !a.confirmed(cmd.Context(), "Destroy the key "+about+" for good?"):
+				return withHint(errors.New("not deleted"), "vmux phone identity disable %s switches it off, and can be undone", shellWord(i.Label))
+			}
+			if _, err := deleteIdentity(cmd.Context(), i.Fingerprint()); err != nil {
+				return err
+			}
+			a.say("destroyed: %s", about)
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
@@ -117,12 +162,8 @@ func newIdentityListCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use: "list", Short: "List the identities on this phone", Args: args(),
 		Example: "  vmux phone identity list --json",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			list, err := p.Signer.Identities()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := identities(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -241,27 +282,18 @@ func (f createFlags) check(set func(string) bool) error {
 }
 
 func (a *app) createIdentity(ctx context.Context, f createFlags) error {
-	p, err := openPhone()
-	if err != nil {
+	if _, err := checkNewIdentity(ctx, f.label); err != nil {
 		return err
 	}
-	if err := p.Signer.CheckNew(f.label); err != nil {
-		return withHint(err, "choose another --label; vmux phone identity list shows those there are")
-	}
 	var i signer.Identity
+	var err error
 	switch {
 	case f.upstream != "":
-		i, err = addUpstream(ctx, p, f)
+		i, err = addUpstream(ctx, f)
 	case f.file != "":
-		i, err = a.importKey(ctx, p, f)
+		i, err = a.importKey(ctx, f)
 	default:
-		i, err = a.makeKey(ctx, p, f)
-	}
-	if err == nil && len(f.principals) > 0 {
-		err = p.Signer.SetPrincipals(i, f.principals)
-	}
-	if errors.Is(err, signer.ErrExists) {
-		return withHint(err, "vmux phone identity list")
+		i, err = a.makeKey(ctx, f)
 	}
 	if err != nil {
 		return err
@@ -269,18 +301,63 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	return a.answer(answerOf(i), func() error { return a.line("%s", i.AuthorizedKey()) })
 }
 
-func (a *app) makeKey(ctx context.Context, p *phone.Phone, f createFlags) (signer.Identity, error) {
+// checkNewIdentity finds out whether one of that label can be made, before anybody is
+// asked for a passphrase.
+var checkNewIdentity = operation("identity new", func(_ context.Context, p *phone.Phone, label string) (nothing, error) {
+	return nothing{}, withHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
+})
+
+// newIdentity is a key to be made, imported (File), or taken of another agent
+// (Upstream).
+type newIdentity struct {
+	Label      string
+	Algorithm  string `json:",omitempty"`
+	Bits       int    `json:",omitempty"`
+	File       []byte `json:",omitempty"`
+	Path       string `json:",omitempty"` // of the file, for what is said of it
+	Encrypted  bool   // under the passphrase, as it will be
+	Passphrase []byte `json:",omitempty"`
+	Upstream   *signer.Identity
+	Principals []string
+}
+
+var makeIdentity = operation("identity create", func(_ context.Context, p *phone.Phone, in newIdentity) (i signer.Identity, err error) {
+	defer clear(in.Passphrase)
+	defer clear(in.File)
+	switch {
+	case in.Upstream != nil:
+		i, err = *in.Upstream, p.Signer.Add(*in.Upstream)
+	case in.File != nil:
+		var old []byte
+		if in.Encrypted {
+			old = in.Passphrase
+		}
+		i, err = p.Signer.Import(in.Label, in.File, old, in.Passphrase)
+		err = unreadable(err, in.Path)
+	default:
+		i, err = p.Signer.Create(in.Label, in.Algorithm, in.Bits, in.Passphrase)
+	}
+	if err == nil && len(in.Principals) > 0 {
+		err = p.Signer.SetPrincipals(i, in.Principals)
+	}
+	if errors.Is(err, signer.ErrExists) {
+		err = withHint(err, "vmux phone identity list")
+	}
+	return i, err
+})
+
+func (a *app) makeKey(ctx context.Context, f createFlags) (signer.Identity, error) {
 	secret, err := a.passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
 	if err != nil {
 		return signer.Identity{}, err
 	}
 	defer clear(secret)
-	return p.Signer.Create(f.label, f.algorithm, f.bits, secret)
+	return makeIdentity(ctx, newIdentity{Label: f.label, Algorithm: f.algorithm, Bits: f.bits, Passphrase: secret, Principals: f.principals})
 }
 
 // importKey uses the one passphrase for the file it reads and the file it
 // keeps; an unencrypted file gets one.
-func (a *app) importKey(ctx context.Context, p *phone.Phone, f createFlags) (signer.Identity, error) {
+func (a *app) importKey(ctx context.Context, f createFlags) (signer.Identity, error) {
 	file, err := readKeyFile(f.file)
 	if err != nil {
 		return signer.Identity{}, err
@@ -301,15 +378,13 @@ func (a *app) importKey(ctx context.Context, p *phone.Phone, f createFlags) (sig
 		return signer.Identity{}, err
 	}
 	defer clear(secret)
-	var old []byte
-	if encrypted {
-		old = secret
-	}
-	i, err := p.Signer.Import(f.label, file, old, secret)
+	i, err := makeIdentity(ctx, newIdentity{
+		Label: f.label, File: file, Path: f.file, Encrypted: encrypted, Passphrase: secret, Principals: f.principals,
+	})
 	if err == nil {
 		a.say("imported. Anybody who has the original can still use the key: remove %s, and its copies and backups", wire.Show(f.file))
 	}
-	return i, unreadable(err, f.file)
+	return i, err
 }
 
 // unreadable adds what helps to read a key file.
@@ -343,7 +418,7 @@ func readKeyFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Identity, error) {
+func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
 	socket, err := filepath.Abs(f.upstream)
 	if err != nil {
 		return signer.Identity{}, err
@@ -370,7 +445,7 @@ func addUpstream(ctx context.Context, p *phone.Phone, f createFlags) (signer.Ide
 	case len(found) > 1:
 		return signer.Identity{}, withHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
 	}
-	return found[0], p.Signer.Add(found[0])
+	return makeIdentity(ctx, newIdentity{Label: f.label, Upstream: &found[0], Principals: f.principals})
 }
 
 func newIdentityExportCommand(a *app) *cobra.Command {
@@ -384,16 +459,22 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 		Example: `  vmux phone identity export work
   vmux phone identity export work --out work.key`,
 		Args: args("IDENTITY"),
-		RunE: func(_ *cobra.Command, v []string) error {
+		RunE: func(cmd *cobra.Command, v []string) error {
 			if public && out != "" {
 				return usagef("--public prints, --out writes the private key: choose one")
 			}
-			return withIdentity(v[0], func(s *signer.Signer, i signer.Identity) error {
-				if out == "" {
-					return a.line("%s", i.AuthorizedKey())
+			if out == "" {
+				i, err := namedIdentity(cmd.Context(), v[0])
+				if err != nil {
+					return err
 				}
-				return wrongFile(exportKey(s, i, out), "--out FILE that is not there yet, in a folder that is")
-			})
+				return a.line("%s", i.AuthorizedKey())
+			}
+			key, err := encryptedKey(cmd.Context(), v[0])
+			if err != nil {
+				return err
+			}
+			return wrongFile(writeNew(out, key), "--out FILE that is not there yet, in a folder that is")
 		},
 	}
 	cmd.Flags().BoolVar(&public, "public", false, "print the public line, as without any flag")
@@ -401,11 +482,8 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 	return cmd
 }
 
-func exportKey(s *signer.Signer, i signer.Identity, path string) error {
-	b, err := s.Export(i)
-	if err != nil {
-		return err
-	}
+// writeNew writes a file that is not there yet.
+func writeNew(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)

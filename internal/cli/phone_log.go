@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/device"
+	"vmux/internal/phone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -51,6 +53,18 @@ func (f logFilter) nothing() string {
 	return "the log has no such records"
 }
 
+var activity = operation("log", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Record, error) {
+	return p.Signer.Activity()
+})
+
+var verifyActivity = operation("log verify", func(_ context.Context, p *phone.Phone, _ nothing) (signer.ActivityReport, error) {
+	return p.Signer.VerifyActivity()
+})
+
+var exportActivity = operation("log export", func(_ context.Context, p *phone.Phone, _ nothing) ([]byte, error) {
+	return p.Signer.ExportActivity()
+})
+
 func newPhoneLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.withJSON(&cobra.Command{
@@ -64,16 +78,12 @@ their own: however many there are, no approval or change is dropped for them.
 
 Each record holds the hash of the one before it: see vmux phone log verify.`,
 		Example: "  vmux phone log\n  vmux phone log --computer laptop --since 90m --json > report.jsonl\n  vmux phone log verify",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			meant, err := filter.matcher(time.Now())
 			if err != nil {
 				return err
 			}
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			records, err := p.Signer.Activity()
+			records, err := activity(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -157,12 +167,8 @@ of keys, policies and pairings, then, named, of requests that were granted, and 
 those that were refused. Note them elsewhere, and a log that was written anew as a
 whole is found as well.`,
 		Example: "  vmux phone log verify",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			report, err := p.Signer.VerifyActivity()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := verifyActivity(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -233,12 +239,8 @@ func newPhoneLogExportCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: args(),
 		Example: "  vmux phone log export > activity.jsonl",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			b, err := p.Signer.ExportActivity()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := exportActivity(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"context"
 	"strings"
 	"time"
 
@@ -42,12 +42,15 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
   vmux phone policy work --clear`,
 		Args: args("IDENTITY"),
 		RunE: func(cmd *cobra.Command, v []string) error {
-			return withIdentity(v[0], func(s *signer.Signer, id signer.Identity) (err error) {
-				if id.Rules, err = changeRules(cmd, s, id, rules, clear); err != nil {
-					return withHint(err, "vmux phone policy --help")
-				}
-				return a.showPolicy(s, id)
+			answer, err := identityPolicy(cmd.Context(), rulesChange{
+				Identity: v[0], Clear: clear, Hosts: given(cmd, "hosts", rules.Hosts), Users: given(cmd, "users", rules.Users),
+				Namespaces: given(cmd, "namespaces", rules.Namespaces), Forbid: given(cmd, "forbid", rules.Forbid),
+				Hours: given(cmd, "hours", rules.Hours), OldServers: given(cmd, "old-servers", rules.OldServers),
 			})
+			if err != nil {
+				return err
+			}
+			return a.showPolicy(answer)
 		},
 	})
 	f := cmd.Flags()
@@ -61,43 +64,48 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
 	return cmd
 }
 
-// changeRules takes over what the command line names, and leaves the rest.
-func changeRules(cmd *cobra.Command, s *signer.Signer, id signer.Identity, wanted signer.Rules, clear bool) (signer.Rules, error) {
-	set := cmd.Flags().Changed
-	named := clear || set("hosts") || set("old-servers") || set("users") || set("namespaces") || set("forbid") || set("hours")
-	if !named {
-		return id.Rules, nil
-	}
-	return s.SetRules(id, func(r *signer.Rules) {
-		if clear {
-			*r = signer.Rules{}
-		}
-		for name, list := range map[string]struct{ to, from *[]string }{
-			"hosts": {&r.Hosts, &wanted.Hosts}, "users": {&r.Users, &wanted.Users},
-			"namespaces": {&r.Namespaces, &wanted.Namespaces}, "forbid": {&r.Forbid, &wanted.Forbid},
-		} {
-			if set(name) {
-				*list.to = *list.from
-			}
-		}
-		if set("hours") {
-			r.Hours = wanted.Hours
-		}
-		if set("old-servers") || len(r.Hosts) == 0 {
-			r.OldServers = wanted.OldServers
-		}
-	})
+// rulesChange is what changes of an identity's rules; nil stays as it is.
+type rulesChange struct {
+	Identity                         string
+	Clear                            bool
+	Hosts, Users, Namespaces, Forbid *[]string
+	Hours                            *string
+	OldServers                       *bool
 }
 
-func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
-	records, err := s.Activity()
+var identityPolicy = operation("policy", func(_ context.Context, p *phone.Phone, in rulesChange) (policyAnswer, error) {
+	id, err := findIdentity(p, in.Identity)
 	if err != nil {
-		return err
+		return policyAnswer{}, err
 	}
+	if in != (rulesChange{Identity: in.Identity}) {
+		id.Rules, err = p.Signer.SetRules(id, func(r *signer.Rules) {
+			if in.Clear {
+				*r = signer.Rules{}
+			}
+			change(&r.Hosts, in.Hosts)
+			change(&r.Users, in.Users)
+			change(&r.Namespaces, in.Namespaces)
+			change(&r.Forbid, in.Forbid)
+			change(&r.Hours, in.Hours)
+			if len(r.Hosts) == 0 {
+				r.OldServers = false
+			}
+			change(&r.OldServers, in.OldServers)
+		})
+		if err != nil {
+			return policyAnswer{}, withHint(err, "vmux phone policy --help")
+		}
+	}
+	records, err := p.Signer.Activity()
 	answer := policyAnswer{Label: id.Label, Fingerprint: id.Fingerprint(), Rules: id.Rules}
 	for _, r := range records {
 		answer.Refused += id.RefusedByRules(r)
 	}
+	return answer, err
+})
+
+func (a *app) showPolicy(answer policyAnswer) error {
 	return a.answer(answer, func() error {
 		orAny := func(list []string) string {
 			if len(list) == 0 {
@@ -105,7 +113,7 @@ func (a *app) showPolicy(s *signer.Signer, id signer.Identity) error {
 			}
 			return strings.Join(list, ",")
 		}
-		r := id.Rules
+		r := answer.Rules
 		hours := r.Hours
 		if hours == "" {
 			hours = "any"
@@ -140,35 +148,41 @@ with an approval, once grants are switched on or a sheet offers one (the third l
 request within a minute; not after "vmux phone grants off"), and ends by itself, with
 "vmux phone grants end", and when vmux phone run ends.`,
 		Example: "  vmux phone grants on\n  vmux phone grants\n  vmux phone grants end",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			return a.showGrants(p)
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showGrants(cmd.Context()) },
 	})
 	cmd.AddCommand(newPhoneGrantsSwitch(a, "on", true), newPhoneGrantsSwitch(a, "off", false), newPhoneGrantsEndCommand(a))
 	return cmd
 }
 
-func (a *app) showGrants(p *phone.Phone) error {
+type grantsAnswer struct {
+	Enabled bool
+	List    []signer.Grant
+}
+
+var grants = operation("grants", func(_ context.Context, p *phone.Phone, _ nothing) (grantsAnswer, error) {
 	on, err := p.Signer.GrantsEnabled()
+	return grantsAnswer{on, p.Signer.Grants()}, err
+})
+
+var enableGrants = operation("grants on", func(_ context.Context, p *phone.Phone, on bool) (nothing, error) {
+	return nothing{}, p.Signer.EnableGrants(on)
+})
+
+var endGrants = operation("grants end", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+	p.Signer.EndGrant("")
+	return nothing{}, nil
+})
+
+func (a *app) showGrants(ctx context.Context) error {
+	grants, err := grants(ctx, nothing{})
 	if err != nil {
 		return err
 	}
-	list, err := p.Grants()
-	if err != nil {
-		return err
-	}
-	if !on {
+	if !grants.Enabled {
 		a.say("grants are off: each request is asked for")
 	}
-	if list == nil {
-		list = []signer.Grant{}
-	}
-	return a.answer(list, func() error {
-		for _, g := range list {
+	return a.answer(grants.List, func() error {
+		for _, g := range grants.List {
 			left := time.Until(g.Until).Round(time.Second)
 			if err := a.line("%s  %s  %s  key %s  for %s more", g.ID, wire.Show(g.DeviceName), wire.Show(g.What), wire.Show(g.Label), left); err != nil {
 				return err
@@ -185,12 +199,9 @@ func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 	}
 	return &cobra.Command{
 		Use: word, Short: short, Args: args(), Example: "  vmux phone grants " + word,
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			return p.Signer.EnableGrants(on)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := enableGrants(cmd.Context(), on)
+			return err
 		},
 	}
 }
@@ -198,15 +209,20 @@ func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 func newPhoneGrantsEndCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "end", Short: "End all grants now", Args: args(), Example: "  vmux phone grants end",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			return p.Signer.EndGrant("")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := endGrants(cmd.Context(), nothing{})
+			return err
 		},
 	}
 }
+
+var rememberedHosts = operation("hosts", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Host, error) {
+	return p.Signer.Hosts()
+})
+
+var forgetHost = operation("hosts forget", func(_ context.Context, p *phone.Phone, fingerprint string) (nothing, error) {
+	return nothing{}, withHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
+})
 
 func newPhoneHostsCommand(a *app) *cobra.Command {
 	cmd := a.withJSON(&cobra.Command{
@@ -214,12 +230,8 @@ func newPhoneHostsCommand(a *app) *cobra.Command {
 		Long: `Lists the servers of approved logins: the fingerprint of the host key, which was
 verified, and the names and users by which it was reached.`,
 		Example: "  vmux phone hosts\n  vmux phone hosts forget SHA256:…",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			list, err := p.Signer.Hosts()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := rememberedHosts(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -240,12 +252,9 @@ verified, and the names and users by which it was reached.`,
 	cmd.AddCommand(&cobra.Command{
 		Use: "forget FINGERPRINT", Short: "Forget a server: its next login is the first one", Args: args("FINGERPRINT"),
 		Example: "  vmux phone hosts forget SHA256:…",
-		RunE: func(_ *cobra.Command, v []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			return withHint(p.Signer.ForgetHost(v[0]), "vmux phone hosts")
+		RunE: func(cmd *cobra.Command, v []string) error {
+			_, err := forgetHost(cmd.Context(), v[0])
+			return err
 		},
 	})
 	return cmd
@@ -257,20 +266,37 @@ type pauseAnswer struct {
 	*signer.Report
 }
 
-func (a *app) showPause(s *signer.Signer, p signer.Pause) error {
-	if p.Program != "" {
-		return a.answer(pauseAnswer{Pause: p}, func() error { return a.pauseLine(p, p.Program) })
+var pauses = operation("pauses", func(_ context.Context, p *phone.Phone, _ nothing) (list []pauseAnswer, err error) {
+	all, err := p.Signer.Pauses()
+	for _, pause := range all {
+		answer := pauseAnswer{Pause: pause}
+		if err == nil && pause.Program == "" {
+			answer.Report = new(signer.Report)
+			*answer.Report, err = p.Signer.Report(pause.DeviceID, pause.Since)
+		}
+		list = append(list, answer)
 	}
-	report, err := s.Report(p.DeviceID, p.Since)
-	if err != nil {
-		return err
+	return list, err
+})
+
+var endPauses = operation("pauses end", func(_ context.Context, p *phone.Phone, computer string) (nothing, error) {
+	peer, err := findComputer(p, computer)
+	if err == nil {
+		err = p.Signer.EndPauses(peer.ID)
 	}
-	return a.answer(pauseAnswer{p, &report}, func() error {
-		err := a.pauseLine(p, "all programs")
-		for _, asked := range report.Asked {
+	return nothing{}, err
+})
+
+func (a *app) showPause(p pauseAnswer) error {
+	return a.answer(p, func() error {
+		if p.Program != "" {
+			return a.pauseLine(p.Pause, p.Program)
+		}
+		err := a.pauseLine(p.Pause, "all programs")
+		for _, asked := range p.Asked {
 			a.say("asked for %s", asked)
 		}
-		a.hint("%s", phone.LogCommand(p))
+		a.hint("%s", phone.LogCommand(p.Pause))
 		a.hint("vmux phone unpair %s", p.DeviceID.Short())
 		return err
 	})
@@ -288,12 +314,8 @@ was muted, for an hour. Their requests are refused without asking.
 
 Of a computer it also tells what it has asked for since the first of the denials.`,
 		Example: "  vmux phone pauses\n  vmux phone pauses end laptop",
-		RunE: func(*cobra.Command, []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			list, err := p.Signer.Pauses()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := pauses(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -301,7 +323,7 @@ Of a computer it also tells what it has asked for since the first of the denials
 				a.say("nobody is paused or muted")
 			}
 			for _, pause := range list {
-				if err := a.showPause(p.Signer, pause); err != nil {
+				if err := a.showPause(pause); err != nil {
 					return err
 				}
 			}
@@ -311,16 +333,9 @@ Of a computer it also tells what it has asked for since the first of the denials
 	cmd.AddCommand(&cobra.Command{
 		Use: "end COMPUTER", Short: "Let a computer ask again", Args: args("COMPUTER"),
 		Example: "  vmux phone pauses end laptop",
-		RunE: func(_ *cobra.Command, v []string) error {
-			p, err := openPhone()
-			if err != nil {
-				return err
-			}
-			peer, err := p.Trust.Find(v[0])
-			if err != nil {
-				return withHint(fmt.Errorf("computer %q: %w", wire.Show(v[0]), err), "vmux phone devices")
-			}
-			return p.Signer.EndPauses(peer.ID)
+		RunE: func(cmd *cobra.Command, v []string) error {
+			_, err := endPauses(cmd.Context(), v[0])
+			return err
 		},
 	})
 	return cmd

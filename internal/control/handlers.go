@@ -6,31 +6,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 )
-
-// slotConn gives its slot back when it is closed.
-type slotConn struct {
-	net.Conn
-	once    sync.Once
-	free    chan struct{}
-	refused *Error // nil: it is served
-}
-
-func (c *slotConn) Close() error {
-	c.once.Do(func() { <-c.free })
-	return c.Conn.Close()
-}
 
 type handler struct {
 	service Service
 	log     *slog.Logger
-	running sync.WaitGroup
 }
-
-func (h *handler) wait() { h.running.Wait() }
 
 func (h *handler) routes() http.Handler {
 	m := http.NewServeMux()
@@ -73,25 +55,7 @@ func (h *handler) routes() http.Handler {
 		}
 		return struct{}{}, s.ClaimGit(c)
 	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.running.Add(1)
-		defer h.running.Done()
-		if why, ok := r.Context().Value(refusedKey{}).(*Error); ok {
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Connection", "close")
-			w.WriteHeader(http.StatusForbidden)
-			h.write(w, why)
-			return
-		}
-		// A page in a browser cannot reach a Unix socket; a proxy that it
-		// reached could, and would bring an Origin.
-		if r.Header.Get("Origin") != "" {
-			http.Error(w, "not for browsers", http.StatusForbidden)
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-		m.ServeHTTP(w, r)
-	})
+	return m
 }
 
 // decode reads the one JSON object that is a request's whole body.

@@ -1,17 +1,16 @@
 // Package control is the agent's control socket: HTTP with JSON records over a
 // Unix socket of the user's own, the handlers over a Service, and the typed
-// client that commands, tray and tests share. It decides nothing itself and
-// knows neither keys nor links.
+// client that commands, tray and tests share. The native phone has such a socket
+// too, with handlers of its own. It decides nothing itself and knows neither keys
+// nor links.
 package control
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"vmux/internal/hubpage"
@@ -23,10 +22,6 @@ const (
 	pathPrefix = "/v1/"
 	// maxRequest bounds what a client sends.
 	maxRequest = 64 << 10
-	// maxConnections bounds the clients at once, and maxRefused those that are
-	// being told that they are refused; a further one of these is closed.
-	maxConnections = 64
-	maxRefused     = 8
 )
 
 // Service does what the commands ask for. Its methods are called concurrently
@@ -87,86 +82,10 @@ func hinted(err error) error {
 	return wire.WithHint(err, "set VMUX_HOME to another folder for an agent with state of its own")
 }
 
-// Serve answers clients of this user until ctx ends, closes l, and returns when
-// all handlers have ended.
+// Serve answers the agent's clients until ctx ends: see Server.Serve.
 func Serve(ctx context.Context, l net.Listener, s Service, log *slog.Logger) error {
 	h := &handler{service: s, log: log}
-	server := &http.Server{
-		Handler:     h.routes(),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if s, ok := c.(*slotConn); ok && s.refused != nil {
-				return context.WithValue(ctx, refusedKey{}, s.refused)
-			}
-			return ctx
-		},
-		ReadHeaderTimeout: 10 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		patience, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if server.Shutdown(patience) != nil {
-			_ = server.Close()
-		}
-	})
-	err := server.Serve(&ownOnly{
-		Listener: l, log: log,
-		slots: make(chan struct{}, maxConnections), refused: make(chan struct{}, maxRefused),
-	})
-	if !stop() {
-		<-stopped
-	}
-	h.wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
-
-// ownOnly serves this user's processes only, maxConnections at once. Others are
-// told so, since a socket that is closed with something unread ends many a client
-// by SIGPIPE. Root is one of them, other than at the SSH agent's socket: what is
-// told and changed here is the pairing, which no program of root's does for this
-// user, and `sudo vmux` is a slip.
-type ownOnly struct {
-	net.Listener
-	log            *slog.Logger
-	slots, refused chan struct{}
-}
-
-// refusedKey is the context's key of why a connection is refused.
-type refusedKey struct{}
-
-func (l *ownOnly) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		var why *Error
-		if _, err := sshagent.CheckPeer(c); err != nil {
-			l.log.Warn("control connection refused", "error", err)
-			why = Errorf(CodeOtherUser, "run vmux as the user whose agent it is", "The agent belongs to another user.")
-		} else {
-			select {
-			case l.slots <- struct{}{}:
-				return &slotConn{Conn: c, free: l.slots}, nil
-			default:
-				l.log.Warn("control connection refused", "error", "too many")
-				why = Errorf(CodeBusy, "end some of them", "Too many commands are connected to the agent.")
-			}
-		}
-		select {
-		case l.refused <- struct{}{}:
-			return &slotConn{Conn: c, free: l.refused, refused: why}, nil
-		default:
-			_ = c.Close()
-		}
-	}
+	return Server{Owner: "agent", Handler: h.routes(), MaxRequest: maxRequest, Patience: 2 * time.Second, Log: log}.Serve(ctx, l)
 }
 
 func writeJSON(w io.Writer, v any) error {

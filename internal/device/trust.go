@@ -1,7 +1,6 @@
 package device
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -45,16 +44,13 @@ type Store interface {
 	Save([]byte) error
 }
 
-// Trust is the set of paired devices. It reads its store at each use: another
-// process of the same user may pair or unpair meanwhile. Safe for concurrent
-// use; processes that change it at the same time need a store that locks.
+// Trust is the set of paired devices. Its store has one owner: it is read once, and
+// written before a change counts. Safe for concurrent use.
 type Trust struct {
 	store Store
 
-	mu sync.Mutex
-	// What was read last, and what it means: the same bytes are not decoded twice.
-	read  []byte
-	peers map[ID]Peer // never changed
+	mu    sync.Mutex
+	peers map[ID]Peer // nil: not read yet; never changed, but replaced
 }
 
 type trustDocument struct {
@@ -182,13 +178,6 @@ var errUnchanged = errors.New("unchanged")
 func (t *Trust) update(change func(map[ID]Peer) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l, ok := t.store.(interface{ Lock() (func(), error) }); ok {
-		unlock, err := l.Lock()
-		if err != nil {
-			return fmt.Errorf("lock paired devices: %w", err)
-		}
-		defer unlock()
-	}
 	known, err := t.load()
 	if err != nil {
 		return err
@@ -208,26 +197,27 @@ func (t *Trust) update(change func(map[ID]Peer) error) error {
 	if err := t.store.Save(append(b, '\n')); err != nil {
 		return fmt.Errorf("save paired devices: %w", err)
 	}
+	t.peers = peers
 	return nil
 }
 
-// load returns the peers, which the caller must not change.
+// load returns the peers, which the caller must not change. What could not be read
+// is tried again at the next use.
 func (t *Trust) load() (map[ID]Peer, error) {
+	if t.peers != nil {
+		return t.peers, nil
+	}
 	b, err := t.store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("load paired devices: %w", err)
 	}
-	if b == nil {
-		return map[ID]Peer{}, nil
+	peers := map[ID]Peer{}
+	if b != nil {
+		if peers, err = decodePeers(b); err != nil {
+			return nil, err
+		}
 	}
-	if len(b) > 0 && bytes.Equal(b, t.read) {
-		return t.peers, nil
-	}
-	peers, err := decodePeers(b)
-	if err != nil {
-		return nil, err
-	}
-	t.read, t.peers = bytes.Clone(b), peers // the store may keep b
+	t.peers = peers
 	return peers, nil
 }
 

@@ -155,6 +155,9 @@ func (n *Node) endPairing(p *peer, pairing device.Peer, e *wire.Error) {
 	if err == nil && n.handler != nil {
 		n.handler.Unpaired(t)
 	}
+	if _, err := n.trust.Get(p.id); errors.Is(err, device.ErrNotPaired) { // forgotten: nothing is left to dial
+		n.drop(p.id, ErrUnpairedHere, ErrUnpairedHere)
+	}
 }
 
 // dial makes a link by the first of the routes that leads to the device. It

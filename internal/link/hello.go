@@ -159,9 +159,8 @@ func (n *Node) identify(c *conn, cs *tls.ConnectionState, id device.ID) (device.
 }
 
 // pairNew pairs with the device. Its hello, or its going, tells that it has stored
-// the pairing. A link that is dialled before may reach another process of the same
-// device which does not know of the pairing yet, and says so: nobody dials it
-// until then, though Trust has it.
+// the pairing. A link that is dialled before may reach a device that does not know of
+// the pairing yet, and says so: nobody dials it until then, though Trust has it.
 func (n *Node) pairNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
 	met := n.beginPairing(id)
 	defer met()
@@ -226,7 +225,7 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 		n.log.Error("pairing", "error", err)
 		return t, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.CloseTimeout)
 	}
-	answer := wire.PairResponse{Proof: proof, DeviceName: n.name}
+	answer := wire.PairResponse{Proof: proof, DeviceName: n.ownName()}
 	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
 		return t, err
 	}
@@ -247,22 +246,27 @@ func (n *Node) paired(t device.Peer) {
 	n.wakePeer(t.ID)
 }
 
-// Pair redeems an invitation: it dials the inviting device by the invitation's
-// routes by PairRoutes, exchanges proofs, and adds the device to Trust. Routes are where this
-// device can be reached, for the other to remember. Errors wrap
-// device.ErrInvitationEnded (used up, expired, or never made) and
-// device.ErrWrongProof; others say that the device could not be reached.
+// Pair is PairBy by PairRoutes.
 func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string) (device.Peer, error) {
+	ways := n.inviter
+	if ways == nil {
+		ways = n.routes
+	}
+	return n.PairBy(ctx, ways, inv, routes)
+}
+
+// PairBy redeems an invitation: it dials the inviting device by these ways, exchanges
+// proofs, and adds the device to Trust. Routes are where this device can be reached, for
+// the other to remember. Errors wrap device.ErrInvitationEnded (used up, expired, or
+// never made) and device.ErrWrongProof; others say that the device could not be
+// reached.
+func (n *Node) PairBy(ctx context.Context, ways []Route, inv device.Invitation, routes []string) (device.Peer, error) {
 	if !n.begin() {
 		return device.Peer{}, ErrNodeClosed
 	}
 	defer n.wg.Done()
 	t := device.Peer{ID: inv.DeviceID, Name: wire.Clean(inv.Name), Routes: inv.Routes}
 	secure := n.secureTo(inv.DeviceID)
-	ways := n.inviter
-	if ways == nil {
-		ways = n.routes
-	}
 	won, err := n.dialAny(ctx, ways, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
 		if r, ok := r.(Inviter); ok {
 			return r.DialInvited(ctx, inv, secure)
@@ -306,7 +310,7 @@ func (n *Node) prove(ctx context.Context, c *conn, inv device.Invitation, routes
 	if err != nil {
 		return t, err
 	}
-	req := wire.PairRequest{Proof: proof, DeviceName: n.name, Routes: routes}
+	req := wire.PairRequest{Proof: proof, DeviceName: n.ownName(), Routes: routes}
 	if err = c.send(wire.NewID(), wire.KindPairRequest, req); err != nil {
 		return t, err
 	}

@@ -50,7 +50,6 @@ var (
 	ErrMalformed     = errors.New("malformed envelope")
 	ErrNodeClosed    = errors.New("link node closed")
 	ErrUnpairedHere  = wire.Errorf(wire.CodePairingInvalid, "unpaired on this device")
-	ErrTrustUnread   = errors.New("the list of paired devices cannot be read")
 	ErrHandshakeTime = errors.New("no hello in time")
 
 	ErrWrongDevice = errors.New("another device answered")
@@ -173,14 +172,13 @@ type Timing struct {
 	BackoffMin   time.Duration
 	BackoffMax   time.Duration
 	Steady       time.Duration // age of a link that resets the back-off
-	TrustPoll    time.Duration // between readings of Trust
 	// Better is the time between attempts to replace a link by one of a better
 	// route, if nothing tells of one; BetterMin the least time.
 	Better    time.Duration
 	BetterMin time.Duration
 }
 
-// DefaultTiming notices a dead link within 12 s and an unpairing within one.
+// DefaultTiming notices a dead link within 12 s.
 var DefaultTiming = Timing{
 	PingAfter:    4 * time.Second,
 	DeadAfter:    12 * time.Second,
@@ -192,7 +190,6 @@ var DefaultTiming = Timing{
 	BackoffMin:   200 * time.Millisecond,
 	BackoffMax:   15 * time.Second,
 	Steady:       5 * time.Second,
-	TrustPoll:    time.Second,
 	Better:       2 * time.Minute,
 	BetterMin:    5 * time.Second,
 }
@@ -209,7 +206,6 @@ func (t Timing) withDefaults() Timing {
 	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
 	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
 	t.Steady = cmp.Or(t.Steady, d.Steady)
-	t.TrustPoll = cmp.Or(t.TrustPoll, d.TrustPoll)
 	t.Better = cmp.Or(t.Better, d.Better)
 	t.BetterMin = cmp.Or(t.BetterMin, d.BetterMin)
 	return t

@@ -321,6 +321,7 @@ func TestUnpairedByAnotherProcess(t *testing.T) {
 		if err := c.phone.trust.Remove(c.agent.id); err != nil {
 			t.Fatal(err)
 		}
+		c.phone.Disconnect(c.agent.id, ErrUnpairedHere)
 		began := time.Now()
 		if err := <-got; wire.CodeOf(err) != wire.CodePairingInvalid {
 			t.Errorf("ask ended with %v", err)

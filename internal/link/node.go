@@ -20,7 +20,6 @@ type Node struct {
 	// Fixed after New.
 	key     *device.Key
 	trust   *device.Trust
-	name    string
 	role    func() wire.Hello
 	routes  []Route
 	inviter []Route // by which Pair reaches who invites; nil: routes
@@ -37,6 +36,7 @@ type Node struct {
 	mu      sync.Mutex
 	closed  bool
 	running bool // Run is
+	name    string
 	peers   map[device.ID]*peer
 	offer   *device.Offer
 	// pairings counts the pairings with a device that are under way.
@@ -69,13 +69,11 @@ type peer struct {
 // New returns a node that does nothing yet: see Run, Serve, Pair, Close.
 func New(c Config) *Node {
 	n := &Node{
-		key: c.Key, trust: c.Trust, name: wire.Show(c.Name), role: c.Hello, routes: c.Routes,
+		key: c.Key, trust: c.Trust, role: c.Hello, routes: c.Routes,
 		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
 		peers: map[device.ID]*peer{}, pairings: map[device.ID]int{},
 	}
-	if n.name == "" {
-		n.name = c.Key.ID().Short() // an empty name is that of a device which is not paired
-	}
+	n.Rename(c.Name)
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -86,10 +84,9 @@ func New(c Config) *Node {
 	return n
 }
 
-// Run keeps a link to each paired device that some Route can dial, ends the
-// links of those that are unpaired by whatever process, and probes all links
-// when the machine has slept. When ctx ends it closes the node. It returns nil
-// after all of the node's goroutines have ended.
+// Run keeps a link to each paired device that some Route can dial. Whoever unpairs
+// one calls Disconnect. When ctx ends it closes the node. It returns nil after all
+// of the node's goroutines have ended.
 func (n *Node) Run(ctx context.Context) error {
 	n.mu.Lock()
 	n.running = true
@@ -99,9 +96,39 @@ func (n *Node) Run(ctx context.Context) error {
 			go n.find(r.Name(), f)
 		}
 	}
-	n.pollTrust(ctx)
+	peers, err := n.trust.Peers()
+	if err != nil {
+		n.log.Error("paired devices", "error", err)
+	}
+	for _, p := range peers {
+		n.keepDialing(p.ID)
+	}
+	n.watchSleep(ctx)
 	n.Close()
 	return nil
+}
+
+// watchSleep waits for the end, and wakes the node when the machine has slept. A
+// device that dials nobody needs no clock for that: each link has one.
+func (n *Node) watchSleep(ctx context.Context) {
+	var look <-chan time.Time
+	if len(n.routes) > 0 {
+		t := time.NewTicker(n.timing.PingAfter / 2)
+		defer t.Stop()
+		look = t.C
+	}
+	for last := time.Now(); ; last = time.Now() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.ctx.Done():
+			return
+		case <-look:
+		}
+		if Slept(last, time.Now()) {
+			n.Wake()
+		}
+	}
 }
 
 func (n *Node) find(name string, f Finder) {
@@ -141,60 +168,6 @@ func (n *Node) beginLocked() bool {
 		n.wg.Add(1)
 	}
 	return !n.closed
-}
-
-// pollTrust brings dialling and links in step with Trust until ctx ends.
-func (n *Node) pollTrust(ctx context.Context) {
-	t := time.NewTicker(n.timing.TrustPoll)
-	defer t.Stop()
-	last := time.Now()
-	for {
-		n.followTrust()
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.ctx.Done():
-			return
-		case <-t.C:
-		}
-		now := time.Now()
-		if Slept(last, now) {
-			n.Wake()
-		}
-		last = now
-	}
-}
-
-// followTrust reads Trust once. If it cannot be read nobody is trusted, but
-// nobody is told to be unpaired.
-func (n *Node) followTrust() {
-	peers, err := n.trust.Peers()
-	if err != nil {
-		n.log.Error("paired devices", "error", err)
-		n.forgetOthers(nil, wire.NewError(wire.CodeInternalError), ErrTrustUnread)
-		return
-	}
-	paired := make(map[device.ID]bool, len(peers))
-	for _, p := range peers {
-		paired[p.ID] = true
-		n.keepDialing(p.ID)
-	}
-	n.forgetOthers(paired, ErrUnpairedHere, ErrUnpairedHere)
-}
-
-// forgetOthers ends what concerns devices that are not paired.
-func (n *Node) forgetOthers(paired map[device.ID]bool, e *wire.Error, reason error) {
-	var others []device.ID
-	n.mu.Lock()
-	for id := range n.peers {
-		if !paired[id] {
-			others = append(others, id)
-		}
-	}
-	n.mu.Unlock()
-	for _, id := range others {
-		n.drop(id, e, reason)
-	}
 }
 
 // Disconnect ends the link to a device, telling it why. With
@@ -290,6 +263,19 @@ func (n *Node) wakeRoutes() {
 	}
 }
 
+// Rename changes the name that devices are told at the next link-up or pairing.
+func (n *Node) Rename(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.name = cmp.Or(wire.Show(name), n.key.ID().Short()) // an empty name is that of a device which is not paired
+}
+
+func (n *Node) ownName() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.name
+}
+
 // HelloAgain tells every linked peer what Config.Hello says now, for instance
 // after a change of the phone's policy. A peer of an older version refuses it
 // and goes by what it was told at link-up.
@@ -366,7 +352,7 @@ func (n *Node) hello(unpaired bool) wire.Hello {
 		if n.role != nil {
 			h = n.role()
 		}
-		h.DeviceName = n.name
+		h.DeviceName = n.ownName()
 		h.ProgramVersion = cmp.Or(h.ProgramVersion, n.program)
 	}
 	h.ProtocolVersion = wire.Version

@@ -304,9 +304,8 @@ func TestPairingSurvivesTheListenersEnd(t *testing.T) {
 	}
 }
 
-// slowToStore is a phone whose pairing is done by one process while another one
-// listens: `vmux phone pair` beside `vmux phone run`. It has proved to know the
-// invitation, has the agent's proof, and has stored nothing yet.
+// slowToStore is a phone that listens while it is being paired. It has proved to know
+// the invitation, has the agent's proof, and has stored nothing yet.
 func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) {
 	t.Helper()
 	agent, phone, m, offer := inviting(t)
@@ -330,13 +329,13 @@ func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) 
 }
 
 // The agent trusts the phone a moment before the phone trusts the agent. It must
-// not dial in that moment: the phone's other process would say, truly, that it
+// not dial in that moment: the phone would say, truly, that it
 // does not know the agent, and the pairing would be gone.
 func TestPairingIsNotEndedBeforeThePhoneHasStoredIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, phone, pairing, stop := slowToStore(t)
 		defer stop()
-		time.Sleep(3 * DefaultTiming.TrustPoll)
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if agent.unpaired != 0 || len(agent.paired) != 0 {
 			t.Fatalf("told of %d unpairings and %d pairings", agent.unpaired, len(agent.paired))
@@ -345,7 +344,7 @@ func TestPairingIsNotEndedBeforeThePhoneHasStoredIt(t *testing.T) {
 		began := time.Now()
 		pairing.finish()
 		agent.until(func() bool { return agent.up == 1 })
-		if waited := time.Since(began); waited > DefaultTiming.TrustPoll || agent.unpaired != 0 || len(agent.paired) != 1 {
+		if waited := time.Since(began); waited > time.Second || agent.unpaired != 0 || len(agent.paired) != 1 {
 			t.Errorf("linked after %s, %d unpairings, %d pairings", waited, agent.unpaired, len(agent.paired))
 		}
 	})

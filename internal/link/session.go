@@ -98,14 +98,19 @@ func (s *session) down() {
 	}
 }
 
-// keepAlive pings when the link is quiet and closes it when it stays so.
+// keepAlive pings when the link is quiet and closes it when it stays so. After the
+// machine has slept it asks for a sign of life at once.
 func (s *session) keepAlive(read <-chan struct{}) {
 	t := time.NewTimer(s.node.timing.PingAfter)
 	defer t.Stop()
 	var probed time.Time // when a sign of life was asked for; zero if not
 	var heard int64
 	timing := &s.node.timing
-	for {
+	for last := time.Now(); ; {
+		if now := time.Now(); Slept(last, now) {
+			s.probeNow()
+		}
+		last = time.Now()
 		select {
 		case <-read:
 			return

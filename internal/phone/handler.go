@@ -69,17 +69,22 @@ func (h *handler) Unpaired(peer device.Peer) {
 }
 
 // Paired implements link.Handler.
-func (h *handler) Paired(peer device.Peer) { h.say("Paired with " + named(peer.Name)) }
+func (h *handler) Paired(peer device.Peer) {
+	if online := h.phone.running(); online != nil {
+		online.hubs.refresh()
+	}
+	h.say("Paired with " + named(peer.Name))
+}
 
-// Serve implements link.Handler. Another process may have ended the pairing, and
-// the link learns of it a moment later: nobody is asked then, and what was
-// approved meanwhile does not leave the phone.
+// Serve implements link.Handler. A command may end the pairing meanwhile: what is
+// approved then does not leave the phone.
 func (h *handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
 	if err := h.stillPaired(r.From.ID); err != nil {
 		return wire.KindError, wire.AsError(err)
 	}
 	kind, answer := h.phone.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
 	if err := h.stillPaired(r.From.ID); err != nil {
+		h.phone.Signer.EndGrantsOf(r.From.ID) // it may have got one meanwhile
 		return wire.KindError, wire.AsError(err)
 	}
 	return kind, answer

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
@@ -20,9 +18,6 @@ const (
 	hubsVersion  = 1
 	// maxHubs bounds how many hubs a phone is at.
 	maxHubs = 8
-	// hubPoll is how often a running phone looks for what another process has
-	// changed: a pairing, a hub.
-	hubPoll = time.Second
 )
 
 // Hub is a hub at which computers find this phone.
@@ -61,11 +56,6 @@ func (p *Phone) Hubs() ([]Hub, error) {
 // RememberHub keeps a hub for this and every later run. Without a CA it keeps
 // the one that it has of that hub.
 func (p *Phone) RememberHub(h Hub) error {
-	unlock, err := p.dir.Lock()
-	if err != nil {
-		return fmt.Errorf("lock the phone's state: %w", err)
-	}
-	defer unlock()
 	hubs, err := p.Hubs()
 	if err != nil {
 		return err
@@ -112,15 +102,6 @@ func hubsOf(routes []string) []string {
 	return list
 }
 
-// client makes the phone's connection to a hub, under a key.
-func (h Hub) client(key *device.Key, allow func() []device.ID, c RunConfig) (*relay.Client, error) {
-	roots, err := relay.Roots([]byte(h.CA))
-	if err != nil {
-		return nil, err
-	}
-	return relay.New(relay.Config{URL: h.URL, Key: key, RootCAs: roots, Allow: allow, Log: c.Log})
-}
-
 // paired are the computers that may reach this phone through a hub.
 func (p *Phone) paired() []device.ID {
 	peers, err := p.Trust.Peers()
@@ -134,98 +115,135 @@ func (p *Phone) paired() []device.ID {
 	return list
 }
 
-// atHubs keeps the phone at each hub that it remembers, until ctx ends. Another
-// process may pair it meanwhile, or bring it to another hub.
-func (p *Phone) atHubs(ctx context.Context, node *link.Node, c RunConfig, moved <-chan struct{}) error {
-	at := map[Hub]*hubPlace{}
-	defer func() {
-		for _, place := range at {
-			place.leave()
-		}
-	}()
-	poll := time.NewTicker(hubPoll)
-	defer poll.Stop()
-	var paired []device.ID
-	for {
-		hubs, err := p.Hubs()
-		if err != nil {
-			return err
-		}
-		for _, h := range hubs {
-			if at[h] == nil {
-				if at[h], err = p.goTo(ctx, h, node, c); err != nil {
-					return fmt.Errorf("hub %s: %w", h.URL, err)
-				}
-			}
-		}
-		changed := !slices.Equal(paired, p.paired())
-		paired = p.paired()
-		for h, place := range at {
-			switch {
-			case !slices.Contains(hubs, h):
-				place.leave()
-				delete(at, h)
-				c.State("Left the hub "+h.URL, "")
-			case changed:
-				place.client.Refresh()
-			}
-			place.tell(c.State)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-moved:
-			for _, place := range at {
-				place.client.Wake()
-			}
-		case <-poll.C:
-		}
-	}
+// places are the hubs at which a phone is: all that it remembers, and while it is
+// being paired those of the invitation.
+type places struct {
+	presence *presence
+
+	mu sync.Mutex
+	at map[string]*place // by the hub's URL
 }
 
-// hubPlace is a running phone's place at one hub.
-type hubPlace struct {
+// place is a phone's place at one hub.
+type place struct {
 	hub    Hub
 	client *relay.Client
 	cancel context.CancelFunc
 	parts  sync.WaitGroup
-	told   string
 }
 
-func (p *Phone) goTo(ctx context.Context, h Hub, node *link.Node, c RunConfig) (*hubPlace, error) {
-	client, err := h.client(p.key, p.paired, c)
+// goTo goes to a hub, unless the phone is there already, and returns the way
+// through it.
+func (s *places) goTo(h Hub) (*relay.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before := s.at[h.URL]; before != nil {
+		if before.hub == h {
+			return before.client, nil
+		}
+		s.leaveLocked(before) // two connections under one key would end each other
+	}
+	roots, err := relay.Roots([]byte(h.CA))
 	if err != nil {
 		return nil, err
 	}
-	place := &hubPlace{hub: h, client: client}
-	ctx, place.cancel = context.WithCancel(ctx)
-	listener := client.Listener()
-	place.parts.Go(func() { _ = client.Run(ctx) })
-	place.parts.Go(func() {
-		if err := node.Serve(ctx, listener); err != nil && ctx.Err() == nil {
-			c.Log.Warn("serving at the hub", "hub", h.URL, "error", err)
-		}
+	on, changed := s.presence, make(chan struct{}, 1)
+	client, err := relay.New(relay.Config{
+		URL: h.URL, Key: on.phone.key, RootCAs: roots, Allow: on.phone.paired, Log: on.config.Log,
+		Changed: func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		},
 	})
-	return place, nil
-}
-
-func (h *hubPlace) leave() {
-	h.cancel()
-	h.parts.Wait()
-}
-
-// tell says how it stands with the hub, when that has changed.
-func (h *hubPlace) tell(say func(text, hint string)) {
-	s := h.client.Status()
-	text := ""
-	switch {
-	case s.Connected:
-		text = "At the hub " + h.hub.URL
-	case s.LastError != nil:
-		text = "The hub " + h.hub.URL + " is not reachable: " + wire.Show(s.LastError.Error())
+	if err != nil {
+		return nil, err
 	}
-	if text != "" && text != h.told {
-		say(text, wire.HintOf(s.LastError))
-		h.told = text
+	p := &place{hub: h, client: client}
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(on.ctx)
+	if on.serves {
+		listener := client.Listener()
+		p.parts.Go(func() {
+			if err := on.node.Serve(ctx, listener); err != nil && ctx.Err() == nil {
+				on.config.Log.Warn("serving at the hub", "hub", h.URL, "error", err)
+			}
+		})
+	}
+	p.parts.Go(func() { _ = client.Run(ctx) })
+	p.parts.Go(func() { p.tell(ctx, changed, on.config.State) })
+	s.at[h.URL] = p
+	return client, nil
+}
+
+// follow goes to the hubs that the phone remembers, and leaves all others.
+func (s *places) follow() error {
+	hubs, err := s.presence.phone.Hubs()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, p := range s.at {
+		if !slices.Contains(hubs, p.hub) {
+			s.leaveLocked(p)
+		}
+	}
+	s.mu.Unlock()
+	for _, h := range hubs {
+		if _, err := s.goTo(h); err != nil {
+			return fmt.Errorf("hub %s: %w", h.URL, err)
+		}
+	}
+	return nil
+}
+
+func (s *places) leaveLocked(p *place) {
+	p.cancel()
+	p.parts.Wait()
+	delete(s.at, p.hub.URL)
+}
+
+func (s *places) leaveAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.at {
+		s.leaveLocked(p)
+	}
+}
+
+// refresh tells each hub whom the phone is paired with now.
+func (s *places) refresh() { s.each((*relay.Client).Refresh) }
+
+// wake looks after each connection to a hub at once.
+func (s *places) wake() { s.each((*relay.Client).Wake) }
+
+func (s *places) each(do func(*relay.Client)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.at {
+		do(p.client)
+	}
+}
+
+// tell says how it stands with the hub, whenever that has changed.
+func (p *place) tell(ctx context.Context, changed <-chan struct{}, say func(text, hint string)) {
+	for told := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		s, text := p.client.Status(), ""
+		switch {
+		case s.Connected:
+			text = "At the hub " + p.hub.URL
+		case s.LastError != nil:
+			text = "The hub " + p.hub.URL + " is not reachable: " + wire.Show(s.LastError.Error())
+		}
+		if text != "" && text != told {
+			say(text, wire.HintOf(s.LastError))
+			told = text
+		}
 	}
 }

@@ -66,7 +66,7 @@ func TestClaimDrawsNoRow(t *testing.T) {
 // its name draws no row there either.
 func TestNameBelowASheetDrawsNoRow(t *testing.T) {
 	var said []string
-	h := &handler{say: func(s string) { said = append(said, "vmux: "+s) }}
+	h := &handler{phone: new(Phone), say: func(s string) { said = append(said, "vmux: "+s) }}
 	for n := range 200 {
 		peer := device.Peer{ID: device.ID{byte(n)}, Name: wire.Clean(strings.Repeat("x", n) + " server prod (verified)")}
 		h.LinkUp(peer, wire.Hello{}, "")

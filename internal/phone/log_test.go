@@ -4,6 +4,7 @@ package phone
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,11 +53,22 @@ func noted(t *testing.T, p *Phone, name string) {
 	}
 }
 
+// notedAnew makes a record in a process that begins with what rests.
+func notedAnew(t *testing.T, home state.Home) {
+	t.Helper()
+	p := openPhone(t, home)
+	defer p.Close()
+	noted(t, p, "next")
+}
+
 // found is what another process finds in the log: its records, what was left
 // unfinished, and what is wrong.
 func found(t *testing.T, home state.Home) (names string, unfinished int, problems []string) {
 	t.Helper()
-	p := openPhone(t, home)
+	p, err := read(home, errors.New("to be read"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	records, err := p.Signer.Activity()
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +94,7 @@ func TestLogCutByACrashAtAnyByte(t *testing.T) {
 	before := filesOf(t, p.dir.Path())
 	noted(t, p, "r4")
 	full := filesOf(t, p.dir.Path()).log
+	p.Close()
 	for cut := len(before.log); cut <= len(full); cut++ {
 		before.put(t, full[:cut])
 		ids, unfinished, problems := found(t, home)
@@ -95,7 +108,7 @@ func TestLogCutByACrashAtAnyByte(t *testing.T) {
 		if ids != want || unfinished != torn || len(problems) > 0 {
 			t.Fatalf("cut after %d bytes of %d: %q, %d unfinished, %q", cut-len(before.log), len(full)-len(before.log), ids, unfinished, problems)
 		}
-		noted(t, openPhone(t, home), "next")
+		notedAnew(t, home)
 		if ids, unfinished, problems = found(t, home); ids != want+"next " || unfinished != torn || len(problems) > 0 {
 			t.Fatalf("cut after %d bytes, then written on: %q, %d unfinished, %q", cut-len(before.log), ids, unfinished, problems)
 		}
@@ -110,6 +123,7 @@ func TestLogCutByHandAtAnyByte(t *testing.T) {
 		noted(t, p, fmt.Sprint("r", n+1))
 	}
 	whole := filesOf(t, p.dir.Path())
+	p.Close()
 	lines := bytes.SplitAfter(whole.log, []byte("\n"))
 	begin := len(lines[0]) + len(lines[1])
 	for cut := begin; cut < len(whole.log)-1; cut++ {
@@ -118,7 +132,7 @@ func TestLogCutByHandAtAnyByte(t *testing.T) {
 		if !strings.HasPrefix(ids, "r1 r2 ") || len(problems) == 0 {
 			t.Fatalf("cut at byte %d of %d: %q, %q", cut, len(whole.log), ids, problems)
 		}
-		noted(t, openPhone(t, home), "next")
+		notedAnew(t, home)
 		if ids, _, problems = found(t, home); !strings.HasPrefix(ids, "r1 r2 ") || !strings.HasSuffix(ids, " next ") || len(problems) == 0 {
 			t.Fatalf("cut at byte %d, then written on: %q, %q", cut, ids, problems)
 		}

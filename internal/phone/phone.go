@@ -29,25 +29,45 @@ const (
 	nameDocument   = "name"
 )
 
-// Phone is the state of a native phone. Several processes may have it open.
+// Phone is the state of a native phone, which this process owns: see Open.
 type Phone struct {
 	Signer *signer.Signer
 	Trust  *device.Trust
-	Name   string // set it by Rename
 	// ProgramVersion is told to computers; empty tells what the build knows.
 	ProgramVersion string
 
-	dir *state.Dir
-	key *device.Key
+	dir     *state.Dir
+	key     *device.Key
+	release func()
+
+	mu     sync.Mutex // guards what follows
+	name   string
+	online *presence // nil unless Run runs
 }
 
-// Open opens the phone in home, making its device key at the first time. The
-// approver may be empty where nothing is signed.
-func Open(home state.Home, approver signer.Approver, log *slog.Logger) (*Phone, error) {
+// Open opens the phone in home for this process alone, making its device key at the
+// first time; *state.Owned is the error where another process has it open. Doing
+// tells that one's like what this one is about, such as "vmux phone run". The
+// approver may be empty where nothing is signed. Close gives the state back.
+func Open(home state.Home, doing string, approver signer.Approver, log *slog.Logger) (*Phone, error) {
 	dir, err := home.Phone()
 	if err != nil {
 		return nil, err
 	}
+	release, err := dir.Own(doing)
+	if err != nil {
+		return nil, err
+	}
+	p, err := loadPhone(dir, approver, log)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	p.release = release
+	return p, nil
+}
+
+func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Phone, error) {
 	key, err := device.OwnKey(dir, keyDocument)
 	if err != nil {
 		return nil, err
@@ -63,8 +83,12 @@ func Open(home state.Home, approver signer.Approver, log *slog.Logger) (*Phone, 
 	if err != nil {
 		return nil, err
 	}
-	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), Name: name, dir: dir, key: key}, nil
+	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), name: name, dir: dir, key: key, release: func() {}}, nil
 }
+
+// Close lets other processes open the state. Nothing may be done with the phone
+// any more.
+func (p *Phone) Close() { p.release() }
 
 // keptName returns the name that Rename has kept, or else the host name's first
 // word. What is damaged is no name.
@@ -80,17 +104,24 @@ func keptName(dir *state.Dir) (string, error) {
 	return name, nil
 }
 
-// Rename keeps the name by which computers know this phone, for every later
-// process; empty is the host name again. A process that runs the phone takes it
-// when it is started anew.
+// Rename keeps the name by which computers know this phone; empty is the host name
+// again. Those that are paired already learn it at their next connection.
 func (p *Phone) Rename(name string) (err error) {
-	if name == "" {
-		p.Name, err = hostName(), p.dir.Delete(nameDocument)
-	} else {
-		p.Name, err = name, p.dir.Put(nameDocument, []byte(name+"\n"))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch name {
+	case p.name:
+		return nil
+	case "":
+		p.name, err = hostName(), p.dir.Delete(nameDocument)
+	default:
+		p.name, err = name, p.dir.Put(nameDocument, []byte(name+"\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("keep the phone's name: %w", err)
+	}
+	if p.online != nil {
+		p.online.node.Rename(p.name)
 	}
 	return nil
 }
@@ -111,17 +142,6 @@ func (p *Phone) hello() wire.Hello {
 	return h
 }
 
-// Grants returns those that hold now: none unless a process runs the phone, since
-// what they need is in its memory. What one that was killed has left on the disk
-// is no grant.
-func (p *Phone) Grants() ([]signer.Grant, error) {
-	running, err := p.dir.Claimed(runClaim)
-	if err != nil || !running {
-		return nil, err
-	}
-	return p.Signer.Grants()
-}
-
 // ID returns the phone's device ID.
 func (p *Phone) ID() device.ID { return p.key.ID() }
 
@@ -139,45 +159,56 @@ func (p *Phone) unpair(id device.ID, by string) error {
 	if err := p.Trust.Remove(id); err != nil {
 		return err
 	}
-	return errors.Join(p.Signer.EndGrantsOf(id), p.Signer.Unpaired(peer, by))
+	p.Signer.EndGrantsOf(id)
+	if online := p.running(); online != nil {
+		online.node.Disconnect(id, link.ErrUnpairedHere)
+		online.hubs.refresh()
+	}
+	return p.Signer.Unpaired(peer, by)
+}
+
+// running is the phone's presence while Run runs, else nil.
+func (p *Phone) running() *presence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.online
 }
 
 // Pair redeems an invitation, at its addresses and at its hubs, and tells the
-// computer where this phone can be reached, though another process may be the
-// one that is there. It remembers the hubs, so that that process goes there. CA
-// are the certificates, in PEM, that are believed of a hub; nil: those that are
-// remembered.
+// computer where this phone can be reached, though it may not run yet. It remembers the
+// hubs, and a phone that runs stays there. CA are the certificates, in PEM, that are
+// believed of a hub; nil: those that are remembered.
 func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (device.Peer, error) {
 	address, err := p.reserve(ctx)
 	if err != nil {
 		return device.Peer{}, err
 	}
-	hubs, err := p.invitedTo(inv, ca)
+	invited, err := p.invitedTo(inv, ca)
 	if err != nil {
 		return device.Peer{}, err
 	}
-	routes := []link.Route{lan.NewDialer(false, nil)}
+	online := p.running()
+	if online == nil {
+		online = p.visit(ctx)
+		defer online.end()
+	}
+	ways := []link.Route{lan.NewDialer(false, nil)}
 	told := reachable(ctx, address, inv.Routes)
-	var visit visitor
-	defer visit.end()
-	for _, h := range hubs {
-		route, err := visit.hub(ctx, h)
+	for _, h := range invited {
+		way, err := online.hubs.goTo(h)
 		if err != nil {
-			return device.Peer{}, fmt.Errorf("hub %s: %w", h.URL, err)
+			return device.Peer{}, errors.Join(fmt.Errorf("hub %s: %w", h.URL, err), online.hubs.follow())
 		}
-		routes, told = append(routes, route), append(told, relay.Route(h.URL))
+		ways, told = append(ways, way), append(told, relay.Route(h.URL))
 	}
-	node := link.New(link.Config{Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.hello, Routes: routes})
-	defer node.Close()
-	peer, err := node.Pair(ctx, inv, told)
-	if err != nil {
-		return peer, err
+	peer, err := online.node.PairBy(ctx, ways, inv, told)
+	if err == nil {
+		err = p.Signer.Paired(peer)
+		for _, h := range invited {
+			err = errors.Join(err, p.RememberHub(h))
+		}
 	}
-	err = p.Signer.Paired(peer)
-	for _, h := range hubs {
-		err = errors.Join(err, p.RememberHub(h))
-	}
-	return peer, err
+	return peer, errors.Join(err, online.hubs.follow())
 }
 
 // invitedTo returns the hubs that an invitation names.
@@ -195,36 +226,4 @@ func (p *Phone) invitedTo(inv device.Invitation, ca []byte) ([]Hub, error) {
 		list = append(list, h)
 	}
 	return list, nil
-}
-
-// visitor is at hubs for the time of a pairing.
-type visitor struct {
-	cancel []context.CancelFunc
-	parts  sync.WaitGroup
-}
-
-// hub returns the route through a hub. It goes there under a
-// key of the moment: under the phone's own, the hub would take it for the
-// process that runs the phone, and end that one's connection. Whom the two
-// devices trust, the link's own handshake decides.
-func (v *visitor) hub(ctx context.Context, h Hub) (link.Route, error) {
-	key, err := device.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	client, err := h.client(key, func() []device.ID { return nil }, RunConfig{})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	v.cancel = append(v.cancel, cancel)
-	v.parts.Go(func() { _ = client.Run(ctx) })
-	return client, nil
-}
-
-func (v *visitor) end() {
-	for _, cancel := range v.cancel {
-		cancel()
-	}
-	v.parts.Wait()
 }

@@ -5,7 +5,6 @@ package phone
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -39,10 +38,16 @@ func newPhone(t *testing.T) (*Phone, state.Home) {
 
 func openPhone(t *testing.T, home state.Home) *Phone {
 	t.Helper()
-	p, err := Open(home, signer.Approver{}, nil)
+	return openAsking(t, home, signer.Approver{})
+}
+
+func openAsking(t *testing.T, home state.Home, approver signer.Approver) *Phone {
+	t.Helper()
+	p, err := Open(home, "a test", approver, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(p.Close)
 	return p
 }
 
@@ -73,7 +78,7 @@ func start(t *testing.T, p *Phone) (w *words, stop func()) {
 	w = &words{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx, RunConfig{Listen: "127.0.0.1:0", State: w.say}) }()
+	go func() { done <- p.Run(ctx, RunConfig{Listen: "127.0.0.1:0", State: w.say, Perform: performs}) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -91,6 +96,7 @@ type computer struct {
 	trust *device.Trust
 	inv   device.Invitation
 	gone  chan device.ID
+	again chan struct{}
 }
 
 func (*computer) LinkUp(device.Peer, wire.Hello, string)                    {}
@@ -109,7 +115,7 @@ func newComputer(t *testing.T, name string) *computer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &computer{trust: device.NewTrust(&device.MemoryStore{}), gone: make(chan device.ID, 1)}
+	c := &computer{trust: device.NewTrust(&device.MemoryStore{}), gone: make(chan device.ID, 1), again: make(chan struct{}, 1)}
 	c.node = link.New(link.Config{Key: key, Trust: c.trust, Name: name, Handler: c, Routes: []link.Route{lan.NewDialer(false, nil)}})
 	c.inv = device.NewInvitation(key.ID(), name, []string{lan.Route(l.Addr().String())}, "")
 	c.node.Offer(device.NewOffer(c.inv, time.Now()))
@@ -124,54 +130,26 @@ func newComputer(t *testing.T, name string) *computer {
 	return c
 }
 
-// A phone is paired by one process while another one runs it, and unpaired the
-// same way: the disk is the truth.
-func TestPairAndUnpairBesideARunningPhone(t *testing.T) {
-	running, home := newPhone(t)
-	w, _ := start(t, running)
-	c := newComputer(t, "laptop")
-	command := openPhone(t, home)
-	peer, err := command.Pair(t.Context(), c.inv, nil)
-	if err != nil || peer.Name.String() != "laptop" {
-		t.Fatalf("pair: %v, %v", peer, err)
-	}
-	w.wait(t, "Connected to laptop")
-	if err := openPhone(t, home).Trust.Remove(peer.ID); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case id := <-c.gone:
-		if id != running.ID() {
-			t.Errorf("told of %v", id.Short())
-		}
-	case <-time.After(patience):
-		t.Fatal("the computer does not learn that it is unpaired")
-	}
-	w.wait(t, "Advertising: laptop is gone")
-}
-
-// Whom another process has unpaired gets no further signature: neither for a
-// request that waits, though it is approved in that very moment, nor for the next.
+// Whom a command unpairs gets no further signature: neither for a request that waits,
+// though it is approved in that very moment, nor for the next.
 func TestUnpairWhileItIsAsked(t *testing.T) {
-	_, home := newPhone(t)
-	command := openPhone(t, home)
-	id, err := command.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, home := newPhone(t)
+	p.Close()
 	asked := 0
-	running, err := Open(home, signer.Approver{
+	var running *Phone
+	running = openAsking(t, home, signer.Approver{
 		Sign: func(_ context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 			asked++
-			return signer.SignDecision{Approved: true}, command.Trust.Remove(s.From.ID)
+			return signer.SignDecision{Approved: true}, running.Unpair(s.From.ID)
 		},
 		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
-	}, nil)
+	})
+	id, err := running.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := newComputer(t, "laptop")
-	peer, err := command.Pair(t.Context(), c.inv, nil)
+	peer, err := running.Pair(t.Context(), c.inv, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,16 +177,14 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 // A computer that is unpaired, by whichever side, has no grants when it is paired
 // anew.
 func TestGrantsEndWithThePairing(t *testing.T) {
-	_, home := newPhone(t)
-	running, err := Open(home, signer.Approver{
+	p, home := newPhone(t)
+	p.Close()
+	running := openAsking(t, home, signer.Approver{
 		Sign: func(context.Context, signer.SignSheet) (signer.SignDecision, error) {
 			return signer.SignDecision{Approved: true, Grant: time.Hour}, nil
 		},
 		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	id, err := running.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +199,7 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
 	}
 	for name, end := range map[string]func() error{
-		"by a command":    func() error { return openPhone(t, home).Unpair(peer.ID) },
+		"by a command":    func() error { return running.Unpair(peer.ID) },
 		"by the computer": func() error { h.Unpaired(peer); return nil },
 	} {
 		if err := running.Trust.Add(peer); err != nil {
@@ -241,14 +217,14 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 		if kind, answer := h.Serve(t.Context(), &link.Request{From: peer, Envelope: e}); kind != wire.KindSignResponse {
 			t.Fatalf("answered by %s: %+v", kind, answer)
 		}
-		if g, err := running.Signer.Grants(); err != nil || len(g) != 1 {
-			t.Fatalf("grants %+v, %v", g, err)
+		if g := running.Signer.Grants(); len(g) != 1 {
+			t.Fatalf("grants %+v", g)
 		}
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
-		if g, err := running.Signer.Grants(); err != nil || len(g) != 0 {
-			t.Errorf("unpaired %s: grants %+v, %v", name, g, err)
+		if g := running.Signer.Grants(); len(g) != 0 {
+			t.Errorf("unpaired %s: grants %+v", name, g)
 		}
 	}
 }
@@ -261,6 +237,7 @@ func TestPairBeforeTheFirstRun(t *testing.T) {
 	if _, err := p.Pair(t.Context(), c.inv, nil); err != nil {
 		t.Fatal(err)
 	}
+	p.Close()
 	w, stop := start(t, openPhone(t, home))
 	w.wait(t, "Connected to laptop")
 	stop()
@@ -287,15 +264,6 @@ func TestComputerEndsThePairing(t *testing.T) {
 	}
 }
 
-func TestOnePhoneRunsInOnePlace(t *testing.T) {
-	p, home := newPhone(t)
-	start(t, p)
-	err := openPhone(t, home).Run(t.Context(), RunConfig{Listen: "127.0.0.1:0", State: func(string, string) {}})
-	if !errors.Is(err, ErrRunning) {
-		t.Errorf("a second run: %v", err)
-	}
-}
-
 // Paired computers come back to the port where they last saw the phone.
 func TestPortIsKept(t *testing.T) {
 	p, home := newPhone(t)
@@ -305,7 +273,9 @@ func TestPortIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	_, stop = start(t, openPhone(t, home))
+	p.Close()
+	p = openPhone(t, home)
+	_, stop = start(t, p)
 	if again, err := p.kept(); again != first || err != nil {
 		t.Errorf("first %s, then %s, %v", first, again, err)
 	}
@@ -315,7 +285,9 @@ func TestPortIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	start(t, openPhone(t, home))
+	p.Close()
+	p = openPhone(t, home)
+	start(t, p)
 	if other, err := p.kept(); other == first || err != nil {
 		t.Errorf("the port was taken, and yet %s, %v", other, err)
 	}

@@ -5,22 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"time"
+	"path/filepath"
+	"sync"
 
+	"vmux/internal/control"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
-	"vmux/internal/state"
 	"vmux/internal/wire"
 )
-
-// runClaim is what the process that runs the phone holds.
-const runClaim = "run"
-
-// lookForChanges is how often a running phone reads what it tells in its hello.
-const lookForChanges = time.Second
 
 // ErrRunning is returned when another process runs this phone: both would ask.
 var ErrRunning = errors.New("this phone is running already")
@@ -35,85 +29,113 @@ type RunConfig struct {
 	// called concurrently. The hint says what to do about it, "" if nothing.
 	State func(text, hint string)
 	Log   *slog.Logger
+	// Perform does what commands ask for over the control socket: see Remote.Perform.
+	Perform Performer
+}
+
+// presence is the phone on the network.
+type presence struct {
+	phone  *Phone
+	config RunConfig
+	ctx    context.Context
+	cancel context.CancelFunc
+	node   *link.Node
+	hubs   *places
+	serves bool // computers that come
+
+	mu   sync.Mutex
+	told []byte // what computers know: see news
+}
+
+// goOnline makes a presence that nobody can come to yet.
+func (p *Phone) goOnline(ctx context.Context, c RunConfig, h link.Handler) *presence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := &presence{phone: p, config: c, serves: h != nil}
+	o.ctx, o.cancel = context.WithCancel(ctx)
+	o.node = link.New(link.Config{Key: p.key, Trust: p.Trust, Name: p.name, Hello: p.hello, Handler: h, Log: c.Log})
+	o.hubs = &places{presence: o, at: map[string]*place{}}
+	return o
+}
+
+func (o *presence) end() {
+	o.cancel()
+	o.hubs.leaveAll()
+	o.node.Close()
+}
+
+// visit is a presence for the time of a pairing, while the phone does not run.
+func (p *Phone) visit(ctx context.Context) *presence {
+	return p.goOnline(ctx, RunConfig{State: func(string, string) {}, Log: slog.New(slog.DiscardHandler)}, nil)
 }
 
 // Run serves paired computers, on the local network and at the hubs that the
-// phone remembers, until ctx ends.
+// phone remembers, and this user's commands, until ctx ends.
 func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	release, err := p.dir.Claim(runClaim)
-	if errors.Is(err, state.ErrClaimed) {
-		return ErrRunning
-	}
-	if err != nil {
-		return fmt.Errorf("claim the phone: %w", err)
-	}
-	defer release()
 	if _, err := p.Trust.Peers(); err != nil {
 		return err // better said now than to each computer that comes
 	}
-	if err := p.Signer.EndGrant(""); err != nil { // their secrets ended with the process before
-		return err
-	}
-	defer func() { err = errors.Join(err, p.Signer.EndGrant("")) }()
+	defer p.Signer.EndGrant("")
 	l, err := p.listen(ctx, c.Listen)
 	if err != nil {
 		return err
 	}
-	node := link.New(link.Config{
-		Key: p.key, Trust: p.Trust, Name: p.Name, Hello: p.hello,
-		Handler: &handler{phone: p, say: func(text string) { c.State(text, "") }, log: c.Log}, Log: c.Log,
-	})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	moved := make(chan struct{}, 1) // this machine has other addresses
-	done := make(chan error, 6)
-	go func() { done <- node.Run(ctx) }()
-	go func() { done <- node.Serve(ctx, l) }()
-	go func() { done <- p.advertise(ctx, l, c) }()
-	go func() { done <- p.atHubs(ctx, node, c, moved) }()
-	go func() {
-		lan.Watch(ctx, func() {
-			node.Wake()
-			select {
-			case moved <- struct{}{}:
-			default:
-			}
-		})
-		done <- nil
-	}()
-	go func() { p.tellChanges(ctx, node); done <- nil }()
-	for range cap(done) {
-		if e := <-done; e != nil && ctx.Err() == nil {
+	commands, err := control.Listen(filepath.Join(p.dir.Path(), socketName))
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	o := p.goOnline(ctx, c, &handler{phone: p, say: func(text string) { c.State(text, "") }, log: c.Log})
+	defer o.end()
+	if err := o.hubs.follow(); err != nil {
+		return errors.Join(err, l.Close(), commands.Close())
+	}
+	o.told = p.news(nil)
+	p.setOnline(o)
+	defer p.setOnline(nil)
+	parts := []func() error{
+		func() error { return o.node.Run(o.ctx) },
+		func() error { return o.node.Serve(o.ctx, l) },
+		func() error { return p.advertise(o.ctx, l, c) },
+		func() error { return o.serveCommands(commands) },
+		func() error { lan.Watch(o.ctx, func() { o.node.Wake(); o.hubs.wake() }); return nil },
+	}
+	done := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { done <- part() }()
+	}
+	for range parts {
+		if e := <-done; e != nil && o.ctx.Err() == nil {
 			err = errors.Join(err, e)
-			cancel()
+			o.cancel()
 		}
 	}
 	c.State("Offline", "")
 	return err
 }
 
-// tellChanges wipes what grants needed that have ended, also by another process,
-// and tells the linked computers when the CA, its policy, what it has
-// revoked or the list of keys has changed: `vmux phone ca` and `vmux phone
-// identity` are other processes, and may be run at any time.
-func (p *Phone) tellChanges(ctx context.Context, node *link.Node) {
-	look := time.NewTicker(lookForChanges)
-	defer look.Stop()
-	told := p.news(nil)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
-		p.Signer.DropGrants()
-		if now := p.news(told); !bytes.Equal(now, told) {
-			told = now
-			node.HelloAgain()
-		}
+func (p *Phone) ownName() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.name
+}
+
+func (p *Phone) setOnline(o *presence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.online = o
+}
+
+// tellChanges tells the linked computers when the CA, its policy, what it has
+// revoked or the list of keys has changed.
+func (o *presence) tellChanges() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now := o.phone.news(o.told); !bytes.Equal(now, o.told) {
+		o.told = now
+		o.node.HelloAgain()
 	}
 }
 
@@ -143,7 +165,7 @@ func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) erro
 		return nil
 	}
 	c.State("Advertising, listening on "+a.String(), "")
-	if err := lan.Advertise(ctx, p.ID(), p.Name, a.Port, c.Log); err != nil && ctx.Err() == nil {
+	if err := lan.Advertise(ctx, p.ID(), p.ownName(), a.Port, c.Log); err != nil && ctx.Err() == nil {
 		// Computers that know the address still find the phone.
 		c.State("DNS-SD does not work here: "+wire.Show(err.Error()), "")
 	}

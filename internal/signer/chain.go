@@ -30,7 +30,7 @@ type book struct {
 	end end // guarded by the signer's lock
 }
 
-// end is the end of a book as this process knows it.
+// end is the end of a book.
 type end struct {
 	known bool
 	size  int // of the newer document, in bytes
@@ -57,7 +57,7 @@ func (b *book) headName() string { return b.name + "-head.json" }
 
 // append writes a record, and to the disk, before it returns.
 func (b *book) append(r Record) error {
-	if err := b.findEnd(); err != nil {
+	if err := b.open(); err != nil {
 		return err
 	}
 	if err := b.makeRoom(r.Time, nil); err != nil {
@@ -69,7 +69,7 @@ func (b *book) append(r Record) error {
 // merge adds a refusal to the one of its kind in the same minute. The first of
 // another minute makes lines of what was open.
 func (b *book) merge(r Record) error {
-	if err := b.findEnd(); err != nil {
+	if err := b.open(); err != nil {
 		return err
 	}
 	h, err := b.head()
@@ -140,14 +140,11 @@ func hashLine(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// findEnd reads the end of the book, unless it is known and nobody else has
-// written since.
-func (b *book) findEnd() error {
-	sizer, ok := b.store.(interface{ Size(string) (int, error) })
-	if ok && b.end.known {
-		if n, err := sizer.Size(b.newer()); err == nil && n == b.end.size {
-			return nil
-		}
+// open reads the end of the book, once: nobody else writes it. It does so again after
+// a writing that failed, of which any part may be there.
+func (b *book) open() error {
+	if b.end.known {
+		return nil
 	}
 	lines, err := b.lines()
 	if err != nil {

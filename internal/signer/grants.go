@@ -25,8 +25,8 @@ const (
 
 // Grant lets one computer use one key for one purpose without asking, for a
 // while: logins to one verified server, or git signatures. It ends by itself,
-// on a tap, when the phone is locked, and when it ends; the secret that it
-// needs is kept in memory alone.
+// on a tap, when the phone is locked, and when it ends; it is in memory alone, and the
+// secret that it needs with it.
 type Grant struct {
 	ID         string    `json:"id"`
 	Label      string    `json:"label"`
@@ -41,20 +41,24 @@ type Grant struct {
 	Until      time.Time `json:"until"`
 }
 
-// held is a grant's part in memory: without it the grant is none.
+// held is a grant and the secret that it needs.
 type held struct {
 	grant  Grant
 	secret []byte
 }
 
-// grantDocument is what other processes of this phone see, and by which they
-// end a grant: one that does not stand there is over.
+// over reports whether the grant's time has passed, or the clock was set back before
+// its beginning.
+func (g Grant) over(now time.Time) bool {
+	return !now.Before(g.Until) || now.Before(g.Since.Add(-time.Minute))
+}
+
+// grantDocument is what is kept of a person's wish.
 type grantDocument struct {
 	Version int  `json:"version"`
 	Enabled bool `json:"enabled"`
 	// Off tells that a person has switched them off: then no sheet offers one.
-	Off    bool    `json:"off,omitempty"`
-	Grants []Grant `json:"grants"`
+	Off bool `json:"off,omitempty"`
 }
 
 func (s *Signer) grantDocument() (grantDocument, error) {
@@ -66,8 +70,6 @@ func (s *Signer) grantDocument() (grantDocument, error) {
 	if b != nil && (json.Unmarshal(b, &doc) != nil || doc.Version != 1) {
 		return grantDocument{Version: 1}, errors.New("load grants: the document is damaged")
 	}
-	now := s.cfg.Now()
-	doc.Grants = slices.DeleteFunc(doc.Grants, func(g Grant) bool { return !now.Before(g.Until) || now.Before(g.Since.Add(-time.Minute)) })
 	return doc, nil
 }
 
@@ -78,8 +80,12 @@ func (s *Signer) GrantsEnabled() (bool, error) {
 	return doc.Enabled, err
 }
 
-// EnableGrants switches grants on or off. Off ends all of them.
+// EnableGrants switches grants on or off. Off ends all of them, also where it cannot
+// be stored.
 func (s *Signer) EnableGrants(on bool) error {
+	if !on {
+		s.EndGrant("")
+	}
 	was, err := s.GrantsEnabled()
 	if err != nil {
 		was = false // a damaged document grants nothing
@@ -89,82 +95,56 @@ func (s *Signer) EnableGrants(on bool) error {
 			return err
 		}
 	}
-	err = s.changeGrants(func(doc *grantDocument) {
-		doc.Enabled, doc.Off = on, !on
-		if !on {
-			doc.Grants = nil
+	err = s.locked(func() error { return putJSON(s.cfg.Store, grantsDocument, grantDocument{1, on, !on}) })
+	if !on {
+		s.EndGrant("") // what was granted meanwhile
+		if was {       // also without a record
+			err = errors.Join(err, s.record(Record{Kind: kindGrants, Decision: DecisionDisabled}))
 		}
-	})
-	s.DropGrants()
-	if !on && was { // also without one
-		err = errors.Join(err, s.record(Record{Kind: kindGrants, Decision: DecisionDisabled}))
 	}
 	return err
 }
 
 // Grants returns those that hold now.
-func (s *Signer) Grants() ([]Grant, error) {
-	doc, err := s.grantDocument()
-	return doc.Grants, err
+func (s *Signer) Grants() []Grant {
+	s.endOver()
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	list := make([]Grant, 0, len(s.held))
+	for _, h := range s.held {
+		list = append(list, h.grant)
+	}
+	return list
 }
 
 // EndGrant ends a grant, by its ID. An empty ID ends all: when the phone is
-// locked, and when a signer starts, since the secrets of the one before have
-// gone with it. Where that cannot be stored, the secrets are wiped all the same.
-func (s *Signer) EndGrant(id string) error {
-	return s.endGrants(func(g Grant) bool { return id == "" || g.ID == id })
+// locked, and when it ends.
+func (s *Signer) EndGrant(id string) {
+	s.endGrants(func(g Grant) bool { return id == "" || g.ID == id })
 }
 
 // EndGrantsOf ends the grants of a computer that is unpaired: if it is paired
 // anew, it begins with none.
-func (s *Signer) EndGrantsOf(id device.ID) error {
-	return s.endGrants(func(g Grant) bool { return g.DeviceID == id })
+func (s *Signer) EndGrantsOf(id device.ID) {
+	s.endGrants(func(g Grant) bool { return g.DeviceID == id })
 }
 
-func (s *Signer) endGrants(which func(Grant) bool) error {
-	err := s.changeGrants(func(doc *grantDocument) { doc.Grants = slices.DeleteFunc(doc.Grants, which) })
-	s.DropGrants()
-	if err != nil {
-		s.wipeGrants(which)
-	}
-	return err
+// endOver wipes the secrets of grants whose time has passed. Each use of grants does
+// that, and a timer at their end, for a phone that nobody asks anything.
+func (s *Signer) endOver() {
+	now := s.cfg.Now()
+	s.endGrants(func(g Grant) bool { return g.over(now) })
 }
 
-func (s *Signer) changeGrants(change func(*grantDocument)) error {
-	return s.locked(func() error {
-		doc, err := s.grantDocument()
-		if err != nil {
-			doc = grantDocument{Version: 1} // a damaged document grants nothing
-		}
-		change(&doc)
-		return putJSON(s.cfg.Store, grantsDocument, doc)
-	})
-}
-
-// DropGrants wipes the secrets of grants that are over. Each use of grants does
-// that as well; a phone that nobody asks anything has to call it now and then.
-func (s *Signer) DropGrants() {
-	s.grants.Lock()
-	none := len(s.held) == 0
-	s.grants.Unlock()
-	if none {
-		return
-	}
-	doc, err := s.grantDocument()
-	s.wipeGrants(func(g Grant) bool {
-		return err != nil || !doc.Enabled || !slices.ContainsFunc(doc.Grants, func(other Grant) bool { return g.ID == other.ID })
-	})
-}
-
-func (s *Signer) wipeGrants(which func(Grant) bool) {
+func (s *Signer) endGrants(which func(Grant) bool) {
 	s.grants.Lock()
 	defer s.grants.Unlock()
 	s.held = slices.DeleteFunc(s.held, func(h held) bool {
-		over := which(h.grant)
-		if over {
+		ends := which(h.grant)
+		if ends {
 			clear(h.secret)
 		}
-		return over
+		return ends
 	})
 }
 
@@ -277,7 +257,7 @@ func (g Grant) covers(s SignSheet, now time.Time) bool {
 // granted returns a way to unlock the key without a person, if a grant covers
 // the request.
 func (s *Signer) granted(sheet SignSheet) (Unlock, bool) {
-	s.DropGrants()
+	s.endOver()
 	now := s.cfg.Now()
 	s.grants.Lock()
 	defer s.grants.Unlock()
@@ -331,17 +311,19 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
 	}
 	kept := false
-	err = s.changeGrants(func(doc *grantDocument) {
-		if kept = doc.Enabled && len(doc.Grants) < maxGrants; kept {
-			doc.Grants = append(doc.Grants, g)
+	err = s.locked(func() error { // nobody switches them off meanwhile
+		doc, err := s.grantDocument()
+		s.grants.Lock()
+		defer s.grants.Unlock()
+		if kept = err == nil && doc.Enabled && len(s.held) < maxGrants; kept {
+			s.held = append(s.held, held{g, secret})
 		}
+		return err
 	})
-	if err != nil || !kept {
+	if !kept {
 		clear(secret)
 		return err
 	}
-	s.grants.Lock()
-	defer s.grants.Unlock()
-	s.held = append(s.held, held{g, secret})
+	time.AfterFunc(g.Until.Sub(now)+time.Second, s.endOver)
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -81,29 +80,7 @@ func (s *Signer) Identities() ([]Identity, error) {
 	if b == nil {
 		return nil, nil
 	}
-	list, err := s.decoded.identities(b)
-	return slices.Clone(list), err
-}
-
-// decoded keeps what the document meant that was read last, for it is read twice
-// for each signature: the same bytes are not decoded and checked again.
-type decoded struct {
-	mu   sync.Mutex
-	from []byte
-	list []Identity // never changed
-}
-
-func (d *decoded) identities(b []byte) ([]Identity, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(b) > 0 && bytes.Equal(b, d.from) {
-		return d.list, nil
-	}
-	list, err := decodeIdentities(b)
-	if err == nil {
-		d.from, d.list = bytes.Clone(b), list // the store may keep b
-	}
-	return list, err
+	return decodeIdentities(b)
 }
 
 // decodeIdentities reads the document, which another program may have damaged:

@@ -98,7 +98,7 @@ func TestKeyList(t *testing.T) {
 	}
 }
 
-// The disk is the truth: what another process changed counts at the next use.
+// What was changed counts at the next use.
 func TestTwoSignersShareAStore(t *testing.T) {
 	p := newPhone(t)
 	a := p.create("a", "ssh-ed25519")
@@ -112,7 +112,7 @@ func TestTwoSignersShareAStore(t *testing.T) {
 	p.wantCode(p.ask(t.Context(), p.request(a)), wire.CodeKeyDisabled)
 }
 
-// What was decoded before is not decoded again, and is nobody's to change.
+// What is listed is the caller's own, and what is damaged is no list.
 func TestIdentitiesAreTheCallersOwn(t *testing.T) {
 	p := newPhone(t)
 	a := p.create("a", "ssh-ed25519")

@@ -43,13 +43,6 @@ func (m *MemoryStore) Append(name string, b []byte) error {
 	return nil
 }
 
-// Size returns the size of a document in bytes, 0 if there is none.
-func (m *MemoryStore) Size(name string) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.docs[name]), nil
-}
-
 // Delete implements Store.
 func (m *MemoryStore) Delete(name string) error {
 	m.mu.Lock()

@@ -7,7 +7,6 @@ package signer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,11 +17,9 @@ import (
 	"vmux/internal/wire"
 )
 
-// Store keeps documents. It is read at each use, so that changes by another
-// process of the same user count at once. A store that processes share also
-// has Lock() (unlock func(), err error). One that can add to the end of a
-// document has Append(name string, b []byte) error and Size(name string) (int,
-// error), in bytes, which spare reading and writing the whole log.
+// Store keeps documents, and has one owner: the signer. One that can add to the end
+// of a document has Append(name string, b []byte) error, which spares writing the
+// whole log.
 type Store interface {
 	// Get returns nil and no error for a document that is not there.
 	Get(name string) ([]byte, error)
@@ -62,8 +59,6 @@ type Signer struct {
 	cfg    Config
 	replay replayGuard
 	queue  queue
-
-	decoded decoded
 
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
 	books books
@@ -156,12 +151,5 @@ func (s *Signer) kindOf(id Identity) wire.ProviderKind {
 func (s *Signer) locked(change func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l, ok := s.cfg.Store.(interface{ Lock() (func(), error) }); ok {
-		unlock, err := l.Lock()
-		if err != nil {
-			return fmt.Errorf("lock the phone's state: %w", err)
-		}
-		defer unlock()
-	}
 	return change()
 }

@@ -20,7 +20,10 @@ const MaxFile = 16 << 20
 // Dir is a folder of documents that this user alone can read. A document is
 // replaced as a whole: whoever reads it, even after a crash in the middle of a
 // write, finds the old one or the new one.
-type Dir struct{ path string }
+type Dir struct {
+	path     string
+	readOnly error // why it is; nil if it can be changed
+}
 
 // Refusal is a folder or file that is not used because of who else can change
 // or read it.
@@ -62,7 +65,7 @@ func OpenDir(path string) (*Dir, error) {
 			return nil, fmt.Errorf("restrict state folder: %w", err)
 		}
 	}
-	return &Dir{path: path}, nil
+	return &Dir{path, nil}, nil
 }
 
 // Path returns the folder's path.
@@ -79,6 +82,14 @@ func (d *Dir) file(name string) (string, error) {
 		return "", fmt.Errorf("not a document's name: %q", name)
 	}
 	return filepath.Join(d.path, filepath.FromSlash(name)), nil
+}
+
+// changing is file for a document that is to be changed.
+func (d *Dir) changing(name string) (string, error) {
+	if d.readOnly != nil {
+		return "", fmt.Errorf("%w: %w", ErrReadOnly, d.readOnly)
+	}
+	return d.file(name)
 }
 
 // Get returns the document, or nil and no error if there is none.
@@ -117,25 +128,9 @@ func WriteFile(path string, b []byte) error {
 	return nil
 }
 
-// Size returns the document's size in bytes, 0 if there is none.
-func (d *Dir) Size(name string) (int, error) {
-	path, err := d.file(name)
-	if err != nil {
-		return 0, err
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return int(info.Size()), nil
-}
-
 // Put replaces the document. When it returns, the new one is on the disk.
 func (d *Dir) Put(name string, b []byte) error {
-	path, err := d.file(name)
+	path, err := d.changing(name)
 	if err != nil {
 		return err
 	}
@@ -164,7 +159,7 @@ func (d *Dir) makeFolder(folder string) error {
 
 // Append adds b to the end of the document and waits until it is on the disk.
 func (d *Dir) Append(name string, b []byte) error {
-	path, err := d.file(name)
+	path, err := d.changing(name)
 	if err != nil {
 		return err
 	}
@@ -181,7 +176,7 @@ func (d *Dir) Append(name string, b []byte) error {
 
 // Delete removes the document; one that is not there is no error.
 func (d *Dir) Delete(name string) error {
-	path, err := d.file(name)
+	path, err := d.changing(name)
 	if err != nil {
 		return err
 	}
@@ -236,7 +231,7 @@ func (d *Dir) Lock() (unlock func(), err error) {
 // SetAside renames a damaged document so that it is out of the way and yet not
 // lost, and returns its new name.
 func (d *Dir) SetAside(name, suffix string) (string, error) {
-	path, err := d.file(name)
+	path, err := d.changing(name)
 	if err != nil {
 		return "", err
 	}
@@ -258,55 +253,51 @@ func (f *File) Load() ([]byte, error) { return f.dir.Get(f.name) }
 // Save replaces the document.
 func (f *File) Save(b []byte) error { return f.dir.Put(f.name, b) }
 
-// Lock locks the whole folder.
-func (f *File) Lock() (unlock func(), err error) { return f.dir.Lock() }
+// ownerFile is locked by the process that owns the folder. It stays when that ends: to
+// remove it would let two processes own two files.
+const ownerFile = ".run"
 
-// ErrClaimed is returned when another process has claimed the name.
-var ErrClaimed = errors.New("claimed by another process")
-
-// Claim makes this process the only one that does what name stands for, until
-// release is called or the process ends, however it ends. It waits for no other
-// claim: ErrClaimed. The caller holds no Lock.
-func (d *Dir) Claim(name string) (release func(), err error) {
-	if _, err := d.file(name); err != nil {
-		return nil, err
-	}
-	unlock, err := d.Lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	return d.claim(name)
+// Owned is the error where another process owns the folder.
+type Owned struct {
+	Path string
+	By   string // "process 4711, vmux phone run"; empty if it cannot be told
 }
 
-func (d *Dir) claim(name string) (release func(), err error) {
-	f, err := filelock.TryLock(filepath.Join(d.path, "."+name))
+// Error says who owns it.
+func (o *Owned) Error() string {
+	if o.By == "" {
+		return "another process has the state folder " + o.Path + " open"
+	}
+	return o.By + ", has the state folder " + o.Path + " open"
+}
+
+// Own makes this process the only one that changes the folder, until release is
+// called or the process ends, however it ends: the kernel drops the lock. What it is
+// doing tells whoever comes meanwhile, and gets an *Owned at once. Where nobody can be
+// the owner, on a disk that can only be read most of all, it is ErrNoLock.
+func (d *Dir) Own(doing string) (release func(), err error) {
+	path := filepath.Join(d.path, ownerFile)
+	f, err := filelock.TryLock(path)
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, ErrClaimed
+		b, _ := os.ReadFile(path) // for people alone: the lock is what counts
+		by, _, _ := strings.Cut(string(b), "\n")
+		return nil, &Owned{d.path, by}
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoLock, err)
 	}
+	_ = f.Truncate(0) // as above; it may not fail on a full disk
+	_, _ = fmt.Fprintf(f, "process %d, %s\n", os.Getpid(), doing)
 	return func() { f.Close() }, nil
 }
 
-// Claimed reports whether a process has claimed the name and is alive. It tries
-// to claim it, under the lock, so that no Claim meets the attempt.
-func (d *Dir) Claimed(name string) (bool, error) {
-	if _, err := d.file(name); err != nil {
-		return false, err
-	}
-	unlock, err := d.Lock()
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	release, err := d.claim(name)
-	if errors.Is(err, ErrClaimed) {
-		return true, nil
-	}
-	if err == nil {
-		release()
-	}
-	return false, err
-}
+// ErrNoLock is Own's error where the folder cannot be locked.
+var ErrNoLock = errors.New("lock the state folder")
+
+// ErrReadOnly is the error of a change to a folder that was opened to be read.
+var ErrReadOnly = errors.New("the state folder can only be read here")
+
+// ReadOnly returns the same folder to be read alone: the methods that change it fail
+// with ErrReadOnly and why. It needs no owner, since documents are replaced
+// as a whole.
+func (d *Dir) ReadOnly(why error) *Dir { return &Dir{d.path, why} }

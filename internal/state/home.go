@@ -76,6 +76,11 @@ func (h Home) ControlSocket() (string, error) {
 	return checkSocket(filepath.Join(h.path, "agent", "control.sock"))
 }
 
+// PhoneSocket returns the path of the control socket of `vmux phone run`.
+func (h Home) PhoneSocket() (string, error) {
+	return checkSocket(filepath.Join(h.path, "phone", "control.sock"))
+}
+
 // ErrSocketPath is returned for a path that the system cannot bind.
 var ErrSocketPath = errors.New("the socket's path is too long")
 

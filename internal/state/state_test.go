@@ -2,6 +2,8 @@ package state
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +96,44 @@ func TestLockKeepsOthersOut(t *testing.T) {
 	}
 }
 
+// One process owns the folder; whoever comes meanwhile learns who it is, and can read.
+func TestOneOwner(t *testing.T) {
+	d := open(t)
+	release, err := d.Own("vmux phone run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Put("n", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	other, err := OpenDir(d.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var owned *Owned
+	if _, err := other.Own("vmux phone log"); !errors.As(err, &owned) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, vmux phone run", os.Getpid())) {
+		t.Errorf("a second owner: %v", err)
+	}
+	read := other.ReadOnly(fs.ErrPermission)
+	if b, err := read.Get("n"); string(b) != "x" || err != nil {
+		t.Errorf("read beside the owner: %q, %v", b, err)
+	}
+	_, aside := read.SetAside("n", ".old")
+	for name, err := range map[string]error{
+		"put": read.Put("n", nil), "append": read.Append("n", []byte("y")), "delete": read.Delete("n"), "set aside": aside, "save": read.File("n").Save(nil),
+	} {
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s in a folder to be read alone: %v", name, err)
+		}
+	}
+	release()
+	release, err = other.Own("vmux phone log")
+	if err != nil {
+		t.Fatalf("after the first one: %v", err)
+	}
+	release()
+}
+
 func TestHomeFollowsItsVariables(t *testing.T) {
 	t.Setenv("VMUX_HOME", "/x")
 	h, err := Find()
@@ -170,42 +210,4 @@ func TestPassphraseFiles(t *testing.T) {
 			t.Errorf("the error repeats the secret: %v", err)
 		}
 	}
-}
-
-// Asking who has claimed a name is in nobody's way, however often.
-func TestClaimed(t *testing.T) {
-	d := open(t)
-	want := func(want bool) {
-		t.Helper()
-		if got, err := d.Claimed("run"); got != want || err != nil {
-			t.Errorf("claimed: %v, %v; want %v", got, err, want)
-		}
-	}
-	want(false)
-	stop := make(chan struct{})
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_, _ = d.Claimed("run")
-			}
-		}
-	})
-	for range 200 {
-		release, err := d.Claim("run")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.Claim("run"); !errors.Is(err, ErrClaimed) {
-			t.Fatalf("a second claim: %v", err)
-		}
-		want(true)
-		release()
-	}
-	close(stop)
-	asking.Wait()
-	want(false)
 }

@@ -47,8 +47,7 @@ func (p *Phone) grants() GrantState {
 		return s
 	}
 	s.Enabled = on
-	list, _ := p.signer.Grants()
-	for _, g := range list {
+	for _, g := range p.signer.Grants() {
 		s.List = append(s.List, Grant{
 			ID: g.ID, Label: g.Label, Computer: g.DeviceName, What: g.What,
 			Since: milliseconds(g.Since), Until: milliseconds(g.Until),
@@ -99,28 +98,13 @@ func (p *Phone) enableGrants(_ context.Context, a arguments) (any, error) {
 
 // endGrant ends a grant, or all of them without an ID.
 func (p *Phone) endGrant(_ context.Context, a arguments) (any, error) {
-	defer p.changed()
-	return nil, p.signer.EndGrant(a.ID)
+	p.signer.EndGrant(a.ID)
+	p.changed()
+	return nil, nil
 }
 
-// endGrantLater has the signer wipe a grant's secret when its time is over, and
-// not only when something is asked again.
-func (p *Phone) endGrantLater(after time.Duration) {
-	time.AfterFunc(after+time.Second, func() {
-		if _, err := p.endGrant(context.Background(), arguments{ID: "over"}); err != nil {
-			p.cfg.Log.Error("end a grant", "err", err)
-		}
-	})
-}
-
-// endGrantsOfBefore ends what a page before this one has granted: the secrets
-// went with it.
-func (p *Phone) endGrantsOfBefore() error {
-	if list, err := p.signer.Grants(); err == nil && len(list) == 0 {
-		return nil
-	}
-	return p.signer.EndGrant("")
-}
+// endGrantLater shows that a grant is over when its time is.
+func (p *Phone) endGrantLater(after time.Duration) { time.AfterFunc(after+time.Second, p.changed) }
 
 // away is since when nobody sees the page.
 type away struct {
@@ -166,8 +150,6 @@ func (p *Phone) endGrantsWhenAway() {
 	if !over {
 		return
 	}
-	if err := p.signer.EndGrant(""); err != nil {
-		p.cfg.Log.Error("end grants", "err", err)
-	}
+	p.signer.EndGrant("")
 	p.changed()
 }

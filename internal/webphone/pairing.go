@@ -114,15 +114,9 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 // ended is what follows from a pairing's end, by whoever ended it. The pairing has
 // ended also where that cannot be stored.
 func (p *Phone) ended(peer device.Peer, by string) {
-	p.endGrantsOf(peer.ID)
+	p.signer.EndGrantsOf(peer.ID)
 	if err := p.signer.Unpaired(peer, by); err != nil {
 		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
-	}
-}
-
-func (p *Phone) endGrantsOf(id device.ID) {
-	if err := p.signer.EndGrantsOf(id); err != nil {
-		p.cfg.Log.Error("end the grants of a computer", "peer", id.Short(), "err", err)
 	}
 }
 

@@ -110,7 +110,7 @@ func New(c Config) (*Phone, error) {
 	if _, err := p.trust.Peers(); err != nil {
 		return nil, err
 	}
-	return p, p.endGrantsOfBefore()
+	return p, nil
 }
 
 // Run keeps the phone at its hub until ctx ends.
@@ -246,7 +246,7 @@ func (h handler) Unpaired(peer device.Peer) {
 		h.ended(peer, "by the computer")
 	case !errors.Is(err, device.ErrNotPaired):
 		h.cfg.Log.Error("forget a computer", "peer", peer.ID.Short(), "err", err)
-		h.endGrantsOf(peer.ID)
+		h.signer.EndGrantsOf(peer.ID)
 	}
 	h.refresh()
 	h.changed()

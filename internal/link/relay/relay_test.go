@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/link"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
@@ -158,8 +159,7 @@ func TestWrongOrigin(t *testing.T) {
 	})
 }
 
-// TestReplaced: another process of the user has the same key, to pair for
-// instance. The first one keeps away for a while and comes back.
+// TestReplaced: somebody else has the same key, from a copy of the state. The first one keeps away for a while and comes back.
 func TestReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hubtest.New(hubURL)
@@ -249,6 +249,7 @@ func TestRefresh(t *testing.T) {
 		if err := phone.trust.Remove(agent.id); err != nil {
 			t.Fatal(err)
 		}
+		phone.Disconnect(agent.id, link.ErrUnpairedHere)
 		phone.Client.Refresh()
 		agent.until(func() bool { return agent.down == 1 })
 	})

@@ -25,8 +25,8 @@ func (c *Client) Run(ctx context.Context) error {
 			backoff.Reset()
 		}
 		if refused, ok := errors.AsType[*Error](err); ok && refused.Code == hubwire.CodeReplaced {
-			// Somebody else has this device's key, a command of the same user
-			// most likely: two that keep replacing each other are no use to either.
+			// Somebody else has this device's key, a copy of its state most
+			// likely: two that keep replacing each other are no use to either.
 			backoff.Longest()
 		}
 		if ctx.Err() == nil {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"vmux/internal/signer"
+)
+
+// quietBound is what a phone may compute while nothing happens for quietTime.
+const (
+	quietBound = 30e-3
+	quietTime  = 60 * time.Second
+)
+
+// measureQuiet looks at a phone that nobody asks anything, with few and with many
+// certificates that it remembers: the two must not differ.
+func (b *bench) measureQuiet() {
+	rounds, pause := min(b.rounds, 3), quietTime
+	if b.quick {
+		rounds, pause = 1, 50*time.Millisecond
+	}
+	for _, certificates := range []int{10, 4000} {
+		pid := b.startPhoneWith(certificates)
+		var used []float64
+		for range rounds {
+			before, err := cpuSeconds(pid)
+			b.must(err)
+			time.Sleep(pause)
+			after, err := cpuSeconds(pid)
+			b.must(err)
+			used = append(used, after-before)
+		}
+		b.table.within(fmt.Sprintf("CPU of vmux phone run while nothing happens, 60 s, %d certificates", certificates), seconds, used, quietBound)
+	}
+}
+
+// startPhoneWith runs a phone that remembers so many certificates, half of them
+// revoked.
+func (b *bench) startPhoneWith(certificates int) (pid int) {
+	home := b.TempDir()
+	b.must(os.Mkdir(filepath.Join(home, "phone"), 0o700))
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	for n := range certificates {
+		now := time.Now().UTC()
+		issued := signer.Issued{Serial: strconv.Itoa(n + 1), DeviceName: "bench", Label: "bench", Principals: []string{"root"}, IssuedAt: now, ValidAfter: now, ValidUntil: now.Add(8 * time.Hour)}
+		if n%2 == 0 {
+			issued.RevokedAt = now
+		}
+		b.must(encoder.Encode(issued))
+	}
+	b.must(os.WriteFile(filepath.Join(home, "phone", "certificates.jsonl"), lines.Bytes(), 0o600))
+	cmd := b.world.start(home, "phone", "run", "--approve", "always", "--passphrase-file", b.world.passphrase, "--listen", "127.0.0.1:0")
+	b.must(waitFor("the phone", func() bool {
+		log, err := os.ReadFile(filepath.Join(home, "phone.log"))
+		return err == nil && strings.Contains(string(log), "listening on ")
+	}))
+	return cmd.Process.Pid
+}
