@@ -74,23 +74,18 @@ func TestNoSkips(t *testing.T) {
 	}
 }
 
-// Sleeping makes a test slow or flaky, mostly both: waitFor polls, and
+// Sleeping makes a test slow or flaky, mostly both: testkit.WaitFor looks again, and
 // testing/synctest makes sleeping free.
 func TestNoSleeps(t *testing.T) {
 	for _, s := range sources(t) {
 		if !s.isTest() || s.imports("testing/synctest") {
 			continue
 		}
-		for _, d := range s.tree.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == "waitFor" {
-				continue
+		s.calls(func(call *ast.CallExpr, from, name string) {
+			if from == "time" && name == "Sleep" {
+				t.Errorf("%s:%d: time.Sleep: use testkit.WaitFor", s.path, s.line(call.Pos()))
 			}
-			calls(d, func(call *ast.CallExpr, from, name string) {
-				if from == "time" && name == "Sleep" {
-					t.Errorf("%s:%d: time.Sleep outside waitFor", s.path, s.line(call.Pos()))
-				}
-			})
-		}
+		})
 	}
 }
 

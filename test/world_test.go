@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 // patience bounds every wait: a test machine may be busy, a hang must not last.
@@ -422,17 +424,8 @@ func (w *world) sheets(decision string) int {
 	return n
 }
 
-// waitFor is the one place where tests wait by looking again.
-func waitFor(t testing.TB, what string, ready func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ready() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", patience, what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 

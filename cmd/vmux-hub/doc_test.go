@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 func page(t *testing.T, name string) string {
@@ -70,14 +72,8 @@ func block(t *testing.T, text, first string) string {
 	return strings.Join(lines, "\n")
 }
 
-func waitFor(t *testing.T, log *output, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", log)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func freeAddress(t *testing.T) string {
 	t.Helper()

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"vmux/internal/leakcheck"
 	"vmux/web/phone"
@@ -69,11 +68,7 @@ func (r *running) stop() {
 
 func (r *running) waitFor(text string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(r.log.String(), text); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("no %q in %s", text, r.log)
-		}
-	}
+	waitFor(r.t, r.log, func() bool { return strings.Contains(r.log.String(), text) })
 }
 
 // logged returns what follows key= in the log.

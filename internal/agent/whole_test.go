@@ -26,20 +26,14 @@ import (
 	"vmux/internal/link/lan"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 const patience = 60 * time.Second
 
-// waitFor is the one place where these tests wait by looking again.
-func waitFor(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 // computer is an agent with its real sockets and links.
 type computer struct {

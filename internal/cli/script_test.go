@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vmux/internal/sshd"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -223,15 +224,5 @@ func cmdTake(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], found)
 }
 
-type fataler interface {
-	Fatalf(format string, args ...any)
-}
-
-// waitFor is the one place where tests wait by looking again.
-func waitFor(t fataler, what string, ready func() bool) {
-	for deadline := time.Now().Add(patience); !ready(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", patience, what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor

@@ -21,6 +21,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/leakcheck"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/testkit"
 )
 
 // patience is how long a test waits for what must come.
@@ -389,15 +390,8 @@ func (a *actor) again() *actor {
 	return b
 }
 
-// waitFor waits until something that another goroutine does has happened.
-func waitFor(t testing.TB, what string, ready func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain for ", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func writeFrame(a *actor, f hubwire.Frame) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 )
 
 // The test program plays the hub, and the agent, when this says so.
@@ -107,15 +108,8 @@ func (r *running) pids() (list []int) {
 
 func (r *running) waitFor(what string, ready func() bool) { waitFor(r.t, what, ready) }
 
-// waitFor is the one place where these tests wait by looking again.
-func waitFor(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func (r *running) end() error {
 	r.t.Helper()

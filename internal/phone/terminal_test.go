@@ -18,6 +18,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -103,14 +104,8 @@ func (p *person) pauses(d time.Duration) {
 	waitFor(p.t, "a pause", func() bool { return time.Since(began) > d })
 }
 
-func waitFor(t *testing.T, what string, ready func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %q", patience, what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func sheet(name string, left time.Duration) signer.SignSheet {
 	return signer.SignSheet{

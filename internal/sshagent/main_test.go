@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 )
 
 // TestMain checks that no goroutine outlives the tests. It is also the child
@@ -33,9 +34,5 @@ func settles(f func() bool) bool {
 	return f()
 }
 
-func waitFor(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	if !settles(f) {
-		t.Fatalf("never happened: %s", what)
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 func TestVersions(t *testing.T) {
@@ -268,15 +270,8 @@ func TestNewLoadsItsOwnLibraries(t *testing.T) {
 	}
 }
 
-// waitFor polls what nothing announces.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func readFile(t *testing.T, path string) string {
 	t.Helper()

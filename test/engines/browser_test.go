@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 	"vmux/test/web"
 )
 
@@ -105,15 +106,12 @@ func (b *browser) run(script string) {
 // replaced there is nothing to ask.
 func (b *browser) waitFor(expression string) {
 	b.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		is, err := eval[bool](b, "Boolean("+expression+")")
-		if is && err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			b.t.Fatalf("never true: %s (%v)\nthe page shows:\n%s", expression, err, b.text())
-		}
-	}
+	var err error
+	instead := func() string { return fmt.Sprintf("%s (%v)\nthe page shows:\n%s", expression, err, b.text()) }
+	waitFor(b.t, testkit.Told(instead), func() (is bool) {
+		is, err = eval[bool](b, "Boolean("+expression+")")
+		return is && err == nil
+	})
 }
 
 // text is what the page shows.

@@ -8,7 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"vmux/internal/testkit"
 )
 
 // program starts a program of the tests until the test ends, and returns what it
@@ -62,12 +63,5 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// waitFor polls until f is true.
-func waitFor(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor

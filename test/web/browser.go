@@ -22,6 +22,8 @@ import (
 	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+
+	"vmux/internal/testkit"
 )
 
 // patience bounds every wait: a test machine may be busy, a hang must not last.
@@ -330,15 +332,8 @@ func (p *Page) WantFailure(code, name string, args any) {
 	}
 }
 
-// waitFor polls until f is true.
-func waitFor(t TB, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 // BeforeLoad runs a script in each page that is loaded from now on, before the
 // page's own.

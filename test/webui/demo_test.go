@@ -13,11 +13,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 
 	"vmux/internal/sshdtest"
+	"vmux/internal/testkit"
 	"vmux/test/web"
 )
 
@@ -86,15 +86,8 @@ func (d *demo) says(pattern string) string {
 	return m[len(m)-1][len(p.SubexpNames())-1]
 }
 
-// waitFor waits until programs have done their part.
-func waitFor(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(4 * patience); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 // ends waits for its own end, which leaves nothing.
 func (d *demo) ends() {

@@ -32,6 +32,7 @@ import (
 
 	"vmux/internal/hub/webapp"
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 	"vmux/test/web"
 	"vmux/web/phone"
 )
@@ -365,16 +366,12 @@ func (p *tab) do(expression string) {
 // replaced there is nothing to ask.
 func (p *tab) waitFor(expression string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		ok, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
-		if ok && err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("never true: %s (%v)\nthe page shows:\n%s", expression, err, p.text())
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	var err error
+	instead := func() string { return fmt.Sprintf("%s (%v)\nthe page shows:\n%s", expression, err, p.text()) }
+	waitFor(p.t, testkit.Told(instead), func() (ok bool) {
+		ok, err = chromedp.Run(p.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		return ok && err == nil
+	})
 }
 
 // text is what the page shows.

@@ -24,6 +24,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -135,14 +136,8 @@ type world struct {
 	stop    func()
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited a minute for %s", what)
-		}
-	}
-}
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
 
 func startAgent(t *testing.T, home string, change func(*agent.Config)) *world {
 	t.Helper()

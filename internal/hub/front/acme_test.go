@@ -21,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 // authority is Pebble, the test server of Let's Encrypt, which looks names up
@@ -165,11 +167,7 @@ func (a *authority) roots() *x509.CertPool {
 
 func waitFor(t *testing.T, done func() bool, why func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(why())
-		}
-	}
+	testkit.WaitFor(t, testkit.Told(why), done)
 }
 
 func (a *authority) config(state string) Config {
