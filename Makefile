@@ -32,9 +32,9 @@ test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME
 
 # What test-fast leaves out: packages that drive browsers, proxies, name services and
 # whole programs, and tests that run OpenSSH's or PuTTY's programs.
-FAST = $(filter-out %/cli %/demo %/sshd %/sshdtest %/front %/webapp %/lan %/mdns %/build %/promises,\
+FAST = $(filter-out %/cli %/demo %/sshd %/sshdtest %/hub %/push %/front %/webapp %/keyfile %/lan %/mdns %/build %/promises,\
 	$(shell $(GO) list ./internal/... ./web/...))
-NEEDS_PROGRAMS := OpenSSH|SSHAdd|SSHKeygen|LoginBinds|AsSSHDoes|LoginOfSSH|FollowsFlags|PuTTY|Putty
+NEEDS_PROGRAMS := OpenSSH|SSHAdd|SSHKeygen|LoginBinds|AsSSHDoes|LoginOfSSH|FollowsFlags
 
 test-fast: ## run the unit tests that need nothing but Go, for the way between edits
 	@$(GO) test -skip '$(NEEDS_PROGRAMS)' $(FAST)
