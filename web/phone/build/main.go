@@ -1,5 +1,5 @@
 // Command build makes the parts of the web app that are compiled, into
-// web/phone/dist: the wasm programs, compressed, and Go's own support for them.
+// web/phone/dist: the wasm program, compressed, and Go's own support for them.
 // Then it notes what a hub serves of all this, for `vmux hub verify`.
 // `make build` runs it in the module's root. What has not changed is not
 // compressed again: at this strength that takes most of a minute.
@@ -16,15 +16,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/andybalholm/brotli"
 
 	"vmux/internal/hubpage"
 )
 
-// programs are compiled to dist/NAME.wasm.
-var programs = map[string]string{"vmux": "./cmd/vmux-phone-wasm"}
+// signer is compiled to dist/vmux.wasm.
+const signer = "./cmd/vmux-phone-wasm"
 
 func main() {
 	if err := run(); err != nil {
@@ -67,35 +66,25 @@ func (o options) build() error {
 	if err := os.MkdirAll(o.to, 0o755); err != nil {
 		return err
 	}
-	var group sync.WaitGroup
-	errs := make([]error, len(programs)+1)
-	i := 0
-	for name, path := range programs {
-		at := i
-		group.Go(func() { errs[at] = o.compile(name, path, filepath.Join(temp, name)) })
-		i++
-	}
-	errs[i] = o.support()
-	group.Wait()
-	if err := errors.Join(errs...); err != nil || o.to != distFolder {
+	if err := errors.Join(o.support(), o.compile(filepath.Join(temp, "vmux"))); err != nil || o.to != distFolder {
 		return err
 	}
 	return note("web/phone", hubpage.ListFile)
 }
 
-// compile builds one program and compresses it, if it is another than the one
-// that is there.
-func (o options) compile(name, path, wasm string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", wasm, path)
+// compile builds the signer and compresses it, if it is another than the one that
+// is there.
+func (o options) compile(wasm string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", wasm, signer)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", path, err, out)
+		return fmt.Errorf("%s: %w\n%s", signer, err, out)
 	}
 	b, err := os.ReadFile(wasm)
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(o.to, name+".wasm")
+	target := filepath.Join(o.to, "vmux.wasm")
 	if o.plain {
 		return replace(target, b)
 	}
