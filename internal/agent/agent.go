@@ -52,7 +52,7 @@ const (
 type documents interface {
 	Get(name string) ([]byte, error)
 	Put(name string, b []byte) error
-	SetAside(name, suffix string) (string, error)
+	SetAside(name string, now time.Time) (string, error)
 }
 
 // Names of the documents in the agent's state folder.
@@ -135,6 +135,14 @@ type phones interface {
 
 // maxWaiting bounds the signatures that wait for a person.
 const maxWaiting = 128
+
+// What warnings are about.
+const (
+	warningCache = "cache"
+	warningTrust = "trust"
+	warningLock  = "lock"
+	warningPage  = "page"
+)
 
 // Agent is a running agent.
 type Agent struct {

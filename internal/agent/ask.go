@@ -56,8 +56,8 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 	r := waking.NewRequest(q.asking.RequestID, time.Now(), a.cfg.ApprovalTimeout)
 	ctx, cancel := r.Context(ctx)
 	defer cancel()
-	near := a.connected(q.phones)
-	if len(near) == 0 {
+	connected := a.connected(q.phones)
+	if len(connected) == 0 {
 		a.node.Wake()
 	}
 	verdicts := make(chan verdict[T], len(q.phones))
@@ -76,7 +76,7 @@ func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, err
 			})
 		}
 	}
-	value, phone, err := q.await(ctx, verdicts, near, r, func() time.Duration { return a.patience(q.phones, r) })
+	value, phone, err := q.await(ctx, verdicts, connected, r, func() time.Duration { return a.showTimeout(q.phones, r) })
 	cancel() // withdraws it from the others
 	asked.Wait()
 	err = r.Explain(err)
@@ -138,8 +138,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// patience is how long phones have, from the request on, to show it.
-func (a *Agent) patience(phones []device.ID, r *waking.Request) time.Duration {
+// showTimeout is how long phones have, from the request on, to show it.
+func (a *Agent) showTimeout(phones []device.ID, r *waking.Request) time.Duration {
 	if r.Woken() || r.Pending() && a.hub.Status().Connected {
 		return wire.MaxWindow + a.cfg.ApprovalTimeout // until the window's end
 	}
@@ -149,16 +149,16 @@ func (a *Agent) patience(phones []device.ID, r *waking.Request) time.Duration {
 	return awayTimeout
 }
 
-// await returns the first decision, or why there is none. patience is asked again
+// await returns the first decision, or why there is none. timeout is asked again
 // when it is over, since a phone may have come meanwhile, and when the window
 // has changed.
-func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], near map[device.ID]bool, r *waking.Request, patience func() time.Duration) (T, device.ID, error) {
+func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], connected map[device.ID]bool, r *waking.Request, timeout func() time.Duration) (T, device.ID, error) {
 	var none T
 	var firstErr error
 	began := time.Now()
-	reach := time.NewTimer(patience())
+	reach := time.NewTimer(timeout())
 	defer reach.Stop()
-	hadNear, left := len(near) > 0, len(q.phones)
+	hadLink, left := len(connected) > 0, len(q.phones)
 	answered := map[device.ID]bool{}
 	counted, late := false, false
 	for left > 0 {
@@ -172,7 +172,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 				return v.value, v.phone, v.err
 			}
 			left--
-			delete(near, v.phone)
+			delete(connected, v.phone)
 			answered[v.phone] = true
 			if firstErr == nil || counts && !counted {
 				firstErr = v.err
@@ -181,19 +181,19 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], nea
 			switch {
 			case r.ShownBeside(answered):
 			case wire.CodeOf(v.err) == wire.CodeRequestExpired && r.Woken():
-			case hadNear && len(near) == 0 && counted:
+			case hadLink && len(connected) == 0 && counted:
 				left = 0 // those that could be asked cannot help
 			case late:
 				reach.Reset(0)
 			}
 		case <-r.Changed():
-			reach.Reset(max(0, patience()-time.Since(began)))
+			reach.Reset(max(0, timeout()-time.Since(began)))
 		case <-reach.C:
 			if r.ShownBeside(answered) {
 				late = true
 				continue
 			}
-			left := patience() - time.Since(began)
+			left := timeout() - time.Since(began)
 			if left <= 0 {
 				return none, device.ID{}, wire.NewError(wire.CodePhoneNotReachable)
 			}
@@ -247,16 +247,29 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds())
 
 // connected returns which of the phones have a link.
 func (a *Agent) connected(phones []device.ID) map[device.ID]bool {
-	near := map[device.ID]bool{}
+	connected := map[device.ID]bool{}
 	for _, id := range phones {
 		if a.node.Connected(id) {
-			near[id] = true
+			connected[id] = true
 		}
 	}
-	return near
+	return connected
 }
 
 // asking is the head of a request that begins now.
 func (a *Agent) asking(now time.Time) wire.Asking {
 	return wire.NewAsking(a.self.String(), a.cfg.Name, now, a.cfg.ApprovalTimeout)
+}
+
+// shown notes that a phone shows the request.
+func (a *Agent) shown(requestID string) {
+	a.journal.Update(requestID, func(r *control.Request) { r.Shown = true })
+}
+
+// woken notes that a phone was woken for the request, whose window has begun anew.
+func (a *Agent) woken(request *waking.Request) {
+	a.journal.Update(request.ID(), func(r *control.Request) {
+		r.Woken = true
+		r.Until, _ = request.Window()
+	})
 }

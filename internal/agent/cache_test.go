@@ -113,7 +113,7 @@ func TestStateOfBeforeIsRead(t *testing.T) {
 		t.Errorf("the servers known are %s", doc)
 	}
 	for _, p := range phones {
-		if err := w.cas.Meet(p, ca); err != nil {
+		if err := w.cas.Check(p, ca); err != nil {
 			t.Errorf("the CA of %s: %v", p.Name, err)
 		}
 	}

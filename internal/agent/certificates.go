@@ -122,7 +122,7 @@ func (a *Agent) AcceptCA(name, fingerprint string) (control.CA, error) {
 	}
 	ca, err := a.cas.Accept(p, fingerprint)
 	if err == nil {
-		a.certificate.Consider()
+		a.certificate.RenewIfDue()
 	}
 	return ca, err
 }

@@ -45,12 +45,13 @@ func (m *memory) Put(name string, b []byte) error {
 	return nil
 }
 
-func (m *memory) SetAside(name, suffix string) (string, error) {
+func (m *memory) SetAside(name string, _ time.Time) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.docs[name+suffix] = m.docs[name]
+	aside := name + ".damaged"
+	m.docs[aside] = m.docs[name]
 	delete(m.docs, name)
-	return name + suffix, nil
+	return aside, nil
 }
 
 // phone is a phone of a test's, with a CA and keys of its own.

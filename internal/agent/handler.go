@@ -27,13 +27,13 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 	h.a.waker.Seen(p.ID)
 	h.a.pairing.Linked()
 	h.a.certificate.Revoke(p, hello.RevokedSerials)
-	h.a.tasks.run(func(ctx context.Context) { h.a.greet(ctx, p, hello) })
+	h.a.tasks.run(func(ctx context.Context) { h.a.afterHandshake(ctx, p, hello) })
 }
 
-// greet does what every link-up brings: the CA is compared, the keys are
+// afterHandshake does what every new link brings: the CA is compared, the keys are
 // listed, a missing certificate is asked for.
-func (a *Agent) greet(ctx context.Context, p device.Peer, hello wire.Hello) {
-	a.meetCA(p, hello)
+func (a *Agent) afterHandshake(ctx context.Context, p device.Peer, hello wire.Hello) {
+	a.checkCA(p, hello)
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.journal.Fail(journal.KindKeys, p.Name.String(), err)
@@ -48,18 +48,18 @@ func (h handler) HelloChanged(p device.Peer, hello wire.Hello) {
 	// Before anything that waits, for the disk or for a page that sleeps.
 	h.a.certificate.Revoke(p, hello.RevokedSerials)
 	h.a.tasks.run(func(ctx context.Context) {
-		h.a.meetCA(p, hello)
+		h.a.checkCA(p, hello)
 		if _, err := h.a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 			h.a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		}
-		h.a.certificate.Consider()
+		h.a.certificate.RenewIfDue()
 		h.a.journal.Change()
 	})
 }
 
-// meetCA compares the CA that a phone tells of with the one known.
-func (a *Agent) meetCA(p device.Peer, hello wire.Hello) {
-	if err := a.cas.Meet(p, hello.CAPublicKey); err != nil {
+// checkCA compares the CA that a phone tells of with the one known.
+func (a *Agent) checkCA(p device.Peer, hello wire.Hello) {
+	if err := a.cas.Check(p, hello.CAPublicKey); err != nil {
 		a.journal.Fail(journal.KindCertificate, p.Name.String(), err)
 	}
 }

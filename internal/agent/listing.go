@@ -7,7 +7,6 @@ import (
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/client"
-	"vmux/internal/agent/journal"
 	"vmux/internal/agent/keys"
 	"vmux/internal/agent/listing"
 	"vmux/internal/sshagent"
@@ -108,27 +107,3 @@ func (a *Agent) saveDestinations() {
 		}
 	})
 }
-
-// SignLocal implements sshagent.Backend: it signs with the session key when the
-// client names the certificate. The flags choose RSA hashes and mean nothing
-// here.
-func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
-	s := a.certificate.Find(blob, time.Now())
-	if s == nil {
-		return nil, false, nil
-	}
-	about := describe(data)
-	if err := a.use.Check(c, blob, about); err != nil {
-		a.journal.Fail(journal.KindSign, certificate.Comment, err)
-		return nil, true, err
-	}
-	a.memory.CertificateSigned(c, about)
-	signature, err = s.Sign(data)
-	if err == nil {
-		a.journal.ForgetFailures() // of earlier logins: this one succeeds
-	}
-	return signature, true, err
-}
-
-// RemoveAll implements sshagent.Backend: it destroys the session certificate.
-func (a *Agent) RemoveAll() { a.certificate.Remove() }

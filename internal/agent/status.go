@@ -19,6 +19,9 @@ import (
 	"vmux/internal/wire"
 )
 
+// Changed implements control.Service.
+func (a *Agent) Changed() <-chan struct{} { return a.journal.Changed() }
+
 // Status implements control.Service.
 func (a *Agent) Status() control.Status {
 	peers := a.node.Peers()

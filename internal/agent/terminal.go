@@ -49,15 +49,15 @@ func (a *Agent) hintText(request control.Request, holders []device.ID, now time.
 	}
 	until := latest.Until
 	if !latest.Shown && !latest.Woken && len(a.waker.Wakeable(holders)) == 0 {
-		if reach := request.Since.Add(a.patience(holders, waking.NewRequest("", now, 0))); reach.Before(until) {
+		if reach := request.Since.Add(a.showTimeout(holders, waking.NewRequest("", now, 0))); reach.Before(until) {
 			until = reach
 		}
 	}
 	where := "open vmux on " + a.namesOf(holders) + ", which is not connected"
-	if near := a.connected(holders); len(near) > 0 {
+	if connected := a.connected(holders); len(connected) > 0 {
 		var list []device.ID
 		for _, id := range holders {
-			if near[id] {
+			if connected[id] {
 				list = append(list, id)
 			}
 		}

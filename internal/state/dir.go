@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"time"
 	"vmux/internal/filelock"
 )
 
@@ -229,12 +230,13 @@ func (d *Dir) Lock() (unlock func(), err error) {
 }
 
 // SetAside renames a damaged document so that it is out of the way and yet not
-// lost, and returns its new name.
-func (d *Dir) SetAside(name, suffix string) (string, error) {
+// lost, and returns its new name, which tells when.
+func (d *Dir) SetAside(name string, now time.Time) (string, error) {
 	path, err := d.changing(name)
 	if err != nil {
 		return "", err
 	}
+	suffix := ".damaged-" + now.UTC().Format("20060102-150405")
 	return name + suffix, os.Rename(path, path+suffix)
 }
 

@@ -118,7 +118,7 @@ func TestOneOwner(t *testing.T) {
 	if b, err := read.Get("n"); string(b) != "x" || err != nil {
 		t.Errorf("read beside the owner: %q, %v", b, err)
 	}
-	_, aside := read.SetAside("n", ".old")
+	_, aside := read.SetAside("n", time.Now())
 	for name, err := range map[string]error{
 		"put": read.Put("n", nil), "append": read.Append("n", []byte("y")), "delete": read.Delete("n"), "set aside": aside, "save": read.File("n").Save(nil),
 	} {

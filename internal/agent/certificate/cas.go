@@ -22,7 +22,7 @@ import (
 type Documents interface {
 	Get(name string) ([]byte, error)
 	Put(name string, b []byte) error
-	SetAside(name, suffix string) (string, error)
+	SetAside(name string, now time.Time) (string, error)
 }
 
 const (
@@ -92,7 +92,7 @@ func OpenCAs(docs Documents, paired func(device.ID) error, j *journal.Journal, l
 		}
 		return c, nil
 	}
-	aside, err := docs.SetAside(documentCAs, ".damaged-"+time.Now().UTC().Format("20060102-150405"))
+	aside, err := docs.SetAside(documentCAs, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("set the damaged list of CAs aside: %w", err)
 	}
@@ -139,11 +139,11 @@ func (c *CAs) Expect(phone device.ID) error {
 	})
 }
 
-// Meet compares the CA that a phone tells of with the one that it is known by. It
+// Check compares the CA that a phone tells of with the one that it is known by. It
 // pins that of a phone that has just been paired, and refuses another one. An empty
-// blob is none: one that the phone has later needs the user's word. Meet waits for
+// blob is none: one that the phone has later needs the user's word. Check waits for
 // the disk: a pin that is forgotten at the next start is none.
-func (c *CAs) Meet(phone device.Peer, blob []byte) error {
+func (c *CAs) Check(phone device.Peer, blob []byte) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()

@@ -51,24 +51,24 @@ func TestPinsRest(t *testing.T) {
 	phone, other := w.addPhone(1, "phone").peer, w.addPhone(2, "otherphone").peer
 	first, second := newSigner(t).PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
 	w.restart() // paired, and the computer restarts before the phone says hello
-	if err := w.CAs.Meet(phone, first); err != nil {
+	if err := w.CAs.Check(phone, first); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()
-	if err := w.CAs.Meet(phone, second); wire.CodeOf(err) != control.CodeCAChanged {
+	if err := w.CAs.Check(phone, second); wire.CodeOf(err) != control.CodeCAChanged {
 		t.Errorf("another CA after a restart: %v", err)
 	}
-	if err := w.CAs.Meet(other, second); err != nil {
+	if err := w.CAs.Check(other, second); err != nil {
 		t.Errorf("another phone's first CA: %v", err)
 	}
 	if _, err := w.CAs.Accept(phone, sshctx.Fingerprint(second)); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()
-	if err := w.CAs.Meet(phone, second); err != nil {
+	if err := w.CAs.Check(phone, second); err != nil {
 		t.Errorf("the accepted CA after a restart: %v", err)
 	}
-	if err := w.CAs.Meet(phone, first); wire.CodeOf(err) != control.CodeCAChanged {
+	if err := w.CAs.Check(phone, first); wire.CodeOf(err) != control.CodeCAChanged {
 		t.Errorf("the CA of before: %v", err)
 	}
 	if err := w.CAs.Forget(phone.ID); err != nil {
@@ -94,7 +94,7 @@ func TestFirstCAAfterPairing(t *testing.T) {
 			w.restart()
 		},
 		"paired, and without one at first": func(w *world, p device.Peer) {
-			if err := w.CAs.Meet(p, nil); err != nil {
+			if err := w.CAs.Check(p, nil); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -104,7 +104,7 @@ func TestFirstCAAfterPairing(t *testing.T) {
 		before(w, p)
 		w.restart()
 		for range 2 {
-			err := w.CAs.Meet(p, ca)
+			err := w.CAs.Check(p, ca)
 			if wire.CodeOf(err) != control.CodeCAChanged || !strings.Contains(err.Error(), "did not have when it was paired") {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -116,7 +116,7 @@ func TestFirstCAAfterPairing(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.restart()
-		if err := w.CAs.Meet(p, ca); err != nil {
+		if err := w.CAs.Check(p, ca); err != nil {
 			t.Errorf("%s: accepted, after a restart: %v", name, err)
 		}
 	}
@@ -130,7 +130,7 @@ func TestDamagedPinsFailClosed(t *testing.T) {
 		w.docs[documentCAs] = []byte(text)
 		for _, when := range []string{"after the pins were lost", "and after the next start"} {
 			w.restart()
-			if err := w.CAs.Meet(p, []byte("blob")); wire.CodeOf(err) != control.CodeCAChanged {
+			if err := w.CAs.Check(p, []byte("blob")); wire.CodeOf(err) != control.CodeCAChanged {
 				t.Errorf("%q: a CA is trusted at first sight %s: %v", text, when, err)
 			}
 		}

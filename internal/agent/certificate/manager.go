@@ -25,7 +25,7 @@ const (
 	// timers stop while a laptop sleeps.
 	lookAgain = 30 * time.Second
 	// retryAfter is how long nothing is asked automatically after a failure
-	// that is no decision, so that a phone in a pocket is not nagged.
+	// that is no decision, so that a phone in a pocket is not asked on and on.
 	retryAfter = 10 * time.Minute
 	// retryUnreachable is the same where no phone was reached, and the shortest time
 	// between a denial without any certificate and the next automatic request, on a
@@ -147,8 +147,8 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// Consider has Run look whether something is due.
-func (m *Manager) Consider() {
+// RenewIfDue has Run look whether a certificate is to be asked for.
+func (m *Manager) RenewIfDue() {
 	select {
 	case m.look <- struct{}{}:
 	default:
@@ -251,7 +251,7 @@ func (m *Manager) PhoneConnected(now time.Time) {
 		m.held = heldNot
 	}
 	m.mu.Unlock()
-	m.Consider()
+	m.RenewIfDue()
 }
 
 // holdAfterLocked says when it may be asked automatically again.

@@ -124,7 +124,7 @@ func (m *Manager) run(ctx context.Context, r *request) {
 	}
 	m.finish(r, s, err)
 	close(r.done)
-	m.Consider()
+	m.RenewIfDue()
 }
 
 // fetch asks one phone and verifies what it sends.
@@ -145,7 +145,7 @@ func (m *Manager) fetch(ctx context.Context, w Wanted) (*Session, error) {
 		m.Log.Error("certificate refused", "request", answer.RequestID, "error", err)
 		return nil, wire.Errorf(wire.CodeInternalError, "The phone's certificate was refused: %s.", err)
 	}
-	if err := m.CAs.Meet(w.Phone, answer.CAPublicKey); err != nil {
+	if err := m.CAs.Check(w.Phone, answer.CAPublicKey); err != nil {
 		return nil, err
 	}
 	s.Blob, s.Phone = s.Certificate.Marshal(), w.Phone.ID

@@ -128,8 +128,8 @@ func TestUnpairedBeforeTheCertificateComes(t *testing.T) {
 			t.Errorf("whoever waits is told %v", r.err)
 		}
 		w.wantState(control.CertificateNone, "unpaired")
-		if err := w.CAs.Meet(p.peer, p.ca.PublicKey().Marshal()); err == nil {
-			t.Error("the CA of a phone that is not paired is met")
+		if err := w.CAs.Check(p.peer, p.ca.PublicKey().Marshal()); err == nil {
+			t.Error("the CA of a phone that is not paired is taken")
 		}
 		if accepted, offered := w.CAs.Of(p.peer.ID); len(accepted)+len(offered) != 0 {
 			t.Errorf("CAs are kept: %v, %v", accepted, offered)

@@ -137,7 +137,7 @@ func (w *world) connect(p *phone) {
 	hello := p.hello
 	p.mu.Unlock()
 	w.Revoke(p.peer, hello.RevokedSerials)
-	_ = w.CAs.Meet(p.peer, hello.CAPublicKey)
+	_ = w.CAs.Check(p.peer, hello.CAPublicKey)
 	w.PhoneConnected(time.Now())
 }
 
@@ -290,8 +290,9 @@ type memory map[string][]byte
 
 func (m memory) Get(name string) ([]byte, error) { return slices.Clone(m[name]), nil }
 func (m memory) Put(name string, b []byte) error { m[name] = slices.Clone(b); return nil }
-func (m memory) SetAside(name, suffix string) (string, error) {
-	m[name+suffix] = m[name]
+func (m memory) SetAside(name string, _ time.Time) (string, error) {
+	aside := name + ".damaged"
+	m[aside] = m[name]
 	delete(m, name)
-	return name + suffix, nil
+	return aside, nil
 }

@@ -113,7 +113,7 @@ func load(d Documents, now time.Time) (keys map[device.ID][]Info, warning string
 	if err == nil {
 		return keys, "", nil
 	}
-	aside, err := d.SetAside(Document, ".damaged-"+now.UTC().Format("20060102-150405"))
+	aside, err := d.SetAside(Document, now)
 	if err != nil {
 		return nil, "", fmt.Errorf("set the damaged key cache aside: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 type Documents interface {
 	Get(name string) ([]byte, error)
 	Put(name string, b []byte) error
-	SetAside(name, suffix string) (string, error)
+	SetAside(name string, now time.Time) (string, error)
 }
 
 // Store holds the keys of all phones. It may be used concurrently.

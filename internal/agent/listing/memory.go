@@ -256,7 +256,7 @@ func load(docs keys.Documents, now time.Time) (byHost map[string]destination, wa
 	if err == nil {
 		return byHost, "", nil
 	}
-	aside, err := docs.SetAside(Document, ".damaged-"+now.UTC().Format("20060102-150405"))
+	aside, err := docs.SetAside(Document, now)
 	if err != nil {
 		return nil, "", fmt.Errorf("set the damaged memory of destinations aside: %w", err)
 	}

@@ -17,9 +17,9 @@ import (
 // nothing keeps no document.
 type nothing struct{}
 
-func (nothing) Get(string) ([]byte, error)              { return nil, nil }
-func (nothing) Put(string, []byte) error                { return nil }
-func (nothing) SetAside(string, string) (string, error) { return "", nil }
+func (nothing) Get(string) ([]byte, error)                 { return nil, nil }
+func (nothing) Put(string, []byte) error                   { return nil }
+func (nothing) SetAside(string, time.Time) (string, error) { return "", nil }
 
 func newMemory(t *testing.T, due func()) *Memory {
 	t.Helper()

@@ -1,22 +1,37 @@
 package agent
 
 import (
+	"time"
+
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
-	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 )
 
-// What warnings are about.
-const (
-	warningCache = "cache"
-	warningTrust = "trust"
-	warningLock  = "lock"
-	warningPage  = "page"
-)
+// SignLocal implements sshagent.Backend: it signs with the session key when the
+// client names the certificate. The flags choose RSA hashes and mean nothing
+// here.
+func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (signature []byte, ok bool, err error) {
+	s := a.certificate.Find(blob, time.Now())
+	if s == nil {
+		return nil, false, nil
+	}
+	about := describe(data)
+	if err := a.use.Check(c, blob, about); err != nil {
+		a.journal.Fail(journal.KindSign, certificate.Comment, err)
+		return nil, true, err
+	}
+	a.memory.CertificateSigned(c, about)
+	signature, err = s.Sign(data)
+	if err == nil {
+		a.journal.ForgetFailures() // of earlier logins: this one succeeds
+	}
+	return signature, true, err
+}
 
-// Changed implements control.Service.
-func (a *Agent) Changed() <-chan struct{} { return a.journal.Changed() }
+// RemoveAll implements sshagent.Backend: it destroys the session certificate.
+func (a *Agent) RemoveAll() { a.certificate.Remove() }
 
 // locked says that ssh-add -x or -X was used: a locked agent looks like one that
 // has no keys.
@@ -39,17 +54,4 @@ func (a *Agent) addRefused(c sshagent.Connection) {
 	a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeAddRefused,
 		"on the phone: vmux phone identity create --label LABEL --import FILE",
 		"This agent takes no keys: phones hold them."))
-}
-
-// woken notes that a phone was woken for the request, whose window has begun anew.
-func (a *Agent) woken(request *waking.Request) {
-	a.journal.Update(request.ID(), func(r *control.Request) {
-		r.Woken = true
-		r.Until, _ = request.Window()
-	})
-}
-
-// shown notes that a phone shows the request.
-func (a *Agent) shown(requestID string) {
-	a.journal.Update(requestID, func(r *control.Request) { r.Shown = true })
 }
