@@ -119,7 +119,7 @@ func TestUnpairedBeforeTheCertificateComes(t *testing.T) {
 		w.mu.Lock()
 		w.inFlight = r
 		w.mu.Unlock()
-		delete(w.phones, p.peer.ID)
+		w.unpair(p)
 		if err := w.CAs.Forget(p.peer.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,8 @@ type world struct {
 	*Manager
 	t      *testing.T
 	docs   memory
-	phones map[device.ID]*phone // those that are paired
+	guard  sync.Mutex
+	phones map[device.ID]*phone // those that are paired; under guard
 	ctx    context.Context
 	tasks  sync.WaitGroup
 	stop   func()
@@ -80,8 +81,20 @@ func (w *world) restart() {
 	}
 }
 
+func (w *world) phone(id device.ID) *phone {
+	w.guard.Lock()
+	defer w.guard.Unlock()
+	return w.phones[id]
+}
+
+func (w *world) unpair(p *phone) {
+	w.guard.Lock()
+	defer w.guard.Unlock()
+	delete(w.phones, p.peer.ID)
+}
+
 func (w *world) notPaired(id device.ID) error {
-	if w.phones[id] == nil {
+	if w.phone(id) == nil {
 		return errors.New("not paired")
 	}
 	return nil
@@ -90,7 +103,7 @@ func (w *world) notPaired(id device.ID) error {
 // ask is a phone's window of a minute.
 func (w *world) ask(ctx context.Context, id device.ID, r wire.CertificateRequest) (wire.CertificateResponse, error) {
 	r.Asking = wire.NewAsking("this computer", "computer", time.Now(), time.Minute)
-	p := w.phones[id]
+	p := w.phone(id)
 	p.mu.Lock()
 	p.asked = append(p.asked, r)
 	answer := p.answer
@@ -108,6 +121,8 @@ func (w *world) ask(ctx context.Context, id device.ID, r wire.CertificateRequest
 }
 
 func (w *world) peers() []link.PeerStatus {
+	w.guard.Lock()
+	defer w.guard.Unlock()
 	var list []link.PeerStatus
 	for _, id := range slices.SortedFunc(maps.Keys(w.phones), device.ID.Compare) {
 		p := w.phones[id]
@@ -124,7 +139,9 @@ func (w *world) addPhone(n byte, name string) *phone {
 	p := &phone{peer: device.Peer{ID: device.ID{n}, Name: wire.Clean(name)}, ca: newSigner(w.t)}
 	p.hello = wire.Hello{AutomaticIssuance: true, CAPublicKey: p.ca.PublicKey().Marshal()}
 	p.answer = p.approve
+	w.guard.Lock()
 	w.phones[p.peer.ID] = p
+	w.guard.Unlock()
 	if err := w.CAs.Expect(p.peer.ID); err != nil {
 		w.t.Fatal(err)
 	}
@@ -251,7 +268,7 @@ func (w *world) wantState(want control.CertificateState, when string) {
 }
 
 func (w *world) state() control.Certificate {
-	return w.Show(func(id device.ID) string { return w.phones[id].peer.Name.String() })
+	return w.Show(func(id device.ID) string { return w.phone(id).peer.Name.String() })
 }
 
 // signs reports whether the certificate of that blob signs.
