@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/device"
 	"vmux/internal/signer"
 )
 
@@ -50,7 +51,10 @@ func (b *bench) startPhoneWith(certificates int) (pid int) {
 	encoder := json.NewEncoder(&lines)
 	for n := range certificates {
 		now := time.Now().UTC()
-		issued := signer.Issued{Serial: strconv.Itoa(n + 1), DeviceName: "bench", Label: "bench", Principals: []string{"root"}, IssuedAt: now, ValidAfter: now, ValidUntil: now.Add(8 * time.Hour)}
+		issued := signer.Issued{
+			Serial: strconv.Itoa(n + 1), DeviceID: device.ID{1}, DeviceName: "bench", Label: "bench", Principals: []string{"root"},
+			IssuedAt: now, ValidAfter: now, ValidUntil: now.Add(8 * time.Hour),
+		}
 		if n%2 == 0 {
 			issued.RevokedAt = now
 		}
@@ -60,6 +64,9 @@ func (b *bench) startPhoneWith(certificates int) (pid int) {
 	cmd := b.world.start(home, "phone", "run", "--approve", "always", "--passphrase-file", b.world.passphrase, "--listen", "127.0.0.1:0")
 	b.must(waitFor("the phone", func() bool {
 		log, err := os.ReadFile(filepath.Join(home, "phone.log"))
+		if strings.Contains(string(log), "damaged") {
+			b.Fatalf("%s", log)
+		}
 		return err == nil && strings.Contains(string(log), "listening on ")
 	}))
 	return cmd.Process.Pid
