@@ -33,7 +33,7 @@ func run(url, computer string) error {
 		return err
 	}
 	trust := device.NewTrust(new(device.MemoryStore))
-	if err := trust.Add(device.Peer{ID: id, Name: "laptop", PairedAt: time.Now()}); err != nil {
+	if err := trust.Add(device.Peer{ID: id, Name: wire.Clean("laptop"), PairedAt: time.Now()}); err != nil {
 		return err
 	}
 	hub, err := relay.New(relay.Config{URL: url, Key: key, Allow: func() []device.ID { return []device.ID{id} }})
