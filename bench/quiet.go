@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/wire"
 )
 
 // quietBound is what a phone may compute while nothing happens for quietTime.
@@ -52,7 +53,7 @@ func (b *bench) startPhoneWith(certificates int) (pid int) {
 	for n := range certificates {
 		now := time.Now().UTC()
 		issued := signer.Issued{
-			Serial: strconv.Itoa(n + 1), DeviceID: device.ID{1}, DeviceName: "bench", Label: "bench", Principals: []string{"root"},
+			Serial: strconv.Itoa(n + 1), DeviceID: device.ID{1}, DeviceName: wire.Clean("bench"), Label: wire.Clean("bench"), Principals: []string{"root"},
 			IssuedAt: now, ValidAfter: now, ValidUntil: now.Add(8 * time.Hour),
 		}
 		if n%2 == 0 {

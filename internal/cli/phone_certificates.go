@@ -61,7 +61,7 @@ func certificateLine(c signer.Issued, now time.Time) string {
 	case !now.Before(c.ValidUntil):
 		state = "expired " + local(c.ValidUntil)
 	}
-	return strings.Join([]string{c.Serial, wire.Show(c.DeviceName), "as " + wire.Show(strings.Join(c.Principals, ",")), "for " + wire.Show(c.Label), state}, "  ")
+	return strings.Join([]string{c.Serial, c.DeviceName.String(), "as " + wire.Show(strings.Join(c.Principals, ",")), "for " + c.Label.String(), state}, "  ")
 }
 
 func newPhoneCARevokeCommand(a *app) *cobra.Command {
@@ -87,7 +87,7 @@ give the list of vmux phone ca krl to your servers.`,
 			}
 			return a.answer(revoked, func() error {
 				for _, c := range revoked {
-					a.say("revoked %s of %s", c.Serial, wire.Show(c.DeviceName))
+					a.say("revoked %s of %s", c.Serial, c.DeviceName.String())
 				}
 				a.hint("vmux phone ca krl FILE, for RevokedKeys of your servers")
 				return nil

@@ -40,7 +40,7 @@ func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
 		}
 	}
 	return func(r signer.Record) bool {
-		named := f.computer == "" || r.DeviceName == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
+		named := f.computer == "" || r.DeviceName.String() == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
 		return named && !r.Last().Before(since)
 	}, nil
 }
@@ -108,15 +108,15 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 // recordLine says a record in a line: when, what became of it, and of what.
 func recordLine(r signer.Record) string {
 	fields := []string{local(r.Time), pad(wire.Show(r.Decision), 9)}
-	if r.DeviceName != "" {
-		fields = append(fields, wire.Show(r.DeviceName))
+	if name := r.DeviceName.String(); name != "" {
+		fields = append(fields, name)
 	}
 	if n := r.Times(); n > 1 {
 		fields = append(fields, fmt.Sprintf("%d times until %s", n, r.Last().Local().Format("15:04:05")))
 	}
 	switch r.Kind {
 	case "sign", "certificate", "revocation", "key":
-		fields = append(fields, "key "+wire.Show(r.Label))
+		fields = append(fields, "key "+r.Label.String())
 	case "ca":
 		fields = append(fields, "CA")
 	case "pairing":
@@ -124,7 +124,7 @@ func recordLine(r signer.Record) string {
 	case "grants":
 		fields = append(fields, "grants")
 	}
-	what := r.What
+	what := r.What.String()
 	if r.Kind == "certificate" {
 		what = "session certificate for " + strings.Join(r.Principals, ",")
 	}
@@ -135,7 +135,7 @@ func recordLine(r signer.Record) string {
 	if r.Grant {
 		grant = "by a grant, nobody was asked"
 	}
-	for _, text := range []string{what, grant, r.Message} {
+	for _, text := range []string{what, grant, r.Message.String()} {
 		if text != "" {
 			fields = append(fields, wire.Show(text))
 		}

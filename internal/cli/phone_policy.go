@@ -184,7 +184,7 @@ func (a *app) showGrants(ctx context.Context) error {
 	return a.answer(grants.List, func() error {
 		for _, g := range grants.List {
 			left := time.Until(g.Until).Round(time.Second)
-			if err := a.line("%s  %s  %s  key %s  for %s more", g.ID, wire.Show(g.DeviceName), wire.Show(g.What), wire.Show(g.Label), left); err != nil {
+			if err := a.line("%s  %s  %s  key %s  for %s more", g.ID, g.DeviceName, g.What, g.Label, left); err != nil {
 				return err
 			}
 		}
@@ -240,7 +240,7 @@ verified, and the names and users by which it was reached.`,
 			}
 			for _, h := range list {
 				err := a.answer(h, func() error {
-					return a.line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Show(strings.Join(h.Names, ",")), wire.Show(strings.Join(h.Users, ",")), local(h.LastSeen))
+					return a.line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), local(h.LastSeen))
 				})
 				if err != nil {
 					return err
@@ -270,7 +270,7 @@ var pauses = operation("pauses", func(_ context.Context, p *phone.Phone, _ nothi
 	all, err := p.Signer.Pauses()
 	for _, pause := range all {
 		answer := pauseAnswer{Pause: pause}
-		if err == nil && pause.Program == "" {
+		if err == nil && pause.Program == (wire.Text{}) {
 			answer.Report = new(signer.Report)
 			*answer.Report, err = p.Signer.Report(pause.DeviceID, pause.Since)
 		}
@@ -289,10 +289,10 @@ var endPauses = operation("pauses end", func(_ context.Context, p *phone.Phone, 
 
 func (a *app) showPause(p pauseAnswer) error {
 	return a.answer(p, func() error {
-		if p.Program != "" {
+		if p.Program != (wire.Text{}) {
 			return a.pauseLine(p.Pause, p.Program)
 		}
-		err := a.pauseLine(p.Pause, "all programs")
+		err := a.pauseLine(p.Pause, wire.Say("all programs"))
 		for _, asked := range p.Asked {
 			a.say("asked for %s", asked)
 		}
@@ -302,8 +302,8 @@ func (a *app) showPause(p pauseAnswer) error {
 	})
 }
 
-func (a *app) pauseLine(p signer.Pause, who string) error {
-	return a.line("%s  %s  for %s more", wire.Show(p.DeviceName), wire.Show(who), time.Until(p.Until).Round(time.Second))
+func (a *app) pauseLine(p signer.Pause, who wire.Text) error {
+	return a.line("%s  %s  for %s more", p.DeviceName, who, time.Until(p.Until).Round(time.Second))
 }
 
 func newPhonePausesCommand(a *app) *cobra.Command {

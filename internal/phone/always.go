@@ -13,7 +13,7 @@ func Always(passphrase []byte, say func(string)) signer.Approver {
 	return signer.Approver{
 		Sign: func(_ context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 			shown(s.Sheet)
-			say("approved by itself: " + s.Title() + ", key " + wire.Show(s.Label) + ", for " + s.From.Name.String())
+			say("approved by itself: " + s.Title().String() + ", key " + s.Label.String() + ", for " + s.From.Name.String())
 			return signer.SignDecision{Approved: true}, nil
 		},
 		Certificate: func(_ context.Context, s signer.CertificateSheet) (signer.CertificateDecision, error) {

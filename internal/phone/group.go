@@ -172,7 +172,7 @@ func (g *groups) end(key requestKey) {
 func listText(list []*member) string {
 	var b strings.Builder
 	for _, m := range list {
-		row(&b, "and", m.sheet.Title())
+		row(&b, "and", m.sheet.Title().String())
 		for _, l := range m.sheet.Listed() {
 			text := marked(l)
 			if l.Name != "server" { // a fingerprint says what it is, and its line has no room

@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/wire"
 )
 
 // Whoever types without a pause means something else: each key that comes in the
@@ -55,7 +56,7 @@ func TestRestOfAPassphraseApprovesNothing(t *testing.T) {
 			defer end()
 			asked := make(chan error, 1)
 			go func() {
-				_, err := a.Passphrase(ctx, signer.PassphraseRequest{Label: "work", Attempt: 1})
+				_, err := a.Passphrase(ctx, signer.PassphraseRequest{Label: wire.Clean("work"), Attempt: 1})
 				asked <- err
 			}()
 			p.sees("Passphrase of work: ")
@@ -102,7 +103,7 @@ func TestSilenceAfterAnInterruption(t *testing.T) {
 	terminal, p := sitDown(t)
 	a := terminal.Approver(nil)
 	ctx, withdraw := context.WithCancel(t.Context())
-	go func() { _, _ = a.Passphrase(ctx, signer.PassphraseRequest{Label: "work", Attempt: 1}) }()
+	go func() { _, _ = a.Passphrase(ctx, signer.PassphraseRequest{Label: wire.Clean("work"), Attempt: 1}) }()
 	p.sees("Passphrase of work: ")
 	withdraw()
 	p.sees("Withdrawn: ")
@@ -165,7 +166,7 @@ func TestPassphraseOfAGroupIsOneComputers(t *testing.T) {
 	pass := func(from device.ID) chan typed {
 		c := make(chan typed, 1)
 		go func() {
-			b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: "1", From: from, Attempt: 1})
+			b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: wire.Clean("work"), RequestID: "1", From: from, Attempt: 1})
 			c <- typed{string(b), err}
 		}()
 		return c

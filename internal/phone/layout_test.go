@@ -44,7 +44,7 @@ func TestClaimDrawsNoRow(t *testing.T) {
 			falseRow := strings.Repeat(pad, n) + "  " + server
 			s := sheet("laptop", time.Minute)
 			s.From.Name = wire.Clean(s.From.Name.String() + falseRow)
-			s.Claimed = wire.Context{HostName: "db1" + falseRow, Programs: []string{"ssh", "x" + falseRow}, Account: "root" + falseRow}
+			s.Claimed = signer.ClaimsOf(wire.Context{HostName: "db1" + falseRow, Programs: []string{"ssh", "x" + falseRow}, Account: "root" + falseRow})
 			screen := screenOf(layOut(signText(s)+listText([]*member{{sheet: s}}), 80), 80)
 			var rows []string
 			for _, line := range screen {
@@ -84,7 +84,7 @@ func TestNameBelowASheetDrawsNoRow(t *testing.T) {
 // A claim that ends like what is verified stands in quotes.
 func TestClaimIsNoMark(t *testing.T) {
 	s := sheet("laptop", time.Minute)
-	s.Claimed = wire.Context{HostName: "db1 (verified)", Programs: []string{`a" (verified)`, "［x］"}}
+	s.Claimed = signer.ClaimsOf(wire.Context{HostName: "db1 (verified)", Programs: []string{`a" (verified)`, "［x］"}})
 	text := signText(s)
 	for _, want := range []string{
 		`name      "db1 (verified)"  (so the computer says)`, `program   "a\" (verified) ← ［x］"  (so the computer says)`,
@@ -104,7 +104,7 @@ func TestListedRequestKeepsItsLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := sheet("laptop", time.Minute)
-	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = signer.HostKnown, false, []string{"db1"}
+	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = signer.HostKnown, false, []wire.Text{wire.Clean("db1")}
 	ctx, cancel := context.WithCancel(t.Context())
 	a := terminal.Approver([]byte("x"))
 	answers := []chan answer{asks(ctx, a, first)}

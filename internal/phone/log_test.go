@@ -74,7 +74,7 @@ func found(t *testing.T, home state.Home) (names string, unfinished int, problem
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		names += r.DeviceName + " "
+		names += r.DeviceName.String() + " "
 	}
 	report, err := p.Signer.VerifyActivity()
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"vmux/internal/wire"
 )
 
-// What a sheet says. Whatever another device sent passes wire.Show.
+// What a sheet says.
 
 func signText(s signer.SignSheet) string {
 	var b strings.Builder
-	title(&b, s.From.Name, "asks: "+s.Title())
+	title(&b, s.From.Name, "asks: "+s.Title().String())
 	row(&b, "computer", nameOf(s.Sheet))
-	row(&b, "key", wire.Show(s.Label)+"  "+s.Fingerprint)
+	row(&b, "key", s.Label.String()+"  "+s.Fingerprint)
 	if s.Known.Kind == "" {
 		row(&b, "to", "sign bytes that this phone cannot read")
 	}
@@ -29,16 +29,16 @@ func signText(s signer.SignSheet) string {
 // by itself, or what the computer says.
 func marked(l signer.Line) string {
 	if l.Quality == wire.QualityClaimed {
-		return quoted(wire.Clean(l.Value)) + "  (so the computer says)"
+		return quoted(l.Value) + "  (so the computer says)"
 	}
-	return l.Value + "  (verified)"
+	return l.Value.String() + "  (verified)"
 }
 
 func certificateText(s signer.CertificateSheet) string {
 	var b strings.Builder
 	title(&b, s.From.Name, "asks for a session certificate")
 	row(&b, "computer", nameOf(s.Sheet))
-	row(&b, "for", wire.Show(s.Label))
+	row(&b, "for", s.Label.String())
 	row(&b, "to", "log in as "+wire.Show(strings.Join(s.Principals, ", "))+" without asking again")
 	row(&b, "for", validity(s.Validity))
 	if s.Automatic {

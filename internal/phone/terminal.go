@@ -107,7 +107,7 @@ func (t *Terminal) Above(f func()) {
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 	asked, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
 	switch {
-	case s.Destination.LooksLike != "":
+	case s.Destination.LooksLike != (wire.Text{}):
 		asked, keys = "The name LOOKS LIKE another one. Sign all the same?  C yes, n no", "Cn"
 	case s.Destination.Memory == signer.HostChanged:
 		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
@@ -335,7 +335,7 @@ func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest
 	if err := t.screen.take(ctx, first); err != nil {
 		return nil, err
 	}
-	question := "Passphrase of " + wire.Show(r.Label) + ": "
+	question := "Passphrase of " + r.Label.String() + ": "
 	if r.Attempt > 1 {
 		question = "Wrong. " + question
 	}

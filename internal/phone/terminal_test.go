@@ -110,11 +110,11 @@ var waitFor = testkit.WaitFor
 func sheet(name string, left time.Duration) signer.SignSheet {
 	return signer.SignSheet{
 		Sheet: signer.Sheet{
-			From: device.Peer{ID: device.ID{name[0]}, Name: wire.Clean(name)}, Label: "work", Expires: time.Now().Add(left), Shown: func() {},
+			From: device.Peer{ID: device.ID{name[0]}, Name: wire.Clean(name)}, Label: wire.Clean("work"), Expires: time.Now().Add(left), Shown: func() {},
 		},
 		Fingerprint: "SHA256:abc",
 		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
-		Claimed:     wire.Context{HostName: "db1", Programs: []string{"ssh", "git"}},
+		Claimed:     signer.ClaimsOf(wire.Context{HostName: "db1", Programs: []string{"ssh", "git"}}),
 		Destination: signer.Destination{HostKey: []byte("host"), Memory: signer.HostFirst, NewUser: true},
 	}
 }
@@ -171,7 +171,7 @@ func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 	terminal, p := sitDown(t)
 	s := sheet("laptop", 60*time.Second)
-	s.Destination.Memory, s.Destination.Before = signer.HostChanged, []string{"SHA256:before"}
+	s.Destination.Memory, s.Destination.Before = signer.HostChanged, []wire.Text{wire.Clean("SHA256:before")}
 	c := asks(t.Context(), terminal.Approver([]byte("x")), s)
 	p.sees("warning   db1 had another host key: SHA256:before")
 	p.sees("The host key has CHANGED.")
@@ -232,7 +232,7 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	// The passphrase is asked for once, and a wrong one once more.
 	typed := make(chan string, 10)
 	pass := func(id string, attempt int) {
-		b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: id, From: device.ID{'l'}, Attempt: attempt})
+		b, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: wire.Clean("work"), RequestID: id, From: device.ID{'l'}, Attempt: attempt})
 		if err != nil {
 			t.Error(err)
 		}
@@ -342,7 +342,7 @@ func TestPassphraseOfAGroupIsWiped(t *testing.T) {
 	requests[1]()
 	asked := make(chan error)
 	go func() {
-		_, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", RequestID: "1", From: device.ID{'l'}, Attempt: 1})
+		_, err := approver.Passphrase(t.Context(), signer.PassphraseRequest{Label: wire.Clean("work"), RequestID: "1", From: device.ID{'l'}, Attempt: 1})
 		asked <- err
 	}()
 	p.sees("Passphrase of work: ")
@@ -453,7 +453,7 @@ func TestPassphraseFollowsItsApprovalUnseen(t *testing.T) {
 	waits := asks(t.Context(), a, sheet("desktop", 60*time.Second))
 	secret := make(chan []byte, 1)
 	go func() {
-		b, err := a.Passphrase(t.Context(), signer.PassphraseRequest{Label: "work", Attempt: 1})
+		b, err := a.Passphrase(t.Context(), signer.PassphraseRequest{Label: wire.Clean("work"), Attempt: 1})
 		if err != nil {
 			t.Error(err)
 		}
@@ -478,7 +478,7 @@ func TestCertificateForOneHour(t *testing.T) {
 	c := make(chan signer.CertificateDecision, 1)
 	go func() {
 		d, err := terminal.Approver([]byte("x")).Certificate(t.Context(), signer.CertificateSheet{
-			Sheet:      signer.Sheet{From: device.Peer{Name: wire.Clean("laptop")}, Label: "work", Expires: time.Now().Add(time.Minute)},
+			Sheet:      signer.Sheet{From: device.Peer{Name: wire.Clean("laptop")}, Label: wire.Clean("work"), Expires: time.Now().Add(time.Minute)},
 			Principals: []string{"root", "deploy"}, Validity: 8 * time.Hour, Automatic: true,
 		})
 		if err != nil {

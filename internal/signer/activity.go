@@ -43,19 +43,19 @@ type Record struct {
 
 	Time        time.Time           `json:"time"`
 	Kind        string              `json:"kind"` // "sign", "certificate", "revocation", "key", "ca", "pairing", "grants", "log"
-	RequestID   string              `json:"requestID"`
+	RequestID   wire.Text           `json:"requestID"`
 	DeviceID    string              `json:"deviceID"`
-	DeviceName  string              `json:"deviceName"`
-	Label       string              `json:"label,omitempty"`
+	DeviceName  wire.Text           `json:"deviceName"`
+	Label       wire.Text           `json:"label,omitzero"`
 	Key         string              `json:"key,omitempty"` // fingerprint; of a certificate, of the computer's key
 	Quality     wire.ContextQuality `json:"contextQuality,omitempty"`
-	What        string              `json:"what,omitempty"` // SignSheet.Title; of a change, what it is now
+	What        wire.Text           `json:"what,omitzero"` // SignSheet.Title; of a change, what it is now
 	Lines       []Line              `json:"lines,omitempty"`
 	Grant       bool                `json:"grant,omitempty"` // no person was asked: a grant was
 	Decision    string              `json:"decision"`        // approved, denied, expired, withdrawn, refused, revoked; or what was changed: see changes.go
 	Code        wire.Code           `json:"code,omitempty"`
 	Reason      string              `json:"reason,omitempty"` // tells refusals of one code apart
-	Message     string              `json:"message,omitempty"`
+	Message     wire.Text           `json:"message,omitzero"`
 	Serial      string              `json:"serial,omitempty"` // decimal: 64 bits are too many for JSON numbers
 	Principals  []string            `json:"principals,omitempty"`
 	ValidAfter  string              `json:"validAfter,omitempty"`
@@ -77,7 +77,7 @@ type Record struct {
 }
 
 func newRecord(kind string, from device.Peer, e wire.Envelope) Record {
-	return Record{Kind: kind, RequestID: wire.Show(e.ID), DeviceID: from.ID.String(), DeviceName: from.Name.String()}
+	return Record{Kind: kind, RequestID: wire.Clean(e.ID), DeviceID: from.ID.String(), DeviceName: from.Name}
 }
 
 func (r *Record) describe(s SignSheet) {
@@ -101,8 +101,8 @@ func (r *Record) decide(err error) {
 		r.Decision, r.Code = "withdrawn", ""
 		return
 	}
-	r.Message = wire.Show(wire.AsError(err).Message)
-	if r.Reason = reasonOf(r.Code, r.Message); r.Reason == reasonRules && r.identity != "" {
+	r.Message = wire.Clean(wire.AsError(err).Message)
+	if r.Reason = reasonOf(r.Code, r.Message.String()); r.Reason == reasonRules && r.identity != "" {
 		r.Keys = map[string]int{r.identity: 1}
 	}
 }

@@ -40,13 +40,13 @@ func TestActivity(t *testing.T) {
 	} {
 		got := records[n]
 		if got.Decision != want.decision || got.Code != want.code || got.DeviceID != p.computer.ID.String() ||
-			got.DeviceName != "laptop" || time.Since(got.Time) > time.Minute {
+			got.DeviceName.String() != "laptop" || time.Since(got.Time) > time.Minute {
 			t.Errorf("record %d: %+v", n, got)
 		}
 	}
 	first, last := records[0], records[4]
-	if first.RequestID != r.RequestID || first.Label != "work" || first.Key != id.Fingerprint() ||
-		first.Quality != wire.QualityVerified || !strings.HasPrefix(first.What, "root@SHA256:") {
+	if first.RequestID.String() != r.RequestID || first.Label.String() != "work" || first.Key != id.Fingerprint() ||
+		first.Quality != wire.QualityVerified || !strings.HasPrefix(first.What.String(), "root@SHA256:") {
 		t.Errorf("signature: %+v", first)
 	}
 	if last.Kind != "certificate" || !strings.HasSuffix(cert.KeyId, ":"+last.Serial) || last.Principals[0] != "root" ||
@@ -91,7 +91,7 @@ func TestActivityTurnsOver(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, id := range []string{"first", "second"} {
-				if err := s.record(Record{Kind: "sign", RequestID: id}); err != nil {
+				if err := s.record(Record{Kind: "sign", RequestID: wire.Clean(id)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -101,7 +101,7 @@ func TestActivityTurnsOver(t *testing.T) {
 				t.Errorf("%d bytes, %d old ones", len(now), len(old))
 			}
 			records, err := s.Activity()
-			if n := len(records); err != nil || n != maxDecisions/len(line)+2 || records[n-2].RequestID != "first" || records[n-1].RequestID != "second" {
+			if n := len(records); err != nil || n != maxDecisions/len(line)+2 || records[n-2].RequestID.String() != "first" || records[n-1].RequestID.String() != "second" {
 				t.Errorf("%d records, %v", n, err)
 			}
 		})
@@ -118,11 +118,11 @@ func TestActivityAfterACut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.record(Record{RequestID: "c"}); err != nil {
+		if err := s.record(Record{RequestID: wire.Clean("c")}); err != nil {
 			t.Fatal(err)
 		}
 		records, err := s.Activity()
-		if err != nil || len(records) != 2 || records[1].RequestID != "c" {
+		if err != nil || len(records) != 2 || records[1].RequestID.String() != "c" {
 			t.Errorf("%s: %+v, %v", name, records, err)
 		}
 	}
@@ -138,11 +138,11 @@ func FuzzActivity(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.record(Record{RequestID: "new"}); err != nil {
+		if err := s.record(Record{RequestID: wire.Clean("new")}); err != nil {
 			t.Fatal(err)
 		}
 		records, err := s.Activity()
-		if n := len(records); err != nil || n == 0 || records[n-1].RequestID != "new" {
+		if n := len(records); err != nil || n == 0 || records[n-1].RequestID.String() != "new" {
 			t.Errorf("the new record is lost behind %q", b)
 		}
 	})

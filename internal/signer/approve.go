@@ -31,12 +31,12 @@ type Approver struct {
 	Paused func(Pause)
 }
 
-// Sheet is what is shown of any request. Names of devices are fit to be shown.
+// Sheet is what is shown of any request.
 type Sheet struct {
 	// RequestID is the computer's own, and one of a kind together with From.ID.
 	RequestID string
 	From      device.Peer
-	Label     string // the identity's
+	Label     wire.Text // the identity's
 	// Identity is whose signature is asked for, or for whom a certificate is.
 	Identity Identity
 	Expires  time.Time
@@ -54,7 +54,7 @@ type SignSheet struct {
 	Data        []byte // what will be signed, all of it
 	Quality     wire.ContextQuality
 	Known       sshctx.Context // what the signed bytes say; zero if unreadable
-	Claimed     wire.Context   // what the computer says
+	Claimed     Claims         // what the computer says
 	Destination Destination    // what the phone has found out
 	// Again is how many requests like this one were approved within the last minute.
 	Again int
@@ -78,31 +78,34 @@ func (s SignSheet) Acknowledgement() string {
 }
 
 // warning is what a person has to acknowledge.
-type warning struct{ text, acknowledgement string }
+type warning struct {
+	text            wire.Text
+	acknowledgement string
+}
 
 func (s SignSheet) warnings() []warning {
 	var list []warning
-	if like := s.Destination.LooksLike; like != "" {
+	if like := s.Destination.LooksLike; like != (wire.Text{}) {
 		list = append(list, warning{
-			fmt.Sprintf("%s looks like %s, which has another host key: %s",
+			wire.Say("%s looks like %s, which has another host key: %s",
 				brief(s.Claimed.HostName, maxTitleHost), brief(like, maxTitleHost), briefly(s.Destination.Before)),
 			"I know both names, and why their host keys differ.",
 		})
 	} else if s.Destination.Memory == HostChanged {
 		list = append(list, warning{
-			fmt.Sprintf("%s had another host key: %s", brief(s.Claimed.HostName, maxTitleHost), briefly(s.Destination.Before)),
+			wire.Say("%s had another host key: %s", brief(s.Claimed.HostName, maxTitleHost), briefly(s.Destination.Before)),
 			"I know why the host key is another one.",
 		})
 	}
 	if s.Destination.Downgraded {
 		list = append(list, warning{
-			"earlier logins to this server named it in what is signed; this one does not, and could be to another server",
+			wire.Say("earlier logins to this server named it in what is signed; this one does not, and could be to another server"),
 			"I know why this login does not name the server.",
 		})
 	}
 	if s.byName {
 		list = append(list, warning{
-			fmt.Sprintf("the key is limited to certain servers; that this is %s only the computer says", brief(s.Claimed.HostName, maxTitleHost)),
+			wire.Say("the key is limited to certain servers; that this is %s only the computer says", brief(s.Claimed.HostName, maxTitleHost)),
 			"I have compared the fingerprint with that of the server.",
 		})
 	}
@@ -135,8 +138,8 @@ type CertificateDecision struct {
 
 // PassphraseRequest says what a passphrase is for.
 type PassphraseRequest struct {
-	Label   string // the key's
-	Attempt int    // from 1
+	Label   wire.Text // the key's
+	Attempt int       // from 1
 	// RequestID and From are those of the sheet that was approved.
 	RequestID string
 	From      device.ID
@@ -178,7 +181,7 @@ func (a Approver) certificate(ctx context.Context, sheet CertificateSheet) (Cert
 }
 
 // unlock asks for the secret of a key for the request that a sheet shows.
-func (a Approver) unlock(label string, sheet Sheet) Unlock {
+func (a Approver) unlock(label wire.Text, sheet Sheet) Unlock {
 	return func(ctx context.Context, attempt int) ([]byte, error) {
 		if a.Passphrase == nil {
 			return nil, wire.NewError(wire.CodeAuthenticationFailed)

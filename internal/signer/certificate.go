@@ -47,19 +47,19 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 		return nil, err
 	}
 	plan, err := s.plan(ca, r)
-	rec.Label, rec.Principals = plan.identity.Label, plan.principals // also of what is refused
+	rec.Label, rec.Principals = wire.Clean(plan.identity.Label), plan.principals // also of what is refused
 	if plan.identity.PublicKey != nil {
 		rec.identity = plan.identity.Fingerprint()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.paused(from.ID, nil); err != nil {
+	if err := s.paused(from.ID, wire.Text{}); err != nil {
 		return nil, err
 	}
 	var cert *ssh.Certificate
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheet Sheet) error {
-		sheet.RequestID, sheet.From, sheet.Identity, sheet.Label = r.RequestID, from, plan.identity, plan.identity.Label
+		sheet.RequestID, sheet.From, sheet.Identity, sheet.Label = r.RequestID, from, plan.identity, rec.Label
 		draft, err := s.askCertificate(ctx, ca, plan, CertificateSheet{Sheet: sheet, Automatic: r.Automatic})
 		if err != nil {
 			return err

@@ -160,7 +160,7 @@ func TestCertificateIsNarrowed(t *testing.T) {
 			t.Errorf("%s: %s for %s", c.name, cert.ValidPrincipals, validity(cert))
 		}
 	}
-	if sheet.Label != "a" || sheet.From.ID != p.computer.ID || sheet.Validity != 10*time.Minute || sheet.Automatic {
+	if sheet.Label.String() != "a" || sheet.From.ID != p.computer.ID || sheet.Validity != 10*time.Minute || sheet.Automatic {
 		t.Errorf("sheet: %+v", sheet)
 	}
 	for _, d := range []CertificateDecision{

@@ -21,7 +21,7 @@ func written(t testing.TB, n int) *MemoryStore {
 		t.Fatal(err)
 	}
 	for i := range n {
-		if err := s.record(Record{Kind: "sign", RequestID: strings.Repeat("r", i+1), What: "root@prod"}); err != nil {
+		if err := s.record(Record{Kind: "sign", RequestID: wire.Clean(strings.Repeat("r", i+1)), What: wire.Clean("root@prod")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 	}
 	whole, _ := own.Get("activity.jsonl")
 	head, _ := own.Get("activity-head.json")
-	if err := s.record(Record{Kind: "sign", RequestID: "the last"}); err != nil {
+	if err := s.record(Record{Kind: "sign", RequestID: wire.Clean("the last")}); err != nil {
 		t.Fatal(err)
 	}
 	full, _ := own.Get("activity.jsonl")
@@ -104,12 +104,12 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 			t.Fatalf("cut at byte %d: %v", cut-len(whole), r.Problems)
 		}
 		s, _ := New(Config{Store: store})
-		if err := s.record(Record{Kind: "sign", RequestID: "next"}); err != nil {
+		if err := s.record(Record{Kind: "sign", RequestID: wire.Clean("next")}); err != nil {
 			t.Fatal(err)
 		}
 		r := verify(t, store)
 		records, err := s.Activity()
-		if len(r.Problems) > 0 || err != nil || records[len(records)-1].RequestID != "next" || r.Records < 4 {
+		if len(r.Problems) > 0 || err != nil || records[len(records)-1].RequestID.String() != "next" || r.Records < 4 {
 			t.Fatalf("cut at byte %d, then written on: %+v, %v", cut-len(whole), r, err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 	before := &MemoryStore{}
 	s, _ := New(Config{Store: before})
 	for range 6 { // the next one turns the log over, with an old one there
-		if err := s.record(Record{Kind: "sign", Decision: "approved", Message: long}); err != nil {
+		if err := s.record(Record{Kind: "sign", Decision: "approved", Serial: long}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +172,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		dying, _ := New(Config{Store: failing{store, &left}})
 		var died error
 		for range 2 {
-			if died = dying.record(Record{Kind: "sign", Decision: "approved", Message: long}); died != nil {
+			if died = dying.record(Record{Kind: "sign", Decision: "approved", Serial: long}); died != nil {
 				break
 			}
 		}
@@ -200,7 +200,7 @@ func TestChainThroughTurnOver(t *testing.T) {
 	s, _ := New(Config{Store: store})
 	long := strings.Repeat("x", 64<<10)
 	for range 3 * maxDecisions / len(long) {
-		if err := s.record(Record{Kind: "sign", Message: long}); err != nil {
+		if err := s.record(Record{Kind: "sign", Serial: long}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestDroppedIsSaid(t *testing.T) {
 		s, _ := New(Config{Store: store})
 		s.books.decisions.limit = 2000
 		for n := range 40 {
-			r := Record{Kind: "sign", Decision: "approved", What: "root@prod"}
+			r := Record{Kind: "sign", Decision: "approved", What: wire.Clean("root@prod")}
 			if n%4 == 0 {
 				r = *keyRecord(Identity{Label: "work"}, DecisionCreated, "")
 			}
@@ -327,7 +327,7 @@ func TestLogOfAnOlderVersion(t *testing.T) {
 		}
 	}
 	list, err := s.Activity()
-	if err != nil || len(list) != 12 || list[0].RequestID != "r501" || list[10].Decision != "approved" || list[10].Seq != 511 {
+	if err != nil || len(list) != 12 || list[0].RequestID.String() != "r501" || list[10].Decision != "approved" || list[10].Seq != 511 {
 		t.Errorf("continued: %v, %d records: %+v", err, len(list), list)
 	}
 	s.books.decisions.limit = 1

@@ -30,12 +30,12 @@ const (
 
 // keyRecord is the record of a change of an identity; what says what it is now.
 func keyRecord(id Identity, decision, what string) *Record {
-	return &Record{Kind: kindKey, Decision: decision, Label: id.Label, Key: id.Fingerprint(), What: wire.Show(what)}
+	return &Record{Kind: kindKey, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
 }
 
 func caRecord(ca CA, decision, what string) Record {
 	id := ca.identity()
-	return Record{Kind: kindCA, Decision: decision, Label: id.Label, Key: id.Fingerprint(), What: wire.Show(what)}
+	return Record{Kind: kindCA, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
 }
 
 // Paired records that a computer was paired with this phone, or unpaired: the phone's
@@ -47,12 +47,12 @@ func (s *Signer) Paired(computer device.Peer) error {
 // Unpaired records the end of a pairing; by whom, if not by this phone's person.
 func (s *Signer) Unpaired(computer device.Peer, by string) error {
 	r := pairingRecord(computer, DecisionUnpaired)
-	r.What = wire.Show(by)
+	r.What = wire.Clean(by)
 	return s.record(r)
 }
 
 func pairingRecord(computer device.Peer, decision string) Record {
-	return Record{Kind: kindPairing, Decision: decision, DeviceID: computer.ID.String(), DeviceName: computer.Name.String()}
+	return Record{Kind: kindPairing, Decision: decision, DeviceID: computer.ID.String(), DeviceName: computer.Name}
 }
 
 // changeOf says in words what is different.

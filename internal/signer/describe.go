@@ -1,8 +1,9 @@
 package signer
 
 import (
-	"fmt"
+	"encoding/hex"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,11 +12,10 @@ import (
 	"vmux/internal/wire"
 )
 
-// Line is one thing that a sheet says, and how far it can be believed. Both
-// texts are fit to be shown.
+// Line is one thing that a sheet says, and how far it can be believed.
 type Line struct {
 	Name    string              `json:"name"`
-	Value   string              `json:"value"`
+	Value   wire.Text           `json:"value"`
 	Quality wire.ContextQuality `json:"quality"` // verified by the phone, or claimed by the computer
 	// Warning marks what a person has to acknowledge.
 	Warning bool `json:"warning,omitempty"`
@@ -24,37 +24,37 @@ type Line struct {
 // Title says in a few words what is asked for: `root@prod-1.example.com`, `git
 // commit signature (claimed)`, `unknown`. A host has the name that this phone knows
 // it by; what only the computer says is marked as claimed.
-func (s SignSheet) Title() string {
+func (s SignSheet) Title() wire.Text {
 	k := s.Known
 	switch k.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
-		return brief(k.User, maxTitleUser) + "@" + s.hostTitle()
+		return wire.Say("%s@%s", brief(wire.Clean(k.User), maxTitleUser), s.hostTitle())
 	case sshctx.SSHSIG:
-		if g := s.Claimed.Git; g != nil && k.Namespace == "git" && slices.Contains(gitKinds, g.Kind) {
-			return "git " + g.Kind + " signature (claimed)"
+		if g := s.Claimed.Git; g != nil && k.Namespace == "git" && slices.Contains(gitKinds, g.Kind.String()) {
+			return wire.Say("git %s signature (claimed)", g.Kind)
 		}
-		return brief(k.Namespace, maxTitleUser) + " signature"
+		return wire.Say("%s signature", brief(wire.Clean(k.Namespace), maxTitleUser))
 	}
-	return "unknown"
+	return wire.Say("unknown")
 }
 
 // gitKinds are what git signs; another word of the computer's would be free text in
 // a title.
 var gitKinds = []string{"commit", "tag"}
 
-func (s SignSheet) hostTitle() string {
+func (s SignSheet) hostTitle() wire.Text {
 	known := s.Destination.Names
 	switch {
 	case slices.Contains(known, s.Claimed.HostName):
 		return brief(s.Claimed.HostName, maxTitleHost)
 	case len(known) > 0:
 		return brief(known[0], maxTitleHost)
-	case s.Claimed.HostName != "":
-		return brief(s.Claimed.HostName, maxTitleHost) + " (claimed)"
+	case s.Claimed.HostName != (wire.Text{}):
+		return wire.Say("%s (claimed)", brief(s.Claimed.HostName, maxTitleHost))
 	case s.Destination.HostKey != nil:
-		return s.Destination.Fingerprint()
+		return wire.Clean(s.Destination.Fingerprint())
 	}
-	return "unknown"
+	return wire.Say("unknown")
 }
 
 // In a title names have at most these sizes, in bytes. The lines have all of them.
@@ -67,16 +67,17 @@ const (
 // push away what follows; and one that is more than a word stands in quotes, since it
 // would read like another text. "git commit" is signed as easily as "git", and a user
 // can be called "root@prod.example.com".
-func brief(name string, size int) string {
-	name = cut(name, size)
+func brief(text wire.Text, size int) wire.Text {
+	text = cut(text, size)
+	name := text.String()
 	word := name
 	if host, port, ok := strings.Cut(name, "]:"); ok && strings.HasPrefix(host, "[") && strings.Trim(port, "0123456789") == "" {
 		word = host[1:] // [HOST]:PORT, as known_hosts has it
 	}
 	if strings.IndexFunc(word, endsAWord) < 0 {
-		return name
+		return text
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+	return wire.Say(`"%s"`, wire.Clean(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name)))
 }
 
 func endsAWord(r rune) bool {
@@ -84,45 +85,50 @@ func endsAWord(r rune) bool {
 }
 
 // cut is the beginning of a name that is too long.
-func cut(name string, size int) string {
-	name = wire.Show(name)
+func cut(text wire.Text, size int) wire.Text {
+	name := text.String()
 	if len(name) <= size {
-		return name
+		return text
 	}
 	for len(name) > size {
 		_, last := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-last]
 	}
-	return name + "…"
+	return wire.Clean(name + "…")
 }
 
 // briefly are names as a part of a text: the first few.
-func briefly(names []string) string {
+func briefly(names []wire.Text) wire.Text {
 	const few = 3
-	var list []string
+	var list []wire.Text
 	for _, name := range names[:min(len(names), few)] {
 		list = append(list, brief(name, maxTitleHost))
 	}
-	text := strings.Join(list, ", ")
+	text := wire.JoinTexts(list, ", ")
 	if len(names) > few {
-		text += fmt.Sprintf(" and %d more", len(names)-few)
+		return wire.Say("%s and %s more", text, wire.Clean(strconv.Itoa(len(names)-few)))
 	}
 	return text
 }
 
-// shown is what a computer says, fit to be shown.
-func shown(c wire.Context) wire.Context {
-	c.HostName, c.Account = wire.Show(c.HostName), wire.Show(c.Account)
-	c.Programs = slices.Clone(c.Programs)
-	for i, name := range c.Programs {
-		c.Programs[i] = wire.Show(name)
-	}
+// Claims are a wire.Context, fit to be shown: what the computer says of a request.
+type Claims struct {
+	HostName wire.Text
+	Programs wire.Text // the requesting program and its parents, nearest first
+	Account  wire.Text
+	Git      *GitClaims
+}
+
+// GitClaims are a wire.GitObject, fit to be shown.
+type GitClaims struct{ Kind, Subject, Author, Repository wire.Text }
+
+// ClaimsOf cleans what a computer says.
+func ClaimsOf(c wire.Context) Claims {
+	said := Claims{HostName: wire.Clean(c.HostName), Programs: wire.Clean(strings.Join(c.Programs, " ← ")), Account: wire.Clean(c.Account)}
 	if g := c.Git; g != nil {
-		c.Git = &wire.GitObject{
-			Kind: wire.Show(g.Kind), Subject: wire.Show(g.Subject), Author: wire.Show(g.Author), Repository: wire.Show(g.Repository),
-		}
+		said.Git = &GitClaims{wire.Clean(g.Kind), wire.Clean(g.Subject), wire.Clean(g.Author), wire.Clean(g.Repository)}
 	}
-	return c
+	return said
 }
 
 // Lines say the rest, the most important first. Key, computer and time stand in
@@ -131,12 +137,12 @@ func (s SignSheet) Lines() []Line {
 	var list []Line
 	// What is verified can stand in a text of this program's, whose end is not to be
 	// cut: the parts that others chose are shortened, not the whole.
-	verified := func(name, value string) {
+	verified := func(name string, value wire.Text) {
 		list = append(list, Line{Name: name, Value: value, Quality: wire.QualityVerified})
 	}
-	claimed := func(name, value string) {
-		if value != "" {
-			list = append(list, Line{Name: name, Value: wire.Show(value), Quality: wire.QualityClaimed})
+	claimed := func(name string, value wire.Text) {
+		if value != (wire.Text{}) {
+			list = append(list, Line{Name: name, Value: value, Quality: wire.QualityClaimed})
 		}
 	}
 	for _, w := range s.warnings() {
@@ -144,15 +150,15 @@ func (s SignSheet) Lines() []Line {
 	}
 	switch s.Known.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
-		verified("user", brief(s.Known.User, maxTitleHost)+s.userNote())
+		verified("user", wire.Say("%s%s", brief(wire.Clean(s.Known.User), maxTitleHost), s.userNote()))
 		s.describeServer(verified, claimed)
 	case sshctx.SSHSIG:
-		verified("purpose", wire.Show(s.Known.Namespace))
+		verified("purpose", wire.Clean(s.Known.Namespace))
 	}
 	claimed("name", s.Claimed.HostName)
 	switch via := s.Destination.Via; {
 	case slices.ContainsFunc(via, func(h Hop) bool { return h.Unproven }):
-		claimed("through", through(via))
+		claimed("through", wire.Clean(through(via).String()))
 	case len(via) > 0:
 		verified("through", through(via))
 	}
@@ -161,10 +167,10 @@ func (s SignSheet) Lines() []Line {
 		claimed("author", g.Author)
 		claimed("repository", g.Repository)
 	}
-	claimed("program", strings.Join(s.Claimed.Programs, " ← "))
+	claimed("program", s.Claimed.Programs)
 	claimed("run by", s.Claimed.Account)
 	if s.Known.Kind == sshctx.SSHSIG {
-		verified("hash", wire.Show(s.Known.HashAlgorithm)+":"+fmt.Sprintf("%x", s.Known.Hash)[:32]+"…")
+		verified("hash", wire.Say("%s:%s…", wire.Clean(s.Known.HashAlgorithm), wire.Clean(hex.EncodeToString(s.Known.Hash)[:32])))
 	}
 	return list
 }
@@ -177,7 +183,7 @@ func (s SignSheet) Listed() []Line {
 		case "server", "host key", "proof", "through", "run by", "subject", "hash":
 			return false
 		case "user":
-			return s.userNote() == ""
+			return s.userNote() == wire.Text{}
 		case "name": // in the title, but where the title has one that is known: this one will be
 			names := s.Destination.Names
 			return len(names) == 0 || slices.Contains(names, s.Claimed.HostName)
@@ -189,49 +195,49 @@ func (s SignSheet) Listed() []Line {
 }
 
 // seenBefore is all that there is to say of a server that is known as it was.
-const seenBefore = "before"
+var seenBefore = wire.Say("before")
 
-func (s SignSheet) userNote() string {
+func (s SignSheet) userNote() wire.Text {
 	if s.Destination.Memory == HostKnown && s.Destination.NewUser {
-		return ", for the first time on this server"
+		return wire.Say(", for the first time on this server")
 	}
-	return ""
+	return wire.Text{}
 }
 
 // describeServer tells the host key, and what this phone remembers of it.
-func (s SignSheet) describeServer(verified, claimed func(name, value string)) {
+func (s SignSheet) describeServer(verified, claimed func(string, wire.Text)) {
 	d := s.Destination
 	switch {
 	case d.HostKey == nil && d.Unproven != nil:
-		verified("server", "not proven: this phone cannot check its host key ("+cut(sshctx.TypeName(d.Unproven), maxTitleHost)+")")
-		claimed("host key", sshctx.Fingerprint(d.Unproven))
-		verified("hint", "ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one")
+		verified("server", wire.Say("not proven: this phone cannot check its host key (%s)", cut(wire.Clean(sshctx.TypeName(d.Unproven)), maxTitleHost)))
+		claimed("host key", wire.Clean(sshctx.Fingerprint(d.Unproven)))
+		verified("hint", wire.Say("ssh -o HostKeyAlgorithms=ssh-ed25519 uses another of its host keys, if it has one"))
 		return
 	case d.HostKey == nil:
-		verified("server", "not known: nothing in what is signed names it")
+		verified("server", wire.Say("not known: nothing in what is signed names it"))
 		return
 	}
-	verified("server", d.Fingerprint())
+	verified("server", wire.Clean(d.Fingerprint()))
 	if s.Known.Kind == sshctx.UserAuth {
-		verified("proof", "the server has signed the session; what is signed here does not name it")
+		verified("proof", wire.Say("the server has signed the session; what is signed here does not name it"))
 	}
 	switch {
 	case d.Memory == HostFirst && len(d.OtherTypes) > 0:
-		verified("seen", fmt.Sprintf("never before by this phone, which knows %s by a host key of another type: %s",
+		verified("seen", wire.Say("never before by this phone, which knows %s by a host key of another type: %s",
 			brief(s.Claimed.HostName, maxTitleHost), briefly(d.OtherTypes)))
 	case d.Memory == HostFirst:
-		verified("seen", "never before by this phone")
-	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []string{s.Claimed.HostName}):
-		verified("seen", "before, as "+briefly(d.Names))
+		verified("seen", wire.Say("never before by this phone"))
+	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []wire.Text{s.Claimed.HostName}):
+		verified("seen", wire.Say("before, as %s", briefly(d.Names)))
 	case d.Memory == HostKnown:
 		verified("seen", seenBefore)
 	}
 }
 
-func through(hops []Hop) string {
-	names := make([]string, len(hops))
+func through(hops []Hop) wire.Text {
+	names := make([]wire.Text, len(hops))
 	for i, h := range hops {
-		names[i] = h.String()
+		names[i] = h.Name()
 	}
-	return strings.Join(names, " → ")
+	return wire.JoinTexts(names, " → ")
 }

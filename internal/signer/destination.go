@@ -24,20 +24,20 @@ type Destination struct {
 	// Memory is what this phone remembers of the host key.
 	Memory HostMemory
 	// Names are those that this phone knows the host key by.
-	Names []string
+	Names []wire.Text
 	// Before are the fingerprints that the claimed host name had so far, if
 	// Memory is HostChanged.
-	Before []string
+	Before []wire.Text
 	// OtherTypes are those of host keys that the claimed name is known by, if it
 	// is not known by this one.
-	OtherTypes []string
+	OtherTypes []wire.Text
 	// Downgraded tells that the bytes do not name the host key, as those of an earlier
 	// login did. Whoever has the computer and this host key could present a login to
 	// another server so, which could not be done with bytes that name it.
 	Downgraded bool
 	// LooksLike is a name that this phone knows another host key by, and that the
-	// claimed one could be taken for; "" if there is none.
-	LooksLike string
+	// claimed one could be taken for; empty if there is none.
+	LooksLike wire.Text
 	// NewUser tells that no login as this user to this host key was approved.
 	NewUser bool
 }
@@ -45,19 +45,20 @@ type Destination struct {
 // Hop is a server to which the agent is forwarded.
 type Hop struct {
 	HostKey  []byte
-	Unproven bool     // HostKey cannot be read, so that nothing proves it
-	Names    []string // by which this phone knows it
+	Unproven bool        // HostKey cannot be read, so that nothing proves it
+	Names    []wire.Text // by which this phone knows it
 }
 
-// String is the name that this phone knows, fit to be shown, or the fingerprint.
-func (h Hop) String() string {
+// Name is the one that this phone knows, or the fingerprint.
+func (h Hop) Name() wire.Text {
+	fingerprint := wire.Clean(sshctx.Fingerprint(h.HostKey))
 	switch {
 	case h.Unproven:
-		return sshctx.Fingerprint(h.HostKey) + " (not proven)"
+		return wire.Say("%s (not proven)", fingerprint)
 	case len(h.Names) > 0:
 		return brief(h.Names[0], maxTitleHost)
 	}
-	return sshctx.Fingerprint(h.HostKey)
+	return fingerprint
 }
 
 // Forwarded reports whether the request came from another server.
@@ -147,11 +148,11 @@ func (d *Destination) leadsTo(hostKey []byte) {
 }
 
 // qualityOf says how much of a request the phone knows by itself.
-func qualityOf(known sshctx.Context, d Destination, claimed wire.Context) wire.ContextQuality {
+func qualityOf(known sshctx.Context, d Destination, claimed Claims) wire.ContextQuality {
 	switch {
 	case known.Kind == sshctx.SSHSIG, d.HostKey != nil:
 		return wire.QualityVerified
-	case claimed.HostName != "" || len(claimed.Programs) > 0:
+	case claimed.HostName != (wire.Text{}) || claimed.Programs != (wire.Text{}):
 		return wire.QualityClaimed
 	}
 	return wire.QualityUnknown

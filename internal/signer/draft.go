@@ -86,7 +86,7 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	if provider == nil {
 		return nil, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach the CA's key")
 	}
-	signature, err := provider.Sign(ctx, d.ca.identity(), d.Data(), d.ca.Algorithm, s.cfg.Approver.unlock(caLabel, sheet))
+	signature, err := provider.Sign(ctx, d.ca.identity(), d.Data(), d.ca.Algorithm, s.cfg.Approver.unlock(wire.Clean(caLabel), sheet))
 	if err != nil {
 		return nil, err
 	}

@@ -29,14 +29,14 @@ const (
 // secret that it needs with it.
 type Grant struct {
 	ID         string    `json:"id"`
-	Label      string    `json:"label"`
+	Label      wire.Text `json:"label"`
 	Key        string    `json:"key"` // fingerprint
 	DeviceID   device.ID `json:"deviceID"`
-	DeviceName string    `json:"deviceName"`
+	DeviceName wire.Text `json:"deviceName"`
 	HostKey    []byte    `json:"hostKey,omitempty"`
 	User       string    `json:"user,omitempty"` // of the logins; each its own grant
 	Namespace  string    `json:"namespace,omitempty"`
-	What       string    `json:"what"` // SignSheet.Title of the login that was approved, or "git signatures"
+	What       wire.Text `json:"what"` // SignSheet.Title of the login that was approved, or "git signatures"
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until"`
 }
@@ -301,12 +301,12 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 	}
 	now := s.cfg.Now().Round(0)
 	g := Grant{
-		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: sheet.From.Name.String(),
+		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: sheet.From.Name,
 		What: sheet.Title(), Since: now, Until: now.Add(min(wanted, MaxGrant)),
 	}
 	if sheet.Known.Kind == sshctx.SSHSIG {
 		// Of whatever kind: that it is a commit only the computer says.
-		g.Namespace, g.What = sheet.Known.Namespace, sheet.Known.Namespace+" signatures"
+		g.Namespace, g.What = sheet.Known.Namespace, wire.Say("%s signatures", wire.Clean(sheet.Known.Namespace))
 	} else {
 		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
 	}

@@ -153,7 +153,7 @@ func TestGrantEnds(t *testing.T) {
 		if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {
 			t.Fatal(err)
 		}
-		if g := p.Grants(); len(g) != 1 || g[0].What == "" || time.Until(g[0].Until) < 59*time.Minute {
+		if g := p.Grants(); len(g) != 1 || g[0].What == (wire.Text{}) || time.Until(g[0].Until) < 59*time.Minute {
 			t.Fatalf("%s: grants %+v", name, g)
 		}
 		held := p.held[0].secret

@@ -39,9 +39,9 @@ const (
 // Host is a server that an approved login went to. The host key is proven; the
 // names are those that computers claimed.
 type Host struct {
-	HostKey []byte   `json:"hostKey"` // blob
-	Names   []string `json:"names,omitempty"`
-	Users   []string `json:"users,omitempty"`
+	HostKey []byte      `json:"hostKey"` // blob
+	Names   []wire.Text `json:"names,omitempty"`
+	Users   []wire.Text `json:"users,omitempty"`
 	// HostBound: a login to it was approved whose signed bytes name the host key, so
 	// that client and server can do that.
 	HostBound bool      `json:"hostBound,omitempty"`
@@ -91,7 +91,7 @@ func (s *Signer) ForgetHost(fingerprint string) error {
 
 // recall adds to a destination what this phone remembers of it. A memory that
 // cannot be read counts as none: everything is the first time then.
-func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string) {
+func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName wire.Text) {
 	if d.HostKey == nil && len(d.Via) == 0 {
 		return
 	}
@@ -110,35 +110,35 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName string
 	d.Memory, d.NewUser = HostFirst, true
 	if n := indexHost(hosts, d.HostKey); n >= 0 {
 		d.Memory, d.Names = HostKnown, hosts[n].Names
-		d.NewUser = !slices.Contains(hosts[n].Users, wire.Show(known.User))
+		d.NewUser = !slices.Contains(hosts[n].Users, wire.Clean(known.User))
 		d.Downgraded = hosts[n].HostBound && known.Kind == sshctx.UserAuth
 	}
-	if claimedName == "" || slices.Contains(d.Names, claimedName) {
+	if claimedName == (wire.Text{}) || slices.Contains(d.Names, claimedName) {
 		return
 	}
 	for _, h := range hosts {
-		alike := slices.IndexFunc(h.Names, func(name string) bool { return alikeHosts(name, claimedName) })
+		alike := slices.IndexFunc(h.Names, func(name wire.Text) bool { return alikeHosts(name, claimedName) })
 		switch {
 		case alike < 0 || bytes.Equal(h.HostKey, d.HostKey):
-		case !slices.Contains(h.Names, claimedName) && slices.ContainsFunc(h.Names, func(name string) bool {
+		case !slices.Contains(h.Names, claimedName) && slices.ContainsFunc(h.Names, func(name wire.Text) bool {
 			return slices.Contains(d.Names, name) && alikeHosts(name, claimedName)
 		}): // of one pool, that is typed otherwise
 		case !slices.Contains(h.Names, claimedName): // a person would take it for the other, whatever its type
-			d.Memory, d.Before, d.LooksLike = HostChanged, append(d.Before, h.Fingerprint()), h.Names[alike]
+			d.Memory, d.Before, d.LooksLike = HostChanged, append(d.Before, wire.Clean(h.Fingerprint())), h.Names[alike]
 		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):
-			d.Memory, d.Before = HostChanged, append(d.Before, h.Fingerprint())
+			d.Memory, d.Before = HostChanged, append(d.Before, wire.Clean(h.Fingerprint()))
 		default:
-			d.OtherTypes = append(d.OtherTypes, sshctx.KeyType(h.HostKey))
+			d.OtherTypes = append(d.OtherTypes, wire.Clean(sshctx.KeyType(h.HostKey)))
 		}
 	}
-	slices.Sort(d.OtherTypes)
+	slices.SortFunc(d.OtherTypes, func(a, b wire.Text) int { return strings.Compare(a.String(), b.String()) })
 	d.OtherTypes = slices.Compact(d.OtherTypes)
 }
 
 // rememberHost notes an approved login. The name stays with the host keys that
 // had it before: behind one name there may be a pool of servers, and whoever
 // acknowledged each of them once is not to be warned at every switch.
-func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName string) error {
+func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName wire.Text) error {
 	if d.HostKey == nil {
 		return nil
 	}
@@ -155,10 +155,10 @@ func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName s
 		}
 		// The names that there are stay: a computer that calls a server by many others
 		// would have the next one that goes by its name be a new one.
-		if names := hosts[n].Names; claimedName != "" && (len(names) < maxHostNames || slices.Contains(names, claimedName)) {
+		if names := hosts[n].Names; claimedName != (wire.Text{}) && (len(names) < maxHostNames || slices.Contains(names, claimedName)) {
 			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
 		}
-		hosts[n].Users = latest(hosts[n].Users, wire.Show(known.User), maxHostUsers)
+		hosts[n].Users = latest(hosts[n].Users, wire.Clean(known.User), maxHostUsers)
 		hosts[n].HostBound = hosts[n].HostBound || known.Kind == sshctx.HostBound
 		hosts[n].LastSeen = now
 		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
@@ -167,7 +167,9 @@ func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName s
 
 // alikeHosts reports whether a person could take one host name for the other: also
 // with another dot, one at the end, brackets, a user, or the port that is meant anyway.
-func alikeHosts(a, b string) bool { return confusable.Alike(bareHost(a), bareHost(b)) }
+func alikeHosts(a, b wire.Text) bool {
+	return confusable.Alike(bareHost(a.String()), bareHost(b.String()))
+}
 
 func bareHost(name string) string {
 	name = otherDots.Replace(name)
@@ -194,9 +196,9 @@ func indexHost(hosts []Host, hostKey []byte) int {
 }
 
 // latest puts text first in the list, once, and keeps it within limit.
-func latest(list []string, text string, limit int) []string {
-	others := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == text })
-	list = slices.Concat([]string{text}, others)
+func latest(list []wire.Text, text wire.Text, limit int) []wire.Text {
+	others := slices.DeleteFunc(slices.Clone(list), func(t wire.Text) bool { return t == text })
+	list = slices.Concat([]wire.Text{text}, others)
 	return list[:min(len(list), limit)]
 }
 

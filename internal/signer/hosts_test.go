@@ -17,13 +17,13 @@ import (
 func TestHostsThatAreNotAlike(t *testing.T) {
 	for _, other := range []string{"prod:2222", "[prod]:2222", "prod.example", "fe80::22", "2prod", ""} {
 		for _, name := range []string{"prod", "fe80::"} {
-			if alikeHosts(name, other) {
+			if alikeHosts(wire.Clean(name), wire.Clean(other)) {
 				t.Errorf("%q is taken for %q", other, name)
 			}
 		}
 	}
 	for _, other := range []string{"[fe80::22]", "[fe80::22]:22", "FE80::22"} {
-		if !alikeHosts("fe80::22", other) {
+		if !alikeHosts(wire.Clean("fe80::22"), wire.Clean(other)) {
 			t.Errorf("%q is not fe80::22", other)
 		}
 	}
@@ -112,10 +112,10 @@ func TestListedSaysTheNameThatWillBeKnown(t *testing.T) {
 		}
 		for _, l := range p.sheet.Listed() {
 			if l.Name == "name" {
-				said = l.Value
+				said = l.Value.String()
 			}
 		}
-		return p.sheet.Title() + " " + said
+		return p.sheet.Title().String() + " " + said
 	}
 	for _, c := range []struct{ name, want string }{
 		{"test.example", "root@test.example (claimed) "}, {"test.example", "root@test.example "},
@@ -152,7 +152,7 @@ func TestLookalikeIsNotNew(t *testing.T) {
 					t.Errorf("login %d to %q: warned %v, want %v: %+v", i, c.name, got, c.warned, p.sheet.Lines())
 				}
 				if c.warned && !hidden {
-					w := p.sheet.Lines()[0].Value
+					w := p.sheet.Lines()[0].Value.String()
 					if !strings.Contains(w, " looks like prod-1.example.com, which has another host key: "+prod.fingerprint()) {
 						t.Errorf("the warning is %q", w)
 					}
@@ -160,7 +160,8 @@ func TestLookalikeIsNotNew(t *testing.T) {
 			}
 			// What hides in a name is shown, and blanks around it are none.
 			for _, h := range must(p.Hosts()) {
-				for _, n := range h.Names {
+				for _, name := range h.Names {
+					n := name.String()
 					if !wire.Printable(n) || strings.TrimSpace(n) != n {
 						t.Errorf("remembered as %q", n)
 					}

@@ -35,8 +35,8 @@ var ErrNoCertificate = errors.New("no such certificate")
 type Issued struct {
 	Serial     string    `json:"serial"` // decimal
 	DeviceID   device.ID `json:"deviceID"`
-	DeviceName string    `json:"deviceName"`
-	Label      string    `json:"label"`    // of the identity that it stands for
+	DeviceName wire.Text `json:"deviceName"`
+	Label      wire.Text `json:"label"`    // of the identity that it stands for
 	Identity   string    `json:"identity"` // fingerprint
 	CA         []byte    `json:"ca"`       // blob of the CA's public key
 	Principals []string  `json:"principals"`
@@ -88,8 +88,8 @@ func (s *Signer) putIssued(lines []byte) error {
 func (s *Signer) noteIssued(cert *ssh.Certificate, identity Identity, to device.Peer) error {
 	now := s.cfg.Now().UTC()
 	line, err := json.Marshal(Issued{
-		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: to.Name.String(),
-		Label: identity.Label, Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
+		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: to.Name,
+		Label: wire.Clean(identity.Label), Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
 		Principals: cert.ValidPrincipals, IssuedAt: now,
 		ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),
 	})

@@ -32,7 +32,7 @@ func TestKRL(t *testing.T) {
 		}
 	}
 	list, err := p.Certificates()
-	if err != nil || len(list) != 3 || list[0].Label != "work" || list[0].DeviceName != "laptop" || list[0].Principals[0] != "root" {
+	if err != nil || len(list) != 3 || list[0].Label.String() != "work" || list[0].DeviceName.String() != "laptop" || list[0].Principals[0] != "root" {
 		t.Fatalf("issued %+v, %v", list, err)
 	}
 	krl := filepath.Join(dir, "krl")

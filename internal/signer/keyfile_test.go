@@ -152,7 +152,7 @@ func TestWrongPassphrase(t *testing.T) {
 	} {
 		tries := 0
 		p.approver.Passphrase = func(_ context.Context, r PassphraseRequest) ([]byte, error) {
-			if tries++; r.Attempt != tries || r.Label != "a" {
+			if tries++; r.Attempt != tries || r.Label.String() != "a" {
 				t.Errorf("attempt %d of %s, want %d", r.Attempt, r.Label, tries)
 			}
 			return []byte(c.answers[tries-1]), nil

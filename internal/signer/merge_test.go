@@ -167,17 +167,17 @@ func TestMergedRefusals(t *testing.T) {
 		}
 		first, second, third := list[0], list[1], list[2]
 		want := []Asked{
-			{What: "root@prod (claimed)", Server: prod.fingerprint(), Times: 5},
-			{What: "git@home (claimed)", Server: home.fingerprint(), Times: 1},
+			{What: wire.Clean("root@prod (claimed)"), Server: wire.Clean(prod.fingerprint()), Times: 5},
+			{What: wire.Clean("git@home (claimed)"), Server: wire.Clean(home.fingerprint()), Times: 1},
 		}
 		if first.Times() != 6 || first.Reason != reasonRules || !slices.Equal(first.Asked, want) || first.Seq != 1 ||
-			!first.Time.Equal(start) || !first.Last().Equal(start.Add(5*time.Second)) || first.Label != "work" || len(first.Lines) == 0 {
+			!first.Time.Equal(start) || !first.Last().Equal(start.Add(5*time.Second)) || first.Label.String() != "work" || len(first.Lines) == 0 {
 			t.Errorf("got %+v", first)
 		}
-		if second.DeviceName != "other" || second.Times() != 1 || second.Seq != 2 {
+		if second.DeviceName.String() != "other" || second.Times() != 1 || second.Seq != 2 {
 			t.Errorf("of the other computer: %+v", second)
 		}
-		if third.Times() != 1 || third.Seq != 0 || third.DeviceName != "laptop" {
+		if third.Times() != 1 || third.Seq != 0 || third.DeviceName.String() != "laptop" {
 			t.Errorf("of the next minute: %+v", third)
 		}
 		for id, want := range map[*Identity]int{&work: 7, &git: 1} {
@@ -217,7 +217,7 @@ func TestMergedRefusalsAreSmall(t *testing.T) {
 func TestRefusalsOfBefore(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("work", "ssh-ed25519")
-	old := Record{Kind: "sign", Key: id.Fingerprint(), Decision: "refused", Code: wire.CodePolicyDenied, Message: "policy of work: no logins"}
+	old := Record{Kind: "sign", Key: id.Fingerprint(), Decision: "refused", Code: wire.CodePolicyDenied, Message: wire.Clean("policy of work: no logins")}
 	if n := id.RefusedByRules(old); n != 1 || old.Times() != 1 {
 		t.Errorf("counts %d, %d", n, old.Times())
 	}

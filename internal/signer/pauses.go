@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"vmux/internal/device"
@@ -28,10 +27,10 @@ const (
 // refused without asking, for a while.
 type Pause struct {
 	DeviceID   device.ID `json:"deviceID"`
-	DeviceName string    `json:"deviceName"`
+	DeviceName wire.Text `json:"deviceName"`
 	// Program is the chain of programs that is muted, as the computer claims it;
 	// empty: the whole computer, after several denials.
-	Program string `json:"program,omitempty"`
+	Program wire.Text `json:"program,omitzero"`
 	// Since is when the first of the denials was made; see Report.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
@@ -77,23 +76,19 @@ func (s *Signer) changePauses(change func([]Pause) []Pause) error {
 	})
 }
 
-// programChain is how a muted program is recognised.
-func programChain(programs []string) string { return wire.Show(strings.Join(programs, " ← ")) }
-
 // paused refuses a request of a computer or a program that is paused.
-func (s *Signer) paused(from device.ID, programs []string) error {
+func (s *Signer) paused(from device.ID, programs wire.Text) error {
 	list, err := s.Pauses()
 	if err != nil {
 		s.cfg.Log.Error("pauses", "err", err)
 	}
-	chain := programChain(programs)
 	for _, p := range list {
 		left := p.Until.Sub(s.cfg.Now()).Round(time.Second)
 		switch {
 		case p.DeviceID != from:
-		case p.Program == "":
+		case p.Program == wire.Text{}:
 			return wire.Errorf(wire.CodePaused, "%s; it ends in %s", wire.MeaningOf(wire.CodePaused).Sentence, left)
-		case p.Program == chain:
+		case p.Program == programs:
 			return wire.Errorf(wire.CodeMuted, "%s; it ends in %s", wire.MeaningOf(wire.CodeMuted).Sentence, left)
 		}
 	}
@@ -114,12 +109,12 @@ func (s *Signer) denied(sheet Sheet) {
 	if bombed {
 		delete(s.denials, from.ID)
 	}
-	p := Pause{DeviceID: from.ID, DeviceName: from.Name.String(), Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
+	p := Pause{DeviceID: from.ID, DeviceName: from.Name, Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
 	if bombed {
 		if s.untold == nil {
 			s.untold = map[requestKey]Pause{}
 		}
-		s.untold[requestKey{from.ID.String(), wire.Show(sheet.RequestID)}] = p
+		s.untold[requestKey{from.ID.String(), wire.Clean(sheet.RequestID)}] = p
 	}
 	s.grants.Unlock()
 	if bombed {
@@ -128,7 +123,10 @@ func (s *Signer) denied(sheet Sheet) {
 }
 
 // requestKey names a request as its record does.
-type requestKey struct{ device, request string }
+type requestKey struct {
+	device  string
+	request wire.Text
+}
 
 // tellPause tells the person that a request's denial has paused the computer,
 // once the log has it.
@@ -147,8 +145,8 @@ func (s *Signer) tellPause(r Record) {
 // the whole computer where it does not say which.
 func (s *Signer) mute(sheet SignSheet) {
 	s.pause(Pause{
-		DeviceID: sheet.From.ID, DeviceName: sheet.From.Name.String(),
-		Program: programChain(sheet.Claimed.Programs), Since: s.cfg.Now().Round(0).UTC(), Until: s.cfg.Now().Add(MuteFor).Round(0),
+		DeviceID: sheet.From.ID, DeviceName: sheet.From.Name,
+		Program: sheet.Claimed.Programs, Since: s.cfg.Now().Round(0).UTC(), Until: s.cfg.Now().Add(MuteFor).Round(0),
 	})
 }
 

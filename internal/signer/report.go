@@ -24,12 +24,12 @@ type Report struct {
 	Records []Record `json:"-"` // all of them, oldest first
 }
 
-// Asked is what was asked for, and how often. All texts are fit to be shown.
+// Asked is what was asked for, and how often.
 type Asked struct {
-	What    string `json:"what"`              // SignSheet.Title
-	Server  string `json:"server,omitempty"`  // what the phone found out of it
-	Program string `json:"program,omitempty"` // the computer's word
-	Times   int    `json:"times"`
+	What    wire.Text `json:"what"`             // SignSheet.Title
+	Server  wire.Text `json:"server,omitzero"`  // what the phone found out of it
+	Program wire.Text `json:"program,omitzero"` // the computer's word
+	Times   int       `json:"times"`
 }
 
 // Report reads from the log what a computer has asked for since a moment.
@@ -61,7 +61,7 @@ func (r *Report) add(rec Record) {
 func asked(rec Record) Asked {
 	a := Asked{What: rec.What, Times: 1}
 	if rec.Kind == "certificate" {
-		a.What = wire.Show("session certificate for " + strings.Join(rec.Principals, ",")) // also short: it is kept
+		a.What = wire.Clean("session certificate for " + strings.Join(rec.Principals, ",")) // also short: it is kept
 	}
 	for _, l := range rec.Lines {
 		switch l.Name {
@@ -76,12 +76,12 @@ func asked(rec Record) Asked {
 
 // String says it in a line.
 func (a Asked) String() string {
-	text := wire.Show(a.What)
-	if a.Server != "" && !strings.Contains(a.What, a.Server) {
-		text += "  " + wire.Show(a.Server)
+	text, server, program := a.What.String(), a.Server.String(), a.Program.String()
+	if server != "" && !strings.Contains(text, server) {
+		text += "  " + server
 	}
-	if a.Program != "" {
-		text += "  by " + wire.Show(a.Program)
+	if program != "" {
+		text += "  by " + program
 	}
 	if a.Times > 1 {
 		text += fmt.Sprintf("  (%d times)", a.Times)

@@ -45,7 +45,7 @@ func TestReportOfAPausedComputer(t *testing.T) {
 		p.computer = home
 		p.askCertificate(certificateRequest(t, p))
 		_ = p.askLogin(id, login(id, sessionID(3), "root", &prod), "prod")
-		want := []Asked{{What: "root@prod", Server: prod.fingerprint(), Times: 2}, {What: "session certificate for root", Times: 1}}
+		want := []Asked{{What: wire.Clean("root@prod"), Server: wire.Clean(prod.fingerprint()), Times: 2}, {What: wire.Clean("session certificate for root"), Times: 1}}
 		if pause.DeviceID != home.ID || told.Decisions["denied"] != 3 || len(told.Records) != 3 || !slices.Equal(told.Asked, want) {
 			t.Errorf("told of %+v\n%+v", pause, told)
 		}
@@ -53,7 +53,7 @@ func TestReportOfAPausedComputer(t *testing.T) {
 			_ = p.askLogin(id, login(id, sessionID(4), "root", &other), "other")
 		}
 		later, err := p.Report(pause.DeviceID, pause.Since)
-		want = slices.Insert(want, 0, Asked{What: "root@other (claimed)", Server: other.fingerprint(), Times: 4})
+		want = slices.Insert(want, 0, Asked{What: wire.Clean("root@other (claimed)"), Server: wire.Clean(other.fingerprint()), Times: 4})
 		if err != nil || later.Decisions["refused"] != 4 || !slices.Equal(later.Asked, want) {
 			t.Errorf("later %+v, %v", later, err)
 		}

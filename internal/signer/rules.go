@@ -139,7 +139,7 @@ const fingerprintPrefix = "SHA256:"
 const rulesPrefix = "policy of "
 
 func forbidden(id Identity, format string, args ...any) error {
-	return wire.Errorf(wire.CodePolicyDenied, rulesPrefix+"%s: %s", wire.Show(id.Label), wire.Show(fmt.Sprintf(format, args...)))
+	return wire.Errorf(wire.CodePolicyDenied, rulesPrefix+"%s: %s", wire.Clean(id.Label), wire.Clean(fmt.Sprintf(format, args...)))
 }
 
 // RefusedByRules counts the requests of a record that the identity's rules have
@@ -149,8 +149,8 @@ func (i Identity) RefusedByRules(r Record) int {
 		return r.Keys[i.Fingerprint()]
 	}
 	// A record of before refusals were merged.
-	own := r.Key == i.Fingerprint() || r.Kind == "certificate" && r.Label == i.Label
-	if own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message, rulesPrefix) {
+	own := r.Key == i.Fingerprint() || r.Kind == "certificate" && r.Label == wire.Clean(i.Label)
+	if own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message.String(), rulesPrefix) {
 		return 1
 	}
 	return 0
@@ -199,7 +199,7 @@ func (r Rules) allowLogin(id Identity, s SignSheet) error {
 	case d.HostKey == nil:
 		return forbidden(id, "no login to a server that is not known")
 	}
-	if name := s.Claimed.HostName; d.Memory == HostChanged && slices.Contains(r.Hosts, name) {
+	if name := s.Claimed.HostName.String(); d.Memory == HostChanged && slices.Contains(r.Hosts, name) {
 		return forbidden(id, "no login to %s, which is another host key than those of %s", d.Fingerprint(), name)
 	}
 	return forbidden(id, "no login to %s", d.Fingerprint())
@@ -218,9 +218,9 @@ func (r Rules) hasHost(s SignSheet) bool {
 		return true
 	}
 	if d.Memory == HostFirst {
-		return s.Claimed.HostName != "" && slices.Contains(r.Hosts, s.Claimed.HostName)
+		return s.Claimed.HostName != (wire.Text{}) && slices.Contains(r.Hosts, s.Claimed.HostName.String())
 	}
-	return slices.ContainsFunc(d.Names, func(name string) bool { return slices.Contains(r.Hosts, name) })
+	return slices.ContainsFunc(d.Names, func(name wire.Text) bool { return slices.Contains(r.Hosts, name.String()) })
 }
 
 // allowCertificate applies the identity's rules to a session certificate, which

@@ -28,7 +28,7 @@ func TestRules(t *testing.T) {
 		}
 		return SignSheet{
 			Known:   sshctx.Context{Kind: kind, User: user, HostKey: d.HostKey},
-			Claimed: wire.Context{HostName: claimed}, Destination: d,
+			Claimed: ClaimsOf(wire.Context{HostName: claimed}), Destination: d,
 		}
 	}
 	plain := func(user string, d Destination, claimed string) SignSheet {
@@ -39,7 +39,7 @@ func TestRules(t *testing.T) {
 	sshsig := func(namespace string) SignSheet {
 		return SignSheet{Known: sshctx.Context{Kind: sshctx.SSHSIG, Namespace: namespace}}
 	}
-	known := Destination{HostKey: prod, Memory: HostKnown, Names: []string{"prod.example"}}
+	known := Destination{HostKey: prod, Memory: HostKnown, Names: []wire.Text{wire.Clean("prod.example")}}
 	through := known
 	through.Via = []Hop{{HostKey: other}}
 	thursday := time.Date(2026, 11, 26, 9, 30, 0, 0, time.Local)
@@ -70,7 +70,7 @@ func TestRules(t *testing.T) {
 		},
 		{
 			name: "claimed name of a key with another name", rules: Rules{Hosts: []string{"prod.example"}}, refused: "no login to SHA256:",
-			sheet: login("root", Destination{HostKey: other, Memory: HostKnown, Names: []string{"other.example"}}, "prod.example"),
+			sheet: login("root", Destination{HostKey: other, Memory: HostKnown, Names: []wire.Text{wire.Clean("other.example")}}, "prod.example"),
 		},
 		{name: "another host", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", at(Destination{HostKey: other}), ""), refused: "no login to SHA256:"},
 		{name: "an unknown host", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", Destination{}, "prod.example"), refused: "server that is not known"},
@@ -160,7 +160,7 @@ func TestNameThatOnlyTheComputerSays(t *testing.T) {
 		before := p.asked
 		err := p.askLogin(id, login(id, sessionID(0), "root", s), name)
 		warning := slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool {
-			return l.Warning && l.Value == "the key is limited to certain servers; that this is "+name+" only the computer says"
+			return l.Warning && l.Value.String() == "the key is limited to certain servers; that this is "+name+" only the computer says"
 		})
 		if (err == nil) != answer || p.asked != before+1 || warning != warned || p.sheet.MustAcknowledge() != warned {
 			t.Errorf("%s: %v, asked %d times, warned %v", name, err, p.asked-before, p.sheet.Lines())
@@ -177,7 +177,7 @@ func TestNameThatOnlyTheComputerSays(t *testing.T) {
 	set("prod.example")
 	answer = false
 	logsIn(&evil, "prod.example", true)
-	if title := p.sheet.Title(); title != "root@prod.example (claimed)" {
+	if title := p.sheet.Title().String(); title != "root@prod.example (claimed)" {
 		t.Errorf("title %q", title)
 	}
 	answer = true

@@ -46,7 +46,7 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 	if err != nil {
 		return nil, err
 	}
-	rec.Label, rec.identity = id.Label, id.Fingerprint()
+	rec.Label, rec.identity = wire.Clean(id.Label), id.Fingerprint()
 	algorithm, err := signatureAlgorithm(id, r)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Enve
 	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
 		return nil, err
 	}
-	if err := s.paused(from.ID, r.Context.Programs); err != nil { // whatever was granted before
+	if err := s.paused(from.ID, sheet.Claimed.Programs); err != nil { // whatever was granted before
 		return nil, err
 	}
 	if unlock, ok := s.granted(sheet); ok {
@@ -120,7 +120,7 @@ func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm stri
 	if id.Rules.byName(sheet) && !sheet.byName { // limited while it waited: nobody has acknowledged it
 		return nil, forbidden(id, "no login to %s", sheet.Destination.Fingerprint())
 	}
-	unlock := s.cfg.Approver.unlock(id.Label, sheet.Sheet)
+	unlock := s.cfg.Approver.unlock(sheet.Label, sheet.Sheet)
 	if decision.Grant > 0 && sheet.Grantable() && !sheet.MustAcknowledge() {
 		kept.grant = decision.Grant
 		unlock = kept.of(unlock)
@@ -255,8 +255,8 @@ func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) 
 // to sign contradict themselves.
 func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequest) (SignSheet, error) {
 	sheet := SignSheet{
-		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: id.Label},
-		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: shown(r.Context),
+		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: wire.Clean(id.Label)},
+		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: ClaimsOf(r.Context),
 	}
 	known, err := sshctx.Parse(r.DataToSign)
 	switch {

@@ -41,14 +41,14 @@ func TestSheetTellsWhatTheBytesSay(t *testing.T) {
 	r.Context = wire.Context{ContextQuality: wire.QualityVerified, HostName: "bank.example.com"} // a lie
 	p.ask(t.Context(), r)
 	want := "root@bank.example.com (claimed)"
-	if p.sheet.Title() != want || p.sheet.Quality != wire.QualityVerified || p.sheet.Label != "work" {
+	if p.sheet.Title().String() != want || p.sheet.Quality != wire.QualityVerified || p.sheet.Label.String() != "work" {
 		t.Errorf("sheet says %q, %s", p.sheet.Title(), p.sheet.Quality)
 	}
 	r = p.request(id)
 	r.DataToSign = []byte("some bytes")
 	r.Context.ContextQuality = wire.QualityVerified
 	p.ask(t.Context(), r)
-	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title() != "unknown" {
+	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title().String() != "unknown" {
 		t.Errorf("the computer's word made unreadable bytes %s: %q", p.sheet.Quality, p.sheet.Title())
 	}
 }
@@ -68,8 +68,8 @@ func TestTitleKeepsItsMark(t *testing.T) {
 		{"root＠prod.example.com", "x@prod", "\"root＠prod.example.com\"@\"x@prod\" (claimed)"},
 		{strings.Repeat("u", 200), strings.Repeat("é", 120), strings.Repeat("u", 32) + "…@" + strings.Repeat("é", 32) + "… (claimed)"},
 	} {
-		s := SignSheet{Known: sshctx.Context{Kind: sshctx.HostBound, User: c.user}, Claimed: wire.Context{HostName: c.host}}
-		if got := s.Title(); got != c.want {
+		s := SignSheet{Known: sshctx.Context{Kind: sshctx.HostBound, User: c.user}, Claimed: ClaimsOf(wire.Context{HostName: c.host})}
+		if got := s.Title().String(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
@@ -84,16 +84,16 @@ func TestTitleOfAGitSignature(t *testing.T) {
 		{"git", "", "git signature"},
 		{"git", "blob", "git signature"},
 		{"git", "release v2, verified by root@prod.example:", "git signature"},
-		{"git", "commit ", "git signature"},
+		{"git", "commit ", "git commit signature (claimed)"}, // cleaned where it came in,
 		{"file", "commit", "file signature"},
 		{"git commit", "commit", `"git commit" signature`},
 		{"file (verified)", "", `"file (verified)" signature`},
 	} {
 		s := SignSheet{
 			Known:   sshctx.Context{Kind: sshctx.SSHSIG, Namespace: c.namespace},
-			Claimed: wire.Context{Git: &wire.GitObject{Kind: c.kind, Subject: "release"}},
+			Claimed: ClaimsOf(wire.Context{Git: &wire.GitObject{Kind: c.kind, Subject: "release"}}),
 		}
-		if got := s.Title(); got != c.want {
+		if got := s.Title().String(); got != c.want {
 			t.Errorf("%q, %q: %q, want %q", c.namespace, c.kind, got, c.want)
 		}
 	}
@@ -166,7 +166,7 @@ func TestNothingIsApprovedWithoutAPerson(t *testing.T) {
 	if got := codeOf(p.askCertificate(certificateRequest(t, p)).Error); got != wire.CodeUserDenied {
 		t.Errorf("certificate: %q", got)
 	}
-	if _, err := p.cfg.Approver.unlock("a", Sheet{})(t.Context(), 1); wire.CodeOf(err) != wire.CodeAuthenticationFailed {
+	if _, err := p.cfg.Approver.unlock(wire.Clean("a"), Sheet{})(t.Context(), 1); wire.CodeOf(err) != wire.CodeAuthenticationFailed {
 		t.Errorf("passphrase: %v", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestOnlyNameable(t *testing.T) {
 	r := p.request(id)
 	r.DataToSign = sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git", HashAlgorithm: "sha256", Hash: make([]byte, 32)}.Marshal()
 	p.wantSignature(p.ask(t.Context(), r), id, r)
-	if p.asked != 1 || p.sheet.Title() != "git signature" || p.sheet.Quality != wire.QualityVerified {
+	if p.asked != 1 || p.sheet.Title().String() != "git signature" || p.sheet.Quality != wire.QualityVerified {
 		t.Errorf("asked %d times, sheet says %q, %s", p.asked, p.sheet.Title(), p.sheet.Quality)
 	}
 }
@@ -224,13 +224,13 @@ func TestPlainPublicKey(t *testing.T) {
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey,
 	}.Marshal()
 	p.wantSignature(p.ask(t.Context(), r), id, r)
-	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title() != "ro\uFFFDot@unknown" {
+	if p.sheet.Quality != wire.QualityUnknown || p.sheet.Title().String() != "ro\uFFFDot@unknown" {
 		t.Errorf("sheet says %q, %s", p.sheet.Title(), p.sheet.Quality)
 	}
 	r = p.request(id)
 	r.DataToSign, r.Context = []byte("x"), wire.Context{ContextQuality: wire.QualityClaimed, HostName: "server"}
 	p.wantSignature(p.ask(t.Context(), r), id, r)
-	if p.sheet.Quality != wire.QualityClaimed || p.sheet.Claimed.HostName != "server" {
+	if p.sheet.Quality != wire.QualityClaimed || p.sheet.Claimed.HostName.String() != "server" {
 		t.Errorf("sheet says %q, %s", p.sheet.Claimed.HostName, p.sheet.Quality)
 	}
 }

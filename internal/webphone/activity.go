@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"vmux/internal/signer"
+	"vmux/internal/wire"
 )
 
 const (
@@ -55,7 +56,7 @@ func (p *Phone) pauseReport(_ context.Context, a arguments) (any, error) {
 		return nil, err
 	}
 	for _, pause := range slices.Backward(all) {
-		if pause.Program == "" && pause.DeviceID.String() == a.ID {
+		if pause.Program == (wire.Text{}) && pause.DeviceID.String() == a.ID {
 			return p.reportOf(pause)
 		}
 	}

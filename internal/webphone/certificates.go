@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"vmux/internal/signer"
+	"vmux/internal/wire"
 )
 
 // maxCertificates bounds those that are listed.
@@ -13,14 +14,14 @@ const maxCertificates = 256
 // Certificate is a session certificate that this phone has issued. Times are
 // Unix milliseconds.
 type Certificate struct {
-	Serial      string   `json:"serial"`
-	Computer    string   `json:"computer"`
-	Identity    string   `json:"identity"`
-	Principals  []string `json:"principals"`
-	ValidAfter  int64    `json:"validAfter"`
-	ValidBefore int64    `json:"validBefore"`
-	IssuedAt    int64    `json:"issuedAt"`
-	RevokedAt   int64    `json:"revokedAt,omitempty"`
+	Serial      string    `json:"serial"`
+	Computer    wire.Text `json:"computer"`
+	Identity    wire.Text `json:"identity"`
+	Principals  []string  `json:"principals"`
+	ValidAfter  int64     `json:"validAfter"`
+	ValidBefore int64     `json:"validBefore"`
+	IssuedAt    int64     `json:"issuedAt"`
+	RevokedAt   int64     `json:"revokedAt,omitempty"`
 }
 
 // certificates returns those that have not expired, newest first.

@@ -22,20 +22,20 @@ type GrantState struct {
 
 // Grant is a signer.Grant as the page shows it.
 type Grant struct {
-	ID       string `json:"id"`
-	Label    string `json:"label"`
-	Computer string `json:"computer"`
-	What     string `json:"what"`
-	Since    int64  `json:"since"` // Unix milliseconds
-	Until    int64  `json:"until"`
+	ID       string    `json:"id"`
+	Label    wire.Text `json:"label"`
+	Computer wire.Text `json:"computer"`
+	What     wire.Text `json:"what"`
+	Since    int64     `json:"since"` // Unix milliseconds
+	Until    int64     `json:"until"`
 }
 
 // Pause is a signer.Pause as the page shows it.
 type Pause struct {
-	ComputerID string `json:"computerID"`
-	Computer   string `json:"computer"`
-	Program    string `json:"program,omitempty"` // empty: the whole computer
-	Until      int64  `json:"until"`             // Unix milliseconds
+	ComputerID string    `json:"computerID"`
+	Computer   wire.Text `json:"computer"`
+	Program    wire.Text `json:"program,omitzero"` // empty: the whole computer
+	Until      int64     `json:"until"`            // Unix milliseconds
 }
 
 // grants returns what cannot be read as none: then nothing is granted either.
@@ -69,7 +69,7 @@ func (p *Phone) pauses() []Pause {
 }
 
 func pauseOf(p signer.Pause) Pause {
-	return Pause{ComputerID: p.DeviceID.String(), Computer: wire.Show(p.DeviceName), Program: p.Program, Until: milliseconds(p.Until)}
+	return Pause{ComputerID: p.DeviceID.String(), Computer: p.DeviceName, Program: p.Program, Until: milliseconds(p.Until)}
 }
 
 // paused implements signer.Approver.Paused.

@@ -16,9 +16,9 @@ const pairTimeout = 30 * time.Second
 
 // invitationInfo is what an invitation says.
 type invitationInfo struct {
-	Name   string `json:"name"`
-	ID     string `json:"id"`
-	HubURL string `json:"hubURL,omitempty"`
+	Name   wire.Text `json:"name"`
+	ID     string    `json:"id"`
+	HubURL string    `json:"hubURL,omitempty"`
 }
 
 func (p *Phone) previewInvitation(_ context.Context, a arguments) (any, error) {
@@ -39,7 +39,7 @@ func (p *Phone) invitation(text string) (device.Invitation, invitationInfo, erro
 	if inv.DeviceID == p.cfg.Key.ID() {
 		return inv, invitationInfo{}, &Error{Code: "notInvitation", Message: "That is this phone's own code."}
 	}
-	info := invitationInfo{Name: wire.Show(inv.Name), ID: inv.DeviceID.String()}
+	info := invitationInfo{Name: wire.Clean(inv.Name), ID: inv.DeviceID.String()}
 	here, err := wire.ParseHubURL(p.cfg.HubURL)
 	if err != nil {
 		return inv, info, err
@@ -86,7 +86,7 @@ func (p *Phone) pair(ctx context.Context, a arguments) (any, error) {
 	if err := p.signer.Paired(peer); err != nil { // the computer has paired by now
 		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
 	}
-	return invitationInfo{Name: peer.Name.String(), ID: peer.ID.String()}, nil
+	return invitationInfo{Name: peer.Name, ID: peer.ID.String()}, nil
 }
 
 func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {

@@ -259,7 +259,7 @@ func TestSignatures(t *testing.T) {
 		r := p.signRequest(id)
 		answer := p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
 		sheet := p.sheet()
-		if !sheet.Ready || sheet.Label != label || !strings.HasPrefix(sheet.Title, "root@") || sheet.Quality != wire.QualityVerified {
+		if !sheet.Ready || sheet.Label.String() != label || !strings.HasPrefix(sheet.Title.String(), "root@") || sheet.Quality != wire.QualityVerified {
 			t.Errorf("sheet %+v", sheet)
 		}
 		p.must("approve", map[string]any{"id": sheet.ID})
@@ -465,7 +465,7 @@ func TestCertificateDecision(t *testing.T) {
 			t.Error(err)
 		}
 		s, err := p.State()
-		if err != nil || len(s.Certificates) != 1 || s.Certificates[0].Identity != "face" {
+		if err != nil || len(s.Certificates) != 1 || s.Certificates[0].Identity.String() != "face" {
 			t.Errorf("state %+v, %v", s.Certificates, err)
 		}
 		again, err := New(p.cfg)

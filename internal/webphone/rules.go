@@ -46,11 +46,11 @@ func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
 
 // Host is a signer.Host as the page shows it.
 type Host struct {
-	Fingerprint string   `json:"fingerprint"`
-	Names       []string `json:"names"`
-	Users       []string `json:"users"`
-	FirstSeen   int64    `json:"firstSeen"` // Unix milliseconds
-	LastSeen    int64    `json:"lastSeen"`
+	Fingerprint string      `json:"fingerprint"`
+	Names       []wire.Text `json:"names"`
+	Users       []wire.Text `json:"users"`
+	FirstSeen   int64       `json:"firstSeen"` // Unix milliseconds
+	LastSeen    int64       `json:"lastSeen"`
 }
 
 // hosts returns the servers that this phone remembers, the last seen first.
@@ -59,7 +59,7 @@ func (p *Phone) hosts(context.Context, arguments) (any, error) {
 	list := []Host{}
 	for _, h := range all {
 		list = append(list, Host{
-			Fingerprint: h.Fingerprint(), Names: append([]string{}, h.Names...), Users: append([]string{}, h.Users...),
+			Fingerprint: h.Fingerprint(), Names: append([]wire.Text{}, h.Names...), Users: append([]wire.Text{}, h.Users...),
 			FirstSeen: milliseconds(h.FirstSeen), LastSeen: milliseconds(h.LastSeen),
 		})
 	}

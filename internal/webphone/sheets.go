@@ -23,22 +23,22 @@ const (
 	OutcomeFailed    = "failed"
 )
 
-// Sheet is a request as the page shows it. All texts are fit to be shown.
+// Sheet is a request as the page shows it.
 type Sheet struct {
-	ID          string `json:"id"`
-	Kind        string `json:"kind"` // "sign" or "certificate"
-	Computer    string `json:"computer"`
-	ComputerID  string `json:"computerID"`
-	Label       string `json:"label"`       // of the identity that signs or that a certificate is for
-	Fingerprint string `json:"fingerprint"` // the same
-	KeyKind     string `json:"keyKind"`     // of the key that signs: "passkey" or "vault"
-	Expires     int64  `json:"expires"`     // Unix milliseconds
-	Waiting     int    `json:"waiting"`     // other requests
-	Ready       bool   `json:"ready"`       // can be approved
+	ID          string    `json:"id"`
+	Kind        string    `json:"kind"` // "sign" or "certificate"
+	Computer    wire.Text `json:"computer"`
+	ComputerID  string    `json:"computerID"`
+	Label       wire.Text `json:"label"`       // of the identity that signs or that a certificate is for
+	Fingerprint string    `json:"fingerprint"` // the same
+	KeyKind     string    `json:"keyKind"`     // of the key that signs: "passkey" or "vault"
+	Expires     int64     `json:"expires"`     // Unix milliseconds
+	Waiting     int       `json:"waiting"`     // other requests
+	Ready       bool      `json:"ready"`       // can be approved
 
 	// Of a signature.
 	Quality wire.ContextQuality `json:"quality,omitempty"`
-	Title   string              `json:"title,omitempty"`
+	Title   wire.Text           `json:"title,omitzero"`
 	Lines   []signer.Line       `json:"lines,omitempty"`
 	// Listed are the lines that it needs where it is one of several on a sheet.
 	Listed []signer.Line `json:"listed,omitempty"`
@@ -215,7 +215,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
 	o.sheet.Listed = s.Listed()
 	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
-	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged && s.Destination.LooksLike == ""
+	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged && s.Destination.LooksLike == (wire.Text{})
 	o.sheet.Downgraded = s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	if s.OffersGrant() {

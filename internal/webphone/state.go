@@ -54,14 +54,14 @@ type VaultState struct {
 
 // Computer is a paired computer.
 type Computer struct {
-	ID                     string `json:"id"`
-	Name                   string `json:"name"`
-	Connected              bool   `json:"connected"`
-	Connecting             bool   `json:"connecting"`
-	Since                  int64  `json:"since"`
-	ClockDifferenceSeconds int64  `json:"clockDifferenceSeconds"`
-	OpenSSHVersion         string `json:"opensshVersion,omitempty"`
-	LastError              string `json:"lastError,omitempty"`
+	ID                     string    `json:"id"`
+	Name                   wire.Text `json:"name"`
+	Connected              bool      `json:"connected"`
+	Connecting             bool      `json:"connecting"`
+	Since                  int64     `json:"since"`
+	ClockDifferenceSeconds int64     `json:"clockDifferenceSeconds"`
+	OpenSSHVersion         string    `json:"opensshVersion,omitempty"`
+	LastError              wire.Text `json:"lastError,omitzero"`
 }
 
 // Identity is a key of this phone.
@@ -159,7 +159,7 @@ func (p *Phone) computers() ([]Computer, error) {
 		c.ClockDifferenceSeconds = int64(s.ClockDifference / time.Second)
 		c.OpenSSHVersion = s.Hello.OpenSSHVersion
 		if s.LastError != nil {
-			c.LastError = wire.Show(s.LastError.Error())
+			c.LastError = wire.Clean(s.LastError.Error())
 		}
 		list = append(list, c)
 	}
@@ -167,7 +167,7 @@ func (p *Phone) computers() ([]Computer, error) {
 }
 
 // nameOf is how a computer is shown.
-func (p *Phone) nameOf(peer device.Peer) string {
+func (p *Phone) nameOf(peer device.Peer) wire.Text {
 	peers, err := p.trust.Peers()
 	if err != nil {
 		p.cfg.Log.Error("paired computers", "err", err)
@@ -179,17 +179,17 @@ func (p *Phone) nameOf(peer device.Peer) string {
 // like it, or it has brackets as around an ID, with the beginning of its device ID.
 // Computers name themselves, at any time, and one could take the name of another, with
 // its ID, to have its requests taken for the other's.
-func nameAmong(peers []device.Peer, peer device.Peer) string {
-	name := peer.Name.String()
+func nameAmong(peers []device.Peer, peer device.Peer) wire.Text {
+	name, withID := peer.Name.String(), wire.Say("%s (%s)", peer.Name, wire.Clean(peer.ID.Short()))
 	if strings.IndexFunc(name, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) >= 0 {
-		return name + " (" + peer.ID.Short() + ")"
+		return withID
 	}
 	for _, other := range peers {
 		if other.ID != peer.ID && confusable.Alike(other.Name.String(), name) {
-			return name + " (" + peer.ID.Short() + ")"
+			return withID
 		}
 	}
-	return name
+	return peer.Name
 }
 
 func milliseconds(t time.Time) int64 {
@@ -242,7 +242,7 @@ func (p *Phone) describeKey(id signer.Identity, i *Identity, computers []Compute
 	var old []string
 	for _, computer := range computers {
 		if tooOld(computer.OpenSSHVersion) {
-			old = append(old, computer.Name+" ("+computer.OpenSSHVersion+")")
+			old = append(old, computer.Name.String()+" ("+computer.OpenSSHVersion+")")
 		}
 	}
 	if len(old) > 0 {

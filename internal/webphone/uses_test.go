@@ -116,7 +116,7 @@ func TestGrantEnds(t *testing.T) {
 				p, id := newGranting(t)
 				p.grants(id, 900)
 				list := p.state().Grants.List
-				if len(list) != 1 || list[0].Label != "vault" || list[0].Computer != "laptop" || list[0].Until-list[0].Since != 900000 {
+				if len(list) != 1 || list[0].Label.String() != "vault" || list[0].Computer.String() != "laptop" || list[0].Until-list[0].Since != 900000 {
 					t.Fatalf("grants %+v", list)
 				}
 				test.does(p)
@@ -198,7 +198,7 @@ func TestPauses(t *testing.T) {
 	}
 	p.denies(id, false)
 	pause, ok := (<-p.events).payload.(Pause)
-	if !ok || pause.Computer != "laptop" || pause.ComputerID != p.computer.ID.String() || pause.Program != "" {
+	if !ok || pause.Computer.String() != "laptop" || pause.ComputerID != p.computer.ID.String() || pause.Program.String() != "" {
 		t.Errorf("told of %+v", pause)
 	}
 	p.end()
@@ -270,7 +270,7 @@ func TestComputersOfOneName(t *testing.T) {
 		return peer
 	}
 	honest, tower := pair("laptop", 0), pair("tower", 4)
-	if got := p.nameOf(honest); got != "laptop" {
+	if got := p.nameOf(honest).String(); got != "laptop" {
 		t.Errorf("alone it is %q", got)
 	}
 	hostile, lookalike, hidden := pair("Laptop ", 8), pair("lарtор", 16), pair("lap\u3164top", 32) // the second in Cyrillic
@@ -282,12 +282,12 @@ func TestComputersOfOneName(t *testing.T) {
 		}
 		p.computer = peer
 		sheet, _ := p.sheetOf(p.identity("face"))
-		if sheet.Computer != want {
+		if sheet.Computer.String() != want {
 			t.Errorf("the sheet names %q, want %q", sheet.Computer, want)
 		}
 		p.must("deny", map[string]any{"id": sheet.ID})
 		p.end()
-		if !slices.ContainsFunc(p.state().Computers, func(c Computer) bool { return c.Name == want }) {
+		if !slices.ContainsFunc(p.state().Computers, func(c Computer) bool { return c.Name.String() == want }) {
 			t.Errorf("%+v lack %q", p.state().Computers, want)
 		}
 	}
@@ -332,7 +332,7 @@ func TestHosts(t *testing.T) {
 	p.must("approve", map[string]any{"id": sheet.ID})
 	<-answer
 	list := p.must("hosts", nil).([]Host)
-	if len(list) != 1 || !strings.HasPrefix(list[0].Fingerprint, "SHA256:") || list[0].Users[0] != "root" || list[0].Names == nil || list[0].LastSeen == 0 {
+	if len(list) != 1 || !strings.HasPrefix(list[0].Fingerprint, "SHA256:") || list[0].Users[0].String() != "root" || list[0].Names == nil || list[0].LastSeen == 0 {
 		t.Fatalf("hosts %+v", list)
 	}
 	p.must("forgetHost", map[string]any{"fingerprint": list[0].Fingerprint})
@@ -487,7 +487,7 @@ func TestChangesAreRecorded(t *testing.T) {
 	p.must("unpair", map[string]any{"id": p.computer.ID.String()})
 	var got []string
 	for _, r := range slices.Backward(p.must("activity", nil).([]Record)) {
-		got = append(got, strings.TrimSpace(strings.Join([]string{r.Kind, r.Decision, r.Label + r.DeviceName, r.What}, " ")))
+		got = append(got, strings.TrimSpace(strings.Join([]string{r.Kind, r.Decision, r.Label.String() + r.DeviceName.String(), r.What.String()}, " ")))
 	}
 	want := []string{
 		"key created vault ssh-ed25519, vault", "key created face sk-ecdsa-sha2-nistp256@openssh.com, passkey", "key imported old ssh-ed25519, vault",

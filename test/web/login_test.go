@@ -324,7 +324,7 @@ func TestSSHSIGByPasskey(t *testing.T) {
 	sign.Env = []string{"SSH_AUTH_SOCK=" + w.agent.Socket, "PATH=" + os.Getenv("PATH")}
 	out, err := finish(sign, func() {
 		sheet := w.page.Sheet()
-		if sheet.Title != "file signature" || sheet.Quality != "verified" {
+		if sheet.Title.String() != "file signature" || sheet.Quality != "verified" {
 			b, _ := json.Marshal(sheet)
 			t.Errorf("sheet %s", b)
 		}

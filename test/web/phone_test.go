@@ -51,7 +51,7 @@ func TestDenyAndWithdraw(t *testing.T) {
 	_, cmd := w.login(t)
 	out, err := finish(cmd, func() {
 		sheet := w.page.Sheet()
-		if !strings.HasPrefix(sheet.Title, me(t)+"@") || sheet.Fingerprint != w.page.Identity("key").Fingerprint || sheet.KeyKind != "vault" {
+		if !strings.HasPrefix(sheet.Title.String(), me(t)+"@") || sheet.Fingerprint != w.page.Identity("key").Fingerprint || sheet.KeyKind != "vault" {
 			t.Errorf("sheet %+v", sheet)
 		}
 		if err := w.page.Run(`return core.deny({ id: "`+sheet.ID+`" })`, nil); err != nil {
