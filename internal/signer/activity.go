@@ -73,6 +73,7 @@ type Record struct {
 	Dropped *Dropped `json:"dropped,omitempty"` // of the log itself
 
 	joined   bool   // the person decided it on another request's sheet
+	pause    *Pause // of the computer, by this denial
 	identity string // fingerprint of the identity that was asked for
 }
 

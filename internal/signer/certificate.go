@@ -60,7 +60,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 	var cert *ssh.Certificate
 	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheet Sheet) error {
 		sheet.RequestID, sheet.From, sheet.Identity, sheet.Label = r.RequestID, from, plan.identity, rec.Label
-		draft, err := s.askCertificate(ctx, ca, plan, CertificateSheet{Sheet: sheet, Automatic: r.Automatic})
+		draft, err := s.askCertificate(ctx, ca, plan, CertificateSheet{Sheet: sheet, Automatic: r.Automatic}, rec)
 		if err != nil {
 			return err
 		}
@@ -75,12 +75,12 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 }
 
 // askCertificate asks the person, and returns what is to be signed.
-func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet) (*Draft, error) {
+func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet, rec *Record) (*Draft, error) {
 	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.lasts(s.cfg.Now())
 	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
 	decision, err := s.cfg.Approver.certificate(ctx, sheet)
 	if wire.CodeOf(err) == wire.CodeUserDenied {
-		s.denied(sheet.Sheet)
+		rec.pause = s.denied(sheet.From)
 	}
 	if err != nil || decision.Draft != nil {
 		return decision.Draft, err

@@ -96,9 +96,9 @@ func (s *Signer) paused(from device.ID, programs wire.Text) error {
 }
 
 // denied counts a person's denial. The third within a minute pauses the
-// computer.
-func (s *Signer) denied(sheet Sheet) {
-	from, now := sheet.From, s.cfg.Now()
+// computer: it returns that pause.
+func (s *Signer) denied(from device.Peer) *Pause {
+	now := s.cfg.Now()
 	s.grants.Lock()
 	if s.denials == nil {
 		s.denials = map[device.ID][]time.Time{}
@@ -109,36 +109,13 @@ func (s *Signer) denied(sheet Sheet) {
 	if bombed {
 		delete(s.denials, from.ID)
 	}
+	s.grants.Unlock()
+	if !bombed {
+		return nil
+	}
 	p := Pause{DeviceID: from.ID, DeviceName: from.Name, Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}
-	if bombed {
-		if s.untold == nil {
-			s.untold = map[requestKey]Pause{}
-		}
-		s.untold[requestKey{from.ID.String(), wire.Clean(sheet.RequestID)}] = p
-	}
-	s.grants.Unlock()
-	if bombed {
-		s.pause(p)
-	}
-}
-
-// requestKey names a request as its record does.
-type requestKey struct {
-	device  string
-	request wire.Text
-}
-
-// tellPause tells the person that a request's denial has paused the computer,
-// once the log has it.
-func (s *Signer) tellPause(r Record) {
-	key := requestKey{r.DeviceID, r.RequestID}
-	s.grants.Lock()
-	p, paused := s.untold[key]
-	delete(s.untold, key)
-	s.grants.Unlock()
-	if paused && s.cfg.Approver.Paused != nil {
-		s.cfg.Approver.Paused(p)
-	}
+	s.pause(p)
+	return &p
 }
 
 // mute refuses the like of a request for an hour: of the same programs, or of

@@ -21,111 +21,146 @@ const (
 	flagRSASHA512 = 4
 )
 
+// signing is one request for a signature on its way through the phone.
+type signing struct {
+	s        *Signer
+	from     device.Peer
+	envelope wire.Envelope
+	received func()
+	rec      Record // what the log will say
+
+	request   wire.RemoteSignRequest
+	until     time.Time // the end of its window
+	leave     func()    // the queue; nil before the request is in it
+	algorithm string
+	sheet     SignSheet
+	kept      capture
+	signature *ssh.Signature
+}
+
 func (s *Signer) sign(ctx context.Context, from device.Peer, e wire.Envelope, received func()) *wire.SignResponse {
-	var r wire.RemoteSignRequest
-	rec := newRecord("sign", from, e)
-	var signature *ssh.Signature
-	err := wire.DecodeBody(e, &r)
-	if err == nil {
-		rec.Key = sshctx.Fingerprint(r.PublicKeyBlob)
-		signature, err = s.signApproved(ctx, from, e, &r, received, &rec)
-	}
-	if err = s.conclude(rec, err); err != nil {
+	q := &signing{s: s, from: from, envelope: e, received: received, rec: newRecord("sign", from, e)}
+	err := q.follow(ctx)
+	if err = s.conclude(q.rec, err); err != nil {
 		return &wire.SignResponse{RequestID: e.ID, Error: wire.AsError(err)}
 	}
-	return &wire.SignResponse{RequestID: e.ID, Signature: ssh.Marshal(signature)}
+	return &wire.SignResponse{RequestID: e.ID, Signature: ssh.Marshal(q.signature)}
 }
 
-func (s *Signer) signApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.RemoteSignRequest, received func(), rec *Record) (*ssh.Signature, error) {
-	until, leave, err := s.admit(from, e, &r.Asking)
-	if err != nil {
-		return nil, err
+// follow is the rule of a signature: the first step that fails is the answer.
+func (q *signing) follow(ctx context.Context) error {
+	defer func() {
+		if q.leave != nil {
+			q.leave()
+		}
+	}()
+	for _, step := range []func(context.Context) error{q.admitted, q.known, q.allowed, q.notPaused, q.grantedOrAsked} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	defer leave()
-	id, err := s.enabled(r.PublicKeyBlob)
-	if err != nil {
-		return nil, err
-	}
-	rec.Label, rec.identity = wire.Clean(id.Label), id.Fingerprint()
-	algorithm, err := signatureAlgorithm(id, r)
-	if err != nil {
-		return nil, err
-	}
-	sheet, err := s.signSheet(id, from, r)
-	rec.describe(sheet) // also of what is refused: somebody may want to know
-	if err != nil {
-		return nil, err
-	}
-	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
-		return nil, err
-	}
-	if err := s.paused(from.ID, sheet.Claimed.Programs); err != nil { // whatever was granted before
-		return nil, err
-	}
-	if unlock, ok := s.granted(sheet); ok {
-		rec.Grant = true
-		return s.cfg.Providers[id.Provider].Sign(ctx, id, r.DataToSign, algorithm, unlock)
-	}
-	var signature *ssh.Signature
-	var kept capture
-	err = s.inWindow(ctx, until, received, func(ctx context.Context, sheetEnd Sheet) error {
-		sheet.Expires, sheet.Shown, sheet.Waiting = sheetEnd.Expires, sheetEnd.Shown, sheetEnd.Waiting
-		var err error
-		signature, err = s.askAndSign(ctx, sheet, algorithm, rec, &kept)
+	return nil
+}
+
+// admitted: the request can be read, is its sender's own, in its window, and new.
+func (q *signing) admitted(context.Context) (err error) {
+	if err = wire.DecodeBody(q.envelope, &q.request); err != nil {
 		return err
-	})
-	if err != nil { // also of one that was approved: a computer that withdraws then has gained nothing
-		clear(kept.secret)
-		return nil, err
 	}
-	s.follow(sheet, kept)
-	return signature, nil
+	q.rec.Key = sshctx.Fingerprint(q.request.PublicKeyBlob)
+	q.until, q.leave, err = q.s.admit(q.from, q.envelope, &q.request.Asking)
+	return err
 }
 
-// follow does what an approval does beside the signature.
-func (s *Signer) follow(sheet SignSheet, kept capture) {
+// known: the key is this phone's and enabled, and what it is to sign can be told.
+func (q *signing) known(context.Context) error {
+	id, err := q.s.enabled(q.request.PublicKeyBlob)
+	if err != nil {
+		return err
+	}
+	q.rec.Label, q.rec.identity = wire.Clean(id.Label), id.Fingerprint()
+	if q.algorithm, err = signatureAlgorithm(id, &q.request); err != nil {
+		return err
+	}
+	q.sheet, err = q.s.signSheet(id, q.from, &q.request)
+	q.rec.describe(q.sheet) // also of what is refused: somebody may want to know
+	return err
+}
+
+// allowed: the key's rules do not forbid it.
+func (q *signing) allowed(context.Context) error {
+	return q.sheet.Identity.Rules.allow(q.sheet.Identity, q.sheet, q.s.cfg.Now())
+}
+
+// notPaused: whatever was granted before.
+func (q *signing) notPaused(context.Context) error {
+	return q.s.paused(q.from.ID, q.sheet.Claimed.Programs)
+}
+
+// grantedOrAsked signs, by a grant or by the person's approval, which is remembered.
+func (q *signing) grantedOrAsked(ctx context.Context) (err error) {
+	unlock, granted := q.s.granted(q.sheet)
+	if granted {
+		q.rec.Grant = true
+		id := q.sheet.Identity
+		q.signature, err = q.s.cfg.Providers[id.Provider].Sign(ctx, id, q.sheet.Data, q.algorithm, unlock)
+		return err
+	}
+	if err = q.s.inWindow(ctx, q.until, q.received, q.askAndSign); err != nil {
+		clear(q.kept.secret) // also of one that was approved: a computer that withdraws then has gained nothing
+		return err
+	}
+	q.remember()
+	return nil
+}
+
+// askAndSign asks the person and signs. What a grant needs it leaves in kept.
+func (q *signing) askAndSign(ctx context.Context, asked Sheet) error {
+	q.sheet.Expires, q.sheet.Shown, q.sheet.Waiting = asked.Expires, asked.Shown, asked.Waiting
+	decision, err := q.s.cfg.Approver.sign(ctx, q.sheet)
+	q.rec.joined = decision.Joined
+	if wire.CodeOf(err) == wire.CodeUserDenied {
+		if !decision.Joined {
+			q.rec.pause = q.s.denied(q.from)
+		}
+		if decision.Mute {
+			q.s.mute(q.sheet)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	id, err := q.s.enabled(q.sheet.Identity.PublicKey) // it may have been switched off while it waited
+	if err != nil {
+		return err
+	}
+	if err := id.Rules.allow(id, q.sheet, q.s.cfg.Now()); err != nil {
+		return err
+	}
+	if id.Rules.byName(q.sheet) && !q.sheet.byName { // limited while it waited: nobody has acknowledged it
+		return forbidden(id, "no login to %s", q.sheet.Destination.Fingerprint())
+	}
+	unlock := q.s.cfg.Approver.unlock(wire.Clean(id.Label), q.sheet.Sheet)
+	if decision.Grant > 0 && q.sheet.Grantable() && !q.sheet.MustAcknowledge() {
+		q.kept.grant = decision.Grant
+		unlock = q.kept.of(unlock)
+	}
+	q.signature, err = q.s.cfg.Providers[id.Provider].Sign(ctx, id, q.sheet.Data, q.algorithm, unlock)
+	return err
+}
+
+// remember keeps what follows from an approval.
+func (q *signing) remember() {
+	s, sheet := q.s, q.sheet
 	s.noteApproved(sheet)
-	if kept.grant > 0 {
-		if err := s.grant(sheet, kept.grant, kept.secret); err != nil {
+	if q.kept.grant > 0 {
+		if err := s.grant(sheet, q.kept.grant, q.kept.secret); err != nil {
 			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
 		}
 	}
 	if err := s.rememberHost(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
 		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
 	}
-}
-
-// askAndSign asks the person and signs. What a grant needs it leaves in kept.
-func (s *Signer) askAndSign(ctx context.Context, sheet SignSheet, algorithm string, rec *Record, kept *capture) (*ssh.Signature, error) {
-	decision, err := s.cfg.Approver.sign(ctx, sheet)
-	rec.joined = decision.Joined
-	if err != nil {
-		if wire.CodeOf(err) == wire.CodeUserDenied {
-			if !decision.Joined {
-				s.denied(sheet.Sheet)
-			}
-			if decision.Mute {
-				s.mute(sheet)
-			}
-		}
-		return nil, err
-	}
-	id, err := s.enabled(sheet.Identity.PublicKey) // it may have been switched off while it waited
-	if err != nil {
-		return nil, err
-	}
-	if err := id.Rules.allow(id, sheet, s.cfg.Now()); err != nil {
-		return nil, err
-	}
-	if id.Rules.byName(sheet) && !sheet.byName { // limited while it waited: nobody has acknowledged it
-		return nil, forbidden(id, "no login to %s", sheet.Destination.Fingerprint())
-	}
-	unlock := s.cfg.Approver.unlock(sheet.Label, sheet.Sheet)
-	if decision.Grant > 0 && sheet.Grantable() && !sheet.MustAcknowledge() {
-		kept.grant = decision.Grant
-		unlock = kept.of(unlock)
-	}
-	return s.cfg.Providers[id.Provider].Sign(ctx, id, sheet.Data, algorithm, unlock)
 }
 
 // inWindow runs ask, which asks the person and signs, within the request's
@@ -138,8 +173,11 @@ func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(),
 	ctx, cancel := s.windowed(ctx, until)
 	defer cancel()
 	err := ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.queue.others()})
-	if ctx.Err() != nil {
-		return outcome(ctx, ctx.Err())
+	switch ended := ctx.Err(); {
+	case errors.Is(ended, context.DeadlineExceeded):
+		return wire.NewError(wire.CodeRequestExpired)
+	case ended != nil:
+		return fmt.Errorf("%w: %w", errWithdrawn, ended)
 	}
 	if err == nil && !s.cfg.Now().Before(until) { // the wall clock counts, even if timers slept
 		err = wire.NewError(wire.CodeRequestExpired)
@@ -180,7 +218,9 @@ func (s *Signer) conclude(rec Record, err error) error {
 			err = unkept("activity log", logErr)
 		}
 	}
-	s.tellPause(rec)
+	if rec.pause != nil && s.cfg.Approver.Paused != nil { // once the log has the denial
+		s.cfg.Approver.Paused(*rec.pause)
+	}
 	return err
 }
 
@@ -192,17 +232,6 @@ func unkept(what string, cause error) error {
 
 // errWithdrawn tells that the computer no longer waits.
 var errWithdrawn = errors.New("withdrawn")
-
-// outcome tells an expired window and a withdrawal from other failures.
-func outcome(ctx context.Context, err error) error {
-	switch ctx.Err() {
-	case nil:
-		return err
-	case context.DeadlineExceeded:
-		return wire.NewError(wire.CodeRequestExpired)
-	}
-	return fmt.Errorf("%w: %w", errWithdrawn, err)
-}
 
 // enabled returns the identity of a public key that may sign.
 func (s *Signer) enabled(blob []byte) (Identity, error) {

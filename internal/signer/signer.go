@@ -67,7 +67,6 @@ type Signer struct {
 	held     []held
 	approved []approved // of late, oldest first
 	denials  map[device.ID][]time.Time
-	untold   map[requestKey]Pause // until the request's record is written
 }
 
 // New returns a signer.
