@@ -53,9 +53,11 @@ type SignSheet struct {
 	Fingerprint string
 	Data        []byte // what will be signed, all of it
 	Quality     wire.ContextQuality
-	Known       sshctx.Context // what the signed bytes say; zero if unreadable
-	Claimed     Claims         // what the computer says
-	Destination Destination    // what the phone has found out
+	// Known is what the signed bytes say; zero if unreadable. It is as it stands there,
+	// since rules compare it exactly: Title and Lines clean it for the eye.
+	Known       sshctx.Context
+	Claimed     Claims      // what the computer says
+	Destination Destination // what the phone has found out
 	// Again is how many requests like this one were approved within the last minute.
 	Again int
 
@@ -115,7 +117,7 @@ func (s SignSheet) warnings() []warning {
 // CertificateSheet is what is shown of a request for a session certificate.
 type CertificateSheet struct {
 	Sheet
-	Principals []string
+	Principals []string // exactly as they will stand in the certificate: to be cleaned for the eye
 	Validity   time.Duration
 	Automatic  bool     // nobody pressed a button on the computer
 	CA         Identity // the key that will sign
