@@ -133,7 +133,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/demo",
 		never: []string{
-			"vmux/internal/agent/...", "vmux/internal/phone/...", "vmux/internal/signer/...", "vmux/internal/link/...",
+			"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/signer/...", "vmux/internal/link/...",
 			"vmux/internal/hub/...", "vmux/internal/cli/...",
 		},
 		why: "it shows the programs from outside, as a person runs them, and has no way of its own into agent or phone",
@@ -167,13 +167,13 @@ var dependencyRules = []rule{
 		why: "the hub provably does not handle keys",
 	},
 	{
-		from: "internal/phone", never: []string{"vmux/internal/agent/...", "vmux/internal/cli/...", "vmux/internal/webphone/...", "vmux/internal/hub/..."},
+		from: "internal/nativephone", never: []string{"vmux/internal/agent/...", "vmux/internal/cli/...", "vmux/internal/browserphone/...", "vmux/internal/hub/..."},
 		why: "it owns the phone's state and does what commands ask for, and must not know which there are",
 	},
 	{
-		from: "internal/webphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
+		from: "internal/browserphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
-			"vmux/internal/webphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",
+			"vmux/internal/browserphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",
 			"vmux/internal/device/...", "vmux/internal/wire/...", "vmux/internal/confusable",
 		},
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",

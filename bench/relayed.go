@@ -13,7 +13,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 	"vmux/test/web"
@@ -89,7 +89,7 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
 	keys := inMemory{}
 	s, err := signer.New(signer.Config{
-		Store: &signer.MemoryStore{}, Approver: phone.Always(nil, func(string) {}), Now: now,
+		Store: &signer.MemoryStore{}, Approver: nativephone.Always(nil, func(string) {}), Now: now,
 		Providers: map[string]signer.Provider{"memory": keys},
 	})
 	b.must(err)

@@ -1,6 +1,6 @@
 //go:build js && wasm
 
-// Command vmux-phone-wasm is the phone in a browser: package webphone, with what
+// Command vmux-phone-wasm is the phone in a browser: package browserphone, with what
 // the page's module core.js gives it of the browser. It runs in a page, exports
 // one object, and is of no use elsewhere.
 package main
@@ -15,8 +15,8 @@ import (
 	"runtime/debug"
 	"syscall/js"
 
+	"vmux/internal/browserphone"
 	"vmux/internal/device"
-	"vmux/internal/webphone"
 )
 
 // main exports start, which core.js calls once, and never ends: the page does.
@@ -35,7 +35,7 @@ func start(host js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	phone, err := webphone.New(webphone.Config{
+	phone, err := browserphone.New(browserphone.Config{
 		Store: newStore(host), Key: key, Log: log,
 		HubURL: host.Get("hubURL").String(), Origin: host.Get("origin").String(), Host: host.Get("hostname").String(),
 		Secure: host.Get("secure").Bool(), Version: host.Get("version").String(), Name: host.Get("name").String(),
@@ -67,7 +67,7 @@ func emitter(host js.Value) func(event string, payload any) {
 
 // exports are the functions that the page calls for as long as it lives, so
 // that nothing of them is ever released.
-func exports(phone *webphone.Phone, stop func()) js.Value {
+func exports(phone *browserphone.Phone, stop func()) js.Value {
 	o := js.Global().Get("Object").New()
 	// stop leaves the hub, for another page of this phone to be there.
 	o.Set("stop", js.FuncOf(func(js.Value, []js.Value) any {
@@ -93,11 +93,11 @@ func exports(phone *webphone.Phone, stop func()) js.Value {
 	o.Set("prepare", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		plan, err := phone.Prepare(args[0].String(), []byte(args[1].String()))
 		var answer struct {
-			webphone.Plan
-			Error *webphone.Error `json:"error,omitempty"`
+			browserphone.Plan
+			Error *browserphone.Error `json:"error,omitempty"`
 		}
 		if answer.Plan = plan; err != nil {
-			answer.Error = webphone.AsError(err)
+			answer.Error = browserphone.AsError(err)
 		}
 		b, err := json.Marshal(answer)
 		if err != nil {
@@ -118,7 +118,7 @@ func promise(f func() (any, error)) js.Value {
 			defer executor.Release()
 			result, err := guarded(f)
 			if err != nil {
-				b, _ := json.Marshal(webphone.AsError(err))
+				b, _ := json.Marshal(browserphone.AsError(err))
 				reject.Invoke(js.Global().Get("JSON").Call("parse", string(b)))
 				return
 			}
@@ -135,7 +135,7 @@ func guarded(f func() (any, error)) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(os.Stderr, "panic: %v\n%s", r, debug.Stack())
-			err = &webphone.Error{Code: "internalError", Message: "vmux made a mistake.", Hint: "Reload the page."}
+			err = &browserphone.Error{Code: "internalError", Message: "vmux made a mistake.", Hint: "Reload the page."}
 		}
 	}()
 	return f()
@@ -170,7 +170,7 @@ func asError(reason js.Value) error {
 		return errors.New("the browser gave no reason")
 	}
 	if code := reason.Get("code"); code.Type() == js.TypeString {
-		e := &webphone.Error{Code: code.String(), Message: reason.Get("message").String()}
+		e := &browserphone.Error{Code: code.String(), Message: reason.Get("message").String()}
 		if hint := reason.Get("hint"); hint.Type() == js.TypeString {
 			e.Hint = hint.String()
 		}

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"syscall/js"
 
-	"vmux/internal/webphone"
+	"vmux/internal/browserphone"
 )
 
 // store keeps documents in the browser's IndexedDB, through storage.js, and all
@@ -63,7 +63,7 @@ func (s *store) change(write js.Value, name string, b []byte, apply func(map[str
 	s.write.Lock()
 	defer s.write.Unlock()
 	if _, err := await(write.Invoke(name, arrayOf(b))); err != nil {
-		return fmt.Errorf("%w (%w)", webphone.ErrStorage, err)
+		return fmt.Errorf("%w (%w)", browserphone.ErrStorage, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"vmux/internal/link/relay"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -182,12 +182,12 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
 	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, warnings))
-	p, running, err := phone.Reach(ctx, home, "vmux phone run", asking.Approver, log)
+	p, running, err := nativephone.Reach(ctx, home, "vmux phone run", asking.Approver, log)
 	switch {
 	case err != nil:
 		return inUse(err)
 	case running != nil:
-		return notRun(phone.ErrRunning)
+		return notRun(nativephone.ErrRunning)
 	}
 	defer p.Close()
 	p.ProgramVersion = Version
@@ -206,7 +206,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
-	err = p.Run(ctx, phone.RunConfig{
+	err = p.Run(ctx, nativephone.RunConfig{
 		Listen: f.listen,
 		State: func(text, hint string) {
 			asking.above(func() {
@@ -225,7 +225,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 func notRun(err error) error {
 	var unknown *net.DNSError
 	switch {
-	case errors.Is(err, phone.ErrRunning):
+	case errors.Is(err, nativephone.ErrRunning):
 		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &unknown):
 		return wrong(err, "--listen HOST:PORT with an address of this machine, or without it for all that it has")
@@ -236,8 +236,8 @@ func notRun(err error) error {
 }
 
 // check returns the hub that --hub and --hub-ca name.
-func (f *phoneRunFlags) check() (phone.Hub, error) {
-	var none phone.Hub
+func (f *phoneRunFlags) check() (nativephone.Hub, error) {
+	var none nativephone.Hub
 	if err := checkName(f.name); err != nil {
 		return none, err
 	}
@@ -257,7 +257,7 @@ func (f *phoneRunFlags) check() (phone.Hub, error) {
 		return none, usagef("--hub accepts none or a URL: %v", err)
 	}
 	ca, err := certificatesIn(f.hubCA)
-	return phone.Hub{URL: u, CA: string(ca)}, err
+	return nativephone.Hub{URL: u, CA: string(ca)}, err
 }
 
 // certificatesIn reads a file of --hub-ca; no file is none.
@@ -280,7 +280,7 @@ type asking struct {
 	signer.Approver
 	above func(func()) // writes without tearing what is asked
 	close func()
-	help  func(*phone.Phone) // tells what can be done about denials
+	help  func(*nativephone.Phone) // tells what can be done about denials
 }
 
 // aboveWriter writes whole lines above what is asked.
@@ -307,8 +307,8 @@ func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 		return asking{}, usagef("--approve always needs --passphrase-file: there is nobody to ask")
 	case f.approve == "always":
 		a.say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
-		approver := phone.Always(secret, func(s string) { a.say("%s", s) })
-		return asking{approver, func(write func()) { write() }, func() {}, func(*phone.Phone) {}}, nil
+		approver := nativephone.Always(secret, func(s string) { a.say("%s", s) })
+		return asking{approver, func(write func()) { write() }, func() {}, func(*nativephone.Phone) {}}, nil
 	case f.approve != "prompt":
 		return asking{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
 	}
@@ -316,9 +316,9 @@ func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 	if err != nil {
 		return asking{}, err
 	}
-	t := phone.NewTerminal(tty)
-	help := func(p *phone.Phone) {
-		t.Remedies = phone.Remedies{
+	t := nativephone.NewTerminal(tty)
+	help := func(p *nativephone.Phone) {
+		t.Remedies = nativephone.Remedies{
 			Report: func(pause signer.Pause) (signer.Report, error) { return p.Signer.Report(pause.DeviceID, pause.Since) },
 			Unpair: p.Unpair,
 		}

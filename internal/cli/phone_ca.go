@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 )
@@ -71,14 +71,14 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 	return cmd
 }
 
-var phoneCA = operation("ca show", func(_ context.Context, p *phone.Phone, _ nothing) (signer.CA, error) {
+var phoneCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.CA, error) {
 	ca, err := p.Signer.CA()
 	return ca, noCA(err)
 })
 
 // checkNewCA finds out whether one can be made, before anybody is asked for a
 // passphrase.
-var checkNewCA = operation("ca", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+var checkNewCA = operation("ca", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	if _, err := p.Signer.CA(); err == nil {
 		return nothing{}, withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 	}
@@ -90,12 +90,12 @@ type newCA struct {
 	Passphrase []byte
 }
 
-var createCA = operation("ca create", func(_ context.Context, p *phone.Phone, in newCA) (signer.CA, error) {
+var createCA = operation("ca create", func(_ context.Context, p *nativephone.Phone, in newCA) (signer.CA, error) {
 	defer clear(in.Passphrase)
 	return p.Signer.CreateCA(in.Principals, in.Passphrase)
 })
 
-var deleteCA = operation("ca delete", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+var deleteCA = operation("ca delete", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	return nothing{}, p.Signer.DeleteCA()
 })
 
@@ -107,7 +107,7 @@ type policyChange struct {
 	ForceCommand                          *string
 }
 
-var changePolicy = operation("ca policy", func(_ context.Context, p *phone.Phone, in policyChange) (signer.Policy, error) {
+var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (signer.Policy, error) {
 	policy, err := p.Signer.SetPolicy(func(p *signer.Policy) {
 		change(&p.Principals, in.Principals)
 		change(&p.Extensions, in.Extensions)

@@ -8,18 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
-var certificates = operation("ca certificates", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Issued, error) {
+var certificates = operation("ca certificates", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Issued, error) {
 	return p.Signer.Certificates()
 })
 
 // revoke takes a serial, or "" for all.
-var revoke = operation("ca revoke", func(_ context.Context, p *phone.Phone, serial string) ([]signer.Issued, error) {
+var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, serial string) ([]signer.Issued, error) {
 	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return serial == "" || i.Serial == serial })
 	if errors.Is(err, signer.ErrNoCertificate) {
 		return nil, withHint(err, "vmux phone ca certificates")
@@ -27,7 +27,7 @@ var revoke = operation("ca revoke", func(_ context.Context, p *phone.Phone, seri
 	return revoked, err
 })
 
-var revocationList = operation("ca krl", func(_ context.Context, p *phone.Phone, _ nothing) ([]byte, error) { return p.Signer.KRL() })
+var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) { return p.Signer.KRL() })
 
 func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{

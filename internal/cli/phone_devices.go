@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/device"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/wire"
 )
 
@@ -80,7 +80,7 @@ type pairing struct {
 	Name       *string
 }
 
-var pairPhone = operation("pair", func(ctx context.Context, p *phone.Phone, in pairing) (device.Peer, error) {
+var pairPhone = operation("pair", func(ctx context.Context, p *nativephone.Phone, in pairing) (device.Peer, error) {
 	inv, err := device.ParseInvitation(in.Invitation)
 	if err != nil {
 		return device.Peer{}, err
@@ -119,12 +119,12 @@ func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
 	return withHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")
 }
 
-var pairedComputers = operation("devices", func(_ context.Context, p *phone.Phone, _ nothing) ([]device.Peer, error) {
+var pairedComputers = operation("devices", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]device.Peer, error) {
 	return p.Trust.Peers()
 })
 
 // findComputer is the paired computer that a person named.
-func findComputer(p *phone.Phone, name string) (device.Peer, error) {
+func findComputer(p *nativephone.Phone, name string) (device.Peer, error) {
 	peer, err := p.Trust.Find(name)
 	if err != nil {
 		err = withHint(fmt.Errorf("computer %q: %w", wire.Show(name), err), "vmux phone devices")
@@ -132,7 +132,7 @@ func findComputer(p *phone.Phone, name string) (device.Peer, error) {
 	return peer, err
 }
 
-var unpairComputer = operation("unpair", func(_ context.Context, p *phone.Phone, name string) (device.Peer, error) {
+var unpairComputer = operation("unpair", func(_ context.Context, p *nativephone.Phone, name string) (device.Peer, error) {
 	peer, err := findComputer(p, name)
 	if err == nil {
 		err = p.Unpair(peer.ID)

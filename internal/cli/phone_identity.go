@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/keyfile"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -71,7 +71,7 @@ func identityChange(name, short string, change func(context.Context, string) (no
 }
 
 // findIdentity is the identity that a person named.
-func findIdentity(p *phone.Phone, name string) (signer.Identity, error) {
+func findIdentity(p *nativephone.Phone, name string) (signer.Identity, error) {
 	i, err := p.Signer.Find(name)
 	if err != nil {
 		err = withHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
@@ -81,7 +81,7 @@ func findIdentity(p *phone.Phone, name string) (signer.Identity, error) {
 
 // onIdentity is an operation on the identity that a person named.
 func onIdentity(name string, do func(*signer.Signer, signer.Identity) error) func(context.Context, string) (nothing, error) {
-	return operation(name, func(_ context.Context, p *phone.Phone, name string) (nothing, error) {
+	return operation(name, func(_ context.Context, p *nativephone.Phone, name string) (nothing, error) {
 		i, err := findIdentity(p, name)
 		if err == nil {
 			err = do(p.Signer, i)
@@ -97,16 +97,16 @@ var (
 	deleteIdentity  = onIdentity("identity delete", (*signer.Signer).Delete)
 )
 
-var namedIdentity = operation("identity", func(_ context.Context, p *phone.Phone, name string) (signer.Identity, error) {
+var namedIdentity = operation("identity", func(_ context.Context, p *nativephone.Phone, name string) (signer.Identity, error) {
 	return findIdentity(p, name)
 })
 
-var identities = operation("identity list", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Identity, error) {
+var identities = operation("identity list", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Identity, error) {
 	return p.Signer.Identities()
 })
 
 // encryptedKey is an identity's private key as it rests.
-var encryptedKey = operation("identity export", func(_ context.Context, p *phone.Phone, name string) ([]byte, error) {
+var encryptedKey = operation("identity export", func(_ context.Context, p *nativephone.Phone, name string) ([]byte, error) {
 	i, err := findIdentity(p, name)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ var encryptedKey = operation("identity export", func(_ context.Context, p *phone
 
 type labelChange struct{ Identity, Label string }
 
-var renameIdentity = operation("identity rename", func(_ context.Context, p *phone.Phone, in labelChange) (nothing, error) {
+var renameIdentity = operation("identity rename", func(_ context.Context, p *nativephone.Phone, in labelChange) (nothing, error) {
 	i, err := findIdentity(p, in.Identity)
 	if err != nil {
 		return nothing{}, err
@@ -303,7 +303,7 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 
 // checkNewIdentity finds out whether one of that label can be made, before anybody is
 // asked for a passphrase.
-var checkNewIdentity = operation("identity new", func(_ context.Context, p *phone.Phone, label string) (nothing, error) {
+var checkNewIdentity = operation("identity new", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
 	return nothing{}, withHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
 })
 
@@ -321,7 +321,7 @@ type newIdentity struct {
 	Principals []string
 }
 
-var makeIdentity = operation("identity create", func(_ context.Context, p *phone.Phone, in newIdentity) (i signer.Identity, err error) {
+var makeIdentity = operation("identity create", func(_ context.Context, p *nativephone.Phone, in newIdentity) (i signer.Identity, err error) {
 	defer clear(in.Passphrase)
 	defer clear(in.File)
 	switch {
@@ -423,7 +423,7 @@ func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
 	if err != nil {
 		return signer.Identity{}, err
 	}
-	keys, err := phone.UpstreamKeys(ctx, socket)
+	keys, err := nativephone.UpstreamKeys(ctx, socket)
 	if err != nil {
 		return signer.Identity{}, wrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
 	}

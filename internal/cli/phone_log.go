@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/device"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -53,15 +53,15 @@ func (f logFilter) nothing() string {
 	return "the log has no such records"
 }
 
-var activity = operation("log", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Record, error) {
+var activity = operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Record, error) {
 	return p.Signer.Activity()
 })
 
-var verifyActivity = operation("log verify", func(_ context.Context, p *phone.Phone, _ nothing) (signer.ActivityReport, error) {
+var verifyActivity = operation("log verify", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.ActivityReport, error) {
 	return p.Signer.VerifyActivity()
 })
 
-var exportActivity = operation("log export", func(_ context.Context, p *phone.Phone, _ nothing) ([]byte, error) {
+var exportActivity = operation("log export", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
 	return p.Signer.ExportActivity()
 })
 

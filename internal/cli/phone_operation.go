@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/control"
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -25,13 +25,13 @@ import (
 type nothing struct{}
 
 // operations are all of them, by name.
-var operations = map[string]func(ctx context.Context, p *phone.Phone, arguments []byte) (any, error){}
+var operations = map[string]func(ctx context.Context, p *nativephone.Phone, arguments []byte) (any, error){}
 
 // operation makes a function that runs in the process that owns the phone's state. What
 // it takes and returns goes through JSON in either case. Its errors keep their
 // sentence, hint and exit status, and nothing else.
-func operation[In, Out any](name string, do func(context.Context, *phone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
-	operations[name] = func(ctx context.Context, p *phone.Phone, arguments []byte) (any, error) {
+func operation[In, Out any](name string, do func(context.Context, *nativephone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
+	operations[name] = func(ctx context.Context, p *nativephone.Phone, arguments []byte) (any, error) {
 		var in In
 		d := json.NewDecoder(bytes.NewReader(arguments))
 		d.DisallowUnknownFields()
@@ -80,8 +80,8 @@ type answered[Out any] struct {
 	Error  *control.Error `json:"error,omitempty"`
 }
 
-// perform is the phone.Performer.
-func perform(ctx context.Context, p *phone.Phone, name string, arguments []byte) any {
+// perform is the nativephone.Performer.
+func perform(ctx context.Context, p *nativephone.Phone, name string, arguments []byte) any {
 	do := operations[name]
 	if do == nil {
 		return answered[any]{Error: toldOf(errOtherVersion)}
@@ -118,7 +118,7 @@ func atPhone(ctx context.Context, name string, in, answer any) error {
 		return err
 	}
 	for {
-		p, running, err := phone.Reach(ctx, home, "vmux phone "+name, signer.Approver{}, nil)
+		p, running, err := nativephone.Reach(ctx, home, "vmux phone "+name, signer.Approver{}, nil)
 		if err != nil {
 			return inUse(err)
 		}

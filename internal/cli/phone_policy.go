@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vmux/internal/phone"
+	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
@@ -73,7 +73,7 @@ type rulesChange struct {
 	OldServers                       *bool
 }
 
-var identityPolicy = operation("policy", func(_ context.Context, p *phone.Phone, in rulesChange) (policyAnswer, error) {
+var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.Phone, in rulesChange) (policyAnswer, error) {
 	id, err := findIdentity(p, in.Identity)
 	if err != nil {
 		return policyAnswer{}, err
@@ -159,16 +159,16 @@ type grantsAnswer struct {
 	List    []signer.Grant
 }
 
-var grants = operation("grants", func(_ context.Context, p *phone.Phone, _ nothing) (grantsAnswer, error) {
+var grants = operation("grants", func(_ context.Context, p *nativephone.Phone, _ nothing) (grantsAnswer, error) {
 	on, err := p.Signer.GrantsEnabled()
 	return grantsAnswer{on, p.Signer.Grants()}, err
 })
 
-var enableGrants = operation("grants on", func(_ context.Context, p *phone.Phone, on bool) (nothing, error) {
+var enableGrants = operation("grants on", func(_ context.Context, p *nativephone.Phone, on bool) (nothing, error) {
 	return nothing{}, p.Signer.EnableGrants(on)
 })
 
-var endGrants = operation("grants end", func(_ context.Context, p *phone.Phone, _ nothing) (nothing, error) {
+var endGrants = operation("grants end", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	p.Signer.EndGrant("")
 	return nothing{}, nil
 })
@@ -216,11 +216,11 @@ func newPhoneGrantsEndCommand(a *app) *cobra.Command {
 	}
 }
 
-var rememberedHosts = operation("hosts", func(_ context.Context, p *phone.Phone, _ nothing) ([]signer.Host, error) {
+var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Host, error) {
 	return p.Signer.Hosts()
 })
 
-var forgetHost = operation("hosts forget", func(_ context.Context, p *phone.Phone, fingerprint string) (nothing, error) {
+var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
 	return nothing{}, withHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
 })
 
@@ -266,7 +266,7 @@ type pauseAnswer struct {
 	*signer.Report
 }
 
-var pauses = operation("pauses", func(_ context.Context, p *phone.Phone, _ nothing) (list []pauseAnswer, err error) {
+var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _ nothing) (list []pauseAnswer, err error) {
 	all, err := p.Signer.Pauses()
 	for _, pause := range all {
 		answer := pauseAnswer{Pause: pause}
@@ -279,7 +279,7 @@ var pauses = operation("pauses", func(_ context.Context, p *phone.Phone, _ nothi
 	return list, err
 })
 
-var endPauses = operation("pauses end", func(_ context.Context, p *phone.Phone, computer string) (nothing, error) {
+var endPauses = operation("pauses end", func(_ context.Context, p *nativephone.Phone, computer string) (nothing, error) {
 	peer, err := findComputer(p, computer)
 	if err == nil {
 		err = p.Signer.EndPauses(peer.ID)
@@ -296,7 +296,7 @@ func (a *app) showPause(p pauseAnswer) error {
 		for _, asked := range p.Asked {
 			a.say("asked for %s", asked)
 		}
-		a.hint("%s", phone.LogCommand(p.Pause))
+		a.hint("%s", nativephone.LogCommand(p.Pause))
 		a.hint("vmux phone unpair %s", p.DeviceID.Short())
 		return err
 	})

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 
-	"vmux/internal/webphone"
+	"vmux/internal/browserphone"
 )
 
 // State is what core.state() returns.
 type State struct {
-	webphone.State
+	browserphone.State
 	Support struct {
 		WebAuthn              bool   `json:"webauthn"`
 		PRF                   string `json:"prf"`
@@ -37,7 +37,7 @@ func (p *Page) State(into *State) {
 }
 
 // Identity returns the phone's key of a label.
-func (p *Page) Identity(label string) webphone.Identity {
+func (p *Page) Identity(label string) browserphone.Identity {
 	p.t.Helper()
 	var s State
 	p.State(&s)
@@ -47,13 +47,13 @@ func (p *Page) Identity(label string) webphone.Identity {
 		}
 	}
 	p.t.Fatalf("no key %q on the phone", label)
-	return webphone.Identity{}
+	return browserphone.Identity{}
 }
 
 // Sheet waits for a request to be shown and returns it.
-func (p *Page) Sheet() webphone.Sheet {
+func (p *Page) Sheet() browserphone.Sheet {
 	p.t.Helper()
-	var sheet webphone.Sheet
+	var sheet browserphone.Sheet
 	waitFor(p.t, "a sheet is shown", func() bool {
 		var s State
 		p.State(&s)
@@ -66,7 +66,7 @@ func (p *Page) Sheet() webphone.Sheet {
 }
 
 // Approve approves a sheet by core.js, as the tap on its button does.
-func (p *Page) Approve(sheet webphone.Sheet, decision map[string]any) error {
+func (p *Page) Approve(sheet browserphone.Sheet, decision map[string]any) error {
 	p.t.Helper()
 	s, err := json.Marshal(sheet)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/browserphone"
 	"vmux/internal/sshdtest"
-	"vmux/internal/webphone"
 )
 
 // login starts a login by a vault key, which any client can.
@@ -34,14 +34,14 @@ func (w *world) mustLogin(t *testing.T) {
 }
 
 // records are those of what was asked, the newest first.
-func records(p *Page, t *testing.T) []webphone.Record {
+func records(p *Page, t *testing.T) []browserphone.Record {
 	t.Helper()
-	return slices.DeleteFunc(activity(p, t), func(r webphone.Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
+	return slices.DeleteFunc(activity(p, t), func(r browserphone.Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
 }
 
-func activity(p *Page, t *testing.T) []webphone.Record {
+func activity(p *Page, t *testing.T) []browserphone.Record {
 	t.Helper()
-	var list []webphone.Record
+	var list []browserphone.Record
 	p.MustCall("activity", map[string]int{"limit": 20}, &list)
 	return list
 }
@@ -120,7 +120,7 @@ func TestPasskeyThatIsRefused(t *testing.T) {
 }
 
 // wantNoApproval taps in vain: the sheet is still there.
-func (w *world) wantNoApproval(t *testing.T, sheet webphone.Sheet, code string) {
+func (w *world) wantNoApproval(t *testing.T, sheet browserphone.Sheet, code string) {
 	t.Helper()
 	var f *Failure
 	if err := w.page.Approve(sheet, nil); !errors.As(err, &f) || f.Code != code || f.Hint == "" {

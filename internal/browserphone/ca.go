@@ -1,0 +1,90 @@
+package browserphone
+
+import (
+	"context"
+	"crypto"
+	"errors"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+const labelCA = "vmux CA"
+
+// noCA reports why no CA of these principals can be made.
+func (p *Phone) noCA(principals []string) error {
+	_, err := p.signer.CA()
+	switch {
+	case err == nil:
+		return &Error{Code: "exists", Message: "This phone has a certificate authority already."}
+	case !errors.Is(err, signer.ErrNoCA):
+		return err
+	}
+	if len(principals) == 0 {
+		return &Error{Code: "invalid", Message: "Name at least one user that certificates are for: servers reject a certificate without."}
+	}
+	if err := signer.CheckPrincipals(principals); err != nil {
+		return &Error{Code: "invalid", Message: wire.Show(err.Error())}
+	}
+	return nil
+}
+
+func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
+	if err := p.noCA(a.Principals); err != nil {
+		return nil, err
+	}
+	a.Label = labelCA
+	switch a.Kind {
+	case signer.ProviderVault:
+		makeKey := func() (crypto.PrivateKey, error) { return p.generate(ctx, ssh.KeyAlgoECDSA256) }
+		return p.fillVault(a, makeKey, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.vault.Forget) })
+	case signer.ProviderPasskey:
+		if a.Registration != nil {
+			return p.registered(a)
+		}
+		return p.testPasskey(a, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.passkeys.Forget) })
+	}
+	return nil, &Error{Code: "invalid", Message: "A certificate authority is a passkey or lies in the vault."}
+}
+
+func (p *Phone) addCA(id signer.Identity, principals []string, forget func(signer.Identity) error) (any, error) {
+	if _, err := p.signer.AddCA(id, principals); err != nil {
+		return nil, errors.Join(err, forget(id))
+	}
+	p.caChanged()
+	return added{id.Fingerprint()}, nil
+}
+
+func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
+	if a.Policy == nil {
+		return nil, &Error{Code: "malformed", Message: "No policy was given."}
+	}
+	_, err := p.signer.SetPolicy(func(policy *signer.Policy) { *policy = *a.Policy })
+	if err != nil {
+		if !errors.Is(err, ErrStorage) && !errors.Is(err, signer.ErrNoCA) {
+			err = &Error{Code: "invalid", Message: wire.Show(err.Error())}
+		}
+		return nil, err
+	}
+	p.caChanged()
+	return nil, nil
+}
+
+func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
+	return p.alone(func() (any, error) {
+		var gone deletedCredential
+		if ca, err := p.signer.CA(); err == nil {
+			gone = p.credentialOf(signer.Identity{Provider: ca.Provider, Ref: ca.Ref})
+		}
+		if err := p.signer.DeleteCA(); err != nil {
+			return nil, err
+		}
+		p.caChanged()
+		return p.ifGone(gone), nil
+	})
+}
+
+// caChanged tells the page and the computers.
+func (p *Phone) caChanged() { p.keysChanged() }

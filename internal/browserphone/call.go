@@ -1,0 +1,149 @@
+package browserphone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// maxArguments bounds what the page passes: an imported key file is the largest.
+const maxArguments = 1 << 20
+
+// errNotAsked is for an answer of a passkey that nobody asked for.
+var errNotAsked = errors.New("it answers no question of this page")
+
+// arguments are those of all functions.
+type arguments struct {
+	ID          string         `json:"id"`
+	Label       string         `json:"label"`
+	Algorithm   string         `json:"algorithm"`
+	Fingerprint string         `json:"fingerprint"`
+	Enabled     bool           `json:"enabled"`
+	File        string         `json:"file"`
+	Passphrase  string         `json:"passphrase"`
+	Kind        string         `json:"kind"`
+	Name        string         `json:"name"`
+	Invitation  string         `json:"invitation"`
+	Principals  []string       `json:"principals"`
+	Policy      *signer.Policy `json:"policy"`
+	Limit       int            `json:"limit"`
+	Before      int            `json:"before"`
+	Decision    *decision      `json:"decision"`
+
+	ValiditySeconds int64           `json:"validitySeconds"`
+	Subscription    json.RawMessage `json:"subscription"`
+	Renewal         bool            `json:"renewal"`
+	Acknowledged    bool            `json:"acknowledged"`
+	Mute            bool            `json:"mute"`
+	Joined          []string        `json:"joined"`
+	Serial          string          `json:"serial"`
+	Rules           *signer.Rules   `json:"rules"`
+
+	// What WebAuthn has answered.
+	Assertion    *signer.Assertion    `json:"assertion"`
+	Registration *signer.Registration `json:"registration"`
+	prf          []byte
+}
+
+// decision is the person's: on a certificate's sheet what it shall say, on a
+// signature's for how long the like of it may pass.
+type decision struct {
+	ValiditySeconds int64    `json:"validitySeconds"`
+	Principals      []string `json:"principals"`
+	GrantSeconds    int64    `json:"grantSeconds"`
+}
+
+func (d decision) signers() signer.CertificateDecision {
+	return signer.CertificateDecision{Validity: time.Duration(d.ValiditySeconds) * time.Second, Principals: d.Principals}
+}
+
+func parseArguments(b []byte) (arguments, error) {
+	var a arguments
+	if len(b) > maxArguments {
+		return a, &Error{Code: "tooLarge", Message: "That is too large."}
+	}
+	if len(b) > 0 && json.Unmarshal(b, &a) != nil {
+		return a, &Error{Code: "malformed", Message: "The page passed arguments that cannot be read."}
+	}
+	return a, nil
+}
+
+// functions are those that the page calls.
+var functions = map[string]func(*Phone, context.Context, arguments) (any, error){
+	"state":          func(p *Phone, _ context.Context, _ arguments) (any, error) { return p.State() },
+	"approve":        (*Phone).callApprove,
+	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a) },
+	"shown":          func(p *Phone, _ context.Context, a arguments) (any, error) { return p.show(a.ID) },
+	"decide":         (*Phone).callDecide,
+	"createPasskey":  (*Phone).createPasskey,
+	"createVault":    (*Phone).createVault,
+	"importVault":    (*Phone).importVault,
+	"discardKey":     (*Phone).discardKey,
+	"renameIdentity": (*Phone).renameIdentity,
+	"enableIdentity": (*Phone).enableIdentity,
+	"setDefault":     (*Phone).setDefault,
+	"setPrincipals":  (*Phone).setPrincipals,
+	"deleteIdentity": (*Phone).deleteIdentity,
+	"createCA":       (*Phone).createCA,
+	"setPolicy":      (*Phone).setPolicy,
+	"deleteCA":       (*Phone).deleteCA,
+	"setRules":       (*Phone).setRules,
+	"refusals":       (*Phone).refusals,
+	"enableGrants":   (*Phone).enableGrants,
+	"endGrant":       (*Phone).endGrant,
+	"endPauses":      (*Phone).endPauses,
+	"pauseReport":    (*Phone).pauseReport,
+	"hosts":          (*Phone).hosts,
+	"forgetHost":     (*Phone).forgetHost,
+	"revoke":         (*Phone).revoke,
+	"revocationList": (*Phone).revocationList,
+
+	"previewInvitation": (*Phone).previewInvitation,
+	"pair":              (*Phone).pair,
+	"unpair":            (*Phone).unpair,
+	"activity":          (*Phone).activity,
+	"verifyActivity":    (*Phone).verifyActivity,
+	"exportActivity":    (*Phone).exportActivity,
+	"rename":            (*Phone).rename,
+	"foreground":        (*Phone).foreground,
+	"background":        (*Phone).background,
+	"subscribePush":     (*Phone).subscribePush,
+	"unsubscribePush":   (*Phone).unsubscribePush,
+	"pushFailed":        (*Phone).pushFailed,
+	"testPush":          (*Phone).testPush,
+	"exportPublicKeys":  (*Phone).exportPublicKeys,
+	"wipe":              (*Phone).wipe,
+}
+
+// Call runs one of the page's functions with arguments in JSON, and the output
+// of the PRF extension if a passkey gave one, which it wipes. What it returns
+// can be written as JSON; AsError makes its errors fit for the page.
+func (p *Phone) Call(ctx context.Context, name string, args, prf []byte) (any, error) {
+	defer clear(prf)
+	f := functions[name]
+	if f == nil {
+		return nil, &Error{Code: "unknownFunction", Message: "There is no function " + wire.Show(name) + "."}
+	}
+	a, err := parseArguments(args)
+	if err != nil {
+		return nil, err
+	}
+	a.prf = prf
+	return f(p, ctx, a)
+}
+
+func (p *Phone) callApprove(ctx context.Context, a arguments) (any, error) {
+	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged, Joined: a.Joined}
+	if a.Decision != nil {
+		wanted.Grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
+	}
+	return p.approve(ctx, wanted, a.prf)
+}
+
+func (p *Phone) callDecide(_ context.Context, a arguments) (any, error) {
+	return p.decide(a.ID, decision{ValiditySeconds: a.ValiditySeconds, Principals: a.Principals}.signers())
+}

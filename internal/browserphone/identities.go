@@ -1,0 +1,137 @@
+package browserphone
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// vacant reports why there cannot be a new identity of this label.
+func (p *Phone) vacant(label string) error {
+	if err := signer.CheckLabel(label); err != nil {
+		return &Error{Code: "invalid", Message: wire.Show(err.Error())}
+	}
+	list, err := p.signer.Identities()
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		if id.Label == label {
+			return &Error{Code: "exists", Message: "Another key has this name.", Hint: "Choose another name."}
+		}
+	}
+	if len(list) >= wire.MaxKeys {
+		return &Error{Code: "tooMany", Message: fmt.Sprintf("There are %d keys on this phone, which is the most it holds.", len(list))}
+	}
+	return nil
+}
+
+// added is what a function returns that has made a key.
+type added struct {
+	Fingerprint string `json:"fingerprint"`
+}
+
+// keysChanged tells the page, and the computers, which then ask for the list.
+func (p *Phone) keysChanged() {
+	if _, node := p.running(); node != nil {
+		node.HelloAgain()
+	}
+	p.changed()
+}
+
+func (p *Phone) identity(a arguments) (signer.Identity, error) { return p.signer.Find(a.Fingerprint) }
+
+// changing runs a change of one identity.
+func (p *Phone) changing(a arguments, change func(signer.Identity) error) (any, error) {
+	id, err := p.identity(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(id); err != nil {
+		return nil, err
+	}
+	p.keysChanged()
+	return nil, nil
+}
+
+func (p *Phone) renameIdentity(_ context.Context, a arguments) (any, error) {
+	if err := signer.CheckLabel(a.Label); err != nil {
+		return nil, &Error{Code: "invalid", Message: wire.Show(err.Error())}
+	}
+	return p.changing(a, func(id signer.Identity) error { return p.signer.Rename(id, a.Label) })
+}
+
+func (p *Phone) enableIdentity(_ context.Context, a arguments) (any, error) {
+	return p.changing(a, func(id signer.Identity) error { return p.signer.SetEnabled(id, a.Enabled) })
+}
+
+func (p *Phone) setDefault(_ context.Context, a arguments) (any, error) {
+	return p.changing(a, p.signer.SetDefault)
+}
+
+func (p *Phone) setPrincipals(_ context.Context, a arguments) (any, error) {
+	return p.changing(a, func(id signer.Identity) error { return p.signer.SetPrincipals(id, a.Principals) })
+}
+
+// deletedCredential lets the page tell the browser that a passkey is of no more
+// use.
+type deletedCredential struct {
+	CredentialID signer.Base64URL `json:"credentialID,omitempty"`
+	RPID         string           `json:"rpID,omitempty"`
+}
+
+func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
+	return p.alone(func() (any, error) {
+		var gone deletedCredential
+		_, err := p.changing(a, func(id signer.Identity) error {
+			gone = p.credentialOf(id)
+			return p.signer.Delete(id)
+		})
+		return p.ifGone(gone), err
+	})
+}
+
+// credentialOf returns the passkey of a key, or of the vault that it lies in.
+func (p *Phone) credentialOf(id signer.Identity) deletedCredential {
+	if id.Provider == signer.ProviderPasskey {
+		if c, err := p.passkeys.Credential(id); err == nil {
+			return deletedCredential{c.ID, c.RPID}
+		}
+	} else if info, err := p.vault.Info(); err == nil {
+		return deletedCredential{info.ID, info.RPID}
+	}
+	return deletedCredential{}
+}
+
+// ifGone leaves the vault's passkey out as long as other keys lie in the vault.
+func (p *Phone) ifGone(c deletedCredential) deletedCredential {
+	if info, err := p.vault.Info(); err == nil && bytes.Equal(info.ID, c.CredentialID) {
+		return deletedCredential{}
+	}
+	return c
+}
+
+// line is the identity's line for authorized_keys. A passkey's makes the server
+// insist on user verification.
+func line(id signer.Identity) string {
+	if id.Provider == signer.ProviderPasskey {
+		return "verify-required " + id.AuthorizedKey()
+	}
+	return id.AuthorizedKey()
+}
+
+func (p *Phone) exportPublicKeys(context.Context, arguments) (any, error) {
+	list, err := p.signer.Identities()
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	for _, id := range list {
+		b.WriteString(line(id) + "\n")
+	}
+	return b.String(), nil
+}

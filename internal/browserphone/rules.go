@@ -1,0 +1,76 @@
+package browserphone
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"vmux/internal/signer"
+	"vmux/internal/wire"
+)
+
+// setRules replaces an identity's rules as a whole.
+func (p *Phone) setRules(_ context.Context, a arguments) (any, error) {
+	if a.Rules == nil {
+		return nil, &Error{Code: "malformed", Message: "No rules were given."}
+	}
+	if err := a.Rules.Check(); err != nil {
+		return nil, &Error{Code: "invalid", Message: wire.Show(err.Error())}
+	}
+	return p.changing(a, func(id signer.Identity) error {
+		_, err := p.signer.SetRules(id, func(r *signer.Rules) { *r = *a.Rules })
+		return err
+	})
+}
+
+// refused is what an identity's rules have refused, as far as the log goes back.
+type refused struct {
+	Count int   `json:"count"`
+	Last  int64 `json:"last,omitempty"` // Unix milliseconds
+}
+
+func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
+	id, err := p.identity(a)
+	if err != nil {
+		return nil, err
+	}
+	all, err := p.signer.Activity()
+	var r refused
+	for _, record := range all {
+		if n := id.RefusedByRules(record); n > 0 {
+			r.Count, r.Last = r.Count+n, milliseconds(record.Last())
+		}
+	}
+	return r, err
+}
+
+// Host is a signer.Host as the page shows it.
+type Host struct {
+	Fingerprint string      `json:"fingerprint"`
+	Names       []wire.Text `json:"names"`
+	Users       []wire.Text `json:"users"`
+	FirstSeen   int64       `json:"firstSeen"` // Unix milliseconds
+	LastSeen    int64       `json:"lastSeen"`
+}
+
+// hosts returns the servers that this phone remembers, the last seen first.
+func (p *Phone) hosts(context.Context, arguments) (any, error) {
+	all, err := p.signer.Hosts()
+	list := []Host{}
+	for _, h := range all {
+		list = append(list, Host{
+			Fingerprint: h.Fingerprint(), Names: append([]wire.Text{}, h.Names...), Users: append([]wire.Text{}, h.Users...),
+			FirstSeen: milliseconds(h.FirstSeen), LastSeen: milliseconds(h.LastSeen),
+		})
+	}
+	slices.SortStableFunc(list, func(a, b Host) int { return int(max(-1, min(1, b.LastSeen-a.LastSeen))) })
+	return list, err
+}
+
+func (p *Phone) forgetHost(_ context.Context, a arguments) (any, error) {
+	err := p.signer.ForgetHost(a.Fingerprint)
+	if err != nil && !errors.Is(err, ErrStorage) {
+		err = &Error{Code: "notFound", Message: "This phone does not remember that server."}
+	}
+	return nil, err
+}

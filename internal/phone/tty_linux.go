@@ -1,8 +1,0 @@
-package phone
-
-import "golang.org/x/sys/unix"
-
-const (
-	getTermios      = unix.TCGETS
-	setTermiosFlush = unix.TCSETSF
-)
