@@ -194,8 +194,8 @@ func (p *Phone) passkeyProblem() string {
 	return ""
 }
 
-// farewell is how long a computer that is unpaired has to read so.
-const farewell = 2 * time.Second
+// unpairedWait is how long a computer that is unpaired has to read so.
+const unpairedWait = 2 * time.Second
 
 const (
 	trustDocument    = "trust.json"
@@ -234,7 +234,7 @@ func (h handler) LinkDown(device.Peer, error) {
 // A link counts from when the node has it: LinkUp may come later.
 func awaitDown(node *link.Node, id device.ID) {
 	const pause = 10 * time.Millisecond
-	for until := time.Now().Add(farewell); node.Connected(id) && time.Now().Before(until); {
+	for until := time.Now().Add(unpairedWait); node.Connected(id) && time.Now().Before(until); {
 		time.Sleep(pause)
 	}
 }

@@ -53,7 +53,7 @@ func (p *Phone) unsubscribePush(ctx context.Context, _ arguments) (any, error) {
 	return nil, hubRefusal(p.tellSubscription(ctx, nil))
 }
 
-// pushFailed keeps why this phone cannot be rung though its person wants it, and tells
+// pushFailed keeps why this phone cannot be woken though its person wants it, and tells
 // the computers.
 func (p *Phone) pushFailed(_ context.Context, a arguments) (any, error) {
 	p.pushMu.Lock()

@@ -158,7 +158,7 @@ func (i Invitation) CheckAgentProof(cs *tls.ConnectionState, proof []byte) error
 	return i.check(cs, "agent", proof)
 }
 
-// RendezvousToken is what lets one stream of a stranger pass a hub to the
+// RendezvousToken is what lets one stream of a device that is not paired pass a hub to the
 // inviting device: HMAC-SHA256 under the secret over "vmux rendezvous". The hub
 // learns it, and from it nothing of the secret, without which nobody pairs. The
 // zero Invitation has none: it returns zeros, which no hub is ever told.

@@ -337,8 +337,8 @@ func (d *Dropped) add(lines [][]byte, upTo uint64) bool {
 		if json.Unmarshal(line, &r) != nil || r.Seq <= d.Records || r.Seq > upTo {
 			continue
 		}
-		if r.last().After(d.Until) {
-			d.Until = r.last()
+		if r.Last().After(d.Until) {
+			d.Until = r.Last()
 		}
 		kind := r.Kind + " " + r.Decision
 		if _, known := kinds[kind]; r.Kind != kindLog && (known || len(kinds) < maxDroppedKinds) {

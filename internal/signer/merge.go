@@ -86,16 +86,13 @@ func (r *Record) merge(o Record) {
 // Times is how many requests the record stands for.
 func (r *Record) Times() int { return max(r.Count, 1) }
 
-// last is when the last of them ended.
-func (r *Record) last() time.Time {
+// Last is when the last of the record's requests ended.
+func (r *Record) Last() time.Time {
 	if r.Until.After(r.Time) {
 		return r.Until
 	}
 	return r.Time
 }
-
-// Last is when the last of the record's requests ended.
-func (r *Record) Last() time.Time { return r.last() }
 
 // countAsked counts what was asked for in a list of at most so many different things.
 func countAsked(list []Asked, a Asked, limit int) ([]Asked, bool) {

@@ -105,12 +105,12 @@ func (s *Signer) denied(from device.Peer) *Pause {
 	}
 	recent := append(slices.DeleteFunc(s.denials[from.ID], func(t time.Time) bool { return now.Sub(t) > pauseWithin }), now)
 	s.denials[from.ID] = recent
-	bombed := len(recent) >= pauseDenials
-	if bombed {
+	tooMany := len(recent) >= pauseDenials
+	if tooMany {
 		delete(s.denials, from.ID)
 	}
 	s.grants.Unlock()
-	if !bombed {
+	if !tooMany {
 		return nil
 	}
 	p := Pause{DeviceID: from.ID, DeviceName: from.Name, Since: recent[0].Round(0).UTC(), Until: now.Add(pauseFor).Round(0)}

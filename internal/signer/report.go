@@ -37,7 +37,7 @@ func (s *Signer) Report(id device.ID, since time.Time) (Report, error) {
 	all, err := s.Activity()
 	r := Report{Decisions: map[string]int{}, Asked: []Asked{}}
 	for _, rec := range all {
-		if rec.DeviceID == id.String() && !rec.last().Before(since) {
+		if rec.DeviceID == id.String() && !rec.Last().Before(since) {
 			r.add(rec)
 		}
 	}
