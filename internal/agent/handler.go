@@ -76,9 +76,13 @@ func (h handler) LinkDown(p device.Peer, reason error) {
 func (h handler) Unpaired(p device.Peer) {
 	h.a.log.Warn("the phone has ended the pairing", "phone", p.ID.Short())
 	h.a.tasks.run(func(context.Context) {
+		if now, err := h.a.trust.Get(p.ID); err == nil && !now.PairedAt.Equal(p.PairedAt) {
+			return // paired anew meanwhile
+		}
 		if err := h.a.forget(p.ID); err != nil {
 			h.a.log.Error("forget a phone", "phone", p.ID.Short(), "error", err)
 		}
+		h.a.node.Disconnect(p.ID, link.ErrUnpairedHere) // ends dialling
 		h.a.journal.Fail(journal.KindPairing, p.Name.String(), wire.NewError(wire.CodePairingInvalid))
 	})
 }

@@ -260,7 +260,12 @@ func (h handler) Paired(device.Peer) {
 
 // Serve implements link.Handler.
 func (h handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
-	return h.serve(ctx, r.From, r.Envelope, r.Received)
+	kind, body := h.serve(ctx, r.From, r.Envelope, r.Received)
+	if _, err := h.trust.Get(r.From.ID); errors.Is(err, device.ErrNotPaired) {
+		h.signer.EndGrantsOf(r.From.ID) // it may have got one while it was unpaired
+		return wire.KindError, wire.NewError(wire.CodePairingInvalid)
+	}
+	return kind, body
 }
 
 // serve answers a request and closes its sheet.

@@ -74,7 +74,7 @@ func (n *Node) post(to device.ID, id string, a *ask) error {
 	n.mu.Lock()
 	linked := n.peers[to] != nil && n.peers[to].session != nil
 	n.mu.Unlock()
-	if !linked { // with a link, the node watches Trust by itself
+	if !linked { // whoever is unpaired has none
 		if _, err := n.trust.Get(to); err != nil {
 			return wire.Errorf(wire.CodePairingInvalid, "not paired with this device")
 		}

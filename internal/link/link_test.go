@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -345,6 +346,44 @@ func TestUnpairedByAnotherProcess(t *testing.T) {
 		c.phone.trusts(c.agent) // paired anew
 		c.agent.Wake()
 		c.linkedAgain(2)
+	})
+}
+
+// attacker: a paired computer that keeps a second connection open without saying hello,
+// and says it once it has been unpaired. It gets no link, and nothing is served.
+func TestUnpairedBeforeHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCouple(t, func(context.Context, *Request) (wire.Kind, any) {
+			return wire.KindSignResponse, wire.SignResponse{RequestID: "r1", Signature: []byte("s")}
+		})
+		defer c.start()()
+		c.linked()
+		p, err := c.net.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc, err := c.agent.secureTo(c.phone.id)(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &raw{newConn(tc, time.Second), t}
+		if e := r.next(); e.Kind != wire.KindHello { // the phone waits for the computer's
+			t.Fatalf("got %s", e.Kind)
+		}
+		if err := c.phone.trust.Remove(c.agent.id); err != nil {
+			t.Fatal(err)
+		}
+		c.phone.Disconnect(c.agent.id, ErrUnpairedHere)
+		if err := c.agent.sayHello(r.conn); err != nil {
+			t.Fatal(err)
+		}
+		r.put(wire.Envelope{Version: 1, ID: "r1", Kind: wire.KindSignRequest, Body: json.RawMessage(`{"requestID":"r1"}`)})
+		r.wantError(linkID, wire.CodePairingInvalid)
+		r.finish()
+		synctest.Wait()
+		if c.phone.Connected(c.agent.id) || len(c.phone.served) != 0 {
+			t.Errorf("connected %v, served %d", c.phone.Connected(c.agent.id), len(c.phone.served))
+		}
 	})
 }
 

@@ -201,6 +201,9 @@ func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
 	clear(p.withdrawn)
 	p.failAsksLocked(e)
 	s := p.session
+	if s != nil {
+		s.unpaired = true
+	}
 	if s == nil && p.requests == 0 {
 		delete(n.peers, id)
 	}

@@ -39,6 +39,9 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	digest := digestOf(e)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if s.unpaired { // and about to be closed
+		return nil
+	}
 	p := s.owner
 	v := p.serving[e.ID]
 	if v != nil && v.digest == digest && v.session.serial < s.serial {

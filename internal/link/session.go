@@ -13,17 +13,19 @@ import (
 // goroutines end when the connection is closed.
 type session struct {
 	*conn
-	node   *Node
-	owner  *peer
-	peer   device.Peer
-	hello  wire.Hello // the last one; guarded by node.mu
-	route  string
-	rank   int           // the place of its route among the node's
-	serial uint64        // later sessions have higher ones
-	before *session      // the one that this replaced; nil once that has ended
-	probe  chan struct{} // of capacity 1: ask for a sign of life now
-	again  chan struct{} // of capacity 1: hello has changed
-	ended  chan struct{} // closed when Handler.LinkDown has returned
+	node  *Node
+	owner *peer
+	peer  device.Peer
+	hello wire.Hello // the last one; guarded by node.mu, as unpaired
+	// unpaired: what the device asks for from now on is not served.
+	unpaired bool
+	route    string
+	rank     int           // the place of its route among the node's
+	serial   uint64        // later sessions have higher ones
+	before   *session      // the one that this replaced; nil once that has ended
+	probe    chan struct{} // of capacity 1: ask for a sign of life now
+	again    chan struct{} // of capacity 1: hello has changed
+	ended    chan struct{} // closed when Handler.LinkDown has returned
 }
 
 // adopt makes a connection whose peer has said hello that peer's link, in place
@@ -59,6 +61,14 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 		s.before.close(ErrReplaced)
 	}
 	go s.run()
+	// A device that was unpaired while it said hello had no link yet to be ended.
+	now, err := n.trust.Get(t.ID)
+	switch {
+	case errors.Is(err, device.ErrNotPaired):
+		n.drop(t.ID, ErrUnpairedHere, ErrUnpairedHere)
+	case err == nil && !now.PairedAt.Equal(t.PairedAt): // and paired anew
+		s.closeAfter(ErrUnpairedHere, ErrUnpairedHere, n.timing.CloseTimeout)
+	}
 	return s, nil
 }
 
