@@ -169,15 +169,18 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	if err != nil {
 		return err
 	}
+	home, err := state.Find()
+	if err != nil {
+		return err
+	}
+	if _, err := home.PhoneSocket(); err != nil { // for commands, while it runs
+		return err
+	}
 	asking, err := a.approver(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer asking.close()
-	home, err := state.Find()
-	if err != nil {
-		return err
-	}
 	// What the person needs to know stands in states and sheets, and what was
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}

@@ -78,7 +78,7 @@ var phoneCA = operation("ca show", func(_ context.Context, p *nativephone.Phone,
 
 // checkNewCA finds out whether one can be made, before anybody is asked for a
 // passphrase.
-var checkNewCA = operation("ca", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
+var checkNewCA = operation("ca create (check)", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	if _, err := p.Signer.CA(); err == nil {
 		return nothing{}, withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 	}

@@ -18,9 +18,14 @@ var certificates = operation("ca certificates", func(_ context.Context, p *nativ
 	return p.Signer.Certificates()
 })
 
-// revoke takes a serial, or "" for all.
-var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, serial string) ([]signer.Issued, error) {
-	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return serial == "" || i.Serial == serial })
+// revocation is of one certificate or of all: an empty serial is none.
+type revocation struct {
+	Serial string
+	All    bool
+}
+
+var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]signer.Issued, error) {
+	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return in.All || i.Serial == in.Serial })
 	if errors.Is(err, signer.ErrNoCertificate) {
 		return nil, withHint(err, "vmux phone ca certificates")
 	}
@@ -77,11 +82,11 @@ give the list of vmux phone ca krl to your servers.`,
 			if all == (len(v) == 1) {
 				return usagef("name a SERIAL, or --all")
 			}
-			serial := ""
+			in := revocation{All: all}
 			if !all {
-				serial = v[0]
+				in.Serial = v[0]
 			}
-			revoked, err := revoke(cmd.Context(), serial)
+			revoked, err := revoke(cmd.Context(), in)
 			if err != nil {
 				return err
 			}

@@ -303,7 +303,7 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 
 // checkNewIdentity finds out whether one of that label can be made, before anybody is
 // asked for a passphrase.
-var checkNewIdentity = operation("identity new", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
+var checkNewIdentity = operation("identity create (check)", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
 	return nothing{}, withHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
 })
 

@@ -211,7 +211,7 @@ type UnsignedLogin struct {
 // FewerKeys is a server that is offered fewer phone-held keys, or none, since it took
 // none of those that it was offered.
 type FewerKeys struct {
-	At     time.Time `json:"at"`             // of the last login in vain
+	At     time.Time `json:"at"`             // of the last login without a signature
 	Server string    `json:"server"`         // fingerprint of its host key
 	Name   string    `json:"name,omitempty"` // as the user or known_hosts has it
 	// Account is whom the logins were for; several where only ssh can tell.

@@ -79,7 +79,7 @@ func hinted(err error) error {
 	if wire.HintOf(err) == "" {
 		return err
 	}
-	return wire.WithHint(err, "set VMUX_HOME to another folder for an agent with state of its own")
+	return wire.WithHint(err, "set VMUX_HOME to another folder for state of its own")
 }
 
 // Serve answers the agent's clients until ctx ends: see Server.Serve.

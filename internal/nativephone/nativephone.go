@@ -39,6 +39,7 @@ type Phone struct {
 	dir     *state.Dir
 	key     *device.Key
 	release func()
+	pairing sync.Mutex // held by Pair, which remembers hubs and goes to those it does not remember yet
 
 	mu     sync.Mutex // guards what follows
 	name   string
@@ -177,8 +178,13 @@ func (p *Phone) running() *presence {
 // Pair redeems an invitation, at its addresses and at its hubs, and tells the
 // computer where this phone can be reached, though it may not run yet. It remembers the
 // hubs, and a phone that runs stays there. CA are the certificates, in PEM, that are
-// believed of a hub; nil: those that are remembered.
+// believed of a hub; nil: those that are remembered. One pairing waits for another.
 func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (device.Peer, error) {
+	p.pairing.Lock()
+	defer p.pairing.Unlock()
+	if ctx.Err() != nil { // whoever wanted it has left meanwhile
+		return device.Peer{}, ctx.Err()
+	}
 	address, err := p.reserve(ctx)
 	if err != nil {
 		return device.Peer{}, err

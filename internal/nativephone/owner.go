@@ -21,8 +21,11 @@ import (
 const (
 	socketName  = "control.sock"
 	performPath = "/v1/perform/"
-	// maxArguments bounds what a command sends, an imported key file most of all.
-	maxArguments = 256 << 10
+	// maxArguments bounds what a command sends, the certificates of --hub-ca most of
+	// all: a system's whole bundle, written in base64.
+	maxArguments = 1 << 20
+	// sendTime is how long a command may take to send them.
+	sendTime = 10 * time.Second
 	// maxAnswer bounds what it is answered: the exported log, written in base64.
 	maxAnswer = 4 * state.MaxFile
 	// reachTime is how long a command waits for another one to end, and for a phone
@@ -44,13 +47,11 @@ var errNotBegun = errors.New("the phone is not running")
 
 // Reach opens the phone as Open does, or else returns that of the process that runs
 // it. It waits a moment for a process that does neither: a command that will end
-// soon, a phone that is being started or ended. A state folder that cannot be written
+// soon, a phone that is being started or ended. Where the path is too long for a
+// socket, no phone can run, and commands do without. A state folder that cannot be written
 // is opened to be read, if nobody runs the phone.
 func Reach(ctx context.Context, home state.Home, doing string, approver signer.Approver, log *slog.Logger) (*Phone, *Remote, error) {
-	socket, err := home.PhoneSocket()
-	if err != nil {
-		return nil, nil, err
-	}
+	socket, tooLong := home.PhoneSocket()
 	for began := time.Now(); ; {
 		p, err := Open(home, doing, approver, log)
 		owned, isOwned := errors.AsType[*state.Owned](err)
@@ -58,8 +59,10 @@ func Reach(ctx context.Context, home state.Home, doing string, approver signer.A
 		if err == nil || !isOwned && !readOnly {
 			return p, nil, err
 		}
-		r := newRemote(socket)
-		unreachable := r.there(ctx)
+		r, unreachable := newRemote(socket), errNotBegun
+		if tooLong == nil { // else no phone runs there
+			unreachable = r.there(ctx)
+		}
 		silent := errors.Is(unreachable, context.DeadlineExceeded) && ctx.Err() == nil
 		switch {
 		case unreachable == nil:
@@ -159,15 +162,22 @@ func (o *presence) serveCommands(l net.Listener) error {
 // perform tells that it begins by beginning to answer, once it has all of what was
 // asked for. What is changed counts before the answer ends.
 func (o *presence) perform(w http.ResponseWriter, r *http.Request) {
-	arguments, err := io.ReadAll(r.Body)
-	defer clear(arguments) // a passphrase may be among them
-	if err != nil {
-		http.Error(w, "not read", http.StatusRequestEntityTooLarge)
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(sendTime)) // a Unix socket has deadlines
+	if r.ContentLength < 0 || r.ContentLength > maxArguments {
+		http.Error(w, "too much", http.StatusRequestEntityTooLarge)
 		return
 	}
+	arguments := make([]byte, r.ContentLength)
+	defer clear(arguments) // a passphrase may be among them
+	if _, err := io.ReadFull(r.Body, arguments); err != nil {
+		http.Error(w, "not read", http.StatusBadRequest)
+		return
+	}
+	_ = connection.SetReadDeadline(time.Time{}) // that the command leaves is read
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
-	if http.NewResponseController(w).Flush() != nil {
+	if connection.Flush() != nil {
 		return // whoever asked has gone
 	}
 	answer := o.config.Perform(r.Context(), o.phone, r.PathValue("name"), arguments)
