@@ -36,7 +36,7 @@ FAST = $(filter-out %/cli %/demo %/sshd %/sshdtest %/hub %/push %/front %/webapp
 	$(shell $(GO) list ./internal/... ./web/...))
 NEEDS_PROGRAMS := OpenSSH|SSHAdd|SSHKeygen|LoginBinds|AsSSHDoes|LoginOfSSH|FollowsFlags
 
-test-fast: ## run the unit tests that need nothing but Go, for the way between edits
+test-fast: ## run the unit tests, for the way between edits
 	@$(GO) test -skip '$(NEEDS_PROGRAMS)' $(FAST)
 
 test-wasm: setup ## run the tests of the phone's core as WebAssembly under Node

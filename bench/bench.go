@@ -136,7 +136,7 @@ func (b *bench) identify(v *variant) {
 func waitFor(what string, ready func() bool) error {
 	for end := time.Now().Add(30 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			return fmt.Errorf("waited 30 s in vain for %s", what)
+			return fmt.Errorf("waited 30 s for %s", what)
 		}
 	}
 	return nil

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// quiet is how long there is no client before memory is looked at: vmux gives back
-// what it does not need after ten seconds.
+// quiet is how long there is no client before memory is looked at.
 const quiet = 11 * time.Second
 
 func (b *bench) rest() {

@@ -298,7 +298,7 @@ func (d *demo) person(ctx context.Context, patience time.Duration, what string, 
 			return d.agent.Ended()
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return wire.Errorf(wire.CodeRequestExpired, "waited %.0f min in vain for %s", patience.Minutes(), what)
+				return wire.Errorf(wire.CodeRequestExpired, "waited %.0f min for %s, which did not come", patience.Minutes(), what)
 			}
 			return ctx.Err()
 		}

@@ -162,7 +162,7 @@ func (s *store) try(ctx context.Context) error {
 }
 
 // within bounds what is done with the store by its end, or says why it takes
-// nothing, so that nobody waits for it in vain.
+// nothing, so that nobody waits for it.
 func (s *store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if s.disk == nil {
 		return ctx, func() {}, nil

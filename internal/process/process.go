@@ -95,7 +95,7 @@ func (p *Process) Wait(ctx context.Context, what string, ready func() bool) erro
 			}
 			return p.Ended()
 		case <-ctx.Done():
-			return fmt.Errorf("%s: waited in vain for %s: %s", p.name, what, p.tail())
+			return fmt.Errorf("%s: waited for %s, which did not come: %s", p.name, what, p.tail())
 		}
 	}
 	return nil

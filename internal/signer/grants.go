@@ -130,7 +130,7 @@ func (s *Signer) EndGrantsOf(id device.ID) {
 }
 
 // endOver wipes the secrets of grants whose time has passed. Each use of grants does
-// that, and a timer at their end, for a phone that nobody asks anything.
+// that, and watchGrants.
 func (s *Signer) endOver() {
 	now := s.cfg.Now()
 	s.endGrants(func(g Grant) bool { return g.over(now) })
@@ -324,6 +324,31 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 		clear(secret)
 		return err
 	}
-	time.AfterFunc(g.Until.Sub(now)+time.Second, s.endOver)
+	s.watchGrants()
 	return nil
+}
+
+// grantLook is how often the wall clock is looked at while grants are held: a timer
+// for a grant's end stands still while the machine sleeps.
+const grantLook = 10 * time.Second
+
+// watchGrants wipes the secrets of grants at their end, for a phone that nobody asks
+// anything, until there is no grant left.
+func (s *Signer) watchGrants() {
+	s.endOver()
+	now := s.cfg.Now()
+	s.grants.Lock()
+	defer s.grants.Unlock()
+	if s.grantTimer != nil {
+		s.grantTimer.Stop()
+		s.grantTimer = nil
+	}
+	if len(s.held) == 0 {
+		return
+	}
+	next := grantLook
+	for _, h := range s.held {
+		next = min(next, h.grant.Until.Sub(now)+time.Millisecond) // not a hair before it is over
+	}
+	s.grantTimer = time.AfterFunc(next, s.watchGrants)
 }

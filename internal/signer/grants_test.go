@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,6 +168,28 @@ func TestGrantEnds(t *testing.T) {
 			t.Errorf("%s: the secret is still in memory", name)
 		}
 	}
+}
+
+// The machine sleeps over a grant's end, and its timers with it: the secret is wiped
+// soon after it wakes.
+func TestGrantEndsInSleep(t *testing.T) {
+	prod := newServer(t)
+	synctest.Test(t, func(t *testing.T) {
+		p, id := granting(t, time.Hour)
+		var slept atomic.Int64
+		p.Signer.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+		if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {
+			t.Fatal(err)
+		}
+		secret := p.held[0].secret
+		time.Sleep(time.Minute)
+		slept.Store(int64(time.Hour))
+		time.Sleep(grantLook)
+		synctest.Wait()
+		if secret[0] != 0 || len(p.held) != 0 {
+			t.Error("the secret of a grant that is over is still in memory")
+		}
+	})
 }
 
 // Nothing is granted that was not switched on, nor by keys that ask each time,

@@ -63,10 +63,12 @@ type Signer struct {
 	mu    sync.Mutex // guards changes of documents by this process, and what follows
 	books books
 
-	grants   sync.Mutex // guards what follows; never held over a use of the store
-	held     []held
-	approved []approved // of late, oldest first
-	denials  map[device.ID][]time.Time
+	grants sync.Mutex // guards what follows; never held over a use of the store
+	held   []held
+	// grantTimer is watchGrants' next look; nil while no grant is held.
+	grantTimer *time.Timer
+	approved   []approved // of late, oldest first
+	denials    map[device.ID][]time.Time
 }
 
 // New returns a signer.

@@ -25,7 +25,7 @@ func WaitFor(t TB, what any, ready func() bool) {
 	}
 	for end := time.Now().Add(limit); !ready(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %v", limit, what)
+			t.Fatalf("waited %v for %v", limit, what)
 		}
 	}
 }

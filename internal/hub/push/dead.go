@@ -15,7 +15,7 @@ import (
 // A browser gives out a subscription that its push service has ended for as long as
 // nobody unsubscribes, and the app brings it again at each start. So the hub keeps in
 // mind which were dead. An address is never given out a second time; it is forgotten
-// after a week so that the store does not grow, which costs one push in vain.
+// after a week so that the store does not grow, which costs one useless push.
 
 const (
 	// DeadFor is how long an address is remembered whose push service has said that
