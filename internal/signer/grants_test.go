@@ -99,13 +99,14 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 		time.Sleep(time.Second)
 		to("after its end", true, id, "root", &prod)
 		time.Sleep(14 * time.Minute)
-		held := p.held[len(p.held)-1].secret
-		if held[0] == 0 {
+		held := p.heldSecrets()
+		secret := held[len(held)-1]
+		if secret[0] == 0 {
 			t.Error("the secret of a grant that holds is wiped")
 		}
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
-		if held[0] != 0 || len(p.held) != 0 {
+		if secret[0] != 0 || len(p.heldSecrets()) != 0 {
 			t.Error("a grant is over, nobody has asked since, and its secret is still in memory")
 		}
 		granted := slices.DeleteFunc(p.requests(), func(r Record) bool { return !r.Grant })
@@ -131,8 +132,8 @@ func TestGrantEnds(t *testing.T) {
 			return nil
 		},
 		"its computer is unpaired": func(p *phone) error {
-			if p.EndGrantsOf(device.ID{99}); len(p.held) != 1 {
-				t.Errorf("another computer's end: %d held", len(p.held))
+			if p.EndGrantsOf(device.ID{99}); len(p.heldSecrets()) != 1 {
+				t.Errorf("another computer's end: %d held", len(p.heldSecrets()))
 			}
 			p.EndGrantsOf(p.computer.ID)
 			return nil
@@ -157,17 +158,27 @@ func TestGrantEnds(t *testing.T) {
 		if g := p.Grants(); len(g) != 1 || g[0].What == (wire.Text{}) || time.Until(g[0].Until) < 59*time.Minute {
 			t.Fatalf("%s: grants %+v", name, g)
 		}
-		held := p.held[0].secret
+		secret := p.heldSecrets()[0]
 		if err := end(p); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		before := p.asked
 		err := p.askLogin(id, login(id, sessionID(0), "root", &prod), "")
 		p.expectAsked(name, true, err, before)
-		if name != "on restart" && held[0] != 0 {
+		if name != "on restart" && secret[0] != 0 {
 			t.Errorf("%s: the secret is still in memory", name)
 		}
 	}
+}
+
+// heldSecrets are what the phone keeps for its grants.
+func (p *phone) heldSecrets() (list [][]byte) {
+	p.grants.Lock()
+	defer p.grants.Unlock()
+	for _, h := range p.held {
+		list = append(list, h.secret)
+	}
+	return list
 }
 
 // The machine sleeps over a grant's end, and its timers with it: the secret is wiped
@@ -181,12 +192,12 @@ func TestGrantEndsInSleep(t *testing.T) {
 		if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {
 			t.Fatal(err)
 		}
-		secret := p.held[0].secret
+		secret := p.heldSecrets()[0]
 		time.Sleep(time.Minute)
 		slept.Store(int64(time.Hour))
 		time.Sleep(grantLook)
 		synctest.Wait()
-		if secret[0] != 0 || len(p.held) != 0 {
+		if secret[0] != 0 || len(p.heldSecrets()) != 0 {
 			t.Error("the secret of a grant that is over is still in memory")
 		}
 	})
@@ -226,8 +237,8 @@ func TestNoGrant(t *testing.T) {
 			t.Fatal(answer.Error)
 		}
 	}
-	if g := p.Grants(); len(g) != 0 || len(p.held) != 0 || p.asked != 2 {
-		t.Errorf("unreadable bytes: asked %d times, grants %+v, %d secrets", p.asked, g, len(p.held))
+	if g := p.Grants(); len(g) != 0 || len(p.heldSecrets()) != 0 || p.asked != 2 {
+		t.Errorf("unreadable bytes: asked %d times, grants %+v, %d secrets", p.asked, g, len(p.heldSecrets()))
 	}
 	p, id = granting(t, 100*time.Hour)
 	if ask(p, id); p.asked != 1 {
@@ -432,7 +443,7 @@ func TestWithdrawnApprovalGivesNothing(t *testing.T) {
 	if answer := p.ask(ctx, r); answer.Error == nil {
 		t.Error("it was signed")
 	}
-	if list := p.Grants(); len(list) != 0 || len(p.held) != 0 || p.again(p.sheet) != 0 || len(must(p.Hosts())) != 0 {
+	if list := p.Grants(); len(list) != 0 || len(p.heldSecrets()) != 0 || p.again(p.sheet) != 0 || len(must(p.Hosts())) != 0 {
 		t.Errorf("grants %+v, %d approvals, hosts %+v", list, p.again(p.sheet), must(p.Hosts()))
 	}
 }
