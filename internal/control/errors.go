@@ -13,7 +13,6 @@ const (
 	CodeNoCA         wire.Code = "noCA"
 	CodeCAChanged    wire.Code = "caChanged"
 	CodeNotPaired    wire.Code = "notPaired"
-	CodeNoCert       wire.Code = "noCertificate"
 	CodeInvalid      wire.Code = "invalidArgument"
 	CodeBusy         wire.Code = "busy"
 	CodeAddRefused   wire.Code = "addRefused"

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func (e *Error) check() error {
 	if e.Code == "" {
 		return errors.New("error without code")
 	}
-	return firstError(checkText("code", string(e.Code)), checkText("message", e.Message))
+	return cmp.Or(checkText("code", string(e.Code)), checkText("message", e.Message))
 }
 
 // IsDecision reports whether an error is a person's or a policy's decision, after

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,7 +46,7 @@ type Hello struct {
 
 // Check reports what is malformed.
 func (h *Hello) Check() error {
-	return firstError(
+	return cmp.Or(
 		checkVersion(h.ProtocolVersion),
 		checkText("programVersion", h.ProgramVersion),
 		checkText("deviceName", h.DeviceName),
@@ -69,7 +70,7 @@ type PairRequest struct {
 
 // Check reports what is malformed.
 func (r *PairRequest) Check() error {
-	return firstError(
+	return cmp.Or(
 		checkSize("proof", r.Proof, 32, 32),
 		checkText("deviceName", r.DeviceName),
 		checkTexts("routes", r.Routes, 16),
@@ -116,7 +117,7 @@ type RemoteSignerPublicKey struct {
 
 // Check reports what is malformed.
 func (k *RemoteSignerPublicKey) Check() error {
-	return firstError(
+	return cmp.Or(
 		checkSize("publicKeyBlob", k.PublicKeyBlob, 1, MaxBlobSize),
 		checkText("algorithm", k.Algorithm),
 		checkText("comment", k.Comment),
@@ -187,7 +188,7 @@ func (g *GitObject) check() error {
 	if g == nil {
 		return nil
 	}
-	return firstError(
+	return cmp.Or(
 		checkText("kind", g.Kind),
 		checkText("subject", g.Subject),
 		checkText("author", g.Author),
@@ -196,7 +197,7 @@ func (g *GitObject) check() error {
 }
 
 func (c *Context) check() error {
-	return firstError(
+	return cmp.Or(
 		checkText("contextQuality", string(c.ContextQuality)),
 		checkText("hostName", c.HostName),
 		checkTexts("programs", c.Programs, 16),
@@ -239,7 +240,7 @@ func (a *Asking) check() error {
 	if a.ExpiresAtMilliseconds <= a.IssuedAtMilliseconds {
 		return errors.New("window ends before it begins")
 	}
-	return firstError(
+	return cmp.Or(
 		checkID(a.RequestID),
 		checkText("sourceDeviceID", a.SourceDeviceID),
 		checkText("sourceDeviceName", a.SourceDeviceName),
@@ -264,7 +265,7 @@ type RemoteSignRequest struct {
 
 // Check reports what is malformed.
 func (r *RemoteSignRequest) Check() error {
-	return firstError(
+	return cmp.Or(
 		r.Asking.check(),
 		checkText("keyAlgorithm", r.KeyAlgorithm),
 		checkSize("publicKeyBlob", r.PublicKeyBlob, 1, MaxBlobSize),
@@ -288,7 +289,7 @@ func (r *SignResponse) Check() error {
 	if (r.Error == nil) == (len(r.Signature) == 0) {
 		return errors.New("needs either a signature or an error")
 	}
-	return firstError(
+	return cmp.Or(
 		checkID(r.RequestID),
 		checkSize("signature", r.Signature, 0, MaxBlobSize),
 		r.Error.check(),
@@ -310,7 +311,7 @@ func (r *CertificateRequest) Check() error {
 	if r.RequestedValiditySeconds <= 0 {
 		return errors.New("requestedValiditySeconds is not positive")
 	}
-	return firstError(
+	return cmp.Or(
 		r.Asking.check(),
 		checkSize("publicKeyBlob", r.PublicKeyBlob, 1, MaxBlobSize),
 		checkSize("identityPublicKeyBlob", r.IdentityPublicKeyBlob, 0, MaxBlobSize),
@@ -334,7 +335,7 @@ func (r *CertificateResponse) Check() error {
 	if (r.Error == nil) == (len(r.CertificateBlob) == 0) {
 		return errors.New("needs either a certificate or an error")
 	}
-	return firstError(
+	return cmp.Or(
 		checkID(r.RequestID),
 		checkSize("certificateBlob", r.CertificateBlob, 0, MaxBlobSize),
 		checkSize("caPublicKey", r.CAPublicKey, 0, MaxBlobSize),
@@ -365,15 +366,6 @@ func checkBindings(list [][]byte) error {
 	}
 	for _, b := range list {
 		if err := checkSize("bindings", b, 1, MaxBindingSize); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
 			return err
 		}
 	}

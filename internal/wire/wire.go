@@ -83,17 +83,6 @@ var kinds = []Kind{
 	KindCertificateRequest, KindCertificateResponse, KindReceived, KindCancel, KindDeviceTokenUpdate, KindError,
 }
 
-// Answers reports whether envelopes of this kind carry the id of the request
-// that they answer.
-func (k Kind) Answers() bool {
-	switch k {
-	case KindPairResponse, KindKeyListResponse, KindSignResponse,
-		KindCertificateResponse, KindPong, KindError:
-		return true
-	}
-	return false
-}
-
 // Envelope is the RemoteSignerEnvelope: one message on a link.
 //
 // ID correlates: an answer (a response, a pong, an error) carries the ID of the
