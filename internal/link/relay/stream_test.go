@@ -127,7 +127,8 @@ func TestSlowReader(t *testing.T) {
 		other, _ := s.pair(t.Context())
 		_ = near.SetWriteDeadline(time.Now().Add(time.Minute))
 		n, err := near.Write(make([]byte, 64<<20))
-		if !errors.Is(err, io.ErrClosedPipe) || n < 2<<20 || n > 8<<20 {
+		// How much more is written until it is known here is the scheduler's.
+		if !errors.Is(err, io.ErrClosedPipe) || n < 2<<20 || n > 32<<20 {
 			t.Errorf("wrote %d bytes: %v", n, err)
 		}
 		synctest.Wait()
