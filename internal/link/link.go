@@ -234,5 +234,8 @@ func routeOf(c net.Conn) string {
 	if a == nil {
 		return "unknown"
 	}
+	if hub, ok := a.(interface{ Route() string }); ok {
+		return hub.Route()
+	}
 	return fmt.Sprintf("%s:%s", a.Network(), a)
 }

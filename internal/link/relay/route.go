@@ -149,7 +149,7 @@ func (l *listener) Close() error {
 }
 
 // Addr implements net.Listener.
-func (l *listener) Addr() net.Addr { return address{l.client.host, l.client.key.ID()} }
+func (l *listener) Addr() net.Addr { return address{l.client, l.client.key.ID()} }
 
 func (c *Client) stopListening() {
 	var left []*stream

@@ -212,20 +212,23 @@ func (t *stream) SetWriteDeadline(at time.Time) error { t.write.set(at); return 
 
 // LocalAddr implements net.Conn.
 func (t *stream) LocalAddr() net.Addr {
-	return address{t.session.client.host, t.session.client.key.ID()}
+	return address{t.session.client, t.session.client.key.ID()}
 }
 
 // RemoteAddr implements net.Conn: network "hub", HOST[:PORT]/DEVICE. The device
 // is whom the hub names, and nobody has proved that yet.
-func (t *stream) RemoteAddr() net.Addr { return address{t.session.client.host, t.id.peer} }
+func (t *stream) RemoteAddr() net.Addr { return address{t.session.client, t.id.peer} }
 
 type address struct {
-	host string
-	id   device.ID
+	hub *Client
+	id  device.ID
 }
 
 func (address) Network() string  { return "hub" }
-func (a address) String() string { return a.host + "/" + a.id.String() }
+func (a address) String() string { return a.hub.host + "/" + a.id.String() }
+
+// Route is the route to the device, whichever side has opened the stream.
+func (a address) Route() string { return Route(a.hub.url) }
 
 // deadline is until when one direction of a stream may wait. It costs a timer
 // only while somebody waits.
