@@ -326,8 +326,10 @@ func (b *badNet) firewall(t *testing.T) {
 	b.begin(t)
 	b.runPhone()
 	b.startAgent()
-	// The phone dials, and is let out; the laptop is not let in.
-	b.inviteAlone(func(invitation string) { b.phone.runInput(invitation+"\n", "phone", "pair", "-") })
+	// The phone dials to pair, and is let out; the laptop is not let in later.
+	b.invite(func(invitation string) { b.phone.runInput(invitation+"\n", "phone", "pair", "-") })
+	b.phoneRun.stop()
+	b.runPhone()
 	b.says("Phone not connected", " is not reached: no answer at ", ":45671", "hint: if vmux runs there, its machine's firewall drops what comes in")
 	b.end()
 
