@@ -39,6 +39,8 @@ func leaked(before goleak.Option) (err error) {
 			goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 			goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 			goleak.IgnoreAnyFunction("net/http.(*http2clientConnReadLoop).run"),
+			// In a browser or Node the runtime has one of its own.
+			goleak.IgnoreAnyFunction("runtime.handleEvent"),
 		); err == nil {
 			break
 		}

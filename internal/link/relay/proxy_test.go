@@ -61,12 +61,12 @@ func TestErrorsNameTheProxy(t *testing.T) {
 		if err != nil {
 			return
 		}
-		w.WriteHeader(http.StatusOK)
-		near, _, err := http.NewResponseController(w).Hijack()
+		near, begun, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
-		go func() { _, _ = io.Copy(far, near); far.Close() }()
+		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(far, begun); far.Close() }() // what the server has read already first
 		_, _ = io.Copy(near, far)
 		near.Close()
 	}))
