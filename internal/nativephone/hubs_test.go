@@ -1,6 +1,8 @@
 package nativephone
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,5 +76,22 @@ func TestHubsOfAnInvitation(t *testing.T) {
 	got := hubsOf([]string{"tcp:192.0.2.1:1", "hub:https://Hub.example/", "hub:https://hub.example", "hub:http://hub.example", "hub:", "hub:javascript:1"})
 	if !slices.Equal(got, []string{"https://hub.example"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// Two pairings at once would leave each other's hubs: one waits for the other, for as
+// long as whoever wants it does.
+func TestOnePairingAtATime(t *testing.T) {
+	p, _ := newPhone(t)
+	c := newComputer(t, "laptop")
+	p.pairing <- struct{}{} // another one
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := p.Pair(ctx, c.inv, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("beside another: %v", err)
+	}
+	<-p.pairing
+	if _, err := p.Pair(t.Context(), c.inv, nil); err != nil {
+		t.Errorf("after it: %v", err)
 	}
 }

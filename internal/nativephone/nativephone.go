@@ -39,7 +39,7 @@ type Phone struct {
 	dir     *state.Dir
 	key     *device.Key
 	release func()
-	pairing sync.Mutex // held by Pair, which remembers hubs and goes to those it does not remember yet
+	pairing chan struct{} // of capacity 1: taken by Pair, which goes to hubs before it remembers them
 
 	mu     sync.Mutex // guards what follows
 	name   string
@@ -84,7 +84,7 @@ func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Pho
 	if err != nil {
 		return nil, err
 	}
-	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), name: name, dir: dir, key: key, release: func() {}}, nil
+	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), name: name, dir: dir, key: key, release: func() {}, pairing: make(chan struct{}, 1)}, nil
 }
 
 // Close lets other processes open the state. Nothing may be done with the phone
@@ -180,9 +180,10 @@ func (p *Phone) running() *presence {
 // hubs, and a phone that runs stays there. CA are the certificates, in PEM, that are
 // believed of a hub; nil: those that are remembered. One pairing waits for another.
 func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (device.Peer, error) {
-	p.pairing.Lock()
-	defer p.pairing.Unlock()
-	if ctx.Err() != nil { // whoever wanted it has left meanwhile
+	select {
+	case p.pairing <- struct{}{}:
+		defer func() { <-p.pairing }()
+	case <-ctx.Done():
 		return device.Peer{}, ctx.Err()
 	}
 	address, err := p.reserve(ctx)

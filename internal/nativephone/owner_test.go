@@ -190,8 +190,7 @@ func TestHostileCommands(t *testing.T) {
 	}
 }
 
-// A socket that somebody else serves is not asked for anything; nor is the phone's
-// socket anybody else's to open.
+// The phone's socket is this user's to open, and nobody else's.
 func TestPhoneSocketIsPrivate(t *testing.T) {
 	p, _ := newPhone(t)
 	start(t, p)
