@@ -63,7 +63,7 @@ func (s *safeBuffer) String() string {
 
 func startComputer(t *testing.T, dir string) *computer {
 	t.Helper()
-	c := &computer{dir: dir, log: &safeBuffer{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName))}
+	c := &computer{dir: dir, log: &safeBuffer{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName), nil)}
 	a, err := agent.New(agent.Config{
 		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Name: "computer",
 		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"}, Notify: agent.NoNotify,
@@ -81,7 +81,6 @@ func startComputer(t *testing.T, dir string) *computer {
 		if err := <-done; err != nil {
 			t.Errorf("agent: %v", err)
 		}
-		c.control.Close()
 	})
 	t.Cleanup(c.stop)
 	select {
@@ -366,7 +365,7 @@ func TestControlSocketInTheWay(t *testing.T) {
 }
 
 func TestNotRunning(t *testing.T) {
-	client := control.NewClient(filepath.Join(t.TempDir(), "control.sock"))
+	client := control.NewClient(filepath.Join(t.TempDir(), "control.sock"), nil)
 	if _, err := client.Status(t.Context()); !errors.Is(err, control.ErrNotRunning) {
 		t.Errorf("without an agent: %v", err)
 	}

@@ -38,12 +38,7 @@ lets in whom that phone names.`,
 }
 
 func (a *app) showCA(ctx context.Context, device string) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	all, err := c.CA(ctx)
+	all, err := client().CA(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,7 +62,7 @@ func (a *app) showCA(ctx context.Context, device string) error {
 	}
 	switch {
 	case len(all) == 0:
-		return noCAOf(ctx, c)
+		return noCAOf(ctx)
 	case len(confirmed) == 0:
 		return errors.New("no CA is confirmed")
 	case len(all) > 1: // one that waits to be accepted counts: it must not decide whose line this is
@@ -90,8 +85,8 @@ func isNamed(ca control.CA, device string) bool {
 }
 
 // noCAOf says why there is no CA.
-func noCAOf(ctx context.Context, c *control.Client) error {
-	phones, err := c.Devices(ctx)
+func noCAOf(ctx context.Context) error {
+	phones, err := client().Devices(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -132,12 +127,7 @@ new CA as well. DEVICE is needed when several phones have a new CA.`,
 }
 
 func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	all, err := c.CA(ctx)
+	all, err := client().CA(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,7 +141,7 @@ func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
 		}
 		fingerprint = ca.Fingerprint
 	}
-	accepted, err := c.AcceptCA(ctx, ca.DeviceID, fingerprint)
+	accepted, err := client().AcceptCA(ctx, ca.DeviceID, fingerprint)
 	if err != nil {
 		return err
 	}

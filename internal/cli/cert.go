@@ -14,15 +14,6 @@ import (
 	"vmux/internal/wire"
 )
 
-func newCertCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "cert",
-		Short: "Request and show the session certificate",
-	}
-	cmd.AddCommand(newCertRequestCommand(a), newCertShowCommand(a))
-	return asGroup(a, cmd)
-}
-
 func newCertRequestCommand(a *app) *cobra.Command {
 	var o control.CertificateOptions
 	var validity time.Duration
@@ -52,19 +43,14 @@ certificate expires, logins by it ask nobody.`,
 }
 
 func (a *app) requestCertificate(ctx context.Context, o control.CertificateOptions) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	phones, err := c.Devices(ctx)
+	phones, err := client().Devices(ctx)
 	if err != nil {
 		return err
 	}
 	if len(phones) > 0 { // else nobody is asked
 		a.say("asking the phone: approve it there")
 	}
-	cert, err := c.RequestCertificate(ctx, o)
+	cert, err := client().RequestCertificate(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -79,12 +65,7 @@ func newCertShowCommand(a *app) *cobra.Command {
 		Example: "  vmux cert show\n  vmux cert show --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			cert, err := c.ShowCertificate(cmd.Context())
+			cert, err := client().ShowCertificate(cmd.Context())
 			if err != nil {
 				return err
 			}

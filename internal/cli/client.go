@@ -10,16 +10,12 @@ import (
 )
 
 // client returns a client of the agent that runs under this VMUX_HOME.
-func client() (*control.Client, error) {
+func client() *control.Client {
 	home, err := state.Find()
 	if err != nil {
-		return nil, err
+		return control.NewClient("", err)
 	}
-	socket, err := home.ControlSocket()
-	if err != nil {
-		return nil, err
-	}
-	return control.NewClient(socket), nil
+	return control.NewClient(home.ControlSocket())
 }
 
 // identityLines are the identities as people compare them with ssh-keygen -l.

@@ -56,12 +56,7 @@ func computers(ctx context.Context) (names []string) {
 
 // phones are the names of the phones that this computer is paired with.
 func phones(ctx context.Context) (names []string) {
-	c, err := client()
-	if err != nil {
-		return nil
-	}
-	defer c.Close()
-	devices, _ := c.Devices(ctx)
+	devices, _ := client().Devices(ctx)
 	for _, d := range devices {
 		names = append(names, d.Name)
 	}
@@ -70,12 +65,7 @@ func phones(ctx context.Context) (names []string) {
 
 // comments are those of the keys that this computer's SSH clients see.
 func comments(ctx context.Context) (names []string) {
-	c, err := client()
-	if err != nil {
-		return nil
-	}
-	defer c.Close()
-	s, _ := c.Status(ctx)
+	s, _ := client().Status(ctx)
 	for _, i := range s.Identities {
 		if !i.Certificate {
 			names = append(names, i.Comment)

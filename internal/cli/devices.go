@@ -17,12 +17,7 @@ func newDevicesCommand(a *app) *cobra.Command {
 		Example: "  vmux devices\n  vmux devices --json",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			devices, err := c.Devices(cmd.Context())
+			devices, err := client().Devices(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -68,12 +63,7 @@ can be reached.`,
 		Example: "  vmux unpair my-phone",
 		Args:    args("DEVICE"),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			c, err := client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			d, err := c.Unpair(cmd.Context(), names[0])
+			d, err := client().Unpair(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}

@@ -86,12 +86,7 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	if !ok {
 		return nil
 	}
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	status, err := c.Status(ctx)
+	status, err := client().Status(ctx)
 	if err != nil {
 		a.say("the agent does not answer, so that ssh-keygen signs without it: %s", sentence(err))
 		a.hint("start it with `vmux agent`")
@@ -110,7 +105,7 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	}
 	described, ok := gitsign.Describe(object, repositoryName(ctx))
 	if ok {
-		err = c.ClaimGit(ctx, control.GitClaim{Hash: gitsign.HashOf(call.Hash, object), Object: described})
+		err = client().ClaimGit(ctx, control.GitClaim{Hash: gitsign.HashOf(call.Hash, object), Object: described})
 	}
 	if err != nil {
 		a.say("the phone will not show what is signed: %s", sentence(err))
@@ -155,12 +150,6 @@ func repositoryName(ctx context.Context) string {
 		}
 	}
 	return filepath.Base(top)
-}
-
-func newGitCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "git", Short: "Sign commits and tags with a phone-held key"}
-	cmd.AddCommand(newGitSetupCommand(a))
-	return asGroup(a, cmd)
 }
 
 // gitSetup is what `vmux git setup` has written.
@@ -208,12 +197,7 @@ https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
 }
 
 func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	status, err := c.Status(ctx)
+	status, err := client().Status(ctx)
 	if err != nil {
 		return err
 	}

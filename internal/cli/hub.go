@@ -17,15 +17,6 @@ import (
 // errOtherPage ends `vmux hub verify` with a failure once the differences are told.
 var errOtherPage = errors.New("the hub serves another page than this version of vmux was built with")
 
-func newHubCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "hub",
-		Short: "Compare the page that a hub serves with the one of this version",
-	}
-	cmd.AddCommand(newHubVerifyCommand(a))
-	return asGroup(a, cmd)
-}
-
 func newHubVerifyCommand(a *app) *cobra.Command {
 	var ca string
 	cmd := a.withJSON(&cobra.Command{
@@ -64,12 +55,7 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 		if ca != "" {
 			return hubpage.Report{}, usagef("--hub-ca is for a URL; the agent has its own")
 		}
-		c, err := client()
-		if err != nil {
-			return hubpage.Report{}, err
-		}
-		defer c.Close()
-		return c.VerifyHub(ctx)
+		return client().VerifyHub(ctx)
 	}
 	origin, err := wire.ParseHubURL(words[0])
 	if err != nil {

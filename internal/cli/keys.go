@@ -6,15 +6,6 @@ import (
 	"vmux/internal/wire"
 )
 
-func newKeysCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Refresh the list of phone-held keys",
-	}
-	cmd.AddCommand(newKeysRefreshCommand(a))
-	return asGroup(a, cmd)
-}
-
 func newKeysRefreshCommand(a *app) *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use:   "refresh",
@@ -25,12 +16,7 @@ the keys, and so were offered fewer, are offered all again.`,
 		Example: "  vmux keys refresh",
 		Args:    args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			r, err := c.RefreshKeys(cmd.Context())
+			r, err := client().RefreshKeys(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -50,12 +50,7 @@ code opens the hub's page, and the phone can be anywhere.`,
 }
 
 func (a *app) pair(ctx context.Context, o control.PairOptions) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Pair(ctx, o, func(e control.PairEvent) error {
+	return client().Pair(ctx, o, func(e control.PairEvent) error {
 		switch {
 		case e.Invitation != nil:
 			answer := pairAnswer{Invitation: e.Invitation.URL, Expires: e.Invitation.Expires, DeviceID: e.Invitation.DeviceID}

@@ -23,18 +23,18 @@ import (
 
 // newPhoneCommand is `vmux phone` and all below it.
 func newPhoneCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "phone",
-		Short: "Be the phone: hold SSH keys and sign with them after approval",
-		Long: `The phone's side, on any second machine: it holds the SSH keys in encrypted
-files, shows what paired computers ask for, and signs what you approve.
-
-All of these commands work whether or not "vmux phone run" is running.`,
-	}
-	cmd.AddCommand(newPhoneRunCommand(a), newPhoneIdentityCommand(a), newPhoneCACommand(a),
+	cmd := a.group("phone", "Be the phone: hold SSH keys and sign with them after approval",
+		newPhoneRunCommand(a), newPhoneIdentityCommand(a),
+		a.group("ca", "The certificate authority that issues session certificates",
+			newPhoneCACertificatesCommand(a), newPhoneCARevokeCommand(a), newPhoneCAKRLCommand(a),
+			newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a)),
 		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a),
 		newPhonePolicyCommand(a), newPhoneGrantsCommand(a), newPhoneHostsCommand(a), newPhonePausesCommand(a))
-	return asGroup(a, cmd)
+	cmd.Long = `The phone's side, on any second machine: it holds the SSH keys in encrypted
+files, shows what paired computers ask for, and signs what you approve.
+
+All of these commands work whether or not "vmux phone run" is running.`
+	return cmd
 }
 
 // passphraseFlag gives a command --passphrase-file.

@@ -22,13 +22,6 @@ type phoneCAAnswer struct {
 	Policy      signer.Policy `json:"policy"`
 }
 
-func newPhoneCACommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "ca", Short: "The certificate authority that issues session certificates"}
-	cmd.AddCommand(newPhoneCACertificatesCommand(a), newPhoneCARevokeCommand(a), newPhoneCAKRLCommand(a),
-		newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a))
-	return asGroup(a, cmd)
-}
-
 func newPhoneCACreateCommand(a *app) *cobra.Command {
 	var passphraseFile string
 	var principals []string

@@ -37,8 +37,7 @@ func answerOf(i signer.Identity) identityAnswer {
 }
 
 func newPhoneIdentityCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "identity", Short: "Make and manage the SSH keys on this phone"}
-	cmd.AddCommand(
+	return a.group("identity", "Make and manage the SSH keys on this phone",
 		newIdentityCreateCommand(a),
 		newIdentityListCommand(a),
 		&cobra.Command{
@@ -53,9 +52,7 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 		identityChange("disable", "Switch an identity off: it is not listed and signs nothing", disableIdentity),
 		identityChange("default", "Let session certificates stand for this identity", defaultIdentity),
 		newIdentityDeleteCommand(a),
-		newIdentityExportCommand(a),
-	)
-	return asGroup(a, cmd)
+		newIdentityExportCommand(a))
 }
 
 func identityChange(name, short string, change func(context.Context, string) (nothing, error)) *cobra.Command {

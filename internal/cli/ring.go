@@ -24,12 +24,7 @@ Exit status: 0 rung, 3 when a phone cannot be rung.`,
 		Example: "  vmux ring\n  vmux ring my-phone",
 		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			c, err := client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			list, err := c.Ring(cmd.Context(), strings.Join(names, ""))
+			list, err := client().Ring(cmd.Context(), strings.Join(names, ""))
 			if err != nil {
 				return err
 			}

@@ -91,13 +91,13 @@ func newRoot(a *app) *cobra.Command {
 	root := newBareRoot(a)
 	root.AddCommand(
 		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
-		newKeysCommand(a), newCertCommand(a), newCACommand(a),
+		a.group("keys", "Refresh the list of phone-held keys", newKeysRefreshCommand(a)),
+		a.group("cert", "Request and show the session certificate", newCertRequestCommand(a), newCertShowCommand(a)),
+		newCACommand(a),
 		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a),
-		newHubCommand(a),
-		newGitCommand(a), newGitSignCommand(a),
-		newDemoCommand(a),
-		newVersionCommand(a),
-		newPhoneCommand(a),
+		a.group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
+		a.group("git", "Sign commits and tags with a phone-held key", newGitSetupCommand(a)),
+		newGitSignCommand(a), newDemoCommand(a), newVersionCommand(a), newPhoneCommand(a),
 	)
 	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))
@@ -155,6 +155,13 @@ func newHelpCommand(a *app) *cobra.Command {
 			return about.Help()
 		},
 	}
+}
+
+// group makes a command that only has commands below it.
+func (a *app) group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short}
+	cmd.AddCommand(commands...)
+	return asGroup(a, cmd)
 }
 
 // asGroup lets a command that only has commands below it answer by itself:

@@ -39,12 +39,7 @@ Exit status 3 while no phone is connected, 1 when no agent runs.`,
 }
 
 func (a *app) status(ctx context.Context) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	s, err := c.Status(ctx)
+	s, err := client().Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,13 +53,8 @@ func (a *app) status(ctx context.Context) error {
 }
 
 func (a *app) watchStatus(ctx context.Context) error {
-	c, err := client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	first := true
-	err = c.Watch(ctx, func(s control.Status) error {
+	err := client().Watch(ctx, func(s control.Status) error {
 		switch {
 		case a.json:
 		case a.onScreen():

@@ -21,21 +21,19 @@ const maxAnswer = 8 << 20
 
 // Client speaks to a running agent. Every method fails with ErrNotRunning when
 // there is none, and with *Error when the agent refuses. Safe for concurrent
-// use. Close ends its idle connections.
+// use. It connects anew for each call, and so leaves nothing to close.
 type Client struct {
-	path string
+	err  error // what every method fails with
 	http *http.Client
 }
 
-// NewClient returns a client of the control socket at path. It does not connect
-// yet.
-func NewClient(path string) *Client {
+// NewClient returns a client of the control socket at path, or, if err is not nil,
+// one whose methods fail with that: what came of looking for the path. It does not
+// connect yet.
+func NewClient(path string, err error) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, path, "agent") }
-	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{err, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
-
-// Close ends idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status tells how it stands.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -169,6 +167,9 @@ func stream[T any](ctx context.Context, c *Client, method, path string, body any
 
 // do sends a request and turns refusals into errors.
 func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
 	var b bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&b).Encode(body); err != nil {

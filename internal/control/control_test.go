@@ -62,8 +62,7 @@ func serve(t *testing.T, s Service) string {
 }
 
 func TestErrorsKeepCodeSentenceAndHint(t *testing.T) {
-	c := NewClient(serve(t, refusing{wire.NewError(wire.CodePhoneNotReachable)}))
-	defer c.Close()
+	c := NewClient(serve(t, refusing{wire.NewError(wire.CodePhoneNotReachable)}), nil)
 	_, refresh := c.RefreshKeys(t.Context())
 	_, request := c.RequestCertificate(t.Context(), CertificateOptions{})
 	_, unpair := c.Unpair(t.Context(), "a/../b c")
@@ -114,8 +113,7 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s: answered %q", name, answer)
 		}
 	}
-	c := NewClient(path)
-	defer c.Close()
+	c := NewClient(path, nil)
 	if s, err := c.Status(t.Context()); err != nil || s.ConnectionLine != LineNotConnected {
 		t.Errorf("afterwards: %+v, %v", s, err)
 	}
@@ -131,8 +129,7 @@ func TestTooManyCommands(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	c := NewClient(path)
-	defer c.Close()
+	c := NewClient(path, nil)
 	if _, err := c.Status(t.Context()); wire.CodeOf(err) != CodeBusy {
 		t.Errorf("one too many: %v", err)
 	}

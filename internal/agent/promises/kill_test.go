@@ -81,8 +81,7 @@ func killAgentWhileRefreshing(t *testing.T, w *world) {
 		t.Fatalf("the agent said %q, %v", line, err)
 	}
 	stop, ended := make(chan struct{}), make(chan struct{})
-	c := control.NewClient(filepath.Join(w.home, "agent", agent.ControlSocketName))
-	defer c.Close()
+	c := control.NewClient(filepath.Join(w.home, "agent", agent.ControlSocketName), nil)
 	go func() { // writes as fast as it can, each time another list
 		defer close(ended)
 		for more := true; ; more = !more {

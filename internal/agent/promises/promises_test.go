@@ -171,8 +171,7 @@ func startAgent(t *testing.T, home string, change func(*agent.Config)) *world {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	w.control = control.NewClient(filepath.Join(c.StateDir, agent.ControlSocketName))
-	t.Cleanup(w.control.Close)
+	w.control = control.NewClient(filepath.Join(c.StateDir, agent.ControlSocketName), nil)
 	conn, err := net.Dial("unix", c.Socket)
 	if err != nil {
 		t.Fatal(err)
