@@ -33,14 +33,31 @@ if [ -n "${QUICK:-}" ]; then
 	race=()
 fi
 
-status=0 runs=1
 # -count=1: results that depend on sshd and the like must not be remembered.
-# -p 3: many tests wait for other programs.
-counted -- ${race[@]+"${race[@]}"} -count=1 -p 3 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"} "${@:-./...}"
-if [ $# = 0 ] && [ -z "${QUICK:-}" ]; then
-	echo "test: the same as WebAssembly"
+# -p, -parallel: many tests wait for other programs, or for a person's pace.
+flags=(-count=1 -p 3 -parallel 8 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"})
+
+# Without the race detector: these drive browsers and programs as they are
+# released, which it does not look into, and the last one has no goroutine but
+# derives keys for minutes under it.
+plain=(./test ./test/web ./test/webui ./test/... ./bench ./internal/keyfile)
+# What takes longest begins first, and the others run beside it.
+slowest=(./internal/signer ./internal/nativephone ./internal/cli)
+
+status=0 runs=0
+if [ $# != 0 ]; then
+	runs=1
+	counted -- ${race[@]+"${race[@]}"} "${flags[@]}" "$@"
+else
+	mapfile -t others < <("$GO" list ./... | grep -vxF "$("$GO" list "${plain[@]}")")
 	runs=2
-	counted --raw-command -- scripts/test-wasm.sh -json
+	counted -- ${race[@]+"${race[@]}"} "${flags[@]}" "${slowest[@]}" "${others[@]}"
+	counted -- "${flags[@]}" "${plain[@]}"
+	if [ -z "${QUICK:-}" ]; then
+		echo "test: the same as WebAssembly"
+		runs=3
+		counted --raw-command -- scripts/test-wasm.sh -json
+	fi
 fi
 
 total=0 failed=0 skipped=0 errors=0

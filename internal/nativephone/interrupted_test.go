@@ -17,6 +17,7 @@ import (
 // Whoever types without a pause means something else: each key that comes in the
 // inert time begins it anew.
 func TestTypingWithoutAPauseApprovesNothing(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	terminal.inert = 3 * time.Second
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
@@ -43,6 +44,7 @@ func TestTypingWithoutAPauseApprovesNothing(t *testing.T) {
 // asks for another: what is left of it, with any y that is in it, approves
 // nothing, is no other key's passphrase, and does not appear on the screen.
 func TestRestOfAPassphraseApprovesNothing(t *testing.T) {
+	t.Parallel()
 	for _, interrupted := range []string{"withdrawn", "expired"} {
 		t.Run(interrupted, func(t *testing.T) {
 			terminal, p := sitDown(t)
@@ -100,6 +102,7 @@ func TestRestOfAPassphraseApprovesNothing(t *testing.T) {
 // Nobody may be at the terminal: silence does for Enter. The terminal is given
 // back only then, since it would show what is typed.
 func TestSilenceAfterAnInterruption(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	a := terminal.Approver(nil)
 	ctx, withdraw := context.WithCancel(t.Context())
@@ -123,6 +126,7 @@ func TestSilenceAfterAnInterruption(t *testing.T) {
 // A request is withdrawn between its approval and its passphrase, which the
 // person has begun to type.
 func TestPassphraseThatIsNotAskedForApprovesNothing(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	a := terminal.Approver(nil)
 	first := asks(t.Context(), a, sheet("laptop", 60*time.Second))
@@ -146,6 +150,7 @@ func TestPassphraseThatIsNotAskedForApprovesNothing(t *testing.T) {
 // The computer chooses the ID of a request. One that takes that of another's
 // does not get the passphrase that was typed for it.
 func TestPassphraseOfAGroupIsOneComputers(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	approver := terminal.Approver(nil)
 	var approved []chan answer

@@ -37,6 +37,7 @@ func screenOf(text string, columns int) (lines []string) {
 // Whatever a computer claims, on 80 columns no line begins like a row but the rows
 // that are there, and "verified" stands behind nothing that is not.
 func TestClaimDrawsNoRow(t *testing.T) {
+	t.Parallel()
 	row := regexp.MustCompile(`^ {1,4}(computer|key|user|server|seen|proof|name|through|program|run by|subject|author|repository|and|warning|----)\b`)
 	server := "server    " + sshctx.Fingerprint([]byte("bank")) + "  (verified)"
 	for name, pad := range map[string]string{"blanks": " ", "no-break blanks": "\u00a0", "wide blanks": "\u3000", "fillers": "\u3164", "Braille": "\u2800", "letters": "x", "wide letters": "字"} {
@@ -65,6 +66,7 @@ func TestClaimDrawsNoRow(t *testing.T) {
 // What is said of a computer may come below a sheet, in a line that the terminal breaks:
 // its name draws no row there either.
 func TestNameBelowASheetDrawsNoRow(t *testing.T) {
+	t.Parallel()
 	var said []string
 	h := &handler{phone: new(Phone), say: func(s string) { said = append(said, "vmux: "+s) }}
 	for n := range 200 {
@@ -83,6 +85,7 @@ func TestNameBelowASheetDrawsNoRow(t *testing.T) {
 
 // A claim that ends like what is verified stands in quotes.
 func TestClaimIsNoMark(t *testing.T) {
+	t.Parallel()
 	s := sheet("laptop", time.Minute)
 	s.Claimed = signer.ClaimsOf(wire.Context{HostName: "db1 (verified)", Programs: []string{`a" (verified)`, "［x］"}})
 	text := signText(s)
@@ -99,6 +102,7 @@ func TestClaimIsNoMark(t *testing.T) {
 // server does not stand in what is signed, that it was never seen, that the user is
 // new there.
 func TestListedRequestKeepsItsLines(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	if err := pty.Setsize(p.end, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatal(err)

@@ -146,6 +146,7 @@ func get(t *testing.T, c chan answer) answer {
 }
 
 func TestSheetSaysWhoAsksForWhat(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop\x1b[2J", 60*time.Second))
 	for _, text := range []string{
@@ -169,6 +170,7 @@ func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 // A server whose host key has changed is approved by a key of its own: whoever
 // types y by habit has not read the warning.
 func TestChangedHostKeyIsAcknowledged(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	s := sheet("laptop", 60*time.Second)
 	s.Destination.Memory, s.Destination.Before = signer.HostChanged, []wire.Text{wire.Clean("SHA256:before")}
@@ -194,6 +196,7 @@ func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 // ansible asks for thirty hosts at once: they come as one sheet, which lists
 // each. What comes later than the answer is not answered by it.
 func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	approver := terminal.Approver(nil)
 	together := func(n int) signer.SignSheet {
@@ -270,6 +273,7 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 // Where no passphrase follows, the screen is free at once. None of those that were
 // answered together gets it, to be shown again and withdrawn.
 func TestAnsweredTogetherIsNotShownAgain(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"y", "n"} {
 		terminal, p := sitDown(t)
 		approver := terminal.Approver([]byte("from a file"))
@@ -295,6 +299,7 @@ func TestAnsweredTogetherIsNotShownAgain(t *testing.T) {
 // Nobody answers: the sheet that has listed all of them expires, and none of the
 // others is shown for its last moment.
 func TestExpiredTogetherIsNotShownAgain(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	approver := terminal.Approver(nil)
 	expires := time.Now().Add(6 * time.Second) // for ten sheets on a busy machine
@@ -321,6 +326,7 @@ func TestExpiredTogetherIsNotShownAgain(t *testing.T) {
 // A request of a group ends without asking for the passphrase. The last of the
 // others wipes it all the same.
 func TestPassphraseOfAGroupIsWiped(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	approver := terminal.Approver(nil)
 	var requests []context.CancelFunc
@@ -365,6 +371,7 @@ func TestPassphraseOfAGroupIsWiped(t *testing.T) {
 // A person types something else while a sheet appears: "y" and a line end that
 // were typed before, and those of the first half second, approve nothing.
 func TestWhatWasTypedBeforeApprovesNothing(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	p.types("y\ny")
 	p.sees("y\r\ny")                 // echoed: it is in the terminal's queue
@@ -400,6 +407,7 @@ func TestWhatWasTypedBeforeApprovesNothing(t *testing.T) {
 }
 
 func TestWithdrawalAndExpiryReplaceTheQuestion(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	a := terminal.Approver([]byte("x"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -422,6 +430,7 @@ func TestWithdrawalAndExpiryReplaceTheQuestion(t *testing.T) {
 }
 
 func TestOneSheetAtATime(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	a := terminal.Approver([]byte("x"))
 	first := asks(t.Context(), a, sheet("laptop", 60*time.Second))
@@ -444,6 +453,7 @@ func TestOneSheetAtATime(t *testing.T) {
 }
 
 func TestPassphraseFollowsItsApprovalUnseen(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	a := terminal.Approver(nil)
 	c := asks(t.Context(), a, sheet("laptop", 60*time.Second))
@@ -474,6 +484,7 @@ func TestPassphraseFollowsItsApprovalUnseen(t *testing.T) {
 }
 
 func TestCertificateForOneHour(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	c := make(chan signer.CertificateDecision, 1)
 	go func() {
@@ -497,6 +508,7 @@ func TestCertificateForOneHour(t *testing.T) {
 
 // A terminal that goes away approves nothing, and does not hang.
 func TestHangUpIsNoApproval(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -511,6 +523,7 @@ func TestHangUpIsNoApproval(t *testing.T) {
 
 // What is said meanwhile stands above the question, which stays whole.
 func TestWordsStandAboveTheQuestion(t *testing.T) {
+	t.Parallel()
 	terminal, p := sitDown(t)
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
 	p.sees(" s left")
@@ -522,6 +535,7 @@ func TestWordsStandAboveTheQuestion(t *testing.T) {
 // On a terminal of 80 columns the line that is drawn each second does not wrap:
 // it would fill the screen. Nor on a narrower one.
 func TestQuestionFitsTheTerminal(t *testing.T) {
+	t.Parallel()
 	for _, columns := range []uint16{80, 20} {
 		terminal, p := sitDown(t)
 		if err := pty.Setsize(p.end, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {

@@ -155,9 +155,18 @@ func (f failing) Append(name string, b []byte) error {
 // A crash between any two steps of writing a record, also where the full log
 // gives way to a new one, is no tampering and loses no record but that one.
 func TestLogSurvivesACrashAtEachStep(t *testing.T) {
-	long := strings.Repeat("x", maxDecisions/3)
+	const limit = 6 << 10
+	long := strings.Repeat("x", limit/3)
+	small := func(store Store) *Signer {
+		s, err := New(Config{Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.books.decisions.limit = limit
+		return s
+	}
 	before := &MemoryStore{}
-	s, _ := New(Config{Store: before})
+	s := small(before)
 	for range 6 { // the next one turns the log over, with an old one there
 		if err := s.record(Record{Kind: "sign", Decision: "approved", Serial: long}); err != nil {
 			t.Fatal(err)
@@ -169,7 +178,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 			store.docs[name] = bytes.Clone(doc)
 		}
 		left := steps
-		dying, _ := New(Config{Store: failing{store, &left}})
+		dying := small(failing{store, &left})
 		var died error
 		for range 2 {
 			if died = dying.record(Record{Kind: "sign", Decision: "approved", Serial: long}); died != nil {
@@ -182,7 +191,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
 			t.Errorf("killed after %d steps: %+v", steps, r)
 		}
-		s, _ := New(Config{Store: store})
+		s := small(store)
 		if err := s.record(Record{Kind: "sign"}); err != nil {
 			t.Fatal(err)
 		}
