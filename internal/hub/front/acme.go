@@ -5,8 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -83,7 +85,7 @@ func openACME(c Config) (*acmeWay, error) {
 		}
 		domains[i] = name
 	}
-	dir, err := state.OpenDir(filepath.Join(c.StateDir, "acme"))
+	dir, err := state.OpenDir(authorityFolder(c))
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +132,18 @@ func openACME(c Config) (*acmeWay, error) {
 		w.load(name)
 	}
 	return w, nil
+}
+
+// authorityFolder is where account, certificates and failures with one authority lie, apart
+// from those of others: who has tried with a staging authority wants another certificate
+// afterwards, at once, and no phone knows the first one's root.
+func authorityFolder(c Config) string {
+	folder := filepath.Join(c.StateDir, "acme")
+	if c.ACMEDirectory == "" || c.ACMEDirectory == letsEncrypt {
+		return folder
+	}
+	hash := sha256.Sum256([]byte(c.ACMEDirectory))
+	return filepath.Join(folder, hex.EncodeToString(hash[:8]))
 }
 
 // retryBackoff tries again what an authority could not do just now, a few times.

@@ -239,7 +239,37 @@ func TestACME(t *testing.T) {
 	if err != nil || second.SerialNumber.Cmp(first.SerialNumber) != 0 {
 		t.Errorf("after a restart without the authority: %v", err)
 	}
-	checkModes(t, filepath.Join(state, "acme"))
+	checkModes(t, authorityFolder(c))
+}
+
+// Who has tried with a staging authority gets a certificate of the real one at once, and not
+// when the first one is due; what the first has refused costs nothing with the second
+// (acme.sh#2463, shelf_letsencrypt#11).
+func TestAnotherAuthority(t *testing.T) {
+	staging, real, state := newAuthority(t), newAuthority(t), t.TempDir()
+	obtained := func(a *authority) *x509.Certificate {
+		log, logged := logger(t)
+		c := a.config(state)
+		c.Log = log
+		f := openAt(t, c, "127.0.0.1")
+		a.start(f.Addr().(*net.TCPAddr).Port, 1)
+		defer serveOpened(t, f)()
+		waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+		certificate, err := handshake(f, "hub.example", a.roots())
+		if err != nil {
+			t.Fatalf("a certificate that is not this authority's: %v\n%s", err, logged())
+		}
+		return certificate
+	}
+	first := obtained(staging)
+	if second := obtained(real); second.SerialNumber.Cmp(first.SerialNumber) == 0 {
+		t.Error("the staging authority's certificate")
+	}
+	again := openAt(t, staging.config(state))
+	defer serveOpened(t, again)()
+	if c, err := handshake(again, "hub.example", staging.roots()); err != nil || c.SerialNumber.Cmp(first.SerialNumber) != 0 {
+		t.Errorf("back at the first: %v", err)
+	}
 }
 
 func checkModes(t *testing.T, folder string) {

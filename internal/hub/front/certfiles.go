@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io/fs"
@@ -95,7 +96,18 @@ func (f *certFiles) load() (*tls.Certificate, error) {
 	if f.now().After(c.Leaf.NotAfter) {
 		f.log.Warn("the certificate has expired", "file", f.cert, "expired", c.Leaf.NotAfter)
 	}
+	if lacksIssuer(&c) {
+		f.log.Warn("the file has the hub's certificate alone: phones and computers do not know who has issued it", "file", f.cert,
+			"issuer", c.Leaf.Issuer.CommonName, "hint", "give --tls-cert the whole chain: certbot's fullchain.pem, not cert.pem")
+	}
 	return &c, nil
+}
+
+// lacksIssuer reports whether the chain breaks off at the hub's own certificate. One that
+// names where its issuer's is to be had has an intermediate one, which browsers on Android,
+// Firefox and vmux do not fetch; the roots of own CAs sign without that.
+func lacksIssuer(c *tls.Certificate) bool {
+	return len(c.Certificate) == 1 && len(c.Leaf.IssuingCertificateURL) > 0 && !bytes.Equal(c.Leaf.RawIssuer, c.Leaf.RawSubject)
 }
 
 // certificate returns the current one. New files that do not fit together, as in

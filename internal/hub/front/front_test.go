@@ -268,6 +268,79 @@ func TestCertificateFilesChange(t *testing.T) {
 	}
 }
 
+// certbot's cert.pem lacks the intermediate certificate, which desktop browsers fetch, so
+// that it works there, and phones and programs do not (bitwarden/android#474).
+func TestCertificateWithoutItsIssuer(t *testing.T) {
+	dir := t.TempDir()
+	issuer, leaf := filepath.Join(dir, "issuer.pem"), filepath.Join(dir, "leaf.pem")
+	issuerKey, key := filepath.Join(dir, "issuer-key.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, issuer, issuerKey, 1, "issuer.example")
+	for _, file := range []struct {
+		name, from string
+		chain      []string
+		told       bool
+	}{
+		{"leaf alone", "http://ca.example/issuer.cer", []string{leaf}, true},
+		{"whole chain", "http://ca.example/issuer.cer", []string{leaf, issuer}, false},
+		{"an own CA's", "", []string{leaf}, false},
+		{"self-signed", "", []string{issuer}, false},
+	} {
+		signCertificate(t, issuer, issuerKey, leaf, key, file.from)
+		var chain []byte
+		for _, path := range file.chain {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain = append(chain, b...)
+		}
+		cert, of := filepath.Join(dir, "chain.pem"), key
+		if file.chain[0] == issuer {
+			of = issuerKey
+		}
+		if err := os.WriteFile(cert, chain, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log, logged := logger(t)
+		f, err := Open(Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: of, Log: log})
+		if err != nil {
+			t.Fatalf("%s: %v", file.name, err)
+		}
+		f.Close()
+		if told := strings.Contains(logged(), "fullchain.pem"); told != file.told {
+			t.Errorf("%s: %s", file.name, logged())
+		}
+	}
+}
+
+// signCertificate makes a certificate for hub.example that the issuer has signed and that
+// says where the issuer's is to be had.
+func signCertificate(t *testing.T, issuer, issuerKey, cert, key, from string) {
+	t.Helper()
+	by, err := tls.LoadX509KeyPair(issuer, issuerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by.Leaf.Subject.CommonName, by.Leaf.RawSubject = "an issuer", nil
+	writeCertificate(t, cert, key, 2, "hub.example")
+	own, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := *own.Leaf
+	template.Subject.CommonName, template.RawSubject = "hub.example", nil
+	if from != "" {
+		template.IssuingCertificateURL = []string{from}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, by.Leaf, own.Leaf.PublicKey, by.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestKeyThatOthersCanRead(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

@@ -77,6 +77,16 @@ func (a answer) unauthorized() bool {
 	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
 }
 
+// otherKeys is how the services of Apple (400), Google (403) and Mozilla (401) say that a
+// subscription was made with other VAPID keys than this hub's.
+var otherKeys = regexp.MustCompile(`(?i)VapidPkHashMismatch|public key mismatch|not correspond to the (credentials|sender ID)`)
+
+// dead reports whether no push will ever be taken for this subscription.
+func (a answer) dead() bool {
+	return a.status == http.StatusNotFound || a.status == http.StatusGone ||
+		(a.status == http.StatusBadRequest || a.unauthorized()) && otherKeys.MatchString(a.reason)
+}
+
 // longToken is what could be a secret: services write tokens into their errors.
 var longToken = regexp.MustCompile(`[A-Za-z0-9_~+/=%-]{32,}`)
 

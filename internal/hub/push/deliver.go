@@ -26,6 +26,7 @@ const (
 // hold a connection that is dead.
 type way struct {
 	roots *x509.CertPool
+	known bool // to the services of knownHosts alone
 
 	mu     sync.Mutex
 	client *http.Client
@@ -36,7 +37,7 @@ func (w *way) get(not *http.Client) *http.Client {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.client == nil || w.client == not {
-		w.client = newClient(w.roots)
+		w.client = newClient(w.roots, w.known)
 	}
 	return w.client
 }

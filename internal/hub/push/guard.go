@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -56,12 +57,13 @@ func public(ip netip.Addr) bool {
 	return true
 }
 
-// newClient returns the client that all pushes go through. It connects to public
+// newClient returns a client that pushes go through. It connects to public
 // addresses only, looked at after the name was resolved and before a packet is
 // sent, so that a name which leads elsewhere a moment later gains nothing; it
-// follows no redirect and uses no proxy, which would resolve the name itself.
-// With loopback roots it connects to loopback only.
-func newClient(loopback *x509.CertPool) *http.Client {
+// follows no redirect. A proxy would resolve the name itself, so that it is used for
+// the services of knownHosts alone, whose names nobody else has; known: they are all
+// that is asked for. With loopback roots it connects to loopback only.
+func newClient(loopback *x509.CertPool, known bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -72,9 +74,21 @@ func newClient(loopback *x509.CertPool) *http.Client {
 		}
 		return errNotPublic
 	}}
+	dial := dialer.DialContext
+	var proxy func(*http.Request) (*url.URL, error)
+	if known {
+		proxy = http.ProxyFromEnvironment
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if isKnown("https://" + address) {
+				return dialer.DialContext(ctx, network, address)
+			}
+			return (&net.Dialer{Timeout: dialer.Timeout}).DialContext(ctx, network, address) // the proxy, which is at home
+		}
+	}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			Proxy:                  proxy,
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: loopback},
 			TLSHandshakeTimeout:    5 * time.Second,
 			ResponseHeaderTimeout:  SendTimeout,

@@ -128,7 +128,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 		store: c.Store, subject: subject, log: c.Log, now: c.Now,
 		loopback: c.Loopback != nil, firstAttempt: firstAttempt,
 		subscriptions: records{prefix: subscriptionPrefix, most: MaxSubscriptions}, dead: records{prefix: deadPrefix, most: MaxDead},
-		knownWay: way{roots: c.Loopback}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
+		knownWay: way{roots: c.Loopback, known: true}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
 		waking:      newLimiter(wakingBurst, wakingEvery),
 		woken:       newLimiter(wokenBurst, wokenEvery),

@@ -361,6 +361,30 @@ func TestDeadSubscriptionIsDropped(t *testing.T) {
 	}
 }
 
+// A subscription that was made with other keys than the hub's (a hub that was moved or
+// restored, a browser that hands out what it had) is never taken: it is dropped, so that
+// the app makes another, and nobody is sent to look at clocks and subjects
+// (web-push-libs/web-push#941, okTurtles/group-income#2681, vjt/grappa-irc#1323).
+func TestSubscriptionOfOtherKeysIsDropped(t *testing.T) {
+	for _, answer := range []reply{
+		{status: 400, body: `{"reason":"VapidPkHashMismatch"}`},
+		{status: 403, body: "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.\n"},
+		{status: 403, body: "the key in the authorization header does not correspond to the sender ID used to subscribe this user."},
+		{status: 401, body: `{"code":401,"errno":109,"error":"Unauthorized","message":"VAPID public key mismatch","more_info":"http://autopush.readthedocs.io/"}`},
+	} {
+		w := newWorld(t)
+		w.subscribe(phone, agent)
+		w.answers(answer)
+		w.wake(agent, phone, ErrNotSubscribed)
+		if log := w.log.String(); strings.Contains(log, "--push-subject") || !strings.Contains(log, fmt.Sprintf("status=%d", answer.status)) {
+			t.Errorf("%s\nthe log says %s", answer.body, log)
+		}
+		if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
+			t.Errorf("%s\nthe app brings it again: %v", answer.body, err)
+		}
+	}
+}
+
 // An app brings the dead one again, as browsers keep it: also after a new start of the
 // hub, and under another device ID. A new one is taken.
 func TestDeadSubscriptionIsRefused(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 
@@ -122,7 +121,7 @@ func (s *Service) judge(ctx context.Context, to device.ID, sub *storedSubscripti
 	case got.status >= 200 && got.status < 300:
 		s.log.Debug("push taken", "device", to.Short(), "service", serviceOf(sub.Endpoint), "status", got.status)
 		return nil
-	case got.status == http.StatusNotFound || got.status == http.StatusGone:
+	case got.dead():
 		log.Info("dead push subscription dropped")
 		switch renewed, err := s.drop(ctx, to, sub.Endpoint); {
 		case err != nil:
