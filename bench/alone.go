@@ -46,7 +46,7 @@ func newAlone() (*alone, error) {
 	return &alone{key, blob, listing}, nil
 }
 
-// Listing, SignLocal, Sign and RemoveAll make alone a sshagent.Backend.
+// Listing, SignLocal, Sign, RemoveAll and Remove make alone a sshagent.Backend.
 
 func (a *alone) Listing(sshagent.Connection) *sshagent.Listing { return a.listing }
 
@@ -65,7 +65,8 @@ func (a *alone) Sign(context.Context, sshagent.SignRequest) ([]byte, error) {
 	return nil, errors.New("there is no phone")
 }
 
-func (a *alone) RemoveAll() {}
+func (a *alone) RemoveAll()         {}
+func (a *alone) Remove([]byte) bool { return false }
 
 // serveAlone serves until it is killed.
 func serveAlone(socket string) error {

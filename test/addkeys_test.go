@@ -2,6 +2,7 @@ package test
 
 import (
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,4 +50,28 @@ func TestAddKeysToAgentIsNoFailure(t *testing.T) {
 		t.Error("the agent took a key")
 	}
 	w.waitStatus("takes no keys") // a person is told
+}
+
+// ssh-add -d of the certificate's file does what -D does; of a phone's key it says why not.
+func TestRemovedByItsFileTheCertificateIsDestroyedAndAPhonesKeyStays(t *testing.T) {
+	t.Parallel()
+	for _, o := range sshdtest.Both(t) {
+		t.Run(o.Name, func(t *testing.T) {
+			w := newWorld(t, "ecdsa-sha2-nistp256")
+			w.requestCertificate()
+			key := w.identity("ecdsa-sha2-nistp256")
+			remove := w.computer.commandOf(deadline(t), o.SSHAdd, "-d", w.computer.file("phone.pub", key.PublicKey))
+			remove.Env = append(remove.Env, "SSH_AUTH_SOCK="+w.computer.socket())
+			if _, _, err := finish(remove); err == nil {
+				t.Error("ssh-add -d has removed a phone's key")
+			}
+			w.waitStatus("A phone holds that key: ssh-add cannot remove it. (removeRefused)")
+			o.Add(t, w.computer.socket(), "-d", filepath.Join(w.computer.dir, "vmux-session-cert.pub"))
+			list := o.Add(t, w.computer.socket(), "-l")
+			if strings.Contains(list, "vmux-session-cert") || !strings.Contains(list, key.Fingerprint) {
+				t.Errorf("listed after ssh-add -d: %s", list)
+			}
+			w.waitStatus("No session certificate")
+		})
+	}
 }

@@ -33,6 +33,20 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 // RemoveAll implements sshagent.Backend: it destroys the session certificate.
 func (a *Agent) RemoveAll() { a.certificate.Remove() }
 
+// Remove implements sshagent.Backend, for ssh-add -d. It says why a phone's key stays.
+func (a *Agent) Remove(blob []byte) bool {
+	if a.certificate.Find(blob, time.Now()) != nil {
+		a.certificate.Remove()
+		return true
+	}
+	if id := a.snapshot.Load().byBlob[string(blob)]; id != nil {
+		a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeRemoveRefused,
+			"on the phone: vmux phone identity disable "+id.Fingerprint,
+			"A phone holds that key: ssh-add cannot remove it."))
+	}
+	return false
+}
+
 // locked says that ssh-add -x or -X was used: a locked agent looks like one that
 // has no keys.
 func (a *Agent) locked(is bool) {
@@ -46,12 +60,15 @@ func (a *Agent) locked(is bool) {
 // addRefused says why ssh-add KEY failed, which it cannot know. With AddKeysToAgent,
 // ssh tries it at each login by a key file and does without; and a host that the agent
 // is forwarded to shall not put anything on this computer's screen.
-func (a *Agent) addRefused(c sshagent.Connection) {
+func (a *Agent) addRefused(c sshagent.Connection, token bool) {
 	if !a.clients.MayManage(c) {
 		a.log.Info("a key was not added", "pid", c.Peer.PID)
 		return
 	}
-	a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeAddRefused,
-		"on the phone: vmux phone identity create --label LABEL --import FILE",
+	hint := "on the phone: vmux phone identity create --label LABEL --import FILE"
+	if token { // PKCS #11, whose keys cannot be imported
+		hint = "on a phone whose own SSH agent has the token: vmux phone identity create --label LABEL --upstream SOCKET"
+	}
+	a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeAddRefused, hint,
 		"This agent takes no keys: phones hold them."))
 }

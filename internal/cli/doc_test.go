@@ -38,7 +38,7 @@ func TestReadmeHasTheErrorCodes(t *testing.T) {
 // So does the table of what the agent itself says, and that of the folders.
 func TestReadmeHasTheAgentsCodesAndFolders(t *testing.T) {
 	for _, code := range []wire.Code{control.CodeCAChanged, control.CodeNoCA, control.CodeNotPaired,
-		control.CodeNoSuchDevice, control.CodeBusy, control.CodeAddRefused, control.CodeInvalid} {
+		control.CodeNoSuchDevice, control.CodeBusy, control.CodeAddRefused, control.CodeRemoveRefused, control.CodeInvalid} {
 		row := regexp.MustCompile("(?m)^\\| `" + string(code) + "` \\|.*\\| (\\d) \\|$").FindStringSubmatch(read(t, "README.md"))
 		if want := fmt.Sprint(exitOf(control.Errorf(code, "", ""))); row == nil || row[1] != want {
 			t.Errorf("README.md has no row for %s with exit status %s: %q", code, want, row)

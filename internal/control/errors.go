@@ -9,15 +9,16 @@ import (
 
 // Codes of the control socket itself, beside those of wire.
 const (
-	CodeNoSuchDevice wire.Code = "noSuchDevice"
-	CodeNoCA         wire.Code = "noCA"
-	CodeCAChanged    wire.Code = "caChanged"
-	CodeNotPaired    wire.Code = "notPaired"
-	CodeInvalid      wire.Code = "invalidArgument"
-	CodeBusy         wire.Code = "busy"
-	CodeAddRefused   wire.Code = "addRefused"
-	CodeNoPage       wire.Code = "noPage"
-	CodeOtherUser    wire.Code = "otherUser"
+	CodeNoSuchDevice  wire.Code = "noSuchDevice"
+	CodeNoCA          wire.Code = "noCA"
+	CodeCAChanged     wire.Code = "caChanged"
+	CodeNotPaired     wire.Code = "notPaired"
+	CodeInvalid       wire.Code = "invalidArgument"
+	CodeBusy          wire.Code = "busy"
+	CodeAddRefused    wire.Code = "addRefused"
+	CodeRemoveRefused wire.Code = "removeRefused"
+	CodeNoPage        wire.Code = "noPage"
+	CodeOtherUser     wire.Code = "otherUser"
 )
 
 // ErrNotRunning tells that no agent serves the control socket.

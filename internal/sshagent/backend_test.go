@@ -97,6 +97,14 @@ func (k *keys) RemoveAll() {
 	k.listing.Store(NewListing(k.listing.Load().Identities()[1:]))
 }
 
+func (k *keys) Remove(blob []byte) bool {
+	held := bytes.Equal(blob, k.local.PublicKey().Marshal())
+	if held {
+		k.RemoveAll()
+	}
+	return held
+}
+
 // serve runs a server until the test ends and returns its socket.
 func serve(t testing.TB, cfg Config) string {
 	t.Helper()

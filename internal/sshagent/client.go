@@ -184,12 +184,20 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 		}
 		s.cfg.Backend.RemoveAll()
 		return successFrame, nil
+	case msgRemove:
+		blob, rest, ok := cutString(msg[1:])
+		if !ok || len(rest) != 0 || s.lock.locked() || !c.manages("empty") || !s.cfg.Backend.Remove(blob) {
+			return failureFrame, nil
+		}
+		return successFrame, nil
 	case msgLock, msgUnlock:
 		return c.lockOrUnlock(ctx, msg)
 	case msgExtension:
 		return c.extension(msg), nil
-	case msgAdd, msgAddConstrained, msgAddSmartcard, msgAddSmartcardConst:
-		c.server.cfg.AddRefused(c.connection()) // which is not told what was sent
+	case msgAdd, msgAddConstrained: // nobody is told what was sent
+		s.cfg.AddRefused(c.connection(), false)
+	case msgAddSmartcard, msgAddSmartcardConst:
+		s.cfg.AddRefused(c.connection(), true)
 	}
 	return failureFrame, nil
 }

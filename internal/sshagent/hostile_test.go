@@ -251,3 +251,4 @@ func (noKeys) SignLocal(_ Connection, _, _ []byte, _ uint32) ([]byte, bool, erro
 }
 func (noKeys) Sign(context.Context, SignRequest) ([]byte, error) { return nil, os.ErrNotExist }
 func (noKeys) RemoveAll()                                        {}
+func (noKeys) Remove([]byte) bool                                { return false }

@@ -44,7 +44,8 @@ func (k *oneKey) Sign(_ context.Context, r sshagent.SignRequest) ([]byte, error)
 	return ssh.Marshal(s), err
 }
 
-func (k *oneKey) RemoveAll() {}
+func (k *oneKey) RemoveAll()         {}
+func (k *oneKey) Remove([]byte) bool { return false }
 
 func serveOneKey(t *testing.T) (*oneKey, string) {
 	t.Helper()

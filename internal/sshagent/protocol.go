@@ -28,6 +28,7 @@ const (
 	msgSignRequest       = 13
 	msgSignResponse      = 14
 	msgAdd               = 17
+	msgRemove            = 18
 	msgRemoveAll         = 19
 	msgAddSmartcard      = 20
 	msgLock              = 22

@@ -54,8 +54,10 @@ type Backend interface {
 	// Sign returns the SSH signature blob. It may wait for a person; it
 	// returns soon after ctx ends, which is when the client goes away.
 	Sign(ctx context.Context, r SignRequest) ([]byte, error)
-	// RemoveAll destroys the keys that the computer itself holds.
+	// RemoveAll destroys the keys that the computer itself holds, and Remove one of
+	// them; it reports whether that was one. They must not wait and keep nothing.
 	RemoveAll()
+	Remove(blob []byte) bool
 }
 
 // Config says how to serve.
@@ -84,9 +86,10 @@ type Config struct {
 	// bind, and what comes over one that does may come from another host.
 	MayManage func(Connection) bool
 	// Locked is told when the agent was locked or unlocked, and AddRefused when a
-	// client wanted to add a key. They must not wait. Default: nothing.
+	// client wanted to add a key, or a token's keys. They must not wait. Default:
+	// nothing.
 	Locked     func(bool)
-	AddRefused func(Connection)
+	AddRefused func(c Connection, token bool)
 	// CheckPeer tells the process at the other end and refuses other users.
 	// Default: the system's peer credentials, and only this user and root.
 	CheckPeer func(net.Conn) (Peer, error)
@@ -111,7 +114,7 @@ func New(cfg Config) *Server {
 		cfg.Locked = func(bool) {}
 	}
 	if cfg.AddRefused == nil {
-		cfg.AddRefused = func(Connection) {}
+		cfg.AddRefused = func(Connection, bool) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -70,6 +70,7 @@ func TestMalformedMessages(t *testing.T) {
 		{0, 0, 0, 0},
 		message(msgRequestIdentities, []byte{0}),
 		message(msgRemoveAll, []byte{0}),
+		message(msgRemove), message(msgRemove, huge), message(msgRemove, blob, []byte{0}),
 		message(msgSignRequest),
 		message(msgSignRequest, huge),
 		message(msgSignRequest, blob),
@@ -301,6 +302,26 @@ func receiveList(t *testing.T, c net.Conn) []*agent.Key {
 func TestRemoveAll(t *testing.T) {
 	c := agent.NewClient(dial(t, serve(t, Config{Backend: newKeys(t)})))
 	if err := c.RemoveAll(); err != nil {
+		t.Fatal(err)
+	}
+	if listed, err := c.List(); err != nil || len(listed) != 1 {
+		t.Fatalf("listed %v, %v", listed, err)
+	}
+}
+
+// Only a key that the computer itself holds can be removed, by who may manage it.
+func TestRemove(t *testing.T) {
+	k := newKeys(t)
+	c := agent.NewClient(dial(t, serve(t, Config{Backend: k})))
+	if c.Remove(k.remote.PublicKey()) == nil {
+		t.Error("a phone's key was removed")
+	}
+	guest := dial(t, serve(t, Config{Backend: k, MayManage: func(Connection) bool { return false }}))
+	wantAnswer(t, guest, message(msgRemove, sshString(k.local.PublicKey().Marshal())), msgFailure)
+	if listed, err := c.List(); err != nil || len(listed) != 2 {
+		t.Fatalf("listed %v, %v", listed, err)
+	}
+	if err := c.Remove(k.local.PublicKey()); err != nil {
 		t.Fatal(err)
 	}
 	if listed, err := c.List(); err != nil || len(listed) != 1 {

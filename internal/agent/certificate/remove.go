@@ -24,14 +24,14 @@ func (m *Manager) withdrawLocked(cause error) {
 	}
 }
 
-// Remove is ssh-add -D: it destroys the certificate and its key. None is asked for
+// Remove is ssh-add -D, or -d of the certificate: it destroys the certificate and its key. None is asked for
 // automatically until the user requests one or a phone connects anew.
 func (m *Manager) Remove() {
 	m.change(func() {
 		m.closeLocked()
 		m.held = heldRemoved
 	})
-	m.Journal.Note(journal.KindCertificate, "Session certificate removed by ssh-add -D", "")
+	m.Journal.Note(journal.KindCertificate, "Session certificate removed by ssh-add", "")
 	m.Log.Info("session certificate removed")
 }
 
