@@ -35,7 +35,7 @@ fi
 
 # -count=1: results that depend on sshd and the like must not be remembered.
 # -p, -parallel: many tests wait for other programs, or for a person's pace.
-flags=(-count=1 -p 3 -parallel 8 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"})
+flags=(-count=1 -p 3 -parallel 4 -timeout 20m ${elsewhere[@]+"${elsewhere[@]}"})
 
 # Without the race detector: these drive browsers and programs as they are
 # released, which it does not look into, and the last one has no goroutine but

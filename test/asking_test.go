@@ -243,7 +243,7 @@ func TestManyAtOnceAreOneSheet(t *testing.T) {
 	w.createIdentity("ssh-ed25519", "ssh-ed25519")
 	person := onTerminal(t, w.phone.command(t.Context(), "phone", "run", "--listen", "127.0.0.1:0"))
 	person.waitCount("Advertising", 1, "")
-	w.startAgent()
+	w.startAgent("--approval-timeout", "100s") // thirty logins, on a busy machine
 	w.pair()
 	servers := []*sshdtest.Server{w.server(sshdtest.Old(t)), w.server(sshdtest.New(t)), w.server(sshdtest.Old(t))}
 	var done []<-chan error

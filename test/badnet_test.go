@@ -48,6 +48,7 @@ exec "$0" -test.run='^TestBadNetworksInside$' -test.v -test.timeout=540s
 `
 
 func TestBadNetworks(t *testing.T) {
+	t.Parallel()
 	for _, p := range []string{"ip", "unshare", "nsenter", "nft", "newuidmap", "curl"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Fatalf("%v: run `make setup`", err)

@@ -8,6 +8,7 @@ import (
 // What goes into a server's TrustedUserCAKeys is one phone's CA, with the phone's
 // name. With two phones the user says which.
 func TestTheCAOfOnePhone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	line := strings.TrimSpace(w.computer.run("ca"))
 	if fields := strings.Fields(line); len(fields) < 3 {

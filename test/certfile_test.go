@@ -11,6 +11,7 @@ import (
 // With `IdentitiesOnly yes`, ssh uses the session certificate once IdentityFile
 // names the file that the agent keeps. The file goes with the certificate.
 func TestCertificateFileWithIdentitiesOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	config := sshdtest.Config{TrustedUserCAKeys: []string{w.requestCertificate()}}
 	path := filepath.Join(w.computer.dir, "vmux-session-cert.pub")

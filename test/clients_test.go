@@ -64,6 +64,7 @@ func hostFingerprint(t *testing.T, s *sshdtest.Server) string {
 }
 
 func TestOtherClientsLogIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	byKey := sshdtest.Config{AuthorizedKeys: []string{w.identity("ecdsa-sha2-nistp256").PublicKey}}
 	logInWithOthers(t, w, "key", byKey, 1)

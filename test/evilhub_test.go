@@ -60,6 +60,7 @@ func attackerAt(t *testing.T, url string) device.ID {
 // comes through is a signature that was asked for and approved once; nothing of
 // it can be read; and when the hub behaves again, everything works as before.
 func TestEvilHub(t *testing.T) {
+	t.Parallel()
 	url, evilhub := startEvilHub(t)
 	third := attackerAt(t, url)
 	w := hubWorld(t, url, "ssh-ed25519")

@@ -133,6 +133,7 @@ func (w *world) loginBy(t *testing.T, o sshdtest.OpenSSH, label string) {
 // Through a hub, also when it is all that the two have: pairing, signatures, a
 // certificate. What it carries it cannot read.
 func TestHubSeesNothing(t *testing.T) {
+	t.Parallel()
 	tap := newWiretap(t)
 	port := freePort(t)
 	_, public, _ := net.SplitHostPort(tap.l.Addr().String())
@@ -178,6 +179,7 @@ func TestHubSeesNothing(t *testing.T) {
 // The hub goes and comes, the agent is killed: links come back by themselves,
 // and what was asked meanwhile is answered, or ends with its code.
 func TestHubComesBack(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	url := "http://localhost:" + port
 	hubHome := newHome(t)
@@ -224,6 +226,7 @@ func TestHubComesBack(t *testing.T) {
 // A hub of the agent's own: started with it, again after it has crashed, and
 // ended with it, also when the agent is killed.
 func TestHubLocal(t *testing.T) {
+	t.Parallel()
 	if _, err := hubProgram(); err != nil {
 		t.Fatal(err)
 	}
@@ -266,6 +269,7 @@ func TestHubLocal(t *testing.T) {
 // without HTTPS, and which the agent believes by itself, though this machine
 // cannot resolve the hub's name.
 func TestHubLocalWithItsOwnCA(t *testing.T) {
+	t.Parallel()
 	if _, err := hubProgram(); err != nil {
 		t.Fatal(err)
 	}
@@ -328,6 +332,7 @@ func (w *world) pairAt(address string, phoneArgs ...string) {
 // Nobody gets into an invitation at the hub without its secret, and when it has
 // ended nobody gets in at all.
 func TestHubInvitationEnds(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	url := "http://localhost:" + port
 	startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", url)

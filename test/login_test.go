@@ -54,12 +54,13 @@ func finish(cmd *exec.Cmd) (stdout, stderr string, err error) {
 
 func deadline(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 func TestLoginByPhoneHeldKeyOfEachAlgorithm(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, algorithms...)
 	both(t, func(t *testing.T, client sshdtest.OpenSSH) {
 		both(t, func(t *testing.T, serverOpenSSH sshdtest.OpenSSH) {
@@ -87,6 +88,7 @@ func TestLoginByPhoneHeldKeyOfEachAlgorithm(t *testing.T) {
 }
 
 func TestLoginByCertificateAsksThePhoneOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	ca := w.requestCertificate()
 	both(t, func(t *testing.T, client sshdtest.OpenSSH) {
@@ -108,6 +110,7 @@ func TestLoginByCertificateAsksThePhoneOnce(t *testing.T) {
 // A server that does not know the CA refuses the certificate; the same ssh run
 // goes on with the phone-held key.
 func TestUntrustedCertificateFallsThroughToThePhoneHeldKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	w.requestCertificate()
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
@@ -130,6 +133,7 @@ func TestUntrustedCertificateFallsThroughToThePhoneHeldKey(t *testing.T) {
 }
 
 func TestListingIsExactlyThatOfSSHKeygen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, algorithms...)
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
 		var fingerprints, publics string
@@ -152,6 +156,7 @@ func TestListingIsExactlyThatOfSSHKeygen(t *testing.T) {
 }
 
 func TestCertificateIsListedLastAndReadableBySSHKeygen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	ca := w.requestCertificate()
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
@@ -174,6 +179,7 @@ func TestCertificateIsListedLastAndReadableBySSHKeygen(t *testing.T) {
 }
 
 func TestFilesTravelByPhoneHeldKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
 		server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
@@ -239,6 +245,7 @@ func gitIn(t *testing.T, dir string, env ...string) func(args ...string) string 
 }
 
 func TestAgentForwardingOverTwoHops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	oldSSH, newSSH := sshdtest.Old(t), sshdtest.New(t)
 	config := sshdtest.Config{AuthorizedKeys: []string{w.identity("ecdsa-sha2-nistp256").PublicKey}}
@@ -256,6 +263,7 @@ func TestAgentForwardingOverTwoHops(t *testing.T) {
 }
 
 func TestSSHKeygenSignsAndVerifies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, algorithms...)
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
 		for _, a := range algorithms {
@@ -281,6 +289,7 @@ func TestSSHKeygenSignsAndVerifies(t *testing.T) {
 }
 
 func TestGitCommitIsSignedByPhoneHeldKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
 		dir := t.TempDir()

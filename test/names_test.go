@@ -35,14 +35,14 @@ func inNamespaces(t *testing.T, inside, script string, programs ...string) {
 			t.Fatalf("%v: run `make setup`", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	args := []string{"--uts", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"}
 	if os.Getuid() != 0 {
 		args = append(args, "--user", "--map-root-user")
 	}
 	script = "set -e\nmount -t tmpfs tmpfs /run\nip link set lo up\n" + script +
-		"\nexec \"$0\" -test.run='^" + inside + "$' -test.v -test.timeout=150s\n"
+		"\nexec \"$0\" -test.run='^" + inside + "$' -test.v -test.timeout=540s\n"
 	c := exec.CommandContext(ctx, "unshare", append(args, "sh", "-c", script, os.Args[0])...)
 	c.Env = append(os.Environ(), netnsRole+"="+inside, "VMUX_TEST_NETNS_DIR="+t.TempDir())
 	out, err := c.CombinedOutput()
@@ -65,6 +65,7 @@ func setHostname(t *testing.T, name string) {
 // tells what has happened and what to do. A name that no host can have is an error
 // that says so, and then keeps nobody from the name that the hub has.
 func TestComputerRenamed(t *testing.T) {
+	t.Parallel()
 	inNamespaces(t, "TestComputerRenamedInside", "", "ip")
 }
 
@@ -154,6 +155,7 @@ ip link set wire up
 
 // TestNameIsWhatAvahiTells: the name that a hub takes is the one that phones find.
 func TestNameIsWhatAvahiTells(t *testing.T) {
+	t.Parallel()
 	inNamespaces(t, "TestNameIsWhatAvahiTellsInside", mdnsScript, "ip", "avahi-daemon")
 }
 
@@ -198,6 +200,7 @@ ip -n laptop link set wire up
 // itself does not, by IPv4 and by nothing but IPv6 addresses of the link; a name that
 // nobody has is told as that, with what to do.
 func TestLocalNames(t *testing.T) {
+	t.Parallel()
 	inNamespaces(t, "TestLocalNamesInside", localNamesScript, "ip", "nsenter", "sysctl", "avahi-daemon")
 }
 

@@ -11,6 +11,7 @@ import (
 // The phone is switched off and the computer restarted: the keys are still
 // listed, a login fails in time, and `vmux status` says why.
 func TestPhoneOutOfRange(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256", "ssh-ed25519")
 	o := sshdtest.Old(t)
 	before := o.Add(t, w.computer.socket(), "-l")
@@ -45,6 +46,7 @@ func TestPhoneOutOfRange(t *testing.T) {
 }
 
 func TestCertificateLogsInWithoutThePhone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	ca := w.requestCertificate()
 	w.phoneRun.stop()
@@ -57,6 +59,7 @@ func TestCertificateLogsInWithoutThePhone(t *testing.T) {
 
 // The private half lives in memory alone: a restarted agent has no certificate.
 func TestCertificateEndsWithTheAgent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	w.requestCertificate()
 	w.agent.kill()
@@ -68,6 +71,7 @@ func TestCertificateEndsWithTheAgent(t *testing.T) {
 }
 
 func TestRemoveAllDestroysTheCertificateAndKeepsThePhonesKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	w.requestCertificate()
 	o := sshdtest.Old(t)

@@ -61,6 +61,7 @@ func answer(t testing.TB, conn net.Conn) wire.Envelope {
 }
 
 func TestPhoneRefusesUnpairedDevices(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	conn, err := tls.Dial("tcp", w.address(), attacker(t))
 	if err != nil {
@@ -90,6 +91,7 @@ func TestPhoneRefusesUnpairedDevices(t *testing.T) {
 // A man in the middle ends the agent's connection with his own key. The agent
 // must not take him for its phone.
 func TestAgentRefusesAnotherKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	w.agent.stop()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", attacker(t))
@@ -116,6 +118,7 @@ func TestAgentRefusesAnotherKey(t *testing.T) {
 }
 
 func TestUnpairedComputerIsTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519")
 	w.phone.run("phone", "unpair", deviceOf(t, w.phone.run("phone", "devices", "--json")))
 	w.waitStatus("Phone not connected")

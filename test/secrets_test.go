@@ -127,6 +127,7 @@ func (w *world) computerFiles() map[string]string {
 // After a whole run the computer holds nothing that signs for SSH, and who
 // listens between the two learned no public key.
 func TestNothingSecretOnTheComputerOrTheWire(t *testing.T) {
+	t.Parallel()
 	w := unpairedWorld(t)
 	file := w.phone.file("key", "")
 	os.Remove(file)

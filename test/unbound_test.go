@@ -43,6 +43,7 @@ func (w *world) plinkForwards(t *testing.T, s *sshdtest.Server, args ...string) 
 // or by the phone-held key. The certificate logs in nowhere from there; a login by
 // the phone-held key asks; and the agent can be neither locked nor emptied.
 func TestCertificateIsNotForwardedByPlink(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ecdsa-sha2-nistp256")
 	byKey := sshdtest.Config{AuthorizedKeys: []string{w.identity("ecdsa-sha2-nistp256").PublicKey}}
 	byCertificate := sshdtest.Config{TrustedUserCAKeys: []string{w.requestCertificate()}}
@@ -90,6 +91,7 @@ func TestCertificateIsNotForwardedByPlink(t *testing.T) {
 // What a person does on the computer itself: no file is signed by the certificate,
 // ssh-copy-id and git take the phone-held key.
 func TestCertificateIsForLoginsAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ssh-ed25519") // git takes only what begins with ssh-
 	w.requestCertificate()
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {

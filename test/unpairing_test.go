@@ -7,6 +7,7 @@ import (
 
 // Either side can end a pairing, and the other is told.
 func TestUnpairing(t *testing.T) {
+	t.Parallel()
 	t.Run("on the phone", func(t *testing.T) {
 		w := newWorld(t, "ecdsa-sha2-nistp256")
 		w.phone.run("phone", "unpair", deviceOf(t, w.phone.run("phone", "devices", "--json")))

@@ -323,7 +323,7 @@ func (w *world) wait(done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(patience):
+	case <-time.After(2 * patience): // a window may be longer than patience
 		w.Fatal("the agent does not answer its client")
 		return nil
 	}

@@ -101,8 +101,7 @@ func (n *Node) authenticate(ctx context.Context, tc *tls.Conn) error {
 		c.close(err)
 		return err
 	}
-	defer c.closeAt(ctx)()
-	t, hello, err := n.identify(c, &cs, id)
+	t, hello, err := n.identify(ctx, c, &cs, id)
 	if err != nil {
 		err = c.fail(err)
 		c.wait()
@@ -123,8 +122,9 @@ func (n *Node) rankOf(c net.Conn) int {
 
 // identify tells who came, and pairs with who is new. The nameless hello is that
 // of a phone which comes to pair; it may be one that is paired already and forgot
-// about it.
-func (n *Node) identify(c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer, wire.Hello, error) {
+// about it. The end of ctx ends this, but no link that comes of it.
+func (n *Node) identify(ctx context.Context, c *conn, cs *tls.ConnectionState, id device.ID) (device.Peer, wire.Hello, error) {
+	defer c.closeAt(ctx)()
 	var none wire.Hello
 	t, err := n.trust.Get(id)
 	paired := err == nil

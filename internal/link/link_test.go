@@ -9,6 +9,8 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +69,65 @@ func TestLinkOverTCP(t *testing.T) {
 	if s := agent.Peers(); len(s) != 1 || !s[0].Connected || s[0].Hello.DeviceName != "phone" || s[0].ClockDifference.Abs() > time.Second {
 		t.Errorf("status %+v", s)
 	}
+}
+
+// busyStore takes until release for what it is asked to keep once it is busy.
+type busyStore struct {
+	device.Store
+	busy    atomic.Bool
+	saving  chan struct{}
+	release chan struct{}
+}
+
+func (s *busyStore) Save(doc []byte) error {
+	if s.busy.CompareAndSwap(true, false) {
+		close(s.saving)
+		<-s.release
+	}
+	return s.Store.Save(doc)
+}
+
+// linkUp is a handler that is told of the link and does something.
+type linkUp struct {
+	*actor
+	do func()
+}
+
+func (l *linkUp) LinkUp(p device.Peer, h wire.Hello, route string) {
+	l.do()
+	l.actor.LinkUp(p, h, route)
+}
+
+// TestLinkOutlivesItsListener: an invitation's listener ends as soon as its link is
+// up, when the accepting side may still be busy with the connection.
+func TestLinkOutlivesItsListener(t *testing.T) {
+	ctx, endListener := context.WithTimeout(t.Context(), 20*time.Second)
+	store := &busyStore{Store: new(device.MemoryStore), saving: make(chan struct{}), release: make(chan struct{})}
+	c := newCouple(t, nil)
+	c.phone = newActor(t, "phone", func(cfg *Config) {
+		trust := device.NewTrust(store)
+		cfg.Trust = trust
+		cfg.Hello = sync.OnceValue(func() wire.Hello {
+			store.busy.Store(true)
+			go func() { _ = trust.Add(device.Peer{ID: device.ID{9}}) }()
+			<-store.saving
+			return wire.Hello{}
+		})
+		cfg.Handler = &linkUp{cfg.Handler.(*actor), func() { endListener(); close(store.release) }}
+	})
+	c.phone.trust = c.phone.Node.trust
+	c.phone.trusts(c.agent)
+	c.agent.trusts(c.phone)
+	c.agent.run()
+	if err := c.phone.Node.Serve(ctx, c.net); err != nil {
+		t.Error(err)
+	}
+	asking, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.askList(asking); err != nil || c.phone.downs() > 0 {
+		t.Errorf("the link ended with its listener: %v, %v", err, c.phone.lastReason())
+	}
+	c.phone.Node.Close()
 }
 
 type tcpRoute struct {
