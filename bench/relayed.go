@@ -68,7 +68,7 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 	held, _ := b.newSigner(time.Now)
 	handler := &relayedPhone{signer: held}
 	e.node = link.New(link.Config{
-		Key: e.key, Trust: e.trust, Name: "bench", Hello: handler.signer.Hello, Handler: handler, PairRoutes: []link.Route{e.hub},
+		Key: e.key, Trust: e.trust, Name: "bench", Hello: handler.signer.Hello, Handler: handler,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
@@ -79,7 +79,7 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 	text, paired := agent.Invite()
 	invitation, err := device.ParseInvitation(text)
 	b.must(err)
-	_, err = e.node.Pair(ctx, invitation, []string{relay.Route(url)})
+	_, err = e.node.Pair(ctx, invitation, []string{relay.Route(url)}, e.hub)
 	b.must(err)
 	e.hub.Refresh()
 	paired()

@@ -35,26 +35,32 @@ func newDevice(t testing.TB) (*device.Key, *device.Trust) {
 // phone. It is paired, and asks what an honest one would not.
 type wrongComputer struct {
 	*link.Node
-	t     testing.TB
-	id    device.ID
-	phone device.ID
-	up    chan struct{}
+	config link.Config
+	t      testing.TB
+	id     device.ID
+	phone  device.ID
+	up     chan struct{}
+}
+
+// connect makes a new end of the computer's link, in place of one that was closed.
+func (c *wrongComputer) connect() {
+	c.Node = link.New(c.config)
+	ended := make(chan struct{})
+	go func(n *link.Node) { defer close(ended); _ = n.Run(context.Background()) }(c.Node)
+	c.t.Cleanup(func() { c.Close(); <-ended })
 }
 
 func pairWrongComputer(w *world) *wrongComputer {
 	w.Helper()
 	key, trust := newDevice(w)
 	c := &wrongComputer{t: w, id: key.ID(), up: make(chan struct{}, 100)}
-	c.Node = link.New(link.Config{Key: key, Trust: trust, Name: "wrong computer", Handler: linkEvents{c.up}, Routes: []link.Route{lan.NewDialer(false, nil)}})
+	c.config = link.Config{Key: key, Trust: trust, Name: "wrong computer", Handler: linkEvents{c.up}, Routes: []link.Route{lan.NewDialer(false, nil)}}
+	c.connect()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = c.Run(ctx) }()
-	go func() { _ = c.Serve(ctx, l) }()
-	w.Cleanup(func() { cancel(); <-ended })
+	go func(n *link.Node) { _ = n.Serve(context.Background(), l) }(c.Node) // until the node is closed
 	offer := device.NewOffer(device.NewInvitation(c.id, "wrong computer", []string{lan.Route(l.Addr().String())}, ""), time.Now())
 	c.Offer(offer)
 	w.phone.runInput(offer.Invitation().URL()+"\n", "phone", "pair", "-")
@@ -157,7 +163,8 @@ func TestPhoneRefusesReplaysAndWrongRequests(t *testing.T) {
 
 	// After a reconnect the same request is no replay: its answer may have been
 	// lost. It is the same answer, and nobody is asked again.
-	c.Disconnect(c.phone, wire.NewError(wire.CodeInternalError))
+	c.Close()
+	c.connect()
 	c.linked()
 	if again := c.asks(first.RequestID, first); !bytes.Equal(again.Signature, signed.Signature) {
 		t.Errorf("after a reconnect: %+v", again)

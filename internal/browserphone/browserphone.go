@@ -136,7 +136,7 @@ func (p *Phone) runOnce(ctx context.Context) error {
 	}
 	node := link.New(link.Config{
 		Key: p.cfg.Key, Trust: p.trust, Name: p.name(), Hello: p.signer.Hello,
-		PairRoutes: []link.Route{hub}, Handler: handler{p}, Log: p.cfg.Log, Timing: p.cfg.Timing,
+		Handler: handler{p}, Log: p.cfg.Log, Timing: p.cfg.Timing,
 	})
 	p.mu.Lock()
 	p.hub, p.node = hub, node

@@ -73,13 +73,13 @@ func (p *Phone) pair(ctx context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, node := p.running()
+	hub, node := p.running()
 	if node == nil {
 		return nil, relay.ErrNotConnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, pairTimeout)
 	defer cancel()
-	peer, err := node.Pair(ctx, inv, []string{relay.Route(p.cfg.HubURL)})
+	peer, err := node.Pair(ctx, inv, []string{relay.Route(p.cfg.HubURL)}, hub)
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,8 @@ import (
 	"vmux/internal/wire"
 )
 
-const (
-	chunk    = 8 << 10  // what a frame's announcement alone allocates
-	maxSpare = 16 << 10 // the largest write buffer that is kept
-)
+// chunk is what a frame's announcement alone allocates.
+const chunk = 8 << 10
 
 // conn carries envelopes over a byte stream. One goroutine reads; any may
 // write. Writing never blocks: frames join a bounded queue, which a goroutine
@@ -36,8 +34,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	queue   []byte
-	spare   []byte // the last queue written, to be used again
-	writing bool   // the goroutine has been started
+	writing bool // the goroutine has been started
 	work    *sync.Cond
 	leaving error // why it is about to be closed: see closeAfter
 	err     error // why the connection was closed
@@ -147,7 +144,6 @@ func (l *conn) write(frame []byte) error {
 // writeQueued writes what is queued until the connection is closed.
 func (l *conn) writeQueued() {
 	defer close(l.written)
-	var set time.Time // when the deadline was
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
@@ -158,19 +154,13 @@ func (l *conn) writeQueued() {
 			return
 		}
 		b := l.queue
-		l.queue, l.spare = l.spare[:0], nil
+		l.queue = nil
 		l.mu.Unlock()
-		if now := time.Now(); now.Sub(set) > l.writeTimeout/8 { // it costs as much as encryption
-			_ = l.SetWriteDeadline(now.Add(l.writeTimeout))
-			set = now
-		}
+		_ = l.SetWriteDeadline(time.Now().Add(l.writeTimeout))
 		if _, err := l.Write(b); err != nil {
 			l.close(writeReason(err))
 		}
 		l.mu.Lock()
-		if cap(b) <= maxSpare { // one large frame must not stay
-			l.spare = b
-		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"vmux/internal/device"
@@ -63,41 +62,32 @@ func (n *Node) improve(ctx context.Context, p *peer, s *session) bool {
 	if s.rank == 0 {
 		select {
 		case <-ctx.Done():
-		case <-s.ended:
+		case <-s.ended.Done():
 		}
 		return ctx.Err() == nil
 	}
-	for pause := n.timing.BetterMin; sleep(ctx, n.timing.BetterMin, s.ended); pause = min(2*pause, n.timing.Better) {
+	for pause := n.timing.BetterMin; sleep(ctx, n.timing.BetterMin, s.ended.Done()); pause = min(2*pause, n.timing.Better) {
 		woken := false
 		again := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-		case <-s.ended:
+		case <-s.ended.Done():
 		case <-p.wake:
 			woken = true
 		case <-again.C:
 		}
 		again.Stop()
-		if isDone(s.ended) || ctx.Err() != nil {
+		if s.ended.Err() != nil || ctx.Err() != nil {
 			if woken {
 				p.poke() // it was for the next link, perhaps
 			}
 			break
 		}
-		if _, err := n.dial(ctx, p.id, n.routes[:s.rank], s.ended); err != nil && ctx.Err() == nil {
+		if _, err := n.dial(ctx, p.id, n.routes[:s.rank], s); err != nil && ctx.Err() == nil {
 			n.log.Debug("no better route", "peer", p.id.Short(), "error", err)
 		}
 	}
 	return ctx.Err() == nil
-}
-
-func isDone(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // connect returns the link to the device: the one there is, or a new one.
@@ -156,19 +146,22 @@ func (n *Node) endPairing(p *peer, pairing device.Peer, e *wire.Error) {
 		n.handler.Unpaired(t)
 	}
 	if _, err := n.trust.Get(p.id); errors.Is(err, device.ErrNotPaired) { // forgotten: nothing is left to dial
-		n.drop(p.id, ErrUnpairedHere, ErrUnpairedHere)
+		n.Disconnect(p.id, ErrUnpairedHere)
 	}
 }
 
 // dial makes a link by the first of the routes that leads to the device. It
-// gives up when done is closed before one has.
-func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-chan struct{}) (*session, error) {
+// gives up when the link that it would replace, if any, ends before one has.
+func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, old *session) (*session, error) {
 	t, err := n.trust.Get(id)
 	if err != nil {
 		return nil, err
 	}
-	until, stop := endsWith(ctx, done)
+	until, stop := context.WithCancel(ctx)
 	defer stop()
+	if old != nil {
+		defer context.AfterFunc(old.ended, stop)()
+	}
 	won, err := n.dialAny(until, routes, func(ctx context.Context, r Route) (*tls.Conn, string, error) {
 		return r.Dial(ctx, t, n.secureTo(id))
 	})
@@ -185,23 +178,6 @@ func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, done <-ch
 	return s, nil
 }
 
-// endsWith returns a context that also ends when done is closed.
-func endsWith(ctx context.Context, done <-chan struct{}) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	if done == nil {
-		return ctx, cancel
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		select {
-		case <-done:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() { cancel(); wg.Wait() }
-}
-
 // raced is the connection that was there first.
 type raced struct {
 	*tls.Conn
@@ -212,6 +188,9 @@ type raced struct {
 // dialAny tries all routes at once; the first connection that the peer's own
 // device ends wins.
 func (n *Node) dialAny(ctx context.Context, routes []Route, dial func(context.Context, Route) (*tls.Conn, string, error)) (raced, error) {
+	if len(routes) == 0 {
+		return raced{}, ErrNoRoute
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Dial+n.timing.Handshake)
 	defer cancel()
 	won, rank, errs := race.First(ctx, len(routes), 0, func(ctx context.Context, rank int) (raced, error) {
@@ -222,14 +201,7 @@ func (n *Node) dialAny(ctx context.Context, routes []Route, dial func(context.Co
 		return raced{c, route, rank}, err
 	})
 	if rank < 0 {
-		return won, errors.Join(append(errs, noRoutes(routes))...)
+		return won, errors.Join(errs...)
 	}
 	return won, nil
-}
-
-func noRoutes(routes []Route) error {
-	if len(routes) == 0 {
-		return ErrNoRoute
-	}
-	return nil
 }

@@ -246,25 +246,19 @@ func (n *Node) paired(t device.Peer) {
 	n.wakePeer(t.ID)
 }
 
-// Pair is PairBy by PairRoutes.
-func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string) (device.Peer, error) {
-	ways := n.inviter
-	if ways == nil {
-		ways = n.routes
-	}
-	return n.PairBy(ctx, ways, inv, routes)
-}
-
-// PairBy redeems an invitation: it dials the inviting device by these ways, exchanges
-// proofs, and adds the device to Trust. Routes are where this device can be reached, for
-// the other to remember. Errors wrap device.ErrInvitationEnded (used up, expired, or
-// never made) and device.ErrWrongProof; others say that the device could not be
-// reached.
-func (n *Node) PairBy(ctx context.Context, ways []Route, inv device.Invitation, routes []string) (device.Peer, error) {
+// Pair redeems an invitation: it dials the inviting device by these ways, or else by
+// Config.Routes, exchanges proofs, and adds the device to Trust. Routes are where this
+// device can be reached, for the other to remember. Errors wrap
+// device.ErrInvitationEnded (used up, expired, or never made) and
+// device.ErrWrongProof; others say that the device could not be reached.
+func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string, ways ...Route) (device.Peer, error) {
 	if !n.begin() {
 		return device.Peer{}, ErrNodeClosed
 	}
 	defer n.wg.Done()
+	if len(ways) == 0 {
+		ways = n.routes
+	}
 	t := device.Peer{ID: inv.DeviceID, Name: wire.Clean(inv.Name), Routes: inv.Routes}
 	secure := n.secureTo(inv.DeviceID)
 	won, err := n.dialAny(ctx, ways, func(ctx context.Context, r Route) (*tls.Conn, string, error) {

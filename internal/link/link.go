@@ -147,9 +147,6 @@ type Config struct {
 	// are tried at once. A link that came up by one of them, or that the peer
 	// opened, is replaced when a route that stands before it turns out to work.
 	Routes []Route
-	// PairRoutes are the ways by which Pair reaches who invites; nil: Routes. A
-	// device that is only dialled has them too.
-	PairRoutes []Route
 	// Handler is nil for a node that only pairs: it closes the connection once
 	// paired.
 	Handler Handler

@@ -22,7 +22,6 @@ type Node struct {
 	trust   *device.Trust
 	role    func() wire.Hello
 	routes  []Route
-	inviter []Route // by which Pair reaches who invites; nil: routes
 	handler Handler
 	log     *slog.Logger
 	timing  Timing
@@ -70,7 +69,7 @@ type peer struct {
 func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, role: c.Hello, routes: c.Routes,
-		inviter: c.PairRoutes, handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
+		handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
 		peers: map[device.ID]*peer{}, pairings: map[device.ID]int{},
 	}
 	n.Rename(c.Name)
@@ -170,24 +169,9 @@ func (n *Node) beginLocked() bool {
 	return !n.closed
 }
 
-// Disconnect ends the link to a device, telling it why. With
-// wire.CodePairingInvalid, which belongs to an unpairing, it also ends dialling
-// and all requests from and to the device; otherwise the device may come back.
+// Disconnect is for a device that was unpaired: it ends dialling, and all requests
+// from and to it, and its link, telling it why, which has wire.CodePairingInvalid.
 func (n *Node) Disconnect(id device.ID, reason *wire.Error) {
-	if reason.Code == wire.CodePairingInvalid {
-		n.drop(id, reason, reason)
-		return
-	}
-	n.mu.Lock()
-	s := n.peerLocked(id).session
-	n.mu.Unlock()
-	if s != nil {
-		s.closeAfter(reason, reason, n.timing.CloseTimeout)
-	}
-}
-
-// drop ends dialling, requests, asks and link of a device.
-func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
 	n.mu.Lock()
 	p := n.peerLocked(id)
 	if p.stop != nil {
@@ -199,7 +183,7 @@ func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
 	}
 	clear(p.serving)
 	clear(p.withdrawn)
-	p.failAsksLocked(e)
+	p.failAsksLocked(reason)
 	s := p.session
 	if s != nil {
 		s.unpaired = true
@@ -209,7 +193,7 @@ func (n *Node) drop(id device.ID, e *wire.Error, reason error) {
 	}
 	n.mu.Unlock()
 	if s != nil && !s.isLeaving() {
-		s.closeAfter(e, reason, n.timing.CloseTimeout)
+		s.closeAfter(reason, reason, n.timing.CloseTimeout)
 	}
 }
 

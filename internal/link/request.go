@@ -2,8 +2,8 @@ package link
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
-	"hash/maphash"
 	"time"
 
 	"vmux/internal/wire"
@@ -20,7 +20,7 @@ const (
 // of no more use. Guarded by Node.mu.
 type serving struct {
 	id       string
-	digest   uint64   // of the envelope's kind and body
+	digest   [sha256.Size]byte
 	session  *session // that brought it last, or is written the answer
 	cancel   context.CancelCauseFunc
 	received bool // told that it is shown
@@ -67,19 +67,10 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 	return nil
 }
 
-// digestSeed keeps what a peer sends from having the same digest as another thing
-// on purpose.
-var digestSeed = maphash.MakeSeed()
-
 // digestOf tells a request that is sent again from another under its ID: a peer
 // that mixed up its own would get the answer to the first one twice.
-func digestOf(e wire.Envelope) uint64 {
-	var h maphash.Hash
-	h.SetSeed(digestSeed)
-	_, _ = h.WriteString(string(e.Kind))
-	_ = h.WriteByte(0)
-	_, _ = h.Write(e.Body)
-	return h.Sum64()
+func digestOf(e wire.Envelope) [sha256.Size]byte {
+	return sha256.Sum256(append([]byte(string(e.Kind)+"\x00"), e.Body...))
 }
 
 // catchUpLocked tells the new link what was told, or would have been, on the

@@ -24,7 +24,8 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(n.ctx, cancel)()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	waiting := unauthenticated{hosts: map[string]int{}}
-	defer waiting.wait(cancel)
+	defer waiting.wg.Wait()
+	defer cancel()
 	backoff := Backoff{Min: n.timing.BackoffMin, Max: time.Second}
 	for {
 		c, err := l.Accept()
@@ -92,11 +93,6 @@ func (s *unauthenticated) leave(host string) {
 		delete(s.hosts, host)
 	}
 	s.wg.Done()
-}
-
-func (s *unauthenticated) wait(cancel context.CancelFunc) {
-	cancel()
-	s.wg.Wait()
 }
 
 func hostOf(c net.Conn) string {

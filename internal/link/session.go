@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -20,12 +21,13 @@ type session struct {
 	// unpaired: what the device asks for from now on is not served.
 	unpaired bool
 	route    string
-	rank     int           // the place of its route among the node's
-	serial   uint64        // later sessions have higher ones
-	before   *session      // the one that this replaced; nil once that has ended
-	probe    chan struct{} // of capacity 1: ask for a sign of life now
-	again    chan struct{} // of capacity 1: hello has changed
-	ended    chan struct{} // closed when Handler.LinkDown has returned
+	rank     int             // the place of its route among the node's
+	serial   uint64          // later sessions have higher ones
+	before   *session        // the one that this replaced; nil once that has ended
+	probe    chan struct{}   // of capacity 1: ask for a sign of life now
+	again    chan struct{}   // of capacity 1: hello has changed
+	ended    context.Context // until Handler.LinkDown has returned
+	end      context.CancelFunc
 }
 
 // adopt makes a connection whose peer has said hello that peer's link, in place
@@ -34,8 +36,9 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	_ = c.SetReadDeadline(time.Time{})
 	s := &session{
 		conn: c, node: n, peer: t, hello: hello, route: route, rank: rank,
-		probe: make(chan struct{}, 1), again: make(chan struct{}, 1), ended: make(chan struct{}),
+		probe: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
+	s.ended, s.end = context.WithCancel(context.Background())
 	if hello.DeviceName != "" {
 		s.peer.Name = wire.Clean(hello.DeviceName)
 	}
@@ -65,7 +68,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	now, err := n.trust.Get(t.ID)
 	switch {
 	case errors.Is(err, device.ErrNotPaired):
-		n.drop(t.ID, ErrUnpairedHere, ErrUnpairedHere)
+		n.Disconnect(t.ID, ErrUnpairedHere)
 	case err == nil && !now.PairedAt.Equal(t.PairedAt): // and paired anew
 		s.closeAfter(ErrUnpairedHere, ErrUnpairedHere, n.timing.CloseTimeout)
 	}
@@ -74,9 +77,9 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 
 func (s *session) run() {
 	defer s.node.wg.Done()
-	defer close(s.ended)
+	defer s.end()
 	if s.before != nil {
-		<-s.before.ended
+		<-s.before.ended.Done()
 		s.before = nil
 	}
 	read := make(chan struct{})

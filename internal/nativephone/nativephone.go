@@ -208,7 +208,7 @@ func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (dev
 		}
 		ways, told = append(ways, way), append(told, relay.Route(h.URL))
 	}
-	peer, err := online.node.PairBy(ctx, ways, inv, told)
+	peer, err := online.node.Pair(ctx, inv, told, ways...)
 	if err == nil {
 		err = p.Signer.Paired(peer)
 		for _, h := range invited {

@@ -100,23 +100,13 @@ func (d *Dialer) addresses(peer device.Peer) []string {
 	}
 	d.mu.Unlock()
 	slices.Sort(list)
+	list = slices.Compact(list)
 	for _, r := range peer.Routes {
-		if a, ok := Address(r); ok {
+		if a, ok := Address(r); ok && !slices.Contains(list, a) {
 			list = append(list, a)
 		}
 	}
-	list = unique(list)
 	return list[:min(len(list), maxTries)]
-}
-
-func unique(list []string) []string {
-	var out []string
-	for _, a := range list {
-		if !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // Dial implements link.Route. It tries the peer's addresses one after the

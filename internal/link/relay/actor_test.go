@@ -53,6 +53,7 @@ type actor struct {
 	id     device.ID
 	key    *device.Key
 	trust  *device.Trust
+	ways   []link.Route // by which a phone pairs
 
 	serve func(ctx context.Context, req *link.Request) (wire.Kind, any)
 
@@ -65,9 +66,17 @@ type actor struct {
 	changed  *sync.Cond
 }
 
-// newPhone makes a device at the hub of a place that is dialled.
-func newPhone(t testing.TB, name string, at place) *actor {
-	return newActor(t, name, at, func(c *link.Config) { c.PairRoutes, c.Routes = c.Routes, nil })
+// newPhone makes a device at the hub of a place that is dialled. It pairs by the hub,
+// and by other routes.
+func newPhone(t testing.TB, name string, at place, routes ...link.Route) *actor {
+	a := newActor(t, name, at, func(c *link.Config) { c.Routes = nil })
+	a.ways = append(routes, a.Client)
+	return a
+}
+
+// Pair redeems an invitation by the device's ways.
+func (a *actor) Pair(ctx context.Context, inv device.Invitation, routes []string) (device.Peer, error) {
+	return a.Node.Pair(ctx, inv, routes, a.ways...)
 }
 
 // newAgent makes one that dials. Other routes stand before the hub's.

@@ -146,9 +146,9 @@ func TestEvilHubPairing(t *testing.T) {
 
 		fake := device.NewInvitation(agent.id, "laptop", []string{relay.Route(hubURL)}, "")
 		withToken := relayWithToken{attacker.Client, inv}
-		node := link.New(link.Config{Key: attacker.key, Trust: attacker.trust, Name: "attacker", PairRoutes: []link.Route{withToken}})
+		node := link.New(link.Config{Key: attacker.key, Trust: attacker.trust, Name: "attacker"})
 		defer node.Close()
-		if _, err := node.Pair(t.Context(), fake, nil); !errors.Is(err, device.ErrWrongProof) {
+		if _, err := node.Pair(t.Context(), fake, nil, withToken); !errors.Is(err, device.ErrWrongProof) {
 			t.Errorf("with the token and without the secret: %v", err)
 		}
 		time.Sleep(5 * time.Second) // the agent opens the rendezvous again

@@ -250,9 +250,7 @@ func TestPairByEither(t *testing.T) {
 				h, l := hubtest.New(hubURL), newLAN(lost == "lan")
 				defer h.Wait()
 				agent := newAgent(t, "laptop", inMemory(h))
-				phone := newActor(t, "phone", inMemory(h), func(c *link.Config) {
-					c.PairRoutes, c.Routes = append([]link.Route{l}, c.Routes...), nil
-				})
+				phone := newPhone(t, "phone", inMemory(h), l)
 				defer agent.start()()
 				inv := inviting(t, agent, "tcp:192.0.2.1:1", relay.Route(hubURL))
 				ctx, cancel := context.WithCancel(t.Context())

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -425,7 +426,7 @@ func (s *session) takeOpen(id streamID) {
 // openStream opens a stream to a device; a token is nil or that of the peer's
 // rendezvous.
 func (s *session) openStream(peer device.ID, token []byte) (*stream, error) {
-	t := newStream(s, streamID{peer, randomNumber()}, false)
+	t := newStream(s, streamID{peer, rand.Uint64()}, false) // which the hub knows anyway, so it need not be secret
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

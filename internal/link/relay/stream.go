@@ -2,7 +2,6 @@ package relay
 
 import (
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -11,8 +10,6 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link/hubwire"
 )
-
-const maxSpare = 32 << 10 // the largest buffer that an idle stream keeps
 
 // stream is a byte stream to another device through the hub: a net.Conn.
 type stream struct {
@@ -28,17 +25,13 @@ type stream struct {
 	// mu guards what follows.
 	mu     sync.Mutex
 	unread []byte
-	spare  []byte // to be unread's memory again
-	err    error  // why it ended, for Read after the last byte, and for Write
-	closed bool   // by this side: what was not read is dropped
+	err    error // why it ended, for Read after the last byte, and for Write
+	closed bool  // by this side: what was not read is dropped
 }
 
 func newStream(s *session, id streamID, inbound bool) *stream {
 	return &stream{session: s, id: id, inbound: inbound, ready: make(chan struct{}, 1), gone: make(chan struct{})}
 }
-
-// randomNumber names a stream. A hub knows it anyway, so it need not be secret.
-func randomNumber() uint64 { return rand.Uint64() }
 
 // receive takes what came from the hub.
 func (t *stream) receive(b []byte) {
@@ -54,13 +47,7 @@ func (t *stream) receive(b []byte) {
 		t.session.forget(t, true)
 		return
 	}
-	if len(t.unread) == 0 {
-		t.unread = t.spare
-	}
 	t.unread = append(t.unread, b...)
-	if t.spare = nil; cap(t.unread) <= maxSpare {
-		t.spare = t.unread[:0]
-	}
 	t.mu.Unlock()
 	poke(t.ready)
 }
@@ -104,7 +91,7 @@ func (t *stream) Close() error {
 	}
 	t.closed = true
 	t.session.unread.Add(-int64(len(t.unread)))
-	t.unread, t.spare = nil, nil
+	t.unread = nil
 	t.mu.Unlock()
 	t.session.forget(t, true)
 	t.session.client.reopenRendezvous(t)
@@ -136,7 +123,9 @@ func (t *stream) take(b []byte) (n int, more bool, err error) {
 		return 0, true, t.opError("read", net.ErrClosed)
 	}
 	n = copy(b, t.unread)
-	t.unread = t.unread[n:]
+	if t.unread = t.unread[n:]; len(t.unread) == 0 {
+		t.unread = nil // an idle stream keeps no memory
+	}
 	t.session.unread.Add(-int64(n))
 	if n == 0 && t.err != nil {
 		if err = t.err; err != io.EOF {
