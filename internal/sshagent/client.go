@@ -1,21 +1,22 @@
 package sshagent
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
 	"vmux/internal/sshctx"
 )
 
-// smallBuffer holds all messages of an ordinary login. A connection gives back
-// what a larger message took.
-const smallBuffer = 2 << 10
+// bufferSize holds any message of an ordinary login. A larger one has memory of its
+// own.
+const bufferSize = 2 << 10
 
 // client is one connection. Its goroutine owns all fields.
 type client struct {
@@ -25,13 +26,8 @@ type client struct {
 	peer    Peer
 	refused bool // all its messages fail
 
-	buf   []byte // buf[start:end] is read and not yet handled
-	start int
-	end   int
-	reply []byte
-
+	r        *bufio.Reader
 	writeBy  time.Time // the connection's write deadline
-	frameBy  time.Time // when the message that has begun must be here; zero: none has
 	bindings []sshctx.Binding
 	unproven bool     // see Connection.Unproven
 	listed   *Listing // the last one answered
@@ -44,7 +40,7 @@ func (c *client) connection() Connection {
 }
 
 func (c *client) serve(ctx context.Context) {
-	c.buf = make([]byte, smallBuffer)
+	c.r = bufio.NewReaderSize(c.conn, bufferSize)
 	for ctx.Err() == nil {
 		msg, err := c.next()
 		if errors.Is(err, errMalformed) {
@@ -57,93 +53,36 @@ func (c *client) serve(ctx context.Context) {
 		if err != nil || c.write(frame) != nil {
 			return
 		}
-		c.shrink()
 	}
 }
 
 // next returns the next message, which is valid until the following read. A
 // length over MaxFrame is errMalformed and ends the connection: what follows
-// cannot be told apart from a message.
+// cannot be told apart from a message. Only a message that has begun has a
+// deadline, one for all of it: a client that sends it in pieces does not get a
+// new one with each.
 func (c *client) next() ([]byte, error) {
-	defer c.normalise()
-	c.frameBy = time.Time{}
-	if err := c.fill(headerSize); err != nil {
+	if _, err := c.r.Peek(1); err != nil {
 		return nil, err
 	}
-	length := binary.BigEndian.Uint32(c.buf[c.start:])
+	c.conn.SetReadDeadline(time.Now().Add(c.server.cfg.FrameTimeout))
+	defer c.conn.SetReadDeadline(time.Time{})
+	header, err := c.r.Peek(headerSize)
+	if err != nil {
+		return nil, err
+	}
+	length := binary.BigEndian.Uint32(header)
 	if length > MaxFrame {
 		return nil, errMalformed
 	}
-	n := int(length)
-	if err := c.fill(headerSize + n); err != nil {
-		return nil, err
+	var frame []byte
+	if n := headerSize + int(length); n > c.r.Size() {
+		frame = make([]byte, n)
+		_, err = io.ReadFull(c.r, frame)
+	} else if frame, err = c.r.Peek(n); err == nil {
+		c.r.Discard(n)
 	}
-	msg := c.buf[c.start+headerSize : c.start+headerSize+n]
-	c.start += headerSize + n
-	return msg, nil
-}
-
-// normalise makes room at the front once everything read was handled; the
-// message just returned stays where it is until the next read.
-func (c *client) normalise() {
-	if c.start == c.end {
-		c.start, c.end = 0, 0
-	}
-}
-
-// fill reads until n bytes are at hand. Only a message that has begun has a
-// deadline, one for all of it: a client that sends it in pieces does not get a
-// new one with each.
-func (c *client) fill(n int) error {
-	if c.end-c.start >= n {
-		return nil
-	}
-	c.room(n)
-	deadline := false
-	defer func() {
-		if deadline {
-			c.conn.SetReadDeadline(time.Time{})
-		}
-	}()
-	for c.end-c.start < n {
-		if c.end > c.start && !deadline {
-			if c.frameBy.IsZero() {
-				c.frameBy = time.Now().Add(c.server.cfg.FrameTimeout)
-			}
-			c.conn.SetReadDeadline(c.frameBy)
-			deadline = true
-		}
-		read, err := c.conn.Read(c.buf[c.end:])
-		c.end += read
-		if err != nil && c.end-c.start < n {
-			return err
-		}
-	}
-	return nil
-}
-
-// room makes the buffer hold n bytes from start on.
-func (c *client) room(n int) {
-	if c.start+n <= len(c.buf) {
-		return
-	}
-	buf := c.buf
-	if n > len(buf) {
-		buf = make([]byte, n)
-	}
-	c.end = copy(buf, c.buf[c.start:c.end])
-	c.start, c.buf = 0, buf
-}
-
-func (c *client) shrink() {
-	if len(c.buf) > smallBuffer && c.end-c.start <= smallBuffer {
-		buf := make([]byte, smallBuffer)
-		c.end = copy(buf, c.buf[c.start:c.end])
-		c.start, c.buf = 0, buf
-	}
-	if cap(c.reply) > smallBuffer {
-		c.reply = nil
-	}
+	return frame[headerSize:], err
 }
 
 // write gives the client between one and two WriteTimeouts: to set the
@@ -240,12 +179,12 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 			return failureFrame, nil
 		}
 		if ok {
-			return c.signResponse(signature), nil
+			return signResponse(signature), nil
 		}
 	}
 	signature, err := c.wait(ctx, SignRequest{
 		Connection: c.connection(),
-		Blob:       bytes.Clone(r.blob), // the buffer is read into meanwhile
+		Blob:       bytes.Clone(r.blob), // the backend may keep them
 		Data:       bytes.Clone(r.data),
 		Flags:      r.flags,
 	})
@@ -255,80 +194,39 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil || c.server.lock.locked() {
 		return failureFrame, nil
 	}
-	return c.signResponse(signature), nil
-}
-
-func (c *client) signResponse(signature []byte) []byte {
-	c.reply = appendSignResponse(c.reply[:0], signature)
-	return c.reply
+	return signResponse(signature), nil
 }
 
 // errGone tells that the client went away while its request was waiting.
 var errGone = errors.New("client went away")
 
-// past as a deadline ends a Read that is under way.
-var past = time.Unix(1, 0)
-
-// hangupPoll is how often a client whose messages fill the buffer is looked
-// after. It is well below the second in which its request is to be withdrawn.
+// hangupPoll is how often a client whose request waits is looked after. It is well
+// below the second in which the request is to be withdrawn.
 const hangupPoll = 200 * time.Millisecond
 
-// wait lets the backend sign in another goroutine and goes on reading, since
-// that is how a client's going away is noticed. What is read is kept for later;
-// a client that sends more than the buffer holds is not read from until it is
-// answered. The signer's goroutine wakes a blocked Read by a deadline in the
-// past, after it has left its result.
+// wait lets the backend sign in another goroutine, and looks meanwhile whether the
+// client has gone. What it sends is not read until it is answered.
 func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type result struct {
-		signature []byte
-		err       error
-	}
-	var answer result
+	var signature []byte
+	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signature, err := c.server.cfg.Backend.Sign(ctx, r)
-		answer = result{signature, err}
-		c.conn.SetReadDeadline(past)
+		signature, err = c.server.cfg.Backend.Sign(ctx, r)
 	}()
-	err := c.readAhead(done)
-	if err != nil {
-		cancel()
-	}
-	<-done
-	c.conn.SetReadDeadline(time.Time{})
-	if err != nil {
-		return nil, errGone
-	}
-	return answer.signature, answer.err
-}
-
-// readAhead reads until the read deadline is set into the past, which is the
-// last thing before done, and then returns nil; any other end of reading is an
-// error. Once the buffer is full it only watches for the other end's closing.
-func (c *client) readAhead(done <-chan struct{}) error {
-	c.room(smallBuffer)
-	for c.end < len(c.buf) {
-		n, err := c.conn.Read(c.buf[c.end:])
-		c.end += n
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 	tick := time.NewTicker(hangupPoll)
 	defer tick.Stop()
 	for {
 		select {
 		case <-done:
-			return nil
+			return signature, err
 		case <-tick.C:
 			if hungUp(c.conn) {
-				return errGone
+				cancel()
+				<-done
+				return nil, errGone
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package sshagent
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"os"
@@ -24,7 +25,7 @@ func TestFrameTimeoutCoversTheWholeFrame(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
 				defer theirs.Close()
-				c := &client{server: New(Config{Backend: noKeys{}, FrameTimeout: timeout}), conn: ours, buf: make([]byte, smallBuffer)}
+				c := &client{server: New(Config{Backend: noKeys{}, FrameTimeout: timeout}), conn: ours, r: bufio.NewReaderSize(ours, bufferSize)}
 				frame := message(msgSignRequest, []byte("some bytes"))
 				answered := make(chan struct{})
 				var sender sync.WaitGroup

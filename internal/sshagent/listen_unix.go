@@ -219,16 +219,20 @@ func checkPeer(c net.Conn, users ...int) (Peer, error) {
 	return p, nil
 }
 
-// hungUp tells whether the other end has closed, whatever is still unread.
-func hungUp(c net.Conn) bool {
-	gone := false
-	err := control(c, func(fd int) error {
-		p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is always reported
-		n, err := unix.Poll(p, 0)
-		gone = n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-		return err
+// hungUp tells whether the other end has closed, whatever is still unread; where the
+// system tells that only behind what is unread, when nothing is.
+func hungUp(c net.Conn) (gone bool) {
+	_ = control(c, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLHUP}}
+		if n, _ := unix.Poll(p, 0); n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
+			gone = true
+			return nil
+		}
+		n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		gone = n == 0 && err == nil
+		return nil
 	})
-	return gone || err != nil && !errors.Is(err, unix.EINTR)
+	return gone
 }
 
 // descriptorLimit is how many file descriptors the process may have.

@@ -123,9 +123,8 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 	return b[4 : 4+n], b[4+n:], true
 }
 
-// appendSignResponse appends the frame of SSH_AGENT_SIGN_RESPONSE.
-func appendSignResponse(dst, signature []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(1+4+len(signature)))
-	dst = append(dst, msgSignResponse)
-	return sshctx.AppendString(dst, signature)
+// signResponse is the frame of SSH_AGENT_SIGN_RESPONSE.
+func signResponse(signature []byte) []byte {
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, headerSize+5+len(signature)), uint32(5+len(signature)))
+	return sshctx.AppendString(append(frame, msgSignResponse), signature)
 }

@@ -266,7 +266,7 @@ func (s *Server) remove(c net.Conn) {
 // drain wakes connections that wait for a message, and closes those that have
 // not ended in time. The context has ended, so that each ends after its answer.
 func (s *Server) drain() {
-	s.each(func(c net.Conn) { c.SetReadDeadline(past) })
+	s.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) }) // long past: ends a Read
 	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
 		s.each(func(c net.Conn) { c.Close() })
 	})

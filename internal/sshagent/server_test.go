@@ -150,7 +150,7 @@ func TestLongPipeline(t *testing.T) {
 }
 
 func TestWaitingRequestIsWithdrawn(t *testing.T) {
-	for name, ahead := range map[string]int{"idle client": 0, "client that sent more than is read ahead": 3 * smallBuffer} {
+	for name, ahead := range map[string]int{"idle client": 0, "client that sent more": 3 * bufferSize} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeys(t)
 			c := dial(t, serve(t, Config{Backend: k}))
