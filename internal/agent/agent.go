@@ -154,6 +154,7 @@ type Agent struct {
 	link    *link.Node // node, but in tests without links
 	hub     hubClient  // nil: none
 	started time.Time
+	release func() // gives up the state folder
 	ready   chan struct{}
 	slots   chan struct{} // of signatures that wait for a person
 	tasks   tasks
@@ -178,24 +179,34 @@ type Agent struct {
 	rebuilding sync.Mutex // so that the snapshot of the latest state is stored last
 }
 
-// New opens the agent's state; it makes a device key at first. Errors name the
-// file.
-func New(c Config) (*Agent, error) {
-	if err := c.fill(); err != nil {
+// New opens the agent's state, for this process alone until Run has ended; it makes a
+// device key at first. Errors name the file.
+func New(c Config) (a *Agent, err error) {
+	if err = c.fill(); err != nil {
 		return nil, err
 	}
 	dir, err := state.OpenDir(c.StateDir)
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's state: %w", err)
 	}
+	// Before anything is read: what another agent changes meanwhile would be undone.
+	release, err := dir.Own("vmux agent")
+	if err != nil {
+		return nil, wire.WithHint(err, "use the agent that runs, or set VMUX_HOME to another folder for state of its own")
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
 	key, err := device.OwnKey(dir, documentDeviceKey)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir.Path(), documentDeviceKey), err)
 	}
-	a, err := newAgent(c, dir, key.ID(), device.NewTrust(dir.File(documentTrust)))
-	if err != nil {
+	if a, err = newAgent(c, dir, key.ID(), device.NewTrust(dir.File(documentTrust))); err != nil {
 		return nil, err
 	}
+	a.release = release
 	routes := c.Routes
 	if c.Hub != nil {
 		if a.hub, err = a.newHubClient(key); err != nil {
@@ -310,16 +321,10 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // Run serves until ctx ends, and returns after all goroutines have ended and
 // the session key is forgotten. It can be called once.
 func (a *Agent) Run(ctx context.Context) error {
-	// The control socket's lock comes first: it keeps a second agent from this
-	// state folder, wherever that one's SSH socket is. The socket itself can
-	// wait until SSH clients are served.
-	place, err := control.Hold(filepath.Join(a.cfg.StateDir, ControlSocketName))
-	if err != nil {
-		return err
-	}
+	defer a.release()
 	socket, err := sshagent.Listen(a.cfg.Socket)
 	if err != nil {
-		return errors.Join(err, place.Close())
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -334,7 +339,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	part("SSH agent socket", func() error { return server.Serve(ctx, socket) })
-	if controlSocket, err := place.Listen(); err != nil {
+	if controlSocket, err := control.Listen(filepath.Join(a.cfg.StateDir, ControlSocketName)); err != nil { // SSH clients come first
 		cancel(err)
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })

@@ -49,37 +49,14 @@ type Service interface {
 }
 
 // Listen makes the control socket: mode 0600, in a folder of mode 0700, with
-// the rules of sshagent.Listen for what stands there already.
+// the rules of sshagent.Listen for what stands there already. It is the state
+// folder, not --socket, that says where it is.
 func Listen(path string) (net.Listener, error) {
-	place, err := Hold(path)
-	if err != nil {
-		return nil, err
+	l, err := sshagent.Listen(path)
+	if wire.HintOf(err) != "" {
+		err = wire.WithHint(err, "set VMUX_HOME to another folder for state of its own")
 	}
-	return place.Listen()
-}
-
-// Place is the control socket's path, held by this process.
-type Place struct{ *sshagent.Place }
-
-// Hold is the first half of Listen: see sshagent.Hold.
-func Hold(path string) (Place, error) {
-	place, err := sshagent.Hold(path)
-	return Place{place}, hinted(err)
-}
-
-// Listen makes the socket. It is called once.
-func (p Place) Listen() (net.Listener, error) {
-	l, err := p.Place.Listen()
-	return l, hinted(err)
-}
-
-// hinted gives an error of sshagent's the hint that fits here: it is the state
-// folder, not --socket, that says where the control socket is.
-func hinted(err error) error {
-	if wire.HintOf(err) == "" {
-		return err
-	}
-	return wire.WithHint(err, "set VMUX_HOME to another folder for state of its own")
+	return l, err
 }
 
 // Serve answers the agent's clients until ctx ends: see Server.Serve.

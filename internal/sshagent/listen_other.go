@@ -12,18 +12,6 @@ var errNoSocket = errors.New("the agent's socket needs a Unix system")
 // Listen fails: this system has no Unix sockets with peer credentials.
 func Listen(string) (net.Listener, error) { return nil, errNoSocket }
 
-// Place stands for a socket's path, of which there is none here.
-type Place struct{}
-
-// Hold fails, as Listen does.
-func Hold(string) (*Place, error) { return nil, errNoSocket }
-
-// Close does nothing.
-func (*Place) Close() error { return nil }
-
-// Listen fails.
-func (*Place) Listen() (net.Listener, error) { return nil, errNoSocket }
-
 // CheckPeer fails, as Listen does.
 func CheckPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 

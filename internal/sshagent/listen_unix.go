@@ -34,23 +34,6 @@ const maxPath = 103
 // A lock on a file beside the socket is held while it is served: of two agents
 // that start at once, one is refused.
 func Listen(path string) (net.Listener, error) {
-	place, err := Hold(path)
-	if err != nil {
-		return nil, err
-	}
-	return place.Listen()
-}
-
-// Place is a socket's path that no other agent can take meanwhile.
-type Place struct {
-	path string
-	held *os.File
-}
-
-// Hold is the first half of Listen: it takes the lock and makes no socket yet.
-// Its result is given back by Listen's failing, by closing what Listen returns,
-// or by Close.
-func Hold(path string) (*Place, error) {
 	if len(path) > maxPath {
 		return nil, wire.WithHint(fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d", path, len(path), maxPath), "choose a shorter one with --socket")
 	}
@@ -61,24 +44,15 @@ func Hold(path string) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Place{path, held}, nil
-}
-
-// Close gives up a place that was not listened at.
-func (p *Place) Close() error { return p.held.Close() }
-
-// Listen makes the socket. It is called once.
-func (p *Place) Listen() (net.Listener, error) {
-	if err := clearStale(p.path); err != nil {
-		p.held.Close()
-		return nil, err
+	var l *net.UnixListener
+	if err = clearStale(path); err == nil {
+		l, err = listenPrivate(path)
 	}
-	l, err := listenPrivate(p.path)
 	if err != nil {
-		p.held.Close()
+		held.Close()
 		return nil, err
 	}
-	return &lockedListener{UnixListener: l, held: p.held}, nil
+	return &lockedListener{UnixListener: l, held: held}, nil
 }
 
 // listenPrivate makes the socket with mode 0600 whatever the umask. On Linux it

@@ -495,19 +495,4 @@ func TestDamagedCache(t *testing.T) {
 	waitFor(t, "the phone to fill it again", func() bool { k, err := again.ssh.List(); return err == nil && len(k) == 1 })
 }
 
-// A second agent on the same sockets is refused, and the first one serves on.
-func TestSecondAgent(t *testing.T) {
-	w := pairedWorld(t, nil)
-	second, err := agent.New(agent.Config{StateDir: filepath.Join(w.home, "agent"), Socket: w.socket, Notify: agent.NoNotify})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := second.Run(t.Context()); err == nil {
-		t.Fatal("two agents serve one socket")
-	}
-	if k, err := w.ssh.List(); err != nil || len(k) != 1 {
-		t.Fatalf("%v, %v", k, err)
-	}
-}
-
 const cacheFile = "cached-keys.json"
