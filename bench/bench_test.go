@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vmux/internal/testkit"
 )
 
 // TestMain is also this program in its other roles.
@@ -55,21 +56,11 @@ func buildPrograms(t *testing.T) (dir string) {
 		replace[filepath.Join(dist, name)] = filepath.Join(app, name)
 		replace[filepath.Join(dist, name+".br")], replace[filepath.Join(dist, name+".gz")] = "", "" // none
 	}
-	b, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
+	if out, err := exec.Command("go", "run", "-C", "..", "vmux/web/phone/build", "-plain", "-to", app).CombinedOutput(); err != nil {
+		t.Fatalf("build the app: %v\n%s", err, out)
 	}
-	overlay := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+	if err := testkit.Build(dir, replace, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"); err != nil {
 		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"run", "-C", "..", "vmux/web/phone/build", "-plain", "-to", app},
-		{"build", "-overlay", overlay, "-o", dir, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"},
-	} {
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			t.Fatalf("go %s: %v\n%s", args[0], err, out)
-		}
 	}
 	return dir
 }

@@ -5,7 +5,6 @@ package test
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +20,7 @@ import (
 	"testing"
 
 	"vmux/internal/hubpage"
+	"vmux/internal/testkit"
 )
 
 // tamperer stands before a hub, as a hub in wrong hands would: it passes on
@@ -110,23 +110,13 @@ func builtWithPage(t *testing.T) (vmux, hub string) {
 		}
 		replace[filepath.Join(root, "web/phone/dist", name)] = path
 	}
-	b, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
+	listing := exec.Command("go", "run", "vmux/web/phone/build", "-list", dir, "-to", list)
+	listing.Dir = root
+	if out, err := listing.CombinedOutput(); err != nil {
+		t.Fatalf("list the page's files: %v\n%s", err, out)
 	}
-	overlay := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+	if err := testkit.Build(dir, replace, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"); err != nil {
 		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"run", "vmux/web/phone/build", "-list", dir, "-to", list},
-		{"build", "-overlay", overlay, "-o", dir, "vmux/cmd/vmux", "vmux/cmd/vmux-hub"},
-	} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("go %s: %v\n%s", args[0], err, out)
-		}
 	}
 	return filepath.Join(dir, "vmux"), filepath.Join(dir, "vmux-hub")
 }

@@ -19,16 +19,12 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshdtest"
+	"vmux/internal/testkit"
 )
 
 // hubProgram is vmux-hub as it is released, beside vmux.
 var hubProgram = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "vmux-hub")
-	out, err := exec.Command("go", "build", "-o", path, "vmux/cmd/vmux-hub").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build vmux-hub: %w\n%s", err, out)
-	}
-	return path, nil
+	return filepath.Join(scratch, "vmux-hub"), testkit.Build(scratch, nil, "vmux/cmd/vmux-hub")
 })
 
 // startHub runs a hub with a home of its own until the test ends.

@@ -28,13 +28,7 @@ const passphrase = "correct horse battery staple"
 // watches the same code in the packages' own tests; here it would make the
 // passphrases' key derivation take seconds.
 var program = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "vmux")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "vmux/cmd/vmux")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build vmux: %w\n%s", err, out)
-	}
-	return path, nil
+	return filepath.Join(scratch, "vmux"), testkit.Build(scratch, nil, "vmux/cmd/vmux")
 })
 
 // scratch is removed when all tests have ended.

@@ -19,17 +19,8 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link/relay"
+	"vmux/internal/testkit"
 )
-
-// build builds a program for a test.
-func build(t *testing.T, name, pkg string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
-	}
-	return path
-}
 
 // process runs a program until the test ends, and returns what the first line of
 // its log that matches has in its first group.
@@ -63,7 +54,11 @@ func process(t *testing.T, match string, program string, args ...string) (*exec.
 // Hubs that are processes of their own, on a NATS server that is another, are one
 // hub to the devices: also after one of them was killed.
 func TestCluster(t *testing.T) {
-	nats, program := build(t, "nats-server", "github.com/nats-io/nats-server/v2"), build(t, "vmux-hub", ".")
+	dir := t.TempDir()
+	if err := testkit.Build(dir, nil, "github.com/nats-io/nats-server/v2", "vmux/cmd/vmux-hub"); err != nil {
+		t.Fatal(err)
+	}
+	nats, program := filepath.Join(dir, "nats-server"), filepath.Join(dir, "vmux-hub")
 	_, address := process(t, `Listening for client connections on (\S+)`, nats, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", t.TempDir())
 	start := func() (*exec.Cmd, string) {
 		return process(t, `hub is ready.* url=(\S+)`, program, "--listen", "127.0.0.1:0", "--nats", "nats://"+address)

@@ -22,6 +22,7 @@ import (
 
 	"vmux/internal/hub"
 	"vmux/internal/hub/webapp"
+	"vmux/internal/testkit"
 	"vmux/web/phone"
 )
 
@@ -34,15 +35,13 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, args := range [][]string{
-		{"run", "vmux/web/phone/build", "-plain", "-to", filepath.Join(dir, "app", "dist")},
-		{"build", "-o", filepath.Join(dir, "vmux"), "vmux/cmd/vmux"},
-	} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("go %s: %w\n%s", args[0], err, out)
-		}
+	app := exec.Command("go", "run", "vmux/web/phone/build", "-plain", "-to", filepath.Join(dir, "app", "dist"))
+	app.Dir = root
+	if out, err := app.CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("build the app: %w\n%s", err, out)
+	}
+	if err := testkit.Build(dir, nil, "vmux/cmd/vmux"); err != nil {
+		return dir, err
 	}
 	return dir, os.CopyFS(filepath.Join(dir, "app", "static"), os.DirFS(filepath.Join(root, "web/phone/static")))
 })
@@ -87,19 +86,7 @@ var builtHub = sync.OnceValue(func() error {
 	}
 	replace[filepath.Join(tree, "vmux.wasm.gz")], replace[filepath.Join(tree, "vmux.wasm.br")] = packed, ""
 	replace[filepath.Join(tree, "wasm_exec.js")] = filepath.Join(dist, "wasm_exec.js")
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
-		return err
-	}
-	cmd := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", filepath.Join(dir, "vmux-hub"), "vmux/cmd/vmux-hub")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build vmux-hub: %w\n%s", err, out)
-	}
-	return nil
+	return testkit.Build(dir, replace, "vmux/cmd/vmux-hub")
 })
 
 // pack compresses a file, fast rather than well.
