@@ -151,6 +151,10 @@ var dependencyRules = []rule{
 		why: "imports point one way: programs and tests are at the top",
 	},
 	{
+		from: "test/browser", never: []string{"vmux/..."}, except: []string{"vmux/test/browser", "vmux/internal/testkit"},
+		why: "it drives browsers, and knows neither hub nor agent",
+	},
+	{
 		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/testkit/...", "vmux/internal/link/relay/hubtest/...", "testing"},
 		why: "test programs and their flags have no place in the product",
 	},

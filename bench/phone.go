@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 	"vmux/test/web"
 )
 
@@ -159,7 +160,7 @@ func (b *bench) measureApproval(url string) {
 	page := web.StartBrowser(b).Tab()
 	page.BeforeLoad(watch)
 	page.Go(url + "/")
-	page.Authenticator(web.AuthenticatorOptions{})
+	page.Authenticator(browser.AuthenticatorOptions{})
 	agent := web.RunAgent(b, b.world.program, url)
 	agent.Pair(page)
 	page.MustCall("createPasskey", map[string]string{"label": "bench"}, nil)

@@ -2,8 +2,10 @@ package engines
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
+	"vmux/test/browser"
 	"vmux/test/web"
 )
 
@@ -46,30 +48,32 @@ const wrong = `(() => {
 	return found;
 })()`
 
-func TestScreensInWebKit(t *testing.T)  { showScreens(t, "webkit", startWebKit(t)) }
-func TestScreensInFirefox(t *testing.T) { showScreens(t, "firefox", startFirefox(t)) }
+func TestScreensInWebKit(t *testing.T)  { showScreens(t, "webkit", browser.StartWebKit(t, *dark)) }
+func TestScreensInFirefox(t *testing.T) { showScreens(t, "firefox", browser.StartFirefox(t, *dark)) }
 
-func showScreens(t *testing.T, engine string, b *browser) {
+func showScreens(t *testing.T, engine string, b *browser.Remote) {
 	hub := web.StartPlayingHub(t)
 	for _, size := range [][2]int{{390, 844}, {320, 568}} {
-		b.popUp(size[0], size[1])
+		b.PopUp(size[0], size[1])
 		for _, s := range screens {
 			name := fmt.Sprintf("%s-%s-%d", s.name, engine, size[0])
-			b.open(hub.URL + "/?" + name + "#" + s.address) // another query, so that it is loaded anew
+			b.Go(hub.URL + "/?" + name + "#" + s.address) // another query, so that it is loaded anew
+			b.Ready()
 			if s.tap != "" {
-				b.tap(s.tap)
+				b.Tap(s.tap)
 			}
 			if s.run != "" {
-				b.run(s.run)
+				b.Do(s.run)
 			}
 			if s.tap+s.run != "" {
-				b.waitFor("document.querySelector('dialog[open]') !== null && " + settled)
+				b.WaitFor("document.querySelector('dialog[open]') !== null && " + browser.Settled)
 			}
-			found, err := eval[[]string](b, wrong)
-			if err != nil || len(found) > 0 {
-				t.Errorf("%s: %q, %v", name, found, err)
+			if found := browser.Eval[[]string](b, wrong); len(found) > 0 {
+				t.Errorf("%s: %q", name, found)
 			}
-			b.picture(name)
+			if *pictures != "" {
+				browser.SavePNG(t, filepath.Join(*pictures, name+".png"), b.Picture())
+			}
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
+
+	"vmux/test/browser"
 )
 
 // platformWorld is a paired phone with a vault key, whose page has those quirks.
@@ -17,7 +19,7 @@ func platformWorld(t *testing.T, quirks ...string) *world {
 		w.page.Quirk(name)
 	}
 	w.page.Go(w.hub.URL + "/")
-	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.agent = StartAgent(t, w.hub.URL)
 	w.agent.Pair(w.page)
 	w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
@@ -30,8 +32,8 @@ func (w *world) mustLoginByTap(t *testing.T, before string) {
 	t.Helper()
 	server, cmd := w.login(t)
 	out, err := finish(cmd, func() {
-		w.page.WaitVisible("dialog[open] .approve")
-		w.page.evaluate("(" + before + ", true)")
+		w.page.WaitFor("document.querySelector('dialog[open] .approve')?.checkVisibility()")
+		w.page.Do("" + before + "")
 		w.page.Tap("Approve")
 	})
 	if err != nil || out != "in\n" {
@@ -43,7 +45,7 @@ func (w *world) mustLoginByTap(t *testing.T, before string) {
 // and nothing is lost or loaded again, whichever way the database fails.
 func TestDeadDatabase(t *testing.T) {
 	w := platformWorld(t, "dead-database", "lost-database-server", "hung-transaction")
-	w.page.evaluate("globalThis.loadedOnce = true")
+	w.page.Do("globalThis.loadedOnce = true")
 	var before, s State
 	w.page.State(&before)
 	ways := []string{
@@ -63,7 +65,7 @@ func TestDeadDatabase(t *testing.T) {
 		}
 	}
 	w.page.MustCall("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil)
-	w.page.evaluate("loadedOnce")
+	w.page.Check("loadedOnce")
 	w.page.Reload()
 	if w.page.State(&s); s.DeviceID != before.DeviceID || len(s.Identities) != 2 || s.Vault == nil || s.Vault.Keys != 2 {
 		t.Errorf("after all: %+v", s)
@@ -81,14 +83,14 @@ func TestDeadDatabase(t *testing.T) {
 // A database that stays dead is said, with what to do, and the page goes on once it is back.
 func TestDatabaseThatStaysDead(t *testing.T) {
 	w := platformWorld(t, "lost-database-server")
-	w.page.evaluate("(background['lost-database-server'](1e6), true)")
+	w.page.Do("background['lost-database-server'](1e6)")
 	err := w.page.Call("rename", map[string]string{"name": "other"}, nil)
 	var f *Failure
 	if !errors.As(err, &f) || f.Code != "storage" || f.Message != "The browser does not keep what vmux stores (UnknownError)." ||
 		f.Hint != "Close the app and open it again, not in private browsing. If that does not help, restart this device. Do not delete this site’s data: your keys are in it." {
 		t.Errorf("%+v", f)
 	}
-	w.page.evaluate("(background['lost-database-server'](0), true)")
+	w.page.Do("background['lost-database-server'](0)")
 	w.page.MustCall("rename", map[string]string{"name": "mine"}, nil)
 	w.mustLogin(t)
 }
@@ -101,24 +103,24 @@ func TestStoreDeletedUnderThePage(t *testing.T) {
 	first := browser.Open(hub.URL + "/")
 	var s State
 	first.State(&s)
-	first.evaluate(`new Promise((resolve) => { indexedDB.deleteDatabase('vmux').onsuccess = () => resolve(true); })`)
+	first.Check(`new Promise((resolve) => { indexedDB.deleteDatabase('vmux').onsuccess = () => resolve(true); })`)
 	var f *Failure
 	if err := first.Call("rename", map[string]string{"name": "other"}, nil); !errors.As(err, &f) || f.Code != "cleared" {
 		t.Errorf("%v", err)
 	}
-	first.Shows("This page has ended")
-	first.Shows("What was stored here has been deleted, by the browser or in another tab.")
+	first.Wants("This page has ended")
+	first.Wants("What was stored here has been deleted, by the browser or in another tab.")
 	first.Tap("Reload")
-	first.Shows(notice)
+	first.Wants(notice)
 }
 
 // A database without its stores, as of a browser that was ended while it made them.
 func TestHalfMadeDatabase(t *testing.T) {
 	hub := StartHub(t)
 	page := StartBrowser(t).Open(hub.URL + "/manifest.webmanifest")
-	page.evaluate(`new Promise((resolve) => { indexedDB.open('vmux', 3).onsuccess = (e) => { e.target.result.close(); resolve(true); }; })`)
+	page.Check(`new Promise((resolve) => { indexedDB.open('vmux', 3).onsuccess = (e) => { e.target.result.close(); resolve(true); }; })`)
 	page.Go(hub.URL + "/")
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.MustCall("rename", map[string]string{"name": "mine"}, nil)
 	page.Reload()
 	var s State
@@ -131,18 +133,18 @@ func TestHalfMadeDatabase(t *testing.T) {
 // was writing is written, and it is at its hub again.
 func TestFrozenPage(t *testing.T) {
 	w := platformWorld(t)
-	w.page.evaluate("globalThis.loadedOnce = true")
+	w.page.Do("globalThis.loadedOnce = true")
 	for range 2 {
-		send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
-		send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
+		browser.Send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateFrozen})
+		browser.Send(w.page, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: page.SetWebLifecycleStateStateActive})
 		w.mustLogin(t)
 	}
 	// For real: to another page and back.
 	w.page.Go(w.hub.URL + "/manifest.webmanifest")
-	w.page.evaluate("(setTimeout(() => history.back()), true)")
-	w.page.Shows("Identities")
+	w.page.Do("setTimeout(() => history.back())")
+	w.page.Wants("Identities")
 	t.Log("the browser kept the page:", w.page.Run("if (!globalThis.loadedOnce) { throw { code: 'no', message: '' }; }", nil) == nil)
-	w.page.evaluate("(globalThis.loadedOnce = true)")
+	w.page.Do("globalThis.loadedOnce = true")
 	w.mustLogin(t)
 	// Put aside with a write on its way: the events of a page in the cache of pages.
 	var name string
@@ -158,7 +160,7 @@ func TestFrozenPage(t *testing.T) {
 	if err != nil || name != "waits, then renamed aside" {
 		t.Errorf("%q, %v", name, err)
 	}
-	w.page.evaluate("loadedOnce")
+	w.page.Check("loadedOnce")
 	w.mustLogin(t)
 }
 
@@ -169,7 +171,7 @@ func TestTwoPagesAtOnce(t *testing.T) {
 	browser := StartBrowser(t)
 	pages := []*Page{browser.Tab(), browser.Tab()}
 	pages[0].Go(hub.URL + "/")
-	pages[0].waitTrue("a worker serves the app", "navigator.serviceWorker.controller?.state === 'activated' && document.documentElement.dataset.ready === 'true'")
+	pages[0].WaitFor("navigator.serviceWorker.controller?.state === 'activated' && document.documentElement.dataset.ready === 'true'")
 	for round := range 3 {
 		done := make(chan struct{})
 		for _, p := range pages {
@@ -192,9 +194,9 @@ func TestTwoPagesAtOnce(t *testing.T) {
 			}
 			return on != nil && ended != nil
 		})
-		ended.Shows("vmux was opened in another tab or window.")
+		ended.Wants("vmux was opened in another tab or window.")
 		ended.Tap("Reload")
-		on.Shows("vmux was opened in another tab or window.")
+		on.Wants("vmux was opened in another tab or window.")
 		ended.MustCall("rename", map[string]string{"name": "mine"}, nil)
 	}
 }

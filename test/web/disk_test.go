@@ -13,6 +13,8 @@ import (
 
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
+
+	"vmux/test/browser"
 )
 
 // smallDisk is a file system of that size for a browser's profile alone, which
@@ -120,7 +122,7 @@ func TestFullDisk(t *testing.T) {
 	disk := newSmallDisk(t, 256)
 	w := &world{hub: StartHub(t), browser: StartBrowser(t,
 		chromedp.ExecPath(disk.browser), chromedp.UserDataDir(filepath.Join(disk.dir, "profile")))}
-	own := NewSoftAuthenticator()
+	own := browser.NewSoftAuthenticator()
 	w.open(t, own)
 	w.page.MustCall("createCA", map[string]any{"kind": "vault", "principals": []string{me(t)}}, nil)
 	w.mustLogin(t)
@@ -129,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 
 	disk.fill("filler", 0)
 	keys := 1 + w.writeUntilFull(t)
-	w.page.Shows(warning)
+	w.page.Wants(warning)
 	disk.remove("filler")
 	for _, again := range []func(){w.page.Reload, func() {
 		w.browser.Restart()
@@ -154,7 +156,7 @@ func (w *world) keptOrSaid(t *testing.T, before State, keys int) bool {
 	var s State
 	w.page.State(&s)
 	if s.DeviceID != before.DeviceID {
-		w.page.Shows(notice)
+		w.page.Wants(notice)
 		t.Log("the browser has deleted its store, and it is said")
 		return false
 	}
@@ -170,19 +172,19 @@ func (w *world) keptOrSaid(t *testing.T, before State, keys int) bool {
 
 // limitQuota has the browser let the page's origin store so many bytes in all; 0 ends that.
 func (p *Page) limitQuota(origin string, bytes float64) {
-	p.t.Helper()
+	p.T.Helper()
 	params := storage.OverrideQuotaForOriginParams{Origin: origin}
 	if bytes > 0 {
 		params.QuotaSize = &bytes
 	}
-	send(p, storage.OverrideQuotaForOrigin, params)
+	browser.Send(p, storage.OverrideQuotaForOrigin, params)
 }
 
 // A quota that is used up: the app cannot start, and says why. With room again it
 // starts, and has what it had.
 func TestFullQuota(t *testing.T) {
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
-	own := NewSoftAuthenticator()
+	own := browser.NewSoftAuthenticator()
 	w.open(t, own)
 	w.mustLogin(t)
 	var before, s State
@@ -192,8 +194,8 @@ func TestFullQuota(t *testing.T) {
 	w.page.UseSoftAuthenticator(own)
 	w.page.limitQuota(w.hub.URL, 1)
 	w.page.Go(w.hub.URL + "/")
-	w.page.Shows("The app could not start")
-	w.page.Shows(noSpace)
+	w.page.Wants("The app could not start")
+	w.page.Wants(noSpace)
 	w.page.limitQuota(w.hub.URL, 0)
 	w.page.Reload()
 	w.page.Hides("The app could not start")
@@ -210,21 +212,21 @@ const warning = "Hardly any space is left"
 func TestLowQuota(t *testing.T) {
 	hub := StartHub(t)
 	page := StartBrowser(t).Tab()
-	page.UseSoftAuthenticator(NewSoftAuthenticator())
+	page.UseSoftAuthenticator(browser.NewSoftAuthenticator())
 	page.BeforeLoad("navigator.storage.estimate = async () => ({ usage: 100 << 20, quota: Number(localStorage.getItem('quota') ?? 1e10) })")
 	page.Go(hub.URL + "/")
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.Hides(warning)
-	page.evaluate("localStorage.setItem('quota', 116 << 20) === undefined")
+	page.Do("localStorage.setItem('quota', 116 << 20)")
 	page.Reload()
-	page.Shows(warning)
-	page.Shows("The browser lets vmux store 16 MB more.")
-	page.Shows("Free some space on this device.")
+	page.Wants(warning)
+	page.Wants("The browser lets vmux store 16 MB more.")
+	page.Wants("Free some space on this device.")
 	page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
-	page.Shows(warning) // on Home with something on it, too
-	page.evaluate("localStorage.removeItem('quota') === undefined")
+	page.Wants(warning) // on Home with something on it, too
+	page.Do("localStorage.removeItem('quota')")
 	page.Reload()
-	page.Shows("Identities")
+	page.Wants("Identities")
 	page.Hides(warning)
 }
 
@@ -237,27 +239,27 @@ func TestStoreThatVanished(t *testing.T) {
 	page := StartBrowser(t).Open(hub.URL + "/")
 	var before, s State
 	page.State(&before)
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.Hides(notice)
 	page.Go(hub.URL + "/manifest.webmanifest") // of the same origin, and holds no store open
-	page.evaluate(`new Promise((resolve) => {
+	page.Check(`new Promise((resolve) => {
 		const request = indexedDB.deleteDatabase('vmux');
 		request.onsuccess = () => resolve(true);
 	})`)
 	page.Go(hub.URL + "/")
-	page.Shows(notice)
+	page.Wants(notice)
 	page.Reload()
-	page.Shows(notice)
+	page.Wants(notice)
 	if page.State(&s); s.DeviceID == before.DeviceID {
 		t.Error("the device key came back")
 	}
 	page.Tap("Begin anew")
 	page.Hides(notice)
 	page.Reload()
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.Hides(notice)
 	page.MustCall("wipe", nil, nil) // by the person's own wish
 	page.Reload()
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.Hides(notice)
 }

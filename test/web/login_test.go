@@ -24,6 +24,7 @@ import (
 
 	"vmux/internal/sshctx"
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // world is a phone in a browser, a computer and the hub between them.
@@ -31,7 +32,7 @@ type world struct {
 	hub           *Hub
 	browser       *Browser
 	page          *Page
-	authenticator *Authenticator
+	authenticator *browser.Authenticator
 	agent         *Agent
 }
 
@@ -40,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
 	w.page = w.browser.Open(w.hub.URL + "/")
-	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.agent = StartAgent(t, w.hub.URL)
 	w.agent.Pair(w.page)
 	return w

@@ -10,7 +10,7 @@ func TestLocalNetworkIsAskedFor(t *testing.T) {
 	page := StartBrowser(t).Tab()
 	page.Quirk("local-network-denied", "prompt", "granted")
 	page.Go(hub.URL + "/")
-	page.Shows("Is the hub in your own network?")
+	page.Wants("Is the hub in your own network?")
 	page.Tap("Ask the browser")
 	var s State
 	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
@@ -25,12 +25,12 @@ func TestLocalNetworkDenied(t *testing.T) {
 	page.Quirk("local-network-denied", "prompt", "denied")
 	page.Go(hub.URL + "/")
 	page.Tap("Ask the browser")
-	page.Shows("This browser keeps vmux from your network")
+	page.Wants("This browser keeps vmux from your network")
 	page.Hides("Ask the browser")
 	var s State
-	page.evaluate("localNetwork('prompt'); true")
-	page.Shows("Ask the browser")
-	page.evaluate("localNetwork('granted'); true")
+	page.Do("localNetwork('prompt')")
+	page.Wants("Ask the browser")
+	page.Do("localNetwork('granted')")
 	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
 	page.Hides("This browser keeps vmux from your network")
 
@@ -38,7 +38,7 @@ func TestLocalNetworkDenied(t *testing.T) {
 	other.Quirk("local-network-denied", "prompt", "prompt")
 	other.Go(hub.URL + "/")
 	other.Tap("Ask the browser")
-	other.Shows("The browser did not ask")
+	other.Wants("The browser did not ask")
 }
 
 // Where no permission is missing, a hub that is away is just that.

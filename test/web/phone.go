@@ -23,14 +23,14 @@ type State struct {
 // State reads the phone's state. A page that came past its worker loads itself once
 // more (ensureAccepted in update.js), also in the middle of that; then it is read again.
 func (p *Page) State(into *State) {
-	p.t.Helper()
-	waitFor(p.t, "the page has stayed", func() bool {
+	p.T.Helper()
+	waitFor(p.T, "the page has stayed", func() bool {
 		err := p.Run("return core.state()", into)
 		if err != nil && strings.Contains(err.Error(), "navigated") {
 			return false
 		}
 		if err != nil {
-			p.t.Fatalf("state: %v\n%s", err, p.Console())
+			p.T.Fatalf("state: %v\n%s", err, p.Console())
 		}
 		return true
 	})
@@ -38,7 +38,7 @@ func (p *Page) State(into *State) {
 
 // Identity returns the phone's key of a label.
 func (p *Page) Identity(label string) browserphone.Identity {
-	p.t.Helper()
+	p.T.Helper()
 	var s State
 	p.State(&s)
 	for _, id := range s.Identities {
@@ -46,15 +46,15 @@ func (p *Page) Identity(label string) browserphone.Identity {
 			return id
 		}
 	}
-	p.t.Fatalf("no key %q on the phone", label)
+	p.T.Fatalf("no key %q on the phone", label)
 	return browserphone.Identity{}
 }
 
 // Sheet waits for a request to be shown and returns it.
 func (p *Page) Sheet() browserphone.Sheet {
-	p.t.Helper()
+	p.T.Helper()
 	var sheet browserphone.Sheet
-	waitFor(p.t, "a sheet is shown", func() bool {
+	waitFor(p.T, "a sheet is shown", func() bool {
 		var s State
 		p.State(&s)
 		if len(s.Sheets) > 0 {
@@ -67,7 +67,7 @@ func (p *Page) Sheet() browserphone.Sheet {
 
 // Approve approves a sheet by core.js, as the tap on its button does.
 func (p *Page) Approve(sheet browserphone.Sheet, decision map[string]any) error {
-	p.t.Helper()
+	p.T.Helper()
 	s, err := json.Marshal(sheet)
 	if err != nil {
 		return err
@@ -81,8 +81,8 @@ func (p *Page) Approve(sheet browserphone.Sheet, decision map[string]any) error 
 
 // ApproveNext waits for the next sheet and approves it as it is.
 func (p *Page) ApproveNext() {
-	p.t.Helper()
+	p.T.Helper()
 	if err := p.Approve(p.Sheet(), nil); err != nil {
-		p.t.Fatalf("approve: %v\n%s", err, p.Console())
+		p.T.Fatalf("approve: %v\n%s", err, p.Console())
 	}
 }

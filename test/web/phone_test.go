@@ -10,6 +10,7 @@ import (
 
 	"vmux/internal/browserphone"
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // login starts a login by a vault key, which any client can.
@@ -133,7 +134,7 @@ func (w *world) wantNoApproval(t *testing.T, sheet browserphone.Sheet, code stri
 
 func TestDevicesThatLackSomething(t *testing.T) {
 	page := StartBrowser(t).Open(StartHub(t).URL + "/")
-	poor := page.Authenticator(AuthenticatorOptions{NoPRF: true})
+	poor := page.Authenticator(browser.AuthenticatorOptions{NoPRF: true})
 	page.WantFailure("prfUnsupported", "createVault", map[string]string{"label": "v", "algorithm": "ssh-ed25519"})
 	page.WantFailure("prfUnsupported", "createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
 	var s State
@@ -146,14 +147,14 @@ func TestDevicesThatLackSomething(t *testing.T) {
 		t.Errorf("device-bound passkey: %+v", id)
 	}
 	poor.Remove()
-	unverified := page.Authenticator(AuthenticatorOptions{NotVerified: true})
+	unverified := page.Authenticator(browser.AuthenticatorOptions{NotVerified: true})
 	page.WantFailure("cancelled", "createPasskey", map[string]string{"label": "q"})
 	unverified.Remove()
-	page.Authenticator(AuthenticatorOptions{Synced: true})
+	page.Authenticator(browser.AuthenticatorOptions{Synced: true})
 	// As the refusal has advised: another provider, without a reload.
-	page.evaluate("(location.hash = '#identities', true)")
+	page.Do("location.hash = '#identities'")
 	page.Tap("Create a key")
-	page.waitTrue("a vault key is offered", "document.querySelector('[data-key=kind-vault]')?.disabled === false")
+	page.WaitFor("document.querySelector('[data-key=kind-vault]')?.disabled === false")
 	page.Tap("Cancel")
 	page.MustCall("createPasskey", map[string]string{"label": "q"}, nil)
 	if id := page.Identity("q"); id.BackedUp == nil || !*id.BackedUp || !id.BackupEligible {
@@ -185,7 +186,7 @@ func TestVaultAfterBrowserRestart(t *testing.T) {
 	old := w.authenticator.Credentials()[0]
 	w.browser.Restart()
 	w.page = w.browser.Open(w.hub.URL + "/")
-	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.authenticator.Add(old)
 	var s State
 	waitFor(t, "the link is up again", func() bool {
@@ -255,7 +256,7 @@ func TestRequestMadeMeanwhile(t *testing.T) {
 func TestSecondTab(t *testing.T) {
 	w := newWorld(t)
 	second := w.browser.Open(w.hub.URL + "/")
-	second.Authenticator(AuthenticatorOptions{})
+	second.Authenticator(browser.AuthenticatorOptions{})
 	second.MustCall("createPasskey", map[string]string{"label": "newer"}, nil)
 	waitFor(t, "the older tab notices", func() bool {
 		var f *Failure
@@ -331,7 +332,7 @@ func TestStorageRefused(t *testing.T) {
 	none := browser.Tab()
 	none.BeforeLoad(`Object.defineProperty(globalThis, 'indexedDB', { value: undefined })`)
 	none.Go(hub.URL + "/")
-	none.Shows("The browser does not keep what vmux stores (this browser has no IndexedDB).")
+	none.Wants("The browser does not keep what vmux stores (this browser has no IndexedDB).")
 }
 
 // The device key can be used by the page and read by nobody.
@@ -360,7 +361,7 @@ func TestDeviceKeyCannotBeCopied(t *testing.T) {
 // Nothing secret rests in clear: neither a vault's keys nor its secret.
 func TestVaultRestsEncrypted(t *testing.T) {
 	page := StartBrowser(t).Open(StartHub(t).URL + "/")
-	page.Authenticator(AuthenticatorOptions{})
+	page.Authenticator(browser.AuthenticatorOptions{})
 	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 	var stored []string
 	err := page.Run(`

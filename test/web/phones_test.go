@@ -9,6 +9,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // Two phones with the same key, paired with one computer: both show what is
@@ -26,7 +27,7 @@ func TestTwoPhones(t *testing.T) {
 	for _, name := range []string{"phone", "otherphone"} {
 		w := &world{hub: hub, browser: StartBrowser(t), agent: agent}
 		w.page = w.browser.Open(hub.URL + "/")
-		w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+		w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 		w.page.MustCall("rename", map[string]string{"name": name}, nil)
 		agent.Pair(w.page)
 		w.page.MustCall("importVault", map[string]string{"label": "shared", "file": string(private)}, nil)
@@ -45,10 +46,10 @@ func TestTwoPhones(t *testing.T) {
 			// Of its own: what was denied is not asked again soon.
 			server := sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(public)}})
 			out, err := finish(server.Command(deadline(t), t, sshdtest.Old(t), agent.Socket, "echo", "in"), func() {
-				other.page.WaitVisible("dialog[open] .approve")
+				other.page.WaitFor("document.querySelector('dialog[open] .approve')?.checkVisibility()")
 				w.page.Tap(answer)
 				for _, p := range phones {
-					p.page.WaitGone("dialog")
+					p.page.WaitFor("document.querySelector('dialog') === null")
 				}
 			})
 			if in := err == nil && out == "in\n"; in != (answer == "Approve") {

@@ -17,7 +17,7 @@ func TestNoStreaming(t *testing.T) {
 		page := StartBrowser(t).Tab()
 		page.Quirk("no-streaming", used)
 		page.Go(hub.URL + "/")
-		page.Shows("How to begin")
+		page.Wants("How to begin")
 		page.MustCall("rename", map[string]string{"name": "mine"}, nil)
 	}
 }
@@ -31,10 +31,10 @@ func TestProxyWithAnotherType(t *testing.T) {
 			r.Header.Set("Content-Type", "application/octet-stream")
 		}
 	}) + "/")
-	page.Shows("How to begin")
-	page.waitTrue("a worker serves the page", "navigator.serviceWorker.controller !== null")
+	page.Wants("How to begin")
+	page.WaitFor("navigator.serviceWorker.controller !== null")
 	page.Reload()
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	page.MustCall("rename", map[string]string{"name": "mine"}, nil)
 }
 
@@ -76,7 +76,7 @@ func TestProgramThatCannotRun(t *testing.T) {
 		page.Quirk(c.quirk, c.args...)
 		page.Go(hub.URL + "/")
 		for _, text := range c.says {
-			page.Shows(text)
+			page.Wants(text)
 		}
 		var f *Failure
 		if err := page.Run("return 1", nil); c.code != "" && (!errors.As(err, &f) || f.Code != c.code || f.Hint == "") {
@@ -122,9 +122,9 @@ func TestProxyInTheWay(t *testing.T) {
 		}, []string{"This hub was built without the signer."}},
 	} {
 		page := StartBrowser(t).Open(startProxy(t, hub, c.change) + "/")
-		page.Shows("The app could not start")
+		page.Wants("The app could not start")
 		for _, text := range c.says {
-			page.Shows(text)
+			page.Wants(text)
 		}
 	}
 }
@@ -153,15 +153,15 @@ func TestSignerThatEnded(t *testing.T) {
 				}
 			};`)
 		page.Go(hub.URL + "/")
-		page.Shows("How to begin")
+		page.Wants("How to begin")
 		var f *Failure
 		err := page.Run("end("+quoted(how)+"); await core.call('rename', { name: 'mine' })", nil)
 		if !errors.As(err, &f) || f.Code != "stopped" || !strings.Contains(f.Hint, "Reload the page.") {
 			t.Errorf("%s: %v", how, err)
 		}
-		page.Shows("This page has ended")
+		page.Wants("This page has ended")
 		page.Tap("Reload")
-		page.Shows("How to begin")
+		page.Wants("How to begin")
 	}
 }
 
@@ -174,7 +174,7 @@ func TestBrowserThatDoesNotAnswer(t *testing.T) {
 		PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => new Promise(() => {});
 		PublicKeyCredential.getClientCapabilities = () => new Promise(() => {});`)
 	page.Go(StartHub(t).URL + "/")
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 }
 
 func quoted(s string) string { return "'" + s + "'" }
@@ -197,15 +197,15 @@ func TestDamagedProgram(t *testing.T) {
 	})()`
 	hub := StartHub(t)
 	page := StartBrowser(t).Open(hub.URL + "/")
-	page.waitTrue("a worker serves the page", "navigator.serviceWorker.controller !== null")
-	page.evaluate(damage)
+	page.WaitFor("navigator.serviceWorker.controller !== null")
+	page.Check(damage)
 	page.Reload()
-	page.Shows("How to begin")
+	page.Wants("How to begin")
 	hub.Stop()
-	page.evaluate(damage)
+	page.Check(damage)
 	page.Reload()
 	// The page may take what has failed for what came past the worker, and load itself again.
-	page.waitTrue("the damage is known", "/could not be loaded|has lost 1 of the/.test(document.body.innerText)")
+	page.WaitFor("/could not be loaded|has lost 1 of the/.test(document.body.innerText)")
 	page.Go(hub.URL + "/")
-	page.Shows("has lost 1 of the")
+	page.Wants("has lost 1 of the")
 }

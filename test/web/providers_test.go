@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // noteUnknown keeps what the app tells the browser of passkeys of no use.
@@ -17,9 +18,9 @@ func provider(t *testing.T, b *Browser, url string, soft bool, quirk string, arg
 	t.Helper()
 	page := b.Tab()
 	if page.BeforeLoad(noteUnknown); soft {
-		page.UseSoftAuthenticator(NewSoftAuthenticator())
+		page.UseSoftAuthenticator(browser.NewSoftAuthenticator())
 	} else {
-		page.Authenticator(AuthenticatorOptions{})
+		page.Authenticator(browser.AuthenticatorOptions{})
 	}
 	page.Quirk(quirk, args...)
 	page.Go(url + "/")
@@ -28,19 +29,19 @@ func provider(t *testing.T, b *Browser, url string, soft bool, quirk string, arg
 
 // fails calls a function that must fail, with words in what it says.
 func (p *Page) fails(code, words, name string, args any) {
-	p.t.Helper()
+	p.T.Helper()
 	var f *Failure
 	if err := p.Call(name, args, nil); !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Message+" "+f.Hint, words) || f.Hint == "" {
-		p.t.Errorf("%s: %v, want code %s, words %q and a hint", name, err, code, words)
+		p.T.Errorf("%s: %v, want code %s, words %q and a hint", name, err, code, words)
 	}
 }
 
 // unknown are the passkeys that the browser was told to be of no use.
 func (p *Page) unknown() []struct{ RPID, CredentialID string } {
-	p.t.Helper()
+	p.T.Helper()
 	var list []struct{ RPID, CredentialID string }
 	if err := p.Run("return globalThis.unknown", &list); err != nil {
-		p.t.Fatalf("%v", err)
+		p.T.Fatalf("%v", err)
 	}
 	return list
 }
@@ -48,19 +49,19 @@ func (p *Page) unknown() []struct{ RPID, CredentialID string } {
 // wantNothing: no key is there to be copied, the passkey is told to be of no use, and
 // nothing rests of it.
 func (p *Page) wantNothing(orphans int) {
-	p.t.Helper()
+	p.T.Helper()
 	var s State
 	if p.State(&s); len(s.Identities) > 0 || s.CA != nil || s.Vault != nil {
-		p.t.Errorf("left behind: %+v, %+v, %+v", s.Identities, s.CA, s.Vault)
+		p.T.Errorf("left behind: %+v, %+v, %+v", s.Identities, s.CA, s.Vault)
 	}
 	list := p.unknown()
 	for _, orphan := range list {
 		if orphan.RPID != s.RPID || orphan.CredentialID == "" {
-			p.t.Errorf("told of %+v", orphan)
+			p.T.Errorf("told of %+v", orphan)
 		}
 	}
 	if len(list) != orphans {
-		p.t.Errorf("%d passkeys were told to be of no use, want %d", len(list), orphans)
+		p.T.Errorf("%d passkeys were told to be of no use, want %d", len(list), orphans)
 	}
 }
 
@@ -81,9 +82,9 @@ func TestClientDataOfAnotherForm(t *testing.T) {
 // What OpenSSH lets pass is no fault: logins work.
 func TestClientDataThatServersTake(t *testing.T) {
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
-	w.open(t, NewSoftAuthenticator())
+	w.open(t, browser.NewSoftAuthenticator())
 	for _, form := range []string{"no crossOrigin", "android", "topOrigin"} {
-		if err := w.page.Run(QuirkScript(t, "client-data-form", form), nil); err != nil {
+		if err := w.page.Run(browser.QuirkScript(t, "client-data-form", form), nil); err != nil {
 			t.Fatal(err)
 		}
 		w.page.MustCall("createPasskey", map[string]string{"label": form}, nil)
@@ -245,31 +246,31 @@ func TestTapForEachPasskey(t *testing.T) {
 	for _, leave := range []bool{true, false} {
 		page.Go(hub.URL + "/?" + fmt.Sprint(leave) + "#identities")
 		page.openCreate()
-		page.fill("Name", "face")
+		page.Fill("Name", "face")
 		page.Tap("Create")
-		page.Shows("Tap “Try it”")
+		page.Wants("Tap “Try it”")
 		var s State
 		if page.State(&s); len(s.Identities) > 0 {
 			t.Errorf("shown before it was tried: %+v", s.Identities)
 		}
 		if leave {
 			page.Tap("Cancel")
-			page.waitTrue("the browser is told", "globalThis.unknown.length === 1")
+			page.WaitFor("globalThis.unknown.length === 1")
 			page.wantNothing(1)
 			continue
 		}
 		page.Tap("Try it")
-		page.Shows("face is ready.")
+		page.Wants("face is ready.")
 		if id := page.Identity("face"); id.Kind != "passkey" || len(page.unknown()) > 0 {
 			t.Errorf("%+v, %+v", id, page.unknown())
 		}
 	}
 	page.openCreate()
-	page.fill("Name", "everywhere")
+	page.Fill("Name", "everywhere")
 	page.Click("[data-key=kind-vault]")
 	page.Tap("Create")
 	page.Tap("Try it")
-	page.Shows("everywhere is ready.")
+	page.Wants("everywhere is ready.")
 }
 
 // The passkey of a vault is of no use after the vault's last key.
@@ -290,22 +291,11 @@ func TestVaultsPasskeyIsForgotten(t *testing.T) {
 // openCreate opens the sheet that makes a key. A screen that is drawn anew at that
 // moment would swallow the press of a mouse.
 func (p *Page) openCreate() {
-	p.t.Helper()
-	p.waitTrue("the sheet is open", `(() => {
+	p.T.Helper()
+	p.WaitFor(`(() => {
 		if (!document.querySelector('dialog[open]')) {
 			Array.from(document.querySelectorAll('button')).find((b) => b.textContent.trim() === 'Create a key')?.click();
 		}
 		return document.querySelector('dialog[open]') !== null;
 	})()`)
-}
-
-// fill fills in the field of a label in the topmost sheet.
-func (p *Page) fill(label, text string) {
-	p.t.Helper()
-	p.waitTrue("there is a field "+label, fmt.Sprintf(`(() => {
-		const found = Array.from(document.querySelectorAll('dialog[open] .field')).find((f) => f.innerText.startsWith(%q));
-		const input = found?.querySelector('input, textarea');
-		if (input) { input.value = %q; input.dispatchEvent(new Event('input', { bubbles: true })); }
-		return Boolean(input);
-	})()`, label, text))
 }

@@ -12,11 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/chromedp/cdproto/browser"
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/serviceworker"
-	"github.com/chromedp/chromedp"
 )
 
 // pushService takes the place of the one that the browser's maker runs on the internet:
@@ -203,7 +198,7 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 func TestTurnedOffDuringARenewal(t *testing.T) {
 	w, _ := withPush(t)
 	w.startPush(t)
-	w.page.evaluate(`(() => {
+	w.page.Check(`(() => {
 		localStorage['stand-in-subscription'] = 'null';
 		const { subscribe } = PushManager.prototype;
 		PushManager.prototype.subscribe = async function (options) {
@@ -216,10 +211,10 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 		setPermission('granted');
 		return true;
 	})()`)
-	w.page.waitTrue("it is renewed", "globalThis.renewing === true")
+	w.page.WaitFor("globalThis.renewing === true")
 	w.page.MustCall("unsubscribePush", nil, nil)
-	w.page.evaluate(`(() => { globalThis.goOn(); return true; })()`)
-	w.page.waitTrue("what was made is ended", "globalThis.made === true && localStorage['stand-in-subscription'] === 'null'")
+	w.page.Do(`globalThis.goOn()`)
+	w.page.WaitFor("globalThis.made === true && localStorage['stand-in-subscription'] === 'null'")
 	w.wantPush(t, "off")
 	w.waitRinging(t, "notifications are off")
 }
@@ -229,12 +224,12 @@ func TestPushServiceFallsSilent(t *testing.T) {
 	w, _ := withPush(t)
 	w.startPush(t)
 	w.page.Quirk("push-never-answers", 20)
-	w.page.evaluate(`(() => { localStorage['stand-in-subscription'] = 'null'; return true; })()`)
+	w.page.Do(`localStorage['stand-in-subscription'] = 'null'`)
 	w.page.Reload()
 	w.wantPush(t, "broken")
 	w.waitRinging(t, "do not work there")
 	w.page.Go(w.hub.URL + "/#settings")
-	w.page.Shows("This phone cannot be rung The browser’s push service does not answer.")
+	w.page.Wants("This phone cannot be rung The browser’s push service does not answer.")
 }
 
 // The permission is revoked while the app is closed, and while it is open, and given
@@ -242,19 +237,19 @@ func TestPushServiceFallsSilent(t *testing.T) {
 func TestPermissionRevoked(t *testing.T) {
 	w, _ := withPush(t)
 	w.startPush(t)
-	w.page.evaluate(`(() => { localStorage['stand-in-permission'] = '"denied"'; return true; })()`)
+	w.page.Do(`localStorage['stand-in-permission'] = '"denied"'`)
 	w.page.Reload()
 	w.waitRinging(t, "does not let the app notify")
 	w.wantPush(t, "denied")
 	for _, c := range []struct{ permission, push, problem string }{
 		{"granted", "on", ""}, {"denied", "denied", "does not let the app notify"}, {"granted", "on", ""}, {"default", "broken", "does not let the app notify"},
 	} {
-		w.page.evaluate(fmt.Sprintf(`(() => { setPermission(%q); return true; })()`, c.permission))
+		w.page.Do(fmt.Sprintf("setPermission(%q)", c.permission))
 		w.waitRinging(t, c.problem)
 		w.wantPush(t, c.push)
 	}
 	w.page.Go(w.hub.URL + "/#settings")
-	w.page.Shows("The browser has taken back the permission to notify.")
+	w.page.Wants("The browser has taken back the permission to notify.")
 }
 
 // Each failure has its cause, soon, and none is the store's.
@@ -280,7 +275,7 @@ func TestCausesOfNoNotifications(t *testing.T) {
 		page.BeforeLoad("localStorage.removeItem('stand-in-subscription')")
 		page.Quirk(c.quirk, c.args...)
 		page.Go(w.hub.URL + "/")
-		page.waitTrue("the app has started", "document.documentElement.dataset.ready === 'true'")
+		page.WaitFor("document.documentElement.dataset.ready === 'true'")
 		waitFor(t, "the hub is there", func() bool {
 			var s State
 			page.State(&s)
@@ -307,37 +302,27 @@ func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
 // time, and goes when the person looks at the app.
 func TestRingMe(t *testing.T) {
 	w, s := withPush(t)
-	send(w.page, serviceworker.Enable, cdp.Empty{})
-	s.taken = func() {
-		id, _ := w.page.worker.Load().(serviceworker.RegistrationID)
-		go send(w.page, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{Origin: w.hub.URL, RegistrationID: id, Data: "x"})
-	}
-	c := chromedp.FromContext(w.page.ctx)
-	if _, err := chromedp.CallBrowser(w.page.ctx, browser.SetPermission, browser.SetPermissionParams{
-		Permission: &browser.PermissionDescriptor{Name: "notifications"}, Setting: browser.PermissionSettingGranted,
-		Origin: w.hub.URL, BrowserContextID: c.BrowserContextID,
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s.taken = func() { go w.page.Push(w.hub.URL, "x") }
+	w.page.Allow(w.hub.URL, "notifications")
 	w.startPush(t)
-	w.page.waitTrue("the worker serves", "navigator.serviceWorker.controller !== null")
+	w.page.WaitFor("navigator.serviceWorker.controller !== null")
 	w.page.Go(w.hub.URL + "/#settings")
 	w.page.Click(`[data-key="ring-me"]`)
-	w.page.Shows("The notification has arrived: this phone can be rung.")
+	w.page.Wants("The notification has arrived: this phone can be rung.")
 	const shown = `(await (await navigator.serviceWorker.ready).getNotifications())`
-	w.page.evaluate(`(async () => { const [n] = ` + shown + `; return n.tag === 'vmux-request' && n.renotify !== false; })()`)
-	w.page.evaluate(`(async () => {
+	w.page.Check(`(async () => { const [n] = ` + shown + `; return n.tag === 'vmux-request' && n.renotify !== false; })()`)
+	w.page.Check(`(async () => {
 		document.dispatchEvent(new Event('visibilitychange')); // the page is visible
 		while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20));
 		return true;
 	})()`)
 	// A ring while the app is looked at leaves nothing behind, and reaches the app.
-	w.page.evaluate(`(async () => {
+	w.page.Check(`(async () => {
 		globalThis.rings = 0;
 		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.rings += data.type === 'woken'; });
 		return true;
 	})()`)
 	w.agent.MustVmux("ring")
-	w.page.waitTrue("the ring arrives", "globalThis.rings === 1")
-	w.page.evaluate(`(async () => { while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20)); return true; })()`)
+	w.page.WaitFor("globalThis.rings === 1")
+	w.page.Check(`(async () => { while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20)); return true; })()`)
 }

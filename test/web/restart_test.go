@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // open opens the app in a new tab, with an authenticator that outlives it, and
 // waits for its link.
-func (w *world) open(t *testing.T, a SoftAuthenticator) {
+func (w *world) open(t *testing.T, a browser.SoftAuthenticator) {
 	t.Helper()
 	w.page = w.browser.Tab()
 	w.page.UseSoftAuthenticator(a)
@@ -30,7 +31,7 @@ func (w *world) open(t *testing.T, a SoftAuthenticator) {
 // on opens nothing, locks nothing in, and is named as the reason.
 func TestBrowserRestart(t *testing.T) {
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
-	own := NewSoftAuthenticator()
+	own := browser.NewSoftAuthenticator()
 	w.open(t, own)
 	w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 	w.page.MustCall("createCA", map[string]any{"kind": "vault", "principals": []string{me(t)}}, nil)
@@ -63,8 +64,8 @@ func TestBrowserRestart(t *testing.T) {
 	_, cmd := w.login(t)
 	if out, err := finish(cmd, func() {
 		w.page.Tap("Approve")
-		w.page.Shows("The vault's passkey answered with another secret than the one that locks the vault.")
-		w.page.Shows("Unlock it on the device and with the passkey it was made with.")
+		w.page.Wants("The vault's passkey answered with another secret than the one that locks the vault.")
+		w.page.Wants("Unlock it on the device and with the passkey it was made with.")
 		w.wantNoApproval(t, w.page.Sheet(), "prfMismatch")
 		_ = cmd.Process.Kill()
 	}); err == nil {

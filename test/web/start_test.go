@@ -1,12 +1,16 @@
 package web
 
-import "testing"
+import (
+	"testing"
+
+	"vmux/test/browser"
+)
 
 // The whole of it once: an app that starts, makes keys, is paired and reloaded.
 func TestAppStarts(t *testing.T) {
 	hub := StartHub(t)
 	page := StartBrowser(t).Open(hub.URL + "/")
-	page.Authenticator(AuthenticatorOptions{})
+	page.Authenticator(browser.AuthenticatorOptions{})
 	var s State
 	page.State(&s)
 	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })

@@ -11,6 +11,7 @@ import (
 	"rsc.io/qr"
 
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 )
 
 // film writes what a camera sees that looks at the code: one grey picture in
@@ -51,7 +52,7 @@ func TestByTaps(t *testing.T) {
 	invitation, paired := w.agent.Invite()
 	w.browser = StartBrowser(t, chromedp.Flag("use-file-for-fake-video-capture", film(t, invitation)))
 	w.page = w.browser.Open(w.hub.URL + "/#pair")
-	w.authenticator = w.page.Authenticator(AuthenticatorOptions{})
+	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.page.Tap("Pair")
 	paired()
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)

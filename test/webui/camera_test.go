@@ -3,7 +3,7 @@ package webui
 import (
 	"testing"
 
-	"vmux/test/web"
+	"vmux/test/browser"
 )
 
 // A browser's own detector that does not work is not waited for: the app's reader
@@ -11,16 +11,16 @@ import (
 func TestDetectorThatDoesNotWork(t *testing.T) {
 	h := startHub(t)
 	for name, quirk := range map[string]string{
-		"rejects":            web.QuirkScript(t, "barcode-rejects"),
-		"finds nothing":      web.QuirkScript(t, "barcode-blind"),
-		"never answers":      web.QuirkScript(t, "barcode-silent", "detect"),
-		"never says of what": web.QuirkScript(t, "barcode-silent", "getSupportedFormats"),
+		"rejects":            browser.QuirkScript(t, "barcode-rejects"),
+		"finds nothing":      browser.QuirkScript(t, "barcode-blind"),
+		"never answers":      browser.QuirkScript(t, "barcode-silent", "detect"),
+		"never says of what": browser.QuirkScript(t, "barcode-silent", "getSupportedFormats"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, h, view{before: quirk})
-			p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
-			p.screen("pair")
-			p.wants("Pair with this computer?")
+			p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+			p.Screen("pair")
+			p.Wants("Pair with this computer?")
 		})
 	}
 }
@@ -31,14 +31,14 @@ func TestCameraStartsAnew(t *testing.T) {
 	h := startHub(t)
 	for _, how := range []string{"ended", "mute", "unsaid", "still"} {
 		t.Run(how, func(t *testing.T) {
-			p := open(t, h, view{before: web.QuirkScript(t, "camera-ended")})
-			p.screen("pair")
-			p.wants("Hold the code inside the frame.")
-			p.do("globalThis.cameraStarts = 0; cameraEnds('" + how + "')")
-			p.waitFor("cameraStarts > 0 && document.querySelector('video').srcObject?.active")
-			p.wants("Hold the code inside the frame.")
-			p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
-			p.wants("Pair with this computer?")
+			p := open(t, h, view{before: browser.QuirkScript(t, "camera-ended")})
+			p.Screen("pair")
+			p.Wants("Hold the code inside the frame.")
+			p.Do("globalThis.cameraStarts = 0; cameraEnds('" + how + "')")
+			p.WaitFor("cameraStarts > 0 && document.querySelector('video').srcObject?.active")
+			p.Wants("Hold the code inside the frame.")
+			p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+			p.Wants("Pair with this computer?")
 		})
 	}
 }
@@ -47,10 +47,10 @@ func TestCameraStartsAnew(t *testing.T) {
 // moment again, until it was said to give no picture.
 func TestCameraThatIsMutedForAMoment(t *testing.T) {
 	h := startHub(t)
-	p := open(t, h, view{before: web.QuirkScript(t, "camera-ended")})
-	p.screen("pair")
-	p.wants("Hold the code inside the frame.")
-	if !eval[bool](p, `(() => {
+	p := open(t, h, view{before: browser.QuirkScript(t, "camera-ended")})
+	p.Screen("pair")
+	p.Wants("Hold the code inside the frame.")
+	if !browser.Eval[bool](p, `(() => {
 		const video = document.querySelector('video'), before = video.srcObject;
 		globalThis.cameraStarts = 0;
 		cameraEnds('blink');
@@ -58,9 +58,9 @@ func TestCameraThatIsMutedForAMoment(t *testing.T) {
 	})()`) {
 		t.Error("the camera was closed")
 	}
-	p.do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
-	p.wants("Pair with this computer?")
-	if n := eval[int](p, "cameraStarts"); n != 0 {
+	p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+	p.Wants("Pair with this computer?")
+	if n := browser.Eval[int](p, "cameraStarts"); n != 0 {
 		t.Errorf("the camera started %d times more", n)
 	}
 }
@@ -70,44 +70,44 @@ func TestCameraThatIsMutedForAMoment(t *testing.T) {
 func TestCameraWithoutPicture(t *testing.T) {
 	h := startHub(t)
 	for _, failure := range []string{"", "NotReadableError"} {
-		p := open(t, h, view{before: web.QuirkScript(t, "camera-black", failure)})
-		p.screen("pair")
-		p.wants("The camera gives no picture.", "Another app may be using it")
-		p.do("globalThis.cameraWorks = true")
+		p := open(t, h, view{before: browser.QuirkScript(t, "camera-black", failure)})
+		p.Screen("pair")
+		p.Wants("The camera gives no picture.", "Another app may be using it")
+		p.Do("globalThis.cameraWorks = true")
 		if failure == "" {
-			p.tap("Try the camera again")
+			p.Tap("Try the camera again")
 		} else {
-			p.do("document.dispatchEvent(new Event('visibilitychange'))")
+			p.Do("document.dispatchEvent(new Event('visibilitychange'))")
 		}
-		p.wants("Hold the code inside the frame.")
+		p.Wants("Hold the code inside the frame.")
 	}
 }
 
 // Another camera and the light can be chosen, where there are such.
 func TestOtherCameraAndLight(t *testing.T) {
 	h := startHub(t)
-	p := open(t, h, view{before: web.QuirkScript(t, "camera-others")})
-	p.screen("pair")
-	p.wants("far, facing back", "Light")
-	p.tap("Light")
-	p.waitFor("cameraAsked.at(-1) === 'light' && document.querySelector('[data-key=light]').ariaPressed === 'true'")
-	p.tap("Light")
-	p.waitFor("cameraAsked.join() === 'environment,light,dark,environment' && document.querySelector('[data-key=light]')?.ariaPressed === 'false'")
-	p.do("const s = document.querySelector('select'); s.value = 'near'; s.dispatchEvent(new Event('change'))")
-	p.waitFor("cameraAsked.at(-1) === 'near' && document.querySelector('select')?.value === 'near'")
+	p := open(t, h, view{before: browser.QuirkScript(t, "camera-others")})
+	p.Screen("pair")
+	p.Wants("far, facing back", "Light")
+	p.Tap("Light")
+	p.WaitFor("cameraAsked.at(-1) === 'light' && document.querySelector('[data-key=light]').ariaPressed === 'true'")
+	p.Tap("Light")
+	p.WaitFor("cameraAsked.join() === 'environment,light,dark,environment' && document.querySelector('[data-key=light]')?.ariaPressed === 'false'")
+	p.Do("const s = document.querySelector('select'); s.value = 'near'; s.dispatchEvent(new Event('change'))")
+	p.WaitFor("cameraAsked.at(-1) === 'near' && document.querySelector('select')?.value === 'near'")
 	// One that cannot be used gives way.
-	p.do("const s = document.querySelector('select'); s.value = 'broken'; s.dispatchEvent(new Event('change'))")
-	p.waitFor("cameraAsked.includes('broken') && document.querySelector('select')?.value === 'far'")
-	p.do("const s = document.querySelector('select'); s.value = 'near'; s.dispatchEvent(new Event('change'))")
-	p.waitFor("cameraAsked.at(-1) === 'near' && document.querySelector('select')?.value === 'near'")
+	p.Do("const s = document.querySelector('select'); s.value = 'broken'; s.dispatchEvent(new Event('change'))")
+	p.WaitFor("cameraAsked.includes('broken') && document.querySelector('select')?.value === 'far'")
+	p.Do("const s = document.querySelector('select'); s.value = 'near'; s.dispatchEvent(new Event('change'))")
+	p.WaitFor("cameraAsked.at(-1) === 'near' && document.querySelector('select')?.value === 'near'")
 	// The choice lasts while the app runs.
-	p.screen("home")
-	p.screen("pair")
-	p.waitFor("cameraAsked.filter((c) => c === 'near').length === 3 && document.querySelector('select')?.value === 'near'")
+	p.Screen("home")
+	p.Screen("pair")
+	p.WaitFor("cameraAsked.filter((c) => c === 'near').length === 3 && document.querySelector('select')?.value === 'near'")
 	p = open(t, h, view{})
-	p.screen("pair")
-	p.wants("Hold the code inside the frame.")
-	if eval[bool](p, "document.querySelector('.finder-tools').childElementCount > 0") {
+	p.Screen("pair")
+	p.Wants("Hold the code inside the frame.")
+	if browser.Eval[bool](p, "document.querySelector('.finder-tools').childElementCount > 0") {
 		t.Error("there is something to choose where there is one camera and no light")
 	}
 }

@@ -2,7 +2,6 @@ package webui
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/pem"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"vmux/internal/sshdtest"
+	"vmux/test/browser"
 	"vmux/test/camera"
 )
 
@@ -43,8 +43,8 @@ func TestDemoPhone(t *testing.T) {
 	}
 	d.says("waiting for the page to be paired")
 	p := d.openPage(phone.start(filmed(t, d.code())), d.says(`open (https://\S+)$`))
-	p.wants("Your SSH keys, on this phone")
-	p.tap("Pair a computer")
+	p.Wants("Your SSH keys, on this phone")
+	p.Tap("Pair a computer")
 	d.byHand(p, true)
 }
 
@@ -55,12 +55,10 @@ type handset struct {
 }
 
 // start starts it, before a camera's film.
-func (h *handset) start(film string) context.Context {
+func (h *handset) start(film string) *browser.Chromium {
 	h.t.Helper()
-	ctx, end := launch(h.t, filepath.Join(h.home, "profile"), chromedp.Env("HOME="+h.home),
+	return browser.StartChromium(h.t, chromedp.Env("HOME="+h.home),
 		chromedp.Flag("host-resolver-rules", "MAP "+h.host+" 127.0.0.1"), chromedp.Flag("use-file-for-fake-video-capture", film))
-	h.t.Cleanup(end)
-	return ctx
 }
 
 // trust follows the page about the hub's certificate, after comparing.

@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 
 	"vmux/internal/sshdtest"
 	"vmux/internal/testkit"
+	"vmux/test/browser"
 	"vmux/test/web"
 )
 
@@ -141,30 +141,30 @@ func TestDemoWeb(t *testing.T) {
 			if string(address) != d.says(`^ +(http://(?:vmux\.)?localhost:\S+#\S+)$`) {
 				t.Fatalf("it opened %s", address)
 			}
-			p := d.openPage(startBrowser(t), string(address))
+			p := d.openPage(chromium(t), string(address))
 			d.byHand(p, o.AtLeast(10, 3))
 		})
 	}
 }
 
 // openPage opens an address with what comes after the hub's own.
-func (d *demo) openPage(chromium context.Context, address string) *tab {
+func (d *demo) openPage(c *browser.Chromium, address string) *tab {
 	d.t.Helper()
 	url, path, _ := strings.Cut(address, "/#")
 	h := &hub{t: d.t, Server: &httptest.Server{URL: url}}
 	if path != "" {
 		path = "#" + path
 	}
-	p := openIn(d.t, chromium, h, view{path: path})
-	p.addAuthenticator()
+	p := openIn(d.t, c, h, view{path: path})
+	p.Authenticator(browser.AuthenticatorOptions{})
 	return p
 }
 
 // byHand does on the page what the demonstration asks for, from the pairing on.
 func (d *demo) byHand(p *tab, passkeys bool) {
 	d.t.Helper()
-	p.wants("Pair with this computer?", d.says(`shows this computer's device ID: ([a-z2-7 ]+)$`))
-	p.tap("Pair")
+	p.Wants("Pair with this computer?", d.says(`shows this computer's device ID: ([a-z2-7 ]+)$`))
+	p.Tap("Pair")
 	d.says("waiting for a key and a CA")
 	account, login := d.says(`for the account (\S+),`), "accepted ECDSA-SK SHA256:"
 	if passkeys {
@@ -177,7 +177,7 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 		d.says("a passkey cannot be used with OpenSSH 9.* create a vault key as well")
 		p.makeCA("vault", account)
 		d.acceptsCA(p)
-		p.press("[data-key=\"switch-Computers may ask by themselves\"]")
+		p.Click("[data-key=\"switch-Computers may ask by themselves\"]")
 		p.approve("asks by itself for a Session certificate", account, "On behalf of useless SHA256:", "Signed by The CA of this phone Vault")
 		p.makeKey("demo", "Ed25519")
 	}
@@ -189,16 +189,16 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 	for _, want := range []string{"by phone-held key     1 login", "by certificate        5 logins", "nobody asked"} {
 		d.says(want)
 	}
-	p.screen("activity")
-	p.wants("Session certificate", account+"@", "Approved")
-	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
-	p.tolerate("ERR_CONNECTION_REFUSED")      // the hub is gone
+	p.Screen("activity")
+	p.Wants("Session certificate", account+"@", "Approved")
+	p.Tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
+	p.Tolerate("ERR_CONNECTION_REFUSED")      // the hub is gone
 }
 
 // acceptsCA compares the CA's fingerprint on both screens.
 func (d *demo) acceptsCA(p *tab) {
 	d.t.Helper()
-	p.wants(d.says(`It has to be (SHA256:\S+)\.$`))
+	p.Wants(d.says(`It has to be (SHA256:\S+)\.$`))
 	d.says("Press Enter if it is")
 	if _, err := d.keys.Write([]byte("\n")); err != nil {
 		d.t.Fatal(err)
@@ -208,28 +208,20 @@ func (d *demo) acceptsCA(p *tab) {
 
 func (p *tab) makeCA(kind, account string) {
 	p.t.Helper()
-	p.screen("ca")
-	p.tap("Create a CA")
-	p.press("dialog[open] [data-key=ca-kind-" + kind + "]")
-	p.fill("Account names", account)
-	p.tap("Create")
+	p.Screen("ca")
+	p.Tap("Create a CA")
+	p.Click("[data-key=ca-kind-" + kind + "]")
+	p.Fill("Account names", account)
+	p.Tap("Create")
 	p.says("The CA is ready.")
-}
-
-// press clicks what a selector finds, once it is there.
-func (p *tab) press(selector string) {
-	p.t.Helper()
-	element := "document.querySelector(" + quoted(selector) + ")"
-	p.waitFor(element)
-	p.do(element + ".click()")
 }
 
 // approve taps Approve on the sheet that shows these texts, and sees it go.
 // Another may come at once.
 func (p *tab) approve(texts ...string) {
 	p.t.Helper()
-	p.wants(texts...)
-	p.waitFor("!" + approveButton + ".disabled")
-	p.tap("Approve")
-	p.waitFor("!document.querySelector('dialog')?.innerText.replace(/\\s+/g, ' ').includes(" + quoted(texts[0]) + ")")
+	p.Wants(texts...)
+	p.WaitFor("!" + approveButton + ".disabled")
+	p.Tap("Approve")
+	p.WaitFor("!document.querySelector('dialog')?.innerText.replace(/\\s+/g, ' ').includes(" + browser.Quoted(texts[0]) + ")")
 }

@@ -3,6 +3,8 @@ package webui
 import (
 	"strings"
 	"testing"
+
+	"vmux/test/browser"
 )
 
 // long is as long as a name of another device or a host can be.
@@ -13,10 +15,10 @@ func TestHostileAddress(t *testing.T) {
 	h := startHub(t)
 	for _, path := range []string{"#%", "#identity=%E0%A4%A", "#__proto__", "#constructor=", "?s=1#" + strings.Repeat("a", 5000)} {
 		p := open(t, h, view{path: path})
-		p.waitFor("document.documentElement.dataset.ready === 'true'")
-		p.wants("Computers")
-		p.do("location.hash = '%'") // also while it runs
-		p.screen("identities")
+		p.WaitFor("document.documentElement.dataset.ready === 'true'")
+		p.Wants("Computers")
+		p.Do("location.hash = '%'") // also while it runs
+		p.Screen("identities")
 	}
 }
 
@@ -24,49 +26,49 @@ func TestHostileAddress(t *testing.T) {
 // it would hold the phone with a sheet that nobody can answer or put aside.
 func TestLongNamesLeaveRoom(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.do("globalThis.long = " + quoted(long) + "; globalThis.of = {computer: long, label: long, title: 'root@' + long, choices: [long], principals: [long]}")
+	p.Do("globalThis.long = " + browser.Quoted(long) + "; globalThis.of = {computer: long, label: long, title: 'root@' + long, choices: [long], principals: [long]}")
 	for _, call := range []string{"sign(of)", "certificate({...of, automatic: true})"} {
-		p.do("fake." + call)
-		p.waitFor("document.querySelector('dialog.request')")
+		p.Do("fake." + call)
+		p.WaitFor("document.querySelector('dialog.request')")
 		for _, v := range []view{{}, {width: 320, height: 568}, {width: 667, height: 375}} {
 			p.look(v)
 			p.settle()
-			out := eval[[]string](p, `['[data-key=deny]', '[data-key=approve]', '.ring', '.icon-button', 'h2'].filter((s) => {
+			out := browser.Eval[[]string](p, `['[data-key=deny]', '[data-key=approve]', '.ring', '.icon-button', 'h2'].filter((s) => {
 				const r = document.querySelector('dialog.request ' + s).getBoundingClientRect();
 				return r.top < 0 || r.bottom > innerHeight || r.left < 0 || r.right > innerWidth;
 			})`)
-			body := eval[int](p, "document.querySelector('dialog.request .sheet-body').clientHeight")
+			body := browser.Eval[int](p, "document.querySelector('dialog.request .sheet-body').clientHeight")
 			if len(out) > 0 || body < 40 {
 				t.Errorf("%s, %d wide: out of sight %v, %d pixels are left to read in", call, v.width, out, body)
 			}
 		}
 		p.look(view{})
-		p.tap("Deny")
-		p.waitFor("document.querySelector('dialog') === null")
+		p.Tap("Deny")
+		p.WaitFor("document.querySelector('dialog') === null")
 	}
 	// The longest title that there is, of letters as wide as there are, is there to its end.
-	p.do("fake.sign({id: 'w', title: 'W'.repeat(32) + '…@' + 'W'.repeat(64) + '… (claimed)'})")
-	p.waitFor("document.querySelector('dialog.request h2')")
-	if !eval[bool](p, "(() => { const h = document.querySelector('dialog.request h2'); return h.scrollHeight <= h.clientHeight + 2; })()") {
+	p.Do("fake.sign({id: 'w', title: 'W'.repeat(32) + '…@' + 'W'.repeat(64) + '… (claimed)'})")
+	p.WaitFor("document.querySelector('dialog.request h2')")
+	if !browser.Eval[bool](p, "(() => { const h = document.querySelector('dialog.request h2'); return h.scrollHeight <= h.clientHeight + 2; })()") {
 		t.Error("the end of the title is cut off")
 	}
-	p.tap("Deny")
-	p.waitFor("document.querySelector('dialog') === null")
-	p.do("fake.answers.previewInvitation = {name: long, id: fake.full().computers[0].id, hubURL: ''}")
-	p.screen("pair")
-	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
-	p.tap("Continue")
-	p.wants("Pair with this computer?")
+	p.Tap("Deny")
+	p.WaitFor("document.querySelector('dialog') === null")
+	p.Do("fake.answers.previewInvitation = {name: long, id: fake.full().computers[0].id, hubURL: ''}")
+	p.Screen("pair")
+	p.Fill("Or paste the invitation", "https://hub.example.org/"+invitation)
+	p.Tap("Continue")
+	p.Wants("Pair with this computer?")
 	p.settle()
-	p.waitFor("document.querySelector('dialog dd.mono').getBoundingClientRect().bottom < innerHeight - 100") // the ID to be compared
+	p.WaitFor("document.querySelector('dialog dd.mono').getBoundingClientRect().bottom < innerHeight - 100") // the ID to be compared
 }
 
 // A purpose of signatures may look like a login; it is not said to be one.
 func TestSignatureIsNoLogin(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.do("fake.sign({title: 'root@prod.example.org signature', lines: [{name: 'purpose', value: 'root@prod.example.org', quality: 'verified'}]})")
-	p.wants("studio wants you to sign root@prod.example.org signature")
-	p.waitFor("document.querySelector('#live').textContent === 'studio wants you to sign root@prod.example.org signature'")
+	p.Do("fake.sign({title: 'root@prod.example.org signature', lines: [{name: 'purpose', value: 'root@prod.example.org', quality: 'verified'}]})")
+	p.Wants("studio wants you to sign root@prod.example.org signature")
+	p.WaitFor("document.querySelector('#live').textContent === 'studio wants you to sign root@prod.example.org signature'")
 }
 
 // Each warning says what it means, and no other.
@@ -79,13 +81,13 @@ func TestWarningsAreExplained(t *testing.T) {
 		{"fake.sign({id: 'a', hostChanged: true, " + warning, anew, compare}, {"fake.sign({id: 'b', " + warning, compare, anew},
 		{"fake.sign({id: 'c', downgraded: true, " + warning, elsewhere, compare},
 	} {
-		p.do(c.sheet)
-		p.wants(c.says)
-		if strings.Contains(p.text(), c.hides) {
+		p.Do(c.sheet)
+		p.Wants(c.says)
+		if strings.Contains(p.Text(), c.hides) {
 			t.Errorf("%s: it says %s", c.sheet, c.hides)
 		}
-		p.tap("Deny")
-		p.waitFor("document.querySelector('dialog') === null")
+		p.Tap("Deny")
+		p.WaitFor("document.querySelector('dialog') === null")
 	}
 }
 
@@ -94,23 +96,23 @@ func TestCauseStaysToBeRead(t *testing.T) {
 	const cause = "The phone cannot write its activity log, and signs nothing without it. Is it out of space?"
 	p := open(t, startHub(t), view{})
 	p.arrive("sign()")
-	p.do("fake.end('s1', 'failed', " + quoted(cause) + ")")
-	p.wants(cause)
-	p.do("await new Promise((r) => setTimeout(r, 3000))")
-	p.wants(cause)
-	p.tap("Close")
-	p.waitFor("document.querySelector('dialog') === null")
+	p.Do("fake.end('s1', 'failed', " + browser.Quoted(cause) + ")")
+	p.Wants(cause)
+	p.Do("await new Promise((r) => setTimeout(r, 3000))")
+	p.Wants(cause)
+	p.Tap("Close")
+	p.WaitFor("document.querySelector('dialog') === null")
 	p.arrive("sign({id: 's2'})")
-	p.do("fake.end('s2', 'failed', " + quoted(cause) + "); fake.certificate()") // others do not wait for the reader
-	p.wants("asks for a Session certificate")
+	p.Do("fake.end('s2', 'failed', " + browser.Quoted(cause) + "); fake.certificate()") // others do not wait for the reader
+	p.Wants("asks for a Session certificate")
 }
 
 // The note of a paused computer is text beside its buttons, not a column of letters.
 func TestPausedNoteIsReadable(t *testing.T) {
 	p := open(t, startHub(t), view{width: 320, height: 568})
-	p.do("fake.emit('paused', {computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 3e5})")
-	p.wants("old-laptop is paused for some minutes")
-	if size := eval[[]int](p, "(() => { const r = document.querySelector('.note').getBoundingClientRect(); return [document.querySelector('.note-text').clientWidth, Math.ceil(r.height)]; })()"); size[0] < 160 || size[1] > 240 {
+	p.Do("fake.emit('paused', {computerID: fake.full().computers[1].id, computer: 'old-laptop', until: Date.now() + 3e5})")
+	p.Wants("old-laptop is paused for some minutes")
+	if size := browser.Eval[[]int](p, "(() => { const r = document.querySelector('.note').getBoundingClientRect(); return [document.querySelector('.note-text').clientWidth, Math.ceil(r.height)]; })()"); size[0] < 160 || size[1] > 240 {
 		t.Errorf("the text is %d wide, the note %d high", size[0], size[1])
 	}
 }
@@ -119,13 +121,13 @@ func TestPausedNoteIsReadable(t *testing.T) {
 // to something else.
 func TestPairIsInertAtFirst(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.do("location.hash = " + quoted(invitation))
-	p.wants("Pair with this computer?")
-	early := eval[int](p, `(async () => {
+	p.Do("location.hash = " + browser.Quoted(invitation))
+	p.Wants("Pair with this computer?")
+	early := browser.Eval[int](p, `(async () => {
 		const find = () => Array.from(document.querySelectorAll('dialog .button')).find((b) => b.innerText.trim() === 'Pair');
 		document.querySelector('dialog .icon-button').click();
 		const began = performance.now(); // before the sheet's own time begins
-		location.hash = `+quoted(invitation)+`;
+		location.hash = `+browser.Quoted(invitation)+`;
 		while (!find()) {
 			await new Promise((r) => setTimeout(r, 5));
 		}
@@ -137,7 +139,7 @@ func TestPairIsInertAtFirst(t *testing.T) {
 	if early != 0 {
 		t.Errorf("paired by an early tap")
 	}
-	p.tap("Pair")
+	p.Tap("Pair")
 	p.says("Paired with studio.")
 }
 
@@ -146,43 +148,43 @@ func TestPairIsInertAtFirst(t *testing.T) {
 // of others are shown as ever.
 func TestAskingAndWithdrawing(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.do(`for (let i = 0; i < 5; i++) {
+	p.Do(`for (let i = 0; i < 5; i++) {
 		fake.sign({id: 'w' + i});
 		fake.end('w' + i, 'withdrawn');
 		await new Promise((r) => setTimeout(r, 1100));
 	}`)
-	p.waitFor("document.querySelector('dialog') === null")
-	p.do("fake.sign({id: 'w5'})")
-	p.wants("1 request waiting")
-	if eval[bool](p, "document.querySelector('dialog') !== null") {
+	p.WaitFor("document.querySelector('dialog') === null")
+	p.Do("fake.sign({id: 'w5'})")
+	p.Wants("1 request waiting")
+	if browser.Eval[bool](p, "document.querySelector('dialog') !== null") {
 		t.Error("its sheet covers the screen once more")
 	}
-	p.do("fake.sign({id: 'o', computer: 'other', computerID: 'other'})")
-	p.wants("other wants to log in as", "1 more waiting")
-	p.tap("Deny")
-	p.wants("1 request waiting")
-	p.tap("Show")
-	p.wants("studio wants to log in as")
+	p.Do("fake.sign({id: 'o', computer: 'other', computerID: 'other'})")
+	p.Wants("other wants to log in as", "1 more waiting")
+	p.Tap("Deny")
+	p.Wants("1 request waiting")
+	p.Tap("Show")
+	p.Wants("studio wants to log in as")
 }
 
 // Without its hub the phone says so, and blames no computer.
 func TestOffline(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	p.wants("Problem")
-	p.do("fake.set({hub: {url: 'https://hub.example.org', connected: false, error: 'failed to dial'}})")
-	p.wants("Offline")
-	p.waitFor("!document.querySelector('main').innerText.includes('Problem')")
-	p.tap("Hub: Offline. Details")
-	p.wants("It does not answer, or this phone does not get through to it.", "failed to dial")
-	p.do("document.querySelector('dialog .icon-button').click(); document.querySelector('[data-key^=computer-yo6]').click()")
-	p.wants("This phone is offline")
-	if strings.Contains(p.text(), "No answer within 15 s.") {
+	p.Wants("Problem")
+	p.Do("fake.set({hub: {url: 'https://hub.example.org', connected: false, error: 'failed to dial'}})")
+	p.Wants("Offline")
+	p.WaitFor("!document.querySelector('main').innerText.includes('Problem')")
+	p.Tap("Hub: Offline. Details")
+	p.Wants("It does not answer, or this phone does not get through to it.", "failed to dial")
+	p.Do("document.querySelector('dialog .icon-button').click(); document.querySelector('[data-key^=computer-yo6]').click()")
+	p.Wants("This phone is offline")
+	if strings.Contains(p.Text(), "No answer within 15 s.") {
 		t.Error("the computer is blamed")
 	}
-	p.do("document.querySelector('dialog .icon-button').click(); fake.answers.pair = new Promise(() => {})")
-	p.screen("pair")
-	p.fill("Or paste the invitation", "https://hub.example.org/"+invitation)
-	p.tap("Continue")
-	p.tap("Pair")
-	p.wants("Offline: waiting for the hub")
+	p.Do("document.querySelector('dialog .icon-button').click(); fake.answers.pair = new Promise(() => {})")
+	p.Screen("pair")
+	p.Fill("Or paste the invitation", "https://hub.example.org/"+invitation)
+	p.Tap("Continue")
+	p.Tap("Pair")
+	p.Wants("Offline: waiting for the hub")
 }

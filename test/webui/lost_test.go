@@ -8,6 +8,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
+
+	"vmux/test/browser"
 )
 
 // newer is what another version of the app has.
@@ -28,8 +30,8 @@ func installed(t *testing.T) (*hub, *tab) {
 	t.Helper()
 	h := startHub(t)
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller")
-	t.Cleanup(func() { p.tolerate("favicon.ico") }) // of pages that are none of the app's
+	p.WaitFor("navigator.serviceWorker.controller")
+	t.Cleanup(func() { p.Tolerate("favicon.ico") }) // of pages that are none of the app's
 	return h, p
 }
 
@@ -37,9 +39,9 @@ func installed(t *testing.T) (*hub, *tab) {
 // opens the app again.
 func (p *tab) lose(script string) {
 	p.t.Helper()
-	p.run(chromedp.Navigate(p.hub.URL + "/icons/icon.svg"))
-	p.do(script)
-	p.run(chromedp.Navigate(p.hub.URL + "/#settings"))
+	p.Go(p.hub.URL + "/icons/icon.svg")
+	p.Do(script)
+	p.Go(p.hub.URL + "/#settings")
 }
 
 // What a browser has lost of the version in use is loaded again, and nobody notices.
@@ -56,12 +58,12 @@ func TestLostFilesComeBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, p := installed(t)
 			p.lose(script(h))
-			p.waitFor(versionShown + " === " + quoted(h.app.Version()))
-			p.waitFor("document.querySelector('.dot') === null")
+			p.WaitFor(versionShown + " === " + browser.Quoted(h.app.Version()))
+			p.WaitFor("document.querySelector('.dot') === null")
 			h.Close()
-			p.run(chromedp.Navigate(h.URL + "/#settings"))
-			p.waitFor(versionShown + " === " + quoted(h.app.Version()))
-			p.tolerate("net::ERR_CONNECTION_REFUSED")
+			p.Go(h.URL + "/#settings")
+			p.WaitFor(versionShown + " === " + browser.Quoted(h.app.Version()))
+			p.Tolerate("net::ERR_CONNECTION_REFUSED")
 		})
 	}
 }
@@ -84,17 +86,17 @@ func TestLostFilesOfAnOlderVersion(t *testing.T) {
 			h.serve(map[string]string{"views/home.js": "localStorage.setItem('ran', 'yes'); export const home = () => ({title: 'newer', main: []}), showComputer = () => {}, unpair = () => {};"})
 			second := h.app.Version()
 			p.lose(script)
-			p.wants("The app could not start", c.says, "is not concerned")
+			p.Wants("The app could not start", c.says, "is not concerned")
 			if name == "files, state and the list" { // the old worker's own list is all there is to offer
-				p.do("await (await navigator.serviceWorker.getRegistration()).update()")
+				p.Do("await (await navigator.serviceWorker.getRegistration()).update()")
 			}
-			p.waitFor("document.querySelector('code')?.textContent === " + quoted(second))
-			if eval[bool](p, "localStorage.getItem('ran') !== null") {
+			p.WaitFor("document.querySelector('code')?.textContent === " + browser.Quoted(second))
+			if browser.Eval[bool](p, "localStorage.getItem('ran') !== null") {
 				t.Error("the hub's newer file ran")
 			}
-			p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('button').click()"))
-			p.waitFor(versionShown + " === " + quoted(second))
-			p.tolerate("503")
+			p.Act(chromedp.Evaluate[chromedp.Void]("document.querySelector('button').click()"))
+			p.WaitFor(versionShown + " === " + browser.Quoted(second))
+			p.Tolerate("503")
 		})
 	}
 }
@@ -104,14 +106,14 @@ func TestVersionThatWasAcceptedByItsNameAlone(t *testing.T) {
 	h, p := installed(t)
 	first := h.app.Version()
 	h.serve(newer)
-	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
-	p.waitFor("document.querySelector('.dot') !== null")
-	p.lose("await (await caches.open('vmux-state')).put('/accepted', new Response(" + quoted(first) + "));" + forgetList)
+	p.Do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.WaitFor("document.querySelector('.dot') !== null")
+	p.lose("await (await caches.open('vmux-state')).put('/accepted', new Response(" + browser.Quoted(first) + "));" + forgetList)
 	for range 2 {
-		p.run(chromedp.Navigate("about:blank"))
-		p.run(chromedp.Navigate(h.URL + "/#settings"))
-		p.wants("A new version is there")
-		if used := eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
+		p.Go("about:blank")
+		p.Go(h.URL + "/#settings")
+		p.Wants("A new version is there")
+		if used := browser.Eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
 			t.Fatalf("version %s is in use before it was accepted", used)
 		}
 	}
@@ -120,13 +122,13 @@ func TestVersionThatWasAcceptedByItsNameAlone(t *testing.T) {
 func TestLostFilesWithoutTheHub(t *testing.T) {
 	h, p := installed(t)
 	script := forgetFile(h)
-	p.run(chromedp.Navigate(h.URL + "/icons/icon.svg"))
-	p.do(script)
+	p.Go(h.URL + "/icons/icon.svg")
+	p.Do(script)
 	h.Close()
-	p.run(chromedp.Navigate(h.URL + "/"))
-	p.wants("The app could not start", "has lost 1 of the", "the hub cannot be reached")
-	p.tolerate("net::ERR_CONNECTION_REFUSED")
-	p.tolerate("503")
+	p.Go(h.URL + "/")
+	p.Wants("The app could not start", "has lost 1 of the", "the hub cannot be reached")
+	p.Tolerate("net::ERR_CONNECTION_REFUSED")
+	p.Tolerate("503")
 }
 
 // A worker of another version runs as soon as it is installed, also one that the
@@ -135,16 +137,16 @@ func TestUnacceptedWorkerServesTheAcceptedVersion(t *testing.T) {
 	h, p := installed(t)
 	first := h.app.Version()
 	h.serve(newer)
-	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
-	p.waitFor("document.querySelector('.dot') !== null")
-	p.do("const r = await navigator.serviceWorker.getRegistration(); while (r.waiting || r.active.state !== 'activated') { await new Promise((s) => setTimeout(s, 20)); }")
-	send(p, serviceworker.Enable, cdp.Empty{})
+	p.Do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.WaitFor("document.querySelector('.dot') !== null")
+	p.Do("const r = await navigator.serviceWorker.getRegistration(); while (r.waiting || r.active.state !== 'activated') { await new Promise((s) => setTimeout(s, 20)); }")
+	browser.Send(p, serviceworker.Enable, cdp.Empty{})
 	for range 3 {
-		p.run(chromedp.Navigate("about:blank"))
-		send(p, serviceworker.StopAllWorkers, cdp.Empty{})
-		p.run(chromedp.Navigate(h.URL + "/#settings"))
-		p.wants("A new version is there")
-		if used := eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
+		p.Go("about:blank")
+		browser.Send(p, serviceworker.StopAllWorkers, cdp.Empty{})
+		p.Go(h.URL + "/#settings")
+		p.Wants("A new version is there")
+		if used := browser.Eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
 			t.Fatalf("version %s is in use before it was accepted", used)
 		}
 	}
@@ -154,8 +156,8 @@ func TestUnacceptedWorkerServesTheAcceptedVersion(t *testing.T) {
 // itself when the page is reloaded with the shift key.
 func (p *tab) bypass(on bool) {
 	p.t.Helper()
-	send(p, network.Enable, network.EnableParams{})
-	send(p, network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: on})
+	browser.Send(p, network.Enable, network.EnableParams{})
+	browser.Send(p, network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: on})
 }
 
 const notRun = "The browser has loaded another version of the app than the one that you accepted. It was not run."
@@ -166,16 +168,16 @@ func TestPagePastTheWorker(t *testing.T) {
 	h, p := installed(t)
 	first := h.app.Version()
 	h.serve(newer)
-	p.run(chromedp.Navigate("about:blank"))
+	p.Go("about:blank")
 	p.bypass(true)
-	p.run(chromedp.Navigate(h.URL + "/#settings"))
-	p.wants(notRun)
-	if eval[bool](p, "document.documentElement.dataset.ready === 'true'") {
+	p.Go(h.URL + "/#settings")
+	p.Wants(notRun)
+	if browser.Eval[bool](p, "document.documentElement.dataset.ready === 'true'") {
 		t.Error("it started")
 	}
 	p.bypass(false)
-	p.tap("Try again")
-	p.waitFor(versionShown + " === " + quoted(first))
+	p.Tap("Try again")
+	p.WaitFor(versionShown + " === " + browser.Quoted(first))
 }
 
 // While one worker takes over from another Chromium loads files of a page past both
@@ -185,23 +187,19 @@ func TestFilesPastTheWorker(t *testing.T) {
 	// Stops before the files are loaded, as often as told to.
 	p := open(t, h, view{before: "if (sessionStorage.stops > 0) { sessionStorage.stops--; debugger; }"})
 	first := h.app.Version()
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	h.serve(newer)
-	t.Cleanup(func() { p.tolerate("favicon.ico") })
-	send(p, debugger.Enable, debugger.EnableParams{})
-	p.run(chromedp.Navigate(h.URL + "/icons/icon.svg"))
-	p.do("sessionStorage.stops = 2; setTimeout(() => location.assign('/#settings'))")
+	t.Cleanup(func() { p.Tolerate("favicon.ico") })
+	browser.Send(p, debugger.Enable, debugger.EnableParams{})
+	p.Go(h.URL + "/icons/icon.svg")
+	p.Do("sessionStorage.stops = 2; setTimeout(() => location.assign('/#settings'))")
 	for _, past := range []bool{true, false} { // of the page that the worker serves; of what is loaded instead
-		select {
-		case <-p.stopped:
-		case <-p.ctx.Done():
-			t.Fatal("the page was not loaded")
-		}
+		p.WaitPaused()
 		p.bypass(past)
-		send(p, debugger.Resume, debugger.ResumeParams{})
+		browser.Send(p, debugger.Resume, debugger.ResumeParams{})
 	}
-	p.waitFor("document.documentElement.dataset.ready === 'true' && " + versionShown + " === " + quoted(first))
-	if by := eval[bool](p, "performance.getEntriesByType('resource').every((e) => e.workerStart > 0)"); !by {
+	p.WaitFor("document.documentElement.dataset.ready === 'true' && " + versionShown + " === " + browser.Quoted(first))
+	if by := browser.Eval[bool](p, "performance.getEntriesByType('resource').every((e) => e.workerStart > 0)"); !by {
 		t.Error("a file came past the worker")
 	}
 }
@@ -223,11 +221,11 @@ func TestSpaceAndPersistence(t *testing.T) {
 		p := open(t, startHub(t), view{options: map[string]any{"state": map[string]any{"support": map[string]any{
 			"webauthn": true, "prf": "yes", "platformAuthenticator": true, "push": "off", "persisted": c.persisted, "space": c.space}}}})
 		if c.warning != "" {
-			p.wants("Hardly any space is left", c.warning)
-		} else if eval[bool](p, "document.body.innerText.includes('Hardly any space is left')") {
+			p.Wants("Hardly any space is left", c.warning)
+		} else if browser.Eval[bool](p, "document.body.innerText.includes('Hardly any space is left')") {
 			t.Errorf("a warning with %v bytes left", c.space)
 		}
-		p.screen("settings")
-		p.wants(c.settings...)
+		p.Screen("settings")
+		p.Wants(c.settings...)
 	}
 }

@@ -2,21 +2,17 @@ package webui
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"image"
-	"image/color"
 	"image/png"
-	"maps"
 	"os"
-	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"rsc.io/qr"
+
+	"vmux/test/browser"
 )
 
 // maxPicture keeps the repository small, in bytes.
@@ -40,62 +36,6 @@ func checkPNG(t *testing.T, path string, width, height int) {
 	if info, err := f.Stat(); err != nil || info.Size() > maxPicture {
 		t.Errorf("%s has over %d bytes (%v)", path, maxPicture, err)
 	}
-}
-
-// picture is what the page looks like.
-func (p *tab) picture() image.Image {
-	p.t.Helper()
-	taken := send(p, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng})
-	img, err := png.Decode(bytes.NewReader(taken.Data))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return img
-}
-
-// save writes a picture with 256 colours: a third of the size, and what an
-// interface looks like needs no more.
-func save(t *testing.T, path string, img image.Image) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(f, withFewColours(img)); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println("wrote", path)
-}
-
-// withFewColours keeps the colours that are there most often, and takes the
-// nearest of these for the others.
-func withFewColours(img image.Image) *image.Paletted {
-	often := map[color.Color]int{}
-	b := img.Bounds()
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			often[img.At(x, y)]++
-		}
-	}
-	palette := slices.SortedFunc(maps.Keys(often), func(a, b color.Color) int {
-		return cmp.Or(cmp.Compare(often[b], often[a]), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
-	})
-	few := image.NewPaletted(b, palette[:min(256, len(palette))])
-	index := map[color.Color]uint8{}
-	for c := range often {
-		index[c] = uint8(few.Palette.Index(c))
-	}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			few.SetColorIndex(x, y, index[img.At(x, y)])
-		}
-	}
-	return few
 }
 
 // film writes what the browser's camera sees: a QR code on a screen.
@@ -136,15 +76,15 @@ func film(t *testing.T, path string) string {
 // scale makes a pixel of the page one of the picture, on nothing.
 func (p *tab) scale(size int64) {
 	p.t.Helper()
-	send(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: size, Height: size, DeviceScaleFactor: 1})
-	send(p, emulation.SetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{Color: &cdp.RGBA{}})
+	browser.Send(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: size, Height: size, DeviceScaleFactor: 1})
+	browser.Send(p, emulation.SetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{Color: &cdp.RGBA{}})
 }
 
 // installabilityErrors are the browser's own reasons not to offer to install.
 func (p *tab) installabilityErrors() []string {
 	p.t.Helper()
 	var ids []string
-	for _, e := range send(p, page.GetInstallabilityErrors, cdp.Empty{}).InstallabilityErrors {
+	for _, e := range browser.Send(p, page.GetInstallabilityErrors, cdp.Empty{}).InstallabilityErrors {
 		if e.ErrorID != "in-incognito" { // each test has a profile of that kind
 			ids = append(ids, e.ErrorID)
 		}

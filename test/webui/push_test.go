@@ -86,16 +86,16 @@ func TestSettingsOfNotifications(t *testing.T) {
 			"webauthn": true, "prf": "yes", "platformAuthenticator": true, "persisted": true, "push": push,
 			"pushProblem": map[string]string{"code": "pushBrave", "message": "Brave is set to use no push service.", "hint": "Turn on “Use Google services for push messaging”."},
 		}}}})
-		p.wants(wants...)
+		p.Wants(wants...)
 		switch push {
 		case "broken":
-			p.do("document.querySelector('[data-key=\"push-again\"]').click()")
-			p.waitFor("fake.calls.some((c) => c.name === 'subscribePush')")
+			p.Do("document.querySelector('[data-key=\"push-again\"]').click()")
+			p.WaitFor("fake.calls.some((c) => c.name === 'subscribePush')")
 		case "on":
-			p.do("fake.answers.testPush = { arrived: false }; document.querySelector('[data-key=\"ring-me\"]').click()")
-			p.wants("nothing has arrived within 30 seconds")
-			p.do("fake.answers.testPush = { arrived: true }; document.querySelector('[data-key=\"ring-me\"]').click()")
-			p.wants("this phone can be rung")
+			p.Do("fake.answers.testPush = { arrived: false }; document.querySelector('[data-key=\"ring-me\"]').click()")
+			p.Wants("nothing has arrived within 30 seconds")
+			p.Do("fake.answers.testPush = { arrived: true }; document.querySelector('[data-key=\"ring-me\"]').click()")
+			p.Wants("this phone can be rung")
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"vmux/test/browser"
 	"vmux/test/web"
 )
 
@@ -24,12 +25,12 @@ func TestReachSaysWhatIsInTheWay(t *testing.T) {
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
 	// A proxy with a login gives nothing to a request without cookies, and browsers
 	// ask for the manifest without, unless they are told.
-	if got := eval[string](p, "document.querySelector('link[rel=manifest]').crossOrigin"); got != "use-credentials" {
+	if got := browser.Eval[string](p, "document.querySelector('link[rel=manifest]').crossOrigin"); got != "use-credentials" {
 		t.Errorf("the manifest is asked for with %q", got)
 	}
-	p.wants("Your SSH keys, on this phone")
+	p.Wants("Your SSH keys, on this phone")
 	p.pairs(agent)
-	p.wants("Online")
+	p.Wants("Online")
 
 	html := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -57,19 +58,19 @@ func TestReachSaysWhatIsInTheWay(t *testing.T) {
 		real.Stop()
 		end := standsIn(t, real.URL, s.stands)
 		began := time.Now()
-		p.wants(s.says)
+		p.Wants(s.says)
 		if took := time.Since(began); took > 15*time.Second {
 			t.Errorf("%q after %v", s.says, took)
 		}
-		if eval[bool](p, "document.querySelector('[data-key=sign-in]') !== null") != s.signsIn {
+		if browser.Eval[bool](p, "document.querySelector('[data-key=sign-in]') !== null") != s.signsIn {
 			t.Errorf("%q: a way to sign in: want %v", s.says, s.signsIn)
 		}
 		end()
 		real.Start()
-		p.wants("Online")
+		p.Wants("Online")
 	}
-	p.tolerate("WebSocket connection to")
-	p.tolerate("Failed to load resource")
+	p.Tolerate("WebSocket connection to")
+	p.Tolerate("Failed to load resource")
 }
 
 // ofReach looks for why a hub is not reached that answers each time: again and again, and
@@ -138,10 +139,10 @@ func TestClocksDaysApart(t *testing.T) {
 	real := realHub(t)
 	agent := web.StartAgent(t, real.URL)
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{now: time.Now().UTC().Add(72 * time.Hour)})
-	p.addAuthenticator()
-	p.wants("Your SSH keys, on this phone")
+	p.Authenticator(browser.AuthenticatorOptions{})
+	p.Wants("Your SSH keys, on this phone")
 	p.pairs(agent)
-	p.wants("Clocks differ")
+	p.Wants("Clocks differ")
 	p.makeKey("everywhere", "Ed25519")
 	agent.MustVmux("keys", "refresh")
 	cmd, _ := p.signing(agent, "file")
@@ -160,5 +161,5 @@ func TestClocksDaysApart(t *testing.T) {
 		!strings.Contains(s.LastFailure.Sentence, "Clocks differ by 259") || !strings.Contains(s.LastFailure.Hint, "timedatectl set-ntp true") {
 		t.Errorf("vmux status: %+v", s)
 	}
-	p.tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
+	p.Tolerate("pubKeyCredParams is missing") // no RS256: SSH has no passkeys of that kind
 }

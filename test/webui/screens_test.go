@@ -12,6 +12,8 @@ import (
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"vmux/test/browser"
 )
 
 var write = flag.Bool("write", false, "write the screenshots and icons into the repository")
@@ -23,14 +25,14 @@ type shot struct {
 	show func(*tab)
 }
 
-func at(screen string) func(*tab) { return func(p *tab) { p.screen(screen) } }
+func at(screen string) func(*tab) { return func(p *tab) { p.Screen(screen) } }
 
 // sheetAt opens a screen and taps there.
 func sheetAt(screen string, taps ...string) func(*tab) {
 	return func(p *tab) {
-		p.screen(screen)
+		p.Screen(screen)
 		for _, name := range taps {
-			p.tap(name)
+			p.Tap(name)
 		}
 	}
 }
@@ -52,38 +54,38 @@ var shots = []shot{
 	{"sign-unknown", view{}, func(p *tab) {
 		p.arrive("sign({quality: 'unknown', title: 'deploy@unknown', lines: [{name: 'user', value: 'deploy', quality: 'verified'}," +
 			" {name: 'server', value: 'not known: nothing in what is signed names it', quality: 'verified'}]})")
-		p.do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
+		p.Do("fake.sign({id: 's2'}); fake.sign({id: 's3'})")
 	}},
 	{"sign-changed", view{}, func(p *tab) {
-		p.do("fake.sign({mustAcknowledge: true, hostChanged: true, title: 'deploy@web-1.example.org (claimed)', acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
+		p.Do("fake.sign({mustAcknowledge: true, hostChanged: true, title: 'deploy@web-1.example.org (claimed)', acknowledgement: 'I know why the host key is another one.', lines: [{name: 'warning', value: 'web-1.example.org had another host key: SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', quality: 'verified', warning: true}," +
 			" {name: 'user', value: 'deploy', quality: 'verified'}, {name: 'server', value: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', quality: 'verified'}, {name: 'name', value: 'web-1.example.org', quality: 'claimed'}]})")
-		p.wants("tick the box first")
+		p.Wants("tick the box first")
 	}},
 	{"sign-together", view{}, func(p *tab) {
 		p.arrive(grantable)
 		for _, n := range []string{"2", "3"} {
-			p.do("fake." + strings.Replace(grantable, "{", "{id: 's"+n+"', title: 'deploy@web-"+n+".example.org', ", 1))
+			p.Do("fake." + strings.Replace(grantable, "{", "{id: 's"+n+"', title: 'deploy@web-"+n+".example.org', ", 1))
 		}
-		p.waitFor("!" + approveButton + ".disabled")
+		p.WaitFor("!" + approveButton + ".disabled")
 	}},
 	{"answers", view{}, func(p *tab) {
 		p.arrive(grantable)
-		p.tap("Other answers")
-		p.waitFor(grantButton + ":enabled')")
+		p.Tap("Other answers")
+		p.WaitFor(grantButton + ":enabled')")
 	}},
 	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
 	{"granted", view{}, func(p *tab) {
-		p.do(granted)
-		p.wants("Approved in advance", "Paused")
+		p.Do(granted)
+		p.Wants("Approved in advance", "Paused")
 	}},
 	{"rules", view{}, sheetAt(vaultKey, "Everything You are asked each time. Tap to limit it.")},
 	{"servers", view{}, func(p *tab) {
-		p.screen("hosts")
-		p.wants("web-1.example.org")
+		p.Screen("hosts")
+		p.Wants("web-1.example.org")
 	}},
 	{"revoke", view{}, func(p *tab) {
-		p.screen("ca")
-		p.do("document.querySelector('[data-key^=certificate-]').click()")
+		p.Screen("ca")
+		p.Do("document.querySelector('[data-key^=certificate-]').click()")
 	}},
 	{"log-checked", view{}, sheetAt("activity", "Check the log")},
 	{"identities", view{}, at("identities")},
@@ -95,32 +97,32 @@ var shots = []shot{
 	{"create-ca", view{options: fresh}, sheetAt("ca", "Create a CA")},
 	{"policy", view{}, sheetAt("ca", "Change the policy")},
 	{"pair", view{}, func(p *tab) {
-		p.screen("pair")
-		p.wants("Hold the code inside the frame.")
+		p.Screen("pair")
+		p.Wants("Hold the code inside the frame.")
 	}},
 	{"pair-confirm", view{options: fresh, path: "#v=1&d=aa&n=studio&s=secret"}, func(p *tab) {
-		p.wants("Pair with this computer?")
-		p.waitFor(button("Pair") + "?.disabled === false")
+		p.Wants("Pair with this computer?")
+		p.WaitFor(browser.Button("Pair") + "?.disabled === false")
 	}},
 	{"activity", view{}, at("activity")},
 	{"settings", view{}, at("settings")},
 	{"about", view{}, sheetAt("settings", "What this app can and cannot do")},
 	{"computer", view{}, func(p *tab) {
-		p.screen("home")
-		p.do("document.querySelector('[data-key^=computer-yo6]').click()")
+		p.Screen("home")
+		p.Do("document.querySelector('[data-key^=computer-yo6]').click()")
 	}},
 }
 
 // arrive lets a request come, and waits until it can be approved.
 func (p *tab) arrive(call string) {
 	p.t.Helper()
-	p.do("fake." + call)
-	p.waitFor("document.querySelector('dialog.request [data-key=approve]:enabled')")
+	p.Do("fake." + call)
+	p.WaitFor("document.querySelector('dialog.request [data-key=approve]:enabled')")
 }
 
 func (p *tab) settle() {
 	p.t.Helper()
-	p.waitFor("document.getAnimations().every((a) => a instanceof CSSTransition || a.playState === 'finished')")
+	p.WaitFor("document.getAnimations().every((a) => a instanceof CSSTransition || a.playState === 'finished')")
 }
 
 // Each screen and sheet, at the sizes and in the colours it may be seen in: axe
@@ -145,7 +147,7 @@ func TestScreens(t *testing.T) {
 					continue // what axe looks for does not depend on the size
 				}
 				p.checkAxe(what, string(axe))
-				if size := p.picture().Bounds().Size(); size != image.Pt(2*390, 2*844) {
+				if size := p.Picture().Bounds().Size(); size != image.Pt(2*390, 2*844) {
 					t.Errorf("%s: the picture is %v", what, size)
 				}
 			}
@@ -156,7 +158,7 @@ func TestScreens(t *testing.T) {
 // checkFits finds what is wider than the screen and targets under 44 pixels.
 func (p *tab) checkFits(what string) {
 	p.t.Helper()
-	wide := eval[[]string](p, `(() => {
+	wide := browser.Eval[[]string](p, `(() => {
 		const found = [];
 		for (const e of [document.documentElement, document.body, ...document.querySelectorAll('main, .sheet-body, dialog, header, nav')]) {
 			if (e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'none') {
@@ -168,7 +170,7 @@ func (p *tab) checkFits(what string) {
 	for _, w := range wide {
 		p.t.Errorf("%s: scrolls sideways: %s", what, w)
 	}
-	small := eval[[]string](p, `(() => {
+	small := browser.Eval[[]string](p, `(() => {
 		const top = Array.from(document.querySelectorAll('dialog[open]')).at(-1) ?? document;
 		return Array.from(top.querySelectorAll('button, a, summary, input, textarea')).filter((e) => {
 			const target = e.matches('[type=radio], [type=checkbox]') ? e.closest('label') : e;
@@ -179,7 +181,7 @@ func (p *tab) checkFits(what string) {
 	for _, s := range small {
 		p.t.Errorf("%s: the target is under 44 pixels: %s", what, s)
 	}
-	zooming := eval[[]string](p, `Array.from(document.querySelectorAll('input:not([type=radio], [type=checkbox]), textarea, select'))
+	zooming := browser.Eval[[]string](p, `Array.from(document.querySelectorAll('input:not([type=radio], [type=checkbox]), textarea, select'))
 		.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).map((e) => e.outerHTML.slice(0, 120))`)
 	for _, s := range zooming {
 		p.t.Errorf("%s: Safari on iOS zooms in on letters under 16 pixels: %s", what, s)
@@ -190,9 +192,9 @@ func (p *tab) checkFits(what string) {
 // made for it.
 func (p *tab) checkAxe(what, axe string) {
 	p.t.Helper()
-	send(p, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
-	p.run(chromedp.Evaluate[chromedp.Void](axe))
-	found := eval[json.RawMessage](p, `axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations
+	browser.Send(p, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
+	p.Act(chromedp.Evaluate[chromedp.Void](axe))
+	found := browser.Eval[json.RawMessage](p, `axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations
 		.filter((v) => v.impact === 'serious' || v.impact === 'critical' || v.impact === 'moderate')
 		.map((v) => [v.id, v.help, ...v.nodes.slice(0, 4).map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)]))`)
 	if string(found) != "[]" {
@@ -214,7 +216,7 @@ func TestScreenshots(t *testing.T) {
 					p := open(t, h, v)
 					s.show(p)
 					p.settle()
-					save(t, path, p.picture())
+					browser.SavePNG(t, path, p.Picture())
 				}
 				checkPNG(t, path, 390, 844)
 			})

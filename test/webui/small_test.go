@@ -10,13 +10,13 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 
-	"vmux/test/web"
+	"vmux/test/browser"
 )
 
 // letters of the person's size, as a share of the browser's.
 func (p *tab) letters(percent int) {
 	p.t.Helper()
-	p.do(fmt.Sprintf("document.documentElement.style.fontSize = '%d%%'; for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))", percent))
+	p.Do(fmt.Sprintf("document.documentElement.style.fontSize = '%d%%'; for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))", percent))
 }
 
 // On small screens, with large letters, in both colours, all of a sheet can be brought
@@ -37,11 +37,11 @@ func TestSheetsOnSmallScreens(t *testing.T) {
 					p.letters(percent)
 					p.settle()
 					what := fmt.Sprintf("%dx%d at %d%%", v.width, v.height, percent)
-					for _, hidden := range eval[[]string](p, allReached) {
+					for _, hidden := range browser.Eval[[]string](p, allReached) {
 						t.Errorf("%s: %s", what, hidden)
 					}
 					if dir := os.Getenv("VMUX_PICTURES"); dir != "" {
-						save(t, filepath.Join(dir, fmt.Sprintf("%s-%d-%d.png", name, v.width, percent)), p.picture())
+						browser.SavePNG(t, filepath.Join(dir, fmt.Sprintf("%s-%d-%d.png", name, v.width, percent)), p.Picture())
 					}
 				}
 			}
@@ -81,29 +81,29 @@ const allReached = `(() => {
 
 // The on-screen keyboard covers no field: on a screen, and on a sheet.
 func TestKeyboardCoversNoField(t *testing.T) {
-	p := open(t, startHub(t), view{width: 320, height: 568, before: web.QuirkScript(t, "keyboard-covers")})
+	p := open(t, startHub(t), view{width: 320, height: 568, before: browser.QuirkScript(t, "keyboard-covers")})
 	covered := func(field string) {
 		t.Helper()
-		p.do(field + ".focus(); keyboard(260); for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))")
-		if got := eval[float64](p, field+".getBoundingClientRect().bottom"); got > 568-260 {
+		p.Do(field + ".focus(); keyboard(260); for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))")
+		if got := browser.Eval[float64](p, field+".getBoundingClientRect().bottom"); got > 568-260 {
 			t.Errorf("%s ends at %v, the keyboard begins at 308", field, got)
 		}
-		p.do("keyboard(0)")
+		p.Do("keyboard(0)")
 	}
-	p.screen("pair")
-	p.wants("Or paste the invitation")
+	p.Screen("pair")
+	p.Wants("Or paste the invitation")
 	covered("document.querySelector('textarea')")
-	p.screen(passkey)
-	p.tap("Rename")
-	p.waitFor("document.querySelector('dialog input')")
+	p.Screen(passkey)
+	p.Tap("Rename")
+	p.WaitFor("document.querySelector('dialog input')")
 	p.settle()
 	covered("document.querySelector('dialog input')")
 	// A page that fingers magnify is not laid out anew.
-	p.do("magnify(2)")
-	if got := eval[float64](p, "document.body.getBoundingClientRect().height"); got != 568 {
+	p.Do("magnify(2)")
+	if got := browser.Eval[float64](p, "document.body.getBoundingClientRect().height"); got != 568 {
 		t.Errorf("the magnified page is %v high", got)
 	}
-	if got := eval[float64](p, "document.querySelector('dialog[open]').getBoundingClientRect().bottom"); got != 568 {
+	if got := browser.Eval[float64](p, "document.querySelector('dialog[open]').getBoundingClientRect().bottom"); got != 568 {
 		t.Errorf("the magnified sheet ends at %v", got)
 	}
 }
@@ -113,7 +113,7 @@ func TestKeyboardCoversNoField(t *testing.T) {
 func TestRequestIsReadInOrder(t *testing.T) {
 	p := open(t, startHub(t), view{})
 	p.arrive("sign()")
-	tree := send(p, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	tree := browser.Send(p, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 	nodes := map[accessibility.NodeID]*accessibility.Node{}
 	for _, node := range tree.Nodes {
 		nodes[node.NodeID] = node
@@ -152,16 +152,16 @@ func TestRightToLeftNames(t *testing.T) {
 	p := open(t, startHub(t), view{width: 320, height: 568})
 	var want string
 	for _, name := range []string{"studio", "مكتب", "סטודיו", "a مكتب b"} {
-		p.arrive("sign({id: " + quoted(name) + ", computer: " + quoted(name) + ", title: " + quoted(name+"@example.org") + "})")
+		p.arrive("sign({id: " + browser.Quoted(name) + ", computer: " + browser.Quoted(name) + ", title: " + browser.Quoted(name+"@example.org") + "})")
 		p.settle()
-		got := eval[string](p, places)
+		got := browser.Eval[string](p, places)
 		if want == "" {
 			want = got
 		}
 		if got != want {
 			t.Errorf("%s: %s, with studio %s", name, got, want)
 		}
-		p.do("fake.end(" + quoted(name) + ", 'withdrawn')")
-		p.waitFor("document.querySelector('dialog') === null")
+		p.Do("fake.end(" + browser.Quoted(name) + ", 'withdrawn')")
+		p.WaitFor("document.querySelector('dialog') === null")
 	}
 }

@@ -12,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
+	"vmux/test/browser"
 	"vmux/web/phone"
 )
 
@@ -162,15 +161,15 @@ func drawIcon(t *testing.T, folder, name string, size int64, html string) {
 	p := open(t, h, view{})
 	p.look(view{width: size, height: size})
 	p.scale(size)
-	p.run(chromedp.Navigate("file://" + page))
-	save(t, filepath.Join(folder, name), p.picture())
+	p.Go("file://" + page)
+	browser.SavePNG(t, filepath.Join(folder, name), p.Picture())
 }
 
 // Browsers that can install the app find nothing in its way.
 func TestInstallable(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	if errors := p.installabilityErrors(); len(errors) != 0 {
 		t.Errorf("it cannot be installed: %v", errors)
 	}

@@ -7,9 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/chromedp/chromedp"
-
-	"vmux/test/web"
+	"vmux/test/browser"
 )
 
 // troubled opens an app whose service worker's stores come to behave as the tests tell it.
@@ -20,7 +18,7 @@ func troubled(t *testing.T) *tab {
 		t.Fatal(err)
 	}
 	h := startHub(t)
-	h.serve(map[string]string{"sw.js": web.QuirkScript(t, "lost-database-server") + ";\n" + web.QuirkScript(t, "hung-transaction") + `;
+	h.serve(map[string]string{"sw.js": browser.QuirkScript(t, "lost-database-server") + ";\n" + browser.QuirkScript(t, "hung-transaction") + `;
 		background.caches = () => { caches.open = () => new Promise(() => {}); };
 		addEventListener('message', ({ data, ports }) => {
 			if (data.background) {
@@ -30,8 +28,8 @@ func troubled(t *testing.T) *tab {
 		});
 		` + string(worker)})
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller?.state === 'activated'")
-	t.Cleanup(func() { p.tolerate("favicon.ico"); p.tolerate("503") })
+	p.WaitFor("navigator.serviceWorker.controller?.state === 'activated'")
+	t.Cleanup(func() { p.Tolerate("favicon.ico"); p.Tolerate("503") })
 	return p
 }
 
@@ -42,8 +40,8 @@ func (p *tab) trouble(kind string, args ...any) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: " + string(message) + "}, [c.port2]); })")
-	p.run(chromedp.Navigate(p.hub.URL + "/?again#settings"))
+	p.Do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: " + string(message) + "}, [c.port2]); })")
+	p.Go(p.hub.URL + "/?again#settings")
 }
 
 // A service worker that has lost its database once or for good, or gets no answer from it,
@@ -52,18 +50,18 @@ func TestWorkerWithADeadDatabase(t *testing.T) {
 	for _, c := range [][]any{{"lost-database-server", 1}, {"lost-database-server", 1000000}, {"hung-transaction", 1}, {"hung-transaction", 1000000}} {
 		p := troubled(t)
 		p.trouble(c[0].(string), c[1:]...)
-		p.waitFor("location.search === '?again' && " + versionShown + " === " + quoted(p.hub.app.Version()))
-		p.waitFor("document.querySelector('.dot') === null")
+		p.WaitFor("location.search === '?again' && " + versionShown + " === " + browser.Quoted(p.hub.app.Version()))
+		p.WaitFor("document.querySelector('.dot') === null")
 	}
 }
 
 // What cannot be read is not lost: the page says what to do, and offers no other version.
 func TestWorkerWhoseStoresDoNotAnswer(t *testing.T) {
 	p := troubled(t)
-	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: ['caches']}, [c.port2]); })")
+	p.Do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: ['caches']}, [c.port2]); })")
 	p.trouble("hung-transaction", 1000000)
-	p.wants("The app could not start", "does not answer", "Close the app and open it again")
-	if eval[bool](p, "document.querySelector('code, button') !== null") {
+	p.Wants("The app could not start", "does not answer", "Close the app and open it again")
+	if browser.Eval[bool](p, "document.querySelector('code, button') !== null") {
 		t.Error("another version is offered")
 	}
 }
@@ -83,12 +81,12 @@ func TestFileThatCannotBeKept(t *testing.T) {
 		});
 		` + string(worker)})
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller?.state === 'activated'")
-	t.Cleanup(func() { p.tolerate("favicon.ico") })
-	p.do(forgetFile(h))
-	p.do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage('full', [c.port2]); })")
-	p.run(chromedp.Navigate(p.hub.URL + "/?again#settings"))
-	p.waitFor("location.search === '?again' && " + versionShown + " === " + quoted(h.app.Version()))
+	p.WaitFor("navigator.serviceWorker.controller?.state === 'activated'")
+	t.Cleanup(func() { p.Tolerate("favicon.ico") })
+	p.Do(forgetFile(h))
+	p.Do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage('full', [c.port2]); })")
+	p.Go(p.hub.URL + "/?again#settings")
+	p.WaitFor("location.search === '?again' && " + versionShown + " === " + browser.Quoted(h.app.Version()))
 }
 
 // A page whose program does not come says what to do, though nothing of it runs.
@@ -105,13 +103,13 @@ func TestPageWithoutItsProgram(t *testing.T) {
 	})
 	h.mu.Unlock()
 	p := open(t, h, view{width: 320, height: 568, path: "icons/icon.svg"})
-	p.run(chromedp.Navigate(h.URL + "/"))
-	p.wants("Opening…")
-	if eval[bool](p, "document.body.innerText.includes('Nothing yet?')") {
+	p.Go(h.URL + "/")
+	p.Wants("Opening…")
+	if browser.Eval[bool](p, "document.body.innerText.includes('Nothing yet?')") {
 		t.Error("it complains at once")
 	}
-	p.do("document.getAnimations().forEach((a) => a.finish())") // 25 seconds later
-	p.wants("See that this device is online, then close the app and open it again.")
-	p.tolerate("core.js")
-	p.tolerate("favicon.ico")
+	p.Do("document.getAnimations().forEach((a) => a.finish())") // 25 seconds later
+	p.Wants("See that this device is online, then close the app and open it again.")
+	p.Tolerate("core.js")
+	p.Tolerate("favicon.ico")
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	_ "time/tzdata" // what the browser has of its own
+
+	"vmux/test/browser"
 )
 
 // moments are when code that knows the time of day is likely to be wrong.
@@ -66,12 +68,12 @@ func dayOf(at, now time.Time) string {
 // The log can be used, and days are named rightly, at every time of day and year,
 // wherever the phone is.
 func TestTimesOfDay(t *testing.T) {
-	h, chromium := startHub(t), startBrowser(t)
+	h := startHub(t)
 	for _, m := range moments {
 		t.Run(m.name, func(t *testing.T) {
 			now := timeIn(t, m.zone, m.local)
-			p := openIn(t, chromium, h, view{now: now})
-			if got := eval[string](p, "new Date().toString().slice(16, 21)"); got != m.local[11:] && got != now.Add(time.Minute).Format("15:04") {
+			p := open(t, h, view{now: now})
+			if got := browser.Eval[string](p, "new Date().toString().slice(16, 21)"); got != m.local[11:] && got != now.Add(time.Minute).Format("15:04") {
 				t.Fatalf("the page's clock shows %s", got)
 			}
 			usesActivity(p)
@@ -84,13 +86,13 @@ func TestTimesOfDay(t *testing.T) {
 // has ended, and a computer that was seen at no time was not seen in 1970.
 func TestTimesAreMilliseconds(t *testing.T) {
 	p := open(t, startHub(t), view{})
-	if got := eval[float64](p, "fake.full().certificates[0].validBefore / Date.now()"); got < 0.9 || got > 1.1 {
+	if got := browser.Eval[float64](p, "fake.full().certificates[0].validBefore / Date.now()"); got < 0.9 || got > 1.1 {
 		t.Errorf("the playing core's certificate ends at %v times now", got)
 	}
-	p.do("fake.set({ certificates: fake.full().certificates.map((c) => ({ ...c, validBefore: 9e10 })), computers: fake.full().computers.map((c) => ({ ...c, connected: false, connecting: false, since: 0 })) })")
-	p.screen("home")
-	p.wants("Not connected")
-	if text := p.text(); strings.Contains(text, "left") || strings.Contains(text, "seen") {
+	p.Do("fake.set({ certificates: fake.full().certificates.map((c) => ({ ...c, validBefore: 9e10 })), computers: fake.full().computers.map((c) => ({ ...c, connected: false, connecting: false, since: 0 })) })")
+	p.Screen("home")
+	p.Wants("Not connected")
+	if text := p.Text(); strings.Contains(text, "left") || strings.Contains(text, "seen") {
 		t.Errorf("the page shows %s", text)
 	}
 }
@@ -121,7 +123,7 @@ func (p *tab) namesDays(now time.Time) {
 		p.t.Fatal(err)
 	}
 	// The clock stands still, so that a minute that ends meanwhile does not matter.
-	got := eval[[]string](p, fmt.Sprintf("Date.now = () => %[1]d, import('./text.js').then((text) => %[2]s.map((t) => text.day(t) + ', ' + text.when(t)))", now.UnixMilli(), list))
+	got := browser.Eval[[]string](p, fmt.Sprintf("Date.now = () => %[1]d, import('./text.js').then((text) => %[2]s.map((t) => text.day(t) + ', ' + text.when(t)))", now.UnixMilli(), list))
 	for i := range want {
 		if got[i] != want[i] {
 			p.t.Errorf("at %v, %v is %q, want %q", now, time.UnixMilli(millis[i]).In(now.Location()), got[i], want[i])

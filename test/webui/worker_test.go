@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/chromedp/chromedp"
+	"vmux/test/browser"
 )
 
 // versionShown is the hash that Settings shows as the one in use.
@@ -14,15 +14,15 @@ const versionShown = "document.querySelector('.hash')?.textContent.replaceAll(' 
 func TestOfflineStart(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	h.Close()
-	p.run(chromedp.Navigate(h.URL + "/"))
-	p.waitFor("document.documentElement.dataset.ready === 'true'")
+	p.Go(h.URL + "/")
+	p.WaitFor("document.documentElement.dataset.ready === 'true'")
 	for _, s := range []string{"identities", passkey, "ca", "pair", "activity", "settings"} {
-		p.screen(s)
+		p.Screen(s)
 	}
-	p.waitFor(versionShown + " === " + quoted(h.app.Version()))
-	p.tolerate("net::ERR_CONNECTION_REFUSED") // the browser looks for another sw.js
+	p.WaitFor(versionShown + " === " + browser.Quoted(h.app.Version()))
+	p.Tolerate("net::ERR_CONNECTION_REFUSED") // the browser looks for another sw.js
 }
 
 // Another version waits until the user accepts it, also when the app was closed
@@ -31,34 +31,34 @@ func TestUpdateWaitsForTheUser(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
 	first := h.app.Version()
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
 	second := h.app.Version()
 	if first == second {
 		t.Fatal("another file is no other version")
 	}
-	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
-	p.waitFor("document.querySelector('.dot') !== null") // the mark at Settings
-	p.run(chromedp.Navigate("about:blank"))              // nobody uses the first version now
+	p.Do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.WaitFor("document.querySelector('.dot') !== null") // the mark at Settings
+	p.Go("about:blank")                                  // nobody uses the first version now
 	for range 2 {
-		p.run(chromedp.Navigate(h.URL + "/#settings"))
-		p.wants("A new version is there")
-		p.waitFor("document.querySelector('.callout .hash').textContent.replaceAll(' ', '') === " + quoted(second))
-		if used := eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
+		p.Go(h.URL + "/#settings")
+		p.Wants("A new version is there")
+		p.WaitFor("document.querySelector('.callout .hash').textContent.replaceAll(' ', '') === " + browser.Quoted(second))
+		if used := browser.Eval[string](p, "import('./version.js').then((m) => m.version)"); used != first {
 			t.Fatalf("version %s is in use before it was accepted", used)
 		}
-		if status := eval[int](p, "fetch('views/new.js').then((r) => r.status)"); status != http.StatusNotFound {
+		if status := browser.Eval[int](p, "fetch('views/new.js').then((r) => r.status)"); status != http.StatusNotFound {
 			t.Errorf("a program of the other version is answered with %d", status)
 		}
-		p.run(chromedp.Navigate("about:blank"))
+		p.Go("about:blank")
 	}
-	p.run(chromedp.Navigate(h.URL + "/#settings"))
-	p.tap("Use this version")
-	p.waitFor("document.documentElement.dataset.ready === 'true' && document.querySelector('.callout .hash') === null && " + versionShown + " === " + quoted(second))
-	if kept := eval[string](p, "caches.keys().then((keys) => keys.sort().join())"); kept != "vmux-app-"+second+",vmux-state" {
+	p.Go(h.URL + "/#settings")
+	p.Tap("Use this version")
+	p.WaitFor("document.documentElement.dataset.ready === 'true' && document.querySelector('.callout .hash') === null && " + versionShown + " === " + browser.Quoted(second))
+	if kept := browser.Eval[string](p, "caches.keys().then((keys) => keys.sort().join())"); kept != "vmux-app-"+second+",vmux-state" {
 		t.Errorf("the stores are %s", kept)
 	}
-	p.tolerate("/views/new.js")
+	p.Tolerate("/views/new.js")
 }
 
 // A hub whose files are not those that it lists gets none of them installed.
@@ -66,7 +66,7 @@ func TestUpdateOfWrongFiles(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
 	first := h.app.Version()
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
 	honest := h.handler
 	h.mu.Lock()
@@ -79,7 +79,7 @@ func TestUpdateOfWrongFiles(t *testing.T) {
 		honest.ServeHTTP(w, r)
 	})
 	h.mu.Unlock()
-	outcome := eval[string](p, `(async () => {
+	outcome := browser.Eval[string](p, `(async () => {
 		const r = await navigator.serviceWorker.getRegistration();
 		await r.update();
 		const worker = r.installing;
@@ -91,10 +91,10 @@ func TestUpdateOfWrongFiles(t *testing.T) {
 	if outcome != "redundant false" {
 		t.Errorf("the worker of wrong files is %s", outcome)
 	}
-	p.run(chromedp.Reload())
-	p.screen("settings")
-	p.waitFor(versionShown + " === " + quoted(first))
-	p.tolerate("is not the file that belongs to version")
+	p.Reload()
+	p.Screen("settings")
+	p.WaitFor(versionShown + " === " + browser.Quoted(first))
+	p.Tolerate("is not the file that belongs to version")
 }
 
 // A version that was never accepted, and that the hub has taken back, is offered no
@@ -103,36 +103,36 @@ func TestUpdateThatIsTakenBack(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
 	first := h.app.Version()
-	p.waitFor("navigator.serviceWorker.controller")
+	p.WaitFor("navigator.serviceWorker.controller")
 	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
-	p.do("await (await navigator.serviceWorker.getRegistration()).update()")
-	p.waitFor("document.querySelector('.dot') !== null")
-	p.run(chromedp.Navigate("about:blank"))
-	p.run(chromedp.Navigate(h.URL + "/#settings"))
-	p.wants("A new version is there")
+	p.Do("await (await navigator.serviceWorker.getRegistration()).update()")
+	p.WaitFor("document.querySelector('.dot') !== null")
+	p.Go("about:blank")
+	p.Go(h.URL + "/#settings")
+	p.Wants("A new version is there")
 	h.serve(nil)
 	// The browser may be looking by itself just now, and one look counts for both.
-	p.do("while (document.querySelector('.dot')) { await (await navigator.serviceWorker.getRegistration()).update(); await new Promise((r) => setTimeout(r, 300)); }")
-	p.waitFor("document.querySelector('.dot') === null && " + versionShown + " === " + quoted(first))
+	p.Do("while (document.querySelector('.dot')) { await (await navigator.serviceWorker.getRegistration()).update(); await new Promise((r) => setTimeout(r, 300)); }")
+	p.WaitFor("document.querySelector('.dot') === null && " + versionShown + " === " + browser.Quoted(first))
 	h.Close()
-	p.do("document.querySelector('[data-key=check-version]').click()")
-	p.wants("The hub did not say whether there is another version.", "Look again when the app is online.")
-	p.tolerate("net::ERR_CONNECTION_REFUSED")
+	p.Do("document.querySelector('[data-key=check-version]').click()")
+	p.Wants("The hub did not say whether there is another version.", "Look again when the app is online.")
+	p.Tolerate("net::ERR_CONNECTION_REFUSED")
 }
 
 // Whatever else the hub serves at its address is not the app's to answer.
 func TestWorkerLeavesOtherPagesAlone(t *testing.T) {
 	h := startHub(t)
 	p := open(t, h, view{})
-	p.waitFor("navigator.serviceWorker.controller")
-	if status := eval[int](p, "fetch('ws').then((r) => r.status)"); status != http.StatusNotFound {
+	p.WaitFor("navigator.serviceWorker.controller")
+	if status := browser.Eval[int](p, "fetch('ws').then((r) => r.status)"); status != http.StatusNotFound {
 		t.Errorf("the hub's answer became %d", status)
 	}
-	p.tolerate("404")
+	p.Tolerate("404")
 }
 
 func TestStartError(t *testing.T) {
 	p := open(t, startHub(t), view{options: map[string]any{"startError": map[string]any{
 		"code": "storage", "message": "The browser does not keep what vmux stores.", "hint": "Leave private browsing."}}})
-	p.wants("The app could not start", "The browser does not keep what vmux stores.", "Leave private browsing.", "Try again")
+	p.Wants("The app could not start", "The browser does not keep what vmux stores.", "Leave private browsing.", "Try again")
 }

@@ -1,4 +1,4 @@
-package engines
+package browser
 
 import (
 	"bytes"
@@ -8,33 +8,34 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"testing"
+
+	"vmux/internal/testkit"
 )
 
 // miniBrowsers are where Debian keeps the browser that WebKitGTK comes with.
 const miniBrowsers = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 
-// webDriver speaks WebDriver over HTTP.
-type webDriver struct {
+// webDriverHTTP speaks WebDriver over HTTP.
+type webDriverHTTP struct {
 	client  *http.Client
 	session string // its URL
 }
 
-func (d *webDriver) send(c command, parameters map[string]any) (json.RawMessage, error) {
+func (d *webDriverHTTP) send(c command, parameters map[string]any) (json.RawMessage, error) {
 	return d.request(c.method, c.path, parameters)
 }
 
-func (d *webDriver) click(element string) error {
+func (d *webDriverHTTP) clickOn(element string) error {
 	_, err := d.request("POST", "/element/"+element+"/click", map[string]any{})
 	return err
 }
 
-func (d *webDriver) keys(element, text string) error {
+func (d *webDriverHTTP) typeInto(element, text string) error {
 	_, err := d.request("POST", "/element/"+element+"/value", map[string]any{"text": text})
 	return err
 }
 
-func (d *webDriver) request(method, path string, parameters map[string]any) (json.RawMessage, error) {
+func (d *webDriverHTTP) request(method, path string, parameters map[string]any) (json.RawMessage, error) {
 	body, err := json.Marshal(parameters)
 	if err != nil {
 		return nil, err
@@ -62,26 +63,26 @@ func (d *webDriver) request(method, path string, parameters map[string]any) (jso
 }
 
 // startDisplay starts an X server without a screen, and returns its name.
-func startDisplay(t *testing.T) string {
+func startDisplay(t TB) string {
 	t.Helper()
 	written := program(t, nil, "Xvfb", "-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp")
 	number := regexp.MustCompile(`(?m)^\d+$`) // beside what it warns of
-	waitFor(t, "the display is there", func() bool { return number.MatchString(written()) })
+	testkit.WaitFor(t, "the display is there", func() bool { return number.MatchString(written()) })
 	return ":" + number.FindString(written())
 }
 
-func miniBrowser(t *testing.T) string {
+func miniBrowser(t TB) string {
 	t.Helper()
 	found, err := filepath.Glob(miniBrowsers)
 	if err != nil || len(found) == 0 {
-		t.Fatal("WebKitGTK's MiniBrowser is missing: run `make setup`")
+		t.Fatalf("WebKitGTK's MiniBrowser is missing: run `make setup`")
 	}
 	return found[0]
 }
 
 // gtkHome makes a home in which a window can be as narrow as a phone: the bar of
 // its hidden search would not let it.
-func gtkHome(t *testing.T) string {
+func gtkHome(t TB) string {
 	t.Helper()
 	home := t.TempDir()
 	settings := filepath.Join(home, ".config", "gtk-3.0")
@@ -90,16 +91,16 @@ func gtkHome(t *testing.T) string {
 		err = os.WriteFile(filepath.Join(settings, "gtk.css"), []byte("searchbar * { min-width: 0; padding: 0; margin: 0; border: 0 }"), 0o600)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	return home
 }
 
-// startWebKit starts a browser of WebKitGTK until the test ends, which stores
+// StartWebKit starts a browser of WebKitGTK until the test ends, which stores
 // nothing beyond that.
-func startWebKit(t *testing.T, env ...string) *browser {
+func StartWebKit(t TB, dark bool, env ...string) *Remote {
 	t.Helper()
-	if *dark {
+	if dark {
 		env = append(env, "GTK_THEME=Adwaita:dark")
 	}
 	port := freePort(t)
@@ -107,9 +108,9 @@ func startWebKit(t *testing.T, env ...string) *browser {
 	env = append(env, "DISPLAY="+startDisplay(t), "HOME="+home, "XDG_RUNTIME_DIR="+home,
 		"GDK_BACKEND=x11", "LIBGL_ALWAYS_SOFTWARE=1", "NO_AT_BRIDGE=1")
 	written := program(t, env, "WebKitWebDriver", "--port="+port)
-	d := &webDriver{client: &http.Client{Transport: &http.Transport{}, Timeout: patience}, session: "http://127.0.0.1:" + port + "/session"}
+	d := &webDriverHTTP{client: &http.Client{Transport: &http.Transport{}, Timeout: patience}, session: "http://127.0.0.1:" + port + "/session"}
 	t.Cleanup(d.client.CloseIdleConnections)
-	waitFor(t, "WebKitWebDriver listens", func() bool {
+	testkit.WaitFor(t, "WebKitWebDriver listens", func() bool {
 		c, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = c.Close()
@@ -125,9 +126,9 @@ func startWebKit(t *testing.T, env ...string) *browser {
 	}
 	var session struct{ SessionID string }
 	if err := json.Unmarshal(value, &session); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	d.session += "/" + session.SessionID
 	t.Cleanup(func() { _, _ = d.request("DELETE", "", nil) }) // before the driver is killed: it ends the browser
-	return &browser{t: t, driver: d}
+	return newRemote(t, d)
 }

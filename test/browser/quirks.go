@@ -1,4 +1,4 @@
-package web
+package browser
 
 import (
 	"embed"
@@ -12,9 +12,9 @@ var quirks embed.FS
 // Quirk makes the page behave as some platform does, by quirks/NAME.js: before the
 // scripts of each document that it loads from now on. The script is a function,
 // which is called with args.
-func (p *Page) Quirk(name string, args ...any) {
-	p.t.Helper()
-	p.BeforeLoad(QuirkScript(p.t, name, args...))
+func (t *Tab) Quirk(name string, args ...any) {
+	t.T.Helper()
+	t.BeforeLoad(QuirkScript(t.T, name, args...))
 }
 
 // QuirkScript is quirks/NAME.js with its call.

@@ -1,4 +1,4 @@
-package engines
+package browser
 
 import (
 	"bufio"
@@ -9,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 // marionette speaks Firefox's own protocol of WebDriver's commands: JSON arrays
@@ -34,12 +35,12 @@ func (m *marionette) send(c command, parameters map[string]any) (json.RawMessage
 	return answer.Value, nil
 }
 
-func (m *marionette) click(element string) error {
+func (m *marionette) clickOn(element string) error {
 	_, err := m.call("WebDriver:ElementClick", map[string]any{"id": element})
 	return err
 }
 
-func (m *marionette) keys(element, text string) error {
+func (m *marionette) typeInto(element, text string) error {
 	_, err := m.call("WebDriver:ElementSendKeys", map[string]any{"id": element, "text": text})
 	return err
 }
@@ -114,28 +115,28 @@ var preferences = map[string]any{
 	"browser.newtabpage.enabled":                 false,
 }
 
-func writePreferences(t *testing.T, profile string) {
+func writePreferences(t TB, profile string, dark bool) {
 	t.Helper()
 	var text strings.Builder
-	scheme := map[bool]int{true: 0, false: 1}[*dark]
+	scheme := map[bool]int{true: 0, false: 1}[dark]
 	fmt.Fprintf(&text, "user_pref(\"layout.css.prefers-color-scheme.content-override\", %d);\n", scheme)
 	for name, value := range preferences {
 		fmt.Fprintf(&text, "user_pref(%q, %#v);\n", name, value)
 	}
 	if err := os.WriteFile(filepath.Join(profile, "user.js"), []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 }
 
-// startFirefox starts Firefox with a profile of its own until the test ends.
-func startFirefox(t *testing.T) *browser {
+// StartFirefox starts Firefox with a profile of its own until the test ends.
+func StartFirefox(t TB, dark bool) *Remote {
 	t.Helper()
 	profile := t.TempDir()
-	writePreferences(t, profile)
+	writePreferences(t, profile, dark)
 	env := []string{"HOME=" + profile, "MOZ_CRASHREPORTER_DISABLE=1", "MOZ_HEADLESS_WIDTH=1280", "MOZ_HEADLESS_HEIGHT=1024"}
 	written := program(t, env, "firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", profile, "about:blank")
 	var port []byte
-	waitFor(t, "Marionette listens", func() (is bool) {
+	testkit.WaitFor(t, "Marionette listens", func() (is bool) {
 		var err error
 		port, err = os.ReadFile(filepath.Join(profile, "MarionetteActivePort"))
 		return err == nil && len(port) > 0
@@ -147,10 +148,10 @@ func startFirefox(t *testing.T) *browser {
 	t.Cleanup(func() { _ = conn.Close() })
 	m := &marionette{conn: conn, in: bufio.NewReader(conn)}
 	if _, err := m.read(); err != nil { // its greeting
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	if _, err := m.send(newSession, map[string]any{"capabilities": map[string]any{}}); err != nil {
 		t.Fatalf("start Firefox: %v\n%s", err, written())
 	}
-	return &browser{t: t, driver: m}
+	return newRemote(t, m)
 }

@@ -1,4 +1,4 @@
-package engines
+package browser
 
 import (
 	"bytes"
@@ -7,14 +7,11 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
-	"testing"
-
-	"vmux/internal/testkit"
 )
 
 // program starts a program of the tests until the test ends, and returns what it
 // has written so far.
-func program(t *testing.T, env []string, name string, args ...string) (written func() string) {
+func program(t TB, env []string, name string, args ...string) (written func() string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -25,7 +22,7 @@ func program(t *testing.T, env []string, name string, args ...string) (written f
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it ends with all that it has started
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -34,11 +31,11 @@ func program(t *testing.T, env []string, name string, args ...string) (written f
 	return out.String
 }
 
-func freePort(t *testing.T) string {
+func freePort(t TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -62,6 +59,3 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	return o.text.String()
 }
-
-// waitFor waits for what nothing announces.
-var waitFor = testkit.WaitFor

@@ -1,4 +1,4 @@
-package web
+package browser
 
 import (
 	"crypto/rand"
@@ -12,8 +12,8 @@ import (
 
 // Authenticator is a virtual one, which a person uses without delay.
 type Authenticator struct {
-	page *Page
-	id   webauthn.AuthenticatorID
+	tab *Tab
+	id  webauthn.AuthenticatorID
 }
 
 // AuthenticatorOptions say what it lacks. The zero value is a phone's own: it
@@ -25,47 +25,48 @@ type AuthenticatorOptions struct {
 }
 
 // Authenticator adds an authenticator to the page. It goes with the tab.
-func (p *Page) Authenticator(o AuthenticatorOptions) *Authenticator {
-	p.t.Helper()
-	a := &Authenticator{page: p}
+func (t *Tab) Authenticator(o AuthenticatorOptions) *Authenticator {
+	t.T.Helper()
+	Send(t, webauthn.Enable, webauthn.EnableParams{})
+	a := &Authenticator{tab: t}
 	options := &webauthn.VirtualAuthenticatorOptions{
 		Protocol: webauthn.AuthenticatorProtocolCtap2, Ctap2version: webauthn.Ctap2versionCtap21,
 		Transport: webauthn.AuthenticatorTransportInternal, HasResidentKey: !o.NoResidentKey, HasUserVerification: true,
 		HasPrf: !o.NoPRF, IsUserVerified: !o.NotVerified, AutomaticPresenceSimulation: true,
 		DefaultBackupEligibility: o.Synced, DefaultBackupState: o.Synced,
 	}
-	a.id = send(p, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: options}).AuthenticatorID
+	a.id = Send(t, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: options}).AuthenticatorID
 	return a
 }
 
 // SetVerified makes the next user one that the device knows, or does not.
 func (a *Authenticator) SetVerified(yes bool) {
-	a.page.t.Helper()
-	send(a.page, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: a.id, IsUserVerified: yes})
+	a.tab.T.Helper()
+	Send(a.tab, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: a.id, IsUserVerified: yes})
 }
 
 // Remove takes the authenticator away.
 func (a *Authenticator) Remove() {
-	a.page.t.Helper()
-	send(a.page, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: a.id})
+	a.tab.T.Helper()
+	Send(a.tab, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: a.id})
 }
 
 // Credentials returns its passkeys.
 func (a *Authenticator) Credentials() []*webauthn.Credential {
-	a.page.t.Helper()
-	return send(a.page, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id}).Credentials
+	a.tab.T.Helper()
+	return Send(a.tab, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id}).Credentials
 }
 
 // DeleteCredentials deletes all passkeys, as a person can in the settings.
 func (a *Authenticator) DeleteCredentials() {
-	a.page.t.Helper()
-	send(a.page, webauthn.ClearCredentials, webauthn.ClearCredentialsParams{AuthenticatorID: a.id})
+	a.tab.T.Helper()
+	Send(a.tab, webauthn.ClearCredentials, webauthn.ClearCredentialsParams{AuthenticatorID: a.id})
 }
 
 // LieAboutUser makes its answers say that nobody was verified.
 func (a *Authenticator) LieAboutUser(lie bool) {
-	a.page.t.Helper()
-	send(a.page, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{AuthenticatorID: a.id, IsBadUV: &lie})
+	a.tab.T.Helper()
+	Send(a.tab, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{AuthenticatorID: a.id, IsBadUV: &lie})
 }
 
 // credential is webauthn.Credential without what older Chromiums do not know.
@@ -85,9 +86,9 @@ type addCredentialParams struct {
 
 // Add gives it a passkey. Its PRF answers are its own.
 func (a *Authenticator) Add(c *webauthn.Credential) {
-	a.page.t.Helper()
+	a.tab.T.Helper()
 	add := cdp.Command[addCredentialParams, cdp.Empty]{Method: webauthn.CommandAddCredential}
-	send(a.page, add, addCredentialParams{a.id, credential{
+	Send(a.tab, add, addCredentialParams{a.id, credential{
 		c.CredentialID, c.IsResidentCredential, c.RpID, c.PrivateKey, c.UserHandle, c.SignCount,
 	}})
 }
@@ -117,7 +118,7 @@ func secret() string {
 
 // UseSoftAuthenticator gives it to the pages that are loaded from now on, in
 // place of the browser's.
-func (p *Page) UseSoftAuthenticator(a SoftAuthenticator) {
-	p.t.Helper()
-	p.BeforeLoad(fmt.Sprintf("(%s)(%q, %q)", softAuthenticator, a.keys, a.prf))
+func (t *Tab) UseSoftAuthenticator(a SoftAuthenticator) {
+	t.T.Helper()
+	t.BeforeLoad(fmt.Sprintf("(%s)(%q, %q)", softAuthenticator, a.keys, a.prf))
 }
