@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func (b *bench) measureCertificates() {
 			Asking:        wire.NewAsking(from.ID.String(), from.Name.String(), now, wire.Window),
 			PublicKeyBlob: public, RequestedValiditySeconds: 8 * 3600,
 		}
-		e, err := wire.NewEnvelope(r.RequestID, wire.KindCertificateRequest, r)
+		e, err := testkit.Envelope(r.RequestID, wire.KindCertificateRequest, r)
 		if err != nil {
 			return err
 		}

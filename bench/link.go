@@ -18,6 +18,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/link/relay"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -111,7 +112,7 @@ type linkEnd struct {
 func (b *bench) newLinkEnd(url string, handler link.Handler, routes ...link.Route) *linkEnd {
 	key, err := device.NewKey()
 	b.must(err)
-	e := &linkEnd{key: key, trust: device.NewTrust(new(device.MemoryStore))}
+	e := &linkEnd{key: key, trust: device.NewTrust(new(testkit.Document))}
 	if url != "" {
 		e.hub = b.hubClient(url, key, e.allowed)
 		if routes != nil {

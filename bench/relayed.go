@@ -15,6 +15,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 	"vmux/test/web"
 )
@@ -89,7 +90,7 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
 	keys := inMemory{}
 	s, err := signer.New(signer.Config{
-		Store: &signer.MemoryStore{}, Approver: nativephone.Always(nil, func(string) {}), Now: now,
+		Store: &testkit.Documents{}, Approver: nativephone.Always(nil, func(string) {}), Now: now,
 		Providers: map[string]signer.Provider{"memory": keys},
 	})
 	b.must(err)

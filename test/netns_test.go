@@ -19,6 +19,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -249,7 +250,7 @@ func TestNetworkHost(t *testing.T) {
 		return // nothing of its own
 	}
 	other := map[string]string{"phone": "laptop", "laptop": "phone"}[role]
-	trust := device.NewTrust(new(device.MemoryStore))
+	trust := device.NewTrust(new(testkit.Document))
 	peer := device.Peer{ID: hostKey(t, other).ID(), Name: wire.Clean(other)}
 	if err := trust.Add(peer); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -28,7 +29,7 @@ func newDevice(t testing.TB) (*device.Key, *device.Trust) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, device.NewTrust(new(device.MemoryStore))
+	return key, device.NewTrust(new(testkit.Document))
 }
 
 // wrongComputer is a computer of the test's own on a real link to the real
@@ -236,11 +237,11 @@ func (p *wrongPhone) accept(l net.Listener, key *device.Key) {
 
 func (p *wrongPhone) sends(id string, kind wire.Kind, body any) {
 	p.t.Helper()
-	e, err := wire.NewEnvelope(id, kind, body)
+	e, err := testkit.Envelope(id, kind, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	frame, err := wire.AppendFrame(nil, e)
+	frame, err := testkit.Frame(e)
 	if err == nil {
 		_, err = p.Write(frame)
 	}

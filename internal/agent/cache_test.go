@@ -14,6 +14,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -64,7 +65,7 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 			if err := docs.Put(keys.Document, []byte(damaged)); err != nil {
 				t.Fatal(err)
 			}
-			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+			w := newWorldIn(t, docs, device.NewTrust(&testkit.Document{}))
 			if s := w.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], keys.Document+".damaged-") {
 				t.Errorf("warnings %q", s.Warnings)
 			}
@@ -85,7 +86,7 @@ func TestDamagedCacheIsSetAside(t *testing.T) {
 func TestStateOfBeforeIsRead(t *testing.T) {
 	key, server, ca := newSigner(t).PublicKey(), sshctx.Fingerprint([]byte("server")), newSigner(t).PublicKey().Marshal()
 	text64 := base64.StdEncoding.EncodeToString
-	docs, trust := newMemory(), device.NewTrust(&device.MemoryStore{})
+	docs, trust := newMemory(), device.NewTrust(&testkit.Document{})
 	phones := []device.Peer{{ID: device.ID{1}, Name: wire.Clean("phone")}, {ID: device.ID{2}, Name: wire.Clean("otherphone")}}
 	var cached, cas []string
 	for _, p := range phones { // which share a key

@@ -21,6 +21,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func (n *network) Ask(ctx context.Context, to device.ID, kind wire.Kind, id stri
 	if err != nil {
 		return wire.Envelope{}, err
 	}
-	return wire.NewEnvelope(id, answerKind, answer)
+	return testkit.Envelope(id, answerKind, answer)
 }
 
 func (n *network) Peers() []link.PeerStatus {
@@ -132,7 +133,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return newWorldIn(t, newMemory(), device.NewTrust(&device.MemoryStore{}))
+	return newWorldIn(t, newMemory(), device.NewTrust(&testkit.Document{}))
 }
 
 func newWorldIn(t *testing.T, docs documents, trust *device.Trust) *world {

@@ -16,6 +16,7 @@ import (
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -210,7 +211,7 @@ func TestDamagedDestinationsAreSetAside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWorldIn(t, docs, device.NewTrust(&device.MemoryStore{}))
+			w := newWorldIn(t, docs, device.NewTrust(&testkit.Document{}))
 			if warnings := w.Status().Warnings; len(warnings) != 1 || !strings.Contains(warnings[0], "set aside") {
 				t.Errorf("warnings: %q", warnings)
 			}

@@ -137,7 +137,7 @@ func (h *handset) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
 func startHandset(t *testing.T, approves func() bool) *handset {
 	t.Helper()
 	passphrase := []byte("correct horse battery staple")
-	s, err := signer.New(signer.Config{Store: &signer.MemoryStore{}, Approver: signer.Approver{
+	s, err := signer.New(signer.Config{Store: &testkit.Documents{}, Approver: signer.Approver{
 		Sign: func(_ context.Context, sheet signer.SignSheet) (signer.SignDecision, error) {
 			sheet.Shown()
 			return signer.SignDecision{Approved: approves()}, nil
@@ -161,7 +161,7 @@ func startHandset(t *testing.T, approves func() bool) *handset {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &handset{Signer: s, trust: device.NewTrust(&device.MemoryStore{})}
+	h := &handset{Signer: s, trust: device.NewTrust(&testkit.Document{})}
 	h.node = link.New(link.Config{Key: key, Trust: h.trust, Name: "handset", Hello: s.Hello, Handler: h,
 		Routes: []link.Route{lan.NewDialer(false, nil)}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

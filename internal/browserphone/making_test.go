@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -183,7 +184,7 @@ func TestWrongPassphraseKeepsThePasskey(t *testing.T) {
 
 // slowStore does something while a document is written, and may fail.
 type slowStore struct {
-	signer.MemoryStore
+	testkit.Documents
 	writing func(name string) error
 }
 
@@ -193,7 +194,7 @@ func (s *slowStore) Put(name string, b []byte) error {
 			return fmt.Errorf("%w (%w)", ErrStorage, err)
 		}
 	}
-	return s.MemoryStore.Put(name, b)
+	return s.Documents.Put(name, b)
 }
 
 func (s *slowStore) Delete(name string) error {
@@ -202,7 +203,7 @@ func (s *slowStore) Delete(name string) error {
 			return fmt.Errorf("%w (%w)", ErrStorage, err)
 		}
 	}
-	return s.MemoryStore.Delete(name)
+	return s.Documents.Delete(name)
 }
 
 // A person closes the sheet after the passkey has proven itself, while the store is

@@ -25,6 +25,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -60,7 +61,7 @@ func newPage(t *testing.T, change ...func(*Config)) *page {
 	}
 	p := &page{t: t, computer: device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}, keys: map[string]*ecdsa.PrivateKey{}, events: make(chan event, 256)}
 	c := Config{
-		Store: &signer.MemoryStore{}, Key: key, HubURL: origin, Origin: origin, Host: host, Secure: true, Name: "phone",
+		Store: &testkit.Documents{}, Key: key, HubURL: origin, Origin: origin, Host: host, Secure: true, Name: "phone",
 		Emit: func(name string, payload any) {
 			if name != "change" {
 				p.events <- event{name, payload}
@@ -204,7 +205,7 @@ func (p *page) identity(label string) signer.Identity {
 // asks sends a request as the link does; the answer comes over the channel.
 func (p *page) asks(ctx context.Context, kind wire.Kind, id string, body any) <-chan any {
 	p.t.Helper()
-	e, err := wire.NewEnvelope(id, kind, body)
+	e, err := testkit.Envelope(id, kind, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -480,7 +481,7 @@ func TestCertificateDecision(t *testing.T) {
 
 // failing is a store that is full from some point on.
 type failing struct {
-	*signer.MemoryStore
+	*testkit.Documents
 	mu   sync.Mutex
 	left int
 }
@@ -491,7 +492,7 @@ func (f *failing) Put(name string, b []byte) error {
 	if f.left--; f.left < 0 {
 		return fmt.Errorf("%w (QuotaExceededError)", ErrStorage)
 	}
-	return f.MemoryStore.Put(name, b)
+	return f.Documents.Put(name, b)
 }
 
 // Wherever the disk fills up, what was there is still there, and nothing is
@@ -499,7 +500,7 @@ func (f *failing) Put(name string, b []byte) error {
 func TestStorageFillsUp(t *testing.T) {
 	for _, name := range []string{"createPasskey", "createVault", "createCA"} {
 		for left := range 4 {
-			store := &failing{MemoryStore: &signer.MemoryStore{}, left: 100}
+			store := &failing{Documents: &testkit.Documents{}, left: 100}
 			p := newPage(t, func(c *Config) { c.Store = store })
 			p.must("createVault", map[string]any{"label": "old", "algorithm": "ssh-ed25519"})
 			before, _ := store.List("")

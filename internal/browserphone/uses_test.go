@@ -15,6 +15,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -367,7 +368,7 @@ func TestRevocation(t *testing.T) {
 }
 
 func TestLogIsChecked(t *testing.T) {
-	store := &signer.MemoryStore{}
+	store := &testkit.Documents{}
 	p := newPage(t, func(c *Config) { c.Store = store })
 	p.must("createPasskey", map[string]any{"label": "face"})
 	for range 2 {

@@ -8,12 +8,13 @@ import (
 	"sync"
 	"testing"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 // brokenStore fails as a disk does.
 type brokenStore struct {
-	MemoryStore
+	testkit.Document
 	load, save error
 }
 
@@ -21,14 +22,14 @@ func (b *brokenStore) Load() ([]byte, error) {
 	if b.load != nil {
 		return nil, b.load
 	}
-	return b.MemoryStore.Load()
+	return b.Document.Load()
 }
 
 func (b *brokenStore) Save(doc []byte) error {
 	if b.save != nil {
 		return b.save
 	}
-	return b.MemoryStore.Save(doc)
+	return b.Document.Save(doc)
 }
 
 func peerNamed(n int, name string) Peer {
@@ -43,7 +44,7 @@ func add(t *testing.T, trust *Trust, p Peer) {
 }
 
 func TestTrustRests(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Document{}
 	add(t, NewTrust(store), peerNamed(1, "phone"))
 	trust := NewTrust(store)
 	if p, err := trust.Get(peerNamed(1, "").ID); err != nil || p.Name.String() != "phone" || !p.PairedAt.Equal(noon) {
@@ -66,7 +67,7 @@ func TestTrustRests(t *testing.T) {
 // Damage must not read as an empty store: the next pairing would overwrite what
 // can still be saved by hand. And it must never trust.
 func TestDamagedStoreTrustsNobodyAndStays(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Document{}
 	add(t, NewTrust(store), peerNamed(1, "phone"))
 	good, _ := store.Load()
 	id := peerNamed(1, "").ID.String()
@@ -101,7 +102,7 @@ func TestDamagedStoreTrustsNobodyAndStays(t *testing.T) {
 
 // What is returned is the caller's own: to change it pairs and unpairs nobody.
 func TestPeersAreTheCallersOwn(t *testing.T) {
-	trust := NewTrust(&MemoryStore{})
+	trust := NewTrust(&testkit.Document{})
 	one := peerNamed(1, "phone")
 	one.Routes = []string{"tcp:a:1", "tcp:b:2"}
 	add(t, trust, one)
@@ -135,7 +136,7 @@ func TestTrustTellsOfAFailingDisk(t *testing.T) {
 }
 
 func TestTrustIsBounded(t *testing.T) {
-	trust := NewTrust(&MemoryStore{})
+	trust := NewTrust(&testkit.Document{})
 	for n := range MaxPeers {
 		add(t, trust, peerNamed(n, fmt.Sprint(n)))
 	}
@@ -151,7 +152,7 @@ func TestTrustIsBounded(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	trust := NewTrust(&MemoryStore{})
+	trust := NewTrust(&testkit.Document{})
 	a, b := peerNamed(1, "phone"), peerNamed(2, "tablet")
 	twin := Peer{ID: b.ID, Name: wire.Clean("twin")}
 	twin.ID[31] = 1 // the same beginning
@@ -175,7 +176,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestReached(t *testing.T) {
-	trust := NewTrust(&MemoryStore{})
+	trust := NewTrust(&testkit.Document{})
 	p := peerNamed(1, "phone")
 	add(t, trust, p)
 	for n := range 6 {
@@ -200,7 +201,7 @@ func TestReached(t *testing.T) {
 }
 
 func TestTrustRace(t *testing.T) {
-	trust := NewTrust(&MemoryStore{})
+	trust := NewTrust(&testkit.Document{})
 	var group sync.WaitGroup
 	for n := range 16 {
 		group.Go(func() {
@@ -223,7 +224,7 @@ func TestTrustRace(t *testing.T) {
 }
 
 func FuzzTrust(f *testing.F) {
-	store := &MemoryStore{}
+	store := &testkit.Document{}
 	if err := NewTrust(store).Add(peerNamed(1, "phone")); err != nil {
 		f.Fatal(err)
 	}
@@ -231,7 +232,7 @@ func FuzzTrust(f *testing.F) {
 	f.Add(good)
 	f.Add([]byte(`{"version":1,"peers":[{}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		store := &MemoryStore{}
+		store := &testkit.Document{}
 		if err := store.Save(b); err != nil {
 			t.Fatal(err)
 		}

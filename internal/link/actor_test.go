@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -88,7 +89,7 @@ func newActor(t testing.TB, name string, change ...func(*Config)) *actor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &actor{t: t, id: key.ID(), key: key, trust: device.NewTrust(new(device.MemoryStore))}
+	a := &actor{t: t, id: key.ID(), key: key, trust: device.NewTrust(new(testkit.Document))}
 	a.changed = sync.NewCond(&a.mu)
 	c := Config{Key: key, Trust: a.trust, Name: name, Handler: a}
 	for _, f := range change {

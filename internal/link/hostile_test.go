@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -49,7 +50,7 @@ func (r *raw) next() wire.Envelope {
 
 func (r *raw) put(e wire.Envelope) {
 	r.t.Helper()
-	f, err := wire.AppendFrame(nil, e)
+	f, err := testkit.Frame(e)
 	if err == nil {
 		err = r.write(f)
 	}
@@ -132,7 +133,7 @@ func TestRawPeer(t *testing.T) {
 		},
 		"a peer that does not read is closed": func(t *testing.T, c *couple, r *raw) {
 			for i := range 10000 {
-				if r.write(must(wire.AppendFrame(nil, wire.Envelope{Version: 1, ID: fmt.Sprint(i), Kind: wire.KindPing}))) != nil {
+				if r.write(must(testkit.Frame(wire.Envelope{Version: 1, ID: fmt.Sprint(i), Kind: wire.KindPing}))) != nil {
 					break
 				}
 			}

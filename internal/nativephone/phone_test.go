@@ -22,6 +22,7 @@ import (
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 	"vmux/internal/state"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -115,7 +116,7 @@ func newComputer(t *testing.T, name string) *computer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &computer{trust: device.NewTrust(&device.MemoryStore{}), gone: make(chan device.ID, 1), again: make(chan struct{}, 1)}
+	c := &computer{trust: device.NewTrust(&testkit.Document{}), gone: make(chan device.ID, 1), again: make(chan struct{}, 1)}
 	c.node = link.New(link.Config{Key: key, Trust: c.trust, Name: name, Handler: c, Routes: []link.Route{lan.NewDialer(false, nil)}})
 	c.inv = device.NewInvitation(key.ID(), name, []string{lan.Route(l.Addr().String())}, "")
 	c.node.Offer(device.NewOffer(c.inv, time.Now()))
@@ -160,7 +161,7 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: []byte("data"),
 			Context: wire.Context{ContextQuality: wire.QualityUnknown},
 		}
-		e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+		e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +211,7 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: login.Marshal(),
 			Context: wire.Context{ContextQuality: wire.QualityUnknown},
 		}
-		e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+		e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,11 +330,11 @@ func TestStrangerIsTurnedAway(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	frame, err := wire.NewEnvelope("1", wire.KindKeyListRequest, wire.KeyListRequest{})
+	frame, err := testkit.Envelope("1", wire.KindKeyListRequest, wire.KeyListRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := wire.AppendFrame(nil, frame)
+	b, err := testkit.Frame(frame)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -56,7 +57,7 @@ func TestActivity(t *testing.T) {
 }
 
 // brokenLog is a store whose log cannot be written.
-type brokenLog struct{ *MemoryStore }
+type brokenLog struct{ *testkit.Documents }
 
 func (brokenLog) Append(string, []byte) error { return errors.New("disk full") }
 
@@ -64,12 +65,12 @@ func (brokenLog) Append(string, []byte) error { return errors.New("disk full") }
 func TestNoSignatureWithoutRecord(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
-	p.writeTo(brokenLog{p.cfg.Store.(*MemoryStore)})
+	p.writeTo(brokenLog{p.cfg.Store.(*testkit.Documents)})
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeInternalError)
 }
 
 // plainStore cannot append.
-type plainStore struct{ m *MemoryStore }
+type plainStore struct{ m *testkit.Documents }
 
 func (s plainStore) Get(name string) ([]byte, error)      { return s.m.Get(name) }
 func (s plainStore) Put(name string, b []byte) error      { return s.m.Put(name, b) }
@@ -79,7 +80,7 @@ func (s plainStore) List(prefix string) ([]string, error) { return s.m.List(pref
 // The log is bounded, and what is kept of it is in order, whatever the store
 // can do.
 func TestActivityTurnsOver(t *testing.T) {
-	for name, store := range map[string]Store{"appends": &MemoryStore{}, "replaces": plainStore{&MemoryStore{}}} {
+	for name, store := range map[string]Store{"appends": &testkit.Documents{}, "replaces": plainStore{&testkit.Documents{}}} {
 		t.Run(name, func(t *testing.T) {
 			s, err := New(Config{Store: store})
 			if err != nil {
@@ -110,7 +111,7 @@ func TestActivityTurnsOver(t *testing.T) {
 
 // A line that a power cut left unfinished does not swallow the next one.
 func TestActivityAfterACut(t *testing.T) {
-	for name, store := range map[string]Store{"appends": &MemoryStore{}, "replaces": plainStore{&MemoryStore{}}} {
+	for name, store := range map[string]Store{"appends": &testkit.Documents{}, "replaces": plainStore{&testkit.Documents{}}} {
 		if err := store.Put("activity.jsonl", []byte("{\"requestID\":\"a\"}\n{\"requestID\":\"b")); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func FuzzActivity(f *testing.F) {
 	f.Add([]byte("{\"kind\":\"sign\"}\n"))
 	f.Add([]byte("{\"kind\":"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		store := &MemoryStore{}
+		store := &testkit.Documents{}
 		_ = store.Put("activity.jsonl", b)
 		s, err := New(Config{Store: store})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -151,7 +152,7 @@ func TestTooManyWaitingRequests(t *testing.T) {
 			p.computer.ID = device.ID{computer}
 			for range maxWaitingPerPeer {
 				r := p.request(id)
-				e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+				e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
 				if err != nil {
 					t.Fatal(err)
 				}

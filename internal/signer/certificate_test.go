@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -267,7 +268,7 @@ func TestPolicyIsChecked(t *testing.T) {
 }
 
 func FuzzCA(f *testing.F) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	keys := ram{}
 	s, err := New(Config{Store: store})
 	if err != nil {
@@ -280,7 +281,7 @@ func FuzzCA(f *testing.F) {
 	f.Add(seed)
 	f.Add([]byte(`{"version":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		store := &MemoryStore{}
+		store := &testkit.Documents{}
 		_ = store.Put(caDocument, b)
 		s, err := New(Config{Store: store})
 		if err != nil {

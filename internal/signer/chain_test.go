@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 // written returns a store with a log of n records.
-func written(t testing.TB, n int) *MemoryStore {
+func written(t testing.TB, n int) *testkit.Documents {
 	t.Helper()
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	s, err := New(Config{Store: store})
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func verify(t testing.TB, store Store) ActivityReport {
 }
 
 func TestWholeLog(t *testing.T) {
-	if r := verify(t, &MemoryStore{}); r.Records != 0 || len(r.Problems) > 0 {
+	if r := verify(t, &testkit.Documents{}); r.Records != 0 || len(r.Problems) > 0 {
 		t.Errorf("an empty log: %+v", r)
 	}
 	r := verify(t, written(t, 5))
@@ -53,14 +54,14 @@ func TestWholeLog(t *testing.T) {
 
 // The attacker has the phone's files for a while, but not its program.
 func TestTamperedLog(t *testing.T) {
-	change := func(f func(lines [][]byte) [][]byte) func(*MemoryStore) {
-		return func(m *MemoryStore) {
+	change := func(f func(lines [][]byte) [][]byte) func(*testkit.Documents) {
+		return func(m *testkit.Documents) {
 			b, _ := m.Get("activity.jsonl")
 			lines := f(slices.Collect(bytes.Lines(b)))
 			_ = m.Put("activity.jsonl", bytes.Join(lines, nil))
 		}
 	}
-	for name, tamper := range map[string]func(*MemoryStore){
+	for name, tamper := range map[string]func(*testkit.Documents){
 		"another word":         change(func(l [][]byte) [][]byte { l[2] = bytes.Replace(l[2], []byte("prod"), []byte("prov"), 1); return l }),
 		"another word at last": change(func(l [][]byte) [][]byte { l[4] = bytes.Replace(l[4], []byte("prod"), []byte("prov"), 1); return l }),
 		"one removed":          change(func(l [][]byte) [][]byte { return slices.Delete(l, 1, 2) }),
@@ -70,9 +71,9 @@ func TestTamperedLog(t *testing.T) {
 		"one twice":            change(func(l [][]byte) [][]byte { return slices.Insert(l, 2, l[2]) }),
 		"one made unreadable":  change(func(l [][]byte) [][]byte { l[3] = []byte("{}x\n"); return l }),
 		"the last cut":         change(func(l [][]byte) [][]byte { l[4] = l[4][:20]; return l }),
-		"all removed":          func(m *MemoryStore) { _ = m.Delete("activity.jsonl") },
-		"the head removed":     func(m *MemoryStore) { _ = m.Delete("activity-head.json") },
-		"the head damaged":     func(m *MemoryStore) { _ = m.Put("activity-head.json", []byte("{")) },
+		"all removed":          func(m *testkit.Documents) { _ = m.Delete("activity.jsonl") },
+		"the head removed":     func(m *testkit.Documents) { _ = m.Delete("activity-head.json") },
+		"the head damaged":     func(m *testkit.Documents) { _ = m.Put("activity-head.json", []byte("{")) },
 	} {
 		store := written(t, 5)
 		tamper(store)
@@ -97,7 +98,7 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 	}
 	full, _ := own.Get("activity.jsonl")
 	for cut := len(whole); cut <= len(full); cut++ {
-		store := &MemoryStore{}
+		store := &testkit.Documents{}
 		_ = store.Put("activity.jsonl", full[:cut])
 		_ = store.Put("activity-head.json", head)
 		if r := verify(t, store); len(r.Problems) > 0 {
@@ -117,7 +118,7 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 
 // The processes that own a phone one after the other write one chain.
 func TestOwnersOneAfterTheOther(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	for range 3 {
 		s, _ := New(Config{Store: store})
 		for range 2 {
@@ -134,7 +135,7 @@ func TestOwnersOneAfterTheOther(t *testing.T) {
 // failing is a store that fails from the n-th writing on, as for a process that
 // is killed there.
 type failing struct {
-	*MemoryStore
+	*testkit.Documents
 	left *int
 }
 
@@ -142,14 +143,14 @@ func (f failing) Put(name string, b []byte) error {
 	if *f.left--; *f.left < 0 {
 		return errors.New("killed")
 	}
-	return f.MemoryStore.Put(name, b)
+	return f.Documents.Put(name, b)
 }
 
 func (f failing) Append(name string, b []byte) error {
 	if *f.left--; *f.left < 0 {
 		return errors.New("killed")
 	}
-	return f.MemoryStore.Append(name, b)
+	return f.Documents.Append(name, b)
 }
 
 // A crash between any two steps of writing a record, also where the full log
@@ -165,7 +166,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		s.books.decisions.limit = limit
 		return s
 	}
-	before := &MemoryStore{}
+	before := &testkit.Documents{}
 	s := small(before)
 	for range 6 { // the next one turns the log over, with an old one there
 		if err := s.record(Record{Kind: "sign", Decision: "approved", Serial: long}); err != nil {
@@ -173,9 +174,11 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		}
 	}
 	for steps := range 11 {
-		store := &MemoryStore{docs: map[string][]byte{}}
-		for name, doc := range before.docs {
-			store.docs[name] = bytes.Clone(doc)
+		store := &testkit.Documents{}
+		names, _ := before.List("")
+		for _, name := range names {
+			doc, _ := before.Get(name)
+			_ = store.Put(name, doc)
 		}
 		left := steps
 		dying := small(failing{store, &left})
@@ -205,7 +208,7 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 
 // What is dropped when the log is full is no gap, and a copy has the chain too.
 func TestChainThroughTurnOver(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	s, _ := New(Config{Store: store})
 	long := strings.Repeat("x", 64<<10)
 	for range 3 * maxDecisions / len(long) {
@@ -230,7 +233,7 @@ func TestOutOfSpace(t *testing.T) {
 		p := newPhone(t)
 		id := p.create("work", "ecdsa-sha2-nistp256")
 		p.createCA("root")
-		p.writeTo(failing{p.cfg.Store.(*MemoryStore), &left})
+		p.writeTo(failing{p.cfg.Store.(*testkit.Documents), &left})
 		answer := p.askCertificate(certificateRequest(t, p))
 		want := "The phone cannot write its " + what + ", and signs nothing without it. Is it out of space?"
 		if answer.Error == nil || answer.Error.Code != wire.CodeInternalError || answer.Error.Message != want || answer.CertificateBlob != nil {
@@ -247,8 +250,8 @@ func TestOutOfSpace(t *testing.T) {
 // What a log has dropped stands in its chain before it goes. attacker: takes out more,
 // and changes the note of the log's beginning to fit, or the numbers.
 func TestDroppedIsSaid(t *testing.T) {
-	full := func() *MemoryStore {
-		store := &MemoryStore{}
+	full := func() *testkit.Documents {
+		store := &testkit.Documents{}
 		s, _ := New(Config{Store: store})
 		s.books.decisions.limit = 2000
 		for n := range 40 {
@@ -288,8 +291,8 @@ func TestDroppedIsSaid(t *testing.T) {
 	if d.Until.IsZero() || d.Until.After(kept[0].Time) {
 		t.Errorf("dropped until %v, and the first that is kept is of %v", d.Until, kept[0].Time)
 	}
-	for name, tamper := range map[string]func(*MemoryStore){
-		"the older half removed, and the head changed to fit": func(m *MemoryStore) {
+	for name, tamper := range map[string]func(*testkit.Documents){
+		"the older half removed, and the head changed to fit": func(m *testkit.Documents) {
 			newer, _ := m.Get("activity.jsonl")
 			_ = m.Delete("activity-1.jsonl")
 			b, _ := m.Get("activity-head.json")
@@ -298,7 +301,7 @@ func TestDroppedIsSaid(t *testing.T) {
 			h.First = firstOf(newer)
 			_ = putJSON(m, "activity-head.json", h)
 		},
-		"other numbers": func(m *MemoryStore) {
+		"other numbers": func(m *testkit.Documents) {
 			b, _ := m.Get("activity-1.jsonl")
 			_ = m.Put("activity-1.jsonl", bytes.Replace(b, []byte(`"dropped":{"records":`), []byte(`"dropped":{"records":1`), 1))
 		},
@@ -314,7 +317,7 @@ func TestDroppedIsSaid(t *testing.T) {
 // A log of before there were three is read, verified and continued: its refusals stay
 // single records, and what it dropped without counting is said to be so.
 func TestLogOfAnOlderVersion(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	var doc []byte
 	prev := strings.Repeat("ab", 32)
 	for seq := 501; seq <= 510; seq++ {

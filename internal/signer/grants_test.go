@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -123,7 +124,7 @@ func TestGrantEnds(t *testing.T) {
 		"on lock":  func(p *phone) error { p.EndGrant(""); return nil },
 		"switched off where that cannot be stored": func(p *phone) error {
 			store := p.cfg.Store
-			p.cfg.Store = failing{MemoryStore: store.(*MemoryStore), left: new(int)}
+			p.cfg.Store = failing{Documents: store.(*testkit.Documents), left: new(int)}
 			err := p.EnableGrants(false)
 			p.cfg.Store = store
 			if err == nil {

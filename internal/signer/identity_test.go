@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -80,7 +81,7 @@ func TestKeyList(t *testing.T) {
 	if err := p.SetEnabled(a, false); err != nil {
 		t.Fatal(err)
 	}
-	e, err := wire.NewEnvelope(wire.NewID(), wire.KindKeyListRequest, wire.KeyListRequest{})
+	e, err := testkit.Envelope(wire.NewID(), wire.KindKeyListRequest, wire.KeyListRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestIdentitiesAreTheCallersOwn(t *testing.T) {
 }
 
 func FuzzIdentities(f *testing.F) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	s, err := New(Config{Store: store})
 	if err != nil {
 		f.Fatal(err)
@@ -156,7 +157,7 @@ func FuzzIdentities(f *testing.F) {
 			}
 			_, _ = id.AuthorizedKey(), id.Fingerprint()
 		}
-		store := &MemoryStore{}
+		store := &testkit.Documents{}
 		_ = store.Put(identitiesDocument, b)
 		s, err := New(Config{Store: store})
 		if err != nil {

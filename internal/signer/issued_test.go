@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 	"vmux/internal/wire"
 
 	"golang.org/x/crypto/ssh"

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -184,7 +185,7 @@ func TestPassphraseIsWiped(t *testing.T) {
 }
 
 func TestNothingSecretRestsInTheStore(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	s, err := New(Config{Store: store})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -289,7 +290,7 @@ func TestRefusalsSurviveACrashAtEachStep(t *testing.T) {
 			return s.record(Record{Kind: "sign", DeviceID: fmt.Sprint(computer), Decision: "refused", Code: wire.CodeKeyNotFound})
 		}
 		for steps := range 12 {
-			store := &MemoryStore{}
+			store := &testkit.Documents{}
 			s, _ := New(Config{Store: store})
 			s.books.refused.limit = 600 // two records of a minute each
 			wrote := 0

@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -47,7 +48,7 @@ func newPhone(t *testing.T) *phone {
 		Passphrase: func(context.Context, PassphraseRequest) ([]byte, error) { return bytes.Clone(secret), nil },
 	}
 	p.keys = ram{}
-	s, err := New(Config{Store: &MemoryStore{}, Providers: map[string]Provider{"ram": p.keys}, Approver: Approver{
+	s, err := New(Config{Store: &testkit.Documents{}, Providers: map[string]Provider{"ram": p.keys}, Approver: Approver{
 		Sign: func(ctx context.Context, s SignSheet) (SignDecision, error) { return p.approver.Sign(ctx, s) },
 		Certificate: func(ctx context.Context, s CertificateSheet) (CertificateDecision, error) {
 			return p.approver.Certificate(ctx, s)
@@ -138,7 +139,7 @@ func (p *phone) request(id Identity) *wire.RemoteSignRequest {
 
 func (p *phone) ask(ctx context.Context, r *wire.RemoteSignRequest) *wire.SignResponse {
 	p.t.Helper()
-	e, err := wire.NewEnvelope(r.RequestID, wire.KindSignRequest, r)
+	e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func certificateRequest(t testing.TB, p *phone) *wire.CertificateRequest {
 
 func (p *phone) askCertificate(r *wire.CertificateRequest) *wire.CertificateResponse {
 	p.t.Helper()
-	e, err := wire.NewEnvelope(r.RequestID, wire.KindCertificateRequest, r)
+	e, err := testkit.Envelope(r.RequestID, wire.KindCertificateRequest, r)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 )
 
 // The forms of registrations that were seen of browsers and password managers. All
@@ -59,7 +60,7 @@ func TestRegistrationsAsProvidersMakeThem(t *testing.T) {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
 		change(a, &r)
-		made, err := Passkeys{&MemoryStore{}, party}.Register("x", r, challenge)
+		made, err := Passkeys{&testkit.Documents{}, party}.Register("x", r, challenge)
 		if err != nil || !bytes.Equal(made.Credential.ID, a.id) || !bytes.Equal(r.CredentialID(), a.id) {
 			t.Errorf("%s: %+v, %v", name, made, err)
 		}
@@ -83,7 +84,7 @@ func TestRegistrationsAreRefusedByName(t *testing.T) {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
 		change(a, &r)
-		if _, err := (Passkeys{&MemoryStore{}, party}).Register("x", r, challenge); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := (Passkeys{&testkit.Documents{}, party}).Register("x", r, challenge); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -189,7 +190,7 @@ func TestNewVaultIsAskedTwice(t *testing.T) {
 		{nil, [][]byte{one[:31]}, true},
 		{nil, [][]byte{one, one, two}, true},
 	} {
-		a, store := newAuthenticator(t), &MemoryStore{}
+		a, store := newAuthenticator(t), &testkit.Documents{}
 		vault := Vault{store, party}
 		n, err := vault.Register(a.create([]byte("c")), []byte("c"), NewSalt())
 		if err != nil {

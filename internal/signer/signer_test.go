@@ -9,6 +9,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -238,7 +239,7 @@ func TestPlainPublicKey(t *testing.T) {
 func TestEnvelopesThatAreRefused(t *testing.T) {
 	p := newPhone(t)
 	r := p.request(p.create("a", "ssh-ed25519"))
-	e, err := wire.NewEnvelope(wire.NewID(), wire.KindSignRequest, r)
+	e, err := testkit.Envelope(wire.NewID(), wire.KindSignRequest, r)
 	if err != nil {
 		t.Fatal(err)
 	}

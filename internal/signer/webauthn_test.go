@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -239,7 +240,7 @@ func TestRegistrationsThatAreNoGood(t *testing.T) {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
 		change(a, &r)
-		if _, err := (Passkeys{&MemoryStore{}, party}).Register("x", r, challenge); err == nil {
+		if _, err := (Passkeys{&testkit.Documents{}, party}).Register("x", r, challenge); err == nil {
 			t.Errorf("%s: registered", name)
 		}
 	}
@@ -284,7 +285,7 @@ func TestVaultKeys(t *testing.T) {
 // A PRF that answers differently must neither open the vault nor lock a new key
 // away under a secret that nobody will see again.
 func TestVaultSecretThatIsAnother(t *testing.T) {
-	a, vault := newAuthenticator(t), Vault{Store: &MemoryStore{}, RelyingParty: party}
+	a, vault := newAuthenticator(t), Vault{Store: &testkit.Documents{}, RelyingParty: party}
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
 	key, err := generate("ssh-ed25519", 0)
@@ -311,7 +312,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 
 // What rests is bound to its identity and to every bit of itself.
 func TestVaultKeysCannotBeExchanged(t *testing.T) {
-	store := &MemoryStore{}
+	store := &testkit.Documents{}
 	a, vault := newAuthenticator(t), Vault{Store: store, RelyingParty: party}
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
@@ -364,7 +365,7 @@ func FuzzPasskeyAnswer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	passkeys := Passkeys{&MemoryStore{}, party}
+	passkeys := Passkeys{&testkit.Documents{}, party}
 	f.Fuzz(func(t *testing.T, client, auth, signature []byte) {
 		id := Identity{Label: "x", Algorithm: ssh.KeyAlgoSKECDSA256, PublicKey: blob}
 		if _, err := passkeys.Signature(id, []byte("b"), Assertion{ClientData: client, AuthData: auth, Signature: signature}); err == nil {

@@ -90,26 +90,3 @@ func TestParseRefusesOtherMessages(t *testing.T) {
 		}
 	}
 }
-
-// The computer chooses user names and namespaces: they must not draw on the
-// phone's screen.
-func TestDescribe(t *testing.T) {
-	want := []string{
-		"root login, server unknown",
-		"git login, host key " + Fingerprint([]byte("host")),
-		"git signature",
-		"file signature",
-	}
-	for i, c := range examples() {
-		if got := c.Describe(); got != want[i] {
-			t.Errorf("got %q, want %q", got, want[i])
-		}
-	}
-	hostile := Context{Kind: SSHSIG, Namespace: "git\x1b[2J\u202e"}
-	if got := hostile.Describe(); got != "git\uFFFD[2J\uFFFD signature" {
-		t.Errorf("got %q", got)
-	}
-	if got := (Context{}).Describe(); got != "unknown" {
-		t.Errorf("got %q", got)
-	}
-}

@@ -98,47 +98,23 @@ type Envelope struct {
 // ErrTooLarge is returned for an envelope over MaxEnvelopeSize.
 var ErrTooLarge = errors.New("envelope over 512 KiB")
 
-// NewEnvelope makes an envelope of this protocol version with body as its JSON.
-// A nil body is left out.
-func NewEnvelope(id string, kind Kind, body any) (Envelope, error) {
-	e := Envelope{Version: Version, ID: id, Kind: kind}
-	if body == nil {
-		return e, nil
-	}
-	b, err := json.Marshal(body)
-	if err != nil {
-		return Envelope{}, fmt.Errorf("encode %s: %w", kind, err)
-	}
-	e.Body = b
-	return e, nil
-}
-
-// AppendFrame appends the envelope to dst as it stands on a link: a 4-byte
-// big-endian length and that many bytes of JSON. It returns ErrTooLarge, and
-// dst unchanged, for an envelope over MaxEnvelopeSize.
-func AppendFrame(dst []byte, e Envelope) ([]byte, error) { return appendFrame(dst, e) }
-
-// NewFrame is the frame of NewEnvelope's envelope, made without encoding the body
-// twice.
+// NewFrame makes an envelope of this protocol version, with body as its JSON, as it
+// stands on a link: a 4-byte big-endian length and that many bytes of JSON. A nil body
+// is left out. Over MaxEnvelopeSize it returns ErrTooLarge.
 func NewFrame(id string, kind Kind, body any) ([]byte, error) {
-	return appendFrame(nil, struct {
+	b, err := json.Marshal(struct {
 		Version int    `json:"version"`
 		ID      string `json:"id"`
 		Kind    Kind   `json:"kind"`
 		Body    any    `json:"body,omitempty"`
 	}{Version, id, kind, body})
-}
-
-func appendFrame(dst []byte, envelope any) ([]byte, error) {
-	b, err := json.Marshal(envelope)
 	if err != nil {
-		return dst, fmt.Errorf("encode envelope: %w", err)
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
 	}
 	if len(b) > MaxEnvelopeSize {
-		return dst, ErrTooLarge
+		return nil, ErrTooLarge
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(b)))
-	return append(dst, b...), nil
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...), nil
 }
 
 // FrameSize reads a length prefix and returns the size of the envelope behind

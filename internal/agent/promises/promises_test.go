@@ -215,7 +215,7 @@ func startPhone(t *testing.T, name string, key ssh.Signer) *phone {
 		t.Fatal(err)
 	}
 	p.node = link.New(link.Config{
-		Key: deviceKey, Trust: device.NewTrust(&device.MemoryStore{}), Name: name, Handler: p,
+		Key: deviceKey, Trust: device.NewTrust(&testkit.Document{}), Name: name, Handler: p,
 		Routes: []link.Route{lan.NewDialer(false, nil)},
 		Hello:  func() wire.Hello { return wire.Hello{CAPublicKey: (*p.ca.Load()).PublicKey().Marshal()} },
 	})

@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link/relay"
+	"vmux/internal/testkit"
 )
 
 // hub is one whose push service takes everything.
@@ -29,7 +30,7 @@ func (nothing) Put(string, []byte) error   { return nil }
 func newWaker(t *testing.T, phone device.ID) *Waker {
 	t.Helper()
 	w, err := New(Config{
-		Documents: nothing{}, Trust: device.NewTrust(&device.MemoryStore{}), Window: time.Minute,
+		Documents: nothing{}, Trust: device.NewTrust(&testkit.Document{}), Window: time.Minute,
 		Changed: func() {}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

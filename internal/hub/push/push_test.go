@@ -71,7 +71,7 @@ type pushed struct {
 type browser struct{ PrivateKey, P256dh, Auth string }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, store: &Memory{}, now: time.Now(), status: http.StatusCreated, log: &bytes.Buffer{}}
+	w := &world{t: t, store: &memory{}, now: time.Now(), status: http.StatusCreated, log: &bytes.Buffer{}}
 	w.server = httptest.NewUnstartedServer(w)
 	w.server.EnableHTTP2 = true // as the real ones do
 	w.network = &network{Listener: w.server.Listener}
@@ -283,7 +283,7 @@ func TestSubscriptionSurvivesRestart(t *testing.T) {
 
 // Hubs that share a store and start together must agree on one key.
 func TestHubsAgreeOnKeys(t *testing.T) {
-	store := &Memory{}
+	store := &memory{}
 	keys := make(chan string)
 	for range 8 {
 		go func() {
@@ -303,7 +303,7 @@ func TestHubsAgreeOnKeys(t *testing.T) {
 }
 
 func TestDamagedKeysAreNoReasonForNewOnes(t *testing.T) {
-	store := &Memory{}
+	store := &memory{}
 	if err := store.Put(t.Context(), vapidName, []byte(`{"private":"AAAA"}`)); err != nil {
 		t.Fatal(err)
 	}

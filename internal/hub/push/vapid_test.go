@@ -57,13 +57,13 @@ func TestKeysOutliveTheStore(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s
 	}
-	first := start(&Memory{}).VAPIDKey()
+	first := start(&memory{}).VAPIDKey()
 	if !bytes.Contains(file.b, []byte("private")) {
 		t.Fatalf("in the file: %s", file.b)
 	}
 	for what, stored := range map[string]string{"an empty store": "", "damaged ones in it": `{"private":"AAAA"}`, "nonsense in it": "x"} {
 		log.b.Reset()
-		store := &Memory{}
+		store := &memory{}
 		if stored != "" {
 			store.put(vapidName, []byte(stored))
 		}
@@ -77,7 +77,7 @@ func TestKeysOutliveTheStore(t *testing.T) {
 
 	log.b.Reset()
 	file.b = nil
-	store := &Memory{}
+	store := &memory{}
 	store.put(subscriptionPrefix+"phone", []byte("{}"))
 	if got := start(store).VAPIDKey(); got == first || !strings.Contains(log.b.String(), "the hub has new VAPID keys") {
 		t.Errorf("both lost: %s; %s", got, &log.b)
@@ -99,7 +99,7 @@ func TestKeysOutliveTheStore(t *testing.T) {
 func TestKeysThatCannotBeReadAreNotReplaced(t *testing.T) {
 	kept := []byte(`{"private":"AAAA"}`)
 	file := &keyFile{b: kept, unread: errors.New("permission denied")}
-	config := Config{Store: &Memory{}, KeyFile: file, Subject: "mailto:root@hub.example.org"}
+	config := Config{Store: &memory{}, KeyFile: file, Subject: "mailto:root@hub.example.org"}
 	if s, err := New(t.Context(), config); err == nil || !strings.Contains(err.Error(), "permission denied") || !bytes.Equal(file.b, kept) {
 		t.Errorf("%v; the file has %s", err, file.b)
 		if s != nil {

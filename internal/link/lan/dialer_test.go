@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/testkit"
 )
 
 // listener answers at an address as one device.
@@ -21,7 +22,7 @@ func listener(t *testing.T, key *device.Key) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := link.New(link.Config{Key: key, Trust: device.NewTrust(new(device.MemoryStore)), Name: "x"})
+	n := link.New(link.Config{Key: key, Trust: device.NewTrust(new(testkit.Document)), Name: "x"})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = n.Serve(t.Context(), l) }()
 	t.Cleanup(func() { n.Close(); <-done })

@@ -11,6 +11,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -87,7 +88,7 @@ func newAgent(t testing.TB, name string, at place, routes ...link.Route) *actor 
 func newActor(t testing.TB, name string, at place, change func(*link.Config)) *actor {
 	t.Helper()
 	key := must(device.NewKey())
-	a := &actor{t: t, name: name, id: key.ID(), key: key, trust: device.NewTrust(new(device.MemoryStore))}
+	a := &actor{t: t, name: name, id: key.ID(), key: key, trust: device.NewTrust(new(testkit.Document))}
 	a.changed = sync.NewCond(&a.mu)
 	a.Client = a.newClient(at)
 	c := link.Config{Key: key, Trust: a.trust, Name: name, Handler: a, Routes: []link.Route{a.Client}}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -65,7 +66,7 @@ func TestPage(t *testing.T) {
 					Data []byte `json:"data"`
 				}{bytes.Repeat([]byte("x"), size)}
 				e, err := agent.Ask(seconds(t, 60), page, wire.KindKeyListRequest, wire.NewID(), body, nil)
-				if err != nil || !bytes.Equal(e.Body, must(wire.NewEnvelope("", "", body)).Body) {
+				if err != nil || !bytes.Equal(e.Body, must(testkit.Envelope("", "", body)).Body) {
 					t.Fatalf("round %d, %d bytes: %v, %d bytes came back", round, size, err, len(e.Body))
 				}
 			}

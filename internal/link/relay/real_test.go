@@ -25,6 +25,7 @@ import (
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -109,7 +110,7 @@ func TestOverWebSocket(t *testing.T) {
 					Data []byte `json:"data"`
 				}{bytes.Repeat([]byte{byte(i)}, i*40000)}
 				e, err := c.agent.Ask(ctx, c.phone.id, wire.KindKeyListRequest, wire.NewID(), body, nil)
-				want := must(wire.NewEnvelope("", "", body)).Body
+				want := must(testkit.Envelope("", "", body)).Body
 				if err == nil && !bytes.Equal(e.Body, want) {
 					err = fmt.Errorf("%d bytes came back, %d were sent", len(e.Body), len(want))
 				}

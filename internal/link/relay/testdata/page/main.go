@@ -13,6 +13,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func run(url, computer string) error {
 	if err != nil {
 		return err
 	}
-	trust := device.NewTrust(new(device.MemoryStore))
+	trust := device.NewTrust(new(testkit.Document))
 	if err := trust.Add(device.Peer{ID: id, Name: wire.Clean("laptop"), PairedAt: time.Now()}); err != nil {
 		return err
 	}

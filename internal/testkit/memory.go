@@ -1,0 +1,87 @@
+package testkit
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Document is a device.Store in memory.
+type Document struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+// Load implements device.Store.
+func (d *Document) Load() ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return bytes.Clone(d.b), nil
+}
+
+// Save implements device.Store.
+func (d *Document) Save(b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.b = bytes.Clone(b)
+	return nil
+}
+
+// Documents is a signer.Store in memory.
+type Documents struct {
+	mu   sync.Mutex
+	docs map[string][]byte
+}
+
+// Get implements signer.Store.
+func (d *Documents) Get(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return bytes.Clone(d.docs[name]), nil
+}
+
+// Put implements signer.Store.
+func (d *Documents) Put(name string, b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.put(name, append([]byte{}, b...))
+	return nil
+}
+
+// Append adds to the end of a document.
+func (d *Documents) Append(name string, b []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.put(name, append(d.docs[name], b...))
+	return nil
+}
+
+func (d *Documents) put(name string, b []byte) {
+	if d.docs == nil {
+		d.docs = map[string][]byte{}
+	}
+	d.docs[name] = b
+}
+
+// Delete implements signer.Store.
+func (d *Documents) Delete(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.docs, name)
+	return nil
+}
+
+// List implements signer.Store.
+func (d *Documents) List(prefix string) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for name := range d.docs {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
