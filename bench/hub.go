@@ -286,7 +286,11 @@ func hubRole(noShortCut, cluster bool) func(dir string) error {
 }
 
 // everybody comes from one address here.
-var everybody = hub.Limits{ConnectBurst: 1 << 20, UnprovenPerAddress: 1 << 10, DevicesPerAddress: 1 << 20}
+var everybody = func() hub.Limits {
+	l := hub.DefaultLimits
+	l.ConnectBurst, l.UnprovenPerAddress, l.DevicesPerAddress = 1<<20, 1<<10, 1<<20
+	return l
+}()
 
 // serveTLS is a hub behind its own front, with certificates of its own CA.
 func serveTLS(dir string) error {

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -54,11 +54,12 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	c := Config{
 		PublicURL: "http://" + server.Listener.Addr().String(),
 		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Limits:    DefaultLimits,
 	}
+	c.Limits.CloseTimeout = patience // on a busy machine two seconds are nothing
 	for _, f := range change {
 		f(&c)
 	}
-	c.Limits.CloseTimeout = cmp.Or(c.Limits.CloseTimeout, patience) // on a busy machine two seconds are nothing
 	if c.NATSURL == "" && c.StateDir == "" {
 		c.StateDir = t.TempDir()
 	}
@@ -80,7 +81,43 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	return th
 }
 
-func withLimits(l Limits) func(*Config) { return func(c *Config) { c.Limits = l } }
+// withLimits changes those limits that are set.
+func withLimits(l Limits) func(*Config) {
+	return func(c *Config) {
+		all := reflect.ValueOf(&c.Limits).Elem()
+		for i, set := range reflect.ValueOf(l).Fields() {
+			if !set.IsZero() {
+				all.FieldByIndex(i.Index).Set(set)
+			}
+		}
+	}
+}
+
+// stats is how a hub is doing. Ended counts the connections that ended, by reason.
+type stats struct {
+	Devices, Elsewhere, Unproven, Queued int
+	Ended                                map[string]int
+}
+
+func (h *testHub) Stats() stats {
+	h.mu.RLock()
+	s := stats{Devices: len(h.local), Elsewhere: len(h.remote), Queued: int(h.queued.Load()), Ended: map[string]int{}}
+	h.mu.RUnlock()
+	s.Unproven = h.addresses.waiting()
+	for line := range strings.Lines(h.log.String()) {
+		if _, reason, _ := strings.Cut(line, " reason="); strings.Contains(line, `msg="device left"`) {
+			s.Ended[strings.TrimSpace(reason)]++
+		}
+	}
+	return s
+}
+
+// waiting is how many connections are unproven.
+func (a *addresses) waiting() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unproven
+}
 
 // logBuffer is what a hub has logged.
 type logBuffer struct {

@@ -157,13 +157,6 @@ func (a *addresses) remove(p *place) {
 	a.unproven--
 }
 
-// waiting is how many connections are unproven.
-func (a *addresses) waiting() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.unproven
-}
-
 // count notes that there is one proven device more of an address, or one less.
 func (a *addresses) count(from netip.Addr, change int) {
 	a.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,13 +147,7 @@ func (b *bus) sendFrame(to hubID, id device.ID, frame []byte) error {
 }
 
 func (b *bus) send(o op, to hubID, id device.ID, frame []byte) error {
-	buffer := largeBuffers.Get().(*[]byte)
-	defer release(buffer)
-	m := append((*buffer)[:0], byte(o))
-	m = append(m, b.id[:]...)
-	m = append(m, id[:]...)
-	m = append(m, frame...)
-	return b.nc.Publish(to.subject(), m)
+	return b.nc.Publish(to.subject(), slices.Concat([]byte{byte(o)}, b.id[:], id[:], frame))
 }
 
 // sendAnnouncements publishes what is in the outbox. It is a goroutine so that

@@ -332,7 +332,7 @@ func (h *Hub) hearData(from hubID, to device.ID, c *conn, key streamKey, frame [
 		s, ok := c.streams[key]
 		c.mu.Unlock()
 		if ok && s.hub == from && s.to == nil {
-			if c.deliver(item{b: frame}) {
+			if c.deliver(frame) {
 				return
 			}
 			why = hubwire.ReasonSlow

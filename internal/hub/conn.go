@@ -62,9 +62,8 @@ type conn struct {
 
 // item is one WebSocket message that waits to be written.
 type item struct {
-	b      []byte
-	text   bool
-	pooled *[]byte // to give back; may be nil
+	b    []byte
+	text bool
 }
 
 // send queues the hub's own message.
@@ -91,11 +90,9 @@ func (c *conn) enqueue(it item, limit int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over.Load() {
-		it.free()
 		return true
 	}
 	if c.waiting+len(it.b) > limit {
-		it.free()
 		return false
 	}
 	c.add(it)
@@ -116,16 +113,10 @@ func (c *conn) add(it item) {
 
 // write writes until nothing waits.
 func (c *conn) write() {
-	var done []item
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
 			closeWith := c.closeWith
-			if cap(done) <= 4 {
-				c.queue = done[:0]
-			} else {
-				c.queue = nil
-			}
 			c.writing = false
 			c.mu.Unlock()
 			if closeWith != 0 {
@@ -134,11 +125,9 @@ func (c *conn) write() {
 			return
 		}
 		batch := c.queue
-		c.queue = done[:0]
+		c.queue = nil
 		c.mu.Unlock()
 		c.writeBatch(batch)
-		clear(batch)
-		done = batch
 	}
 }
 
@@ -150,7 +139,6 @@ func (c *conn) writeBatch(batch []item) {
 		}
 		err := c.ws.Write(context.Background(), typ, it.b)
 		n := len(it.b)
-		it.free()
 		c.hub.queued.Add(-int64(n))
 		c.mu.Lock()
 		c.waiting -= n
@@ -159,12 +147,6 @@ func (c *conn) writeBatch(batch []item) {
 			c.cut(endLost) // the rest fails at once
 		}
 		c.wrote.Store(int64(c.hub.now()))
-	}
-}
-
-func (it item) free() {
-	if it.pooled != nil {
-		release(it.pooled)
 	}
 }
 
@@ -226,12 +208,9 @@ func (c *conn) run() {
 	c.mu.Lock()
 	for _, it := range c.queue {
 		h.queued.Add(-int64(len(it.b)))
-		it.free()
 	}
 	c.queue = nil
 	c.mu.Unlock()
 	h.addresses.count(c.from, -1)
-	why := c.reason()
-	h.ended[why].Add(1)
-	h.log.Debug("device left", "device", c.id.Short(), "reason", why.String())
+	h.log.Debug("device left", "device", c.id.Short(), "reason", c.reason().String())
 }

@@ -141,7 +141,6 @@ func proven(origin string, challenge []byte, m hubwire.Message) (device.ID, erro
 
 // refuse tells a connection why its handshake failed, and ends it.
 func (h *Hub) refuse(c *conn, err error) {
-	h.ended[endHandshake].Add(1)
 	h.log.Debug("handshake failed", "reason", err)
 	switch {
 	case errors.Is(err, errMalformed):

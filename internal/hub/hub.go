@@ -52,7 +52,7 @@ type Config struct {
 	// Log is where the hub writes; nil discards. It is given short device IDs
 	// and reasons, never tokens, subscriptions or payloads.
 	Log *slog.Logger
-	// Limits' zero fields have the defaults of DefaultLimits.
+	// Limits are DefaultLimits, or those changed; the zero value: DefaultLimits.
 	Limits Limits
 	// NoShortCut sends everything through NATS, also what stays on this hub. It
 	// is for measurements and tests.
@@ -82,7 +82,6 @@ type Hub struct {
 	tasks chan struct{}
 
 	queued atomic.Int64 // bytes that wait for all devices
-	ended  [reasons]atomic.Uint64
 
 	mu      sync.RWMutex
 	closing bool
@@ -105,8 +104,11 @@ func New(c Config) (*Hub, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Limits == (Limits{}) {
+		c.Limits = DefaultLimits
+	}
 	h := &Hub{
-		config: c, limits: c.Limits.withDefaults(), origin: origin, log: c.Log, start: time.Now(),
+		config: c, limits: c.Limits, origin: origin, log: c.Log, start: time.Now(),
 		local: map[device.ID]*conn{}, remote: map[device.ID]remoteDevice{}, hubs: map[hubID]*peerHub{},
 		tasks: make(chan struct{}, maxTasks),
 	}

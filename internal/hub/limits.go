@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"cmp"
-	"time"
-)
+import "time"
 
 const (
 	// MaxRendezvous is how long a rendezvous token can be used at most.
@@ -70,30 +67,7 @@ var DefaultLimits = Limits{
 	CloseTimeout: 2 * time.Second,
 }
 
-func (l Limits) withDefaults() Limits {
-	d := DefaultLimits
-	l.Handshake = cmp.Or(l.Handshake, d.Handshake)
-	l.Unproven = cmp.Or(l.Unproven, d.Unproven)
-	l.UnprovenPerAddress = cmp.Or(l.UnprovenPerAddress, d.UnprovenPerAddress)
-	l.ConnectBurst = cmp.Or(l.ConnectBurst, d.ConnectBurst)
-	l.ConnectEvery = cmp.Or(l.ConnectEvery, d.ConnectEvery)
-	l.SlowedEvery = cmp.Or(l.SlowedEvery, d.SlowedEvery)
-	l.SlowedFor = cmp.Or(l.SlowedFor, d.SlowedFor)
-	l.Devices = cmp.Or(l.Devices, d.Devices)
-	l.DevicesPerAddress = cmp.Or(l.DevicesPerAddress, d.DevicesPerAddress)
-	l.Streams = cmp.Or(l.Streams, d.Streams)
-	l.StreamsPerPeer = cmp.Or(l.StreamsPerPeer, d.StreamsPerPeer)
-	l.QueueBytes = cmp.Or(l.QueueBytes, d.QueueBytes)
-	l.TotalQueueBytes = cmp.Or(l.TotalQueueBytes, d.TotalQueueBytes)
-	l.PingAfter = cmp.Or(l.PingAfter, d.PingAfter)
-	l.DeadAfter = cmp.Or(l.DeadAfter, d.DeadAfter)
-	l.MessageTime = cmp.Or(l.MessageTime, d.MessageTime)
-	l.WriteTime = cmp.Or(l.WriteTime, d.WriteTime)
-	l.CloseTimeout = cmp.Or(l.CloseTimeout, d.CloseTimeout)
-	return l
-}
-
-// reason is why a connection ended. The numbers are counted, not stored.
+// reason is why a connection ended.
 type reason int
 
 const (
@@ -106,38 +80,11 @@ const (
 	endBusy                    // over a limit
 	endHandshake               // no proof in time, or a wrong one
 	endClosing                 // the hub ends
-	reasons
 )
 
-// String names the reason, for logs and counts.
+// String names the reason, for logs.
 func (r reason) String() string {
 	return [...]string{
 		"lost", "replaced", "dead", "slow", "malformed", "guessing", "busy", "handshake", "closing",
 	}[r]
-}
-
-// Stats is how a hub is doing.
-type Stats struct {
-	Devices   int // online at this hub
-	Elsewhere int // online at other hubs of the same cluster
-	Unproven  int // connections whose proof has not come yet
-	Queued    int // bytes that wait for devices
-	// Ended counts the connections that ended, by reason: lost, replaced, dead,
-	// slow, malformed, guessing, busy, handshake, closing.
-	Ended map[string]uint64
-}
-
-// Stats tells how the hub is doing.
-func (h *Hub) Stats() Stats {
-	h.mu.RLock()
-	s := Stats{Devices: len(h.local), Elsewhere: len(h.remote)}
-	h.mu.RUnlock()
-	s.Unproven, s.Queued = h.addresses.waiting(), int(h.queued.Load())
-	s.Ended = map[string]uint64{}
-	for r := range reasons {
-		if n := h.ended[r].Load(); n > 0 {
-			s.Ended[r.String()] = n
-		}
-	}
-	return s
 }

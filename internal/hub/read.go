@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -17,25 +16,6 @@ import (
 // taskTime bounds what is done for one request outside of the reading.
 const taskTime = 15 * time.Second
 
-// Messages are read into buffers of two sizes: nearly all are small, and a
-// buffer is held only while a message is on its way.
-const smallBuffer = 2 << 10
-
-var (
-	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
-	// One byte more than the limit, so that reading what is over it never finds
-	// the buffer full.
-	largeBuffers = sync.Pool{New: func() any { b := make([]byte, hubwire.MaxMessage+1); return &b }}
-)
-
-func release(b *[]byte) {
-	if len(*b) == smallBuffer {
-		smallBuffers.Put(b)
-	} else {
-		largeBuffers.Put(b)
-	}
-}
-
 // read takes messages until there are no more.
 func (c *conn) read() {
 	for {
@@ -44,7 +24,7 @@ func (c *conn) read() {
 			return
 		}
 		c.begun.Store(int64(c.hub.now()))
-		buffer, n, err := readMessage(r)
+		b, err := io.ReadAll(r) // at most hubwire.MaxMessage bytes: the WebSocket's read limit
 		c.begun.Store(0)
 		if err != nil {
 			c.because(unreadable(err))
@@ -52,12 +32,10 @@ func (c *conn) read() {
 		}
 		switch {
 		case c.over.Load(): // what it still says counts no more
-			release(buffer)
 		case typ == websocket.MessageBinary:
-			c.takeFrame(item{b: (*buffer)[:n], pooled: buffer})
+			c.takeFrame(b)
 		default:
-			c.takeMessage((*buffer)[:n])
-			release(buffer)
+			c.takeMessage(b)
 		}
 	}
 }
@@ -67,29 +45,6 @@ func unreadable(err error) reason {
 		return endMalformed
 	}
 	return endLost
-}
-
-// readMessage reads one message of at most hubwire.MaxMessage bytes, which the
-// WebSocket's read limit sees to.
-func readMessage(r io.Reader) (*[]byte, int, error) {
-	buffer, n := smallBuffers.Get().(*[]byte), 0
-	for {
-		if n == len(*buffer) && n == smallBuffer {
-			larger := largeBuffers.Get().(*[]byte)
-			copy(*larger, *buffer)
-			release(buffer)
-			buffer = larger
-		}
-		m, err := r.Read((*buffer)[n:])
-		n += m
-		if err == io.EOF {
-			return buffer, n, nil
-		}
-		if err != nil {
-			release(buffer)
-			return nil, 0, err
-		}
-	}
 }
 
 // takeMessage serves a text message.

@@ -43,19 +43,17 @@ func (c *conn) takeRendezvous(m hubwire.Message) {
 	c.done(m.ID)
 }
 
-// takeFrame serves a binary message, whose buffer is its own from here on.
-func (c *conn) takeFrame(it item) {
-	f, err := hubwire.ParseFrame(it.b)
+// takeFrame serves a binary message, whose bytes are its own from here on.
+func (c *conn) takeFrame(b []byte) {
+	f, err := hubwire.ParseFrame(b)
 	if err != nil {
-		it.free()
 		c.end(endMalformed, hubwire.CodeMalformed, err.Error())
 		return
 	}
 	if f.Kind == hubwire.KindData {
-		c.takeData(f, it)
+		c.takeData(f, b)
 		return
 	}
-	defer it.free()
 	if f.Kind == hubwire.KindOpen {
 		c.takeOpen(f)
 		return
@@ -66,25 +64,22 @@ func (c *conn) takeFrame(it item) {
 }
 
 // takeData passes data on. A stream that is not open may just have been closed.
-func (c *conn) takeData(f hubwire.Frame, it item) {
+func (c *conn) takeData(f hubwire.Frame, b []byte) {
 	key := streamKey{f.Peer, f.Stream}
 	c.mu.Lock()
 	s, ok := c.streams[key]
 	c.mu.Unlock()
 	if !ok {
-		it.free()
 		return
 	}
-	hubwire.SetPeer(it.b, c.id)
+	hubwire.SetPeer(b, c.id)
 	if s.to == nil {
-		err := c.hub.bus.sendFrame(s.hub, f.Peer, it.b)
-		it.free()
-		if err != nil {
+		if err := c.hub.bus.sendFrame(s.hub, f.Peer, b); err != nil {
 			c.fail(key, hubwire.ReasonUnreached)
 		}
 		return
 	}
-	if !s.to.deliver(it) {
+	if !s.to.deliver(b) {
 		s.to.fail(streamKey{c.id, f.Stream}, hubwire.ReasonSlow)
 		c.fail(key, hubwire.ReasonSlow)
 	}
@@ -93,13 +88,13 @@ func (c *conn) takeData(f hubwire.Frame, it item) {
 // deliver queues another device's data. When too much waits for all devices
 // together, only those for which little waits are sent more: who makes others
 // wait on purpose does not stop them.
-func (c *conn) deliver(it item) bool {
+func (c *conn) deliver(b []byte) bool {
 	limits := c.hub.limits
 	limit := limits.QueueBytes
 	if c.hub.queued.Load() > int64(limits.TotalQueueBytes) {
 		limit /= smallShare
 	}
-	return c.enqueue(it, limit)
+	return c.enqueue(item{b: b}, limit)
 }
 
 // takeOpen opens a stream to another device.
