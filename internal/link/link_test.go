@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -102,7 +103,7 @@ func (l *linkUp) LinkUp(p device.Peer, h wire.Hello, route string) {
 // up, when the accepting side may still be busy with the connection.
 func TestLinkOutlivesItsListener(t *testing.T) {
 	ctx, endListener := context.WithTimeout(t.Context(), 20*time.Second)
-	store := &busyStore{Store: new(device.MemoryStore), saving: make(chan struct{}), release: make(chan struct{})}
+	store := &busyStore{Store: new(testkit.Document), saving: make(chan struct{}), release: make(chan struct{})}
 	c := newCouple(t, nil)
 	c.phone = newActor(t, "phone", func(cfg *Config) {
 		trust := device.NewTrust(store)
