@@ -155,7 +155,7 @@ var dependencyRules = []rule{
 		why: "it drives browsers, and knows neither hub nor agent",
 	},
 	{
-		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/testkit/...", "vmux/internal/link/relay/hubtest/...", "testing"},
+		from: "cmd/...", never: []string{"vmux/internal/sshdtest/...", "vmux/internal/testkit/...", "vmux/internal/wire/wiretest", "vmux/internal/link/relay/hubtest/...", "testing"},
 		why: "test programs and their flags have no place in the product",
 	},
 	{

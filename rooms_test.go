@@ -12,7 +12,7 @@ import (
 const architecture = "docs/architecture.md"
 
 // testRooms are packages that only tests and measurements use.
-var testRooms = []string{"leakcheck", "testkit", "sshdtest", "link/relay/hubtest", "agent/promises"}
+var testRooms = []string{"leakcheck", "testkit", "wire/wiretest", "sshdtest", "link/relay/hubtest", "agent/promises"}
 
 // The picture of the rooms is the import graph.
 func TestPictureOfTheRooms(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // certificatePause is how much time passes, on the signer's clock, between two
@@ -31,7 +31,7 @@ func (b *bench) measureCertificates() {
 			Asking:        wire.NewAsking(from.ID.String(), from.Name.String(), now, wire.Window),
 			PublicKeyBlob: public, RequestedValiditySeconds: 8 * 3600,
 		}
-		e, err := testkit.Envelope(r.RequestID, wire.KindCertificateRequest, r)
+		e, err := wiretest.Envelope(r.RequestID, wire.KindCertificateRequest, r)
 		if err != nil {
 			return err
 		}

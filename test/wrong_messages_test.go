@@ -20,6 +20,7 @@ import (
 	"vmux/internal/link/lan"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // newDevice makes a device of the test's own.
@@ -237,11 +238,11 @@ func (p *wrongPhone) accept(l net.Listener, key *device.Key) {
 
 func (p *wrongPhone) sends(id string, kind wire.Kind, body any) {
 	p.t.Helper()
-	e, err := testkit.Envelope(id, kind, body)
+	e, err := wiretest.Envelope(id, kind, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	frame, err := testkit.Frame(e)
+	frame, err := wiretest.Frame(e)
 	if err == nil {
 		_, err = p.Write(frame)
 	}

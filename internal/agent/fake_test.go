@@ -23,6 +23,7 @@ import (
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // memory is the agent's state folder in memory.
@@ -100,7 +101,7 @@ func (n *network) Ask(ctx context.Context, to device.ID, kind wire.Kind, id stri
 	if err != nil {
 		return wire.Envelope{}, err
 	}
-	return testkit.Envelope(id, answerKind, answer)
+	return wiretest.Envelope(id, answerKind, answer)
 }
 
 func (n *network) Peers() []link.PeerStatus {

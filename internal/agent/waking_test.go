@@ -21,8 +21,8 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 const testHub = "https://hub.example"
@@ -90,7 +90,7 @@ func (w *world) tells(p *phone, hub string, active bool) wire.Kind {
 func (w *world) tellsWhy(p *phone, hub string, active bool, why string) wire.Kind {
 	w.t.Helper()
 	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: hub, Active: active, Reason: why}
-	e, err := testkit.Envelope("x", wire.KindDeviceTokenUpdate, update)
+	e, err := wiretest.Envelope("x", wire.KindDeviceTokenUpdate, update)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 const (
@@ -205,7 +206,7 @@ func (p *page) identity(label string) signer.Identity {
 // asks sends a request as the link does; the answer comes over the channel.
 func (p *page) asks(ctx context.Context, kind wire.Kind, id string, body any) <-chan any {
 	p.t.Helper()
-	e, err := testkit.Envelope(id, kind, body)
+	e, err := wiretest.Envelope(id, kind, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}

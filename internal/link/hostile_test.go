@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // raw is a peer that speaks the protocol by hand.
@@ -50,7 +50,7 @@ func (r *raw) next() wire.Envelope {
 
 func (r *raw) put(e wire.Envelope) {
 	r.t.Helper()
-	f, err := testkit.Frame(e)
+	f, err := wiretest.Frame(e)
 	if err == nil {
 		err = r.write(f)
 	}
@@ -133,7 +133,7 @@ func TestRawPeer(t *testing.T) {
 		},
 		"a peer that does not read is closed": func(t *testing.T, c *couple, r *raw) {
 			for i := range 10000 {
-				if r.write(must(testkit.Frame(wire.Envelope{Version: 1, ID: fmt.Sprint(i), Kind: wire.KindPing}))) != nil {
+				if r.write(must(wiretest.Frame(wire.Envelope{Version: 1, ID: fmt.Sprint(i), Kind: wire.KindPing}))) != nil {
 					break
 				}
 			}

@@ -24,6 +24,7 @@ import (
 	"vmux/internal/state"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // newPhone returns a phone in a home of its own, and that home.
@@ -161,7 +162,7 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: []byte("data"),
 			Context: wire.Context{ContextQuality: wire.QualityUnknown},
 		}
-		e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
+		e, err := wiretest.Envelope(r.RequestID, wire.KindSignRequest, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +212,7 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: login.Marshal(),
 			Context: wire.Context{ContextQuality: wire.QualityUnknown},
 		}
-		e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
+		e, err := wiretest.Envelope(r.RequestID, wire.KindSignRequest, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,11 +331,11 @@ func TestStrangerIsTurnedAway(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	frame, err := testkit.Envelope("1", wire.KindKeyListRequest, wire.KeyListRequest{})
+	frame, err := wiretest.Envelope("1", wire.KindKeyListRequest, wire.KeyListRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := testkit.Frame(frame)
+	b, err := wiretest.Frame(frame)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 func TestWindow(t *testing.T) {
@@ -152,7 +152,7 @@ func TestTooManyWaitingRequests(t *testing.T) {
 			p.computer.ID = device.ID{computer}
 			for range maxWaitingPerPeer {
 				r := p.request(id)
-				e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
+				e, err := wiretest.Envelope(r.RequestID, wire.KindSignRequest, r)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 func TestIdentitiesAreManaged(t *testing.T) {
@@ -81,7 +82,7 @@ func TestKeyList(t *testing.T) {
 	if err := p.SetEnabled(a, false); err != nil {
 		t.Fatal(err)
 	}
-	e, err := testkit.Envelope(wire.NewID(), wire.KindKeyListRequest, wire.KeyListRequest{})
+	e, err := wiretest.Envelope(wire.NewID(), wire.KindKeyListRequest, wire.KeyListRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

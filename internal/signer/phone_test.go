@@ -16,6 +16,7 @@ import (
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 var secret = []byte("a passphrase")
@@ -139,7 +140,7 @@ func (p *phone) request(id Identity) *wire.RemoteSignRequest {
 
 func (p *phone) ask(ctx context.Context, r *wire.RemoteSignRequest) *wire.SignResponse {
 	p.t.Helper()
-	e, err := testkit.Envelope(r.RequestID, wire.KindSignRequest, r)
+	e, err := wiretest.Envelope(r.RequestID, wire.KindSignRequest, r)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func certificateRequest(t testing.TB, p *phone) *wire.CertificateRequest {
 
 func (p *phone) askCertificate(r *wire.CertificateRequest) *wire.CertificateResponse {
 	p.t.Helper()
-	e, err := testkit.Envelope(r.RequestID, wire.KindCertificateRequest, r)
+	e, err := wiretest.Envelope(r.RequestID, wire.KindCertificateRequest, r)
 	if err != nil {
 		p.t.Fatal(err)
 	}

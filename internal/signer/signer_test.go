@@ -9,8 +9,8 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/sshctx"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // RSA keys sign with the hash that the client's flags choose; for the others
@@ -239,7 +239,7 @@ func TestPlainPublicKey(t *testing.T) {
 func TestEnvelopesThatAreRefused(t *testing.T) {
 	p := newPhone(t)
 	r := p.request(p.create("a", "ssh-ed25519"))
-	e, err := testkit.Envelope(wire.NewID(), wire.KindSignRequest, r)
+	e, err := wiretest.Envelope(wire.NewID(), wire.KindSignRequest, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"vmux/internal/device"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // startPage runs the phone of testdata/page as WebAssembly under Node, whose
@@ -66,7 +66,7 @@ func TestPage(t *testing.T) {
 					Data []byte `json:"data"`
 				}{bytes.Repeat([]byte("x"), size)}
 				e, err := agent.Ask(seconds(t, 60), page, wire.KindKeyListRequest, wire.NewID(), body, nil)
-				if err != nil || !bytes.Equal(e.Body, must(testkit.Envelope("", "", body)).Body) {
+				if err != nil || !bytes.Equal(e.Body, must(wiretest.Envelope("", "", body)).Body) {
 					t.Fatalf("round %d, %d bytes: %v, %d bytes came back", round, size, err, len(e.Body))
 				}
 			}

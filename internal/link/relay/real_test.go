@@ -25,8 +25,8 @@ import (
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
-	"vmux/internal/testkit"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // running is a hub on a port of loopback that can be ended and started again.
@@ -110,7 +110,7 @@ func TestOverWebSocket(t *testing.T) {
 					Data []byte `json:"data"`
 				}{bytes.Repeat([]byte{byte(i)}, i*40000)}
 				e, err := c.agent.Ask(ctx, c.phone.id, wire.KindKeyListRequest, wire.NewID(), body, nil)
-				want := must(testkit.Envelope("", "", body)).Body
+				want := must(wiretest.Envelope("", "", body)).Body
 				if err == nil && !bytes.Equal(e.Body, want) {
 					err = fmt.Errorf("%d bytes came back, %d were sent", len(e.Body), len(want))
 				}

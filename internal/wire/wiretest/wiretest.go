@@ -1,4 +1,5 @@
-package testkit
+// Package wiretest makes what comes over a link, for tests.
+package wiretest
 
 import (
 	"encoding/binary"
