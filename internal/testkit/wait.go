@@ -23,9 +23,12 @@ func WaitFor(t TB, what any, ready func() bool) {
 	if t, ok := t.(interface{ Helper() }); ok {
 		t.Helper()
 	}
-	for end := time.Now().Add(limit); !ready(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	for began := time.Now(); !ready(); {
+		waited := time.Since(began)
+		if waited > limit {
 			t.Fatalf("waited %v for %v", limit, what)
 		}
+		// Looking costs time that others need, and a tenth more is soon over.
+		time.Sleep(min(max(waited/10, 10*time.Millisecond), 200*time.Millisecond))
 	}
 }
