@@ -4,6 +4,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,12 +40,27 @@ echo "after a kill: $(systemctl --user is-active vmux-agent)"
 systemctl --user stop vmux-agent
 echo "stopped: $(systemctl --user show -p ActiveState,Result,ExecMainStatus vmux-agent | sort | tr '\n' ' ')"
 [ ! -e $HOME/.ssh/vmux-agent.sock ] || echo "the socket is still there"
+export SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock
+systemctl --user enable --now vmux-agent.socket
+echo "before the first client: $(systemctl --user is-active vmux-agent) $(stat -c %a $SSH_AUTH_SOCK)"
+echo "activated: $(ssh-add -l)"
+file=$(stat -c %i $SSH_AUTH_SOCK)
+first=$(pid)
+kill -KILL $first
+echo "after a kill of it: $(ssh-add -l)"
+[ "$(pid)" != $first ] || echo "it was not killed"
+systemctl --user restart vmux-agent
+tries answers
+echo "started anew: $(ssh-add -l)"
+[ "$(stat -c %i $SSH_AUTH_SOCK)" = $file ] || echo "another socket"
+systemctl --user stop vmux-agent.socket vmux-agent
 systemctl --user exit
 wait
 `
 
-// The unit that the docs tell to write starts the agent under a real systemd,
-// starts it again after a crash, and ends it cleanly.
+// The units that the docs tell to write start the agent under a real systemd, start
+// it again after a crash, and end it cleanly; by socket activation the socket is the
+// same all the while, and no client fails.
 func TestSystemdService(t *testing.T) {
 	t.Parallel()
 	for _, p := range []string{"unshare", "systemctl", "/lib/systemd/systemd"} {
@@ -70,12 +86,16 @@ func TestSystemdService(t *testing.T) {
 		"core: Max core file size 0 0 bytes",
 		"after a kill: active\n",
 		"stopped: ActiveState=inactive ExecMainStatus=0 Result=success \n",
+		"before the first client: inactive 600\n",
+		"activated: The agent has no identities.\n",
+		"after a kill of it: The agent has no identities.\n",
+		"started anew: The agent has no identities.\n",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q", want)
 		}
 	}
-	if t.Failed() || strings.Contains(string(out), "still there") {
+	if t.Failed() || regexp.MustCompile("still there|another socket|it was not").Match(out) {
 		t.Errorf("the service manager:\n%s", out)
 	}
 }
@@ -92,18 +112,17 @@ func install(t *testing.T, h *home) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)`~/(\\.config/systemd/user/vmux-agent\\.service)`:\n\n(.*?)\nThen:").FindStringSubmatch(string(page))
-	if found == nil {
-		t.Fatal("docs/login-service.md has no unit for systemd")
-	}
-	unit := filepath.Join(h.dir, found[1])
-	text := regexp.MustCompile("(?m)^    ").ReplaceAllString(found[2], "")
-	for _, err := range []error{
-		os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux")),
-		os.MkdirAll(filepath.Dir(unit), 0o700), os.WriteFile(unit, []byte(text), 0o600),
-	} {
-		if err != nil {
-			t.Fatal(fmt.Errorf("install: %w", err))
+	errs := []error{os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))}
+	for _, name := range []string{"service", "socket"} {
+		found := regexp.MustCompile("(?s)`~/(\\.config/systemd/user/vmux-agent\\." + name + ")`:\n\n(.*?)\nThen:").FindStringSubmatch(string(page))
+		if found == nil {
+			t.Fatalf("docs/login-service.md has no %s unit for systemd", name)
 		}
+		unit := filepath.Join(h.dir, found[1])
+		text := regexp.MustCompile("(?m)^    ").ReplaceAllString(found[2], "")
+		errs = append(errs, os.MkdirAll(filepath.Dir(unit), 0o700), os.WriteFile(unit, []byte(text), 0o600))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(fmt.Errorf("install: %w", err))
 	}
 }

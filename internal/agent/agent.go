@@ -66,8 +66,10 @@ type Config struct {
 	// StateDir is the agent's state folder, made with mode 0700. It holds the
 	// device key, the paired devices, the key cache and the control socket.
 	StateDir string
-	// Socket is the path of the SSH agent's socket.
-	Socket string
+	// Socket is the path of the SSH agent's socket, and Listener what listens there;
+	// nil: Run makes it.
+	Socket   string
+	Listener net.Listener
 	// Name is this computer's name; default the host name.
 	Name string
 	// Routes are the ways to reach phones.
@@ -322,9 +324,12 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 // the session key is forgotten. It can be called once.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.release()
-	socket, err := sshagent.Listen(a.cfg.Socket)
-	if err != nil {
-		return err
+	socket := a.cfg.Listener
+	if socket == nil {
+		var err error
+		if socket, err = sshagent.Listen(a.cfg.Socket); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -20,6 +20,7 @@ import (
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/sshagent"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -155,10 +156,18 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
+	socket, err := sshagent.Activated()
+	if err != nil {
+		return err
+	}
+	if socket != nil {
+		f.socket = socket.Addr().String()
+	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
 		Name:            f.name,
 		Socket:          f.socket,
+		Listener:        socket,
 		Routes:          []link.Route{lan.NewDialer(f.lan, log)},
 		Hub:             hub,
 		Page:            page,

@@ -12,6 +12,9 @@ var errNoSocket = errors.New("the agent's socket needs a Unix system")
 // Listen fails: this system has no Unix sockets with peer credentials.
 func Listen(string) (net.Listener, error) { return nil, errNoSocket }
 
+// Activated returns nothing: no service manager hands over sockets here.
+func Activated() (net.Listener, error) { return nil, nil }
+
 // CheckPeer fails, as Listen does.
 func CheckPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
