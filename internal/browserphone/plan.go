@@ -235,7 +235,7 @@ func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
 }
 
 // planVault asks for the vault's passkey, or for a new one where there is no
-// vault. A vault without keys is one of an older version, whose passkey may be gone:
+// vault. A vault without keys is what a crash has left, and its passkey may be gone:
 // it is made anew.
 func (p *Phone) planVault() (Plan, error) {
 	challenge := newChallenge()

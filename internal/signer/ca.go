@@ -2,7 +2,7 @@ package signer
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -71,24 +71,14 @@ func (c CA) identity() Identity {
 
 // CA returns the CA, or ErrNoCA.
 func (s *Signer) CA() (CA, error) {
-	b, err := s.cfg.Store.Get(caDocument)
-	if err != nil {
-		return CA{}, fmt.Errorf("load CA: %w", err)
-	}
-	if b == nil {
-		return CA{}, ErrNoCA
-	}
-	var ca CA
-	if err := json.Unmarshal(b, &ca); err != nil {
-		return CA{}, errors.New("load CA: the document is damaged")
-	}
-	if ca.Version != 1 {
-		return CA{}, fmt.Errorf("load CA: version %d, want 1", ca.Version)
+	ca, err := getJSON[CA](s.cfg.Store, caDocument, "CA")
+	if ca == nil {
+		return CA{}, cmp.Or(err, ErrNoCA)
 	}
 	if err := ca.Policy.check(); err != nil {
 		return CA{}, fmt.Errorf("load CA: %w", err)
 	}
-	return ca, nil
+	return *ca, nil
 }
 
 // CreateCA makes the CA: a P-256 key, encrypted under the passphrase. A phone

@@ -306,8 +306,7 @@ type Dropped struct {
 	Records uint64    `json:"records"` // all of them since the log's beginning
 	Until   time.Time `json:"until,omitzero"`
 	// Kinds counts requests and changes by kind and decision: "sign approved". A
-	// merged record counts as often as it says. What was dropped by versions that
-	// did not count is in Records alone.
+	// merged record counts as often as it says.
 	Kinds map[string]int `json:"kinds,omitempty"`
 }
 

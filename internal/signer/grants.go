@@ -3,9 +3,7 @@ package signer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -62,15 +60,11 @@ type grantDocument struct {
 }
 
 func (s *Signer) grantDocument() (grantDocument, error) {
-	doc := grantDocument{Version: 1}
-	b, err := s.cfg.Store.Get(grantsDocument)
-	if err != nil {
-		return doc, fmt.Errorf("load grants: %w", err)
+	doc, err := getJSON[grantDocument](s.cfg.Store, grantsDocument, "grants")
+	if doc == nil {
+		return grantDocument{}, err
 	}
-	if b != nil && (json.Unmarshal(b, &doc) != nil || doc.Version != 1) {
-		return grantDocument{Version: 1}, errors.New("load grants: the document is damaged")
-	}
-	return doc, nil
+	return *doc, nil
 }
 
 // GrantsEnabled reports whether an approval may grant more than itself. It is

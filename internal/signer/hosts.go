@@ -2,9 +2,7 @@ package signer
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -59,16 +57,9 @@ type hostDocument struct {
 
 // Hosts returns the servers that this phone remembers.
 func (s *Signer) Hosts() ([]Host, error) {
-	b, err := s.cfg.Store.Get(hostsDocument)
-	if err != nil {
-		return nil, fmt.Errorf("load hosts: %w", err)
-	}
-	if b == nil {
-		return nil, nil
-	}
-	var doc hostDocument
-	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
-		return nil, errors.New("load hosts: the document is damaged")
+	doc, err := getJSON[hostDocument](s.cfg.Store, hostsDocument, "hosts")
+	if doc == nil {
+		return nil, err
 	}
 	return doc.Hosts, nil
 }

@@ -73,26 +73,16 @@ type identityDocument struct {
 
 // Identities returns all identities in the order in which they were made.
 func (s *Signer) Identities() ([]Identity, error) {
-	b, err := s.cfg.Store.Get(identitiesDocument)
-	if err != nil {
-		return nil, fmt.Errorf("load identities: %w", err)
+	doc, err := getJSON[identityDocument](s.cfg.Store, identitiesDocument, "identities")
+	if doc == nil {
+		return nil, err
 	}
-	if b == nil {
-		return nil, nil
-	}
-	return decodeIdentities(b)
+	return doc.check()
 }
 
-// decodeIdentities reads the document, which another program may have damaged:
+// check returns the identities of a document, which another program may have damaged:
 // what comes out of it can be shown, and has one key and label each.
-func decodeIdentities(b []byte) ([]Identity, error) {
-	var doc identityDocument
-	if err := json.Unmarshal(b, &doc); err != nil {
-		return nil, errors.New("load identities: the document is damaged")
-	}
-	if doc.Version != 1 {
-		return nil, fmt.Errorf("load identities: version %d, want 1", doc.Version)
-	}
+func (doc *identityDocument) check() ([]Identity, error) {
 	if len(doc.Identities) > wire.MaxKeys {
 		return nil, fmt.Errorf("load identities: over %d", wire.MaxKeys)
 	}
@@ -335,6 +325,29 @@ func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *Record, error
 		}
 		return putJSON(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
 	})
+}
+
+// getJSON reads a document of version 1, nil and no error if there is none. What is
+// what it holds, for errors.
+func getJSON[T any](store Store, name, what string) (*T, error) {
+	b, err := store.Get(name)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", what, err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var head struct {
+		Version int `json:"version"`
+	}
+	var doc T
+	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, &doc) != nil {
+		return nil, fmt.Errorf("load %s: the document is damaged", what)
+	}
+	if head.Version != 1 {
+		return nil, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
+	}
+	return &doc, nil
 }
 
 func putJSON(store Store, name string, document any) error {

@@ -148,7 +148,13 @@ func FuzzIdentities(f *testing.F) {
 	f.Add([]byte(`{"version":1,"identities":[{"label":"a","algorithm":"","publicKey":"AAAAAA==","enabled":true}]}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := decodeIdentities(b)
+		store := &testkit.Documents{}
+		_ = store.Put(identitiesDocument, b)
+		s, err := New(Config{Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.Identities()
 		if err != nil {
 			return
 		}
@@ -157,12 +163,6 @@ func FuzzIdentities(f *testing.F) {
 				t.Errorf("decoded %+v", id)
 			}
 			_, _ = id.AuthorizedKey(), id.Fingerprint()
-		}
-		store := &testkit.Documents{}
-		_ = store.Put(identitiesDocument, b)
-		s, err := New(Config{Store: store})
-		if err != nil {
-			t.Fatal(err)
 		}
 		keys, err := s.KeyList()
 		if err != nil {

@@ -214,16 +214,6 @@ func TestMergedRefusalsAreSmall(t *testing.T) {
 	}
 }
 
-// A record of before refusals were merged counts as one.
-func TestRefusalsOfBefore(t *testing.T) {
-	p := newPhone(t)
-	id := p.create("work", "ssh-ed25519")
-	old := Record{Kind: "sign", Key: id.Fingerprint(), Decision: "refused", Code: wire.CodePolicyDenied, Message: wire.Clean("policy of work: no logins")}
-	if n := id.RefusedByRules(old); n != 1 || old.Times() != 1 {
-		t.Errorf("counts %d, %d", n, old.Times())
-	}
-}
-
 // attacker: has a grant for an hour, and uses it without end. What it was given stands
 // in the log, but pushes out nothing that a person has decided.
 func TestGrantPushesNothingOut(t *testing.T) {

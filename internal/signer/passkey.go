@@ -106,15 +106,11 @@ func (p Passkeys) Has(credential []byte) bool {
 }
 
 func loadCredential(store Store, document string) (*Credential, error) {
-	b, err := store.Get(document)
-	if err != nil || b == nil {
-		return nil, err
-	}
-	var c Credential
-	if json.Unmarshal(b, &c) != nil || c.Version != 1 || len(c.ID) == 0 {
+	c, err := getJSON[Credential](store, document, "passkey")
+	if c != nil && len(c.ID) == 0 {
 		return nil, errors.New("load passkey: the document is damaged")
 	}
-	return &c, nil
+	return c, err
 }
 
 // Forget implements what Signer.Delete looks for. The passkey itself stays on

@@ -1,9 +1,6 @@
 package signer
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -43,16 +40,9 @@ type pauseDocument struct {
 
 // Pauses returns those that hold now.
 func (s *Signer) Pauses() ([]Pause, error) {
-	b, err := s.cfg.Store.Get(pausesDocument)
-	if err != nil {
-		return nil, fmt.Errorf("load pauses: %w", err)
-	}
-	if b == nil {
-		return nil, nil
-	}
-	var doc pauseDocument
-	if json.Unmarshal(b, &doc) != nil || doc.Version != 1 {
-		return nil, errors.New("load pauses: the document is damaged")
+	doc, err := getJSON[pauseDocument](s.cfg.Store, pausesDocument, "pauses")
+	if doc == nil {
+		return nil, err
 	}
 	now := s.cfg.Now()
 	return slices.DeleteFunc(doc.Pauses, func(p Pause) bool { return !now.Before(p.Until) }), nil

@@ -144,17 +144,7 @@ func forbidden(id Identity, format string, args ...any) error {
 
 // RefusedByRules counts the requests of a record that the identity's rules have
 // refused.
-func (i Identity) RefusedByRules(r Record) int {
-	if r.Keys != nil {
-		return r.Keys[i.Fingerprint()]
-	}
-	// A record of before refusals were merged.
-	own := r.Key == i.Fingerprint() || r.Kind == "certificate" && r.Label == wire.Clean(i.Label)
-	if own && r.Code == wire.CodePolicyDenied && strings.HasPrefix(r.Message.String(), rulesPrefix) {
-		return 1
-	}
-	return 0
-}
+func (i Identity) RefusedByRules(r Record) int { return r.Keys[i.Fingerprint()] }
 
 // allow applies the identity's rules to a signature.
 func (r Rules) allow(id Identity, s SignSheet, now time.Time) error {

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/aes"
@@ -68,9 +69,8 @@ type Vault struct {
 type VaultInfo struct {
 	Credential
 	Salt Base64URL `json:"salt"` // the PRF's input
-	// Check follows from the vault's secret and tells it from others; empty
-	// until the secret was seen once.
-	Check Base64URL `json:"check,omitempty"`
+	// Check follows from the vault's secret and tells it from others.
+	Check Base64URL `json:"check"`
 }
 
 // sealedKey is a private key as it rests.
@@ -82,19 +82,14 @@ type sealedKey struct {
 
 // Info returns the vault, or ErrNoVault.
 func (v Vault) Info() (VaultInfo, error) {
-	b, err := v.Store.Get(vaultDocument)
-	if err != nil {
-		return VaultInfo{}, fmt.Errorf("load vault: %w", err)
+	info, err := getJSON[VaultInfo](v.Store, vaultDocument, "vault")
+	if info == nil {
+		return VaultInfo{}, cmp.Or(err, ErrNoVault)
 	}
-	if b == nil {
-		return VaultInfo{}, ErrNoVault
-	}
-	var info VaultInfo
-	if json.Unmarshal(b, &info) != nil || info.Version != 1 || len(info.ID) == 0 || len(info.Salt) != PRFSize ||
-		len(info.Check) != 0 && len(info.Check) != sha256.Size {
+	if len(info.ID) == 0 || len(info.Salt) != PRFSize || len(info.Check) != sha256.Size {
 		return VaultInfo{}, errors.New("load vault: the document is damaged")
 	}
-	return info, nil
+	return *info, nil
 }
 
 // NewSalt returns the PRF's input for a new vault. Both alphabets of base64 write it
@@ -197,7 +192,6 @@ func (i VaultInfo) checkOf(secret []byte) ([]byte, error) {
 }
 
 // Check reports whether secret is the vault's: nil, ErrNoVault or ErrVaultSecret.
-// The first one that a vault of an older version sees becomes its own.
 func (v Vault) Check(secret []byte) error {
 	info, err := v.Info()
 	if err != nil {
@@ -209,10 +203,6 @@ func (v Vault) Check(secret []byte) error {
 	}
 	if err != nil {
 		return err
-	}
-	if len(info.Check) == 0 {
-		info.Check = check
-		return putJSON(v.Store, vaultDocument, info)
 	}
 	if subtle.ConstantTimeCompare(info.Check, check) != 1 {
 		return ErrVaultSecret

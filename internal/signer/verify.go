@@ -129,17 +129,14 @@ func (r *LogReport) follow(lines [][]byte) {
 }
 
 // dropped holds what is missing at the beginning against what the chain tells of it.
-// Less may be missing: a crash came before it was dropped. The log of an older
-// version tells nothing yet: there the head has to do.
+// Less may be missing: a crash came before it was dropped.
 func (r *LogReport) dropped(told Dropped) {
 	switch {
 	case r.First <= 1:
-	case told.Records > 0 && r.First-1 > told.Records:
+	case r.First-1 > told.Records:
 		r.problem("the first %d records that are not dropped are missing", r.First-1-told.Records)
-	case told.Records > 0:
-		r.Dropped = &told
 	default:
-		r.Dropped = &Dropped{Records: r.First - 1}
+		r.Dropped = &told
 	}
 }
 
