@@ -66,14 +66,32 @@ func (a *app) gitSign(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	began := time.Now()
 	err := keygen.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+		if keygen.Env != nil {
+			a.sayWhyUnsigned(ctx, began)
+		}
 		return &exitError{exit.ExitCode()}
 	}
 	if err != nil {
 		return withHint(fmt.Errorf("run ssh-keygen: %w", err), "install OpenSSH's client")
 	}
 	return nil
+}
+
+// sayWhyUnsigned says what the agent knows and ssh-keygen cannot, since what began, for
+// git to show: an editor's has no terminal that the agent could say it on.
+func (a *app) sayWhyUnsigned(ctx context.Context, began time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	status, err := client().Status(ctx)
+	if failed := status.LastFailure; err == nil && failed != nil && failed.Kind == "sign" && failed.At.After(began) {
+		a.say("%s", failed.Sentence)
+		if failed.Hint != "" {
+			a.hint("%s", failed.Hint)
+		}
+	}
 }
 
 // prepareSignature sends ssh-keygen to the agent if that has the key, and tells
