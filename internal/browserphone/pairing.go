@@ -40,16 +40,9 @@ func (p *Phone) invitation(text string) (device.Invitation, invitationInfo, erro
 		return inv, invitationInfo{}, &Error{Code: "notInvitation", Message: "That is this phone's own code."}
 	}
 	info := invitationInfo{Name: wire.Clean(inv.Name), ID: inv.DeviceID.String()}
-	here, err := wire.ParseHubURL(p.cfg.HubURL)
-	if err != nil {
-		return inv, info, err
-	}
+	here := p.cfg.HubURL
 	for _, route := range inv.Routes {
-		u, ok := relay.URL(route)
-		if !ok {
-			continue
-		}
-		if u, err := wire.ParseHubURL(u); err == nil && (info.HubURL == "" || u == here) {
+		if u, ok := relay.URL(route); ok && (info.HubURL == "" || u == here) {
 			info.HubURL = u
 		}
 	}

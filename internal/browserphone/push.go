@@ -136,8 +136,7 @@ func (s settings) wakeReason() string {
 // tellWakeable tells a computer whether the hub can wake this phone.
 func (p *Phone) tellWakeable(id device.ID) {
 	_, node := p.running()
-	url, err := wire.ParseHubURL(p.cfg.HubURL)
-	if node == nil || err != nil {
+	if node == nil {
 		return
 	}
 	s, err := p.settings()
@@ -148,7 +147,7 @@ func (p *Phone) tellWakeable(id device.ID) {
 	if why == "" && !p.pushKnown.Load() {
 		return // whether the subscription still holds is told when the hub has taken it
 	}
-	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: url, Active: why == "", Reason: why}
+	update := wire.DeviceTokenUpdate{Service: wire.ServiceWebPush, Hub: p.cfg.HubURL, Active: why == "", Reason: why}
 	if err := node.Tell(id, wire.KindDeviceTokenUpdate, update); err != nil {
 		p.cfg.Log.Debug("tell that the hub can wake this phone", "peer", id.Short(), "err", err) // LinkUp tells again
 	}

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"vmux/internal/link/hubwire"
 	"vmux/internal/pushsubject"
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // Config is what a Hub is made from.
@@ -97,9 +96,9 @@ type Hub struct {
 
 // New starts a hub. Call Close in the end.
 func New(c Config) (*Hub, error) {
-	origin, err := parseOrigin(c.PublicURL)
+	origin, err := wire.ParseHubURL(c.PublicURL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("hub: public URL: %w", err)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -185,18 +184,6 @@ func (h *Hub) startPush() error {
 	}
 	h.push = service
 	return nil
-}
-
-// parseOrigin checks a public URL and returns its origin, scheme://host[:port].
-func parseOrigin(publicURL string) (string, error) {
-	origin, err := hubwire.Origin(publicURL)
-	if err != nil {
-		return "", fmt.Errorf("hub: public URL: %w", err)
-	}
-	if u, err := url.Parse(publicURL); err != nil || strings.Trim(u.Path, "/") != "" {
-		return "", errors.New("hub: public URL: a hub needs a host name of its own, and no path")
-	}
-	return origin, nil
 }
 
 // Origin returns the origin of the public URL, which devices name when they

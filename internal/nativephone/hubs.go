@@ -91,11 +91,7 @@ func (p *Phone) saveHubs(hubs []Hub) error {
 func hubsOf(routes []string) []string {
 	var list []string
 	for _, r := range routes {
-		text, ok := relay.URL(r)
-		if !ok {
-			continue
-		}
-		if u, err := wire.ParseHubURL(text); err == nil && !slices.Contains(list, u) {
+		if u, ok := relay.URL(r); ok && !slices.Contains(list, u) {
 			list = append(list, u)
 		}
 	}

@@ -38,6 +38,8 @@ func TestParseHubURL(t *testing.T) {
 		"http://localhost.example":            "",
 		"http://evillocalhost":                "",
 		"https://user@hub.example":            "",
+		"https://hub%22.example":              "",
+		"javascript://localhost/%0aalert":     "",
 		"https://user:secret@hub.example":     "",
 		"https://hub.example?x=1":             "",
 		"https://hub.example?":                "",

@@ -9,9 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
-	"strings"
 
 	"vmux/internal/device"
 )
@@ -104,43 +101,6 @@ const (
 	CodeSubscriptionDead Code = "subscriptionDead"
 	CodeInternal         Code = "internal"
 )
-
-// Origin returns the origin of a hub's public URL as a browser writes it:
-// scheme://host[:port], in lower case, without the scheme's own port. The URL is
-// https, or http to this very machine, and has neither user, query nor fragment.
-func Origin(public string) (string, error) {
-	u, err := url.Parse(public)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" {
-		return "", ErrURL
-	}
-	host, port := strings.ToLower(u.Hostname()), u.Port()
-	for _, c := range host {
-		if c <= ' ' || c > '~' || c == '"' || c == '%' {
-			return "", ErrURL
-		}
-	}
-	switch {
-	case u.Scheme == "https":
-	case u.Scheme != "http" || !loopback(host):
-		return "", ErrURL
-	}
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if port != "" && !(u.Scheme == "https" && port == "443") && !(u.Scheme == "http" && port == "80") {
-		host += ":" + port
-	}
-	return u.Scheme + "://" + host, nil
-}
-
-// ErrURL is returned for what cannot be a hub's public URL.
-var ErrURL = errors.New("not the URL of a hub: want https://HOST, or http://localhost")
-
-// loopback is what browsers take for this machine (W3C Secure Contexts).
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && a.IsLoopback()
-}
 
 // SignedBytes is what a device signs to prove its ID: bound to one challenge of
 // one hub, and like nothing that TLS (64 spaces first) or SSH has signed.

@@ -10,38 +10,6 @@ import (
 	"vmux/internal/device"
 )
 
-func TestOrigin(t *testing.T) {
-	for public, want := range map[string]string{
-		"https://hub.example":             "https://hub.example",
-		"https://HUB.example:443/vmux/":   "https://hub.example",
-		"https://hub.example:8443":        "https://hub.example:8443",
-		"http://localhost:8080":           "http://localhost:8080",
-		"http://127.0.0.1:80":             "http://127.0.0.1",
-		"http://[::1]:9":                  "http://[::1]:9",
-		"http://app.localhost":            "http://app.localhost",
-		"https://[2001:db8::1]":           "https://[2001:db8::1]",
-		"http://hub.example":              "",
-		"http://localhost.evil.example":   "",
-		"https://":                        "",
-		"https://user@hub.example":        "",
-		"https://hub.example?x":           "",
-		"https://hub.example?":            "",
-		"https://hub.example#x":           "",
-		"ws://localhost":                  "",
-		"https:hub.example":               "",
-		"https://h\u00fcb.example":        "",
-		"https://hub.example\x00":         "",
-		"https://hub%22.example":          "",
-		"localhost:8080":                  "",
-		"javascript://localhost/%0aalert": "",
-	} {
-		got, err := Origin(public)
-		if got != want || (want == "") != errors.Is(err, ErrURL) {
-			t.Errorf("Origin(%q) = %q, %v, want %q", public, got, err, want)
-		}
-	}
-}
-
 // FuzzParseFrame: what is accepted encodes to the same bytes.
 func FuzzParseFrame(f *testing.F) {
 	f.Add(Frame{Kind: KindOpen}.Append(nil))

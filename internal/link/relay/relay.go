@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -167,7 +166,6 @@ type Status struct {
 // concurrent use.
 type Client struct {
 	// Fixed after New.
-	url    string
 	origin string
 	host   string // of the URL, for addresses
 	key    *device.Key
@@ -197,12 +195,12 @@ type Client struct {
 
 // New returns a client that does nothing yet: see Run.
 func New(c Config) (*Client, error) {
-	origin, err := hubwire.Origin(c.URL)
+	origin, err := wire.ParseHubURL(c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("hub %q: %w", wire.Show(c.URL), err)
 	}
 	client := &Client{
-		url: c.URL, origin: origin, host: strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"),
+		origin: origin, host: strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"),
 		key: c.Key, allow: c.Allow, log: c.Log, notify: c.Changed, timing: c.Timing.withDefaults(), open: c.Open,
 		beside: c.Beside, wake: make(chan struct{}, 1), taken: make(chan *stream, maxAccepted),
 		changed: make(chan struct{}), online: map[device.ID]bool{}, finders: map[*finder]bool{},
@@ -220,23 +218,14 @@ func New(c Config) (*Client, error) {
 // device.Peer.Routes: "hub:URL".
 func Route(url string) string { return routePrefix + url }
 
-// URL returns the hub's URL of a route string, if it is one.
+// URL returns the hub's URL of a route string, as wire.ParseHubURL does, if it is one.
 func URL(route string) (string, bool) {
 	u, ok := strings.CutPrefix(route, routePrefix)
 	if !ok {
 		return "", false
 	}
-	_, err := hubwire.Origin(u)
+	u, err := wire.ParseHubURL(u)
 	return u, err == nil
-}
-
-// endpoint is where the hub serves its WebSocket.
-func (c *Client) endpoint() string {
-	u, err := url.Parse(c.url)
-	if err != nil {
-		return c.origin + hubwire.Path // not after New
-	}
-	return c.origin + strings.TrimSuffix(u.EscapedPath(), "/") + hubwire.Path
 }
 
 // Status returns how it stands with the hub.

@@ -13,6 +13,7 @@ import (
 	"vmux/internal/link/hubwire"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
+	"vmux/internal/wire"
 )
 
 // TestLink: two devices that see nothing but a hub have a link.
@@ -258,7 +259,7 @@ func TestRefresh(t *testing.T) {
 // TestBadURL: what cannot be a hub's URL is refused before anything is dialled.
 func TestBadURL(t *testing.T) {
 	for _, u := range []string{"", "http://hub.example", "ftp://hub.example", "https://hub.example/?x"} {
-		if _, err := relay.New(relay.Config{URL: u}); !errors.Is(err, hubwire.ErrURL) {
+		if _, err := relay.New(relay.Config{URL: u}); !errors.Is(err, wire.ErrHubURL) {
 			t.Errorf("%q: %v", u, err)
 		}
 	}

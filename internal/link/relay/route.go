@@ -56,11 +56,7 @@ func (c *Client) DialInvited(ctx context.Context, inv device.Invitation, secure 
 // isHere reports whether a route leads to this hub.
 func (c *Client) isHere(route string) bool {
 	u, ok := URL(route)
-	if !ok {
-		return false
-	}
-	origin, err := hubwire.Origin(u)
-	return err == nil && origin == c.origin
+	return ok && u == c.origin
 }
 
 func (c *Client) dial(ctx context.Context, s *session, to device.ID, token []byte, secure link.Secure) (*tls.Conn, string, error) {
@@ -78,7 +74,7 @@ func (c *Client) dial(ctx context.Context, s *session, to device.ID, token []byt
 		}
 		return nil, "", err
 	}
-	return tc, Route(c.url), nil
+	return tc, Route(c.origin), nil
 }
 
 // finder is one Find.

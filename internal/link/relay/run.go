@@ -98,7 +98,7 @@ func (c *Client) detach(s *session) {
 func (c *Client) dialHub(ctx context.Context) (*session, hubwire.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timing.Connect)
 	defer cancel()
-	socket, err := c.open(ctx, c.endpoint())
+	socket, err := c.open(ctx, c.origin+hubwire.Path)
 	if err != nil {
 		return nil, hubwire.Message{}, fmt.Errorf("connect to the hub: %w", err)
 	}

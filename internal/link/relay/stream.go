@@ -217,7 +217,7 @@ func (address) Network() string  { return "hub" }
 func (a address) String() string { return a.hub.host + "/" + a.id.String() }
 
 // Route is the route to the device, whichever side has opened the stream.
-func (a address) Route() string { return Route(a.hub.url) }
+func (a address) Route() string { return Route(a.hub.origin) }
 
 // deadline is until when one direction of a stream may wait. It costs a timer
 // only while somebody waits.
