@@ -79,22 +79,23 @@ func (s *Signer) GrantsEnabled() (bool, error) {
 func (s *Signer) EnableGrants(on bool) error {
 	if !on {
 		s.EndGrant("")
+		defer s.EndGrant("") // what was granted meanwhile
 	}
-	was, err := s.GrantsEnabled()
-	if err != nil {
-		was = false // a damaged document grants nothing
-	}
-	if on && !was { // not without a record
-		if err := s.record(Record{Kind: kindGrants, Decision: DecisionEnabled}); err != nil {
+	return s.locked(func() error { return s.enableGrants(on) })
+}
+
+// enableGrants is EnableGrants for who holds the lock.
+func (s *Signer) enableGrants(on bool) error {
+	doc, err := s.grantDocument()
+	was := err == nil && doc.Enabled // a damaged document grants nothing
+	if on && !was {                  // not without a record
+		if err := s.write(Record{Kind: kindGrants, Decision: DecisionEnabled}); err != nil {
 			return err
 		}
 	}
-	err = s.locked(func() error { return putJSON(s.cfg.Store, grantsDocument, grantDocument{1, on, !on}) })
-	if !on {
-		s.EndGrant("") // what was granted meanwhile
-		if was {       // also without a record
-			err = errors.Join(err, s.record(Record{Kind: kindGrants, Decision: DecisionDisabled}))
-		}
+	err = putJSON(s.cfg.Store, grantsDocument, grantDocument{1, on, !on})
+	if !on && was { // also without a record
+		err = errors.Join(err, s.write(Record{Kind: kindGrants, Decision: DecisionDisabled}))
 	}
 	return err
 }
@@ -285,14 +286,6 @@ func (c *capture) of(unlock Unlock) Unlock {
 
 // grant holds to a decision to let the like of this request pass for a while.
 func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) error {
-	doc, err := s.grantDocument()
-	if err == nil && !doc.Enabled && doc.grants(sheet.Again) { // the offer is taken
-		err = s.EnableGrants(true)
-	}
-	if err != nil {
-		clear(secret)
-		return err
-	}
 	now := s.cfg.Now().Round(0)
 	g := Grant{
 		ID: wire.NewID(), Label: sheet.Label, Key: sheet.Fingerprint, DeviceID: sheet.From.ID, DeviceName: sheet.From.Name,
@@ -305,8 +298,12 @@ func (s *Signer) grant(sheet SignSheet, wanted time.Duration, secret []byte) err
 		g.HostKey, g.User = sheet.Destination.HostKey, sheet.Known.User
 	}
 	kept := false
-	err = s.locked(func() error { // nobody switches them off meanwhile
+	err := s.locked(func() error { // nobody switches them off meanwhile
 		doc, err := s.grantDocument()
+		if err == nil && !doc.Enabled && doc.grants(sheet.Again) { // the offer is taken
+			err = s.enableGrants(true)
+			doc.Enabled = true
+		}
 		s.grants.Lock()
 		defer s.grants.Unlock()
 		if kept = err == nil && doc.Enabled && len(s.held) < maxGrants; kept {

@@ -428,6 +428,57 @@ func TestThirdLikeRequestOffersAGrant(t *testing.T) {
 	})
 }
 
+// hooked calls got after each read of the grants' document.
+type hooked struct {
+	Store
+	got func()
+}
+
+func (h hooked) Get(name string) ([]byte, error) {
+	b, err := h.Store.Get(name)
+	if name == grantsDocument {
+		h.got()
+	}
+	return b, err
+}
+
+// A person who switches grants off while a sheet's offer is being taken has the last
+// word.
+func TestSwitchedOffWhileAnOfferIsTaken(t *testing.T) {
+	p := newPhone(t)
+	p.cfg.Providers["ram"] = locking{p.keys}
+	id, prod := p.create("work", "ssh-ed25519"), newServer(t)
+	off := make(chan error, 1)
+	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) {
+		if !s.OffersGrant() {
+			return SignDecision{Approved: true}, nil
+		}
+		var begun atomic.Bool
+		p.cfg.Store = hooked{p.cfg.Store, func() {
+			if begun.Swap(true) {
+				return
+			}
+			go func() { off <- p.EnableGrants(false) }()
+			if p.mu.TryLock() { // else it waits for who takes the offer
+				p.mu.Unlock()
+				off <- <-off
+			}
+		}}
+		return SignDecision{Approved: true, Grant: time.Minute}, nil
+	}
+	for n := range byte(3) {
+		if err := p.askLogin(id, login(id, sessionID(n), "root", &prod), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-off; err != nil {
+		t.Fatal(err)
+	}
+	if on, err := p.GrantsEnabled(); on || err != nil || len(p.Grants()) != 0 {
+		t.Errorf("switched off: %v, %v, and held are %d", on, err, len(p.Grants()))
+	}
+}
+
 // A computer that withdraws a request while the person approves it gets no signature,
 // and nothing else of it: no grant, no server that is known, no approval that counts.
 func TestWithdrawnApprovalGivesNothing(t *testing.T) {
