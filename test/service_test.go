@@ -30,6 +30,7 @@ pid() { systemctl --user show -p MainPID --value vmux-agent; }
 tries systemctl --user daemon-reload
 systemctl --user enable --now vmux-agent
 tries answers
+echo "desktop: $(systemctl --user show-environment | grep SSH_AUTH_SOCK)"
 first=$(pid)
 echo "status: $(vmux status 2>/dev/null | head -n 1)"
 echo "core: $(grep 'core file' /proc/$first/limits | tr -s ' ')"
@@ -83,6 +84,7 @@ func TestSystemdService(t *testing.T) {
 	}
 	for _, want := range []string{
 		"status: Phone not connected\n",
+		"desktop: SSH_AUTH_SOCK=" + h.dir + "/.ssh/vmux-agent.sock\n",
 		"core: Max core file size 0 0 bytes",
 		"after a kill: active\n",
 		"stopped: ActiveState=inactive ExecMainStatus=0 Result=success \n",
@@ -100,7 +102,8 @@ func TestSystemdService(t *testing.T) {
 	}
 }
 
-// install puts the program and the unit where docs/login-service.md has them.
+// install puts the program, the units and the session's environment where
+// docs/login-service.md has them.
 func install(t *testing.T, h *home) {
 	t.Helper()
 	path, err := program()
@@ -113,14 +116,15 @@ func install(t *testing.T, h *home) {
 		t.Fatal(err)
 	}
 	errs := []error{os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))}
-	for _, name := range []string{"service", "socket"} {
-		found := regexp.MustCompile("(?s)`~/(\\.config/systemd/user/vmux-agent\\." + name + ")`:\n\n(.*?)\nThen:").FindStringSubmatch(string(page))
-		if found == nil {
-			t.Fatalf("docs/login-service.md has no %s unit for systemd", name)
+	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "environment.d/vmux.conf"} {
+		_, text, found := strings.Cut(string(page), "`~/.config/"+name+"`:\n\n")
+		if !found {
+			t.Fatalf("docs/login-service.md has no %s", name)
 		}
-		unit := filepath.Join(h.dir, found[1])
-		text := regexp.MustCompile("(?m)^    ").ReplaceAllString(found[2], "")
-		errs = append(errs, os.MkdirAll(filepath.Dir(unit), 0o700), os.WriteFile(unit, []byte(text), 0o600))
+		text = regexp.MustCompile("(?s)\n\n\\S.*").ReplaceAllString(text, "\n") // up to what is not indented
+		text = regexp.MustCompile("(?m)^    ").ReplaceAllString(text, "")
+		file := filepath.Join(h.dir, ".config", name)
+		errs = append(errs, os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600))
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(fmt.Errorf("install: %w", err))
