@@ -221,6 +221,9 @@ func (p *tab) look(v view) {
 	browser.Send(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: motion},
 	}})
+	// A page that is there takes the size a moment later, and is laid out anew.
+	p.WaitFor(fmt.Sprintf("location.href === 'about:blank' || matchMedia('(width: %dpx) and (height: %dpx)').matches", v.width, v.height))
+	p.Do("if (location.href !== 'about:blank') { await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))); }")
 }
 
 // says fails unless the page comes to say the text, or has said it and taken it away
