@@ -71,7 +71,7 @@ function draw(force = false) {
 		return;
 	}
 	const moved = address() !== shownAddress;
-	const text = [JSON.stringify(state), update.available(), update.version()].join();
+	const text = [JSON.stringify(state), update.available(), update.version(), update.changedOnTheWay()].join();
 	if (!moved && !force && (text === drawn || screen?.steady)) {
 		return;
 	}

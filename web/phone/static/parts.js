@@ -218,7 +218,7 @@ export function sheet(o) {
 	const close = () => dialog.close();
 	const dialog = h('dialog', { class: `sheet ${o.style ?? ''}`.trim(), 'aria-labelledby': id, oncancel: o.oncancel },
 		h('div', { class: 'sheet-head' }, heading, o.closable !== false && iconButton('cross', 'Close', close)),
-		body, foot, h('div', { class: 'notes', role: 'status' }));
+		body, foot, h('div', { class: 'notes', role: 'status' }), spoken());
 	dialog.addEventListener('close', () => {
 		handOn(dialog);
 		dialog.remove();
@@ -235,6 +235,15 @@ export function sheet(o) {
 	fit(dialog);
 	heading.focus();
 	return { dialog, close, body, foot };
+}
+
+/** What is said in a sheet, unseen. */
+export const spoken = () => h('div', { class: 'unseen spoken', 'aria-live': 'assertive' });
+
+/** Has a screen reader say it: in the sheet that is open, since what lies below is out of its reach. @param {string} text */
+export function say(text) {
+	const open = document.querySelectorAll('dialog[open] > .spoken');
+	(open[open.length - 1] ?? document.querySelector('#live'))?.replaceChildren(text);
 }
 
 /**

@@ -25,7 +25,7 @@ const causes = {
 	pushDeniedAnew: ['The browser has taken back the permission to notify.', 'Give it once more.'],
 	pushUnanswered: ['The browser’s question has no answer yet.', 'Tap once more and allow it. Some browsers show no more than a bell beside the address.'],
 	pushNoWorker: ['The app’s service worker does not run; it is what receives notifications.',
-		'Close all windows of vmux and open it again. Private windows, and browsers that store nothing for sites, have none.'],
+		'Close all windows of vmux and open it again. Private windows have none, nor do browsers that store nothing for sites, nor pages whose files something on the way changes: see Version.'],
 	pushBrave: ['Brave is set to use no push service.', 'Turn on “Use Google services for push messaging” in Brave’s settings, under Privacy and security, and start Brave anew.'],
 	pushNoService: ['This browser has no push service, or does not reach it.', isAndroid
 		? 'On Android most browsers need Google Play services for it. A firewall or VPN may block it as well.'

@@ -27,9 +27,6 @@ const back = { title: 'The hub answers', text: 'The app connects to it.' };
 
 /** @param {boolean} answered whether the hub did when it was last looked for @returns {Promise<Reason>} */
 async function look(answered) {
-	if (!navigator.onLine) {
-		return { title: 'This phone has no network', text: 'The app tries again by itself.' };
-	}
 	/** @type {Response} */
 	let answer;
 	let said = '';
@@ -37,7 +34,8 @@ async function look(answered) {
 		answer = await fetch(health, { cache: 'no-store', redirect: 'manual', credentials: 'same-origin', signal: AbortSignal.timeout(patience) });
 		said = answer.type === 'opaqueredirect' ? '' : (await answer.text()).trim();
 	} catch {
-		return {
+		// Only now: browsers say so of networks that have a hub and no Internet, and of VPNs.
+		return !navigator.onLine ? { title: 'This phone has no network', text: 'The app tries again by itself.' } : {
 			title: 'The hub is not reached',
 			text: 'It is off, or this network does not let the app through. If the network has a login page (hotel, train, guest Wi-Fi), open any page in the browser and sign in.',
 		};

@@ -4,7 +4,7 @@
 
 import * as core from './core.js';
 import { fill, h, icon, replace, svg, theirs } from './dom.js';
-import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, sheet } from './parts.js';
+import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
 import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
 import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
@@ -152,12 +152,6 @@ function bar() {
 		button('Show', { kind: 'primary', key: 'show-waiting', onclick: show })));
 }
 
-/** @param {string} text */
-function say(text) {
-	const live = document.querySelector('#live');
-	live?.replaceChildren(text);
-}
-
 /** @param {Request} r */
 function heading(r) {
 	if (r.kind === 'certificate') {
@@ -236,7 +230,7 @@ class RequestSheet {
 			oncancel: (/** @type {Event} */ e) => { e.preventDefault(); this.putAside(); },
 		}, h('div', { class: 'sheet-head' }, h('div', { class: 'request-head' }, this.from, this.heading),
 			this.ring.element, iconButton('cross', 'Decide later', () => this.putAside())),
-		this.body, this.foot, h('div', { class: 'notes', role: 'status' }));
+		this.body, this.foot, h('div', { class: 'notes', role: 'status' }), spoken());
 		document.body.append(this.dialog);
 		this.draw();
 		this.dialog.showModal();

@@ -131,7 +131,13 @@ async function hexHash(data) {
 	return Array.from(hash, (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
-class OtherFile extends Error {}
+class OtherFile extends Error {
+	/** @param {string} name @param {string} version */
+	constructor(name, version) {
+		super(`${name} is not the file that belongs to version ${version}`);
+		this.file = name;
+	}
+}
 
 // Fetches one file past all caches, and takes it only if it is what the list says.
 /** @param {List} list @param {string} name @param {AbortSignal} [signal] @returns {Promise<Response>} */
@@ -141,7 +147,7 @@ async function fetchFile({ version, files }, name, signal) {
 		throw new Error(`${name}: status ${response.status}`);
 	}
 	if (!response.ok || await hexHash(await response.clone().arrayBuffer()) !== files[name]) {
-		throw new OtherFile(`${name} is not the file that belongs to version ${version}`);
+		throw new OtherFile(name, version);
 	}
 	return response;
 }
@@ -194,6 +200,10 @@ let first = false;
 
 async function install() {
 	const [error] = await missing(app, { mustKeep: true });
+	// Nobody else tells the page why it has no worker, or no newer one.
+	for (const page of await pages()) {
+		page.postMessage({ type: 'files', other: error instanceof OtherFile ? error.file : '' });
+	}
 	if (error) {
 		throw error;
 	}

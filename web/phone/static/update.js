@@ -8,6 +8,8 @@ import { version as loaded } from './version.js';
 /** Where this page counts how often it was loaded again by ensureAccepted. */
 const reloads = 'vmux-reloads';
 const mostReloads = 3;
+/** How often it is looked for another version, in milliseconds. */
+const lookEvery = 6 * 3600 * 1000;
 /** How long a worker may take to answer or to start, in milliseconds. */
 const patience = 20000;
 
@@ -19,6 +21,11 @@ let other = null;
 
 /** The version that waits for the user, or ''. */
 export const available = () => other?.version ?? '';
+
+let changedFile = '';
+
+/** The file that something between the hub and this browser has changed, so that no version can be kept, or ''. */
+export const changedOnTheWay = () => changedFile;
 
 /** The version in use, 64 hexadecimal digits. */
 export const version = () => loaded;
@@ -35,23 +42,48 @@ export async function start(changed) {
 	navigator.serviceWorker.addEventListener('message', (event) => {
 		if (event.data?.type === 'foreground') {
 			document.dispatchEvent(new Event('visibilitychange'));
+		} else if (event.data?.type === 'files') {
+			changedFile = event.data.other;
+			changed();
 		}
 	});
-	try {
+	begin = async () => {
 		const found = await register();
 		registration = found;
 		found.addEventListener('updatefound', () => follow(found.installing, changed));
 		follow(found.installing, changed);
 		await look(changed);
-		setInterval(() => check().catch(() => {}), 6 * 3600 * 1000);
+	};
+	try {
+		await begin();
+		looked = Date.now();
+		// Timers stand still in the background, and an iPhone goes on with the page of last week.
+		setInterval(lookAgain, lookEvery);
+		document.addEventListener('visibilitychange', lookAgain);
 	} catch {
 		// Without a worker the app works while it is online: private windows have none.
 	}
 }
 
+let looked = 0;
+/** Registers the worker and follows it. @type {() => Promise<void>} */
+let begin = async () => {};
+
+/** Asks the hub once more, if that was long ago. */
+function lookAgain() {
+	if (document.visibilityState === 'visible' && Math.abs(Date.now() - looked) >= lookEvery) {
+		looked = Date.now();
+		check().catch(() => {});
+	}
+}
+
 /** Asks the hub whether there is another version. */
 export async function check() {
-	await registration?.update().catch(() => {
+	const gone = registration && !registration.active && !registration.waiting && !registration.installing;
+	if (gone) { // the first worker of all could not be installed, and the browser has dropped it
+		registering = undefined;
+	}
+	await (gone ? begin() : registration?.update())?.catch(() => {
 		throw { message: 'The hub did not say whether there is another version.', hint: 'Look again when the app is online.' };
 	});
 }
@@ -144,9 +176,12 @@ export async function ensureAccepted() {
 
 /** @type {Promise<ServiceWorkerRegistration> | undefined} */
 let registering;
+/** @type {any} */
+let url;
 
 function register() {
-	registering ??= navigator.serviceWorker.register(workerURL(), { updateViaCache: 'none' });
+	url ??= workerURL(); // its policy can be made once
+	registering ??= navigator.serviceWorker.register(url, { updateViaCache: 'none' });
 	return registering;
 }
 

@@ -27,6 +27,7 @@ export function settings({ state }) {
 				row({ icon: 'laptop', title: 'Servers this phone remembers', href: '#hosts', key: 'hosts' }))),
 			section('Storage', rows(storage(state))),
 			section('Version', rows(
+				changedFile(),
 				row({ title: 'In use', text: [h('span', null, clean(state.version)), hash(update.version())], key: 'version' }),
 				row({ icon: 'import', title: 'Look for a new version', key: 'check-version',
 					onclick: () => update.check().then(() => note(update.available() ? 'A new version is there.' : 'No other version is known yet.')).catch(fail) })),
@@ -51,6 +52,16 @@ function newVersion() {
 	const go = button('Use this version', { kind: 'primary', onclick: () => busy(go, () => update.accept()) });
 	return callout('plain', 'A new version is there', h('p', null, 'This one stays in use until you accept the other. Its hash:'),
 		h('p', null, hash(version)), go);
+}
+
+function changedFile() {
+	const file = update.changedOnTheWay();
+	return file === '' ? null : row({
+		icon: 'warning', tone: 'warn', title: 'The app’s files do not arrive as they are', key: 'changed-file',
+		text: [h('span', null, 'Something between the hub and this browser changes ', theirs(file, 'strong'),
+			': a proxy, an ad blocker or a virus scanner that looks into https. Exempt the hub from it, then look for a new version. '),
+		'Until then the browser keeps no version of the app: no notifications, no start without the hub, no newer version.'],
+	});
 }
 
 /** @param {State} state */

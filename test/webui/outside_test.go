@@ -1,0 +1,105 @@
+package webui
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Reports of others' apps, tried on this one.
+
+// An iPhone goes on with the page of last week, whose timers have stood still, and asks for
+// another worker only when a page is loaded (pi-web#9, vite-plugin-pwa#524).
+func TestPageThatComesBackLooksForANewVersion(t *testing.T) {
+	h := startHub(t)
+	p := open(t, h, view{path: "#settings"})
+	p.WaitFor("navigator.serviceWorker.controller")
+	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
+	p.Do("const now = Date.now; Date.now = () => now() + 7 * 24 * 3600e3; document.dispatchEvent(new Event('visibilitychange'))")
+	p.Wants("A new version is there")
+}
+
+// An ad blocker, a virus scanner or a proxy that puts something into the page
+// (AdguardForAndroid#4009, angular#32770): the browser keeps no worker then, and it is said
+// why; once it is exempted, one is kept at the next look.
+func TestFileThatIsChangedOnTheWay(t *testing.T) {
+	h := startHub(t)
+	honest := h.handler
+	h.mu.Lock()
+	h.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" && r.URL.Path != "/index.html" {
+			honest.ServeHTTP(w, r)
+			return
+		}
+		r.Header.Set("Accept-Encoding", "identity")
+		r.Header.Del("If-None-Match")
+		answer := httptest.NewRecorder()
+		honest.ServeHTTP(answer, r)
+		for name, values := range answer.Header() {
+			if name != "Content-Length" && name != "Etag" {
+				w.Header()[name] = values
+			}
+		}
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(bytes.Replace(answer.Body.Bytes(), []byte("</head>"), []byte(`<meta name="blocker" content="1"></head>`), 1))
+	})
+	h.mu.Unlock()
+	p := open(t, h, view{path: "#settings"})
+	p.Wants("The app’s files do not arrive as they are", "index.html", "an ad blocker", "no notifications")
+	h.mu.Lock()
+	h.handler = honest
+	h.mu.Unlock()
+	p.Do("document.querySelector('[data-key=check-version]').click()")
+	p.WaitFor("navigator.serviceWorker.controller && !document.body.innerText.includes('do not arrive as they are')")
+	p.Tolerate("is not the file that belongs to version")
+}
+
+// A request that comes while another sheet is open is told to a screen reader there: what
+// lies below an open sheet is none of the page's to it (daintree#9196).
+func TestRequestIsSpokenAboveAnOpenSheet(t *testing.T) {
+	p := open(t, startHub(t), view{})
+	p.arrive("sign()")
+	p.Do("fake.sign({id: 's2', title: 'root@web-2.example.org'})")
+	p.WaitFor(`Array.from(document.querySelectorAll('[aria-live=assertive]')).some((e) =>
+		e.closest('dialog[open]') === Array.from(document.querySelectorAll('dialog[open]')).at(-1) && e.textContent.includes('root@web-2.example.org'))`)
+}
+
+// ofOffline looks for the hub where the browser says that there is no network.
+const ofOffline = `
+Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { onLine: false } });
+let now = 0;
+performance.now = () => now;
+const { whyOffline } = await import(process.argv[2]);
+for (const answer of [async () => new Response('no', { status: 502 }), async () => { throw new TypeError('Failed to fetch'); }]) {
+	globalThis.fetch = answer;
+	now += 1e6;
+	console.log((await whyOffline(() => {})).title);
+}
+`
+
+// Browsers take a network without the Internet, or a VPN, for none (mdn/content#30402): a
+// hub that answers is believed more.
+func TestBrowserThatThinksItIsOffline(t *testing.T) {
+	reach, err := os.ReadFile(filepath.Join(root, "web/phone/static/reach.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"reach.mjs": string(reach), "look.mjs": ofOffline} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := program(ctx, dir, "node", filepath.Join(dir, "look.mjs"), filepath.Join(dir, "reach.mjs"))
+	if want := "The hub is out of order\nThis phone has no network"; err != nil || strings.TrimSpace(out) != want {
+		t.Errorf("%s, %v; want %s", out, err, want)
+	}
+}
