@@ -35,10 +35,10 @@ func TestQRCodeIsRead(t *testing.T) {
 		var got string
 		err = page.Run(fmt.Sprintf(`%s
 			const [size, scale, side, black] = [%d, %d, %d, new Set(%s)];
-			const data = new Uint8ClampedArray(4 * side * side).Fill(255);
+			const data = new Uint8ClampedArray(4 * side * side).fill(255);
 			for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) {
 				const [cx, cy] = [Math.floor(x / scale) - 4, Math.floor(y / scale) - 4];
-				if (cx >= 0 && cy >= 0 && cx < size && cy < size && black.has(cy * size + cx)) data.Fill(0, 4 * (y * side + x), 4 * (y * side + x) + 3);
+				if (cx >= 0 && cy >= 0 && cx < size && cy < size && black.has(cy * size + cx)) data.fill(0, 4 * (y * side + x), 4 * (y * side + x) + 3);
 			}
 			return core.call('decodeQR', { imageData: new ImageData(data, side, side) });`,
 			before, code.Size, scale, side, ints(black)), &got)
