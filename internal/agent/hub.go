@@ -51,20 +51,7 @@ func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
 		}
 		return relay.OpenSocket(ctx, url, relay.Way{Roots: roots, Address: hub.Address})
 	}
-	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.paired, Changed: a.journal.Change, Log: a.log, Open: open})
-}
-
-// paired are the devices that may reach this one through the hub.
-func (a *Agent) paired() []device.ID {
-	peers, err := a.trust.Peers()
-	if err != nil {
-		a.log.Error("paired devices", "error", err)
-	}
-	list := make([]device.ID, 0, len(peers))
-	for _, p := range peers {
-		list = append(list, p.ID)
-	}
-	return list
+	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.trust.IDs, Changed: a.journal.Change, Log: a.log, Open: open})
 }
 
 // refreshHub tells the hub that the paired devices have changed.

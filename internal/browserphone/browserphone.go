@@ -128,7 +128,7 @@ func (p *Phone) runOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	config := p.cfg.Relay
-	config.URL, config.Key, config.Allow, config.Log = p.cfg.HubURL, p.cfg.Key, p.allowed, p.cfg.Log
+	config.URL, config.Key, config.Allow, config.Log = p.cfg.HubURL, p.cfg.Key, p.trust.IDs, p.cfg.Log
 	config.Changed = p.changed
 	hub, err := relay.New(config)
 	if err != nil {
@@ -159,19 +159,6 @@ func (p *Phone) runOnce(ctx context.Context) error {
 		}
 		return err
 	}
-}
-
-// allowed is whom the hub lets through to this phone.
-func (p *Phone) allowed() []device.ID {
-	peers, err := p.trust.Peers()
-	if err != nil {
-		p.cfg.Log.Error("paired computers", "err", err)
-	}
-	var ids []device.ID
-	for _, peer := range peers {
-		ids = append(ids, peer.ID)
-	}
-	return ids
 }
 
 // running returns hub and node, which are nil before Run.

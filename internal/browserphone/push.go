@@ -113,7 +113,7 @@ func (p *Phone) setPush(on bool, problem string) error {
 	if err := p.change(func(s *settings) { s.Push, s.PushProblem = on, problem }); err != nil {
 		return err
 	}
-	for _, id := range p.allowed() {
+	for _, id := range p.trust.IDs() {
 		p.tellWakeable(id)
 	}
 	p.changed()

@@ -80,6 +80,15 @@ func (t *Trust) Peers() ([]Peer, error) {
 	return list, nil
 }
 
+// IDs returns whom the trust is in, for a hub that is to let through nobody else. A
+// store that cannot be read trusts nobody, and says so where it is asked for more.
+func (t *Trust) IDs() []ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers, _ := t.load()
+	return slices.SortedFunc(maps.Keys(peers), ID.Compare)
+}
+
 // Get returns the peer, or ErrNotPaired. A store that cannot be read trusts
 // nobody and says why.
 func (t *Trust) Get(id ID) (Peer, error) {

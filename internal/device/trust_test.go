@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,6 +126,9 @@ func TestTrustTellsOfAFailingDisk(t *testing.T) {
 	if _, err := NewTrust(&brokenStore{load: disk}).Get(ID{1}); !errors.Is(err, disk) {
 		t.Errorf("load: %v", err)
 	}
+	if ids := NewTrust(&brokenStore{load: disk}).IDs(); len(ids) > 0 {
+		t.Errorf("unread, and yet in %v", ids)
+	}
 	store := &brokenStore{save: disk}
 	trust := NewTrust(store)
 	if err := trust.Add(peerNamed(1, "phone")); !errors.Is(err, disk) {
@@ -158,6 +162,9 @@ func TestFind(t *testing.T) {
 	twin.ID[31] = 1 // the same beginning
 	for _, p := range []Peer{a, b, twin} {
 		add(t, trust, p)
+	}
+	if got, want := trust.IDs(), []ID{a.ID, b.ID, twin.ID}; !slices.Equal(got, slices.SortedFunc(slices.Values(want), ID.Compare)) {
+		t.Errorf("IDs %v, want %v", got, want)
 	}
 	if p, err := trust.Find("phone"); err != nil || p.ID != a.ID {
 		t.Errorf("by name: %v, %v", p, err)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"vmux/internal/device"
 	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
@@ -98,19 +97,6 @@ func hubsOf(routes []string) []string {
 	return list
 }
 
-// paired are the computers that may reach this phone through a hub.
-func (p *Phone) paired() []device.ID {
-	peers, err := p.Trust.Peers()
-	if err != nil {
-		return nil // the node, which reads them too, says so
-	}
-	list := make([]device.ID, 0, len(peers))
-	for _, peer := range peers {
-		list = append(list, peer.ID)
-	}
-	return list
-}
-
 // places are the hubs at which a phone is: all that it remembers, and while it is
 // being paired those of the invitation.
 type places struct {
@@ -145,7 +131,7 @@ func (s *places) goTo(h Hub) (*relay.Client, error) {
 	}
 	on, changed := s.presence, make(chan struct{}, 1)
 	client, err := relay.New(relay.Config{
-		URL: h.URL, Key: on.phone.key, RootCAs: roots, Allow: on.phone.paired, Log: on.config.Log,
+		URL: h.URL, Key: on.phone.key, RootCAs: roots, Allow: on.phone.Trust.IDs, Log: on.config.Log,
 		Changed: func() {
 			select {
 			case changed <- struct{}{}:
