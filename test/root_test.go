@@ -145,6 +145,18 @@ func rootsAgent(t *testing.T) {
 			t.Errorf("%s answers user %d with %q, %v", c.socket, c.user, out, err)
 		}
 	}
+
+	// Nor does a command talk to a socket that another user serves, who could hand out an
+	// invitation of their own.
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slip := command(0, path, "pair")
+	slip.Env = append(slip.Env, "VMUX_HOME="+w.computer.dir)
+	if out, stderr, err := finish(slip); exitOf(err) != 1 || out != "" || !strings.Contains(stderr, "The agent is another user's") {
+		t.Errorf("root's command at the user's socket: %v, %q, %q", err, out, stderr)
+	}
 }
 
 // exitOf is a finished command's exit status, -1 if it was ended by a signal.

@@ -64,6 +64,26 @@ func TestIssueOnLinkUpAndRenew(t *testing.T) {
 	})
 }
 
+// The line of the status says how it stands with the certificate, word for word.
+func TestCertificateLine(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		want := func(line string) {
+			t.Helper()
+			synctest.Wait()
+			if got := w.Status().CertificateLine; got != line {
+				t.Errorf("%q, want %q", got, line)
+			}
+		}
+		want("No session certificate")
+		until := time.Now().Add(8 * time.Hour)
+		w.connect(p)
+		want("Certificate valid until " + until.Local().Format("2006-01-02 15:04:05"))
+		w.disconnect(p)
+		time.Sleep(9 * time.Hour)
+		want("Certificate expired — connect phone to renew")
+	})
+}
+
 func TestUserAsksAfterDenial(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		p.refuse(wire.CodeUserDenied)
