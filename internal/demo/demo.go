@@ -54,7 +54,7 @@ type demo struct {
 	dir       string // the scratch folder
 	agent     *process.Process
 	phone     *process.Process
-	invited   *process.Process // `vmux pair`, with a page
+	invited   *process.Process // `vmux pair`
 	server    *sshd.Server
 	config    string // for `ssh -F`, with the host demo
 	passwords string // the file with the phone's passphrase

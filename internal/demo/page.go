@@ -149,23 +149,9 @@ func (d *demo) enter(ctx context.Context) error {
 
 // pairPage shows the invitation and waits until the page has used it.
 func (d *demo) pairPage(ctx context.Context) error {
-	// The page comes by the hub; the pairing's own port is not for the network.
-	line := []string{"pair", "--json", "--address", "127.0.0.1"}
-	if err := d.prompt("computer", "vmux", line); err != nil {
-		return err
-	}
-	cmd := d.command("computer", line...)
-	answers, err := cmd.StdoutPipe()
+	answer, err := d.invite(ctx)
 	if err != nil {
-		return fmt.Errorf("run vmux pair: %w", err)
-	}
-	if d.invited, err = process.Start("vmux pair", cmd, filepath.Join(d.dir, "pair.log")); err != nil {
 		return err
-	}
-	lines := json.NewDecoder(answers)
-	var answer invitation
-	if err := lines.Decode(&answer); err != nil {
-		return fmt.Errorf("read the invitation: %w: %s", err, d.invited.Log())
 	}
 	if err := d.showInvitation(answer.Invitation); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"vmux/internal/control"
+	"vmux/internal/process"
 	"vmux/internal/wire"
 )
 
@@ -134,54 +135,52 @@ type invitation struct {
 	Paired               *control.Device
 }
 
-// pair reads the invitation that `vmux pair` prints and hands it to the phone,
-// as scanning the code would.
-func (d *demo) pair(ctx context.Context) error {
+// invite runs `vmux pair`, which goes on until the phone is paired, and returns its
+// invitation. The pairing's own port is not for the network: a page comes by the hub.
+func (d *demo) invite(ctx context.Context) (i invitation, err error) {
 	line := []string{"pair", "--json", "--address", "127.0.0.1"}
 	if err := d.prompt("computer", "vmux", line); err != nil {
+		return i, err
+	}
+	if d.invited, err = process.Start("vmux pair", d.command("computer", line...), filepath.Join(d.dir, "pair.log")); err != nil {
+		return i, err
+	}
+	return d.pairAnswer(ctx, 0)
+}
+
+// pairAnswer is a line of JSON that `vmux pair` has printed, beside words for people.
+func (d *demo) pairAnswer(ctx context.Context, n int) (answer invitation, err error) {
+	err = d.invited.Wait(ctx, "its answer", func() bool {
+		lines := slices.DeleteFunc(strings.SplitAfter(d.invited.Log(), "\n"), func(l string) bool {
+			return !strings.HasPrefix(l, "{") || !strings.HasSuffix(l, "\n")
+		})
+		return len(lines) > n && json.Unmarshal([]byte(lines[n]), &answer) == nil
+	})
+	return answer, err
+}
+
+// pair hands the invitation to the phone, as scanning the code would.
+func (d *demo) pair(ctx context.Context) error {
+	answer, err := d.invite(ctx)
+	if err != nil {
 		return err
 	}
-	cmd := d.command("computer", line...)
-	answers, err := cmd.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("run vmux pair: %w", err)
+	if _, err := d.vmux(ctx, "phone", answer.Invitation+"\n", "phone", "pair", "-"); err != nil {
+		return err
 	}
-	var words bytes.Buffer
-	cmd.Stderr = &words
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("run vmux pair: %w", err)
+	if answer, err = d.pairAnswer(ctx, 1); err != nil {
+		return err
 	}
-	over := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-	defer over()
-	err = d.redeem(ctx, json.NewDecoder(answers))
-	if err != nil {
-		_ = cmd.Process.Kill()
+	if answer.Paired == nil {
+		return errors.New("not paired")
 	}
-	if ended := cmd.Wait(); ended != nil && err == nil {
-		err = ended
-	}
-	if err != nil {
-		return fmt.Errorf("vmux pair: %w: %s", err, bytes.TrimSpace(words.Bytes()))
+	if err := d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), shorten(wire.Show(answer.Paired.ID))); err != nil {
+		return err
 	}
 	return d.agent.Wait(ctx, "the link to the phone", func() bool {
 		out, err := d.capture(ctx, d.command("computer", "status"), "")
 		return err == nil && strings.Contains(out, "Connected to ") && strings.Contains(out, "SHA256:")
 	})
-}
-
-// redeem reads the two answers of `vmux pair --json`, and acts between them.
-func (d *demo) redeem(ctx context.Context, answers *json.Decoder) error {
-	var answer invitation
-	if err := answers.Decode(&answer); err != nil {
-		return fmt.Errorf("read the invitation: %w", err)
-	}
-	if _, err := d.vmux(ctx, "phone", answer.Invitation+"\n", "phone", "pair", "-"); err != nil {
-		return err
-	}
-	if err := answers.Decode(&answer); err != nil || answer.Paired == nil {
-		return fmt.Errorf("not paired: %w", err)
-	}
-	return d.line("   paired: %s, device ID %s", wire.Show(answer.Paired.Name), shorten(wire.Show(answer.Paired.ID)))
 }
 
 // reason looks up why the agent failed, which ssh cannot know: that is err then.
