@@ -32,6 +32,7 @@ const (
 	hintLoginPage = "open http://%s/ in a browser and sign in to the network; where a login for people (SSO) stands before the hub, let " + hubwire.Path + " through without one"
 	hintPortal    = "a network with a login page (hotel, train, guest Wi-Fi) does that: open http://%s/ in a browser and sign in; if there is none, see that the hub's address is right"
 	hintCA        = "if it is your hub, give its root: --hub-ca FILE"
+	hintChain     = "the hub sends its certificate without that of its issuer, which browsers on computers fetch for themselves: let the hub, or the proxy before it, have the whole chain (certbot: fullchain.pem, not cert.pem)"
 	hintClock     = "compare this machine's date with a clock (timedatectl set-ntp true sets it); if it is right, the hub's certificate has to be renewed"
 	hintName      = "see that this machine is online and that the name is spelled right: getent hosts %s"
 	hintSilent    = "see that this machine is online; else a firewall here, there or between drops the packets: curl -v %s"
@@ -181,6 +182,10 @@ func unbelieved(u *url.URL, err *tls.CertificateVerificationError) *Fault {
 	cert := err.UnverifiedCertificates[0]
 	if cert.VerifyHostname(u.Hostname()) == nil {
 		f.hint = hintCA
+		// Public CAs issue by intermediate certificates, and name where these are to be had.
+		if len(err.UnverifiedCertificates) == 1 && len(cert.IssuingCertificateURL) > 0 {
+			f.hint = hintChain
+		}
 		return f
 	}
 	names := append(slices.Clone(cert.DNSNames), cert.Subject.CommonName)

@@ -129,6 +129,37 @@ func certificateFor(t *testing.T, host string, from, until time.Time) (tls.Certi
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }
 
+// A hub that shows certbot's cert.pem works in desktop browsers: a root would not help this
+// machine, which lacks the certificate between (bitwarden/android#474). One that shows the
+// whole chain, to a root that is not known here, is another's.
+func TestFaultOfAnIncompleteChain(t *testing.T) {
+	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	issuer, _ := certificateFor(t, "issuer.example", from, until)
+	issuedBy, err := x509.ParseCertificate(issuer.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "hub"}, NotBefore: from, NotAfter: until,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IssuingCertificateURL: []string{"http://ca.example/issuer.cer"},
+	}, issuedBy, &key.PublicKey, issuer.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hint, chain := range map[string][][]byte{"fullchain.pem": {der}, "--hub-ca FILE": {der, issuer.Certificate[0]}} {
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}}}
+		server.StartTLS()
+		_, err := OpenSocket(t.Context(), server.URL+hubwire.Path, Way{})
+		said(t, err, "unknown authority", hint)
+		server.Close()
+	}
+}
+
 // A name of multicast DNS is not looked for with what mostly does not know it.
 func TestFaultOfALocalName(t *testing.T) {
 	u, err := url.Parse("https://laptop.local:8722" + hubwire.Path)
