@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/webauthn"
 )
 
@@ -67,30 +66,6 @@ func (a *Authenticator) DeleteCredentials() {
 func (a *Authenticator) LieAboutUser(lie bool) {
 	a.tab.T.Helper()
 	Send(a.tab, webauthn.SetResponseOverrideBits, webauthn.SetResponseOverrideBitsParams{AuthenticatorID: a.id, IsBadUV: &lie})
-}
-
-// credential is webauthn.Credential without what older Chromiums do not know.
-type credential struct {
-	CredentialID         []byte  `json:"credentialId"`
-	IsResidentCredential bool    `json:"isResidentCredential"`
-	RPID                 string  `json:"rpId"`
-	PrivateKey           []byte  `json:"privateKey"`
-	UserHandle           []byte  `json:"userHandle"`
-	SignCount            float64 `json:"signCount"`
-}
-
-type addCredentialParams struct {
-	AuthenticatorID webauthn.AuthenticatorID `json:"authenticatorId"`
-	Credential      credential               `json:"credential"`
-}
-
-// Add gives it a passkey. Its PRF answers are its own.
-func (a *Authenticator) Add(c *webauthn.Credential) {
-	a.tab.T.Helper()
-	add := cdp.Command[addCredentialParams, cdp.Empty]{Method: webauthn.CommandAddCredential}
-	Send(a.tab, add, addCredentialParams{a.id, credential{
-		c.CredentialID, c.IsResidentCredential, c.RpID, c.PrivateKey, c.UserHandle, c.SignCount,
-	}})
 }
 
 //go:embed softauthenticator.js

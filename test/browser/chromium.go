@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"os/exec"
 	"slices"
@@ -90,8 +91,8 @@ var shared struct {
 
 // SharedChromium is a profile of the test's own in a Chromium that the package's tests
 // share: neither storage nor service workers are another's. It keeps nothing on disk,
-// and cannot be restarted. The first test's flags count.
-func SharedChromium(t TB, flags ...chromedp.ExecAllocatorOption) *Chromium {
+// and cannot be restarted. Its camera sees the first test's picture, if that has one.
+func SharedChromium(t TB, seen func() *image.Gray) *Chromium {
 	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
@@ -100,7 +101,10 @@ func SharedChromium(t TB, flags ...chromedp.ExecAllocatorOption) *Chromium {
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
-		c := &Chromium{T: t, profile: profile, flags: flags}
+		c := &Chromium{T: t, profile: profile}
+		if seen != nil {
+			c.flags = append(c.flags, Camera(t, profile, seen()))
+		}
 		c.start()
 		shared.Chromium = c
 	}

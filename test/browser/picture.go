@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"image"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/chromedp/chromedp"
 )
 
 // SavePNG writes a picture with 256 colours: a third of the size, and what an
@@ -54,4 +57,18 @@ func withFewColours(img image.Image) *image.Paletted {
 		}
 	}
 	return few
+}
+
+// Camera is the flag that has Chromium's camera see a picture, of an even number of
+// pixels each way. It is kept in dir.
+func Camera(t TB, dir string, grey *image.Gray) chromedp.ExecAllocatorOption {
+	t.Helper()
+	size := grey.Bounds().Size()
+	film := fmt.Appendf(nil, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\nFRAME\n", size.X, size.Y)
+	film = append(append(film, grey.Pix...), bytes.Repeat([]byte{128}, size.X*size.Y/2)...) // no colour
+	path := filepath.Join(dir, "camera.y4m")
+	if err := os.WriteFile(path, film, 0o600); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return chromedp.Flag("use-file-for-fake-video-capture", path)
 }

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 // All that a person does, in Firefox: a phone that is paired, has keys of both
 // kinds, approves logins, denies one, and opens without its hub.
 func TestFirefox(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, browser.StartFirefox(t, *dark))
 	w.page.Wants("Passkeys SSH keys in this device’s", "Vault keys: perhaps", "Notifications: off")
 	w.pair("Pair a computer")
@@ -60,6 +61,7 @@ func TestFirefox(t *testing.T) {
 // WebKitGTK has no WebAuthn. The app says what does not work, offers what does,
 // and is paired, stored and opened offline as anywhere.
 func TestWebKit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, browser.StartWebKit(t, *dark))
 	w.page.Wants("This browser has no WebAuthn", "no request can be approved", "Safari (iOS 18 or newer)", "vmux phone",
 		"No passkeys This browser has no WebAuthn", "No vault keys Only a passkey could unlock them.", "No notifications")
@@ -84,6 +86,7 @@ func TestWebKit(t *testing.T) {
 // the sheets, the signer and the store are the real ones, and each passkey is
 // asked for in the very tap, without which Safari refuses.
 func TestWebKitWithPasskeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, browser.StartWebKit(t, *dark))
 	w.page.Do(softAuthenticator)
 	w.page.Wants("Face, finger or screen lock")
@@ -100,6 +103,7 @@ func TestWebKitWithPasskeys(t *testing.T) {
 
 // In Lockdown Mode, Safari has no WebAssembly.
 func TestWebKitWithoutWebAssembly(t *testing.T) {
+	t.Parallel()
 	page := browser.StartWebKit(t, *dark, "JSC_useWasm=0")
 	page.Go(web.StartHub(t).URL + "/")
 	page.Wants("The app could not start", "This browser runs no WebAssembly", "Lockdown Mode", "Try again")

@@ -48,8 +48,15 @@ const wrong = `(() => {
 	return found;
 })()`
 
-func TestScreensInWebKit(t *testing.T)  { showScreens(t, "webkit", browser.StartWebKit(t, *dark)) }
-func TestScreensInFirefox(t *testing.T) { showScreens(t, "firefox", browser.StartFirefox(t, *dark)) }
+func TestScreensInWebKit(t *testing.T) {
+	t.Parallel()
+	showScreens(t, "webkit", browser.StartWebKit(t, *dark))
+}
+
+func TestScreensInFirefox(t *testing.T) {
+	t.Parallel()
+	showScreens(t, "firefox", browser.StartFirefox(t, *dark))
+}
 
 func showScreens(t *testing.T, engine string, b *browser.Remote) {
 	hub := web.StartPlayingHub(t)

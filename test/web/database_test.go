@@ -13,7 +13,7 @@ import (
 // platformWorld is a paired phone with a vault key, whose page has those quirks.
 func platformWorld(t *testing.T, quirks ...string) *world {
 	t.Helper()
-	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
 	w.page = w.browser.Tab()
 	for _, name := range quirks {
 		w.page.Quirk(name)
@@ -99,7 +99,7 @@ func TestDatabaseThatStaysDead(t *testing.T) {
 // and the next one says what is lost.
 func TestStoreDeletedUnderThePage(t *testing.T) {
 	hub := StartHub(t)
-	browser := StartBrowser(t)
+	browser := NewBrowser(t)
 	first := browser.Open(hub.URL + "/")
 	var s State
 	first.State(&s)
@@ -117,7 +117,7 @@ func TestStoreDeletedUnderThePage(t *testing.T) {
 // A database without its stores, as of a browser that was ended while it made them.
 func TestHalfMadeDatabase(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(hub.URL + "/manifest.webmanifest")
+	page := NewBrowser(t).Open(hub.URL + "/manifest.webmanifest")
 	page.Check(`new Promise((resolve) => { indexedDB.open('vmux', 3).onsuccess = (e) => { e.target.result.close(); resolve(true); }; })`)
 	page.Go(hub.URL + "/")
 	page.Wants("How to begin")
@@ -168,7 +168,7 @@ func TestFrozenPage(t *testing.T) {
 // other says where to go on, and has it after a reload.
 func TestTwoPagesAtOnce(t *testing.T) {
 	hub := StartHub(t)
-	browser := StartBrowser(t)
+	browser := NewBrowser(t)
 	pages := []*Page{browser.Tab(), browser.Tab()}
 	pages[0].Go(hub.URL + "/")
 	pages[0].WaitFor("navigator.serviceWorker.controller?.state === 'activated' && document.documentElement.dataset.ready === 'true'")

@@ -163,10 +163,7 @@ func (w *world) keptOrSaid(t *testing.T, before State, keys int) bool {
 	if len(s.Identities) != keys || len(s.Computers) != len(before.Computers) || s.CA == nil || s.CA.Line != before.CA.Line {
 		t.Fatalf("half of it was kept: %+v, want %d keys and what was in %+v", s, keys, before)
 	}
-	waitFor(t, "the link is up again", func() bool {
-		w.page.State(&s)
-		return len(s.Computers) == 1 && s.Computers[0].Connected
-	})
+	w.page.WaitComputer()
 	return true
 }
 
@@ -211,7 +208,7 @@ const warning = "Hardly any space is left"
 // gigabytes, whatever the quota is; Safari and Firefox tell.
 func TestLowQuota(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.UseSoftAuthenticator(browser.NewSoftAuthenticator())
 	page.BeforeLoad("navigator.storage.estimate = async () => ({ usage: 100 << 20, quota: Number(localStorage.getItem('quota') ?? 1e10) })")
 	page.Go(hub.URL + "/")
@@ -236,7 +233,7 @@ const notice = "What was kept here is gone"
 // if nothing had been: it is said until the person has taken note.
 func TestStoreThatVanished(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(hub.URL + "/")
+	page := NewBrowser(t).Open(hub.URL + "/")
 	var before, s State
 	page.State(&before)
 	page.Wants("How to begin")

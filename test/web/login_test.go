@@ -39,7 +39,7 @@ type world struct {
 // newWorld is paired, and its phone has no keys yet.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
 	w.page = w.browser.Open(w.hub.URL + "/")
 	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.agent = StartAgent(t, w.hub.URL)

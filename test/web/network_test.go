@@ -7,13 +7,12 @@ import "testing"
 // tap, and is at its hub as soon as that is allowed, without a reload.
 func TestLocalNetworkIsAskedFor(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "prompt", "granted")
 	page.Go(hub.URL + "/")
 	page.Wants("Is the hub in your own network?")
 	page.Tap("Ask the browser")
-	var s State
-	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	page.WaitHub()
 	page.Hides("Is the hub in your own network?")
 }
 
@@ -21,20 +20,19 @@ func TestLocalNetworkIsAskedFor(t *testing.T) {
 // when it is. A browser that has nothing to ask does not know the hub as a local one.
 func TestLocalNetworkDenied(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "prompt", "denied")
 	page.Go(hub.URL + "/")
 	page.Tap("Ask the browser")
 	page.Wants("This browser keeps vmux from your network")
 	page.Hides("Ask the browser")
-	var s State
 	page.Do("localNetwork('prompt')")
 	page.Wants("Ask the browser")
 	page.Do("localNetwork('granted')")
-	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	page.WaitHub()
 	page.Hides("This browser keeps vmux from your network")
 
-	other := StartBrowser(t).Tab()
+	other := NewBrowser(t).Tab()
 	other.Quirk("local-network-denied", "prompt", "prompt")
 	other.Go(hub.URL + "/")
 	other.Tap("Ask the browser")
@@ -44,13 +42,12 @@ func TestLocalNetworkDenied(t *testing.T) {
 // Where no permission is missing, a hub that is away is just that.
 func TestNoLocalNetworkToAskFor(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "granted", "granted")
 	page.Go(hub.URL + "/")
-	var s State
-	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	page.WaitHub()
 	hub.Stop()
-	waitFor(t, "the hub is away", func() bool { page.State(&s); return !s.Hub.Connected && s.Hub.Error != "" })
+	page.WaitState("the hub is away", func(s State) bool { return !s.Hub.Connected && s.Hub.Error != "" })
 	page.Hides("your own network")
 	page.Hides("keeps vmux from your network")
 }

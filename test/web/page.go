@@ -27,6 +27,13 @@ var waitFor = testkit.WaitFor
 // Browser is a Chromium with pages of the app.
 type Browser struct{ *browser.Chromium }
 
+// NewBrowser is a profile of the test's own in the Chromium that the package's tests
+// share.
+func NewBrowser(t TB) *Browser {
+	t.Helper()
+	return &Browser{browser.SharedChromium(t, nil)}
+}
+
 // StartBrowser starts a Chromium of the test's own, with a profile that outlives it.
 func StartBrowser(t TB, flags ...chromedp.ExecAllocatorOption) *Browser {
 	t.Helper()

@@ -36,6 +36,29 @@ func (p *Page) State(into *State) {
 	})
 }
 
+// WaitState waits until the phone's state is as wanted, and returns it.
+func (p *Page) WaitState(what string, is func(State) bool) (s State) {
+	p.T.Helper()
+	waitFor(p.T, what, func() bool {
+		s = State{}
+		p.State(&s)
+		return is(s)
+	})
+	return s
+}
+
+// WaitHub waits until the phone is connected to its hub.
+func (p *Page) WaitHub() State {
+	p.T.Helper()
+	return p.WaitState("the phone is at its hub", func(s State) bool { return s.Hub.Connected })
+}
+
+// WaitComputer waits until the phone's one computer is connected to it.
+func (p *Page) WaitComputer() State {
+	p.T.Helper()
+	return p.WaitState("the link is up", func(s State) bool { return len(s.Computers) == 1 && s.Computers[0].Connected })
+}
+
 // Identity returns the phone's key of a label.
 func (p *Page) Identity(label string) browserphone.Identity {
 	p.T.Helper()
@@ -53,16 +76,7 @@ func (p *Page) Identity(label string) browserphone.Identity {
 // Sheet waits for a request to be shown and returns it.
 func (p *Page) Sheet() browserphone.Sheet {
 	p.T.Helper()
-	var sheet browserphone.Sheet
-	waitFor(p.T, "a sheet is shown", func() bool {
-		var s State
-		p.State(&s)
-		if len(s.Sheets) > 0 {
-			sheet = s.Sheets[0]
-		}
-		return len(s.Sheets) > 0
-	})
-	return sheet
+	return p.WaitState("a sheet is shown", func(s State) bool { return len(s.Sheets) > 0 }).Sheets[0]
 }
 
 // Approve approves a sheet by core.js, as the tap on its button does.

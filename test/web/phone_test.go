@@ -72,8 +72,7 @@ func TestDenyAndWithdraw(t *testing.T) {
 	}); err == nil {
 		t.Error("a killed ssh succeeded")
 	}
-	var s State
-	waitFor(t, "the sheet is withdrawn", func() bool { w.page.State(&s); return len(s.Sheets) == 0 })
+	w.page.WaitState("the sheet is withdrawn", func(s State) bool { return len(s.Sheets) == 0 })
 	waitFor(t, "the log tells of both", func() bool {
 		list := records(w.page, t)
 		return len(list) == 2 && list[0].Decision == "withdrawn" && list[1].Decision == "denied"
@@ -133,7 +132,7 @@ func (w *world) wantNoApproval(t *testing.T, sheet browserphone.Sheet, code stri
 }
 
 func TestDevicesThatLackSomething(t *testing.T) {
-	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	poor := page.Authenticator(browser.AuthenticatorOptions{NoPRF: true})
 	page.WantFailure("prfUnsupported", "createVault", map[string]string{"label": "v", "algorithm": "ssh-ed25519"})
 	page.WantFailure("prfUnsupported", "createCA", map[string]any{"kind": "vault", "principals": []string{"root"}})
@@ -169,7 +168,7 @@ func TestDevicesThatLackSomething(t *testing.T) {
 // anything.
 func TestBareAddress(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(strings.Replace(hub.URL, "vmux.localhost", "127.0.0.1", 1) + "/")
+	page := NewBrowser(t).Open(strings.Replace(hub.URL, "vmux.localhost", "127.0.0.1", 1) + "/")
 	var s State
 	page.State(&s)
 	if !strings.Contains(s.RPProblem, "host name") || s.Support.WebAuthn {
@@ -178,45 +177,12 @@ func TestBareAddress(t *testing.T) {
 	page.WantFailure("rpUnusable", "createPasskey", map[string]string{"label": "p"})
 }
 
-// A PRF that answers differently (here: another authenticator that was given
-// the same credential) does not open the vault, nor lock anything into it.
-func TestVaultAfterBrowserRestart(t *testing.T) {
-	w := newWorld(t)
-	w.mustLogin(t)
-	old := w.authenticator.Credentials()[0]
-	w.browser.Restart()
-	w.page = w.browser.Open(w.hub.URL + "/")
-	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
-	w.authenticator.Add(old)
-	var s State
-	waitFor(t, "the link is up again", func() bool {
-		w.page.State(&s)
-		return len(s.Computers) == 1 && s.Computers[0].Connected
-	})
-	if len(s.Identities) != 1 || s.Vault == nil || s.Vault.Keys != 1 {
-		t.Errorf("after a restart: %+v", s)
-	}
-	_, cmd := w.login(t)
-	if out, err := finish(cmd, func() {
-		var f *Failure
-		if err := w.page.Approve(w.page.Sheet(), nil); !errors.As(err, &f) || f.Code != "prfMismatch" && f.Code != "prfUnsupported" {
-			t.Errorf("another PRF: %v", err)
-		}
-		_ = cmd.Process.Kill()
-	}); err == nil {
-		t.Errorf("logged in with another PRF: %s", out)
-	}
-	if err := w.page.Call("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil); err == nil {
-		t.Error("a key was locked away under another secret")
-	}
-}
-
 // What falls over comes back by itself, with all that it knew.
 func TestRestarts(t *testing.T) {
 	w := newWorld(t)
 	w.page.MustCall("createCA", map[string]any{"kind": "passkey", "principals": []string{me(t)}}, nil)
 	w.mustLogin(t)
-	var before, s State
+	var before State
 	w.page.State(&before)
 	for name, fall := range map[string]func(){
 		"reload": w.page.Reload,
@@ -224,10 +190,7 @@ func TestRestarts(t *testing.T) {
 		"agent":  func() { w.agent.Kill(); w.agent.Start() },
 	} {
 		fall()
-		waitFor(t, "the link is up after: "+name, func() bool {
-			w.page.State(&s)
-			return len(s.Computers) == 1 && s.Computers[0].Connected
-		})
+		s := w.page.WaitComputer()
 		if s.DeviceID != before.DeviceID || s.CA == nil || s.CA.Line != before.CA.Line || len(s.Identities) != 1 {
 			t.Errorf("after %s: %+v", name, s)
 		}
@@ -262,11 +225,7 @@ func TestSecondTab(t *testing.T) {
 		var f *Failure
 		return errors.As(w.page.Call("rename", map[string]string{"name": "older"}, nil), &f) && f.Code == "otherTab"
 	})
-	var s State
-	waitFor(t, "the newer tab is connected", func() bool {
-		second.State(&s)
-		return len(s.Computers) == 1 && s.Computers[0].Connected
-	})
+	s := second.WaitComputer()
 	since := s.Computers[0].Since
 	w.page = second
 	for range 5 { // pages that push each other out of the hub would do so meanwhile
@@ -313,7 +272,7 @@ func TestFullStorage(t *testing.T) {
 		if w.page.State(&s); len(s.Identities) != 1 || s.Identities[0].Label != "key" {
 			t.Errorf("%s: announced what is not kept: %+v", how, s.Identities)
 		}
-		waitFor(t, "the link is up", func() bool { w.page.State(&s); return s.Computers[0].Connected })
+		w.page.WaitComputer()
 		w.mustLogin(t)
 	}
 	w.page.MustCall("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil)
@@ -321,7 +280,7 @@ func TestFullStorage(t *testing.T) {
 
 func TestStorageRefused(t *testing.T) {
 	hub := StartHub(t)
-	browser := StartBrowser(t)
+	browser := NewBrowser(t)
 	page := browser.Tab()
 	page.BeforeLoad(`IDBFactory.prototype.open = function () { throw new DOMException('no storage here', 'SecurityError'); }`)
 	page.Go(hub.URL + "/")
@@ -337,7 +296,7 @@ func TestStorageRefused(t *testing.T) {
 
 // The device key can be used by the page and read by nobody.
 func TestDeviceKeyCannotBeCopied(t *testing.T) {
-	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	var extractable bool
 	err := page.Run(`
 		const database = await new Promise((resolve, reject) => {
@@ -360,7 +319,7 @@ func TestDeviceKeyCannotBeCopied(t *testing.T) {
 
 // Nothing secret rests in clear: neither a vault's keys nor its secret.
 func TestVaultRestsEncrypted(t *testing.T) {
-	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	page.Authenticator(browser.AuthenticatorOptions{})
 	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 	var stored []string
@@ -440,7 +399,7 @@ func TestNothingIsRefusedByThePolicy(t *testing.T) {
 
 // iPads call themselves Macs, and have notifications for installed apps only.
 func TestIPad(t *testing.T) {
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.BeforeLoad(`
 		const agent = navigator.userAgent.replace(/\(.*?\)/, '(Macintosh; Intel Mac OS X 10_15_7)');
 		Object.defineProperties(navigator, { userAgent: { value: agent }, platform: { value: 'MacIntel' }, maxTouchPoints: { value: 5 } });

@@ -25,7 +25,7 @@ func TestTwoPhones(t *testing.T) {
 	public, _ := os.ReadFile(file + ".pub")
 	var phones []*world
 	for _, name := range []string{"phone", "otherphone"} {
-		w := &world{hub: hub, browser: StartBrowser(t), agent: agent}
+		w := &world{hub: hub, browser: NewBrowser(t), agent: agent}
 		w.page = w.browser.Open(hub.URL + "/")
 		w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 		w.page.MustCall("rename", map[string]string{"name": name}, nil)

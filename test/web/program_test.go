@@ -14,7 +14,7 @@ import (
 func TestNoStreaming(t *testing.T) {
 	hub := StartHub(t)
 	for _, used := range []any{true, false, nil} {
-		page := StartBrowser(t).Tab()
+		page := NewBrowser(t).Tab()
 		page.Quirk("no-streaming", used)
 		page.Go(hub.URL + "/")
 		page.Wants("How to begin")
@@ -26,7 +26,7 @@ func TestNoStreaming(t *testing.T) {
 // worker has the files.
 func TestProxyWithAnotherType(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
+	page := NewBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
 		if strings.HasSuffix(r.Request.URL.Path, ".wasm") {
 			r.Header.Set("Content-Type", "application/octet-stream")
 		}
@@ -72,7 +72,7 @@ func TestProgramThatCannotRun(t *testing.T) {
 		{"little-memory", []any{100, "Out of executable memory in function at index 7"}, "littleMemory", []string{"too little memory"}},
 		{"little-memory", []any{1}, "", []string{"How to begin"}}, // a moment later there is enough
 	} {
-		page := StartBrowser(t).Tab()
+		page := NewBrowser(t).Tab()
 		page.Quirk(c.quirk, c.args...)
 		page.Go(hub.URL + "/")
 		for _, text := range c.says {
@@ -121,7 +121,7 @@ func TestProxyInTheWay(t *testing.T) {
 			}
 		}, []string{"This hub was built without the signer."}},
 	} {
-		page := StartBrowser(t).Open(startProxy(t, hub, c.change) + "/")
+		page := NewBrowser(t).Open(startProxy(t, hub, c.change) + "/")
 		page.Wants("The app could not start")
 		for _, text := range c.says {
 			page.Wants(text)
@@ -134,7 +134,7 @@ func TestProxyInTheWay(t *testing.T) {
 func TestSignerThatEnded(t *testing.T) {
 	hub := StartHub(t)
 	for _, how := range []string{"ends", "traps"} {
-		page := StartBrowser(t).Tab()
+		page := NewBrowser(t).Tab()
 		page.BeforeLoad(`
 			let made;
 			Object.defineProperty(globalThis, 'Go', {
@@ -168,7 +168,7 @@ func TestSignerThatEnded(t *testing.T) {
 // A browser that never tells how much space is left, or whether this device can confirm its
 // user, does not hold the app.
 func TestBrowserThatDoesNotAnswer(t *testing.T) {
-	page := StartBrowser(t).Tab()
+	page := NewBrowser(t).Tab()
 	page.BeforeLoad(`
 		StorageManager.prototype.estimate = StorageManager.prototype.persisted = () => new Promise(() => {});
 		PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable = () => new Promise(() => {});
@@ -196,7 +196,7 @@ func TestDamagedProgram(t *testing.T) {
 		return true;
 	})()`
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(hub.URL + "/")
+	page := NewBrowser(t).Open(hub.URL + "/")
 	page.WaitFor("navigator.serviceWorker.controller !== null")
 	page.Check(damage)
 	page.Reload()

@@ -68,7 +68,7 @@ func (p *Page) wantNothing(orphans int) {
 // A provider whose clientDataJSON no OpenSSH takes makes a passkey that is refused
 // before its line is shown. A vault, which no server sees, works with it all the same.
 func TestClientDataOfAnotherForm(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	for _, form := range []string{"another order", "crossOrigin first", "escaped slashes", "spaces", "padded"} {
 		page := provider(t, browser, hub.URL, true, "client-data-form", form)
 		page.fails("unproven", "its clientDataJSON is not written in the order and form", "createPasskey", map[string]string{"label": "face"})
@@ -81,7 +81,7 @@ func TestClientDataOfAnotherForm(t *testing.T) {
 
 // What OpenSSH lets pass is no fault: logins work.
 func TestClientDataThatServersTake(t *testing.T) {
-	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
 	w.open(t, browser.NewSoftAuthenticator())
 	for _, form := range []string{"no crossOrigin", "android", "topOrigin"} {
 		if err := w.page.Run(browser.QuirkScript(t, "client-data-form", form), nil); err != nil {
@@ -108,7 +108,7 @@ func (w *world) mustLoginWith(t *testing.T, label string) {
 
 // A vault is made only of a passkey that answers alike whenever it is used.
 func TestSecretsThatDiffer(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	for how, words := range map[string]string{"each time": "another secret each time", "short": "of another size"} {
 		page := provider(t, browser, hub.URL, true, "other-prf", how)
 		vault := map[string]string{"label": "v", "algorithm": "ssh-ed25519"}
@@ -132,7 +132,7 @@ func TestSecretsThatDiffer(t *testing.T) {
 // Answers in every form that was seen, as long as the standard's bytes are in them,
 // make keys of both kinds, and log in.
 func TestAnswersOfManyForms(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	for _, quirk := range [][]string{
 		{"bare-answers", ""}, {"bare-answers", "illegal"}, {"bare-answers", "null"},
 		{"answer-bytes", "base64url"}, {"answer-bytes", "base64"}, {"answer-bytes", "array"}, {"answer-bytes", "indexed"},
@@ -153,7 +153,7 @@ func TestAnswersOfManyForms(t *testing.T) {
 
 // What is not there is named.
 func TestAnswersThatCannotBeUsed(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	passkey := map[string]string{"label": "face"}
 	for _, c := range []struct {
 		form, field, words string
@@ -177,7 +177,7 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 // Whatever a passkey is refused with, the app says what to do, and a person's
 // cancelling is nothing but that.
 func TestRefusalsOfPasskeys(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	page := provider(t, browser, hub.URL, false, "passkey-refusal")
 	for _, c := range []struct{ refusal, code, words string }{
 		{`{name: 'AbortError', message: 'The operation was aborted.'}`, "cancelled", "was cancelled"},
@@ -241,7 +241,7 @@ func TestProviderThatNeverAnswers(t *testing.T) {
 // A browser that wants a tap for each passkey call is given a second one, and shows
 // the key only then; who leaves it at the first has made nothing.
 func TestTapForEachPasskey(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	page := provider(t, browser, hub.URL, false, "tap-for-each-passkey")
 	for _, leave := range []bool{true, false} {
 		page.Go(hub.URL + "/?" + fmt.Sprint(leave) + "#identities")
@@ -275,7 +275,7 @@ func TestTapForEachPasskey(t *testing.T) {
 
 // The passkey of a vault is of no use after the vault's last key.
 func TestVaultsPasskeyIsForgotten(t *testing.T) {
-	hub, browser := StartHub(t), StartBrowser(t)
+	hub, browser := StartHub(t), NewBrowser(t)
 	page := provider(t, browser, hub.URL, false, "bare-answers", "")
 	for _, label := range []string{"one", "two"} {
 		page.MustCall("createVault", map[string]string{"label": label, "algorithm": "ssh-ed25519"}, nil)

@@ -65,7 +65,7 @@ func withPush(t *testing.T) (*world, *pushService) {
 		w.WriteHeader(s.status)
 	}))
 	t.Cleanup(s.server.Close)
-	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
+	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
 	w.hub.Stop()
 	w.hub.push = x509.NewCertPool()
 	w.hub.push.AddCert(s.server.Certificate())
@@ -132,11 +132,7 @@ func (w *world) waitRinging(t *testing.T, problem string) {
 
 func (w *world) wantPush(t *testing.T, want string) {
 	t.Helper()
-	waitFor(t, "notifications are "+want, func() bool {
-		var s State
-		w.page.State(&s)
-		return s.Support.Push == want
-	})
+	w.page.WaitState("notifications are "+want, func(s State) bool { return s.Support.Push == want })
 }
 
 // start opens the app, pairs it, and turns notifications on.
@@ -276,11 +272,7 @@ func TestCausesOfNoNotifications(t *testing.T) {
 		page.Quirk(c.quirk, c.args...)
 		page.Go(w.hub.URL + "/")
 		page.WaitFor("document.documentElement.dataset.ready === 'true'")
-		waitFor(t, "the hub is there", func() bool {
-			var s State
-			page.State(&s)
-			return s.Hub.Connected
-		})
+		page.WaitHub()
 		err := page.Call("subscribePush", nil, nil)
 		f, failed := err.(*Failure)
 		if failed != (c.code != "") || failed && (f.Code != c.code || f.Hint == "" || !strings.Contains(f.Message+f.Hint, c.words) || strings.Contains(f.Message, "stores")) {

@@ -17,7 +17,7 @@ import (
 // ask what the browser has: it is there for browsers that have none, or one that
 // finds nothing.
 func TestQRCodeIsRead(t *testing.T) {
-	page := StartBrowser(t).Open(StartHub(t).URL + "/")
+	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	text := "https://hub.example/#v=1&d=abc&n=laptop"
 	code, err := qr.Encode(text, qr.M)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestQRCodeIsRead(t *testing.T) {
 // A reader that could not be loaded is loaded for a later picture: the camera goes on.
 func TestQRReaderThatWasNotLoaded(t *testing.T) {
 	var there atomic.Bool
-	page := StartBrowser(t).Open(startProxy(t, StartHub(t), func(r *http.Response) {
+	page := NewBrowser(t).Open(startProxy(t, StartHub(t), func(r *http.Response) {
 		if strings.HasSuffix(r.Request.URL.Path, "/qr/decode.js") && !there.Load() {
 			r.StatusCode = http.StatusBadGateway
 		}

@@ -19,11 +19,7 @@ func (w *world) open(t *testing.T, a browser.SoftAuthenticator) {
 		w.agent.Pair(w.page)
 		return
 	}
-	var s State
-	waitFor(t, "the link is up again", func() bool {
-		w.page.State(&s)
-		return len(s.Computers) == 1 && s.Computers[0].Connected
-	})
+	w.page.WaitComputer()
 }
 
 // What a phone has survives its browser: the pairing, the vault and the CA in it,

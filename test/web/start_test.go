@@ -9,11 +9,9 @@ import (
 // The whole of it once: an app that starts, makes keys, is paired and reloaded.
 func TestAppStarts(t *testing.T) {
 	hub := StartHub(t)
-	page := StartBrowser(t).Open(hub.URL + "/")
+	page := NewBrowser(t).Open(hub.URL + "/")
 	page.Authenticator(browser.AuthenticatorOptions{})
-	var s State
-	page.State(&s)
-	waitFor(t, "the phone is at its hub", func() bool { page.State(&s); return s.Hub.Connected })
+	s := page.WaitHub()
 	t.Logf("%+v", s)
 	page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	page.MustCall("createVault", map[string]string{"label": "vault", "algorithm": "ssh-ed25519"}, nil)

@@ -1,47 +1,29 @@
 package web
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"path/filepath"
+	"image"
+	"image/draw"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"rsc.io/qr"
 
 	"vmux/internal/sshdtest"
 	"vmux/test/browser"
 )
 
-// film writes what a camera sees that looks at the code: one grey picture in
-// YUV4MPEG2, which Chromium repeats.
-func film(t *testing.T, text string) string {
+// seen is a QR code as a camera sees it.
+func seen(t *testing.T, text string) *image.Gray {
 	t.Helper()
 	code, err := qr.Encode(text, qr.L)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const width, height = 640, 480
-	scale := (height - 40) / code.Size
-	left, top := (width-scale*code.Size)/2, (height-scale*code.Size)/2
-	picture := bytes.Repeat([]byte{235}, width*height)
-	for y := range scale * code.Size {
-		for x := range scale * code.Size {
-			if code.Black(x/scale, y/scale) {
-				picture[(top+y)*width+left+x] = 16
-			}
-		}
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\nFRAME\n", width, height)
-	b.Write(picture)
-	b.Write(bytes.Repeat([]byte{128}, width*height/2))
-	path := filepath.Join(t.TempDir(), "camera.y4m")
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	const side = 480
+	code.Scale = side / (code.Size + 8)
+	grey := image.NewGray(image.Rect(0, 0, side, side))
+	draw.Draw(grey, grey.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(grey, grey.Bounds(), code.Image(), image.Point{}, draw.Src)
+	return grey
 }
 
 // A person's whole way, by nothing but what is on the screen: the camera reads
@@ -50,7 +32,7 @@ func TestByTaps(t *testing.T) {
 	w := &world{hub: StartHub(t)}
 	w.agent = StartAgent(t, w.hub.URL)
 	invitation, paired := w.agent.Invite()
-	w.browser = StartBrowser(t, chromedp.Flag("use-file-for-fake-video-capture", film(t, invitation)))
+	w.browser = StartBrowser(t, browser.Camera(t, t.TempDir(), seen(t, invitation)))
 	w.page = w.browser.Open(w.hub.URL + "/#pair")
 	w.authenticator = w.page.Authenticator(browser.AuthenticatorOptions{})
 	w.page.Tap("Pair")

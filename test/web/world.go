@@ -324,14 +324,5 @@ func (a *Agent) Pair(p *Page) {
 	invitation, paired := a.Invite()
 	p.MustCall("pair", map[string]string{"invitation": invitation}, nil)
 	paired()
-	waitFor(a.t, "the link is up", func() bool {
-		var state State
-		p.State(&state)
-		for _, c := range state.Computers {
-			if c.Connected {
-				return true
-			}
-		}
-		return false
-	})
+	p.WaitComputer()
 }

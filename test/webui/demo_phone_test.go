@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/pem"
 	"fmt"
@@ -42,7 +41,7 @@ func TestDemoPhone(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.says("waiting for the page to be paired")
-	p := d.openPage(phone.start(filmed(t, d.code())), d.says(`open (https://\S+)$`))
+	p := d.openPage(phone.start(d.code()), d.says(`open (https://\S+)$`))
 	p.Wants("Your SSH keys, on this phone")
 	p.Tap("Pair a computer")
 	d.byHand(p, true)
@@ -54,11 +53,11 @@ type handset struct {
 	home, host string
 }
 
-// start starts it, before a camera's film.
-func (h *handset) start(film string) *browser.Chromium {
+// start starts it, its camera before a code.
+func (h *handset) start(code [][]bool) *browser.Chromium {
 	h.t.Helper()
 	return browser.StartChromium(h.t, chromedp.Env("HOME="+h.home),
-		chromedp.Flag("host-resolver-rules", "MAP "+h.host+" 127.0.0.1"), chromedp.Flag("use-file-for-fake-video-capture", film))
+		chromedp.Flag("host-resolver-rules", "MAP "+h.host+" 127.0.0.1"), browser.Camera(h.t, h.home, shown(code, 8)))
 }
 
 // trust follows the page about the hub's certificate, after comparing.
@@ -128,42 +127,24 @@ func (d *demo) code() (rows [][]bool) {
 	return rows
 }
 
-// shown is the code as a picture of grey, so many pixels for each of its own.
-func shown(rows [][]bool, scale int) (width, height int, grey []byte) {
-	for _, row := range rows {
-		var line []byte
-		for _, light := range row {
-			shade := byte(16)
-			if light {
-				shade = 235
-			}
-			line = append(line, bytes.Repeat([]byte{shade}, scale)...)
+// shown is the code as a picture, so many pixels for each of its own.
+func shown(rows [][]bool, scale int) *image.Gray {
+	grey := image.NewGray(image.Rect(0, 0, len(rows[0])*scale, len(rows)*scale))
+	for i := range grey.Pix {
+		grey.Pix[i] = 16
+		if rows[i/grey.Stride/scale][i%grey.Stride/scale] {
+			grey.Pix[i] = 235
 		}
-		grey = append(grey, bytes.Repeat(line, scale)...)
 	}
-	return len(rows[0]) * scale, len(rows) * scale, grey
+	return grey
 }
 
 // scanned reads a code as a phone's camera does.
 func scanned(t *testing.T, rows [][]bool) string {
 	t.Helper()
-	width, height, grey := shown(rows, 4)
-	text := camera.Read(t, &image.Gray{Pix: grey, Stride: width, Rect: image.Rect(0, 0, width, height)})[0]
+	text := camera.Read(t, shown(rows, 4))[0]
 	if text == "" {
 		t.Fatal("the code cannot be read")
 	}
 	return text
-}
-
-// filmed is what a camera sees that looks at the code.
-func filmed(t *testing.T, rows [][]bool) string {
-	t.Helper()
-	width, height, grey := shown(rows, 8)
-	path := filepath.Join(t.TempDir(), "camera.y4m")
-	film := fmt.Appendf(nil, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\nFRAME\n", width, height)
-	film = append(append(film, grey...), bytes.Repeat([]byte{128}, width*height/2)...)
-	if err := os.WriteFile(path, film, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

@@ -1,8 +1,7 @@
 package webui
 
 import (
-	"bytes"
-	"fmt"
+	"image"
 	"image/png"
 	"os"
 	"testing"
@@ -38,39 +37,29 @@ func checkPNG(t *testing.T, path string, width, height int) {
 	}
 }
 
-// film writes what the browser's camera sees: a QR code on a screen.
-func film(t *testing.T, path string) string {
+// room is what the browser's camera sees: a QR code on a screen.
+func room(t *testing.T) *image.Gray {
 	t.Helper()
 	code, err := qr.Encode("https://hub.example.org/#v=1&d=mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z&n=studio&s=none", qr.L)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const width, height, module = 480, 480, 7
-	var frame bytes.Buffer
-	edge := (width - code.Size*module) / 2
-	for y := range height {
-		for x := range width {
-			switch inside := x >= edge-20 && y >= edge-20 && x < width-edge+20 && y < height-edge+20; {
-			case !inside:
-				frame.WriteByte(byte(58 + y/12)) // the room
-			case x >= edge && y >= edge && code.Black((x-edge)/module, (y-edge)/module):
-				frame.WriteByte(30)
-			default:
-				frame.WriteByte(225)
+	const side, module = 480, 7
+	grey := image.NewGray(image.Rect(0, 0, side, side))
+	edge := (side - code.Size*module) / 2
+	screen := image.Rect(edge-20, edge-20, side-edge+20, side-edge+20)
+	for y := range side {
+		for x := range side {
+			shade := byte(225)
+			if !image.Pt(x, y).In(screen) {
+				shade = byte(58 + y/12)
+			} else if x >= edge && y >= edge && code.Black((x-edge)/module, (y-edge)/module) {
+				shade = 30
 			}
+			grey.Pix[y*side+x] = shade
 		}
 	}
-	frame.Write(bytes.Repeat([]byte{128}, width*height/2)) // no colour
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\n", width, height)
-	for range 5 {
-		out.WriteString("FRAME\n")
-		out.Write(frame.Bytes())
-	}
-	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return grey
 }
 
 // scale makes a pixel of the page one of the picture, on nothing.

@@ -10,18 +10,17 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
 
 	"vmux/internal/hub/webapp"
 	"vmux/internal/leakcheck"
@@ -43,7 +42,6 @@ func TestMain(m *testing.M) {
 	code := leakcheck.Run(m, func() {
 		browser.CloseShared()
 		http.DefaultClient.CloseIdleConnections()
-		_ = os.RemoveAll(filepath.Dir(cameraFilm))
 	})
 	if built {
 		web.Cleanup()
@@ -61,21 +59,10 @@ func realHub(t *testing.T) *web.Hub {
 	return web.StartHub(t)
 }
 
-// cameraFilm is what the camera of the browser that all tests share sees, once there
-// is one.
-var cameraFilm string
-
-// chromium is a profile of the test's own in that browser.
+// chromium is a profile of the test's own in the browser that all tests share.
 func chromium(t *testing.T) *browser.Chromium {
 	t.Helper()
-	if cameraFilm == "" {
-		dir, err := os.MkdirTemp("", "vmux-webui-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cameraFilm = film(t, filepath.Join(dir, "camera.y4m"))
-	}
-	return browser.SharedChromium(t, chromedp.Flag("use-file-for-fake-video-capture", cameraFilm))
+	return browser.SharedChromium(t, func() *image.Gray { return room(t) })
 }
 
 // hub serves an app as a hub does. What it serves can change, as when a hub is
