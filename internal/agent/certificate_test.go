@@ -10,6 +10,7 @@ import (
 	"vmux/internal/agent/certificate"
 	"vmux/internal/control"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 // inBubble runs a test in virtual time, with an agent whose certificate lives.
@@ -191,7 +192,7 @@ func TestAnswerToAnotherRequest(t *testing.T) {
 			if !ok {
 				return p.approve(ctx, kind, body, received)
 			}
-			a := p.issue(r, 8*time.Hour, nil)
+			a := wiretest.Issue(p.ca, *r, 8*time.Hour, nil)
 			a.RequestID = wire.NewID()
 			return wire.KindCertificateResponse, a, nil
 		})

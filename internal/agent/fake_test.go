@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"log/slog"
 	"net"
 	"os"
@@ -219,32 +216,9 @@ func (p *phone) approve(_ context.Context, kind wire.Kind, body any, received fu
 	case *wire.CertificateRequest:
 		received()
 		p.note(r)
-		return wire.KindCertificateResponse, p.issue(r, time.Duration(r.RequestedValiditySeconds)*time.Second, nil), nil
+		return wire.KindCertificateResponse, wiretest.Issue(p.ca, *r, time.Duration(r.RequestedValiditySeconds)*time.Second, nil), nil
 	}
 	return "", nil, wire.NewError(wire.CodeInternalError)
-}
-
-// issue makes the certificate for a request; change spoils it.
-func (p *phone) issue(r *wire.CertificateRequest, validity time.Duration, change func(*ssh.Certificate)) wire.CertificateResponse {
-	key, err := ssh.ParsePublicKey(r.PublicKeyBlob)
-	if err != nil {
-		panic(err)
-	}
-	now := time.Now()
-	cert := &ssh.Certificate{
-		Key: key, Serial: 7, CertType: ssh.UserCert, KeyId: "vmux:test", ValidPrincipals: []string{"root"},
-		ValidAfter: uint64(now.Add(-5 * time.Minute).Unix()), ValidBefore: uint64(now.Add(validity).Unix()),
-	}
-	if change != nil {
-		change(cert)
-	}
-	if err := cert.SignCert(rand.Reader, p.ca); err != nil {
-		panic(err)
-	}
-	return wire.CertificateResponse{
-		RequestID: r.RequestID, CertificateBlob: cert.Marshal(), CAPublicKey: p.ca.PublicKey().Marshal(),
-		ValidAfter: cert.ValidAfter, ValidBefore: cert.ValidBefore,
-	}
 }
 
 // refuse answers certificate requests with a code.
@@ -274,18 +248,7 @@ func (p *phone) staysSilent() {
 	})
 }
 
-func newSigner(t *testing.T) ssh.Signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+var newSigner = wiretest.NewSigner
 
 func remoteKey(s ssh.Signer, comment string) wire.RemoteSignerPublicKey {
 	return wire.RemoteSignerPublicKey{

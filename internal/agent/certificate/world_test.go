@@ -2,9 +2,6 @@ package certificate
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"maps"
@@ -23,6 +20,7 @@ import (
 	"vmux/internal/leakcheck"
 	"vmux/internal/link"
 	"vmux/internal/wire"
+	"vmux/internal/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
@@ -199,25 +197,7 @@ func (p *phone) staysSilent() {
 
 // issue makes the certificate for a request; change spoils it.
 func (p *phone) issue(r wire.CertificateRequest, validity time.Duration, change func(*ssh.Certificate)) wire.CertificateResponse {
-	key, err := ssh.ParsePublicKey(r.PublicKeyBlob)
-	if err != nil {
-		panic(err)
-	}
-	now := time.Now()
-	cert := &ssh.Certificate{
-		Key: key, Serial: 7, CertType: ssh.UserCert, KeyId: "vmux:test", ValidPrincipals: []string{"root"},
-		ValidAfter: uint64(now.Add(-5 * time.Minute).Unix()), ValidBefore: uint64(now.Add(validity).Unix()),
-	}
-	if change != nil {
-		change(cert)
-	}
-	if err := cert.SignCert(rand.Reader, p.ca); err != nil {
-		panic(err)
-	}
-	return wire.CertificateResponse{
-		RequestID: r.RequestID, CertificateBlob: cert.Marshal(), CAPublicKey: p.ca.PublicKey().Marshal(),
-		ValidAfter: cert.ValidAfter, ValidBefore: cert.ValidBefore,
-	}
+	return wiretest.Issue(p.ca, r, validity, change)
 }
 
 func (p *phone) requests() []wire.CertificateRequest {
@@ -288,18 +268,7 @@ func (w *world) warnings() []string {
 	return s.Warnings
 }
 
-func newSigner(t *testing.T) ssh.Signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+var newSigner = wiretest.NewSigner
 
 // memory is the agent's state folder in memory. Its user writes one document at a
 // time.
