@@ -24,7 +24,7 @@ readonly TEST_PACKAGES=(
 	autossh # a client that tries again by itself
 	procps strace
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
-	chromium fonts-inter # the web app, and how it looks in the screenshots
+	chromium chromium-headless-shell fonts-inter # the web app, and how it looks in the screenshots
 	libnss3-tools # tells a browser to trust a hub's own CA
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates

@@ -30,6 +30,7 @@ import (
 // a part of the one that tests share.
 type Chromium struct {
 	T       TB
+	program string
 	profile string // of a process of its own
 	flags   []chromedp.ExecAllocatorOption
 	ctx     context.Context
@@ -40,7 +41,7 @@ type Chromium struct {
 // added to its command line.
 func StartChromium(t TB, flags ...chromedp.ExecAllocatorOption) *Chromium {
 	t.Helper()
-	c := &Chromium{T: t, profile: t.TempDir(), flags: flags}
+	c := &Chromium{T: t, program: "chromium", profile: t.TempDir(), flags: flags}
 	c.start()
 	t.Cleanup(func() { c.end() })
 	return c
@@ -48,9 +49,9 @@ func StartChromium(t TB, flags ...chromedp.ExecAllocatorOption) *Chromium {
 
 func (c *Chromium) start() {
 	c.T.Helper()
-	path, err := exec.LookPath("chromium")
+	path, err := exec.LookPath(c.program)
 	if err != nil {
-		c.T.Fatalf("Chromium is missing: run `make setup`")
+		c.T.Fatalf("Chromium is missing: %v: run `make setup`", err)
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(c.profile),
@@ -92,6 +93,8 @@ var shared struct {
 // SharedChromium is a profile of the test's own in a Chromium that the package's tests
 // share: neither storage nor service workers are another's. It keeps nothing on disk,
 // and cannot be restarted. Its camera sees the first test's picture, if that has one.
+// It is the headless shell, which draws no window of its own and has no notifications:
+// a test takes a third of the time.
 func SharedChromium(t TB, seen func() *image.Gray) *Chromium {
 	t.Helper()
 	shared.Lock()
@@ -101,7 +104,7 @@ func SharedChromium(t TB, seen func() *image.Gray) *Chromium {
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
-		c := &Chromium{T: t, profile: profile}
+		c := &Chromium{T: t, program: "chromium-headless-shell", profile: profile}
 		if seen != nil {
 			c.flags = append(c.flags, Camera(t, profile, seen()))
 		}

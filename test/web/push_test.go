@@ -52,8 +52,9 @@ const standIn = `((service, keys) => {
 	};
 })`
 
-// withPush is a hub that reaches the stand-in, and a tab in which the app will find it.
-func withPush(t *testing.T) (*world, *pushService) {
+// withPush is a hub that reaches the stand-in, and a tab of the browser in which the app
+// will find it.
+func withPush(t *testing.T, b *Browser) (*world, *pushService) {
 	s := &pushService{status: http.StatusCreated}
 	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -65,7 +66,7 @@ func withPush(t *testing.T) (*world, *pushService) {
 		w.WriteHeader(s.status)
 	}))
 	t.Cleanup(s.server.Close)
-	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
+	w := &world{hub: StartHub(t), browser: b}
 	w.hub.Stop()
 	w.hub.push = x509.NewCertPool()
 	w.hub.push.AddCert(s.server.Certificate())
@@ -150,7 +151,7 @@ func (w *world) startPush(t *testing.T) {
 // The subscription goes to the hub, and the computers learn that the phone can
 // be rung. `vmux ring` tries it.
 func TestPushSubscription(t *testing.T) {
-	w, s := withPush(t)
+	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	if out := w.agent.MustVmux("ring"); !strings.Contains(out, " was rung: its push service has taken it\n") || s.last() != "/1" {
 		t.Errorf("pushed to %q: %s", s.last(), out)
@@ -174,7 +175,7 @@ func (w *world) cannotRing(t *testing.T, why string) {
 // A subscription that its push service has ended: the computer learns it, the hub takes
 // it no more, and the app makes another, past what Chromium gives out in between.
 func TestDeadSubscriptionIsReplaced(t *testing.T) {
-	w, s := withPush(t)
+	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	s.answers(http.StatusGone)
 	w.cannotRing(t, "no push subscription")
@@ -192,7 +193,7 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 
 // Who turns notifications off while the app renews its subscription has them off.
 func TestTurnedOffDuringARenewal(t *testing.T) {
-	w, _ := withPush(t)
+	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Check(`(() => {
 		localStorage['stand-in-subscription'] = 'null';
@@ -217,7 +218,7 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 
 // A push service that answers no more: Settings and the computers say so.
 func TestPushServiceFallsSilent(t *testing.T) {
-	w, _ := withPush(t)
+	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Quirk("push-never-answers", 20)
 	w.page.Do(`localStorage['stand-in-subscription'] = 'null'`)
@@ -231,7 +232,7 @@ func TestPushServiceFallsSilent(t *testing.T) {
 // The permission is revoked while the app is closed, and while it is open, and given
 // again: the computers hear of it.
 func TestPermissionRevoked(t *testing.T) {
-	w, _ := withPush(t)
+	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Do(`localStorage['stand-in-permission'] = '"denied"'`)
 	w.page.Reload()
@@ -250,7 +251,7 @@ func TestPermissionRevoked(t *testing.T) {
 
 // Each failure has its cause, soon, and none is the store's.
 func TestCausesOfNoNotifications(t *testing.T) {
-	w, s := withPush(t)
+	w, s := withPush(t, NewBrowser(t))
 	for _, c := range []struct {
 		code, quirk, words string
 		args               []any
@@ -283,7 +284,7 @@ func TestCausesOfNoNotifications(t *testing.T) {
 
 // The permission is asked for by the tap itself: some browsers refuse what has waited.
 func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
-	w, _ := withPush(t)
+	w, _ := withPush(t, NewBrowser(t))
 	w.page.Quirk("permission-needs-tap")
 	w.page.Go(w.hub.URL + "/#settings")
 	w.page.Click(`[data-key="switch-Notify me when a request waits"]`)
@@ -293,7 +294,7 @@ func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
 // *Ring me*: the hub's push arrives at the app's worker, whose notification sounds each
 // time, and goes when the person looks at the app.
 func TestRingMe(t *testing.T) {
-	w, s := withPush(t)
+	w, s := withPush(t, StartBrowser(t)) // with notifications
 	s.taken = func() { go w.page.Push(w.hub.URL, "x") }
 	w.page.Allow(w.hub.URL, "notifications")
 	w.startPush(t)

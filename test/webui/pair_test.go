@@ -145,7 +145,7 @@ func TestInstallFirstOnIPhone(t *testing.T) {
 // A notification says that something waits, not what.
 func TestPushTellsNothing(t *testing.T) {
 	h := startHub(t)
-	p := open(t, h, view{})
+	p := openIn(t, browser.StartChromium(t), h, view{})
 	p.Allow(h.URL, "notifications")
 	p.WaitFor("navigator.serviceWorker.controller")
 	p.Push(h.URL, "studio wants deploy@web-1.example.org")
