@@ -53,7 +53,7 @@ func (p *Phone) addCA(id signer.Identity, principals []string, forget func(signe
 	if _, err := p.signer.AddCA(id, principals); err != nil {
 		return nil, errors.Join(err, forget(id))
 	}
-	p.caChanged()
+	p.keysChanged()
 	return added{id.Fingerprint()}, nil
 }
 
@@ -68,7 +68,7 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 		}
 		return nil, err
 	}
-	p.caChanged()
+	p.keysChanged()
 	return nil, nil
 }
 
@@ -81,10 +81,7 @@ func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 		if err := p.signer.DeleteCA(); err != nil {
 			return nil, err
 		}
-		p.caChanged()
+		p.keysChanged()
 		return p.ifGone(gone), nil
 	})
 }
-
-// caChanged tells the page and the computers.
-func (p *Phone) caChanged() { p.keysChanged() }

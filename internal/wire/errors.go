@@ -119,9 +119,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // Check reports what is malformed.
-func (e *Error) Check() error { return e.check() }
-
-func (e *Error) check() error {
+func (e *Error) Check() error {
 	if e == nil {
 		return nil
 	}

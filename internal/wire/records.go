@@ -292,7 +292,7 @@ func (r *SignResponse) Check() error {
 	return cmp.Or(
 		checkID(r.RequestID),
 		checkSize("signature", r.Signature, 0, MaxBlobSize),
-		r.Error.check(),
+		r.Error.Check(),
 	)
 }
 
@@ -339,7 +339,7 @@ func (r *CertificateResponse) Check() error {
 		checkID(r.RequestID),
 		checkSize("certificateBlob", r.CertificateBlob, 0, MaxBlobSize),
 		checkSize("caPublicKey", r.CAPublicKey, 0, MaxBlobSize),
-		r.Error.check(),
+		r.Error.Check(),
 	)
 }
 

@@ -58,12 +58,6 @@ var app = sync.OnceValue(func() *App {
 // Files are the files of the app that this program holds; see App.Files.
 func Files() fs.FS { return app().Files() }
 
-// Version is the version of the app that this program holds; see App.Version.
-func Version() string { return app().Version() }
-
-// Manifest is the list of the files that this program holds; see App.Manifest.
-func Manifest() string { return app().Manifest() }
-
 // Built reports whether this program holds the signer. Without it, as on a
 // fresh clone before `make build`, the page can only say so.
 func Built() bool {
@@ -90,17 +84,9 @@ func New(from fs.FS) (*App, error) {
 // name with the Content-Encoding br or gzip.
 func (a *App) Files() fs.FS { return a.files }
 
-// Version returns the app's version: 64 hexadecimal digits, the SHA-256 of what
-// Manifest returns.
+// Version returns the app's version: 64 hexadecimal digits, the SHA-256 of the
+// manifest.
 func (a *App) Version() string { return a.version }
-
-// Manifest returns the app's files as sha256sum writes them, sorted by name:
-// one "HEX  NAME" a line. Compressed files are listed as what they contain, and
-// sw.js as it stands in the repository, before the list is put into it.
-func (a *App) Manifest() string { return a.list }
-
-// Built reports whether the signer is among the files.
-func (a *App) Built() bool { return strings.Contains(a.list, "  vmux.wasm\n") }
 
 // addVersion tells page and service worker what they consist of. The browser
 // looks for a new version by comparing the service worker's bytes, so the
@@ -133,6 +119,9 @@ func (a *App) addVersion() error {
 	return nil
 }
 
+// manifest lists the app's files as sha256sum writes them, sorted by name: one
+// "HEX  NAME" a line. Compressed files are listed as what they contain, and sw.js as
+// it stands in the repository, before the list is put into it.
 func manifest(from fs.FS) (string, error) {
 	hashes := map[string]string{}
 	err := each(from, func(name string, data []byte) error {

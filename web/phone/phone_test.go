@@ -49,8 +49,8 @@ func TestVersionIsTheHashOfTheFiles(t *testing.T) {
 		t.Errorf("the manifest is (%v)\n%swant\n%s", err, got, want)
 	}
 	b, err := New(small(t))
-	if err != nil || b.version != hash(want) || !b.Built() {
-		t.Errorf("version %s, built %v, %v", b.version, b.Built(), err)
+	if err != nil || b.version != hash(want) {
+		t.Errorf("version %s, %v", b.version, err)
 	}
 }
 
@@ -133,8 +133,8 @@ func TestFilesAreAFileSystem(t *testing.T) {
 
 // What is embedded makes an app.
 func TestEmbedded(t *testing.T) {
-	if Version() != hash(Manifest()) {
-		t.Errorf("version %s is not the hash of the manifest", Version())
+	if version := app().Version(); version != hash(app().list) {
+		t.Errorf("version %s is not the hash of the manifest", version)
 	}
 	for _, name := range []string{"index.html", "sw.js", "version.js"} {
 		if _, err := fs.Stat(Files(), name); err != nil {
@@ -152,7 +152,7 @@ func TestAppVersionScript(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	if want := Manifest() + "version " + Version() + "\n"; string(out) != want {
+	if want := app().list + "version " + app().Version() + "\n"; string(out) != want {
 		t.Errorf("the script prints\n%swant\n%s", out, want)
 	}
 }
