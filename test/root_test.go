@@ -18,7 +18,7 @@ import (
 )
 
 // Users beside root, where the tests run as root or as root of a namespace.
-const ordinary, stranger = 1, 2
+const ordinary, third = 1, 2
 
 // as makes the home another user's, and that user run its commands.
 func (h *home) as(user uint32) {
@@ -114,17 +114,17 @@ func rootsAgent(t *testing.T) {
 	}
 	for _, args := range [][]string{{"-l"}, {"-L"}, {"-D"}, {"-d", key}, {"-T", key}} {
 		for range 10 { // whether what is sent was read before the end is a matter of chance
-			_, stderr, err := finish(command(stranger, append([]string{old.SSHAdd}, args...)...))
+			_, stderr, err := finish(command(third, append([]string{old.SSHAdd}, args...)...))
 			if code := exitOf(err); code != 1 || strings.Contains(stderr, "communication with agent failed") || stderr == "" {
-				t.Fatalf("ssh-add %s of a stranger's: exit status %d, %q", args[0], code, stderr)
+				t.Fatalf("ssh-add %s of another user's: exit status %d, %q", args[0], code, stderr)
 			}
 		}
 	}
 	w.agent.waitLog("belongs to user 2")
 	before = len(w.records())
-	_, stderr, err := finish(command(stranger, old.SSHKeygen, "-q", "-Y", "sign", "-n", "file", "-f", key, "-"))
+	_, stderr, err := finish(command(third, old.SSHKeygen, "-q", "-Y", "sign", "-n", "file", "-f", key, "-"))
 	if exitOf(err) <= 0 || len(w.records()) != before {
-		t.Errorf("ssh-keygen of a stranger's: %v, %q; the phone was asked %d times", err, stderr, len(w.records())-before)
+		t.Errorf("ssh-keygen of another user's: %v, %q; the phone was asked %d times", err, stderr, len(w.records())-before)
 	}
 
 	// A control socket is its user's alone, and says so: the agent's, and that of a phone,
@@ -138,7 +138,7 @@ func rootsAgent(t *testing.T) {
 	for _, c := range []struct {
 		socket, path string
 		user         uint32
-	}{{control, "pair", 0}, {control, "pair", stranger}, {phone, "perform/grants%20on", ordinary}, {phone, "perform/identity%20list", stranger}} {
+	}{{control, "pair", 0}, {control, "pair", third}, {phone, "perform/grants%20on", ordinary}, {phone, "perform/identity%20list", third}} {
 		out := must(t, command(c.user, "curl", "-sS", "--unix-socket", c.socket, "--data", "{}", "http://localhost/v1/"+c.path))
 		var refusal struct{ Code, Sentence, Hint string }
 		if err := json.Unmarshal([]byte(out), &refusal); err != nil || refusal.Code != "otherUser" || refusal.Hint == "" {

@@ -86,8 +86,8 @@ func TestRing(t *testing.T) {
 		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != wire.CodePhoneNotReachable {
 			t.Errorf("nothing is known of any phone: %v", err)
 		}
-		if _, err := w.Ring(t.Context(), "stranger"); wire.CodeOf(err) != control.CodeNoSuchDevice {
-			t.Errorf("a stranger: %v", err)
+		if _, err := w.Ring(t.Context(), "unknown"); wire.CodeOf(err) != control.CodeNoSuchDevice {
+			t.Errorf("an unknown phone: %v", err)
 		}
 		w.tellsWhy(p, testHub, false, wire.WakeDenied)
 		b.fails = errNoSubscription

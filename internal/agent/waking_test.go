@@ -309,7 +309,7 @@ func TestWakeablePhonesAreKept(t *testing.T) {
 		}
 		ringable(false, "unpaired")
 		again.tells(p, testHub, true)
-		ringable(false, "a stranger's update")
+		ringable(false, "an unpaired phone's update")
 		again.stop()
 		if b, _ := w.docs.Get(waking.Document); strings.Contains(string(b), p.peer.ID.String()) {
 			t.Errorf("kept of a phone that is unpaired: %s", b)

@@ -404,12 +404,12 @@ func TestAnsweredTogether(t *testing.T) {
 		another, more := p.sheetOf(vault)
 		third, three := p.sheetOf(vault) // came after the tap: not listed
 		for _, label := range []string{"other", "face"} {
-			stranger, answer := p.sheetOf(p.identity(label))
-			for _, joined := range [][]string{{stranger.ID}, {first.ID}, {second.ID, second.ID}} {
+			other, answer := p.sheetOf(p.identity(label))
+			for _, joined := range [][]string{{other.ID}, {first.ID}, {second.ID, second.ID}} {
 				p.wantFailure("malformed", "approve", map[string]any{"id": first.ID, "joined": joined})
 				p.wantFailure("malformed", "deny", map[string]any{"id": first.ID, "joined": joined})
 			}
-			p.must("approve", map[string]any{"id": stranger.ID})
+			p.must("approve", map[string]any{"id": other.ID})
 			<-answer
 			p.end()
 		}

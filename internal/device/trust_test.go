@@ -52,7 +52,7 @@ func TestTrustRests(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if _, err := trust.Get(peerNamed(2, "").ID); !errors.Is(err, ErrNotPaired) {
-		t.Errorf("a stranger: %v", err)
+		t.Errorf("an unpaired device: %v", err)
 	}
 	if err := trust.Remove(peerNamed(1, "").ID); err != nil {
 		t.Fatal(err)
@@ -202,8 +202,8 @@ func TestReached(t *testing.T) {
 		t.Errorf("%v", got.Routes)
 	}
 	// A link that outlives its pairing must not bring the pairing back.
-	if err := trust.Reached(ID{9}, "stranger", "tcp:a:1"); !errors.Is(err, ErrNotPaired) {
-		t.Errorf("a stranger: %v", err)
+	if err := trust.Reached(ID{9}, "unpaired", "tcp:a:1"); !errors.Is(err, ErrNotPaired) {
+		t.Errorf("an unpaired device: %v", err)
 	}
 }
 

@@ -101,23 +101,23 @@ func TestReplacedAcrossHubs(t *testing.T) {
 // Allow lists hold across hubs, also as they change.
 func TestPresenceAcrossHubs(t *testing.T) {
 	one, other := twoHubs(t)
-	agent, phone, stranger := newActor(t), newActor(t), newActor(t)
+	agent, phone, unpaired := newActor(t), newActor(t), newActor(t)
 	agent.connect(one, phone.id)
 	phone.connect(other)
-	stranger.connect(other, agent.id)
+	unpaired.connect(other, agent.id)
 	one.knows(2)
 	other.knows(1)
 	agent.nothing()
 	phone.nothing()
-	stranger.sends(hubwire.KindOpen, agent, 1, "")
-	stranger.wantsClose(agent, 1, hubwire.ReasonUnreached)
+	unpaired.sends(hubwire.KindOpen, agent, 1, "")
+	unpaired.wantsClose(agent, 1, hubwire.ReasonUnreached)
 	phone.allows(agent.id)
 	agent.sees(phone, true)
 	phone.sees(agent, true)
 	agent.allows()
 	phone.sees(agent, false)
 	agent.sees(phone, false)
-	stranger.nothing()
+	unpaired.nothing()
 }
 
 // A device that is too slow for one at another hub loses that stream.

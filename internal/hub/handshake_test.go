@@ -269,10 +269,10 @@ func TestFloodWithoutProof(t *testing.T) {
 		unproven(t, h)
 	}
 	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusTooManyRequests {
-		t.Fatalf("one more stranger: %v, %v", response, err)
+		t.Fatalf("one more: %v, %v", response, err)
 	}
 	if s := h.Stats(); s.Unproven != 8 {
-		t.Errorf("%d strangers", s.Unproven)
+		t.Errorf("%d without proof", s.Unproven)
 	}
 }
 
@@ -281,17 +281,17 @@ func TestFloodWithoutProof(t *testing.T) {
 func TestUnprovenOfManyAddresses(t *testing.T) {
 	h := newHub(t, withLimits(Limits{Unproven: 4}))
 	agent, phone := pair(t, h)
-	var strangers []*websocket.Conn
+	var waiting []*websocket.Conn
 	for range 4 {
 		ws, _ := unproven(t, h)
-		strangers = append(strangers, ws)
+		waiting = append(waiting, ws)
 	}
 	if _, _, response, err := dialHub(h.url); err == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Fatalf("one more stranger: %v, %v", response, err)
+		t.Fatalf("one more: %v, %v", response, err)
 	}
 	agent.sends(hubwire.KindData, phone, 1, "still here")
 	phone.wants(hubwire.KindData, agent, 1, "still here")
-	strangers[0].CloseNow()
+	waiting[0].CloseNow()
 	waitFor(t, "a place", func() bool { return h.Stats().Unproven < 4 })
 	newActor(t).connect(h)
 }

@@ -15,7 +15,7 @@ import (
 
 // Somebody who is no hub has come by access to NATS, where all trust each other.
 // They can cut streams and tell lies about presence. They cannot put a byte into a
-// stream without posing as the hub that it runs over, get a stranger in, stop a
+// stream without posing as the hub that it runs over, get an unpaired device in, stop a
 // hub, or disturb those who reach each other at one hub.
 func TestAttackerOnNATS(t *testing.T) {
 	ns := newNATS(t, server.RANDOM_PORT, t.TempDir())
@@ -48,7 +48,7 @@ func TestAttackerOnNATS(t *testing.T) {
 	}
 	token := newToken(t)
 	agent.waitsFor(token, 60)
-	stranger := newActor(t)
+	unpaired := newActor(t)
 	for _, h := range []*testHub{one, other} {
 		for _, at := range []struct {
 			to, from *actor
@@ -57,9 +57,9 @@ func TestAttackerOnNATS(t *testing.T) {
 			forge(h, at.to.id, hubwire.Frame{Kind: hubwire.KindData, Peer: at.from.id, Stream: at.stream, Payload: []byte("injected")})
 		}
 		for i := range uint64(20) {
-			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: stranger.id, Stream: 100 + i})
-			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: stranger.id, Stream: 200 + i, Payload: newToken(t)})
-			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: stranger.id, Stream: 300 + i, Payload: token}) // not its hash
+			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: unpaired.id, Stream: 100 + i})
+			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: unpaired.id, Stream: 200 + i, Payload: newToken(t)})
+			forge(h, agent.id, hubwire.Frame{Kind: hubwire.KindOpen, Peer: unpaired.id, Stream: 300 + i, Payload: token}) // not its hash
 		}
 	}
 	for _, b := range nonsense(agent.id) {

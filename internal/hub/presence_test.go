@@ -26,41 +26,41 @@ func (a *actor) nothing() {
 	}
 }
 
-// Presence is told to those only that both allow each other; a stranger learns
+// Presence is told to those only that both allow each other; an unpaired device learns
 // nothing of a device whose ID it knows.
 func TestPresence(t *testing.T) {
 	h := newHub(t)
-	agent, phone, stranger := newActor(t), newActor(t), newActor(t)
+	agent, phone, unpaired := newActor(t), newActor(t), newActor(t)
 	agent.connect(h, phone.id)
-	stranger.connect(h, agent.id, phone.id)
+	unpaired.connect(h, agent.id, phone.id)
 	phone.connect(h)
 	agent.nothing()
 	phone.nothing()
-	stranger.nothing()
+	unpaired.nothing()
 
 	phone.allows(agent.id, agent.id, phone.id) // itself does not count, nor a device twice
 	phone.sees(agent, true)
 	agent.sees(phone, true)
-	stranger.sends(hubwire.KindOpen, agent, 1, "")
-	stranger.wantsClose(agent, 1, hubwire.ReasonUnreached)
+	unpaired.sends(hubwire.KindOpen, agent, 1, "")
+	unpaired.wantsClose(agent, 1, hubwire.ReasonUnreached)
 	nobody := newActor(t)
-	stranger.sends(hubwire.KindOpen, nobody, 2, "")
-	stranger.wantsClose(nobody, 2, hubwire.ReasonUnreached)
+	unpaired.sends(hubwire.KindOpen, nobody, 2, "")
+	unpaired.wantsClose(nobody, 2, hubwire.ReasonUnreached)
 
 	agent.allows()
 	agent.sees(phone, false)
 	phone.sees(agent, false)
-	agent.allows(phone.id, stranger.id)
+	agent.allows(phone.id, unpaired.id)
 	agent.sees(phone, true)
-	agent.sees(stranger, true)
-	stranger.sees(agent, true)
+	agent.sees(unpaired, true)
+	unpaired.sees(agent, true)
 	phone.sees(agent, true)
 
 	agent.leaves()
 	phone.sees(agent, false)
-	stranger.sees(agent, false)
+	unpaired.sees(agent, false)
 	phone.nothing()
-	stranger.nothing()
+	unpaired.nothing()
 }
 
 // The newest connection of a device is the one that counts: a dead link must

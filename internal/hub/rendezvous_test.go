@@ -28,7 +28,7 @@ func (a *actor) waitsFor(token []byte, seconds int) {
 	}
 }
 
-// A token lets one stranger open one stream, and is never told to anybody.
+// A token lets one unpaired device open one stream, and is never told to anybody.
 func TestRendezvous(t *testing.T) {
 	h := newHub(t)
 	rendezvousBetween(t, h, h)

@@ -119,7 +119,7 @@ func (a *actor) wantsAnswer(m hubwire.Message, code hubwire.Code) {
 }
 
 // A phone subscribes and goes. Its computer wakes it, also through a hub that
-// was started anew; a stranger does not.
+// was started anew; an unpaired device does not.
 func TestWake(t *testing.T) {
 	service, dir := newPushService(t), t.TempDir()
 	h := service.hub(dir)
@@ -140,7 +140,7 @@ func TestWake(t *testing.T) {
 	attacker.wantsAnswer(wake(phone), hubwire.CodeNotSubscribed)
 	attacker.wantsAnswer(wake(computer), hubwire.CodeNotSubscribed)
 	if len(service.arrived) != 0 {
-		t.Error("a stranger woke it")
+		t.Error("an unpaired device woke it")
 	}
 
 	// Another start of the app, in which its user has ended the pairing.

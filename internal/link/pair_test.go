@@ -145,18 +145,18 @@ func TestExpiredOffer(t *testing.T) {
 func TestUnpairedIsTold(t *testing.T) {
 	for _, open := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			agent, stranger, m, _ := inviting(t)
+			agent, former, m, _ := inviting(t)
 			if !open {
 				agent.Offer(nil)
 			}
 			defer listen(agent, m)()
-			stranger.trusts(agent) // it believes to be paired
-			defer stranger.run()()
-			stranger.until(func() bool { return stranger.unpaired == 1 })
-			if stranger.up+agent.up != 0 {
+			former.trusts(agent) // it believes to be paired
+			defer former.run()()
+			former.until(func() bool { return former.unpaired == 1 })
+			if former.up+agent.up != 0 {
 				t.Error("link came up")
 			}
-			if s := stranger.Peers(); wire.CodeOf(s[0].LastError) != wire.CodePairingInvalid {
+			if s := former.Peers(); wire.CodeOf(s[0].LastError) != wire.CodePairingInvalid {
 				t.Errorf("last error %v", s[0].LastError)
 			}
 		})

@@ -37,7 +37,7 @@ func TestTell(t *testing.T) {
 			t.Errorf("answered with %s", c.phone.served[0].Kind)
 		}
 		if err := c.phone.Tell(device.ID{1}, wire.KindDeviceTokenUpdate, update); !errors.Is(err, ErrNotLinked) {
-			t.Errorf("to a stranger: %v", err)
+			t.Errorf("to an unpaired device: %v", err)
 		}
 	})
 }

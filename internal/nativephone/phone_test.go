@@ -309,7 +309,7 @@ func TestRoutesFaceTheComputer(t *testing.T) {
 }
 
 // Whoever can connect, but is not paired, gets nothing but pairingInvalid.
-func TestStrangerIsTurnedAway(t *testing.T) {
+func TestUnpairedDeviceIsTurnedAway(t *testing.T) {
 	p, _ := newPhone(t)
 	start(t, p)
 	address, err := p.kept()
@@ -344,7 +344,7 @@ func TestStrangerIsTurnedAway(t *testing.T) {
 	for {
 		n, err := conn.Read(all)
 		if strings.Contains(string(all[:n]), "keyListResponse") {
-			t.Fatal("a stranger got the list of keys")
+			t.Fatal("an unpaired device got the list of keys")
 		}
 		if err != nil {
 			return

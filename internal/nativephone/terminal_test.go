@@ -212,9 +212,9 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	}
 	withdrawn, withdraw := context.WithCancel(t.Context())
 	gone := asks(withdrawn, approver, together(6))
-	stranger := together(7)
-	stranger.Fingerprint = "SHA256:other"
-	alone := asks(t.Context(), approver, stranger)
+	other := together(7)
+	other.Fingerprint = "SHA256:other"
+	alone := asks(t.Context(), approver, other)
 	warned := together(8)
 	warned.Destination.Memory = signer.HostChanged
 	apart := asks(t.Context(), approver, warned)

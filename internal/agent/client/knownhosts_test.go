@@ -29,13 +29,13 @@ func hostKey(t *testing.T) ssh.PublicKey {
 }
 
 func TestHostNameOf(t *testing.T) {
-	prod, odd, stranger := hostKey(t), hostKey(t), hostKey(t)
+	prod, odd, revoked := hostKey(t), hostKey(t), hostKey(t)
 	line := func(hosts string, key ssh.PublicKey) string {
 		return hosts + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + "\n"
 	}
 	plain := filepath.Join(t.TempDir(), "known_hosts")
 	text := "# comment\nnot a line at all\n" +
-		line("prod.example,192.0.2.7", prod) + line("@revoked bad.example", stranger) + line("[odd.example]:2222", odd)
+		line("prod.example,192.0.2.7", prod) + line("@revoked bad.example", revoked) + line("[odd.example]:2222", odd)
 	if err := os.WriteFile(plain, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestHostNameOf(t *testing.T) {
 		{"the name that was typed", plain, prod, "ssh root@192.0.2.7", "192.0.2.7"},
 		{"another name was typed", plain, prod, "ssh alias", "prod.example"},
 		{"port", plain, odd, "ssh -p 2222 odd.example", "[odd.example]:2222"},
-		{"revoked", plain, stranger, "ssh bad.example", ""},
+		{"revoked", plain, revoked, "ssh bad.example", ""},
 		{"hashed", hashed, prod, "ssh -v deploy@PROD.example uptime", "prod.example"},
 		{"hashed, with a port", hashed, odd, "sftp -oPort=2222 odd.example", "[odd.example]:2222"},
 		{"hashed, as a URI", hashed, prod, "ssh ssh://root@prod.example:22", "prod.example"},

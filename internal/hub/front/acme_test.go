@@ -228,7 +228,7 @@ func TestACME(t *testing.T) {
 		t.Fatalf("handshake: %v\n%s%s", err, logged(), a.log())
 	}
 	if _, err := handshake(f, "other.example", roots); err == nil {
-		t.Error("a certificate for whatever name a stranger asks for")
+		t.Error("a certificate for whatever name anybody asks for")
 	}
 	stop()
 	end(a.process)

@@ -98,7 +98,7 @@ func TestSlowPushServicesAreBounded(t *testing.T) {
 	w.subscribe(phone, agent)
 	w.wake(agent, phone, ErrLimited)
 	if len(w.known) != 0 || cap(w.known) == 0 {
-		t.Error("strangers' push services use the slots of the known ones")
+		t.Error("unknown push services use the slots of the known ones")
 	}
 	close(hold)
 	for range slots {
@@ -214,7 +214,7 @@ func TestHubIsNoWayIn(t *testing.T) {
 func TestNoProxy(t *testing.T) {
 	w := newWorld(t)
 	if w.otherWay.get(nil).Transport.(*http.Transport).Proxy != nil {
-		t.Error("pushes to strangers' services go through the proxy of the environment, which looks at no address")
+		t.Error("pushes to unknown services go through the proxy of the environment, which looks at no address")
 	}
 }
 

@@ -18,7 +18,7 @@ const asProxied = "VMUX_TEST_PUSH_PROXIED"
 
 // A hub that reaches the outside by a proxy alone wakes phones through it, by the services
 // that browsers come with (Rocket.Chat#14742, web-push#280). The proxy is at home, which is
-// no reason to refuse it; a stranger's endpoint does not get to it.
+// no reason to refuse it; an unknown service's endpoint does not get to it.
 func TestKnownServicesThroughTheProxy(t *testing.T) {
 	if os.Getenv(asProxied) != "" {
 		w := newWorld(t)

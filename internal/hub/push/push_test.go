@@ -322,7 +322,7 @@ func TestOnlyAllowedWake(t *testing.T) {
 	}
 	w.wake(attacker, agent, ErrNotSubscribed) // has none
 	if n := len(w.received()); n != 0 {
-		t.Errorf("a stranger woke %d times", n)
+		t.Errorf("an unpaired device woke %d times", n)
 	}
 	w.wake(agent, phone, nil)
 

@@ -173,9 +173,9 @@ func TestRendezvousRenewals(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range uint64(50) {
-			stranger := device.ID{byte(i)}
-			c.gets(h, hubwire.Frame{Kind: hubwire.KindOpen, Peer: stranger, Stream: i})
-			c.gets(h, hubwire.Frame{Kind: hubwire.KindClose, Peer: stranger, Stream: i, Payload: []byte{1}})
+			unpaired := device.ID{byte(i)}
+			c.gets(h, hubwire.Frame{Kind: hubwire.KindOpen, Peer: unpaired, Stream: i})
+			c.gets(h, hubwire.Frame{Kind: hubwire.KindClose, Peer: unpaired, Stream: i, Payload: []byte{1}})
 		}
 		synctest.Wait()
 		if n := h.Told(c.id, hubwire.TypeRendezvous); n != 1+device.MaxWrongProofs {

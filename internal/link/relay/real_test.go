@@ -149,7 +149,7 @@ func TestHubEnds(t *testing.T) {
 	})
 }
 
-// TestPairOverWebSocket: a stranger with the token gets through, once.
+// TestPairOverWebSocket: an unpaired device with the token gets through, once.
 func TestPairOverWebSocket(t *testing.T) {
 	onEachHub(t, func(t *testing.T, h *running) {
 		agent, phone, attacker := newAgent(t, "laptop", h.place), newPhone(t, "phone", h.place), newPhone(t, "attacker", h.place)
