@@ -162,21 +162,21 @@ func (n *Node) identify(ctx context.Context, c *conn, cs *tls.ConnectionState, i
 // the pairing. A link that is dialled before may reach a device that does not know of
 // the pairing yet, and says so: nobody dials it until then, though Trust has it.
 func (n *Node) pairNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
-	met := n.beginPairing(id)
-	defer met()
+	done := n.beginPairing(id)
+	defer done()
 	t, err := n.redeem(c, cs, id, paired)
 	if err != nil {
 		return t, wire.Hello{}, err
 	}
 	hello, err := c.readHello()
-	met()
+	done()
 	n.paired(t)
 	return t, hello, err
 }
 
 // beginPairing notes that a device is being paired with, until the returned function is
 // called.
-func (n *Node) beginPairing(id device.ID) (met func()) {
+func (n *Node) beginPairing(id device.ID) (done func()) {
 	count := func(by int) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
