@@ -34,6 +34,10 @@ var dependencyRules = []rule{
 		why: "it reads what anybody may have written, and knows nothing of what is done with a key",
 	},
 	{
+		from: "internal/webauthn", never: []string{"vmux/..."}, except: []string{"vmux/internal/webauthn", "vmux/internal/sshctx/...", "vmux/internal/wire/..."},
+		why: "it reads what any browser and provider may have written, and knows nothing of what is done with a passkey",
+	},
+	{
 		from: "internal/agent/...", never: []string{"vmux/internal/keyfile"},
 		why: "the computer must hold no code that handles private key files",
 	},
@@ -113,7 +117,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/signer/...", never: []string{"vmux/..."},
 		except: []string{
-			"vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
+			"vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/webauthn", "vmux/internal/sshctx/...", "vmux/internal/device/...", "vmux/internal/wire/...",
 			"vmux/internal/confusable",
 		},
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
@@ -177,7 +181,7 @@ var dependencyRules = []rule{
 	{
 		from: "internal/browserphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
-			"vmux/internal/browserphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/link/...", "vmux/internal/sshctx/...",
+			"vmux/internal/browserphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/webauthn", "vmux/internal/link/...", "vmux/internal/sshctx/...",
 			"vmux/internal/device/...", "vmux/internal/wire/...", "vmux/internal/confusable",
 		},
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
@@ -196,7 +200,7 @@ var dependencyRules = []rule{
 // on the computer, on a phone and in a page alike, and so that a test decides
 // over everything they see. This holds for what they import themselves: the
 // standard library's cryptography imports net and os all the same.
-var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/sshctx"}
+var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/sshctx", "internal/webauthn"}
 
 var impure = []string{
 	"os/...", "io/ioutil", "path/filepath", // files, processes, terminals

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
 // approval is what the page brings from the tap on Approve.
 type approval struct {
-	ID           string            `json:"id"`
-	Credential   *signer.Assertion `json:"credential"`
-	Acknowledged bool              `json:"acknowledged"`
-	Grant        time.Duration     `json:"-"` // for how long the like of it may pass
+	ID           string              `json:"id"`
+	Credential   *webauthn.Assertion `json:"credential"`
+	Acknowledged bool                `json:"acknowledged"`
+	Grant        time.Duration       `json:"-"` // for how long the like of it may pass
 	// Joined are the sheets that this one has listed, and that are answered with
 	// it.
 	Joined []string `json:"joined"`
@@ -64,7 +65,7 @@ func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error
 }
 
 // unlockWith returns the secret that the key's provider wants.
-func (p *Phone) unlockWith(key signer.Identity, challenge []byte, a signer.Assertion, prf []byte) ([]byte, error) {
+func (p *Phone) unlockWith(key signer.Identity, challenge []byte, a webauthn.Assertion, prf []byte) ([]byte, error) {
 	if key.Provider == signer.ProviderPasskey {
 		if _, err := p.passkeys.Signature(key, challenge, a); err != nil {
 			return nil, badAnswer(err)

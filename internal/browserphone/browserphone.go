@@ -20,6 +20,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -91,7 +92,7 @@ func New(c Config) (*Phone, error) {
 	if c.HubURL, err = wire.ParseHubURL(c.HubURL); err != nil {
 		return nil, &Error{Code: "insecure", Message: "This page was not loaded over https.", Hint: "Open the hub by its https address."}
 	}
-	rp := signer.RelyingParty{ID: c.Host, Origin: c.Origin}
+	rp := webauthn.RelyingParty{ID: c.Host, Origin: c.Origin}
 	p := &Phone{
 		cfg:      c,
 		passkeys: signer.Passkeys{Store: c.Store, RelyingParty: rp},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -44,8 +45,8 @@ type arguments struct {
 	Rules           *signer.Rules   `json:"rules"`
 
 	// What WebAuthn has answered.
-	Assertion    *signer.Assertion    `json:"assertion"`
-	Registration *signer.Registration `json:"registration"`
+	Assertion    *webauthn.Assertion    `json:"assertion"`
+	Registration *webauthn.Registration `json:"registration"`
 	prf          []byte
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -80,8 +81,8 @@ func (p *Phone) setPrincipals(_ context.Context, a arguments) (any, error) {
 // deletedCredential lets the page tell the browser that a passkey is of no more
 // use.
 type deletedCredential struct {
-	CredentialID signer.Base64URL `json:"credentialID,omitempty"`
-	RPID         string           `json:"rpID,omitempty"`
+	CredentialID webauthn.Base64URL `json:"credentialID,omitempty"`
+	RPID         string             `json:"rpID,omitempty"`
 }
 
 func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {

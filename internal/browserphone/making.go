@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -111,7 +112,7 @@ func (p *Phone) registered(a arguments) (any, error) {
 	if p.inUse(a.Registration.CredentialID()) {
 		return nil, &Error{Code: "inUse", Message: "The passkey provider answered with a passkey that a key on this phone has already.", Hint: hintInUse}
 	}
-	call, err := p.pending.take(signer.ChallengeOf(a.Registration.ClientData))
+	call, err := p.pending.take(webauthn.ChallengeOf(a.Registration.ClientData))
 	if err != nil {
 		return nil, p.unregistered(*a.Registration, err)
 	}
@@ -145,7 +146,7 @@ func (p *Phone) inUse(id []byte) bool {
 }
 
 // unregistered tells the page that the passkey of a registration is of no use.
-func (p *Phone) unregistered(r signer.Registration, err error) error {
+func (p *Phone) unregistered(r webauthn.Registration, err error) error {
 	e := *AsError(err)
 	e.Hint, e.Orphan = hintNoUse, &deletedCredential{r.CredentialID(), p.cfg.Host}
 	return &e
@@ -288,7 +289,7 @@ func (p *Phone) proveVault(m making, a arguments) (proven bool, err error) {
 	if a.Assertion == nil {
 		return false, badAnswer(errNotAsked)
 	}
-	call, err := p.pending.take(signer.ChallengeOf(a.Assertion.ClientData))
+	call, err := p.pending.take(webauthn.ChallengeOf(a.Assertion.ClientData))
 	if err != nil {
 		return false, err
 	}
@@ -309,7 +310,7 @@ func (p *Phone) checkVaultAnswer(a arguments) error {
 	if a.Assertion == nil {
 		return badAnswer(errNotAsked)
 	}
-	call, err := p.pending.take(signer.ChallengeOf(a.Assertion.ClientData))
+	call, err := p.pending.take(webauthn.ChallengeOf(a.Assertion.ClientData))
 	if err != nil {
 		return err
 	}
@@ -318,7 +319,7 @@ func (p *Phone) checkVaultAnswer(a arguments) error {
 
 // openVault checks that the vault's passkey has answered, and with the vault's
 // secret.
-func (p *Phone) openVault(challenge []byte, a signer.Assertion, prf []byte) error {
+func (p *Phone) openVault(challenge []byte, a webauthn.Assertion, prf []byte) error {
 	if err := p.vault.Verify(a, challenge); err != nil {
 		return badAnswer(err)
 	}

@@ -18,13 +18,13 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/signer"
 	"vmux/internal/testkit"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
 // step is one tap: the call of WebAuthn that is planned, and what comes of it.
-func (p *page) step(name string, args map[string]any, change func(*signer.Assertion) []byte) (any, error) {
+func (p *page) step(name string, args map[string]any, change func(*webauthn.Assertion) []byte) (any, error) {
 	p.t.Helper()
 	b, _ := json.Marshal(args)
 	plan, err := p.Prepare(name, b)
@@ -39,7 +39,7 @@ func (p *page) step(name string, args map[string]any, change func(*signer.Assert
 	if plan.Create != nil {
 		sent["registration"] = p.create(plan.Create)
 	} else {
-		var a signer.Assertion
+		var a webauthn.Assertion
 		if a, prf = p.get(plan.Get); change != nil {
 			if other := change(&a); other != nil {
 				prf = other
@@ -106,31 +106,31 @@ func TestAnotherKeyIsBegun(t *testing.T) {
 // What an answer to the test shows of a passkey is final: its provider is named, and
 // the page is told which passkey is of no use.
 func TestTrialsThatFail(t *testing.T) {
-	resign := func(p *page, a *signer.Assertion, id []byte) {
+	resign := func(p *page, a *webauthn.Assertion, id []byte) {
 		client := sha256.Sum256(a.ClientData)
 		digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
 		a.Signature, _ = ecdsa.SignASN1(rand.Reader, p.keys[string(id)], digest[:])
 	}
 	for name, c := range map[string]struct {
 		words  string
-		change func(p *page, a *signer.Assertion) []byte
+		change func(p *page, a *webauthn.Assertion) []byte
 	}{
-		"another order": {"order and form", func(p *page, a *signer.Assertion) []byte {
+		"another order": {"order and form", func(p *page, a *webauthn.Assertion) []byte {
 			a.ClientData = bytes.Replace(a.ClientData, []byte(`{"type":"webauthn.get",`), []byte(`{`), 1)
 			a.ClientData = bytes.Replace(a.ClientData, []byte(`}`), []byte(`,"type":"webauthn.get"}`), 1)
 			resign(p, a, a.ID)
 			return nil
 		}},
-		"attested data":                   {"attested data", func(p *page, a *signer.Assertion) []byte { a.AuthData[32] |= 0x40; resign(p, a, a.ID); return nil }},
-		"nobody verified":                 {"did not verify", func(p *page, a *signer.Assertion) []byte { a.AuthData[32] = 1; resign(p, a, a.ID); return nil }},
-		"a signature over something else": {"does not verify", func(_ *page, a *signer.Assertion) []byte { a.AuthData[36]++; return nil }},
+		"attested data":                   {"attested data", func(p *page, a *webauthn.Assertion) []byte { a.AuthData[32] |= 0x40; resign(p, a, a.ID); return nil }},
+		"nobody verified":                 {"did not verify", func(p *page, a *webauthn.Assertion) []byte { a.AuthData[32] = 1; resign(p, a, a.ID); return nil }},
+		"a signature over something else": {"does not verify", func(_ *page, a *webauthn.Assertion) []byte { a.AuthData[36]++; return nil }},
 	} {
 		p := newPage(t)
 		args := map[string]any{"label": "face"}
 		if _, err := p.step("createPasskey", args, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.step("createPasskey", args, func(a *signer.Assertion) []byte { return c.change(p, a) })
+		_, err := p.step("createPasskey", args, func(a *webauthn.Assertion) []byte { return c.change(p, a) })
 		if err == nil {
 			t.Fatalf("%s: kept", name)
 		}
@@ -146,7 +146,7 @@ func TestTrialsThatFail(t *testing.T) {
 func TestVaultThatAnswersOtherwise(t *testing.T) {
 	p := newPage(t)
 	args := map[string]any{"label": "v", "algorithm": "ssh-ed25519"}
-	other := func(*signer.Assertion) []byte { b := make([]byte, 32); _, _ = rand.Read(b); return b }
+	other := func(*webauthn.Assertion) []byte { b := make([]byte, 32); _, _ = rand.Read(b); return b }
 	for i := range 3 {
 		result, err := p.step("createVault", args, other)
 		if i < 2 && (err != nil || !result.(again).Again) {

@@ -26,6 +26,7 @@ import (
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 	"vmux/internal/wire/wiretest"
 )
@@ -100,7 +101,7 @@ func (p *page) tap(name string, args map[string]any) (any, error) {
 		case plan.Create != nil:
 			args["registration"] = p.create(plan.Create)
 			if p.prfAtCreation && plan.Create.Extensions.PRF != nil {
-				prf = prfOfID(args["registration"].(signer.Registration).ID, plan.Create.Extensions.PRF.Eval.First)
+				prf = prfOfID(args["registration"].(webauthn.Registration).ID, plan.Create.Extensions.PRF.Eval.First)
 			}
 		case plan.Get != nil:
 			args["assertion"], prf = p.get(plan.Get)
@@ -135,17 +136,17 @@ func (p *page) wantFailure(code, name string, args map[string]any) {
 	}
 }
 
-func clientData(kind string, challenge []byte) signer.Base64URL {
+func clientData(kind string, challenge []byte) webauthn.Base64URL {
 	return fmt.Appendf(nil, `{"type":"%s","challenge":"%s","origin":"%s","crossOrigin":false}`,
 		kind, base64.RawURLEncoding.EncodeToString(challenge), origin)
 }
 
-func authData(flags byte, more ...byte) signer.Base64URL {
+func authData(flags byte, more ...byte) webauthn.Base64URL {
 	rp := sha256.Sum256([]byte(host))
 	return slices.Concat(rp[:], []byte{flags, 0, 0, 0, 0}, more)
 }
 
-func (p *page) create(o *CreationOptions) signer.Registration {
+func (p *page) create(o *CreationOptions) webauthn.Registration {
 	p.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -155,7 +156,7 @@ func (p *page) create(o *CreationOptions) signer.Registration {
 }
 
 // register answers with a passkey.
-func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) signer.Registration {
+func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) webauthn.Registration {
 	p.t.Helper()
 	point, err := key.PublicKey.Bytes()
 	if err != nil {
@@ -166,16 +167,16 @@ func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) signer.Regist
 	cose := slices.Concat([]byte{0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 0x20}, point[1:33], []byte{0x22, 0x58, 0x20}, point[33:])
 	attested := slices.Concat(make([]byte, 16), binary.BigEndian.AppendUint16(nil, 32), id[:], cose)
 	prf := o.Extensions.PRF != nil && !p.noPRF
-	return signer.Registration{
+	return webauthn.Registration{
 		ID: id[:], ClientData: clientData("webauthn.create", o.Challenge), AuthData: authData(0x45, attested...), PRF: &prf,
 	}
 }
 
-func (p *page) get(o *RequestOptions) (signer.Assertion, []byte) {
+func (p *page) get(o *RequestOptions) (webauthn.Assertion, []byte) {
 	p.t.Helper()
 	id := o.AllowCredentials[0].ID
 	key := p.keys[string(id)]
-	a := signer.Assertion{ID: id, ClientData: clientData("webauthn.get", o.Challenge), AuthData: authData(5)}
+	a := webauthn.Assertion{ID: id, ClientData: clientData("webauthn.get", o.Challenge), AuthData: authData(5)}
 	client := sha256.Sum256(a.ClientData)
 	digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
 	var err error

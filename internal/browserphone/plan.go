@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/signer"
+	"vmux/internal/webauthn"
 )
 
 const (
@@ -29,7 +30,7 @@ type Plan struct {
 type CreationOptions struct {
 	RP                     map[string]string      `json:"rp"`
 	User                   user                   `json:"user"`
-	Challenge              signer.Base64URL       `json:"challenge"`
+	Challenge              webauthn.Base64URL     `json:"challenge"`
 	PubKeyCredParams       []credentialParameters `json:"pubKeyCredParams"`
 	AuthenticatorSelection map[string]any         `json:"authenticatorSelection"`
 	Attestation            string                 `json:"attestation"`
@@ -39,18 +40,18 @@ type CreationOptions struct {
 
 // RequestOptions are PublicKeyCredentialRequestOptions in JSON.
 type RequestOptions struct {
-	RPID             string           `json:"rpId"`
-	Challenge        signer.Base64URL `json:"challenge"`
-	AllowCredentials []descriptor     `json:"allowCredentials"`
-	UserVerification string           `json:"userVerification"`
-	Timeout          int64            `json:"timeout"`
-	Extensions       extensions       `json:"extensions"`
+	RPID             string             `json:"rpId"`
+	Challenge        webauthn.Base64URL `json:"challenge"`
+	AllowCredentials []descriptor       `json:"allowCredentials"`
+	UserVerification string             `json:"userVerification"`
+	Timeout          int64              `json:"timeout"`
+	Extensions       extensions         `json:"extensions"`
 }
 
 type user struct {
-	ID          signer.Base64URL `json:"id"`
-	Name        string           `json:"name"`
-	DisplayName string           `json:"displayName"`
+	ID          webauthn.Base64URL `json:"id"`
+	Name        string             `json:"name"`
+	DisplayName string             `json:"displayName"`
 }
 
 type credentialParameters struct {
@@ -59,9 +60,9 @@ type credentialParameters struct {
 }
 
 type descriptor struct {
-	Type       string           `json:"type"`
-	ID         signer.Base64URL `json:"id"`
-	Transports []string         `json:"transports,omitempty"`
+	Type       string             `json:"type"`
+	ID         webauthn.Base64URL `json:"id"`
+	Transports []string           `json:"transports,omitempty"`
 }
 
 type extensions struct {
@@ -70,7 +71,7 @@ type extensions struct {
 
 type prfInputs struct {
 	Eval struct {
-		First signer.Base64URL `json:"first"`
+		First webauthn.Base64URL `json:"first"`
 	} `json:"eval"`
 }
 
@@ -187,7 +188,7 @@ func (p *Phone) getOptions(key signer.Identity, challenge []byte) (*RequestOptio
 }
 
 // askFor asks for one passkey.
-func (p *Phone) askFor(c signer.Credential, challenge []byte, prf *prfInputs) *RequestOptions {
+func (p *Phone) askFor(c webauthn.Credential, challenge []byte, prf *prfInputs) *RequestOptions {
 	return &RequestOptions{
 		RPID: p.cfg.Host, Challenge: challenge, UserVerification: "required", Timeout: tapTimeout.Milliseconds(),
 		AllowCredentials: []descriptor{{"public-key", c.ID, c.Transports}}, Extensions: extensions{prf},

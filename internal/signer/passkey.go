@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -21,11 +22,11 @@ const ProviderPasskey = "passkey"
 
 // Passkeys signs with WebAuthn credentials: the signature is an assertion whose
 // challenge is all that is to be signed (OpenSSH PROTOCOL.u2f). The secret that
-// Unlock returns is the Assertion in JSON. Identity.Ref is the document with the
+// Unlock returns is the webauthn.Assertion in JSON. Identity.Ref is the document with the
 // Credential.
 type Passkeys struct {
 	Store        Store
-	RelyingParty RelyingParty
+	RelyingParty webauthn.RelyingParty
 }
 
 // Kind implements Provider.
@@ -36,14 +37,14 @@ func (Passkeys) Kind() wire.ProviderKind { return wire.ProviderSecureEnclave }
 // public key is on servers already.
 type NewPasskey struct {
 	Identity   Identity
-	Credential Credential
+	Credential webauthn.Credential
 	test       []byte
 }
 
 // Register returns the passkey that a registration has made, in answer to the
 // challenge.
-func (p Passkeys) Register(label string, r Registration, challenge []byte) (*NewPasskey, error) {
-	credential, public, err := p.RelyingParty.check(r, challenge)
+func (p Passkeys) Register(label string, r webauthn.Registration, challenge []byte) (*NewPasskey, error) {
+	credential, public, err := p.RelyingParty.Check(r, challenge)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (n *NewPasskey) Test() []byte { return n.test }
 // Keep keeps the passkey, if its answer to the test is one that OpenSSH would let
 // in, and returns the identity of its key for Add or AddCA. If those fail, Forget
 // undoes it.
-func (p Passkeys) Keep(n *NewPasskey, a Assertion) (Identity, error) {
+func (p Passkeys) Keep(n *NewPasskey, a webauthn.Assertion) (Identity, error) {
 	if _, err := p.Signature(n.Identity, n.test, a); err != nil {
 		return Identity{}, err
 	}
@@ -88,13 +89,13 @@ func credentialDocument(credential []byte) string {
 }
 
 // Credential returns the identity's credential.
-func (p Passkeys) Credential(id Identity) (Credential, error) {
+func (p Passkeys) Credential(id Identity) (webauthn.Credential, error) {
 	c, err := loadCredential(p.Store, id.Ref)
 	if err == nil && c == nil {
 		err = wire.Errorf(wire.CodeKeyNotFound, "what the phone knows of the passkey of %s is missing", id.Label)
 	}
 	if err != nil {
-		return Credential{}, err
+		return webauthn.Credential{}, err
 	}
 	return *c, nil
 }
@@ -105,8 +106,8 @@ func (p Passkeys) Has(credential []byte) bool {
 	return c != nil || err != nil
 }
 
-func loadCredential(store Store, document string) (*Credential, error) {
-	c, err := getJSON[Credential](store, document, "passkey")
+func loadCredential(store Store, document string) (*webauthn.Credential, error) {
+	c, err := getJSON[webauthn.Credential](store, document, "passkey")
 	if c != nil && len(c.ID) == 0 {
 		return nil, errors.New("load passkey: the document is damaged")
 	}
@@ -124,7 +125,7 @@ func (p Passkeys) Sign(ctx context.Context, id Identity, data []byte, _ string, 
 		return nil, err
 	}
 	defer clear(secret)
-	var a Assertion
+	var a webauthn.Assertion
 	if err := json.Unmarshal(secret, &a); err != nil {
 		return nil, wire.NewError(wire.CodeAuthenticationFailed)
 	}
@@ -141,26 +142,23 @@ var errClientDataForm = errors.New("its clientDataJSON is not written in the ord
 
 // Signature makes the identity's SSH signature over data of an assertion, and
 // checks it the way a server does that demands user verification.
-func (p Passkeys) Signature(id Identity, data []byte, a Assertion) (*ssh.Signature, error) {
+func (p Passkeys) Signature(id Identity, data []byte, a webauthn.Assertion) (*ssh.Signature, error) {
 	key, err := ssh.ParsePublicKey(id.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
 	}
-	if err := p.RelyingParty.checkClientData(a.ClientData, "webauthn.get", data); err != nil {
-		return nil, err
-	}
-	d, err := p.RelyingParty.parseAuthData(a.AuthData)
+	d, err := p.RelyingParty.Answer(data, a)
 	if err != nil {
 		return nil, err
 	}
-	r, s, err := parseSignature(a.Signature)
+	r, s, err := webauthn.ParseSignature(a.Signature)
 	if err != nil {
 		return nil, err
 	}
 	signature := &ssh.Signature{
 		Format: sshctx.FormatWebAuthn, Blob: ssh.Marshal(struct{ R, S *big.Int }{r, s}), Rest: ssh.Marshal(sshctx.WebAuthn{
-			Flags: d.flags, Counter: d.counter, Origin: p.RelyingParty.Origin,
-			ClientData: string(a.ClientData), Extensions: d.rest,
+			Flags: d.Flags, Counter: d.Counter, Origin: p.RelyingParty.Origin,
+			ClientData: string(a.ClientData), Extensions: d.Rest,
 		}),
 	}
 	err = sshctx.VerifySignature(key, data, signature)
@@ -170,7 +168,7 @@ func (p Passkeys) Signature(id Identity, data []byte, a Assertion) (*ssh.Signatu
 	if err != nil {
 		return nil, err
 	}
-	p.noteBackup(id, d.flags)
+	p.noteBackup(id, d.Flags)
 	return signature, nil
 }
 

@@ -13,49 +13,50 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/ssh"
-
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
+	"vmux/internal/webauthn"
 )
 
 // The forms of registrations that were seen of browsers and password managers. All
 // name the same passkey.
 func TestRegistrationsAsProvidersMakeThem(t *testing.T) {
 	challenge := []byte("a challenge?>")
-	for name, change := range map[string]func(a *authenticator, r *Registration){
-		"authenticator data alone": func(a *authenticator, r *Registration) {
+	for name, change := range map[string]func(a *authenticator, r *webauthn.Registration){
+		"authenticator data alone": func(a *authenticator, r *webauthn.Registration) {
 			r.AuthData, r.Attestation = a.authData(a.flags|sshctx.FlagAttested, a.attested(a.cose())...), nil
 		},
-		"without rawId": func(_ *authenticator, r *Registration) { r.ID = nil },
-		"without a word of PRF, and of many transports": func(_ *authenticator, r *Registration) {
+		"without rawId": func(_ *authenticator, r *webauthn.Registration) { r.ID = nil },
+		"without a word of PRF, and of many transports": func(_ *authenticator, r *webauthn.Registration) {
 			r.PRF, r.Transports = nil, make([]string, 40)
 		},
-		"with an attestation of another order": func(a *authenticator, r *Registration) {
+		"with an attestation of another order": func(a *authenticator, r *webauthn.Registration) {
 			data := a.authData(a.flags|sshctx.FlagAttested, a.attested(a.cose())...)
 			head := []byte("\xa3\x68authData\x5a\x00\x00")
 			statement := []byte("\x67attStmt\xa2\x63alg\x26\x63x5c\x81\x42\x01\x02\x63fmt\x66packed")
 			r.Attestation = slices.Concat(head, []byte{byte(len(data) >> 8), byte(len(data))}, data, statement)
 		},
-		"with a COSE key of another order, with a key ID": func(a *authenticator, r *Registration) {
+		"with a COSE key of another order, with a key ID": func(a *authenticator, r *webauthn.Registration) {
 			x, y := a.point()
 			cose := slices.Concat([]byte{0xa6, 0x22, 0x58, 0x20}, y, []byte{0x21, 0x58, 0x20}, x, []byte{0x20, 0x01, 0x02, 0x41, 0x09, 0x03, 0x38, 0x06, 0x01, 0x18, 0x02})
 			r.Attestation = attestation(a.authData(a.flags|sshctx.FlagAttested, a.attested(cose)...))
 		},
-		"with extensions": func(a *authenticator, r *Registration) {
+		"with extensions": func(a *authenticator, r *webauthn.Registration) {
 			more := append(a.attested(a.cose()), "\xa1\x6bhmac-secret\xf5"...)
 			r.Attestation = attestation(a.authData(a.flags|sshctx.FlagAttested|sshctx.FlagExtensions, more...))
 		},
-		"backed up, though not eligible": func(a *authenticator, r *Registration) { a.flags = 0x15; *r = a.create(challenge) },
-		"of Android, in an order of its own": func(a *authenticator, r *Registration) {
+		"backed up, though not eligible": func(a *authenticator, r *webauthn.Registration) { a.flags = 0x15; *r = a.create(challenge) },
+		"of Android, in an order of its own": func(a *authenticator, r *webauthn.Registration) {
 			r.ClientData = fmt.Appendf(nil, `{"androidPackageName":"com.android.chrome","origin":"https:\/\/phone.example", "challenge":%q,"type":"webauthn.create"}`,
 				base64.RawURLEncoding.EncodeToString(challenge))
 		},
-		"with a padded challenge of the other alphabet": func(_ *authenticator, r *Registration) {
+		"with a padded challenge of the other alphabet": func(_ *authenticator, r *webauthn.Registration) {
 			r.ClientData = fmt.Appendf(nil, `{"type":"webauthn.create","challenge":%q,"origin":"https://phone.example","crossOrigin":"false"}`,
 				base64.StdEncoding.EncodeToString(challenge))
 		},
-		"with a mark of the byte order": func(_ *authenticator, r *Registration) { r.ClientData = append([]byte("\ufeff"), r.ClientData...) },
+		"with a mark of the byte order": func(_ *authenticator, r *webauthn.Registration) {
+			r.ClientData = append([]byte("\ufeff"), r.ClientData...)
+		},
 	} {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
@@ -70,16 +71,16 @@ func TestRegistrationsAsProvidersMakeThem(t *testing.T) {
 // Keys of other kinds are refused by name, as is what cannot be read.
 func TestRegistrationsAreRefusedByName(t *testing.T) {
 	challenge := []byte("a challenge")
-	for want, change := range map[string]func(a *authenticator, r *Registration){
-		"not P-256": func(a *authenticator, r *Registration) {
+	for want, change := range map[string]func(a *authenticator, r *webauthn.Registration){
+		"not P-256": func(a *authenticator, r *webauthn.Registration) {
 			cose := append([]byte{0xa4, 0x01, 0x01, 0x03, 0x27, 0x20, 0x06, 0x21, 0x58, 0x20}, make([]byte, 32)...) // Ed25519
 			r.Attestation = attestation(a.authData(a.flags|sshctx.FlagAttested, a.attested(cose)...))
 		},
-		"two passkeys":      func(_ *authenticator, r *Registration) { r.ID = []byte("another") },
-		"no passkey":        func(a *authenticator, r *Registration) { r.Attestation = attestation(a.authData(a.flags)) },
-		"attestationObject": func(_ *authenticator, r *Registration) { r.Attestation = []byte("\xbf\x63fmt") },
-		"clientDataJSON":    func(_ *authenticator, r *Registration) { r.ClientData = []byte("<placeholder>") },
-		"did not verify":    func(a *authenticator, r *Registration) { a.flags = 1; *r = a.create(challenge) },
+		"two passkeys":      func(_ *authenticator, r *webauthn.Registration) { r.ID = []byte("another") },
+		"no passkey":        func(a *authenticator, r *webauthn.Registration) { r.Attestation = attestation(a.authData(a.flags)) },
+		"attestationObject": func(_ *authenticator, r *webauthn.Registration) { r.Attestation = []byte("\xbf\x63fmt") },
+		"clientDataJSON":    func(_ *authenticator, r *webauthn.Registration) { r.ClientData = []byte("<placeholder>") },
+		"did not verify":    func(a *authenticator, r *webauthn.Registration) { a.flags = 1; *r = a.create(challenge) },
 	} {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
@@ -91,9 +92,9 @@ func TestRegistrationsAreRefusedByName(t *testing.T) {
 }
 
 // sign signs client data of a form of its own.
-func (a *authenticator) sign(clientData string, flags byte, extensions ...byte) Assertion {
+func (a *authenticator) sign(clientData string, flags byte, extensions ...byte) webauthn.Assertion {
 	a.t.Helper()
-	answer := Assertion{ClientData: []byte(clientData), AuthData: a.authData(flags, extensions...)}
+	answer := webauthn.Assertion{ClientData: []byte(clientData), AuthData: a.authData(flags, extensions...)}
 	client := sha256.Sum256(answer.ClientData)
 	digest := sha256.Sum256(append(bytes.Clone(answer.AuthData), client[:]...))
 	var err error
@@ -147,7 +148,7 @@ func TestSignaturesAsProvidersWriteThem(t *testing.T) {
 	_, a, passkeys, id := withPasskey(t)
 	data := []byte("bytes to be signed")
 	good := a.get(data)
-	r, s, err := parseSignature(good.Signature)
+	r, s, err := webauthn.ParseSignature(good.Signature)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,26 +219,4 @@ func TestSaltIsWrittenAlike(t *testing.T) {
 			t.Errorf("%x", salt)
 		}
 	}
-}
-
-// FuzzRegistration: whatever a provider answers, a registration is refused or names
-// a key on the curve.
-func FuzzRegistration(f *testing.F) {
-	f.Add([]byte("\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x41\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := Registration{Attestation: b}
-		data, err := r.authData()
-		if err != nil || len(data) < authDataHead {
-			return
-		}
-		id, public, err := parseAttested(data[authDataHead:])
-		if err != nil {
-			return
-		}
-		if blob, err := sshctx.PasskeyBlob(public, party.ID); err != nil || len(id) == 0 {
-			t.Errorf("%v, %x", err, id)
-		} else if _, err := ssh.ParsePublicKey(blob); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -24,6 +24,7 @@ import (
 
 	"vmux/internal/keyfile"
 	"vmux/internal/sshctx"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -62,22 +63,22 @@ var (
 // encrypted key.
 type Vault struct {
 	Store        Store
-	RelyingParty RelyingParty
+	RelyingParty webauthn.RelyingParty
 }
 
 // VaultInfo is what rests of a vault beside its keys.
 type VaultInfo struct {
-	Credential
-	Salt Base64URL `json:"salt"` // the PRF's input
+	webauthn.Credential
+	Salt webauthn.Base64URL `json:"salt"` // the PRF's input
 	// Check follows from the vault's secret and tells it from others.
-	Check Base64URL `json:"check"`
+	Check webauthn.Base64URL `json:"check"`
 }
 
 // sealedKey is a private key as it rests.
 type sealedKey struct {
-	Version int       `json:"version"`
-	Nonce   Base64URL `json:"nonce"`
-	Sealed  Base64URL `json:"sealed"` // PKCS #8
+	Version int                `json:"version"`
+	Nonce   webauthn.Base64URL `json:"nonce"`
+	Sealed  webauthn.Base64URL `json:"sealed"` // PKCS #8
 }
 
 // Info returns the vault, or ErrNoVault.
@@ -114,8 +115,8 @@ type NewVault struct {
 }
 
 // Register returns a vault of the passkey that a registration has made.
-func (v Vault) Register(r Registration, challenge, salt []byte) (*NewVault, error) {
-	credential, _, err := v.RelyingParty.check(r, challenge)
+func (v Vault) Register(r webauthn.Registration, challenge, salt []byte) (*NewVault, error) {
+	credential, _, err := v.RelyingParty.Check(r, challenge)
 	if err != nil {
 		return nil, err
 	}
@@ -391,21 +392,21 @@ var errDamagedKey = errors.New("the encrypted key is damaged")
 
 // Verify checks that the vault's own passkey has answered the challenge, with
 // the person verified.
-func (v Vault) Verify(a Assertion, challenge []byte) error {
+func (v Vault) Verify(a webauthn.Assertion, challenge []byte) error {
 	info, err := v.Info()
 	if err != nil {
 		return err
 	}
-	flags, err := v.RelyingParty.verify(info.Credential, challenge, a)
+	d, err := v.RelyingParty.Verify(info.Credential, challenge, a)
 	if err == nil {
-		v.noteBackup(info, flags&sshctx.FlagBackedUp != 0)
+		v.noteBackup(info, d.Flags&sshctx.FlagBackedUp != 0)
 	}
 	return err
 }
 
 // VerifyNew does so for one that is not kept yet.
-func (v Vault) VerifyNew(n *NewVault, a Assertion, challenge []byte) error {
-	_, err := v.RelyingParty.verify(n.Credential, challenge, a)
+func (v Vault) VerifyNew(n *NewVault, a webauthn.Assertion, challenge []byte) error {
+	_, err := v.RelyingParty.Verify(n.Credential, challenge, a)
 	return err
 }
 

@@ -20,10 +20,11 @@ import (
 
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
-var party = RelyingParty{ID: "phone.example", Origin: "https://phone.example"}
+var party = webauthn.RelyingParty{ID: "phone.example", Origin: "https://phone.example"}
 
 // authenticator makes and uses one credential as a device and its browser do.
 // A test changes what it says before it signs.
@@ -31,7 +32,7 @@ type authenticator struct {
 	t      *testing.T
 	key    *ecdsa.PrivateKey
 	id     []byte
-	rp     RelyingParty
+	rp     webauthn.RelyingParty
 	flags  byte
 	secret []byte // of its PRF
 	framed bool   // asked in another site's page
@@ -60,11 +61,11 @@ func (a *authenticator) authData(flags byte, more ...byte) []byte {
 	return slices.Concat(rp[:], []byte{flags, 0, 0, 0, 0}, more)
 }
 
-func (a *authenticator) create(challenge []byte) Registration {
+func (a *authenticator) create(challenge []byte) webauthn.Registration {
 	a.t.Helper()
 	prf := a.secret != nil
 	data := a.authData(a.flags|sshctx.FlagAttested, a.attested(a.cose())...)
-	return Registration{ID: a.id, ClientData: a.clientData("webauthn.create", challenge), PRF: &prf, Attestation: attestation(data)}
+	return webauthn.Registration{ID: a.id, ClientData: a.clientData("webauthn.create", challenge), PRF: &prf, Attestation: attestation(data)}
 }
 
 // cose is an authenticator's own form of its key: the canonical CBOR of CTAP2
@@ -84,7 +85,7 @@ func (a *authenticator) point() (x, y []byte) {
 }
 
 func (a *authenticator) attested(cose []byte) []byte {
-	return slices.Concat(make([]byte, aaguidSize), binary.BigEndian.AppendUint16(nil, uint16(len(a.id))), a.id, cose)
+	return slices.Concat(make([]byte, 16), binary.BigEndian.AppendUint16(nil, uint16(len(a.id))), a.id, cose)
 }
 
 // attestation is an attestation object without attestation, as browsers make them.
@@ -94,9 +95,9 @@ func attestation(authData []byte) []byte {
 	return slices.Concat(head, binary.BigEndian.AppendUint16(nil, uint16(len(authData))), authData)
 }
 
-func (a *authenticator) get(challenge []byte) Assertion {
+func (a *authenticator) get(challenge []byte) webauthn.Assertion {
 	a.t.Helper()
-	answer := Assertion{ID: a.id, ClientData: a.clientData("webauthn.get", challenge), AuthData: a.authData(a.flags)}
+	answer := webauthn.Assertion{ID: a.id, ClientData: a.clientData("webauthn.get", challenge), AuthData: a.authData(a.flags)}
 	client := sha256.Sum256(answer.ClientData)
 	digest := sha256.Sum256(append(bytes.Clone(answer.AuthData), client[:]...))
 	var err error
@@ -194,25 +195,34 @@ func TestPasskeyAnswersThatAreNoGood(t *testing.T) {
 	if _, err := passkeys.Signature(id, data, good.get(data)); err != nil {
 		t.Fatalf("a good answer: %v", err)
 	}
-	for name, answer := range map[string]func(a authenticator) Assertion{
-		"over other bytes":       func(a authenticator) Assertion { return a.get([]byte("other bytes")) },
-		"of another site":        func(a authenticator) Assertion { a.rp.ID = "evilhub.example"; return a.get(data) },
-		"to another origin":      func(a authenticator) Assertion { a.rp.Origin = "https://evilhub.example"; return a.get(data) },
-		"in another site's page": func(a authenticator) Assertion { a.framed = true; return a.get(data) },
-		"without the person":     func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserVerified; return a.get(data) },
-		"with nobody there":      func(a authenticator) Assertion { a.flags &^= sshctx.FlagUserPresent; return a.get(data) },
-		"with attested data":     func(a authenticator) Assertion { a.flags |= sshctx.FlagAttested; return a.get(data) },
-		"with extensions unsaid": func(a authenticator) Assertion { a.flags |= sshctx.FlagExtensions; return a.get(data) },
-		"of another key":         func(authenticator) Assertion { return newAuthenticator(t).get(data) },
-		"of a registration": func(a authenticator) Assertion {
+	for name, answer := range map[string]func(a authenticator) webauthn.Assertion{
+		"over other bytes":       func(a authenticator) webauthn.Assertion { return a.get([]byte("other bytes")) },
+		"of another site":        func(a authenticator) webauthn.Assertion { a.rp.ID = "evilhub.example"; return a.get(data) },
+		"to another origin":      func(a authenticator) webauthn.Assertion { a.rp.Origin = "https://evilhub.example"; return a.get(data) },
+		"in another site's page": func(a authenticator) webauthn.Assertion { a.framed = true; return a.get(data) },
+		"without the person":     func(a authenticator) webauthn.Assertion { a.flags &^= sshctx.FlagUserVerified; return a.get(data) },
+		"with nobody there":      func(a authenticator) webauthn.Assertion { a.flags &^= sshctx.FlagUserPresent; return a.get(data) },
+		"with attested data":     func(a authenticator) webauthn.Assertion { a.flags |= sshctx.FlagAttested; return a.get(data) },
+		"with extensions unsaid": func(a authenticator) webauthn.Assertion { a.flags |= sshctx.FlagExtensions; return a.get(data) },
+		"of another key":         func(authenticator) webauthn.Assertion { return newAuthenticator(t).get(data) },
+		"of a registration": func(a authenticator) webauthn.Assertion {
 			r := a.create(data)
-			return Assertion{ClientData: r.ClientData, AuthData: a.authData(a.flags)}
+			return webauthn.Assertion{ClientData: r.ClientData, AuthData: a.authData(a.flags)}
 		},
-		"with a broken signature":  func(a authenticator) Assertion { x := a.get(data); x.Signature = x.Signature[:9]; return x },
-		"with bytes behind it":     func(a authenticator) Assertion { x := a.get(data); x.Signature = append(x.Signature, 0); return x },
-		"cut short":                func(a authenticator) Assertion { x := a.get(data); x.AuthData = x.AuthData[:36]; return x },
-		"empty":                    func(authenticator) Assertion { return Assertion{} },
-		"with flags changed later": func(a authenticator) Assertion { a.flags &^= 4; x := a.get(data); x.AuthData[32] |= 4; return x },
+		"with a broken signature": func(a authenticator) webauthn.Assertion { x := a.get(data); x.Signature = x.Signature[:9]; return x },
+		"with bytes behind it": func(a authenticator) webauthn.Assertion {
+			x := a.get(data)
+			x.Signature = append(x.Signature, 0)
+			return x
+		},
+		"cut short": func(a authenticator) webauthn.Assertion { x := a.get(data); x.AuthData = x.AuthData[:36]; return x },
+		"empty":     func(authenticator) webauthn.Assertion { return webauthn.Assertion{} },
+		"with flags changed later": func(a authenticator) webauthn.Assertion {
+			a.flags &^= 4
+			x := a.get(data)
+			x.AuthData[32] |= 4
+			return x
+		},
 	} {
 		if s, err := passkeys.Signature(id, data, answer(*good)); err == nil {
 			t.Errorf("an answer %s was made a signature: %+v", name, s)
@@ -222,20 +232,23 @@ func TestPasskeyAnswersThatAreNoGood(t *testing.T) {
 
 func TestRegistrationsThatAreNoGood(t *testing.T) {
 	challenge := []byte("a challenge")
-	for name, change := range map[string]func(a *authenticator, r *Registration){
-		"another challenge": func(a *authenticator, r *Registration) { *r = a.create([]byte("another")) },
-		"another site":      func(a *authenticator, r *Registration) { a.rp.ID = "evilhub.example"; *r = a.create(challenge) },
-		"another origin": func(a *authenticator, r *Registration) {
+	for name, change := range map[string]func(a *authenticator, r *webauthn.Registration){
+		"another challenge": func(a *authenticator, r *webauthn.Registration) { *r = a.create([]byte("another")) },
+		"another site": func(a *authenticator, r *webauthn.Registration) {
+			a.rp.ID = "evilhub.example"
+			*r = a.create(challenge)
+		},
+		"another origin": func(a *authenticator, r *webauthn.Registration) {
 			a.rp.Origin = "http://phone.example"
 			*r = a.create(challenge)
 		},
-		"no verification":       func(a *authenticator, r *Registration) { a.flags = 1; *r = a.create(challenge) },
-		"an assertion":          func(a *authenticator, r *Registration) { r.ClientData = a.get(challenge).ClientData },
-		"another credential":    func(_ *authenticator, r *Registration) { r.ID = []byte("another") },
-		"no credential":         func(a *authenticator, r *Registration) { a.id = nil; *r = a.create(challenge) },
-		"a long credential":     func(a *authenticator, r *Registration) { a.id = make([]byte, 1024); *r = a.create(challenge) },
-		"no authenticator":      func(_ *authenticator, r *Registration) { r.Attestation = r.Attestation[:40] },
-		"malformed client data": func(_ *authenticator, r *Registration) { r.ClientData = []byte("{") },
+		"no verification":       func(a *authenticator, r *webauthn.Registration) { a.flags = 1; *r = a.create(challenge) },
+		"an assertion":          func(a *authenticator, r *webauthn.Registration) { r.ClientData = a.get(challenge).ClientData },
+		"another credential":    func(_ *authenticator, r *webauthn.Registration) { r.ID = []byte("another") },
+		"no credential":         func(a *authenticator, r *webauthn.Registration) { a.id = nil; *r = a.create(challenge) },
+		"a long credential":     func(a *authenticator, r *webauthn.Registration) { a.id = make([]byte, 1024); *r = a.create(challenge) },
+		"no authenticator":      func(_ *authenticator, r *webauthn.Registration) { r.Attestation = r.Attestation[:40] },
+		"malformed client data": func(_ *authenticator, r *webauthn.Registration) { r.ClientData = []byte("{") },
 	} {
 		a := newAuthenticator(t)
 		r := a.create(challenge)
@@ -368,7 +381,7 @@ func FuzzPasskeyAnswer(f *testing.F) {
 	passkeys := Passkeys{&testkit.Documents{}, party}
 	f.Fuzz(func(t *testing.T, client, auth, signature []byte) {
 		id := Identity{Label: "x", Algorithm: ssh.KeyAlgoSKECDSA256, PublicKey: blob}
-		if _, err := passkeys.Signature(id, []byte("b"), Assertion{ClientData: client, AuthData: auth, Signature: signature}); err == nil {
+		if _, err := passkeys.Signature(id, []byte("b"), webauthn.Assertion{ClientData: client, AuthData: auth, Signature: signature}); err == nil {
 			t.Error("a signature out of nothing")
 		}
 	})

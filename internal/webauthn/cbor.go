@@ -1,4 +1,4 @@
-package signer
+package webauthn
 
 import (
 	"crypto/ecdsa"

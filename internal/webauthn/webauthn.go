@@ -1,4 +1,7 @@
-package signer
+// Package webauthn reads and checks what a browser answers for a passkey: registrations
+// and assertions of WebAuthn Level 3, as providers of all kinds write them. It holds no
+// state and no secret.
+package webauthn
 
 import (
 	"bytes"
@@ -92,27 +95,27 @@ type Credential struct {
 // errNotVerified: the person was not identified, by whatever the device has.
 var errNotVerified = errors.New("the device did not verify who uses it (no Face ID, fingerprint or PIN)")
 
-// authData is authenticator data (WebAuthn Level 3 section 6.1).
-type authData struct {
-	flags   byte
-	counter uint32
-	rest    []byte // attested credential data and extensions
+// AuthData is authenticator data (WebAuthn Level 3 section 6.1).
+type AuthData struct {
+	Flags   byte   // see sshctx.FlagUserPresent and its like
+	Counter uint32 // of signatures
+	Rest    []byte // attested credential data and extensions
 }
 
-func (rp RelyingParty) parseAuthData(b []byte) (authData, error) {
+func (rp RelyingParty) parseAuthData(b []byte) (AuthData, error) {
 	if len(b) < authDataHead || len(b) > maxAuthData {
-		return authData{}, errors.New("malformed authenticator data")
+		return AuthData{}, errors.New("malformed authenticator data")
 	}
-	d := authData{
-		flags: b[sha256.Size], counter: binary.BigEndian.Uint32(b[sha256.Size+1:]), rest: b[authDataHead:],
+	d := AuthData{
+		Flags: b[sha256.Size], Counter: binary.BigEndian.Uint32(b[sha256.Size+1:]), Rest: b[authDataHead:],
 	}
 	want := sha256.Sum256([]byte(rp.ID))
 	switch {
 	case !bytes.Equal(b[:sha256.Size], want[:]):
 		return d, errors.New("the credential belongs to another site")
-	case d.flags&sshctx.FlagUserPresent == 0:
+	case d.Flags&sshctx.FlagUserPresent == 0:
 		return d, errors.New("nobody was present")
-	case d.flags&sshctx.FlagUserVerified == 0:
+	case d.Flags&sshctx.FlagUserVerified == 0:
 		return d, errNotVerified
 	}
 	return d, nil
@@ -186,9 +189,9 @@ func (rp RelyingParty) checkClientData(b []byte, kind string, challenge []byte) 
 	return nil
 }
 
-// check verifies a registration (WebAuthn Level 3 section 7.1) for a key of
+// Check verifies a registration (WebAuthn Level 3 section 7.1) for a key of
 // ES256. Attestation is not asked for: which device it is matters to nobody.
-func (rp RelyingParty) check(r Registration, challenge []byte) (Credential, *ecdsa.PublicKey, error) {
+func (rp RelyingParty) Check(r Registration, challenge []byte) (Credential, *ecdsa.PublicKey, error) {
 	if err := rp.checkClientData(r.ClientData, "webauthn.create", challenge); err != nil {
 		return Credential{}, nil, err
 	}
@@ -200,10 +203,10 @@ func (rp RelyingParty) check(r Registration, challenge []byte) (Credential, *ecd
 	if err != nil {
 		return Credential{}, nil, err
 	}
-	if d.flags&sshctx.FlagAttested == 0 {
+	if d.Flags&sshctx.FlagAttested == 0 {
 		return Credential{}, nil, errors.New("its authenticator data name no passkey")
 	}
-	id, public, err := parseAttested(d.rest)
+	id, public, err := parseAttested(d.Rest)
 	if err != nil {
 		return Credential{}, nil, err
 	}
@@ -216,14 +219,14 @@ func (rp RelyingParty) check(r Registration, challenge []byte) (Credential, *ecd
 	}
 	return Credential{
 		Version: 1, ID: id, RPID: rp.ID, Transports: r.Transports[:min(len(r.Transports), maxTransports)], PublicKey: spki,
-		BackupEligible: d.backupEligible(), BackedUp: d.flags&sshctx.FlagBackedUp != 0,
+		BackupEligible: d.backupEligible(), BackedUp: d.Flags&sshctx.FlagBackedUp != 0,
 	}, public, nil
 }
 
 // backupEligible: whoever has copies can make them, though some that have say
 // only the former.
-func (d authData) backupEligible() bool {
-	return d.flags&(sshctx.FlagBackupEligible|sshctx.FlagBackedUp) != 0
+func (d AuthData) backupEligible() bool {
+	return d.Flags&(sshctx.FlagBackupEligible|sshctx.FlagBackedUp) != 0
 }
 
 // CredentialID returns the new passkey's ID, nil if it cannot be read.
@@ -282,36 +285,42 @@ func parseES256(spki []byte) (*ecdsa.PublicKey, error) {
 	return public, nil
 }
 
-// verify checks that a credential has answered the challenge, with the person
-// verified, and returns the flags of the answer.
-func (rp RelyingParty) verify(credential Credential, challenge []byte, a Assertion) (byte, error) {
+// Answer checks that an assertion answers the challenge here, with the person
+// verified; whose signature it is, is not looked at.
+func (rp RelyingParty) Answer(challenge []byte, a Assertion) (AuthData, error) {
 	if err := rp.checkClientData(a.ClientData, "webauthn.get", challenge); err != nil {
-		return 0, err
+		return AuthData{}, err
 	}
-	d, err := rp.parseAuthData(a.AuthData)
+	return rp.parseAuthData(a.AuthData)
+}
+
+// Verify checks that a credential has answered the challenge, with the person
+// verified.
+func (rp RelyingParty) Verify(credential Credential, challenge []byte, a Assertion) (AuthData, error) {
+	d, err := rp.Answer(challenge, a)
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	public, err := parseES256(credential.PublicKey)
 	if err != nil {
-		return 0, err
+		return d, err
 	}
-	r, s, err := parseSignature(a.Signature)
+	r, s, err := ParseSignature(a.Signature)
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	client := sha256.Sum256(a.ClientData)
 	digest := sha256.Sum256(slices.Concat(a.AuthData, client[:]))
 	if !ecdsa.Verify(public, digest[:], r, s) {
-		return 0, errors.New("another passkey has answered")
+		return d, errors.New("another passkey has answered")
 	}
-	return d.flags, nil
+	return d, nil
 }
 
-// parseSignature reads an ECDSA signature in ASN.1 (section 6.5.5), also one whose
+// ParseSignature reads an ECDSA signature in ASN.1 (section 6.5.5), also one whose
 // integers lack or have leading zeros, and one as WebCrypto makes them, which is r
 // and s alone: password managers forget to convert it.
-func parseSignature(b []byte) (r, s *big.Int, err error) {
+func ParseSignature(b []byte) (r, s *big.Int, err error) {
 	const size = 32
 	if len(b) == 2*size {
 		r, s = new(big.Int).SetBytes(b[:size]), new(big.Int).SetBytes(b[size:])
