@@ -193,7 +193,10 @@ func New(c Config) (a *Agent, err error) {
 	}
 	// Before anything is read: what another agent changes meanwhile would be undone.
 	release, err := dir.Own("vmux agent")
-	if err != nil {
+	switch {
+	case errors.Is(err, state.ErrNoLock):
+		return nil, wire.WithHint(err, "set VMUX_HOME to a folder that can be written, on a disk of this machine")
+	case err != nil:
 		return nil, wire.WithHint(err, "use the agent that runs, or set VMUX_HOME to another folder for state of its own")
 	}
 	defer func() {

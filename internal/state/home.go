@@ -31,9 +31,16 @@ func Find() (Home, error) {
 	}
 	path, err := platformFolder()
 	if err != nil {
-		return Home{}, fmt.Errorf("find the state folder: %w", err)
+		return Home{}, fmt.Errorf("find the state folder: %w", noHome{err})
 	}
 	return Home{path: path}, nil
+}
+
+// noHome is that the environment names no home folder: services have none at times.
+type noHome struct{ error }
+
+func (noHome) Hint() string {
+	return "set HOME to your home folder, or VMUX_HOME to the folder for vmux's files"
 }
 
 // Path returns the home's own path.
@@ -56,7 +63,7 @@ func (h Home) AgentSocket() (string, error) {
 	}
 	user, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("find the home folder: %w", err)
+		return "", fmt.Errorf("find the home folder: %w", noHome{err})
 	}
 	return checkSocket(filepath.Join(user, ".ssh", "vmux-agent.sock"))
 }
