@@ -165,6 +165,7 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 	d.t.Helper()
 	p.Wants("Pair with this computer?", d.says(`shows this computer's device ID: ([a-z2-7 ]+)$`))
 	p.Tap("Pair")
+	p.says("Paired with") // and goes home by itself
 	d.says("waiting for a key and a CA")
 	account, login := d.says(`for the account (\S+),`), "accepted ECDSA-SK SHA256:"
 	if passkeys {
