@@ -71,13 +71,15 @@ func (r *running) waitFor(text string) {
 	waitFor(r.t, r.log, func() bool { return strings.Contains(r.log.String(), text) })
 }
 
-// logged returns what follows key= in the log.
+// logged waits until the log has key=, and returns what follows it: the hub is ready
+// before it has said all.
 func (r *running) logged(key string) string {
 	r.t.Helper()
-	m := regexp.MustCompile(key + `=("[^"]*"|\S+)`).FindStringSubmatch(r.log.String())
-	if m == nil {
-		r.t.Fatalf("no %s in %s", key, r.log)
-	}
+	var m []string
+	waitFor(r.t, r.log, func() bool {
+		m = regexp.MustCompile(key + `=("[^"]*"|\S+)`).FindStringSubmatch(r.log.String())
+		return m != nil
+	})
 	return strings.Trim(m[1], `"`)
 }
 
