@@ -287,6 +287,7 @@ func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
 	w, _ := withPush(t, NewBrowser(t))
 	w.page.Quirk("permission-needs-tap")
 	w.page.Go(w.hub.URL + "/#settings")
+	w.page.WaitFor("navigator.serviceWorker.controller !== null") // for which a tap waits no more than 5 s
 	w.page.Click(`[data-key="switch-Notify me when a request waits"]`)
 	w.wantPush(t, "on")
 }
