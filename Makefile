@@ -27,7 +27,7 @@ demo: setup-demo ## show everything on this machine, in a scratch folder
 	@$(BUILD) ./cmd/vmux
 	@if [ -t 0 ]; then exec bin/vmux demo; else exec bin/vmux demo --yes; fi
 
-test: setup tools ## run all tests, with the race detector (TESTFLAGS='-run NAME ./test', QUICK=1 without it)
+test: setup tools ## run all tests, packages with the race detector (TESTFLAGS='-run NAME ./test', QUICK=1 without it)
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/test.sh $(TESTFLAGS)
 
 # What test-fast leaves out: packages that drive browsers, proxies, name services and

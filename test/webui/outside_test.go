@@ -2,14 +2,9 @@ package webui
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 )
 
 // Reports of others' apps, tried on this one.
@@ -86,20 +81,8 @@ for (const answer of [async () => new Response('no', { status: 502 }), async () 
 // Browsers take a network without the Internet, or a VPN, for none (mdn/content#30402): a
 // hub that answers is believed more.
 func TestBrowserThatThinksItIsOffline(t *testing.T) {
-	reach, err := os.ReadFile(filepath.Join(root, "web/phone/static/reach.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{"reach.mjs": string(reach), "look.mjs": ofOffline} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := program(ctx, dir, "node", filepath.Join(dir, "look.mjs"), filepath.Join(dir, "reach.mjs"))
-	if want := "The hub is out of order\nThis phone has no network"; err != nil || strings.TrimSpace(out) != want {
-		t.Errorf("%s, %v; want %s", out, err, want)
+	const want = "The hub is out of order\nThis phone has no network"
+	if said := saidOfReach(t, ofOffline); said != want {
+		t.Errorf("%s; want %s", said, want)
 	}
 }
