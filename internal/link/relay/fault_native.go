@@ -40,6 +40,7 @@ const (
 	hintNoNetwork = "connect this machine to a network; on one of IPv6 alone the hub needs an IPv6 address, or the network a NAT64"
 	hintPath      = "a firewall or VPN that lets connections begin and then drops packets does that (try without it, or with an MTU of 1280), and so does a server that hangs: curl -v %s"
 	hintHTTPProxy = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
+	hintAllProxy  = "ALL_PROXY is set, which vmux does not read: write that proxy into HTTPS_PROXY (http://, https:// or socks5://), if %s is behind it"
 	hintProxy     = "start the hub behind that proxy, and see the proxy's log"
 )
 
@@ -72,6 +73,9 @@ func (w Way) explain(ctx context.Context, address string, r *http.Response, err 
 		if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			f.text = e.Error() // the proxy's, if it looks into TLS
 		}
+	}
+	if proxy == nil && r == nil && w.Address == "" && allProxyAlone(u) {
+		f.hint = hintAllProxy
 	}
 	doubtful := proxy == nil && proxyErr == nil && r == nil && u.Scheme == "https" && !errors.Is(err, context.Canceled)
 	if doubtful {

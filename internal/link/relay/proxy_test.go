@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmux/internal/wire"
 )
 
 // dialFor names what a process of its own dials: net/http reads the environment's
@@ -30,13 +32,23 @@ func TestDialFromEnvironment(*testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	_, err := OpenSocket(ctx, address, Way{})
-	fmt.Printf("dialled: %v\n", err)
+	fmt.Printf("dialled: %v; hint: %s\n", err, wire.HintOf(err))
 }
 
 func dialThrough(t *testing.T, proxy, address string) string {
 	t.Helper()
+	return dialWith(t, address, "HTTPS_PROXY="+proxy)
+}
+
+func dialWith(t *testing.T, address, proxy string) string {
+	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^TestDialFromEnvironment$", "-test.v")
-	c.Env = append(os.Environ(), "HTTPS_PROXY="+proxy, "NO_PROXY=", "no_proxy=", "https_proxy=", dialFor+"="+address)
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); !strings.HasSuffix(strings.ToUpper(name), "_PROXY") {
+			c.Env = append(c.Env, e)
+		}
+	}
+	c.Env = append(c.Env, proxy, dialFor+"="+address)
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -102,6 +114,18 @@ func TestErrorsSayThatTheProxyIsMisread(t *testing.T) {
 	}
 	if got := dialThrough(t, "http://user:12%25%23%2F@cret@"+at+"/", "https://hub.example/v1/connect"); !strings.HasPrefix(got, "through the proxy "+at+" ") {
 		t.Errorf("written as it has to be: %s", got)
+	}
+}
+
+// curl and git go through ALL_PROXY, net/http does not: somebody who set it alone is told.
+func TestErrorsSayThatAllProxyIsNotRead(t *testing.T) {
+	for _, name := range []string{"ALL_PROXY", "all_proxy"} {
+		if got := dialWith(t, "https://hub.invalid/v1/connect", name+"=socks5://127.0.0.1:9"); !strings.Contains(got, "hint: ALL_PROXY is set, which vmux does not read") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if got := dialThrough(t, "", "https://hub.invalid/v1/connect"); strings.Contains(got, "ALL_PROXY") {
+		t.Errorf("none is set: %s", got)
 	}
 }
 

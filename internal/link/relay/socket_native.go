@@ -219,3 +219,11 @@ func (s *nativeSocket) Write(text bool, message []byte) error {
 
 // Close implements Socket.
 func (s *nativeSocket) Close() error { return s.conn.CloseNow() }
+
+// allProxyAlone reports whether only ALL_PROXY names a proxy to this address, as curl
+// and git read it. It stays unread: desktops write "socks://" into it for their own
+// programs, which means nothing to net/http.
+func allProxyAlone(u *url.URL) bool {
+	set := func(name string) bool { return os.Getenv(name) != "" || os.Getenv(strings.ToLower(name)) != "" }
+	return set("ALL_PROXY") && !set("HTTPS_PROXY") && !isLoopbackName(u.Hostname())
+}
