@@ -51,6 +51,11 @@ var dependencyRules = []rule{
 		why:    "whether a person was asked before follows from the request, and not from who asks",
 	},
 	{
+		from: "internal/config", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/config", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
+		why:    "it reads what a person wrote, and knows no setting but by a command's flags",
+	},
+	{
 		from: "internal/agent/keys", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/keys"},
 		why: "what phones hold does not depend on who asks for it",
 	},

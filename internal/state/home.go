@@ -78,6 +78,25 @@ func (h Home) CertificateFile() (string, error) {
 	return filepath.Join(filepath.Dir(socket), "vmux-session-cert.pub"), nil
 }
 
+// ConfigFile returns the path of the configuration file: $VMUX_HOME/config.toml, or
+// that in the platform's folder for configurations if VMUX_HOME is not set.
+func (h Home) ConfigFile() (string, error) {
+	const name = "config.toml"
+	if h.explicit {
+		return filepath.Join(h.path, name), nil
+	}
+	// The XDG Base Directory Specification has relative paths ignored. On macOS, too,
+	// whoever sets the variable means it.
+	if dir := os.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "vmux", name), nil
+	}
+	dir, err := configFolder()
+	if err != nil {
+		return "", fmt.Errorf("find the folder for configurations: %w", noHome{err})
+	}
+	return filepath.Join(dir, "vmux", name), nil
+}
+
 // ControlSocket returns the path of the agent's control socket.
 func (h Home) ControlSocket() (string, error) {
 	return checkSocket(filepath.Join(h.path, "agent", "control.sock"))

@@ -13,3 +13,6 @@ func platformFolder() (string, error) {
 	}
 	return filepath.Join(dir, "vmux"), nil
 }
+
+// configFolder is ~/Library/Application Support.
+func configFolder() (string, error) { return os.UserConfigDir() }

@@ -18,3 +18,9 @@ func platformFolder() (string, error) {
 	}
 	return filepath.Join(home, ".local", "state", "vmux"), nil
 }
+
+// configFolder is ~/.config.
+func configFolder() (string, error) {
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".config"), err
+}

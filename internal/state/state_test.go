@@ -154,6 +154,31 @@ func TestHomeFollowsItsVariables(t *testing.T) {
 	}
 }
 
+func TestConfigurationFileFollowsItsVariables(t *testing.T) {
+	user := t.TempDir()
+	t.Setenv("HOME", user)
+	usual, err := configFolder()
+	if err != nil || !strings.HasPrefix(usual, user) {
+		t.Fatalf("folder for configurations %q, %v", usual, err)
+	}
+	for _, test := range []struct{ home, xdg, want string }{
+		{"/x", "/y", "/x/config.toml"}, // a home of its own has all of its files
+		{"", "/y", "/y/vmux/config.toml"},
+		{"", "relative", filepath.Join(usual, "vmux/config.toml")},
+		{"", "", filepath.Join(usual, "vmux/config.toml")},
+	} {
+		t.Setenv("VMUX_HOME", test.home)
+		t.Setenv("XDG_CONFIG_HOME", test.xdg)
+		h, err := Find()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path, err := h.ConfigFile(); path != test.want || err != nil {
+			t.Errorf("VMUX_HOME %q, XDG_CONFIG_HOME %q: %q, %v", test.home, test.xdg, path, err)
+		}
+	}
+}
+
 func TestFoldersThatOthersCanChangeAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	if err := os.Mkdir(path, 0o700); err != nil {
