@@ -174,10 +174,12 @@ type Agent struct {
 	files       client.Files
 	terminals   client.Terminals
 	git         client.GitClaims
+	withdrawals withdrawals
 	pairing     *pairing.Pairing
 	waker       *waking.Waker
 
 	snapshot   atomic.Pointer[snapshot]
+	lockedNow  atomic.Bool
 	rebuilding sync.Mutex // so that the snapshot of the latest state is stored last
 }
 

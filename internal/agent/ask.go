@@ -51,8 +51,11 @@ type verdict[T any] struct {
 // ask puts the question to all its phones, also to those that connect
 // meanwhile. The first decision of a phone that decides is final, and withdraws it
 // from the others. It fails with CodePhoneNotReachable when nobody shows it in
-// time, with CodeRequestExpired at the end of the window, and with ctx's cause.
+// time, with CodeRequestExpired at the end of the window, with errWithdrawn, and with
+// ctx's cause.
 func ask[T any](ctx context.Context, a *Agent, q question[T]) (T, device.ID, error) {
+	ctx, done := a.withdrawals.add(ctx, q.asking.RequestID)
+	defer done()
 	r := waking.NewRequest(q.asking.RequestID, time.Now(), a.cfg.ApprovalTimeout)
 	ctx, cancel := r.Context(ctx)
 	defer cancel()

@@ -54,6 +54,7 @@ func (a *Agent) locked(is bool) {
 	if is {
 		text = "The agent is locked: it lists no keys and signs nothing until `ssh-add -X`."
 	}
+	a.lockedNow.Store(is) // before the warning, which wakes those who watch
 	a.journal.Warn(warningLock, text)
 }
 

@@ -30,7 +30,7 @@ func (a *Agent) Status() control.Status {
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
-		Hub: a.hubStatus(),
+		Locked: a.lockedNow.Load(), Hub: a.hubStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
 	s.Unsigned, s.FewerKeys = a.memory.Unsigned(time.Now()), a.memory.Fewer()

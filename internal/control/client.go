@@ -82,6 +82,12 @@ func (c *Client) ShowCertificate(ctx context.Context) (Certificate, error) {
 	return call[Certificate](ctx, c, http.MethodGet, "certificate", nil)
 }
 
+// Withdraw ends a request that waits: its client is told that it was refused.
+func (c *Client) Withdraw(ctx context.Context, requestID string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "waiting/"+url.PathEscape(requestID), nil)
+	return err
+}
+
 // Devices lists the paired phones by name.
 func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	return call[[]Device](ctx, c, http.MethodGet, "devices", nil)

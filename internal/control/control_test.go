@@ -23,6 +23,7 @@ type refusing struct{ err error }
 func (refusing) Status() Status               { return Status{ConnectionLine: LineNotConnected} }
 func (refusing) Changed() <-chan struct{}     { return nil }
 func (refusing) ShowCertificate() Certificate { return Certificate{State: CertificateNone} }
+func (r refusing) Withdraw(string) error      { return r.err }
 func (r refusing) Pair(context.Context, PairOptions, func(Invitation) error) (Device, error) {
 	return Device{}, r.err
 }
@@ -69,9 +70,10 @@ func TestErrorsKeepCodeSentenceAndHint(t *testing.T) {
 	_, accept := c.AcceptCA(t.Context(), "phone", "")
 	_, devices := c.Devices(t.Context())
 	_, ca := c.CA(t.Context())
+	withdraw := c.Withdraw(t.Context(), "a/../b c")
 	git := c.ClaimGit(t.Context(), GitClaim{})
 	pair := c.Pair(t.Context(), PairOptions{}, func(PairEvent) error { return nil })
-	for _, err := range []error{refresh, request, unpair, accept, devices, ca, git, pair} {
+	for _, err := range []error{refresh, request, unpair, accept, devices, ca, withdraw, git, pair} {
 		var e *Error
 		if !errors.As(err, &e) || e.Sentence != "The phone is not reachable." || e.Hint == "" ||
 			wire.MeaningOf(wire.CodeOf(err)).Exit != wire.ExitNotReachable {

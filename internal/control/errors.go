@@ -19,6 +19,7 @@ const (
 	CodeRemoveRefused wire.Code = "removeRefused"
 	CodeNoPage        wire.Code = "noPage"
 	CodeOtherUser     wire.Code = "otherUser"
+	CodeNotWaiting    wire.Code = "notWaiting"
 )
 
 // ErrNotRunning tells that no agent serves the control socket.

@@ -30,6 +30,9 @@ func (h *handler) routes() http.Handler {
 		}
 		return s.RequestCertificate(r.Context(), o)
 	}))
+	on("DELETE /v1/waiting/{request}", h.do(func(r *http.Request) (any, error) {
+		return struct{}{}, s.Withdraw(r.PathValue("request"))
+	}))
 	on("GET /v1/devices", h.get(func() (any, error) { return s.Devices() }))
 	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
 	on("POST /v1/ring", h.do(func(r *http.Request) (any, error) {

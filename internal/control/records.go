@@ -28,7 +28,8 @@ type Status struct {
 	ConnectionLine  string `json:"connectionLine"`
 	CertificateLine string `json:"certificateLine"`
 
-	Connected   bool        `json:"connected"` // to any phone
+	Connected   bool        `json:"connected"`        // to any phone
+	Locked      bool        `json:"locked,omitempty"` // by ssh-add -x
 	Certificate Certificate `json:"certificate"`
 	// Identities are what SSH clients see, in their order.
 	Identities []Identity `json:"identities"`

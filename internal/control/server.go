@@ -36,6 +36,8 @@ type Service interface {
 	RefreshKeys(ctx context.Context) (RefreshResult, error)
 	RequestCertificate(ctx context.Context, o CertificateOptions) (Certificate, error)
 	ShowCertificate() Certificate
+	// Withdraw ends a request that waits, as if a person had denied it.
+	Withdraw(requestID string) error
 	Devices() ([]Device, error)
 	Unpair(device string) (Device, error)
 	// Ring has the hub ring the phone of that name, or all that can be.
