@@ -140,6 +140,21 @@ var dependencyRules = []rule{
 		why: "everybody who opens the web app downloads it: what its table is made from is for its test",
 	},
 	{
+		from: "internal/cli/command", never: []string{"vmux/internal/cli/...", "vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/hub/..."},
+		except: []string{"vmux/internal/cli/command"},
+		why:    "every command answers through it, and so it must know none of them",
+	},
+	{
+		from: "internal/cli/phonecmd", never: []string{"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/phonecmd", "vmux/internal/cli/command"},
+		why:    "the phone's commands work on a machine that runs no agent",
+	},
+	{
+		from: "internal/cli/gitcmd", never: []string{"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/gitcmd", "vmux/internal/cli/command"},
+		why:    "git asks the agent that runs, by its control socket",
+	},
+	{
 		from: "internal/demo",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/signer/...", "vmux/internal/link/...",

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"vmux/internal/cli"
+	"vmux/internal/cli/command"
 )
 
 func main() {
@@ -26,5 +27,5 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	return cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	return cli.Run(ctx, os.Args[1:], &command.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }

@@ -17,6 +17,7 @@ import (
 
 	"vmux/internal/agent"
 	"vmux/internal/agent/certificate"
+	"vmux/internal/cli/command"
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
@@ -63,7 +64,7 @@ name, whatever the port: serve nothing else under that name.`,
   vmux agent --approval-timeout 100s --verbose
   vmux agent --hub https://hub.example
   vmux agent --hub local --hub-local-ca`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err
@@ -95,27 +96,27 @@ func (f *agentFlags) check() error {
 	switch agent.Passkeys(f.passkeys) {
 	case agent.PasskeysLast, agent.PasskeysNever, agent.PasskeysNoCertificate:
 	default:
-		return usagef("--passkeys accepts last, never or no-certificate")
+		return command.Usagef("--passkeys accepts last, never or no-certificate")
 	}
 	switch certificate.Unbound(f.unbound) {
 	case certificate.UnboundFirst, certificate.UnboundAlways, certificate.UnboundNever:
 	default:
-		return usagef("--unbound-certificate accepts first, always or never")
+		return command.Usagef("--unbound-certificate accepts first, always or never")
 	}
-	if err := checkName(f.name); err != nil {
+	if err := command.CheckName(f.name); err != nil {
 		return err
 	}
 	if f.maxKeys < 0 {
-		return usagef("--max-keys accepts 0, which is all, or a number of keys")
+		return command.Usagef("--max-keys accepts 0, which is all, or a number of keys")
 	}
 	if f.approvalTimeout < time.Second || f.approvalTimeout > wire.MaxWindow {
-		return usagef("--approval-timeout accepts 1s to %v", wire.MaxWindow)
+		return command.Usagef("--approval-timeout accepts 1s to %v", wire.MaxWindow)
 	}
 	return nil
 }
 
 func (a *app) runAgent(ctx context.Context, f agentFlags) error {
-	if err := forbidTracing(); err != nil {
+	if err := command.ForbidTracing(); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
 	}
 	home, err := state.Find()
@@ -175,7 +176,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Passkeys:        agent.Passkeys(f.passkeys),
 		MaxKeys:         maxKeys(f.maxKeys),
 		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
-		ProgramVersion:  Version,
+		ProgramVersion:  command.Version,
 		Log:             log,
 
 		ForwardCertificate: f.forward,
@@ -192,11 +193,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		defer close(told)
 		select {
 		case <-running.Ready():
-			a.say("serving SSH clients: SSH_AUTH_SOCK=%s", f.socket)
+			a.Say("serving SSH clients: SSH_AUTH_SOCK=%s", f.socket)
 			if hub != nil {
-				a.say("the page for phones: %s", hub.URL)
+				a.Say("the page for phones: %s", hub.URL)
 				if w := f.hub.sharedHost(); w != "" {
-					a.say("warning: %s", w)
+					a.Say("warning: %s", w)
 				}
 			}
 			local.start(ctx) // now that no other agent can have the same state
@@ -215,15 +216,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 func checkFolderOf(socket string) error {
 	info, err := os.Stat(filepath.Dir(socket))
 	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
-		return usagef("--socket accepts a path in a folder, and %s is none", wire.Show(filepath.Dir(socket)))
-	}
-	return nil
-}
-
-// checkName reports why a device cannot be called that; empty is the host name.
-func checkName(name string) error {
-	if len(name) > wire.MaxNameSize || !wire.Printable(name) || strings.TrimSpace(name) != name {
-		return usagef("--name accepts at most %d bytes of printable text", wire.MaxNameSize)
+		return command.Usagef("--socket accepts a path in a folder, and %s is none", wire.Show(filepath.Dir(socket)))
 	}
 	return nil
 }
@@ -243,7 +236,7 @@ func (a *app) logger(verbose bool) *slog.Logger {
 	if verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.logs(), &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(a.Logs(), &slog.HandlerOptions{Level: level}))
 }
 
 // opensshVersion is what `ssh -V` says, up to the first space or comma; empty

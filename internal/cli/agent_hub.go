@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/agent"
+	"vmux/internal/cli/command"
 	"vmux/internal/hostname"
 	"vmux/internal/link/relay"
 	"vmux/internal/localhub"
@@ -70,26 +71,26 @@ func (f *hubFlags) add(cmd *cobra.Command) {
 func (f *hubFlags) check() error {
 	local := f.hub == hubLocal
 	if !local && (f.listen != "" || f.url != "" || f.localCA || f.behind || f.pushSubject != "") {
-		return usagef("--hub-listen, --hub-url, --hub-local-ca, --hub-behind-proxy and --push-subject are for --hub local")
+		return command.Usagef("--hub-listen, --hub-url, --hub-local-ca, --hub-behind-proxy and --push-subject are for --hub local")
 	}
 	switch {
 	case f.listenHTTP != "" && !f.localCA:
-		return usagef("--hub-listen-http is for --hub-local-ca")
+		return command.Usagef("--hub-listen-http is for --hub-local-ca")
 	case f.hub == hubNone && f.ca != "":
-		return usagef("--hub-ca is for --hub URL")
+		return command.Usagef("--hub-ca is for --hub URL")
 	case f.hub == hubNone:
 		return nil
 	case !local:
 		u, err := wire.ParseHubURL(f.hub)
 		if err != nil {
-			return usagef("--hub accepts none, local, or a URL: %v", err)
+			return command.Usagef("--hub accepts none, local, or a URL: %v", err)
 		}
 		f.hub = u
 		return nil
 	case f.localCA && f.behind:
-		return usagef("--hub-local-ca and --hub-behind-proxy exclude each other")
+		return command.Usagef("--hub-local-ca and --hub-behind-proxy exclude each other")
 	case f.behind && f.url == "":
-		return usagef("--hub-behind-proxy needs --hub-url: the URL by which phones open the proxy")
+		return command.Usagef("--hub-behind-proxy needs --hub-url: the URL by which phones open the proxy")
 	}
 	return f.checkLocal()
 }
@@ -101,15 +102,15 @@ func (f *hubFlags) checkLocal() error {
 			f.listen = hubListenAll
 		}
 	}
-	if err := checkListen("--hub-listen", f.listen); err != nil {
+	if err := command.CheckListen("--hub-listen", f.listen); err != nil {
 		return err
 	}
 	_, port, err := net.SplitHostPort(f.listen)
 	if err != nil || port == "0" {
-		return usagef("--hub-listen accepts HOST:PORT, with a port that stays the same")
+		return command.Usagef("--hub-listen accepts HOST:PORT, with a port that stays the same")
 	}
 	if f.listenHTTP != "" && f.listenHTTP != hubNone {
-		if err := checkListen("--hub-listen-http", f.listenHTTP); err != nil {
+		if err := command.CheckListen("--hub-listen-http", f.listenHTTP); err != nil {
 			return err
 		}
 	}
@@ -125,17 +126,17 @@ func (f *hubFlags) checkLocal() error {
 	}
 	if f.pushSubject != "" {
 		if f.pushSubject, err = pushsubject.Parse(f.pushSubject); err != nil {
-			return usagef("--push-subject: %v", err)
+			return command.Usagef("--push-subject: %v", err)
 		}
 	}
 	u, err := wire.ParseHubURL(f.url)
 	switch {
 	case err != nil:
-		return usagef("--hub-url: %v", err)
+		return command.Usagef("--hub-url: %v", err)
 	case strings.HasPrefix(u, "https:") != (f.localCA || f.behind):
-		return usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://%s:PORT", hubHost)
+		return command.Usagef("--hub-url of a local hub is https with --hub-local-ca or --hub-behind-proxy, else http://%s:PORT", hubHost)
 	case f.localCA && !hostname.Valid(hostOf(u)):
-		return usagef("--hub-url: certificates are for host names, which have %s, not %q", hostname.Rules, hostOf(u))
+		return command.Usagef("--hub-url: certificates are for host names, which have %s, not %q", hostname.Rules, hostOf(u))
 	}
 	f.url = u
 	return nil
@@ -168,7 +169,7 @@ func (f *hubFlags) keepName() (string, error) {
 // it another.
 func nameless(err error, flag string) error {
 	if unusable, ok := errors.AsType[*hostname.Unusable](err); ok {
-		return &usageError{unusable.Error(), unusable.Hint() + ", or name it by " + flag}
+		return command.Usage(unusable.Error(), unusable.Hint()+", or name it by "+flag)
 	}
 	return err
 }
@@ -229,7 +230,7 @@ func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
 		return relay.Roots(pem)
 	}
 	if _, err := hub.Roots(); f.ca != "" && err != nil {
-		return nil, wrong(err, "--hub-ca FILE, with certificates in PEM")
+		return nil, command.Wrong(err, "--hub-ca FILE, with certificates in PEM")
 	}
 	return hub, nil
 }
@@ -249,11 +250,11 @@ func (a *app) findLocalHub(f hubFlags, log *slog.Logger) (*localHub, error) {
 	}
 	path, err := localhub.Find()
 	if err != nil {
-		return nil, withHint(err, "make build, or install %s beside vmux", localhub.ProgramName)
+		return nil, command.WithHint(err, "make build, or install %s beside vmux", localhub.ProgramName)
 	}
 	return &localHub{name: f.kept, config: localhub.Config{
 		Program: path, Args: f.args(), Log: log,
-		Lines: func(line string) { _, _ = a.logs().Write([]byte(line + "\n")) },
+		Lines: func(line string) { _, _ = a.Logs().Write([]byte(line + "\n")) },
 	}}, nil
 }
 

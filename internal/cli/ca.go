@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
 func newCACommand(a *app) *cobra.Command {
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "ca [DEVICE]",
 		Short: "Print the phone's CA key, for servers to trust",
 		Long: `Prints the public key of the phone's certificate authority: one line for a
@@ -30,7 +31,7 @@ lets in whom that phone names.`,
 	cmd.AddCommand(newCAAcceptCommand(a))
 	cmd.Args = func(cmd *cobra.Command, got []string) error {
 		if len(got) > 1 {
-			return usagef("%s has no command %s", cmd.CommandPath(), wire.Show(got[0]))
+			return command.Usagef("%s has no command %s", cmd.CommandPath(), wire.Show(got[0]))
 		}
 		return nil
 	}
@@ -38,26 +39,26 @@ lets in whom that phone names.`,
 }
 
 func (a *app) showCA(ctx context.Context, device string) error {
-	all, err := client().CA(ctx)
+	all, err := command.Client().CA(ctx)
 	if err != nil {
 		return err
 	}
 	if device != "" {
 		all = slices.DeleteFunc(all, func(ca control.CA) bool { return !isNamed(ca, device) })
 		if len(all) == 0 {
-			return withHint(fmt.Errorf("no paired phone %s has a CA", wire.Show(device)), "vmux devices")
+			return command.WithHint(fmt.Errorf("no paired phone %s has a CA", wire.Show(device)), "vmux devices")
 		}
 	}
-	if a.json {
-		return a.value(all)
+	if a.JSON {
+		return a.Value(all)
 	}
 	var confirmed []control.CA
 	for _, ca := range all {
 		if ca.Confirmed {
 			confirmed = append(confirmed, ca)
 		} else {
-			a.say("%s", changeText(ca))
-			a.hint("vmux ca accept %s", ca.DeviceID)
+			a.Say("%s", changeText(ca))
+			a.Hint("vmux ca accept %s", ca.DeviceID)
 		}
 	}
 	switch {
@@ -70,12 +71,12 @@ func (a *app) showCA(ctx context.Context, device string) error {
 		for _, ca := range all {
 			phones = append(phones, wire.Show(ca.Phone))
 		}
-		return &usageError{"several phones have a CA: " + strings.Join(phones, ", ") + "; name the one that the server is to trust", "vmux ca " + all[0].DeviceID}
+		return command.Usage("several phones have a CA: "+strings.Join(phones, ", ")+"; name the one that the server is to trust", "vmux ca "+all[0].DeviceID)
 	}
-	if err := a.text(confirmed[0].Line + " " + wire.Show(confirmed[0].Phone) + "\n"); err != nil {
+	if err := a.Text(confirmed[0].Line + " " + wire.Show(confirmed[0].Phone) + "\n"); err != nil {
 		return err
 	}
-	a.say("%s", trustText)
+	a.Say("%s", trustText)
 	return nil
 }
 
@@ -86,14 +87,14 @@ func isNamed(ca control.CA, device string) bool {
 
 // noCAOf says why there is no CA.
 func noCAOf(ctx context.Context) error {
-	phones, err := client().Devices(ctx)
+	phones, err := command.Client().Devices(ctx)
 	switch {
 	case err != nil:
 		return err
 	case len(phones) == 0:
-		return withHint(errors.New("no phone is paired"), "vmux pair")
+		return command.WithHint(errors.New("no phone is paired"), "vmux pair")
 	}
-	return withHint(errors.New("no paired phone has a CA"), "make one on the phone: in the app, or with vmux phone ca create")
+	return command.WithHint(errors.New("no paired phone has a CA"), "make one on the phone: in the app, or with vmux phone ca create")
 }
 
 const trustText = `a server trusts it when the line above is in a file there, and sshd_config says
@@ -109,7 +110,7 @@ func changeText(ca control.CA) string {
 
 func newCAAcceptCommand(a *app) *cobra.Command {
 	var fingerprint string
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "accept [DEVICE]",
 		Short: "Accept the CA of a phone, if it was made after pairing",
 		Long: `The agent uses no certificate of another CA than the one that this phone had when
@@ -117,7 +118,7 @@ it was paired. After you have made a CA on the phone, compare its fingerprint
 (` + "`vmux phone ca show`" + ` there) and accept it here. Servers have to be told of the
 new CA as well. DEVICE is needed when several phones have a new CA.`,
 		Example: "  vmux ca accept\n  vmux ca accept my-phone --fingerprint SHA256:…",
-		Args:    atMostOne,
+		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.acceptCA(cmd.Context(), strings.Join(names, ""), fingerprint)
 		},
@@ -127,7 +128,7 @@ new CA as well. DEVICE is needed when several phones have a new CA.`,
 }
 
 func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
-	all, err := client().CA(ctx)
+	all, err := command.Client().CA(ctx)
 	if err != nil {
 		return err
 	}
@@ -141,12 +142,12 @@ func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
 		}
 		fingerprint = ca.Fingerprint
 	}
-	accepted, err := client().AcceptCA(ctx, ca.DeviceID, fingerprint)
+	accepted, err := command.Client().AcceptCA(ctx, ca.DeviceID, fingerprint)
 	if err != nil {
 		return err
 	}
-	return a.answer(accepted, func() error {
-		a.say("accepted: certificates by the CA %s of %s", accepted.Fingerprint, wire.Show(accepted.Phone))
+	return a.Answer(accepted, func() error {
+		a.Say("accepted: certificates by the CA %s of %s", accepted.Fingerprint, wire.Show(accepted.Phone))
 		return nil
 	})
 }
@@ -161,21 +162,21 @@ func changedCA(all []control.CA, device string) (control.CA, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return control.CA{}, withHint(errors.New("no CA waits to be accepted"), "vmux ca shows the one in use")
+		return control.CA{}, command.WithHint(errors.New("no CA waits to be accepted"), "vmux ca shows the one in use")
 	case len(found) > 1:
-		return control.CA{}, withHint(errors.New("several phones have a new CA"), "vmux ca accept %s", found[0].DeviceID)
+		return control.CA{}, command.WithHint(errors.New("several phones have a new CA"), "vmux ca accept %s", found[0].DeviceID)
 	}
 	return found[0], nil
 }
 
 // confirmCA asks on the terminal. Without one, nobody has compared anything.
 func (a *app) confirmCA(ctx context.Context, ca control.CA) error {
-	a.say("%s", changeText(ca))
-	if !a.interactive() {
-		return &usageError{"compare the fingerprint with the one on the phone", "vmux ca accept " + ca.DeviceID + " --fingerprint " + ca.Fingerprint}
+	a.Say("%s", changeText(ca))
+	if !a.Interactive() {
+		return command.Usage("compare the fingerprint with the one on the phone", "vmux ca accept "+ca.DeviceID+" --fingerprint "+ca.Fingerprint)
 	}
-	if !a.confirmed(ctx, "Does the phone show the same (vmux phone ca show)?") {
-		return withHint(errors.New("not accepted: its certificates stay refused"), "vmux ca accept, once you have compared the fingerprints")
+	if !a.Confirmed(ctx, "Does the phone show the same (vmux phone ca show)?") {
+		return command.WithHint(errors.New("not accepted: its certificates stay refused"), "vmux ca accept, once you have compared the fingerprints")
 	}
 	return nil
 }

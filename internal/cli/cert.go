@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
@@ -17,7 +18,7 @@ import (
 func newCertRequestCommand(a *app) *cobra.Command {
 	var o control.CertificateOptions
 	var validity time.Duration
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "request",
 		Short: "Get a session certificate from the phone, which asks you",
 		Long: `Makes a fresh key in the agent's memory and asks the phone's certificate
@@ -25,10 +26,10 @@ authority to certify it. The phone may shorten what you ask for. Until the
 certificate expires, logins by it ask nobody.`,
 		Example: `  vmux cert request
   vmux cert request --validity 1h --principals deploy`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if validity < time.Second {
-				return usagef("--validity accepts one second and more")
+				return command.Usagef("--validity accepts one second and more")
 			}
 			o.ValiditySeconds = int64(validity / time.Second)
 			return a.requestCertificate(cmd.Context(), o)
@@ -43,36 +44,36 @@ certificate expires, logins by it ask nobody.`,
 }
 
 func (a *app) requestCertificate(ctx context.Context, o control.CertificateOptions) error {
-	phones, err := client().Devices(ctx)
+	phones, err := command.Client().Devices(ctx)
 	if err != nil {
 		return err
 	}
 	if len(phones) > 0 { // else nobody is asked
-		a.say("asking the phone: approve it there")
+		a.Say("asking the phone: approve it there")
 	}
-	cert, err := client().RequestCertificate(ctx, o)
+	cert, err := command.Client().RequestCertificate(ctx, o)
 	if err != nil {
 		return err
 	}
-	return a.answer(cert, func() error { return a.text(certificateText(cert)) })
+	return a.Answer(cert, func() error { return a.Text(certificateText(cert)) })
 }
 
 func newCertShowCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	return a.WithJSON(&cobra.Command{
 		Use:     "show",
 		Short:   "Show the session certificate",
 		Long:    "Prints what the session certificate says. Exit status 1 when there is none.",
 		Example: "  vmux cert show\n  vmux cert show --json",
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cert, err := client().ShowCertificate(cmd.Context())
+			cert, err := command.Client().ShowCertificate(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if cert.State == control.CertificateNone {
-				return withHint(errors.New("there is no session certificate"), "vmux cert request")
+				return command.WithHint(errors.New("there is no session certificate"), "vmux cert request")
 			}
-			return a.answer(cert, func() error { return a.text(certificateText(cert)) })
+			return a.Answer(cert, func() error { return a.Text(certificateText(cert)) })
 		},
 	})
 }
@@ -86,7 +87,7 @@ func certificateText(c control.Certificate) string {
 		}
 	}
 	row("state", string(c.State))
-	row("valid until", localTime(c.ValidBefore))
+	row("valid until", command.LocalTime(c.ValidBefore))
 	row("principals", strings.Join(c.Principals, ", "))
 	row("key ID", c.KeyID)
 	row("serial", c.Serial)

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
+	"vmux/internal/cli/command"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
@@ -26,7 +29,7 @@ type result struct {
 func run(t *testing.T, args ...string) result {
 	t.Helper()
 	var stdout, stderr strings.Builder
-	exit := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
+	exit := Run(t.Context(), args, &command.IO{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
 	return result{stdout.String(), stderr.String(), exit}
 }
 
@@ -90,16 +93,16 @@ func TestFailures(t *testing.T) {
 	}{
 		{errors.New("the disk is full"), 1, "vmux: the disk is full\n"},
 		{fmt.Errorf("ask: %w", denied), 4, "vmux: ask: Denied on the phone.\nhint: " + wire.MeaningOf(wire.CodeUserDenied).Hint + "\n"},
-		{withHint(fmt.Errorf("ask: %w", denied), "ask again"), 4, "vmux: ask: Denied on the phone.\nhint: ask again\n"},
+		{command.WithHint(fmt.Errorf("ask: %w", denied), "ask again"), 4, "vmux: ask: Denied on the phone.\nhint: ask again\n"},
 		{wire.NewError(wire.CodePhoneNotReachable), 3, "vmux: The phone is not reachable.\nhint: " + wire.MeaningOf(wire.CodePhoneNotReachable).Hint + "\n"},
 		{wire.NewError(wire.CodeRequestExpired), 5, "vmux: No answer within 60 s.\nhint: " + wire.MeaningOf(wire.CodeRequestExpired).Hint + "\n"},
 		{errors.New("one\ntwo"), 1, "vmux: one; two\n"},
 		{fmt.Errorf("serve: %w", wire.WithHint(errors.New("a link"), "choose another path")), 1, "vmux: serve: a link\nhint: choose another path\n"},
 	} {
 		var b strings.Builder
-		(&output{err: &b}).fail(test.err)
-		if b.String() != test.want || exitOf(test.err) != test.exit {
-			t.Errorf("%v: exit %d, %q; want %d, %q", test.err, exitOf(test.err), b.String(), test.exit, test.want)
+		exit := (&command.IO{Err: &b}).Fail(t.Context(), &cobra.Command{}, test.err)
+		if b.String() != test.want || exit != test.exit {
+			t.Errorf("%v: exit %d, %q; want %d, %q", test.err, exit, b.String(), test.exit, test.want)
 		}
 	}
 }
@@ -125,10 +128,10 @@ func TestHelpIsTheAnswer(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if r := run(t, "version"); r.exit != 0 || !strings.HasPrefix(r.stdout, "vmux "+Version+" (") {
+	if r := run(t, "version"); r.exit != 0 || !strings.HasPrefix(r.stdout, "vmux "+command.Version+" (") {
 		t.Errorf("exit %d, %q", r.exit, r.stdout)
 	}
-	if log := read(t, "CHANGELOG.md"); !strings.Contains(log, "\n## "+Version) {
-		t.Errorf("CHANGELOG.md has no section for %s", Version)
+	if log := read(t, "CHANGELOG.md"); !strings.Contains(log, "\n## "+command.Version) {
+		t.Errorf("CHANGELOG.md has no section for %s", command.Version)
 	}
 }

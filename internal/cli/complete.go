@@ -5,8 +5,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/cli/command"
+	"vmux/internal/cli/phonecmd"
 	"vmux/internal/signer"
 )
 
@@ -14,9 +15,6 @@ import (
 // goes wrong is no reason to disturb the line that is being typed.
 
 const completionTime = time.Second
-
-// algorithms are those of a new key, as `--algorithm` takes them.
-var algorithms = []string{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoED25519, ssh.KeyAlgoRSA, "ecdsa", "ed25519", "rsa"}
 
 type completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
 
@@ -36,27 +34,9 @@ func fixed(words ...string) func(context.Context) []string {
 	return func(context.Context) []string { return words }
 }
 
-// phoneLabels are the labels of this phone's identities.
-func phoneLabels(ctx context.Context) (names []string) {
-	list, _ := identities(ctx, nothing{})
-	for _, i := range list {
-		names = append(names, i.Label)
-	}
-	return names
-}
-
-// computers are the names of those that this phone is paired with.
-func computers(ctx context.Context) (names []string) {
-	peers, _ := pairedComputers(ctx, nothing{})
-	for _, peer := range peers {
-		names = append(names, peer.Name.String())
-	}
-	return names
-}
-
 // phones are the names of the phones that this computer is paired with.
 func phones(ctx context.Context) (names []string) {
-	devices, _ := client().Devices(ctx)
+	devices, _ := command.Client().Devices(ctx)
 	for _, d := range devices {
 		names = append(names, d.Name)
 	}
@@ -65,7 +45,7 @@ func phones(ctx context.Context) (names []string) {
 
 // comments are those of the keys that this computer's SSH clients see.
 func comments(ctx context.Context) (names []string) {
-	s, _ := client().Status(ctx)
+	s, _ := command.Client().Status(ctx)
 	for _, i := range s.Identities {
 		if !i.Certificate {
 			names = append(names, i.Comment)
@@ -78,16 +58,16 @@ func comments(ctx context.Context) (names []string) {
 // the names that stand in the usage line and the flags' names.
 func completes(root *cobra.Command) {
 	arguments := map[string]func(context.Context) []string{
-		"vmux phone identity rename": phoneLabels, "vmux phone identity enable": phoneLabels,
-		"vmux phone identity disable": phoneLabels, "vmux phone identity default": phoneLabels,
-		"vmux phone identity delete": phoneLabels, "vmux phone identity export": phoneLabels,
-		"vmux phone policy": phoneLabels, "vmux phone unpair": computers, "vmux phone pauses end": computers,
+		"vmux phone identity rename": phonecmd.Labels, "vmux phone identity enable": phonecmd.Labels,
+		"vmux phone identity disable": phonecmd.Labels, "vmux phone identity default": phonecmd.Labels,
+		"vmux phone identity delete": phonecmd.Labels, "vmux phone identity export": phonecmd.Labels,
+		"vmux phone policy": phonecmd.Labels, "vmux phone unpair": phonecmd.Computers, "vmux phone pauses end": phonecmd.Computers,
 		"vmux unpair": phones, "vmux ring": phones, "vmux ca accept": phones,
 	}
 	flags := map[string]func(context.Context) []string{
-		"algorithm": fixed(algorithms...), "approve": fixed("prompt", "always"), "passkeys": fixed("last", "never", "no-certificate"),
+		"algorithm": fixed(phonecmd.Algorithms...), "approve": fixed("prompt", "always"), "passkeys": fixed("last", "never", "no-certificate"),
 		"unbound-certificate": fixed("first", "always", "never"), "forbid": fixed(signer.Uses...), "namespaces": fixed("git", "file"),
-		"computer": computers, "phone": phones, "identity": comments,
+		"computer": phonecmd.Computers, "phone": phones, "identity": comments,
 	}
 	for _, cmd := range root.Commands() {
 		if list := arguments[cmd.CommandPath()]; list != nil {

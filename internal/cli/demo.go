@@ -3,13 +3,14 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/demo"
 	"vmux/internal/hostname"
 )
 
 func newDemoCommand(a *app) *cobra.Command {
 	c := demo.Config{
-		HubHost: hubHost, In: a.in, Text: a.text, Say: a.say, Aside: a.aside,
+		HubHost: hubHost, In: a.In, Text: a.Text, Say: a.Say, Aside: a.Aside,
 		QRCode: qrCode, OpenSSHVersion: opensshVersion,
 	}
 	cmd := &cobra.Command{
@@ -30,15 +31,15 @@ is for your network), and is gone at the end, also after ^C.`,
 		Example: `  vmux demo --yes
   vmux demo --web
   vmux demo --phone`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case c.Web && c.Handset:
-				return usagef("--web and --phone exclude each other")
+				return command.Usagef("--web and --phone exclude each other")
 			case c.Name != "" && !c.Handset:
-				return usagef("--name is for --phone")
-			case !c.Yes && !c.Web && !c.Handset && !a.interactive():
-				return &usageError{"there is no terminal to ask for approval on", "vmux demo --yes"}
+				return command.Usagef("--name is for --phone")
+			case !c.Yes && !c.Web && !c.Handset && !a.Interactive():
+				return command.Usage("there is no terminal to ask for approval on", "vmux demo --yes")
 			}
 			if c.Handset && c.Name == "" {
 				var err error

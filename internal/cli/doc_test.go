@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/modfile"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
@@ -40,7 +41,7 @@ func TestReadmeHasTheAgentsCodesAndFolders(t *testing.T) {
 	for _, code := range []wire.Code{control.CodeCAChanged, control.CodeNoCA, control.CodeNotPaired,
 		control.CodeNoSuchDevice, control.CodeBusy, control.CodeAddRefused, control.CodeRemoveRefused, control.CodeInvalid} {
 		row := regexp.MustCompile("(?m)^\\| `" + string(code) + "` \\|.*\\| (\\d) \\|$").FindStringSubmatch(read(t, "README.md"))
-		if want := fmt.Sprint(exitOf(control.Errorf(code, "", ""))); row == nil || row[1] != want {
+		if want := fmt.Sprint(command.ExitOf(control.Errorf(code, "", ""))); row == nil || row[1] != want {
 			t.Errorf("README.md has no row for %s with exit status %s: %q", code, want, row)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/hubpage"
 	"vmux/internal/link/mdns"
 	"vmux/internal/link/relay"
@@ -19,7 +20,7 @@ var errOtherPage = errors.New("the hub serves another page than this version of 
 
 func newHubVerifyCommand(a *app) *cobra.Command {
 	var ca string
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "verify [URL]",
 		Short: "Compare every file of a hub's page with those of this build",
 		Long: `Fetches every file of the phone's page from the hub, as an iPhone and as an Android
@@ -35,7 +36,7 @@ otherwise than your phone, and can change the page after the check.
 
 Exit status: 0 the same, 1 another page, or it could not be compared.`,
 		Example: "  vmux hub verify\n  vmux hub verify https://hub.example.com",
-		Args:    atMostOne,
+		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			r, err := verifyHub(cmd.Context(), words, ca)
 			if err != nil {
@@ -53,13 +54,13 @@ Exit status: 0 the same, 1 another page, or it could not be compared.`,
 func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, error) {
 	if len(words) == 0 {
 		if ca != "" {
-			return hubpage.Report{}, usagef("--hub-ca is for a URL; the agent has its own")
+			return hubpage.Report{}, command.Usagef("--hub-ca is for a URL; the agent has its own")
 		}
-		return client().VerifyHub(ctx)
+		return command.Client().VerifyHub(ctx)
 	}
 	origin, err := wire.ParseHubURL(words[0])
 	if err != nil {
-		return hubpage.Report{}, usagef("%v", err)
+		return hubpage.Report{}, command.Usagef("%v", err)
 	}
 	var way relay.Way
 	if ca != "" {
@@ -68,7 +69,7 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 			way.Roots, err = relay.Roots(pem)
 		}
 		if err != nil {
-			return hubpage.Report{}, wrong(fmt.Errorf("read the hub's CA: %w", err), "--hub-ca FILE, with certificates in PEM")
+			return hubpage.Report{}, command.Wrong(fmt.Errorf("read the hub's CA: %w", err), "--hub-ca FILE, with certificates in PEM")
 		}
 	}
 	list, err := hubpage.Built()
@@ -76,23 +77,23 @@ func verifyHub(ctx context.Context, words []string, ca string) (hubpage.Report, 
 		return hubpage.Report{}, err
 	}
 	if list == nil {
-		return hubpage.Report{}, withHint(errors.New("this build of vmux has no list of the page's files"), "%s", hubpage.HowToBuild)
+		return hubpage.Report{}, command.WithHint(errors.New("this build of vmux has no list of the page's files"), "%s", hubpage.HowToBuild)
 	}
 	fetch := way.Client()
 	defer fetch.CloseIdleConnections()
 	r, err := hubpage.Verify(ctx, fetch, origin, list)
 	if hint := mdns.Hint(err); hint != "" {
-		return r, withHint(err, "%s", hint)
+		return r, command.WithHint(err, "%s", hint)
 	}
-	return r, orHint(err, "curl -v %s/healthz", origin)
+	return r, command.OrHint(err, "curl -v %s/healthz", origin)
 }
 
 // verified tells what was found. Differences are the answer: they can be kept and
 // compared with the next time's.
 func (a *app) verified(r hubpage.Report) error {
-	err := a.answer(r, func() error {
+	err := a.Answer(r, func() error {
 		for _, d := range r.Differences {
-			if err := a.line("%s %s", wire.Show(d.Path), wire.Show(d.What)); err != nil {
+			if err := a.Line("%s %s", wire.Show(d.Path), wire.Show(d.What)); err != nil {
 				return err
 			}
 		}
@@ -102,12 +103,12 @@ func (a *app) verified(r hubpage.Report) error {
 	case err != nil:
 		return err
 	case r.Serves != "":
-		a.say("the hub's page calls itself version %s; this vmux was built with %s", r.Serves, r.Version)
+		a.Say("the hub's page calls itself version %s; this vmux was built with %s", r.Serves, r.Version)
 	}
 	if len(r.Differences) > 0 {
-		return withHint(errOtherPage, "open and unlock nothing on that page until you know why; vmux and vmux-hub of one build serve the same")
+		return command.WithHint(errOtherPage, "open and unlock nothing on that page until you know why; vmux and vmux-hub of one build serve the same")
 	}
-	a.say("%s serves the page of this build: %d files, version %s", wire.Show(r.URL), r.Files, r.Version)
-	a.say("what this does not show: %s", hubpage.Limits)
+	a.Say("%s serves the page of this build: %d files, version %s", wire.Show(r.URL), r.Files, r.Version)
+	a.Say("what this does not show: %s", hubpage.Limits)
 	return nil
 }

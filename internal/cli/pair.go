@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/wire"
@@ -28,7 +29,7 @@ type pairAnswer struct {
 
 func newPairCommand(a *app) *cobra.Command {
 	var addresses []string
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "pair",
 		Short: "Invite a phone, and wait until it is paired",
 		Long: `Prints an invitation: a code for the phone's camera, and the same thing as text
@@ -40,7 +41,7 @@ code opens the hub's page, and the phone can be anywhere.`,
 		Example: `  vmux pair
   vmux pair --address 192.0.2.7
   vmux pair --json`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.pair(cmd.Context(), control.PairOptions{Hosts: addresses})
 		},
@@ -50,14 +51,14 @@ code opens the hub's page, and the phone can be anywhere.`,
 }
 
 func (a *app) pair(ctx context.Context, o control.PairOptions) error {
-	return client().Pair(ctx, o, func(e control.PairEvent) error {
+	return command.Client().Pair(ctx, o, func(e control.PairEvent) error {
 		switch {
 		case e.Invitation != nil:
 			answer := pairAnswer{Invitation: e.Invitation.URL, Expires: e.Invitation.Expires, DeviceID: e.Invitation.DeviceID}
-			return a.answer(answer, func() error { return a.invite(*e.Invitation) })
+			return a.Answer(answer, func() error { return a.invite(*e.Invitation) })
 		case e.Paired != nil:
-			return a.answer(pairAnswer{Paired: e.Paired}, func() error {
-				a.say("paired with %s, device ID %s", wire.Show(e.Paired.Name), e.Paired.ID)
+			return a.Answer(pairAnswer{Paired: e.Paired}, func() error {
+				a.Say("paired with %s, device ID %s", wire.Show(e.Paired.Name), e.Paired.ID)
 				return nil
 			})
 		}
@@ -71,43 +72,43 @@ func (a *app) invite(i control.Invitation) error {
 	code, noCode := a.codeFor(i.URL)
 	switch {
 	case i.Hub == "" && code == "":
-		a.say("the invitation:")
+		a.Say("the invitation:")
 	case i.Hub == "":
-		a.say("scan the code below, or use the same as text:")
+		a.Say("scan the code below, or use the same as text:")
 	case strings.HasPrefix(i.Hub, "http:"):
-		a.say("open this in a browser on this computer:")
+		a.Say("open this in a browser on this computer:")
 	case code == "":
-		a.say("paste this into the app, whose page is %s", wire.Show(i.Hub))
+		a.Say("paste this into the app, whose page is %s", wire.Show(i.Hub))
 	default:
-		a.say("scan the code below with the phone's camera: it opens %s", wire.Show(i.Hub))
-		a.say("on an iPhone, add that page to the Home Screen first, and scan inside the app")
-		a.say("the same as text:")
+		a.Say("scan the code below with the phone's camera: it opens %s", wire.Show(i.Hub))
+		a.Say("on an iPhone, add that page to the Home Screen first, and scan inside the app")
+		a.Say("the same as text:")
 	}
 	if i.HubError != "" {
-		a.say("warning: the hub cannot be reached, so the phone has to be on this network: %s", wire.Show(i.HubError))
+		a.Say("warning: the hub cannot be reached, so the phone has to be on this network: %s", wire.Show(i.HubError))
 		if i.HubHint != "" {
-			a.hint("%s", wire.Show(i.HubHint))
+			a.Hint("%s", wire.Show(i.HubHint))
 		}
 	}
-	if err := a.line("%s", i.URL); err != nil {
+	if err := a.Line("%s", i.URL); err != nil {
 		return err
 	}
 	// The text is full of & and #, which a shell would take for its own.
-	a.say("or, for a phone that is another machine, run there:")
-	a.aside("vmux phone pair '" + i.URL + "'\n")
-	a.say("the phone shows this computer's device ID: %s", device.InFours(wire.Show(i.DeviceID)))
-	a.say("it works once, until %s; waiting for the phone", localTime(i.Expires))
+	a.Say("or, for a phone that is another machine, run there:")
+	a.Aside("vmux phone pair '" + i.URL + "'\n")
+	a.Say("the phone shows this computer's device ID: %s", device.InFours(wire.Show(i.DeviceID)))
+	a.Say("it works once, until %s; waiting for the phone", command.LocalTime(i.Expires))
 	if noCode != "" {
-		a.say("%s", noCode)
+		a.Say("%s", noCode)
 	}
-	a.aside(code)
+	a.Aside(code)
 	return nil
 }
 
 // codeFor draws the code for the terminal, if there is one, or says why it does
 // not fit: half a code is read by no camera.
 func (a *app) codeFor(url string) (code, why string) {
-	f, ok := a.output.err.(*os.File)
+	f, ok := a.Err.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return "", ""
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/device"
 )
@@ -43,22 +44,22 @@ func TestShownPairCommandCanBePasted(t *testing.T) {
 		}
 		url := device.NewInvitation(device.ID{1}, "o'brien's \"laptop\" $HOME", []string{"tcp:192.168.1.7:40123"}, page).URL()
 		var out, words bytes.Buffer
-		a := &app{output: &output{out: &out, err: &words}}
+		a := &app{&command.IO{Out: &out, Err: &words}}
 		if err := a.invite(control.Invitation{URL: url, Hub: hub, DeviceID: device.ID{1}.String()}); err != nil {
 			t.Fatal(err)
 		}
 		if out.String() != url+"\n" {
 			t.Errorf("standard output is %q", out.String())
 		}
-		var command string
+		var shown string
 		for line := range strings.Lines(words.String()) {
 			if strings.HasPrefix(line, "vmux phone pair ") {
-				command = line
+				shown = line
 			}
 		}
-		pasted, err := exec.Command("sh", "-c", "vmux() { printf '%s|' \"$@\"; }\n"+command).CombinedOutput()
+		pasted, err := exec.Command("sh", "-c", "vmux() { printf '%s|' \"$@\"; }\n"+shown).CombinedOutput()
 		if err != nil || string(pasted) != "phone|pair|"+url+"|" {
-			t.Errorf("hub %q: the shell takes %q for %q, %v", hub, command, pasted, err)
+			t.Errorf("hub %q: the shell takes %q for %q, %v", hub, shown, pasted, err)
 		}
 	}
 }

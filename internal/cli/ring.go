@@ -6,12 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
 func newRingCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	return a.WithJSON(&cobra.Command{
 		Use:   "ring [DEVICE]",
 		Short: "Try whether the phone can be rung",
 		Long: `Has the hub ring the phone of that name, ID or beginning of an ID, or all phones
@@ -22,9 +23,9 @@ test in the app's Settings sees it arrive.
 
 Exit status: 0 rung, 3 when a phone cannot be rung.`,
 		Example: "  vmux ring\n  vmux ring my-phone",
-		Args:    atMostOne,
+		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			list, err := client().Ring(cmd.Context(), strings.Join(names, ""))
+			list, err := command.Client().Ring(cmd.Context(), strings.Join(names, ""))
 			if err != nil {
 				return err
 			}
@@ -35,19 +36,19 @@ Exit status: 0 rung, 3 when a phone cannot be rung.`,
 
 // woken tells what came of it.
 func (a *app) woken(list []control.Woken) error {
-	err := a.answer(list, func() error {
+	err := a.Answer(list, func() error {
 		for _, r := range list {
 			if r.Error != nil {
-				a.say("%s: %s", wire.Show(r.Name), wire.Show(r.Error.Sentence))
-				a.hint("%s", wire.Show(r.Error.Hint))
-			} else if err := a.line("%s was rung: its push service has taken it", wire.Show(r.Name)); err != nil {
+				a.Say("%s: %s", wire.Show(r.Name), wire.Show(r.Error.Sentence))
+				a.Hint("%s", wire.Show(r.Error.Hint))
+			} else if err := a.Line("%s was rung: its push service has taken it", wire.Show(r.Name)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil && slices.ContainsFunc(list, func(r control.Woken) bool { return r.Error != nil }) {
-		return &exitError{wire.ExitNotReachable}
+		return command.Exit(wire.ExitNotReachable)
 	}
 	return err
 }

@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
 func newStatusCommand(a *app) *cobra.Command {
 	var watch bool
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "status",
 		Short: "Show the phone, the certificate, the keys, and what failed last",
 		Long: `Prints a line on the connection, a line on the session certificate, and a line
@@ -26,7 +27,7 @@ the keys, warnings. --json has all of it, and the recent history.
 
 Exit status 3 while no phone is connected, 1 when no agent runs.`,
 		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
 				return a.watchStatus(cmd.Context())
@@ -39,7 +40,7 @@ Exit status 3 while no phone is connected, 1 when no agent runs.`,
 }
 
 func (a *app) status(ctx context.Context) error {
-	s, err := client().Status(ctx)
+	s, err := command.Client().Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,20 +48,20 @@ func (a *app) status(ctx context.Context) error {
 		return err
 	}
 	if !s.Connected { // scripts ask by the exit status; the answer says it in words
-		return &exitError{wire.ExitNotReachable}
+		return command.Exit(wire.ExitNotReachable)
 	}
 	return nil
 }
 
 func (a *app) watchStatus(ctx context.Context) error {
 	first := true
-	err := client().Watch(ctx, func(s control.Status) error {
+	err := command.Client().Watch(ctx, func(s control.Status) error {
 		switch {
-		case a.json:
-		case a.onScreen():
-			_ = a.text("\x1b[H\x1b[2J") // from the top, in place of the last one
+		case a.JSON:
+		case a.OnScreen():
+			_ = a.Text("\x1b[H\x1b[2J") // from the top, in place of the last one
 		case !first:
-			if err := a.line(""); err != nil {
+			if err := a.Line(""); err != nil {
 				return err
 			}
 		}
@@ -74,8 +75,8 @@ func (a *app) watchStatus(ctx context.Context) error {
 }
 
 func (a *app) showStatus(s control.Status) error {
-	return a.answer(s, func() error {
-		if err := a.text(statusText(s)); err != nil {
+	return a.Answer(s, func() error {
+		if err := a.Text(statusText(s)); err != nil {
 			return err
 		}
 		a.attend(s)
@@ -92,47 +93,56 @@ func statusText(s control.Status) string {
 	return b.String()
 }
 
+// identityLines are the identities as people compare them with ssh-keygen -l.
+func identityLines(identities []control.Identity) string {
+	var b strings.Builder
+	for _, i := range identities {
+		b.WriteString(wire.Show(i.Comment) + " " + i.Fingerprint + "\n")
+	}
+	return b.String()
+}
+
 // attend says what needs the user's attention.
 func (a *app) attend(s control.Status) {
 	if len(s.Phones) == 0 {
-		a.say("no phone is paired")
-		a.hint("vmux pair")
+		a.Say("no phone is paired")
+		a.Hint("vmux pair")
 	}
 	if s.Hub != nil {
-		a.say("%s", hubText(*s.Hub))
+		a.Say("%s", hubText(*s.Hub))
 		if s.Hub.ErrorHint != "" && !s.Hub.Connected {
-			a.hint("%s", wire.Show(s.Hub.ErrorHint))
+			a.Hint("%s", wire.Show(s.Hub.ErrorHint))
 		}
 		if s.Hub.Renamed != "" {
-			a.say("warning: %s", wire.Show(s.Hub.Renamed))
-			a.hint("%s", wire.Show(s.Hub.Hint))
+			a.Say("warning: %s", wire.Show(s.Hub.Renamed))
+			a.Hint("%s", wire.Show(s.Hub.Hint))
 		}
 	}
 	for _, p := range s.Phones {
 		if p.NotReached == "" || p.Connected {
 			continue
 		}
-		a.say("%s is not reached: %s", wire.Show(p.Name), wire.Show(p.NotReached))
+		a.Say("%s is not reached: %s", wire.Show(p.Name), wire.Show(p.NotReached))
 		if p.Hint != "" {
-			a.hint("%s", wire.Show(p.Hint))
+			a.Hint("%s", wire.Show(p.Hint))
 		}
 	}
 	for _, d := range s.Phones {
 		a.wakeable(d)
 	}
 	for _, w := range s.Warnings {
-		a.say("warning: %s", wire.Show(w))
+		a.Say("warning: %s", wire.Show(w))
 	}
 	if slices.ContainsFunc(s.Phones, func(p control.Device) bool { return p.ClockWarning && p.Connected }) {
-		a.hint("set both clocks by the network: `timedatectl set-ntp true` on this computer, automatic date and time on the phone")
+		a.Hint("set both clocks by the network: `timedatectl set-ntp true` on this computer, automatic date and time on the phone")
 	}
 	for _, r := range s.Waiting {
-		a.say("%s", waitingText(r, time.Now()))
+		a.Say("%s", waitingText(r, time.Now()))
 	}
 	if f := s.LastFailure; f != nil {
-		a.say("last failure, %s: %s (%s)", localTime(f.At), wire.Show(f.Sentence), wire.Show(string(f.Code)))
+		a.Say("last failure, %s: %s (%s)", command.LocalTime(f.At), wire.Show(f.Sentence), wire.Show(string(f.Code)))
 		if f.Hint != "" {
-			a.hint("%s", wire.Show(f.Hint))
+			a.Hint("%s", wire.Show(f.Hint))
 		}
 	}
 	if s.Unsigned != nil {
@@ -168,15 +178,15 @@ func (a *app) fewerKeys(list []control.FewerKeys, now time.Time) {
 		if f.Forwarded {
 			account = " in logins through another host"
 		}
-		a.say("%s took no key of a phone%s, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), account, offered)
+		a.Say("%s took no key of a phone%s, so that local keys and passwords have room: %s", serverText(f.Name, f.Server), account, offered)
 	}
 	if named == 0 {
 		return
 	}
 	if rest := len(list) - named; rest > 0 {
-		a.say("and %d more such servers: vmux status --json", rest)
+		a.Say("and %d more such servers: vmux status --json", rest)
 	}
-	a.hint("name a key that it takes: ssh -i KEY.pub (the line of `ssh-add -L`); or offer all again everywhere: vmux keys refresh")
+	a.Hint("name a key that it takes: ssh -i KEY.pub (the line of `ssh-add -L`); or offer all again everywhere: vmux keys refresh")
 }
 
 // serverText is a server by its name, if it has one, and its key's fingerprint.
@@ -190,18 +200,18 @@ func serverText(name, fingerprint string) string {
 // unsigned explains a login for which no key was asked to sign: one that the server
 // refused before any phone could be asked, or that went by other means.
 func (a *app) unsigned(u *control.UnsignedLogin) {
-	a.say("last login without a signature, %s, to %s: keys offered: %d, taken: none",
-		localTime(u.At), serverText(u.Name, u.Server), u.Listed)
+	a.Say("last login without a signature, %s, to %s: keys offered: %d, taken: none",
+		command.LocalTime(u.At), serverText(u.Name, u.Server), u.Listed)
 	if len(u.Elsewhere) > 0 {
-		a.say("not offered there, since the phone limits them to other servers: %s", wire.Show(strings.Join(u.Elsewhere, ", ")))
+		a.Say("not offered there, since the phone limits them to other servers: %s", wire.Show(strings.Join(u.Elsewhere, ", ")))
 	}
 	switch {
 	case u.Left > 0:
-		a.hint("if it was refused, name the key: ssh -i KEY.pub (the line of `ssh-add -L`); your other %d keys were not offered", u.Left)
+		a.Hint("if it was refused, name the key: ssh -i KEY.pub (the line of `ssh-add -L`); your other %d keys were not offered", u.Left)
 	case len(u.Elsewhere) > 0:
-		a.hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
+		a.Hint("vmux phone policy IDENTITY --hosts …, on the phone, if a key is meant for that server")
 	default:
-		a.hint("if it was refused, append the key's line of `ssh-add -L` to authorized_keys on the server")
+		a.Hint("if it was refused, append the key's line of `ssh-add -L` to authorized_keys on the server")
 	}
 }
 
@@ -209,17 +219,17 @@ func (a *app) unsigned(u *control.UnsignedLogin) {
 func (a *app) wakeable(d control.Device) {
 	last := ""
 	if r := d.LastWake; r != nil {
-		last = ", last " + localTime(r.At)
+		last = ", last " + command.LocalTime(r.At)
 		if r.Error != "" {
-			last = "; the last try, " + localTime(r.At) + ", failed: " + wire.Show(r.Error)
+			last = "; the last try, " + command.LocalTime(r.At) + ", failed: " + wire.Show(r.Error)
 		}
 	}
 	switch {
 	case d.Wakeable:
-		a.say("%s can be rung%s", wire.Show(d.Name), last)
+		a.Say("%s can be rung%s", wire.Show(d.Name), last)
 	case d.WakeProblem != "":
-		a.say("%s cannot be rung: %s", wire.Show(d.Name), wire.Show(d.WakeProblem))
-		a.hint("%s", wire.Show(d.WakeHint))
+		a.Say("%s cannot be rung: %s", wire.Show(d.Name), wire.Show(d.WakeProblem))
+		a.Hint("%s", wire.Show(d.WakeHint))
 	}
 }
 

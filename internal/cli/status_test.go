@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 )
 
@@ -67,7 +68,7 @@ func TestFewerKeysAreSaid(t *testing.T) {
 			[]string{"c (SHA256:c)", "and 2 more such servers: vmux status --json"}, 5},
 	} {
 		var stderr bytes.Buffer
-		(&app{output: &output{err: &stderr}}).fewerKeys(test.list, now)
+		(&app{&command.IO{Err: &stderr}}).fewerKeys(test.list, now)
 		if n := strings.Count(stderr.String(), "\n"); n != test.lines {
 			t.Errorf("%s: %d lines, want %d:\n%s", test.name, n, test.lines, stderr.String())
 		}

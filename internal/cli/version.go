@@ -5,21 +5,20 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"vmux/internal/cli/command"
 )
 
-// Version is this program's version, as CHANGELOG.md names it.
-const Version = "0.1.0"
-
 func newVersionCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	return a.WithJSON(&cobra.Command{
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: "  vmux version --json",
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
 			v.Revision = revision()
-			return a.answer(v, func() error { return a.line("%s", v.line()) })
+			return a.Answer(v, func() error { return a.Line("%s", v.line()) })
 		},
 	})
 }
@@ -32,7 +31,7 @@ type versionAnswer struct {
 }
 
 func thisVersion() versionAnswer {
-	return versionAnswer{Version: Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	return versionAnswer{Version: command.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 func (v versionAnswer) line() string {

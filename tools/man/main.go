@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"vmux/internal/cli"
+	"vmux/internal/cli/command"
 )
 
 func main() {
@@ -28,6 +29,6 @@ func write(args []string) error {
 	}
 	root := cli.Commands()
 	root.DisableAutoGenTag = true
-	header := &doc.GenManHeader{Section: "1", Source: "vmux " + cli.Version, Manual: "vmux"}
+	header := &doc.GenManHeader{Section: "1", Source: "vmux " + command.Version, Manual: "vmux"}
 	return doc.GenManTree(root, header, args[0])
 }

@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
@@ -50,14 +51,14 @@ func operation[In, Out any](name string, do func(context.Context, *nativephone.P
 		if err == nil && answer.Error != nil {
 			err = answer.Error
 			if answer.Error.Code == control.CodeInvalid {
-				err = &usageError{answer.Error.Sentence, answer.Error.Hint}
+				err = command.Usage(answer.Error.Sentence, answer.Error.Hint)
 			}
 		}
 		return answer.Answer, err
 	}
 }
 
-var errOtherVersion = withHint(errors.New("the phone that runs does not know this command"), "end `vmux phone run` and start it again: it is of another version")
+var errOtherVersion = command.WithHint(errors.New("the phone that runs does not know this command"), "end `vmux phone run` and start it again: it is of another version")
 
 // given is a flag's value for an operation that changes what was named alone.
 func given[T any](cmd *cobra.Command, flag string, value T) *T {
@@ -95,10 +96,10 @@ func perform(ctx context.Context, p *nativephone.Phone, name string, arguments [
 
 // toldOf is an error as it is told over the socket.
 func toldOf(err error) *control.Error {
-	told := &control.Error{Code: wire.CodeInternalError, Sentence: sentence(err), Hint: hintOf(err)}
+	told := &control.Error{Code: wire.CodeInternalError, Sentence: command.Sentence(err), Hint: command.HintOf(err)}
 	var coded *wire.Error
 	switch {
-	case exitOf(err) == wire.ExitUsage:
+	case command.ExitOf(err) == wire.ExitUsage:
 		told.Code = control.CodeInvalid
 	case errors.As(err, &coded):
 		told.Code = coded.Code
@@ -128,7 +129,7 @@ func atPhone(ctx context.Context, name string, in, answer any) error {
 			}
 			continue // it has just ended
 		}
-		p.ProgramVersion = Version
+		p.ProgramVersion = command.Version
 		b, err := json.Marshal(perform(ctx, p, name, arguments))
 		p.Close()
 		defer clear(b)
@@ -142,7 +143,7 @@ func atPhone(ctx context.Context, name string, in, answer any) error {
 // inUse says what to do about another process that owns the phone's state.
 func inUse(err error) error {
 	if owned := new(state.Owned); errors.As(err, &owned) {
-		return withHint(err, "try again when it has ended; one that does not end may be stopped (^Z), and goes on with fg")
+		return command.WithHint(err, "try again when it has ended; one that does not end may be stopped (^Z), and goes on with fg")
 	}
 	return err
 }

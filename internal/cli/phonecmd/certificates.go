@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/state"
@@ -27,7 +28,7 @@ type revocation struct {
 var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]signer.Issued, error) {
 	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return in.All || i.Serial == in.Serial })
 	if errors.Is(err, signer.ErrNoCertificate) {
-		return nil, withHint(err, "vmux phone ca certificates")
+		return nil, command.WithHint(err, "vmux phone ca certificates")
 	}
 	return revoked, err
 })
@@ -35,8 +36,8 @@ var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone
 var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) { return p.Signer.KRL() })
 
 func newPhoneCACertificatesCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "certificates", Short: "List the session certificates that this phone has issued", Args: args(),
+	return a.WithJSON(&cobra.Command{
+		Use: "certificates", Short: "List the session certificates that this phone has issued", Args: command.Args(),
 		Long: `Lists the session certificates that this phone has issued, oldest first, until 30
 days after their end. With --json, one on each line.`,
 		Example: "  vmux phone ca certificates",
@@ -46,10 +47,10 @@ days after their end. With --json, one on each line.`,
 				return err
 			}
 			if len(list) == 0 {
-				a.say("no session certificates yet")
+				a.Say("no session certificates yet")
 			}
 			for _, c := range list {
-				if err := a.answer(c, func() error { return a.line("%s", certificateLine(c, time.Now())) }); err != nil {
+				if err := a.Answer(c, func() error { return a.Line("%s", certificateLine(c, time.Now())) }); err != nil {
 					return err
 				}
 			}
@@ -59,28 +60,28 @@ days after their end. With --json, one on each line.`,
 }
 
 func certificateLine(c signer.Issued, now time.Time) string {
-	state := "valid until " + local(c.ValidUntil)
+	state := "valid until " + command.LocalTime(c.ValidUntil)
 	switch {
 	case c.Revoked():
-		state = "revoked " + local(c.RevokedAt)
+		state = "revoked " + command.LocalTime(c.RevokedAt)
 	case !now.Before(c.ValidUntil):
-		state = "expired " + local(c.ValidUntil)
+		state = "expired " + command.LocalTime(c.ValidUntil)
 	}
 	return strings.Join([]string{c.Serial, c.DeviceName.String(), "as " + wire.Show(strings.Join(c.Principals, ",")), "for " + c.Label.String(), state}, "  ")
 }
 
 func newPhoneCARevokeCommand(a *app) *cobra.Command {
 	var all bool
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use: "revoke [SERIAL]", Short: "Revoke session certificates",
 		Long: `Revokes a session certificate by its serial, or all of them. The computer drops
 it at once, or as soon as it connects. A computer that is in wrong hands need not:
 give the list of vmux phone ca krl to your servers.`,
 		Example: "  vmux phone ca revoke 1234567890\n  vmux phone ca revoke --all",
-		Args:    atMostOne,
+		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, v []string) error {
 			if all == (len(v) == 1) {
-				return usagef("name a SERIAL, or --all")
+				return command.Usagef("name a SERIAL, or --all")
 			}
 			in := revocation{All: all}
 			if !all {
@@ -90,11 +91,11 @@ give the list of vmux phone ca krl to your servers.`,
 			if err != nil {
 				return err
 			}
-			return a.answer(revoked, func() error {
+			return a.Answer(revoked, func() error {
 				for _, c := range revoked {
-					a.say("revoked %s of %s", c.Serial, c.DeviceName.String())
+					a.Say("revoked %s of %s", c.Serial, c.DeviceName.String())
 				}
-				a.hint("vmux phone ca krl FILE, for RevokedKeys of your servers")
+				a.Hint("vmux phone ca krl FILE, for RevokedKeys of your servers")
 				return nil
 			})
 		},
@@ -105,7 +106,7 @@ give the list of vmux phone ca krl to your servers.`,
 
 func newPhoneCAKRLCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list", Args: args("FILE"),
+		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list", Args: command.Args("FILE"),
 		Long: `Writes a key revocation list (KRL) for sshd's RevokedKeys; - is standard output.
 ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 
@@ -117,9 +118,9 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 				return err
 			}
 			if v[0] == "-" {
-				return a.text(string(krl))
+				return a.Text(string(krl))
 			}
-			return wrongFile(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
+			return command.WrongFile(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package gitcmd
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/sshconfig"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -53,8 +54,8 @@ func writeGitProgram(home, program string) (string, error) {
 		return "", err
 	}
 	script := "#!/bin/sh\n# git's gpg.ssh.program; `vmux git setup` wrote it.\n" +
-		"if command -v " + shellQuote(program) + " >/dev/null; then\n" +
-		"\tVMUX_HOME=" + shellQuote(home) + " exec " + shellQuote(program) + " git-sign \"$@\"\nfi\n" +
+		"if command -v " + command.ShellQuote(program) + " >/dev/null; then\n" +
+		"\tVMUX_HOME=" + command.ShellQuote(home) + " exec " + command.ShellQuote(program) + " git-sign \"$@\"\nfi\n" +
 		"echo 'vmux: the program is gone, so that ssh-keygen signs without it' >&2\n" +
 		"exec ssh-keygen \"$@\"\n"
 	if err := dir.Put("git-sign", []byte(script)); err != nil {
@@ -103,7 +104,7 @@ func openGitRecord(ctx context.Context, scope string) (*gitRecord, error) {
 	if scope == "--local" {
 		out, err := exec.CommandContext(ctx, "git", "rev-parse", "--absolute-git-dir").Output()
 		if err != nil {
-			return nil, withHint(errors.New("this is no git repository"), "leave out --local")
+			return nil, command.WithHint(errors.New("this is no git repository"), "leave out --local")
 		}
 		file = strings.TrimSuffix(string(out), "\n")
 	}
@@ -118,7 +119,7 @@ func openGitRecord(ctx context.Context, scope string) (*gitRecord, error) {
 	all := map[string]*gitRecord{}
 	if b != nil {
 		if err := json.Unmarshal(b, &all); err != nil {
-			return nil, withHint(fmt.Errorf("read the record of what was written: %w", err), "remove %s", filepath.Join(dir.Path(), documentGit))
+			return nil, command.WithHint(fmt.Errorf("read the record of what was written: %w", err), "remove %s", filepath.Join(dir.Path(), documentGit))
 		}
 	}
 	r := all[file]
@@ -185,7 +186,7 @@ func (a *app) undoGit(ctx context.Context, scope string) error {
 		}
 		switch {
 		case now == nil || *now != change.Wrote:
-			a.say("%s has been changed since and stays", name)
+			a.Say("%s has been changed since and stays", name)
 		case change.Before != nil:
 			err = setGitConfig(ctx, scope, name, *change.Before)
 		default:
@@ -201,9 +202,9 @@ func (a *app) undoGit(ctx context.Context, scope string) error {
 		}
 	}
 	if len(r.Config) == 0 {
-		a.say("nothing was written there")
+		a.Say("nothing was written there")
 	} else {
-		a.say("git signs as it did before")
+		a.Say("git signs as it did before")
 	}
 	delete(r.all, r.file)
 	return r.save()

@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/keyfile"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
@@ -37,11 +38,11 @@ func answerOf(i signer.Identity) identityAnswer {
 }
 
 func newPhoneIdentityCommand(a *app) *cobra.Command {
-	return a.group("identity", "Make and manage the SSH keys on this phone",
+	return a.Group("identity", "Make and manage the SSH keys on this phone",
 		newIdentityCreateCommand(a),
 		newIdentityListCommand(a),
 		&cobra.Command{
-			Use: "rename IDENTITY LABEL", Short: "Give an identity another label", Args: args("IDENTITY", "LABEL"),
+			Use: "rename IDENTITY LABEL", Short: "Give an identity another label", Args: command.Args("IDENTITY", "LABEL"),
 			Example: "  vmux phone identity rename work 'work laptop'",
 			RunE: func(cmd *cobra.Command, v []string) error {
 				_, err := renameIdentity(cmd.Context(), labelChange{v[0], v[1]})
@@ -57,7 +58,7 @@ func newPhoneIdentityCommand(a *app) *cobra.Command {
 
 func identityChange(name, short string, change func(context.Context, string) (nothing, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: name + " IDENTITY", Short: short, Args: args("IDENTITY"),
+		Use: name + " IDENTITY", Short: short, Args: command.Args("IDENTITY"),
 		Long:    short + ".\n\nIDENTITY is a label, a fingerprint, or its first six characters or more.",
 		Example: "  vmux phone identity " + name + " work",
 		RunE: func(cmd *cobra.Command, v []string) error {
@@ -71,7 +72,7 @@ func identityChange(name, short string, change func(context.Context, string) (no
 func findIdentity(p *nativephone.Phone, name string) (signer.Identity, error) {
 	i, err := p.Signer.Find(name)
 	if err != nil {
-		err = withHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
+		err = command.WithHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
 	}
 	return i, err
 }
@@ -118,13 +119,13 @@ var renameIdentity = operation("identity rename", func(_ context.Context, p *nat
 	if err != nil {
 		return nothing{}, err
 	}
-	return nothing{}, withHint(p.Signer.Rename(i, in.Label), "choose another label; vmux phone identity list shows those there are")
+	return nothing{}, command.WithHint(p.Signer.Rename(i, in.Label), "choose another label; vmux phone identity list shows those there are")
 })
 
 func newIdentityDeleteCommand(a *app) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "delete IDENTITY", Short: "Destroy an identity and its private key, for good", Args: args("IDENTITY"),
+		Use: "delete IDENTITY", Short: "Destroy an identity and its private key, for good", Args: command.Args("IDENTITY"),
 		Long: `Destroys an identity and its private key, which nothing brings back, and with
 them the ways into servers that know no other key. Asks first, unless told --yes.
 A key of another agent (--upstream) stays there, and is only forgotten here.
@@ -139,15 +140,15 @@ IDENTITY is a label, a fingerprint, or its first six characters or more.`,
 			about := fmt.Sprintf("%s %s", wire.Show(i.Label), i.Fingerprint())
 			switch {
 			case yes:
-			case !a.interactive():
-				return &usageError{"the key cannot be brought back, and there is no terminal to ask on", "vmux phone identity delete " + shellWord(i.Label) + " --yes"}
-			case !a.confirmed(cmd.Context(), "Destroy the key "+about+" for good?"):
-				return withHint(errors.New("not deleted"), "vmux phone identity disable %s switches it off, and can be undone", shellWord(i.Label))
+			case !a.Interactive():
+				return command.Usage("the key cannot be brought back, and there is no terminal to ask on", "vmux phone identity delete "+command.ShellWord(i.Label)+" --yes")
+			case !a.Confirmed(cmd.Context(), "Destroy the key "+about+" for good?"):
+				return command.WithHint(errors.New("not deleted"), "vmux phone identity disable %s switches it off, and can be undone", command.ShellWord(i.Label))
 			}
 			if _, err := deleteIdentity(cmd.Context(), i.Fingerprint()); err != nil {
 				return err
 			}
-			a.say("destroyed: %s", about)
+			a.Say("destroyed: %s", about)
 			return nil
 		},
 	}
@@ -156,8 +157,8 @@ IDENTITY is a label, a fingerprint, or its first six characters or more.`,
 }
 
 func newIdentityListCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "list", Short: "List the identities on this phone", Args: args(),
+	return a.WithJSON(&cobra.Command{
+		Use: "list", Short: "List the identities on this phone", Args: command.Args(),
 		Example: "  vmux phone identity list --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := identities(cmd.Context(), nothing{})
@@ -168,15 +169,15 @@ func newIdentityListCommand(a *app) *cobra.Command {
 			for _, i := range list {
 				answers = append(answers, answerOf(i))
 			}
-			return a.answer(answers, func() error { return a.showIdentities(answers) })
+			return a.Answer(answers, func() error { return a.showIdentities(answers) })
 		},
 	})
 }
 
 func (a *app) showIdentities(list []identityAnswer) error {
 	if len(list) == 0 {
-		a.say("no identities yet")
-		a.hint("vmux phone identity create --label LABEL")
+		a.Say("no identities yet")
+		a.Hint("vmux phone identity create --label LABEL")
 	}
 	for _, i := range list {
 		marks := ""
@@ -186,7 +187,7 @@ func (a *app) showIdentities(list []identityAnswer) error {
 		if !i.Enabled {
 			marks += "  disabled"
 		}
-		if err := a.line("%s  %s  %s%s", wire.Show(i.Label), i.Fingerprint, i.Algorithm, marks); err != nil {
+		if err := a.Line("%s  %s  %s%s", wire.Show(i.Label), i.Fingerprint, i.Algorithm, marks); err != nil {
 			return err
 		}
 	}
@@ -202,7 +203,7 @@ type createFlags struct {
 
 func newIdentityCreateCommand(a *app) *cobra.Command {
 	var f createFlags
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "create --label LABEL",
 		Short: "Make an SSH key on this phone, import one, or take one of another agent",
 		Long: `Makes an SSH key, keeps it in a file that is encrypted under a passphrase, and
@@ -215,13 +216,13 @@ another SSH agent on this machine, such as one in front of a hardware token;
 		Example: `  vmux phone identity create --label work
   vmux phone identity create --label old --import ~/.ssh/id_ed25519
   vmux phone identity create --label token --upstream "$SSH_AUTH_SOCK"`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.algorithm = algorithmNamed(f.algorithm)
 			if err := f.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			return orHint(a.createIdentity(cmd.Context(), f), "vmux phone identity create --help")
+			return command.OrHint(a.createIdentity(cmd.Context(), f), "vmux phone identity create --help")
 		},
 	})
 	fl := cmd.Flags()
@@ -256,24 +257,24 @@ func (f createFlags) check(set func(string) bool) error {
 	made := f.file == "" && f.upstream == ""
 	switch {
 	case f.label == "":
-		return usagef("--label is missing")
+		return command.Usagef("--label is missing")
 	case signer.CheckLabel(f.label) != nil:
-		return usagef("--label: %v", signer.CheckLabel(f.label))
+		return command.Usagef("--label: %v", signer.CheckLabel(f.label))
 	case signer.CheckPrincipals(f.principals) != nil:
-		return usagef("--principals: %v", signer.CheckPrincipals(f.principals))
+		return command.Usagef("--principals: %v", signer.CheckPrincipals(f.principals))
 	case f.file != "" && f.upstream != "":
-		return usagef("--import and --upstream exclude each other")
+		return command.Usagef("--import and --upstream exclude each other")
 	case f.key != "" && f.upstream == "":
-		return usagef("--key is for --upstream")
+		return command.Usagef("--key is for --upstream")
 	case f.upstream != "" && f.passphraseFile != "":
-		return usagef("--passphrase-file is not for --upstream: that agent asks for what it needs")
+		return command.Usagef("--passphrase-file is not for --upstream: that agent asks for what it needs")
 	case !made && (set("algorithm") || set("bits")):
-		return usagef("--algorithm and --bits are for a new key, not for --import or --upstream")
+		return command.Usagef("--algorithm and --bits are for a new key, not for --import or --upstream")
 	case set("bits") && f.algorithm != ssh.KeyAlgoRSA:
-		return usagef("--bits is for --algorithm ssh-rsa")
+		return command.Usagef("--bits is for --algorithm ssh-rsa")
 	}
 	if err := signer.CheckAlgorithm(f.algorithm, f.bits); made && err != nil {
-		return usagef("%s", err)
+		return command.Usagef("%s", err)
 	}
 	return nil
 }
@@ -295,13 +296,13 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.answer(answerOf(i), func() error { return a.line("%s", i.AuthorizedKey()) })
+	return a.Answer(answerOf(i), func() error { return a.Line("%s", i.AuthorizedKey()) })
 }
 
 // checkNewIdentity finds out whether one of that label can be made, before anybody is
 // asked for a passphrase.
 var checkNewIdentity = operation("identity create (check)", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
-	return nothing{}, withHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
+	return nothing{}, command.WithHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
 })
 
 // newIdentity is a key to be made, imported (File), or taken of another agent
@@ -338,7 +339,7 @@ var makeIdentity = operation("identity create", func(_ context.Context, p *nativ
 		err = p.Signer.SetPrincipals(i, in.Principals)
 	}
 	if errors.Is(err, signer.ErrExists) {
-		err = withHint(err, "vmux phone identity list")
+		err = command.WithHint(err, "vmux phone identity list")
 	}
 	return i, err
 })
@@ -379,7 +380,7 @@ func (a *app) importKey(ctx context.Context, f createFlags) (signer.Identity, er
 		Label: f.label, File: file, Path: f.file, Encrypted: encrypted, Passphrase: secret, Principals: f.principals,
 	})
 	if err == nil {
-		a.say("imported. Anybody who has the original can still use the key: remove %s, and its copies and backups", wire.Show(f.file))
+		a.Say("imported. Anybody who has the original can still use the key: remove %s, and its copies and backups", wire.Show(f.file))
 	}
 	return i, err
 }
@@ -389,11 +390,11 @@ func unreadable(err error, path string) error {
 	var e *keyfile.Error
 	switch {
 	case errors.As(err, &e):
-		return wrong(err, "%s", e.Hint(shellWord(path)))
+		return command.Wrong(err, "%s", e.Hint(command.ShellWord(path)))
 	case errors.Is(err, signer.ErrEncrypted): // and the passphrase that was given is empty
-		return withHint(errors.New("the passphrase is empty, and the key file has another"), "ssh-keygen -y -f %s tries a passphrase", shellWord(path))
+		return command.WithHint(errors.New("the passphrase is empty, and the key file has another"), "ssh-keygen -y -f %s tries a passphrase", command.ShellWord(path))
 	case errors.Is(err, signer.ErrWrongPassphrase):
-		return withHint(err, "ssh-keygen -y -f %s tries a passphrase", shellWord(path))
+		return command.WithHint(err, "ssh-keygen -y -f %s tries a passphrase", command.ShellWord(path))
 	}
 	return err
 }
@@ -401,7 +402,7 @@ func unreadable(err error, path string) error {
 func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, wrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
+		return nil, command.WrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	defer f.Close()
 	const most = 64 << 10
@@ -410,7 +411,7 @@ func readKeyFile(path string) ([]byte, error) {
 		err = errors.New("too large for a key file")
 	}
 	if err != nil {
-		return nil, wrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
+		return nil, command.WrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	return b, nil
 }
@@ -422,7 +423,7 @@ func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
 	}
 	keys, err := nativephone.UpstreamKeys(ctx, socket)
 	if err != nil {
-		return signer.Identity{}, wrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
+		return signer.Identity{}, command.WrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
 	}
 	var found []signer.Identity
 	var names []string
@@ -438,9 +439,9 @@ func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return signer.Identity{}, withHint(errors.New("the agent has no such key"), "SSH_AUTH_SOCK=%s ssh-add -l shows what it has", shellWord(socket))
+		return signer.Identity{}, command.WithHint(errors.New("the agent has no such key"), "SSH_AUTH_SOCK=%s ssh-add -l shows what it has", command.ShellWord(socket))
 	case len(found) > 1:
-		return signer.Identity{}, withHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
+		return signer.Identity{}, command.WithHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
 	}
 	return makeIdentity(ctx, newIdentity{Label: f.label, Upstream: &found[0], Principals: f.principals})
 }
@@ -455,23 +456,23 @@ func newIdentityExportCommand(a *app) *cobra.Command {
 key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 		Example: `  vmux phone identity export work
   vmux phone identity export work --out work.key`,
-		Args: args("IDENTITY"),
+		Args: command.Args("IDENTITY"),
 		RunE: func(cmd *cobra.Command, v []string) error {
 			if public && out != "" {
-				return usagef("--public prints, --out writes the private key: choose one")
+				return command.Usagef("--public prints, --out writes the private key: choose one")
 			}
 			if out == "" {
 				i, err := namedIdentity(cmd.Context(), v[0])
 				if err != nil {
 					return err
 				}
-				return a.line("%s", i.AuthorizedKey())
+				return a.Line("%s", i.AuthorizedKey())
 			}
 			key, err := encryptedKey(cmd.Context(), v[0])
 			if err != nil {
 				return err
 			}
-			return wrongFile(writeNew(out, key), "--out FILE that is not there yet, in a folder that is")
+			return command.WrongFile(writeNew(out, key), "--out FILE that is not there yet, in a folder that is")
 		},
 	}
 	cmd.Flags().BoolVar(&public, "public", false, "print the public line, as without any flag")

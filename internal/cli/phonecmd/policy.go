@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -24,7 +25,7 @@ type policyAnswer struct {
 func newPhonePolicyCommand(a *app) *cobra.Command {
 	var rules signer.Rules
 	var clear bool
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "policy IDENTITY",
 		Short: "Show what an identity may be used for, or change what the flags name",
 		Long: `Requests outside of an identity's policy are refused without asking, and are
@@ -40,7 +41,7 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
   vmux phone policy work --hours "mon-fri 08:00-18:00"
   vmux phone policy work --hosts SHA256:… --old-servers
   vmux phone policy work --clear`,
-		Args: args("IDENTITY"),
+		Args: command.Args("IDENTITY"),
 		RunE: func(cmd *cobra.Command, v []string) error {
 			answer, err := identityPolicy(cmd.Context(), rulesChange{
 				Identity: v[0], Clear: clear, Hosts: given(cmd, "hosts", rules.Hosts), Users: given(cmd, "users", rules.Users),
@@ -94,7 +95,7 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 			change(&r.OldServers, in.OldServers)
 		})
 		if err != nil {
-			return policyAnswer{}, withHint(err, "vmux phone policy --help")
+			return policyAnswer{}, command.WithHint(err, "vmux phone policy --help")
 		}
 	}
 	records, err := p.Signer.Activity()
@@ -106,7 +107,7 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 })
 
 func (a *app) showPolicy(answer policyAnswer) error {
-	return a.answer(answer, func() error {
+	return a.Answer(answer, func() error {
 		orAny := func(list []string) string {
 			if len(list) == 0 {
 				return "any"
@@ -130,18 +131,18 @@ func (a *app) showPolicy(answer policyAnswer) error {
 			{"hosts", hosts}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)},
 			{"hours", hours}, {"forbidden", forbid},
 		} {
-			if err := a.line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {
+			if err := a.Line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {
 				return err
 			}
 		}
-		a.say("requests refused by it: %d", answer.Refused)
+		a.Say("requests refused by it: %d", answer.Refused)
 		return nil
 	})
 }
 
 func newPhoneGrantsCommand(a *app) *cobra.Command {
-	cmd := a.withJSON(&cobra.Command{
-		Use: "grants", Short: "List what is signed without asking, for a while", Args: args(),
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "grants", Short: "List what is signed without asking, for a while", Args: command.Args(),
 		Long: `A grant lets one computer use one key for logins as one user to one verified
 server, or for git signatures, without asking, for at most an hour. It is given
 with an approval, once grants are switched on or a sheet offers one (the third like
@@ -179,12 +180,12 @@ func (a *app) showGrants(ctx context.Context) error {
 		return err
 	}
 	if !grants.Enabled {
-		a.say("grants are off: each request is asked for")
+		a.Say("grants are off: each request is asked for")
 	}
-	return a.answer(grants.List, func() error {
+	return a.Answer(grants.List, func() error {
 		for _, g := range grants.List {
 			left := time.Until(g.Until).Round(time.Second)
-			if err := a.line("%s  %s  %s  key %s  for %s more", g.ID, g.DeviceName, g.What, g.Label, left); err != nil {
+			if err := a.Line("%s  %s  %s  key %s  for %s more", g.ID, g.DeviceName, g.What, g.Label, left); err != nil {
 				return err
 			}
 		}
@@ -198,7 +199,7 @@ func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 		short = "Ask for each request, and end all grants"
 	}
 	return &cobra.Command{
-		Use: word, Short: short, Args: args(), Example: "  vmux phone grants " + word,
+		Use: word, Short: short, Args: command.Args(), Example: "  vmux phone grants " + word,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := enableGrants(cmd.Context(), on)
 			return err
@@ -208,7 +209,7 @@ func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 
 func newPhoneGrantsEndCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "end", Short: "End all grants now", Args: args(), Example: "  vmux phone grants end",
+		Use: "end", Short: "End all grants now", Args: command.Args(), Example: "  vmux phone grants end",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := endGrants(cmd.Context(), nothing{})
 			return err
@@ -221,12 +222,12 @@ var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.
 })
 
 var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
-	return nothing{}, withHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
+	return nothing{}, command.WithHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
 })
 
 func newPhoneHostsCommand(a *app) *cobra.Command {
-	cmd := a.withJSON(&cobra.Command{
-		Use: "hosts", Short: "List the servers that this phone remembers", Args: args(),
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "hosts", Short: "List the servers that this phone remembers", Args: command.Args(),
 		Long: `Lists the servers of approved logins: the fingerprint of the host key, which was
 verified, and the names and users by which it was reached.`,
 		Example: "  vmux phone hosts\n  vmux phone hosts forget SHA256:…",
@@ -236,11 +237,11 @@ verified, and the names and users by which it was reached.`,
 				return err
 			}
 			if len(list) == 0 {
-				a.say("no servers yet: none of the approved logins said where to")
+				a.Say("no servers yet: none of the approved logins said where to")
 			}
 			for _, h := range list {
-				err := a.answer(h, func() error {
-					return a.line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), local(h.LastSeen))
+				err := a.Answer(h, func() error {
+					return a.Line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), command.LocalTime(h.LastSeen))
 				})
 				if err != nil {
 					return err
@@ -250,7 +251,7 @@ verified, and the names and users by which it was reached.`,
 		},
 	})
 	cmd.AddCommand(&cobra.Command{
-		Use: "forget FINGERPRINT", Short: "Forget a server: its next login is the first one", Args: args("FINGERPRINT"),
+		Use: "forget FINGERPRINT", Short: "Forget a server: its next login is the first one", Args: command.Args("FINGERPRINT"),
 		Example: "  vmux phone hosts forget SHA256:…",
 		RunE: func(cmd *cobra.Command, v []string) error {
 			_, err := forgetHost(cmd.Context(), v[0])
@@ -288,27 +289,27 @@ var endPauses = operation("pauses end", func(_ context.Context, p *nativephone.P
 })
 
 func (a *app) showPause(p pauseAnswer) error {
-	return a.answer(p, func() error {
+	return a.Answer(p, func() error {
 		if p.Program != (wire.Text{}) {
 			return a.pauseLine(p.Pause, p.Program)
 		}
 		err := a.pauseLine(p.Pause, wire.Say("all programs"))
 		for _, asked := range p.Asked {
-			a.say("asked for %s", asked)
+			a.Say("asked for %s", asked)
 		}
-		a.hint("%s", nativephone.LogCommand(p.Pause))
-		a.hint("vmux phone unpair %s", p.DeviceID.Short())
+		a.Hint("%s", nativephone.LogCommand(p.Pause))
+		a.Hint("vmux phone unpair %s", p.DeviceID.Short())
 		return err
 	})
 }
 
 func (a *app) pauseLine(p signer.Pause, who wire.Text) error {
-	return a.line("%s  %s  for %s more", p.DeviceName, who, time.Until(p.Until).Round(time.Second))
+	return a.Line("%s  %s  for %s more", p.DeviceName, who, time.Until(p.Until).Round(time.Second))
 }
 
 func newPhonePausesCommand(a *app) *cobra.Command {
-	cmd := a.withJSON(&cobra.Command{
-		Use: "pauses", Short: "List the computers and programs that are not asked for now", Args: args(),
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "pauses", Short: "List the computers and programs that are not asked for now", Args: command.Args(),
 		Long: `After three denials within a minute a computer is paused for five; a program that
 was muted, for an hour. Their requests are refused without asking.
 
@@ -320,7 +321,7 @@ Of a computer it also tells what it has asked for since the first of the denials
 				return err
 			}
 			if len(list) == 0 {
-				a.say("nobody is paused or muted")
+				a.Say("nobody is paused or muted")
 			}
 			for _, pause := range list {
 				if err := a.showPause(pause); err != nil {
@@ -331,7 +332,7 @@ Of a computer it also tells what it has asked for since the first of the denials
 		},
 	})
 	cmd.AddCommand(&cobra.Command{
-		Use: "end COMPUTER", Short: "Let a computer ask again", Args: args("COMPUTER"),
+		Use: "end COMPUTER", Short: "Let a computer ask again", Args: command.Args("COMPUTER"),
 		Example: "  vmux phone pauses end laptop",
 		RunE: func(cmd *cobra.Command, v []string) error {
 			_, err := endPauses(cmd.Context(), v[0])

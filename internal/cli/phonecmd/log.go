@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/device"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
@@ -36,7 +37,7 @@ func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
 			since, err = time.Parse(time.RFC3339, f.since)
 		}
 		if err != nil {
-			return nil, usagef("--since is a time such as 2026-11-24T15:04:05Z, or how long ago, such as 90m")
+			return nil, command.Usagef("--since is a time such as 2026-11-24T15:04:05Z, or how long ago, such as 90m")
 		}
 	}
 	return func(r signer.Record) bool {
@@ -67,8 +68,8 @@ var exportActivity = operation("log export", func(_ context.Context, p *nativeph
 
 func newPhoneLogCommand(a *app) *cobra.Command {
 	var filter logFilter
-	cmd := a.withJSON(&cobra.Command{
-		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed", Args: args(),
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed", Args: command.Args(),
 		Long: `Shows what was asked of this phone and what became of it, and what was done to its
 keys, policies and pairings, oldest first. With --json, one record on each line.
 
@@ -89,10 +90,10 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 			}
 			records = slices.DeleteFunc(records, func(r signer.Record) bool { return !meant(r) })
 			if len(records) == 0 {
-				a.say("%s", filter.nothing())
+				a.Say("%s", filter.nothing())
 			}
 			for _, r := range records {
-				if err := a.answer(r, func() error { return a.line("%s", recordLine(r)) }); err != nil {
+				if err := a.Answer(r, func() error { return a.Line("%s", recordLine(r)) }); err != nil {
 					return err
 				}
 			}
@@ -107,7 +108,7 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 
 // recordLine says a record in a line: when, what became of it, and of what.
 func recordLine(r signer.Record) string {
-	fields := []string{local(r.Time), pad(wire.Show(r.Decision), 9)}
+	fields := []string{command.LocalTime(r.Time), pad(wire.Show(r.Decision), 9)}
 	if name := r.DeviceName.String(); name != "" {
 		fields = append(fields, name)
 	}
@@ -157,8 +158,8 @@ func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, wid
 var errTampered = errors.New("the log was changed, or is damaged")
 
 func newPhoneLogVerifyCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "verify", Short: "Check that no record was changed, removed or added", Args: args(),
+	return a.WithJSON(&cobra.Command{
+		Use: "verify", Short: "Check that no record was changed, removed or added", Args: command.Args(),
 		Long: `Follows the chains of hashes through the log, and says what was changed or is
 missing, and what was dropped since newer records needed its place.
 
@@ -172,27 +173,27 @@ whole is found as well.`,
 			if err != nil {
 				return err
 			}
-			if err := a.answer(report, func() error { return a.showChains(report) }); err != nil {
+			if err := a.Answer(report, func() error { return a.showChains(report) }); err != nil {
 				return err
 			}
 			for _, l := range report.Logs {
 				if l.Dropped != nil {
-					a.say("%s", droppedText(l))
+					a.Say("%s", droppedText(l))
 				}
 			}
 			if report.Unfinished > 0 {
-				a.say("%d lines were left unfinished by a crash", report.Unfinished)
+				a.Say("%d lines were left unfinished by a crash", report.Unfinished)
 			}
 			for _, problem := range report.Problems {
-				a.say("%s", problem)
+				a.Say("%s", problem)
 			}
 			if len(report.Problems) > 0 {
-				return withHint(errTampered, "vmux phone log export > FILE keeps what there is; docs/destinations.md tells what the chain shows")
+				return command.WithHint(errTampered, "vmux phone log export > FILE keeps what there is; docs/destinations.md tells what the chain shows")
 			}
 			if report.Records == 1 {
-				a.say("1 record is as it was written")
+				a.Say("1 record is as it was written")
 			} else {
-				a.say("%d records are as they were written", report.Records)
+				a.Say("%d records are as they were written", report.Records)
 			}
 			return nil
 		},
@@ -206,7 +207,7 @@ func (a *app) showChains(report signer.ActivityReport) error {
 		if l.Log != "" && l.Last == 0 {
 			continue
 		}
-		if err := a.line("%s", strings.TrimSpace(strings.Join([]string{fmt.Sprint(l.Last), l.Hash, l.Log}, " "))); err != nil {
+		if err := a.Line("%s", strings.TrimSpace(strings.Join([]string{fmt.Sprint(l.Last), l.Hash, l.Log}, " "))); err != nil {
 			return err
 		}
 	}
@@ -219,15 +220,15 @@ func droppedText(l signer.LogReport) string {
 	if l.Log != "" {
 		of = " of " + l.Log + " requests"
 	}
-	text := fmt.Sprintf("dropped by age: the first %s%s", counted(int(d.Records), "record"), of)
+	text := fmt.Sprintf("dropped by age: the first %s%s", command.Counted(int(d.Records), "record"), of)
 	if !d.Until.IsZero() {
-		text += ", until " + local(d.Until)
+		text += ", until " + command.LocalTime(d.Until)
 	}
 	nouns := map[string]string{"sign": "signature", "pairing": "computer", "ca": "CA", "grants": "grant setting"}
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(d.Kinds)) {
 		noun, decision, _ := strings.Cut(kind, " ")
-		kinds = append(kinds, wire.Show(counted(d.Kinds[kind], cmp.Or(nouns[noun], noun))+" "+decision))
+		kinds = append(kinds, wire.Show(command.Counted(d.Kinds[kind], cmp.Or(nouns[noun], noun))+" "+decision))
 	}
 	if len(kinds) == 0 {
 		return text + "; of which kinds, this version cannot tell"
@@ -237,14 +238,14 @@ func droppedText(l signer.LogReport) string {
 
 func newPhoneLogExportCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: args(),
+		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: command.Args(),
 		Example: "  vmux phone log export > activity.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := exportActivity(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
-			return a.text(string(b))
+			return a.Text(string(b))
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"bytes"
@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"vmux/internal/cli/command"
+	"vmux/internal/testkit"
 )
 
 // deskOf returns an app at a terminal, the end that a person types at, and what
@@ -23,7 +26,7 @@ func deskOf(t *testing.T) (*app, *os.File, func() string) {
 	}
 	t.Cleanup(func() { _ = end.Close(); _ = tty.Close() })
 	said := &lockedBuffer{}
-	return &app{output: &output{out: said, err: said}, in: tty}, end, said.String
+	return &app{&command.IO{In: tty, Out: said, Err: said}}, end, said.String
 }
 
 type lockedBuffer struct {
@@ -45,7 +48,7 @@ func (l *lockedBuffer) String() string {
 
 func waitSaid(t *testing.T, said func() string, text string) {
 	t.Helper()
-	waitFor(t, text, func() bool { return strings.Contains(said(), text) })
+	testkit.WaitFor(t, text, func() bool { return strings.Contains(said(), text) })
 }
 
 // ^C at a prompt ends it at once, and not at the next Enter: it arrives as the
@@ -57,7 +60,7 @@ func TestSignalEndsAPrompt(t *testing.T) {
 			return err
 		},
 		"yes": func(a *app, ctx context.Context) error {
-			if a.confirmed(ctx, "Destroy it?") {
+			if a.Confirmed(ctx, "Destroy it?") {
 				return errors.New("confirmed by nobody")
 			}
 			return ctx.Err()
@@ -94,7 +97,7 @@ func TestShortPassphraseIsRefused(t *testing.T) {
 	}()
 	waitSaid(t, said, "New passphrase: ")
 	_, _ = end.WriteString("x\n")
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || hintOf(err) == "" {
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || command.HintOf(err) == "" {
 		t.Errorf("one letter: %v", err)
 	}
 	if strings.Contains(said(), "The same again") {

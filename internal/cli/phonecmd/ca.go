@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
 	"vmux/internal/sshctx"
@@ -25,16 +26,16 @@ type phoneCAAnswer struct {
 func newPhoneCACreateCommand(a *app) *cobra.Command {
 	var passphraseFile string
 	var principals []string
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "create",
 		Short: "Make this phone's CA",
 		Long: `Makes the key that signs session certificates, P-256, in a file that is encrypted
 under a passphrase, and prints its line for TrustedUserCAKeys.`,
 		Example: `  vmux phone ca create --principals root,deploy`,
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := signer.CheckPrincipals(principals); err != nil {
-				return usagef("--principals: %v", err)
+				return command.Usagef("--principals: %v", err)
 			}
 			if _, err := checkNewCA(cmd.Context(), nothing{}); err != nil {
 				return err
@@ -46,16 +47,16 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 			defer clear(secret)
 			ca, err := createCA(cmd.Context(), newCA{principals, secret})
 			if err != nil {
-				return orHint(err, "vmux phone ca create --help")
+				return command.OrHint(err, "vmux phone ca create --help")
 			}
 			if len(principals) == 0 {
-				a.say("it issues nothing until it knows as whom one may log in")
-				a.hint("vmux phone ca policy --principals NAMES")
+				a.Say("it issues nothing until it knows as whom one may log in")
+				a.Hint("vmux phone ca policy --principals NAMES")
 			}
 			if err := a.showPhoneCA(ca); err != nil {
 				return err
 			}
-			a.say("on each computer that is paired already, compare the fingerprint and accept it: vmux ca accept")
+			a.Say("on each computer that is paired already, compare the fingerprint and accept it: vmux ca accept")
 			return nil
 		},
 	})
@@ -73,7 +74,7 @@ var phoneCA = operation("ca show", func(_ context.Context, p *nativephone.Phone,
 // passphrase.
 var checkNewCA = operation("ca create (check)", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	if _, err := p.Signer.CA(); err == nil {
-		return nothing{}, withHint(errors.New("this phone has a CA already"), "vmux phone ca show")
+		return nothing{}, command.WithHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 	}
 	return nothing{}, nil
 })
@@ -114,22 +115,22 @@ var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone
 
 func (a *app) showPhoneCA(ca signer.CA) error {
 	answer := phoneCAAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
-	return a.answer(answer, func() error {
-		a.say("fingerprint: %s", answer.Fingerprint) // what `vmux ca accept` wants compared
-		return a.line("%s", answer.PublicKey)
+	return a.Answer(answer, func() error {
+		a.Say("fingerprint: %s", answer.Fingerprint) // what `vmux ca accept` wants compared
+		return a.Line("%s", answer.PublicKey)
 	})
 }
 
 func newPhoneCAShowCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error", Args: args(),
+	return a.WithJSON(&cobra.Command{
+		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error", Args: command.Args(),
 		Example: "  vmux phone ca show",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ca, err := phoneCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
-			if !a.json {
+			if !a.JSON {
 				if err := a.showCAPolicy(ca.Policy, false); err != nil {
 					return err
 				}
@@ -141,7 +142,7 @@ func newPhoneCAShowCommand(a *app) *cobra.Command {
 
 func noCA(err error) error {
 	if errors.Is(err, signer.ErrNoCA) {
-		return withHint(err, "vmux phone ca create --principals NAMES")
+		return command.WithHint(err, "vmux phone ca create --principals NAMES")
 	}
 	return err
 }
@@ -151,9 +152,9 @@ func noCA(err error) error {
 func (a *app) showCAPolicy(p signer.Policy, asked bool) error {
 	text := strings.Join(policyLines(p), "\n")
 	if asked {
-		return a.line("%s", text)
+		return a.Line("%s", text)
 	}
-	a.say("%s", text)
+	a.Say("%s", text)
 	return nil
 }
 
@@ -186,20 +187,20 @@ func newPhoneCADeleteCommand(a *app) *cobra.Command {
 they expire. Servers have to be told of the next CA, and computers refuse its
 certificates until "vmux ca accept".`,
 		Example: `  vmux phone ca delete --yes`,
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ca, err := phoneCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
 			if !yes {
-				return &usageError{"the CA's key cannot be brought back", "vmux phone ca delete --yes"}
+				return command.Usage("the CA's key cannot be brought back", "vmux phone ca delete --yes")
 			}
 			if _, err := deleteCA(cmd.Context(), nothing{}); err != nil {
 				return err
 			}
-			a.say("destroyed: %s", sshctx.Fingerprint(ca.PublicKey))
-			a.hint("vmux phone ca create --principals NAMES")
+			a.Say("destroyed: %s", sshctx.Fingerprint(ca.PublicKey))
+			a.Hint("vmux phone ca create --principals NAMES")
 			return nil
 		},
 	}
@@ -211,23 +212,23 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
 	var principals, extensions, sources []string
 	var longest time.Duration
 	var auto bool
-	var command string
-	cmd := a.withJSON(&cobra.Command{
+	var forced string
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "policy",
 		Short: "Show the CA's policy, or change what the flags name",
 		Example: `  vmux phone ca policy --principals root,deploy --max-validity 8h --auto-issue=true
   vmux phone ca policy --source-address 192.0.2.0/24`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy, err := changePolicy(cmd.Context(), policyChange{
 				Principals: given(cmd, "principals", principals), Extensions: given(cmd, "extensions", extensions),
-				SourceAddress: given(cmd, "source-address", sources), ForceCommand: given(cmd, "force-command", command),
+				SourceAddress: given(cmd, "source-address", sources), ForceCommand: given(cmd, "force-command", forced),
 				MaxValiditySeconds: given(cmd, "max-validity", int64(longest/time.Second)), AutomaticIssuance: given(cmd, "auto-issue", auto),
 			})
 			if err != nil {
-				return orHint(err, "vmux phone ca policy --help")
+				return command.OrHint(err, "vmux phone ca policy --help")
 			}
-			return a.answer(policy, func() error { return a.showCAPolicy(policy, cmd.Flags().NFlag() == 0) })
+			return a.Answer(policy, func() error { return a.showCAPolicy(policy, cmd.Flags().NFlag() == 0) })
 		},
 	})
 	f := cmd.Flags()
@@ -236,6 +237,6 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
 	f.StringSliceVar(&sources, "source-address", nil, "`ADDRESSES` (CIDR) from which certificates work")
 	f.DurationVar(&longest, "max-validity", signer.DefaultValidity, "longest validity")
 	f.BoolVar(&auto, "auto-issue", false, "let computers ask when nobody pressed a button")
-	f.StringVar(&command, "force-command", "", "the only `COMMAND` that certificates run")
+	f.StringVar(&forced, "force-command", "", "the only `COMMAND` that certificates run")
 	return cmd
 }

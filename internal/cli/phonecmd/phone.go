@@ -1,4 +1,6 @@
-package cli
+// Package phonecmd is the commands of `vmux phone`. All of them work whether or not
+// `vmux phone run` is running: operation.go says how.
+package phonecmd
 
 import (
 	"context"
@@ -9,11 +11,11 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
@@ -22,10 +24,18 @@ import (
 )
 
 // newPhoneCommand is `vmux phone` and all below it.
-func newPhoneCommand(a *app) *cobra.Command {
-	cmd := a.group("phone", "Be the phone: hold SSH keys and sign with them after approval",
+// app is what every command of this package works with.
+type app struct{ *command.IO }
+
+// hubNone is in the place of a hub's URL.
+const hubNone = "none"
+
+// New makes the commands of the phone.
+func New(io *command.IO) *cobra.Command {
+	a := &app{io}
+	cmd := a.Group("phone", "Be the phone: hold SSH keys and sign with them after approval",
 		newPhoneRunCommand(a), newPhoneIdentityCommand(a),
-		a.group("ca", "The certificate authority that issues session certificates",
+		a.Group("ca", "The certificate authority that issues session certificates",
 			newPhoneCACertificatesCommand(a), newPhoneCARevokeCommand(a), newPhoneCAKRLCommand(a),
 			newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a)),
 		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a),
@@ -57,42 +67,42 @@ func (a *app) passphrase(ctx context.Context, path, prompt string, fresh bool) (
 	case "":
 		return a.typed(ctx, prompt, fresh)
 	case "-":
-		secret, err := state.ParseSecret(a.in)
-		return a.longEnough(secret, fresh), orHint(err, "one line with the passphrase on standard input")
+		secret, err := state.ParseSecret(a.In)
+		return a.longEnough(secret, fresh), command.OrHint(err, "one line with the passphrase on standard input")
 	}
 	secret, err := state.ReadSecret(path)
-	return a.longEnough(secret, fresh), wrongFile(err, "--passphrase-file FILE with one line, or without it to be asked")
+	return a.longEnough(secret, fresh), command.WrongFile(err, "--passphrase-file FILE with one line, or without it to be asked")
 }
 
 // longEnough warns of a new passphrase that a program wrote down: whoever is
 // asked for one is told to take another.
 func (a *app) longEnough(secret []byte, fresh bool) []byte {
 	if fresh && len(secret) > 0 && len(secret) < shortPassphrase {
-		a.say("the passphrase is very short: whoever copies the key file guesses it at once")
+		a.Say("the passphrase is very short: whoever copies the key file guesses it at once")
 	}
 	return secret
 }
 
 func (a *app) typed(ctx context.Context, prompt string, fresh bool) ([]byte, error) {
-	in, ok := a.in.(*os.File)
+	in, ok := a.In.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, withHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
+		return nil, command.WithHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
 	}
 	first, err := a.hidden(ctx, in, prompt)
 	if err != nil || !fresh {
 		return first, err
 	}
 	if len(first) == 0 {
-		return nil, withHint(errors.New("the passphrase is empty"), "run it again and type one")
+		return nil, command.WithHint(errors.New("the passphrase is empty"), "run it again and type one")
 	}
 	if len(first) < shortPassphrase {
 		clear(first)
-		return nil, withHint(fmt.Errorf("the passphrase is too short: at least %d characters, as for ssh-keygen", shortPassphrase), "run it again and type a longer one")
+		return nil, command.WithHint(fmt.Errorf("the passphrase is too short: at least %d characters, as for ssh-keygen", shortPassphrase), "run it again and type a longer one")
 	}
 	second, err := a.hidden(ctx, in, "The same again")
 	defer clear(second)
 	if err == nil && string(first) != string(second) {
-		err = withHint(errors.New("the two are not the same"), "run it again")
+		err = command.WithHint(errors.New("the two are not the same"), "run it again")
 	}
 	if err != nil {
 		clear(first)
@@ -111,8 +121,8 @@ func (a *app) hidden(ctx context.Context, in *os.File, prompt string) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	a.aside(prompt + ": ")
-	defer a.aside("\n")
+	a.Aside(prompt + ": ")
+	defer a.Aside("\n")
 	type line struct {
 		text []byte
 		err  error
@@ -148,7 +158,7 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
   vmux phone run --hub https://hub.example
   vmux phone run --listen 192.0.2.7:41234
   vmux phone run --approve always --passphrase-file FILE    for tests only`,
-		Args: args(),
+		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
@@ -162,7 +172,7 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 
 func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	ctx := cmd.Context()
-	if err := forbidTracing(); err != nil {
+	if err := command.ForbidTracing(); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
 	}
 	hub, err := f.check()
@@ -184,7 +194,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 	// What the person needs to know stands in states and sheets, and what was
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
-	log := slog.New(slog.NewTextHandler(aboveWriter{a.logs(), asking.above}, warnings))
+	log := slog.New(slog.NewTextHandler(aboveWriter{a.Logs(), asking.above}, warnings))
 	p, running, err := nativephone.Reach(ctx, home, "vmux phone run", asking.Approver, log)
 	switch {
 	case err != nil:
@@ -193,7 +203,7 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 		return notRun(nativephone.ErrRunning)
 	}
 	defer p.Close()
-	p.ProgramVersion = Version
+	p.ProgramVersion = command.Version
 	asking.help(p)
 	if cmd.Flags().Changed("name") {
 		if err := p.Rename(f.name); err != nil {
@@ -213,9 +223,9 @@ func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
 		Listen: f.listen,
 		State: func(text, hint string) {
 			asking.above(func() {
-				a.say("%s", wire.Show(text))
+				a.Say("%s", wire.Show(text))
 				if hint != "" {
-					a.hint("%s", wire.Show(hint))
+					a.Hint("%s", wire.Show(hint))
 				}
 			})
 		},
@@ -229,35 +239,35 @@ func notRun(err error) error {
 	var unknown *net.DNSError
 	switch {
 	case errors.Is(err, nativephone.ErrRunning):
-		return withHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
+		return command.WithHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &unknown):
-		return wrong(err, "--listen HOST:PORT with an address of this machine, or without it for all that it has")
+		return command.Wrong(err, "--listen HOST:PORT with an address of this machine, or without it for all that it has")
 	case errors.Is(err, syscall.EADDRINUSE):
-		return withHint(err, "--listen with another port; ss -ltnp or lsof -i tells who has this one")
+		return command.WithHint(err, "--listen with another port; ss -ltnp or lsof -i tells who has this one")
 	}
-	return orHint(err, "vmux phone run --help")
+	return command.OrHint(err, "vmux phone run --help")
 }
 
 // check returns the hub that --hub and --hub-ca name.
 func (f *phoneRunFlags) check() (nativephone.Hub, error) {
 	var none nativephone.Hub
-	if err := checkName(f.name); err != nil {
+	if err := command.CheckName(f.name); err != nil {
 		return none, err
 	}
 	if f.listen != "" {
-		if err := checkListen("--listen", f.listen); err != nil {
+		if err := command.CheckListen("--listen", f.listen); err != nil {
 			return none, err
 		}
 	}
 	if f.hub == "" || f.hub == hubNone {
 		if f.hubCA != "" {
-			return none, usagef("--hub-ca is for --hub URL")
+			return none, command.Usagef("--hub-ca is for --hub URL")
 		}
 		return none, nil
 	}
 	u, err := wire.ParseHubURL(f.hub)
 	if err != nil {
-		return none, usagef("--hub accepts none or a URL: %v", err)
+		return none, command.Usagef("--hub accepts none or a URL: %v", err)
 	}
 	ca, err := certificatesIn(f.hubCA)
 	return nativephone.Hub{URL: u, CA: string(ca)}, err
@@ -273,7 +283,7 @@ func certificatesIn(file string) ([]byte, error) {
 		_, err = relay.Roots(pem)
 	}
 	if err != nil {
-		return nil, wrong(fmt.Errorf("read --hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
+		return nil, command.Wrong(fmt.Errorf("read --hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
 	}
 	return pem, nil
 }
@@ -307,13 +317,13 @@ func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 	}
 	switch {
 	case f.approve == "always" && secret == nil:
-		return asking{}, usagef("--approve always needs --passphrase-file: there is nobody to ask")
+		return asking{}, command.Usagef("--approve always needs --passphrase-file: there is nobody to ask")
 	case f.approve == "always":
-		a.say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
-		approver := nativephone.Always(secret, func(s string) { a.say("%s", s) })
+		a.Say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
+		approver := nativephone.Always(secret, func(s string) { a.Say("%s", s) })
 		return asking{approver, func(write func()) { write() }, func() {}, func(*nativephone.Phone) {}}, nil
 	case f.approve != "prompt":
-		return asking{}, usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
+		return asking{}, command.Usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
 	}
 	tty, err := a.terminal()
 	if err != nil {
@@ -335,11 +345,8 @@ func (a *app) terminal() (*os.File, error) {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		return tty, nil
 	}
-	if in, ok := a.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+	if in, ok := a.In.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
 		return in, nil
 	}
-	return nil, &usageError{"there is no terminal to ask on", "run it in a terminal; --approve always is for tests"}
+	return nil, command.Usage("there is no terminal to ask on", "run it in a terminal; --approve always is for tests")
 }
-
-// local shows a time as people read it where they are.
-func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

@@ -1,10 +1,11 @@
-package cli
+package phonecmd
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/signer"
 )
 
@@ -41,8 +42,8 @@ func TestTimesOfTheClock(t *testing.T) {
 		time.Local = place
 		at := utc(c.at)
 		for name, got := range map[string]string{
-			"localTime":              localTime(at.In(time.FixedZone("elsewhere", -11*3600))),
-			"local":                  local(at),
+			"localTime":              command.LocalTime(at.In(time.FixedZone("elsewhere", -11*3600))),
+			"local":                  command.LocalTime(at),
 			"recordLine":             recordLine(signer.Record{Time: at}),
 			"certificateLine, valid": strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at.Add(-time.Second)), "valid until "),
 			"certificateLine, over":  strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at), "expired "),

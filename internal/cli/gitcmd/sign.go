@@ -1,4 +1,5 @@
-package cli
+// Package gitcmd is the commands that make git sign by the phone.
+package gitcmd
 
 import (
 	"context"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
 	"vmux/internal/sshconfig"
@@ -29,7 +31,12 @@ const claimTime = 10 * time.Second
 // maxSigners bounds what is read of a file of allowed signers, in bytes.
 const maxSigners = 4 << 20
 
-func newGitSignCommand(a *app) *cobra.Command {
+// app is what every command of this package works with.
+type app struct{ *command.IO }
+
+// NewSign makes `vmux git-sign`.
+func NewSign(io *command.IO) *cobra.Command {
+	a := &app{io}
 	return &cobra.Command{
 		Use:   "git-sign [ARGUMENTS OF ssh-keygen -Y]",
 		Short: "Sign commits and tags: git's gpg.ssh.program",
@@ -45,22 +52,16 @@ vmux git setup tells git of it.`,
 				return cmd.Help()
 			}
 			if len(args) == 0 || args[0] != "-Y" { // anything else would make or change keys
-				return &usageError{"git runs this, with arguments that begin with -Y", "vmux git setup"}
+				return command.Usage("git runs this, with arguments that begin with -Y", "vmux git setup")
 			}
 			return a.gitSign(cmd.Context(), args)
 		},
 	}
 }
 
-// exitError is the status of a program that this one stands for, which has said
-// itself what there is to say.
-type exitError struct{ status int }
-
-func (e *exitError) Error() string { return fmt.Sprintf("ended with status %d", e.status) }
-
 func (a *app) gitSign(ctx context.Context, args []string) error {
 	keygen := exec.CommandContext(ctx, "ssh-keygen", args...)
-	keygen.Stdin, keygen.Stdout, keygen.Stderr = a.in, a.out, a.err
+	keygen.Stdin, keygen.Stdout, keygen.Stderr = a.In, a.Out, a.Err
 	if call := gitsign.ParseCall(args); call.Sign {
 		if err := a.prepareSignature(ctx, call, keygen); err != nil {
 			return err
@@ -72,10 +73,10 @@ func (a *app) gitSign(ctx context.Context, args []string) error {
 		if keygen.Env != nil {
 			a.sayWhyUnsigned(ctx, began)
 		}
-		return &exitError{exit.ExitCode()}
+		return command.Exit(exit.ExitCode())
 	}
 	if err != nil {
-		return withHint(fmt.Errorf("run ssh-keygen: %w", err), "install OpenSSH's client")
+		return command.WithHint(fmt.Errorf("run ssh-keygen: %w", err), "install OpenSSH's client")
 	}
 	return nil
 }
@@ -85,11 +86,11 @@ func (a *app) gitSign(ctx context.Context, args []string) error {
 func (a *app) sayWhyUnsigned(ctx context.Context, began time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
-	status, err := client().Status(ctx)
+	status, err := command.Client().Status(ctx)
 	if failed := status.LastFailure; err == nil && failed != nil && failed.Kind == "sign" && failed.At.After(began) {
-		a.say("%s", failed.Sentence)
+		a.Say("%s", failed.Sentence)
 		if failed.Hint != "" {
-			a.hint("%s", failed.Hint)
+			a.Hint("%s", failed.Hint)
 		}
 	}
 }
@@ -104,10 +105,10 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	if !ok {
 		return nil
 	}
-	status, err := client().Status(ctx)
+	status, err := command.Client().Status(ctx)
 	if err != nil {
-		a.say("the agent does not answer, so that ssh-keygen signs without it: %s", sentence(err))
-		a.hint("start it with `vmux agent`")
+		a.Say("the agent does not answer, so that ssh-keygen signs without it: %s", command.Sentence(err))
+		a.Hint("start it with `vmux agent`")
 		return nil
 	}
 	if !slices.ContainsFunc(status.Identities, func(i control.Identity) bool { return i.Fingerprint == fingerprint }) {
@@ -123,10 +124,10 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	}
 	described, ok := gitsign.Describe(object, repositoryName(ctx))
 	if ok {
-		err = client().ClaimGit(ctx, control.GitClaim{Hash: gitsign.HashOf(call.Hash, object), Object: described})
+		err = command.Client().ClaimGit(ctx, control.GitClaim{Hash: gitsign.HashOf(call.Hash, object), Object: described})
 	}
 	if err != nil {
-		a.say("the phone will not show what is signed: %s", sentence(err))
+		a.Say("the phone will not show what is signed: %s", command.Sentence(err))
 	}
 	return nil
 }
@@ -178,10 +179,12 @@ type gitSetup struct {
 	Config         map[string]string `json:"config"`
 }
 
-func newGitSetupCommand(a *app) *cobra.Command {
+// NewSetup makes `vmux git setup`.
+func NewSetup(io *command.IO) *cobra.Command {
+	a := &app{io}
 	var key string
 	var local, always, undo bool
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "setup",
 		Short: "Tell git to sign with a phone-held key",
 		Long: `Writes gpg.format, user.signingkey, gpg.ssh.program and gpg.ssh.allowedSignersFile
@@ -194,7 +197,7 @@ A git host shows a signature as verified when it has the key as a signing key:
 GitHub at https://github.com/settings/ssh/new (key type: Signing Key), GitLab at
 https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
 		Example: "  vmux git setup\n  vmux git setup --key work --always\n  git commit -S\n  vmux git setup --undo",
-		Args:    args(),
+		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scope := "--global"
 			if local {
@@ -215,7 +218,7 @@ https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
 }
 
 func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) error {
-	status, err := client().Status(ctx)
+	status, err := command.Client().Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -264,12 +267,12 @@ func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) err
 			return err
 		}
 	}
-	return a.answer(done, func() error {
+	return a.Answer(done, func() error {
 		for _, s := range settings {
-			a.say("git config %s %s %q", scope, s[0], wire.Show(s[1]))
+			a.Say("git config %s %s %q", scope, s[0], wire.Show(s[1]))
 		}
-		a.say("%s signs for %s", wire.Show(id.Comment), wire.Show(email))
-		a.say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")
+		a.Say("%s signs for %s", wire.Show(id.Comment), wire.Show(email))
+		a.Say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")
 		return nil
 	})
 }
@@ -283,9 +286,9 @@ func signingKey(s control.Status, name string) (control.Identity, error) {
 		}
 	}
 	if name != "" {
-		return control.Identity{}, withHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
+		return control.Identity{}, command.WithHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
 	}
-	return control.Identity{}, withHint(errors.New("there is no phone-held key"), "vmux status")
+	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
 }
 
 // gitEmail is the address that git commits with, if it can stand in a file of
@@ -294,10 +297,10 @@ func gitEmail(ctx context.Context) (string, error) {
 	const set = "git config --global user.email you@example.com"
 	email, err := gitConfig(ctx, "user.email")
 	if err != nil || email == "" {
-		return "", withHint(errors.New("git does not know your e-mail address"), set)
+		return "", command.WithHint(errors.New("git does not know your e-mail address"), set)
 	}
 	if strings.ContainsAny(email, " \t,\"!*?#") {
-		return "", withHint(fmt.Errorf("%s cannot stand in a file of allowed signers", wire.Show(email)), set)
+		return "", command.WithHint(fmt.Errorf("%s cannot stand in a file of allowed signers", wire.Show(email)), set)
 	}
 	return email, nil
 }
@@ -309,16 +312,6 @@ func gitConfig(ctx context.Context, name string) (string, error) {
 	}
 	return strings.TrimSpace(string(out)), err
 }
-
-// shellWord quotes what a shell would not take as one word.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
-		return s
-	}
-	return shellQuote(s)
-}
-
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // allowSigner adds the key to the file of allowed signers (ssh-keygen(1),
 // ALLOWED SIGNERS), once, and returns the file, and the line if it is new.

@@ -1,4 +1,4 @@
-package cli
+package phonecmd
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/device"
 	"vmux/internal/nativephone"
 	"vmux/internal/wire"
@@ -25,7 +26,7 @@ type phoneDevice struct {
 
 func newPhonePairCommand(a *app) *cobra.Command {
 	var hubCA, name string
-	cmd := a.withJSON(&cobra.Command{
+	cmd := a.WithJSON(&cobra.Command{
 		Use:   "pair INVITATION",
 		Short: "Pair this phone with the computer that printed the invitation",
 		Long: `Takes the text that "vmux pair" prints on the computer; - reads it from standard
@@ -33,7 +34,7 @@ input. It works once, for 5 minutes. If it names a hub, the phone goes there too
 from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
-		Args: args("INVITATION"),
+		Args: command.Args("INVITATION"),
 		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd, v[0], hubCA, name) },
 	})
 	nameFlag(cmd, &name)
@@ -42,11 +43,11 @@ from now on.`,
 }
 
 func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
-	if err := checkName(name); err != nil {
+	if err := command.CheckName(name); err != nil {
 		return err
 	}
 	if text == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.in, 4096))
+		b, err := io.ReadAll(io.LimitReader(a.In, 4096))
 		if err != nil {
 			return fmt.Errorf("read the invitation: %w", err)
 		}
@@ -56,20 +57,20 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 	text = strings.TrimSpace(text)
 	inv, err := device.ParseInvitation(text)
 	if err != nil {
-		return wrong(err, "%s", again)
+		return command.Wrong(err, "%s", again)
 	}
 	ca, err := certificatesIn(hubCA)
 	if err != nil {
 		return err
 	}
-	a.say("Connecting to %s", wire.Show(inv.Name))
+	a.Say("Connecting to %s", wire.Show(inv.Name))
 	peer, err := pairPhone(cmd.Context(), pairing{text, ca, given(cmd, "name", name)})
 	if err != nil {
 		return err
 	}
-	return a.answer(phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
-		a.say("paired with %s (device %s)", peer.Name, peer.ID.Short())
-		a.hint("vmux phone run")
+	return a.Answer(phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
+		a.Say("paired with %s (device %s)", peer.Name, peer.ID.Short())
+		a.Hint("vmux phone run")
 		return nil
 	})
 }
@@ -107,16 +108,16 @@ func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
 	again := "run `vmux pair` on the computer and use what it prints then"
 	switch {
 	case known == nil:
-		return withHint(err, "this phone is paired with that computer, see `vmux phone devices`: an invitation works once. To pair them anew, %s", again)
+		return command.WithHint(err, "this phone is paired with that computer, see `vmux phone devices`: an invitation works once. To pair them anew, %s", again)
 	case errors.Is(err, device.ErrWrongProof):
-		return withHint(err, "the computer has another invitation open: use what `vmux pair` shows there now")
+		return command.WithHint(err, "the computer has another invitation open: use what `vmux pair` shows there now")
 	case errors.Is(err, device.ErrInvitationEnded), errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.DeadlineExceeded):
-		return withHint(err, "the computer no longer waits for a phone: the invitation was used, or is older than 5 minutes, or `vmux pair` was ended; %s", again)
+		return command.WithHint(err, "the computer no longer waits for a phone: the invitation was used, or is older than 5 minutes, or `vmux pair` was ended; %s", again)
 	}
 	if hint := wire.HintOf(err); hint != "" {
-		return withHint(err, "%s", hint)
+		return command.WithHint(err, "%s", hint)
 	}
-	return withHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")
+	return command.WithHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")
 }
 
 var pairedComputers = operation("devices", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]device.Peer, error) {
@@ -127,7 +128,7 @@ var pairedComputers = operation("devices", func(_ context.Context, p *nativephon
 func findComputer(p *nativephone.Phone, name string) (device.Peer, error) {
 	peer, err := p.Trust.Find(name)
 	if err != nil {
-		err = withHint(fmt.Errorf("computer %q: %w", wire.Show(name), err), "vmux phone devices")
+		err = command.WithHint(fmt.Errorf("computer %q: %w", wire.Show(name), err), "vmux phone devices")
 	}
 	return peer, err
 }
@@ -141,8 +142,8 @@ var unpairComputer = operation("unpair", func(_ context.Context, p *nativephone.
 })
 
 func newPhoneDevicesCommand(a *app) *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use: "devices", Short: "List the computers that this phone is paired with", Args: args(),
+	return a.WithJSON(&cobra.Command{
+		Use: "devices", Short: "List the computers that this phone is paired with", Args: command.Args(),
 		Example: "  vmux phone devices --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			peers, err := pairedComputers(cmd.Context(), nothing{})
@@ -153,18 +154,18 @@ func newPhoneDevicesCommand(a *app) *cobra.Command {
 			for _, peer := range peers {
 				answers = append(answers, phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt})
 			}
-			return a.answer(answers, func() error { return a.showPhoneDevices(answers) })
+			return a.Answer(answers, func() error { return a.showPhoneDevices(answers) })
 		},
 	})
 }
 
 func (a *app) showPhoneDevices(list []phoneDevice) error {
 	if len(list) == 0 {
-		a.say("paired with no computer")
-		a.hint("vmux phone pair INVITATION")
+		a.Say("paired with no computer")
+		a.Hint("vmux phone pair INVITATION")
 	}
 	for _, d := range list {
-		if err := a.line("%s  %s  paired %s", wire.Show(d.Name), d.ID, local(d.PairedAt)); err != nil {
+		if err := a.Line("%s  %s  paired %s", wire.Show(d.Name), d.ID, command.LocalTime(d.PairedAt)); err != nil {
 			return err
 		}
 	}
@@ -173,7 +174,7 @@ func (a *app) showPhoneDevices(list []phoneDevice) error {
 
 func newPhoneUnpairCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature", Args: args("DEVICE"),
+		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature", Args: command.Args("DEVICE"),
 		Long:    "Ends the pairing with a computer. DEVICE is its name, its ID, or the ID's first\nsix characters or more.",
 		Example: "  vmux phone unpair laptop",
 		RunE: func(cmd *cobra.Command, v []string) error {
@@ -181,7 +182,7 @@ func newPhoneUnpairCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("unpaired %s (device %s)", peer.Name, peer.ID.Short())
+			a.Say("unpaired %s (device %s)", peer.Name, peer.ID.Short())
 			return nil
 		},
 	}

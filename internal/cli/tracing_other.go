@@ -1,5 +1,0 @@
-//go:build !linux && !darwin
-
-package cli
-
-func forbidTracing() error { return nil }
