@@ -128,6 +128,15 @@ var dependencyRules = []rule{
 		why: "what decides over signatures takes requests and gives answers, whatever link they come over",
 	},
 	{
+		from: "internal/signer/documents", never: []string{"vmux/..."}, except: []string{"vmux/internal/signer/documents"},
+		why: "it keeps any room's document, and does not know what it says",
+	},
+	{
+		from: "internal/signer/activity", never: []string{"vmux/internal/signer/..."},
+		except: []string{"vmux/internal/signer/activity", "vmux/internal/signer/documents"},
+		why:    "every room of the phone tells the log, so the log must know none of them",
+	},
+	{
 		from: "internal/link/race", never: []string{"vmux/..."}, except: []string{"vmux/internal/link/race"},
 		why: "it knows nothing of what is connected to",
 	},
@@ -220,7 +229,7 @@ var dependencyRules = []rule{
 // on the computer, on a phone and in a page alike, and so that a test decides
 // over everything they see. This holds for what they import themselves: the
 // standard library's cryptography imports net and os all the same.
-var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/sshctx", "internal/webauthn"}
+var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/documents", "internal/sshctx", "internal/webauthn"}
 
 var impure = []string{
 	"os/...", "io/ioutil", "path/filepath", // files, processes, terminals

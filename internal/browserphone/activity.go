@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -19,13 +20,13 @@ const (
 // kept.
 type Record struct {
 	ID int `json:"id"`
-	signer.Record
+	activity.Record
 }
 
 // activity returns records, newest first: those before the record of an ID, or
 // the newest.
 func (p *Phone) activity(_ context.Context, a arguments) (any, error) {
-	all, err := p.signer.Activity()
+	all, err := p.signer.Activity.Records()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func (p *Phone) activity(_ context.Context, a arguments) (any, error) {
 
 // pauseReport is what a paused computer has asked for since the denials.
 type pauseReport struct {
-	signer.Report
+	activity.Report
 	Lines string `json:"lines"` // the records in JSON, one on each line: a file to keep
 }
 
@@ -64,7 +65,7 @@ func (p *Phone) pauseReport(_ context.Context, a arguments) (any, error) {
 }
 
 func (p *Phone) reportOf(pause signer.Pause) (any, error) {
-	r, err := p.signer.Report(pause.DeviceID, pause.Since)
+	r, err := p.signer.Activity.Report(pause.DeviceID, pause.Since)
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +80,11 @@ func (p *Phone) reportOf(pause signer.Pause) (any, error) {
 
 // verifyActivity follows the chain through the log.
 func (p *Phone) verifyActivity(context.Context, arguments) (any, error) {
-	return p.signer.VerifyActivity()
+	return p.signer.Activity.Verify()
 }
 
 // exportActivity returns the log as text, one JSON record on each line.
 func (p *Phone) exportActivity(context.Context, arguments) (any, error) {
-	b, err := p.signer.ExportActivity()
+	b, err := p.signer.Activity.Export()
 	return string(b), err
 }

@@ -20,6 +20,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
+	"vmux/internal/signer/documents"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
@@ -27,7 +28,7 @@ import (
 // Config says where a phone lives. Store, Key, HubURL, Origin, Host and Emit
 // are required.
 type Config struct {
-	Store signer.Store
+	Store documents.Store
 	Key   *device.Key
 	// HubURL is where the app comes from, Origin and Host that page's origin
 	// and host name.
@@ -192,7 +193,7 @@ const (
 
 // document is one document of a store, as package device wants it.
 type document struct {
-	store signer.Store
+	store documents.Store
 	name  string
 }
 

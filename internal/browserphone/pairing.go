@@ -76,7 +76,7 @@ func (p *Phone) pair(ctx context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.signer.Paired(peer); err != nil { // the computer has paired by now
+	if err := p.signer.Activity.Paired(peer); err != nil { // the computer has paired by now
 		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
 	}
 	return invitationInfo{Name: peer.Name, ID: peer.ID.String()}, nil
@@ -108,7 +108,7 @@ func (p *Phone) unpair(_ context.Context, a arguments) (any, error) {
 // ended also where that cannot be stored.
 func (p *Phone) ended(peer device.Peer, by string) {
 	p.signer.EndGrantsOf(peer.ID)
-	if err := p.signer.Unpaired(peer, by); err != nil {
+	if err := p.signer.Activity.Unpaired(peer, by); err != nil {
 		p.cfg.Log.Error("write activity log", "peer", peer.ID.Short(), "err", err)
 	}
 }

@@ -34,7 +34,7 @@ func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := p.signer.Activity()
+	all, err := p.signer.Activity.Records()
 	var r refused
 	for _, record := range all {
 		if n := id.RefusedByRules(record); n > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -39,9 +40,9 @@ type Sheet struct {
 	// Of a signature.
 	Quality wire.ContextQuality `json:"quality,omitempty"`
 	Title   wire.Text           `json:"title,omitzero"`
-	Lines   []signer.Line       `json:"lines,omitempty"`
+	Lines   []activity.Line     `json:"lines,omitempty"`
 	// Listed are the lines that it needs where it is one of several on a sheet.
-	Listed []signer.Line `json:"listed,omitempty"`
+	Listed []activity.Line `json:"listed,omitempty"`
 	// MustAcknowledge: the lines have a warning, and approving wants
 	// acknowledged: true.
 	MustAcknowledge bool `json:"mustAcknowledge,omitempty"`

@@ -15,6 +15,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
@@ -375,7 +376,7 @@ func TestLogIsChecked(t *testing.T) {
 		p.denies(p.identity("face"), false)
 		p.end()
 	}
-	if r := p.must("verifyActivity", nil).(signer.ActivityReport); r.Records != 3 || len(r.Problems) != 0 {
+	if r := p.must("verifyActivity", nil).(activity.Verification); r.Records != 3 || len(r.Problems) != 0 {
 		t.Errorf("a whole log: %+v", r)
 	}
 	text := p.must("exportActivity", nil).(string)
@@ -385,7 +386,7 @@ func TestLogIsChecked(t *testing.T) {
 	if err := store.Put("activity.jsonl", []byte(strings.Replace(text, "denied", "expired", 1))); err != nil {
 		t.Fatal(err)
 	}
-	if r := p.must("verifyActivity", nil).(signer.ActivityReport); len(r.Problems) == 0 {
+	if r := p.must("verifyActivity", nil).(activity.Verification); len(r.Problems) == 0 {
 		t.Errorf("a changed log: %+v", r)
 	}
 }
@@ -476,7 +477,7 @@ func TestChangesAreRecorded(t *testing.T) {
 		if err := p.trust.Add(p.computer); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.signer.Paired(p.computer); err != nil { // as pair does, which wants a hub
+		if err := p.signer.Activity.Paired(p.computer); err != nil { // as pair does, which wants a hub
 			t.Fatal(err)
 		}
 		handler{p.Phone}.Unpaired(p.computer)

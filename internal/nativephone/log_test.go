@@ -48,7 +48,7 @@ func (f logFiles) put(t *testing.T, log []byte) {
 // noted makes a record.
 func noted(t *testing.T, p *Phone, name string) {
 	t.Helper()
-	if err := p.Signer.Paired(device.Peer{ID: device.ID{1}, Name: wire.Clean(name)}); err != nil {
+	if err := p.Signer.Activity.Paired(device.Peer{ID: device.ID{1}, Name: wire.Clean(name)}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -69,14 +69,14 @@ func found(t *testing.T, home state.Home) (names string, unfinished int, problem
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, err := p.Signer.Activity()
+	records, err := p.Signer.Activity.Records()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {
 		names += r.DeviceName.String() + " "
 	}
-	report, err := p.Signer.VerifyActivity()
+	report, err := p.Signer.Activity.Verify()
 	if err != nil {
 		t.Fatal(err)
 	}

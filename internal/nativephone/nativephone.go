@@ -165,7 +165,7 @@ func (p *Phone) unpair(id device.ID, by string) error {
 		online.node.Disconnect(id, link.ErrUnpairedHere)
 		online.hubs.refresh()
 	}
-	return p.Signer.Unpaired(peer, by)
+	return p.Signer.Activity.Unpaired(peer, by)
 }
 
 // running is the phone's presence while Run runs, else nil.
@@ -210,7 +210,7 @@ func (p *Phone) Pair(ctx context.Context, inv device.Invitation, ca []byte) (dev
 	}
 	peer, err := online.node.Pair(ctx, inv, told, ways...)
 	if err == nil {
-		err = p.Signer.Paired(peer)
+		err = p.Signer.Activity.Paired(peer)
 		for _, h := range invited {
 			err = errors.Join(err, p.RememberHub(h))
 		}

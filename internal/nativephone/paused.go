@@ -12,13 +12,14 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
 // Remedies are what can be done about a computer that is paused after several
 // denials. Without a function its part is not offered.
 type Remedies struct {
-	Report func(signer.Pause) (signer.Report, error)
+	Report func(signer.Pause) (activity.Report, error)
 	Unpair func(device.ID) error
 }
 
@@ -73,7 +74,7 @@ func remedies(p signer.Pause) string {
 }
 
 // reportText says in rows what was asked for, and how often.
-func reportText(r signer.Report) string {
+func reportText(r activity.Report) string {
 	var b strings.Builder
 	var counts []string
 	for _, decision := range slices.SortedFunc(maps.Keys(r.Decisions), func(x, y string) int {

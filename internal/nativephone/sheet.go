@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -27,7 +28,7 @@ func signText(s signer.SignSheet) string {
 
 // marked is a line's text, and how far it can be believed: what the phone has found
 // by itself, or what the computer says.
-func marked(l signer.Line) string {
+func marked(l activity.Line) string {
 	if l.Quality == wire.QualityClaimed {
 		return quoted(l.Value) + "  (so the computer says)"
 	}

@@ -1,7 +1,6 @@
 package signer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -69,82 +68,23 @@ func TestNoSignatureWithoutRecord(t *testing.T) {
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeInternalError)
 }
 
-// plainStore cannot append.
-type plainStore struct{ m *testkit.Documents }
-
-func (s plainStore) Get(name string) ([]byte, error)      { return s.m.Get(name) }
-func (s plainStore) Put(name string, b []byte) error      { return s.m.Put(name, b) }
-func (s plainStore) Delete(name string) error             { return s.m.Delete(name) }
-func (s plainStore) List(prefix string) ([]string, error) { return s.m.List(prefix) }
-
-// The log is bounded, and what is kept of it is in order, whatever the store
-// can do.
-func TestActivityTurnsOver(t *testing.T) {
-	for name, store := range map[string]Store{"appends": &testkit.Documents{}, "replaces": plainStore{&testkit.Documents{}}} {
-		t.Run(name, func(t *testing.T) {
-			s, err := New(Config{Store: store})
-			if err != nil {
-				t.Fatal(err)
-			}
-			line := []byte(`{"what":"` + strings.Repeat("x", 4084) + "\"}\n") // 4096 bytes
-			full := append(bytes.Repeat(line, maxDecisions/len(line)), `{"kind":"cut o`...)
-			if err := store.Put("activity.jsonl", full); err != nil {
-				t.Fatal(err)
-			}
-			for _, id := range []string{"first", "second"} {
-				if err := s.record(Record{Kind: "sign", RequestID: wire.Clean(id)}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			now, _ := store.Get("activity.jsonl")
-			old, _ := store.Get("activity-1.jsonl")
-			if len(now) > 1000 || !bytes.Equal(old, full) {
-				t.Errorf("%d bytes, %d old ones", len(now), len(old))
-			}
-			records, err := s.Activity()
-			if n := len(records); err != nil || n != maxDecisions/len(line)+2 || records[n-2].RequestID.String() != "first" || records[n-1].RequestID.String() != "second" {
-				t.Errorf("%d records, %v", n, err)
-			}
-		})
-	}
-}
-
-// A line that a power cut left unfinished does not swallow the next one.
-func TestActivityAfterACut(t *testing.T) {
-	for name, store := range map[string]Store{"appends": &testkit.Documents{}, "replaces": plainStore{&testkit.Documents{}}} {
-		if err := store.Put("activity.jsonl", []byte("{\"requestID\":\"a\"}\n{\"requestID\":\"b")); err != nil {
-			t.Fatal(err)
+// A phone that is out of space signs nothing, and says why: to the computer, and
+// with the same words to the person.
+func TestOutOfSpace(t *testing.T) {
+	for what, left := range map[string]int{"activity log": 1, "list of certificates": 0} {
+		p := newPhone(t)
+		id := p.create("work", "ecdsa-sha2-nistp256")
+		p.createCA("root")
+		p.writeTo(testkit.Failing{Documents: p.cfg.Store.(*testkit.Documents), Left: &left})
+		answer := p.askCertificate(certificateRequest(t, p))
+		want := "The phone cannot write its " + what + ", and signs nothing without it. Is it out of space?"
+		if answer.Error == nil || answer.Error.Code != wire.CodeInternalError || answer.Error.Message != want || answer.CertificateBlob != nil {
+			t.Errorf("%s: the certificate ended with %v", what, answer.Error)
 		}
-		s, err := New(Config{Store: store})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.record(Record{RequestID: wire.Clean("c")}); err != nil {
-			t.Fatal(err)
-		}
-		records, err := s.Activity()
-		if err != nil || len(records) != 2 || records[1].RequestID.String() != "c" {
-			t.Errorf("%s: %+v, %v", name, records, err)
+		left = 0
+		signed := p.ask(t.Context(), p.request(id))
+		if signed.Error == nil || !strings.Contains(signed.Error.Message, "activity log") || signed.Signature != nil {
+			t.Errorf("%s: the signature ended with %v", what, signed.Error)
 		}
 	}
-}
-
-func FuzzActivity(f *testing.F) {
-	f.Add([]byte("{\"kind\":\"sign\"}\n"))
-	f.Add([]byte("{\"kind\":"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		store := &testkit.Documents{}
-		_ = store.Put("activity.jsonl", b)
-		s, err := New(Config{Store: store})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.record(Record{RequestID: wire.Clean("new")}); err != nil {
-			t.Fatal(err)
-		}
-		records, err := s.Activity()
-		if n := len(records); err != nil || n == 0 || records[n-1].RequestID.String() != "new" {
-			t.Errorf("the new record is lost behind %q", b)
-		}
-	})
 }

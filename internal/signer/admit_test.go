@@ -103,7 +103,7 @@ func TestWithdrawnInTheLastMoment(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(wire.Window-before, cancel)
 			p.ask(ctx, p.request(id))
-			records, err := p.Activity()
+			records, err := p.Activity.Records()
 			if err != nil || records[len(records)-1].Decision != decision {
 				t.Errorf("withdrawn %v before the end: %+v, %v", before, records, err)
 			}
@@ -165,7 +165,7 @@ func TestTooManyWaitingRequests(t *testing.T) {
 		p.wantCode(p.ask(ctx, p.request(id)), wire.CodeSignerBusy) // the phone is full
 		cancel()
 		synctest.Wait()
-		records, err := p.Activity()
+		records, err := p.Activity.Records()
 		withdrawn := 0
 		for _, r := range records {
 			if r.Decision == "withdrawn" {

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
 
@@ -71,7 +73,7 @@ func (c CA) identity() Identity {
 
 // CA returns the CA, or ErrNoCA.
 func (s *Signer) CA() (CA, error) {
-	ca, err := getJSON[CA](s.cfg.Store, caDocument, "CA")
+	ca, err := documents.Load[CA](s.cfg.Store, caDocument, "CA")
 	if ca == nil {
 		return CA{}, cmp.Or(err, ErrNoCA)
 	}
@@ -142,10 +144,10 @@ func (s *Signer) keepCA(ca CA) error {
 			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
 		}
 	}
-	if err := s.write(caRecord(ca, DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
+	if err := s.Activity.Write(caRecord(ca, activity.DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
 		return err
 	}
-	return putJSON(s.cfg.Store, caDocument, ca)
+	return documents.Save(s.cfg.Store, caDocument, ca)
 }
 
 // DeleteCA forgets the CA and destroys its private key, if the provider has
@@ -165,7 +167,7 @@ func (s *Signer) DeleteCA() error {
 	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
 		err = p.Forget(gone.identity())
 	}
-	return errors.Join(err, s.record(caRecord(gone, DecisionDeleted, "")))
+	return errors.Join(err, s.Activity.Write(caRecord(gone, activity.DecisionDeleted, "")))
 }
 
 // SetPolicy replaces the CA's policy by what change makes of it.
@@ -186,11 +188,11 @@ func (s *Signer) SetPolicy(change func(*Policy)) (Policy, error) {
 		}
 		p = ca.Policy
 		if what := p.changeOf(before); what != "" {
-			if err := s.write(caRecord(ca, DecisionChanged, "policy: "+what)); err != nil {
+			if err := s.Activity.Write(caRecord(ca, activity.DecisionChanged, "policy: "+what)); err != nil {
 				return err
 			}
 		}
-		return putJSON(s.cfg.Store, caDocument, ca)
+		return documents.Save(s.cfg.Store, caDocument, ca)
 	})
 	return p, err
 }

@@ -33,7 +33,7 @@ func (s *Signer) certify(ctx context.Context, from device.Peer, e wire.Envelope,
 	}
 }
 
-func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.CertificateRequest, received func(), rec *Record) (*ssh.Certificate, error) {
+func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.CertificateRequest, received func(), rec *record) (*ssh.Certificate, error) {
 	until, leave, err := s.admit(from, e, &r.Asking)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 }
 
 // askCertificate asks the person, and returns what is to be signed.
-func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet, rec *Record) (*Draft, error) {
+func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet, rec *record) (*Draft, error) {
 	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.lasts(s.cfg.Now())
 	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
 	decision, err := s.cfg.Approver.certificate(ctx, sheet)
@@ -183,7 +183,7 @@ func (p *plan) narrow(d CertificateDecision) error {
 	return nil
 }
 
-func (r *Record) issued(c *ssh.Certificate) {
+func (r *record) issued(c *ssh.Certificate) {
 	r.ValidAfter = time.Unix(int64(c.ValidAfter), 0).UTC().Format(time.RFC3339)
 	r.Serial, r.Principals = strconv.FormatUint(c.Serial, 10), c.ValidPrincipals
 	r.ValidBefore = time.Unix(int64(c.ValidBefore), 0).UTC().Format(time.RFC3339)

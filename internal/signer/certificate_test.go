@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -216,7 +217,7 @@ func TestCAKeyIsNoIdentity(t *testing.T) {
 	r.DataToSign = tbsCertificate(t)
 	p.wantCode(p.ask(t.Context(), r), wire.CodePolicyDenied)
 	// However it came into the document, it does not sign.
-	if err := putJSON(p.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: []Identity{a, key}}); err != nil {
+	if err := documents.Save(p.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: []Identity{a, key}}); err != nil {
 		t.Fatal(err)
 	}
 	r = p.request(key)

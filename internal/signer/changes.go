@@ -5,54 +5,18 @@ import (
 	"strings"
 	"time"
 
-	"vmux/internal/device"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
-// Decisions of records that are no requests: what was done on the phone. A key
-// ("key", "ca") is created, imported, added (it stays in another agent), exported,
-// deleted, renamed, enabled, disabled or the default, or what it may do is changed. A
-// computer ("pairing") is paired or unpaired. Grants are enabled or disabled.
-const (
-	DecisionCreated  = "created"
-	DecisionImported = "imported"
-	DecisionAdded    = "added"
-	DecisionExported = "exported"
-	DecisionDeleted  = "deleted"
-	DecisionRenamed  = "renamed"
-	DecisionEnabled  = "enabled"
-	DecisionDisabled = "disabled"
-	DecisionDefault  = "default"
-	DecisionChanged  = "changed"
-	DecisionPaired   = "paired"
-	DecisionUnpaired = "unpaired"
-)
-
 // keyRecord is the record of a change of an identity; what says what it is now.
-func keyRecord(id Identity, decision, what string) *Record {
-	return &Record{Kind: kindKey, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
+func keyRecord(id Identity, decision, what string) *activity.Record {
+	return &activity.Record{Kind: activity.KindKey, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
 }
 
-func caRecord(ca CA, decision, what string) Record {
+func caRecord(ca CA, decision, what string) activity.Record {
 	id := ca.identity()
-	return Record{Kind: kindCA, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
-}
-
-// Paired records that a computer was paired with this phone, or unpaired: the phone's
-// trust store is its own.
-func (s *Signer) Paired(computer device.Peer) error {
-	return s.record(pairingRecord(computer, DecisionPaired))
-}
-
-// Unpaired records the end of a pairing; by whom, if not by this phone's person.
-func (s *Signer) Unpaired(computer device.Peer, by string) error {
-	r := pairingRecord(computer, DecisionUnpaired)
-	r.What = wire.Clean(by)
-	return s.record(r)
-}
-
-func pairingRecord(computer device.Peer, decision string) Record {
-	return Record{Kind: kindPairing, Decision: decision, DeviceID: computer.ID.String(), DeviceName: computer.Name}
+	return activity.Record{Kind: activity.KindCA, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
 }
 
 // changeOf says in words what is different.

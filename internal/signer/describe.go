@@ -8,18 +8,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"vmux/internal/signer/activity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
-
-// Line is one thing that a sheet says, and how far it can be believed.
-type Line struct {
-	Name    string              `json:"name"`
-	Value   wire.Text           `json:"value"`
-	Quality wire.ContextQuality `json:"quality"` // verified by the phone, or claimed by the computer
-	// Warning marks what a person has to acknowledge.
-	Warning bool `json:"warning,omitempty"`
-}
 
 // Title says in a few words what is asked for: `root@prod-1.example.com`, `git
 // commit signature (claimed)`, `unknown`. A host has the name that this phone knows
@@ -133,20 +125,20 @@ func ClaimsOf(c wire.Context) Claims {
 
 // Lines say the rest, the most important first. Key, computer and time stand in
 // the sheet itself.
-func (s SignSheet) Lines() []Line {
-	var list []Line
+func (s SignSheet) Lines() []activity.Line {
+	var list []activity.Line
 	// What is verified can stand in a text of this program's, whose end is not to be
 	// cut: the parts that others chose are shortened, not the whole.
 	verified := func(name string, value wire.Text) {
-		list = append(list, Line{Name: name, Value: value, Quality: wire.QualityVerified})
+		list = append(list, activity.Line{Name: name, Value: value, Quality: wire.QualityVerified})
 	}
 	claimed := func(name string, value wire.Text) {
 		if value != (wire.Text{}) {
-			list = append(list, Line{Name: name, Value: value, Quality: wire.QualityClaimed})
+			list = append(list, activity.Line{Name: name, Value: value, Quality: wire.QualityClaimed})
 		}
 	}
 	for _, w := range s.warnings() {
-		list = append(list, Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: w.text})
+		list = append(list, activity.Line{Name: "warning", Quality: wire.QualityVerified, Warning: true, Value: w.text})
 	}
 	switch s.Known.Kind {
 	case sshctx.HostBound, sshctx.UserAuth:
@@ -177,8 +169,8 @@ func (s SignSheet) Lines() []Line {
 
 // Listed are the lines that a request needs where it is one of several on a sheet:
 // those that tell it from the others, and those without which nobody would say yes.
-func (s SignSheet) Listed() []Line {
-	return slices.DeleteFunc(s.Lines(), func(l Line) bool {
+func (s SignSheet) Listed() []activity.Line {
+	return slices.DeleteFunc(s.Lines(), func(l activity.Line) bool {
 		switch l.Name {
 		case "server", "host key", "proof", "through", "run by", "subject", "hash":
 			return false

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/activity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -186,7 +187,7 @@ func TestHostKeysThatCannotBeRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			says := map[string]Line{}
+			says := map[string]activity.Line{}
 			for _, l := range p.sheet.Lines() {
 				says[l.Name] = l
 			}
@@ -359,7 +360,7 @@ func TestHostKeysOfSeveralTypes(t *testing.T) {
 		if d := p.sheet.Destination; d.Memory != HostFirst || p.sheet.MustAcknowledge() || wire.JoinTexts(d.OtherTypes, ", ").String() != strings.Join(others, ", ") {
 			t.Errorf("%s: got %q, other types %v", algorithm, d.Memory, d.OtherTypes)
 		}
-		if !slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool { return l.Name == "seen" && l.Value.String() == seen }) {
+		if !slices.ContainsFunc(p.sheet.Lines(), func(l activity.Line) bool { return l.Name == "seen" && l.Value.String() == seen }) {
 			t.Errorf("%s: %v, want %q", algorithm, p.sheet.Lines(), seen)
 		}
 		known = append(known, s)
@@ -397,7 +398,7 @@ func TestDowngradedLogin(t *testing.T) {
 		if err := p.askLogin(id, data, "", binding); err != nil {
 			t.Fatal(err)
 		}
-		warned := slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool {
+		warned := slices.ContainsFunc(p.sheet.Lines(), func(l activity.Line) bool {
 			return l.Warning && l.Value.String() == "earlier logins to this server named it in what is signed; this one does not, and could be to another server"
 		})
 		if d := p.sheet.Destination; d.Downgraded != downgraded || warned != downgraded || p.sheet.MustAcknowledge() != downgraded {

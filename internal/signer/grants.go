@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -60,7 +62,7 @@ type grantDocument struct {
 }
 
 func (s *Signer) grantDocument() (grantDocument, error) {
-	doc, err := getJSON[grantDocument](s.cfg.Store, grantsDocument, "grants")
+	doc, err := documents.Load[grantDocument](s.cfg.Store, grantsDocument, "grants")
 	if doc == nil {
 		return grantDocument{}, err
 	}
@@ -89,13 +91,13 @@ func (s *Signer) enableGrants(on bool) error {
 	doc, err := s.grantDocument()
 	was := err == nil && doc.Enabled // a damaged document grants nothing
 	if on && !was {                  // not without a record
-		if err := s.write(Record{Kind: kindGrants, Decision: DecisionEnabled}); err != nil {
+		if err := s.Activity.Write(activity.Record{Kind: activity.KindGrants, Decision: activity.DecisionEnabled}); err != nil {
 			return err
 		}
 	}
-	err = putJSON(s.cfg.Store, grantsDocument, grantDocument{1, on, !on})
+	err = documents.Save(s.cfg.Store, grantsDocument, grantDocument{1, on, !on})
 	if !on && was { // also without a record
-		err = errors.Join(err, s.write(Record{Kind: kindGrants, Decision: DecisionDisabled}))
+		err = errors.Join(err, s.Activity.Write(activity.Record{Kind: activity.KindGrants, Decision: activity.DecisionDisabled}))
 	}
 	return err
 }

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -110,7 +112,7 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 		if secret[0] != 0 || len(p.heldSecrets()) != 0 {
 			t.Error("a grant is over, nobody has asked since, and its secret is still in memory")
 		}
-		granted := slices.DeleteFunc(p.requests(), func(r Record) bool { return !r.Grant })
+		granted := slices.DeleteFunc(p.requests(), func(r activity.Record) bool { return !r.Grant })
 		if len(granted) != 3 || granted[0].Decision != "approved" {
 			t.Errorf("records of what was granted: %+v", granted)
 		}
@@ -124,7 +126,7 @@ func TestGrantEnds(t *testing.T) {
 		"on lock":  func(p *phone) error { p.EndGrant(""); return nil },
 		"switched off where that cannot be stored": func(p *phone) error {
 			store := p.cfg.Store
-			p.cfg.Store = failing{Documents: store.(*testkit.Documents), left: new(int)}
+			p.cfg.Store = testkit.Failing{Documents: store.(*testkit.Documents), Left: new(int)}
 			err := p.EnableGrants(false)
 			p.cfg.Store = store
 			if err == nil {
@@ -430,7 +432,7 @@ func TestThirdLikeRequestOffersAGrant(t *testing.T) {
 
 // hooked calls got after each read of the grants' document.
 type hooked struct {
-	Store
+	documents.Store
 	got func()
 }
 

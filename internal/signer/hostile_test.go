@@ -15,7 +15,7 @@ func TestHostileDocumentsAreCleaned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	host, pause, record := must(p.Hosts())[0], must(p.Pauses())[0], must(p.Activity())[0]
+	host, pause, record := must(p.Hosts())[0], must(p.Pauses())[0], must(p.Activity.Records())[0]
 	for want, got := range map[string]interface{ String() string }{
 		"db\uFFFD[2J": host.Names[0], "root\uFFFD": host.Users[0],
 		"lap\uFFFDtop": pause.DeviceName, "ssh\uFFFD": pause.Program,

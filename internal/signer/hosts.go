@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/confusable"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -57,7 +58,7 @@ type hostDocument struct {
 
 // Hosts returns the servers that this phone remembers.
 func (s *Signer) Hosts() ([]Host, error) {
-	doc, err := getJSON[hostDocument](s.cfg.Store, hostsDocument, "hosts")
+	doc, err := documents.Load[hostDocument](s.cfg.Store, hostsDocument, "hosts")
 	if doc == nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (s *Signer) ForgetHost(fingerprint string) error {
 		if len(kept) == len(list) {
 			return errors.New("no such host")
 		}
-		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: kept})
+		return documents.Save(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: kept})
 	})
 }
 
@@ -152,7 +153,7 @@ func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName w
 		hosts[n].Users = latest(hosts[n].Users, wire.Clean(known.User), maxHostUsers)
 		hosts[n].HostBound = hosts[n].HostBound || known.Kind == sshctx.HostBound
 		hosts[n].LastSeen = now
-		return putJSON(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
+		return documents.Save(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -73,7 +74,7 @@ type identityDocument struct {
 
 // Identities returns all identities in the order in which they were made.
 func (s *Signer) Identities() ([]Identity, error) {
-	doc, err := getJSON[identityDocument](s.cfg.Store, identitiesDocument, "identities")
+	doc, err := documents.Load[identityDocument](s.cfg.Store, identitiesDocument, "identities")
 	if doc == nil {
 		return nil, err
 	}
@@ -142,13 +143,13 @@ func (s *Signer) Find(text string) (Identity, error) {
 // the provider already holds it. The first one becomes the default.
 func (s *Signer) Add(id Identity) error {
 	if id.Provider == ProviderUpstream {
-		return s.add(id, DecisionAdded)
+		return s.add(id, activity.DecisionAdded)
 	}
-	return s.add(id, DecisionCreated)
+	return s.add(id, activity.DecisionCreated)
 }
 
 // AddImported is Add for a key that was elsewhere before.
-func (s *Signer) AddImported(id Identity) error { return s.add(id, DecisionImported) }
+func (s *Signer) AddImported(id Identity) error { return s.add(id, activity.DecisionImported) }
 
 func (s *Signer) add(id Identity, decision string) error {
 	if err := CheckLabel(id.Label); err != nil {
@@ -161,7 +162,7 @@ func (s *Signer) add(id Identity, decision string) error {
 	if err := CheckPrincipals(id.Principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
 			return nil, nil, errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
 		}
@@ -183,16 +184,16 @@ func (s *Signer) Rename(id Identity, label string) error {
 	if err := CheckLabel(label); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		for _, other := range list {
 			if other.Label == label && !bytes.Equal(other.PublicKey, id.PublicKey) {
 				return nil, nil, ErrExists
 			}
 		}
-		var rec *Record
+		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
 			if i.Label != label {
-				rec = keyRecord(*i, DecisionRenamed, "now "+label)
+				rec = keyRecord(*i, activity.DecisionRenamed, "now "+label)
 			}
 			i.Label = label
 		})
@@ -203,14 +204,14 @@ func (s *Signer) Rename(id Identity, label string) error {
 // SetEnabled switches an identity on or off. One that is off is not listed and
 // signs nothing.
 func (s *Signer) SetEnabled(id Identity, enabled bool) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
-		var rec *Record
+	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
 			switch {
 			case enabled && !i.Enabled:
-				rec = keyRecord(*i, DecisionEnabled, "")
+				rec = keyRecord(*i, activity.DecisionEnabled, "")
 			case !enabled && i.Enabled:
-				rec = keyRecord(*i, DecisionDisabled, "")
+				rec = keyRecord(*i, activity.DecisionDisabled, "")
 			}
 			i.Enabled = enabled
 		})
@@ -223,12 +224,12 @@ func (s *Signer) SetPrincipals(id Identity, principals []string) error {
 	if err := CheckPrincipals(principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
-		var rec *Record
+	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
 			var c changes
 			if c.list("principals", i.Principals, principals, "those of the CA"); len(c) > 0 {
-				rec = keyRecord(*i, DecisionChanged, c[0])
+				rec = keyRecord(*i, activity.DecisionChanged, c[0])
 			}
 			i.Principals = principals
 		})
@@ -238,15 +239,15 @@ func (s *Signer) SetPrincipals(id Identity, principals []string) error {
 
 // SetDefault chooses the identity that session certificates stand for.
 func (s *Signer) SetDefault(id Identity) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		was := slices.IndexFunc(list, func(i Identity) bool { return i.Default })
 		for n := range list {
 			list[n].Default = false
 		}
-		var rec *Record
+		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
 			if was < 0 || !bytes.Equal(list[was].PublicKey, i.PublicKey) {
-				rec = keyRecord(*i, DecisionDefault, "")
+				rec = keyRecord(*i, activity.DecisionDefault, "")
 			}
 			i.Default = true
 		})
@@ -273,7 +274,7 @@ func (s *Signer) CheckNew(label string) error {
 func (s *Signer) Delete(id Identity) error {
 	var gone Identity
 	var next string
-	err := s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+	err := s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		n := slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) })
 		if n < 0 {
 			return nil, nil, ErrNoIdentity
@@ -293,7 +294,7 @@ func (s *Signer) Delete(id Identity) error {
 	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
 		err = p.Forget(gone)
 	}
-	return errors.Join(err, s.record(*keyRecord(gone, DecisionDeleted, next)))
+	return errors.Join(err, s.Activity.Write(*keyRecord(gone, activity.DecisionDeleted, next)))
 }
 
 func change(list []Identity, id Identity, f func(*Identity)) error {
@@ -308,7 +309,7 @@ func change(list []Identity, id Identity, f func(*Identity)) error {
 
 // changeIdentities replaces the list by what f makes of it. What f says of it is
 // written to the log before: nothing is changed that the log does not know.
-func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *Record, error)) error {
+func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *activity.Record, error)) error {
 	return s.locked(func() error {
 		list, err := s.Identities()
 		if err != nil {
@@ -319,46 +320,12 @@ func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *Record, error
 			return err
 		}
 		if rec != nil {
-			if err := s.write(*rec); err != nil {
+			if err := s.Activity.Write(*rec); err != nil {
 				return err
 			}
 		}
-		return putJSON(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
+		return documents.Save(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
 	})
-}
-
-// getJSON reads a document of version 1, nil and no error if there is none. What is
-// what it holds, for errors.
-func getJSON[T any](store Store, name, what string) (*T, error) {
-	b, err := store.Get(name)
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", what, err)
-	}
-	if b == nil {
-		return nil, nil
-	}
-	var head struct {
-		Version int `json:"version"`
-	}
-	var doc T
-	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, &doc) != nil {
-		return nil, fmt.Errorf("load %s: the document is damaged", what)
-	}
-	if head.Version != 1 {
-		return nil, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
-	}
-	return &doc, nil
-}
-
-func putJSON(store Store, name string, document any) error {
-	b, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
-	}
-	if err := store.Put(name, append(b, '\n')); err != nil {
-		return fmt.Errorf("save %s: %w", name, err)
-	}
-	return nil
 }
 
 // CheckLabel reports why a text cannot be an identity's label.

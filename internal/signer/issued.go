@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -155,9 +156,9 @@ func (s *Signer) Revoke(match func(Issued) bool) ([]Issued, error) {
 		return nil, err
 	}
 	for _, i := range revoked {
-		rec := Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
+		rec := activity.Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
 			Decision: "revoked", Serial: i.Serial, Principals: i.Principals}
-		err = errors.Join(err, s.record(rec))
+		err = errors.Join(err, s.Activity.Write(rec))
 	}
 	return revoked, err
 }

@@ -12,9 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"vmux/internal/wire"
-
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/wire"
 )
 
 // The list that the phone writes is read by OpenSSH, and revokes the revoked
@@ -79,7 +79,7 @@ func TestKRL(t *testing.T) {
 	if _, err := p.Revoke(func(Issued) bool { return true }); err != ErrNoCertificate {
 		t.Errorf("revoked again: %v", err)
 	}
-	records, err := p.Activity()
+	records, err := p.Activity.Records()
 	if err != nil || records[len(records)-1].Decision != "revoked" {
 		t.Errorf("the log does not tell: %v", err)
 	}

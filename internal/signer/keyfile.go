@@ -17,6 +17,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/keyfile"
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
 
@@ -46,7 +48,7 @@ func (s *Signer) Create(label, algorithm string, bits int, passphrase []byte) (I
 		return Identity{}, err
 	}
 	defer wipe(key)
-	return s.keepKey(label, key, passphrase, DecisionCreated)
+	return s.keepKey(label, key, passphrase, activity.DecisionCreated)
 }
 
 // Import keeps the private key of a key file, encrypted anew under passphrase.
@@ -62,7 +64,7 @@ func (s *Signer) Import(label string, file, old, passphrase []byte) (Identity, e
 	if err := checkImported(key); err != nil {
 		return Identity{}, err
 	}
-	return s.keepKey(label, key, passphrase, DecisionImported)
+	return s.keepKey(label, key, passphrase, activity.DecisionImported)
 }
 
 // checkImported refuses keys that servers refuse as well, or that cost too much
@@ -91,7 +93,7 @@ func (s *Signer) Export(id Identity) ([]byte, error) {
 		err = errors.New("the key file is missing")
 	}
 	if err == nil {
-		err = s.record(*keyRecord(id, DecisionExported, "the private key, encrypted under its passphrase"))
+		err = s.Activity.Write(*keyRecord(id, activity.DecisionExported, "the private key, encrypted under its passphrase"))
 	}
 	if err != nil {
 		return nil, err
@@ -181,7 +183,7 @@ func generate(algorithm string, bits int) (crypto.PrivateKey, error) {
 
 // fileProvider signs with encrypted OpenSSH key files in the store. The
 // passphrase is asked at each signature and nothing decrypted is kept.
-type fileProvider struct{ store Store }
+type fileProvider struct{ store documents.Store }
 
 // Unattended tells that a passphrase given once serves for a grant.
 func (fileProvider) Unattended() bool { return true }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
@@ -25,7 +26,7 @@ const ProviderPasskey = "passkey"
 // Unlock returns is the webauthn.Assertion in JSON. Identity.Ref is the document with the
 // Credential.
 type Passkeys struct {
-	Store        Store
+	Store        documents.Store
 	RelyingParty webauthn.RelyingParty
 }
 
@@ -80,7 +81,7 @@ func (p Passkeys) Keep(n *NewPasskey, a webauthn.Assertion) (Identity, error) {
 	if _, err := p.Signature(n.Identity, n.test, a); err != nil {
 		return Identity{}, err
 	}
-	return n.Identity, putJSON(p.Store, n.Identity.Ref, n.Credential)
+	return n.Identity, documents.Save(p.Store, n.Identity.Ref, n.Credential)
 }
 
 func credentialDocument(credential []byte) string {
@@ -106,8 +107,8 @@ func (p Passkeys) Has(credential []byte) bool {
 	return c != nil || err != nil
 }
 
-func loadCredential(store Store, document string) (*webauthn.Credential, error) {
-	c, err := getJSON[webauthn.Credential](store, document, "passkey")
+func loadCredential(store documents.Store, document string) (*webauthn.Credential, error) {
+	c, err := documents.Load[webauthn.Credential](store, document, "passkey")
 	if c != nil && len(c.ID) == 0 {
 		return nil, errors.New("load passkey: the document is damaged")
 	}
@@ -179,6 +180,6 @@ func (p Passkeys) noteBackup(id Identity, flags byte) {
 	backed := flags&sshctx.FlagBackedUp != 0
 	if err == nil && c != nil && c.BackedUp != backed {
 		c.BackedUp = backed
-		_ = putJSON(p.Store, id.Ref, c)
+		_ = documents.Save(p.Store, id.Ref, c)
 	}
 }

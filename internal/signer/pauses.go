@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
 
@@ -40,7 +41,7 @@ type pauseDocument struct {
 
 // Pauses returns those that hold now.
 func (s *Signer) Pauses() ([]Pause, error) {
-	doc, err := getJSON[pauseDocument](s.cfg.Store, pausesDocument, "pauses")
+	doc, err := documents.Load[pauseDocument](s.cfg.Store, pausesDocument, "pauses")
 	if doc == nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func (s *Signer) changePauses(change func([]Pause) []Pause) error {
 			list = nil // a damaged document pauses nobody; what is added now counts
 		}
 		list = change(list)
-		return putJSON(s.cfg.Store, pausesDocument, pauseDocument{Version: 1, Pauses: list[max(0, len(list)-maxPauses):]})
+		return documents.Save(s.cfg.Store, pausesDocument, pauseDocument{Version: 1, Pauses: list[max(0, len(list)-maxPauses):]})
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -212,14 +214,23 @@ func (p *phone) askCertificate(r *wire.CertificateRequest) *wire.CertificateResp
 }
 
 // writeTo has the phone keep its documents elsewhere from now on.
-func (p *phone) writeTo(store Store) { p.cfg.Store, p.books = store, newBooks(store) }
-
-// requests are the records of what computers asked for, oldest first.
-func (p *phone) requests() []Record {
+func (p *phone) writeTo(store documents.Store) {
 	p.t.Helper()
-	all, err := p.Activity()
+	c := p.cfg
+	c.Store = store
+	s, err := New(c)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return slices.DeleteFunc(all, func(r Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
+	p.Signer = s
+}
+
+// requests are the records of what computers asked for, oldest first.
+func (p *phone) requests() []activity.Record {
+	p.t.Helper()
+	all, err := p.Activity.Records()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(r activity.Record) bool { return r.Kind != "sign" && r.Kind != "certificate" })
 }

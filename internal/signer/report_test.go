@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -25,11 +26,11 @@ func TestReportOfAPausedComputer(t *testing.T) {
 			return CertificateDecision{}, nil
 		}
 		var pause Pause
-		told := Report{}
+		told := activity.Report{}
 		p.cfg.Approver.Paused = func(now Pause) {
 			var err error
 			pause = now
-			if told, err = p.Report(now.DeviceID, now.Since); err != nil {
+			if told, err = p.Activity.Report(now.DeviceID, now.Since); err != nil {
 				t.Error(err)
 			}
 		}
@@ -45,15 +46,15 @@ func TestReportOfAPausedComputer(t *testing.T) {
 		p.computer = home
 		p.askCertificate(certificateRequest(t, p))
 		_ = p.askLogin(id, login(id, sessionID(3), "root", &prod), "prod")
-		want := []Asked{{What: wire.Clean("root@prod"), Server: wire.Clean(prod.fingerprint()), Times: 2}, {What: wire.Clean("session certificate for root"), Times: 1}}
+		want := []activity.Asked{{What: wire.Clean("root@prod"), Server: wire.Clean(prod.fingerprint()), Times: 2}, {What: wire.Clean("session certificate for root"), Times: 1}}
 		if pause.DeviceID != home.ID || told.Decisions["denied"] != 3 || len(told.Records) != 3 || !slices.Equal(told.Asked, want) {
 			t.Errorf("told of %+v\n%+v", pause, told)
 		}
 		for range 4 {
 			_ = p.askLogin(id, login(id, sessionID(4), "root", &other), "other")
 		}
-		later, err := p.Report(pause.DeviceID, pause.Since)
-		want = slices.Insert(want, 0, Asked{What: wire.Clean("root@other (claimed)"), Server: wire.Clean(other.fingerprint()), Times: 4})
+		later, err := p.Activity.Report(pause.DeviceID, pause.Since)
+		want = slices.Insert(want, 0, activity.Asked{What: wire.Clean("root@other (claimed)"), Server: wire.Clean(other.fingerprint()), Times: 4})
 		if err != nil || later.Decisions["refused"] != 4 || !slices.Equal(later.Asked, want) {
 			t.Errorf("later %+v, %v", later, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/signer/activity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -102,9 +103,9 @@ func isHost(text string) bool {
 // SetRules replaces an identity's rules by what change makes of them.
 func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 	var rules Rules
-	err := s.changeIdentities(func(list []Identity) ([]Identity, *Record, error) {
+	err := s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		var failed error
-		var rec *Record
+		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
 			rules = i.Rules
 			edit(&rules)
@@ -112,7 +113,7 @@ func (s *Signer) SetRules(id Identity, edit func(*Rules)) (Rules, error) {
 				return
 			}
 			if what := rules.changeOf(i.Rules); what != "" {
-				rec = keyRecord(*i, DecisionChanged, "policy: "+what)
+				rec = keyRecord(*i, activity.DecisionChanged, "policy: "+what)
 			}
 			i.Rules = rules
 		})
@@ -144,7 +145,7 @@ func forbidden(id Identity, format string, args ...any) error {
 
 // RefusedByRules counts the requests of a record that the identity's rules have
 // refused.
-func (i Identity) RefusedByRules(r Record) int { return r.Keys[i.Fingerprint()] }
+func (i Identity) RefusedByRules(r activity.Record) int { return r.Keys[i.Fingerprint()] }
 
 // allow applies the identity's rules to a signature.
 func (r Rules) allow(id Identity, s SignSheet, now time.Time) error {

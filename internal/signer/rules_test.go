@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vmux/internal/signer/activity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -159,7 +160,7 @@ func TestNameThatOnlyTheComputerSays(t *testing.T) {
 		t.Helper()
 		before := p.asked
 		err := p.askLogin(id, login(id, sessionID(0), "root", s), name)
-		warning := slices.ContainsFunc(p.sheet.Lines(), func(l Line) bool {
+		warning := slices.ContainsFunc(p.sheet.Lines(), func(l activity.Line) bool {
 			return l.Warning && l.Value.String() == "the key is limited to certain servers; that this is "+name+" only the computer says"
 		})
 		if (err == nil) != answer || p.asked != before+1 || warning != warned || p.sheet.MustAcknowledge() != warned {

@@ -27,7 +27,7 @@ type signing struct {
 	from     device.Peer
 	envelope wire.Envelope
 	received func()
-	rec      Record // what the log will say
+	rec      record // what the log will say
 
 	request   wire.RemoteSignRequest
 	until     time.Time // the end of its window
@@ -118,7 +118,7 @@ func (q *signing) grantedOrAsked(ctx context.Context) (err error) {
 func (q *signing) askAndSign(ctx context.Context, asked Sheet) error {
 	q.sheet.Expires, q.sheet.Shown, q.sheet.Waiting = asked.Expires, asked.Shown, asked.Waiting
 	decision, err := q.s.cfg.Approver.sign(ctx, q.sheet)
-	q.rec.joined = decision.Joined
+	q.rec.Joined = decision.Joined
 	if wire.CodeOf(err) == wire.CodeUserDenied {
 		if !decision.Joined {
 			q.rec.pause = q.s.denied(q.from)
@@ -201,37 +201,6 @@ func (s *Signer) windowed(parent context.Context, until time.Time) (context.Cont
 	})
 	return ctx, func() { stop(); cancel(); withdraw(nil) }
 }
-
-// conclude writes the record of a request that ended with err, and returns what
-// the computer is told.
-func (s *Signer) conclude(rec Record, err error) error {
-	rec.decide(err)
-	switch {
-	case rec.Code == wire.CodeInternalError:
-		s.cfg.Log.Error("request failed", "request", rec.RequestID, "err", err)
-	case err != nil:
-		s.cfg.Log.Info("request refused", "request", rec.RequestID, "decision", rec.Decision, "code", rec.Code)
-	}
-	if logErr := s.record(rec); logErr != nil {
-		s.cfg.Log.Error("write activity log", "request", rec.RequestID, "err", logErr)
-		if err == nil { // a signature that the log does not know would be a lie by omission
-			err = unkept("activity log", logErr)
-		}
-	}
-	if rec.pause != nil && s.cfg.Approver.Paused != nil { // once the log has the denial
-		s.cfg.Approver.Paused(*rec.pause)
-	}
-	return err
-}
-
-// unkept tells computer and person what could not be written down, and what to look for.
-func unkept(what string, cause error) error {
-	return fmt.Errorf("%w (%w)", wire.Errorf(wire.CodeInternalError,
-		"The phone cannot write its %s, and signs nothing without it. Is it out of space?", what), cause)
-}
-
-// errWithdrawn tells that the computer no longer waits.
-var errWithdrawn = errors.New("withdrawn")
 
 // enabled returns the identity of a public key that may sign.
 func (s *Signer) enabled(blob []byte) (Identity, error) {

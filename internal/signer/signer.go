@@ -14,20 +14,10 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
-
-// Store keeps documents, and has one owner: the signer. One that can add to the end
-// of a document has Append(name string, b []byte) error, which spares writing the
-// whole log.
-type Store interface {
-	// Get returns nil and no error for a document that is not there.
-	Get(name string) ([]byte, error)
-	// Put replaces a document as a whole or leaves it as it was.
-	Put(name string, b []byte) error
-	Delete(name string) error
-	List(prefix string) ([]string, error)
-}
 
 // Provider holds private keys, or knows who does.
 type Provider interface {
@@ -43,7 +33,7 @@ type Unlock func(ctx context.Context, attempt int) ([]byte, error)
 
 // Config says what a signer consists of.
 type Config struct {
-	Store     Store
+	Store     documents.Store
 	Providers map[string]Provider // by Identity.Provider; "file" is added if it is missing
 	Approver  Approver
 	Now       func() time.Time // default time.Now
@@ -56,12 +46,12 @@ type Config struct {
 
 // Signer answers requests. Safe for concurrent use.
 type Signer struct {
-	cfg    Config
-	replay replayGuard
-	queue  queue
+	cfg      Config
+	Activity *activity.Log
+	replay   replayGuard
+	queue    queue
 
-	mu    sync.Mutex // guards changes of documents by this process, and what follows
-	books books
+	mu sync.Mutex // guards changes of documents by this process
 
 	grants sync.Mutex // guards what follows; never held over a use of the store
 	held   []held
@@ -87,7 +77,7 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	return &Signer{cfg: cfg, books: newBooks(cfg.Store)}, nil
+	return &Signer{cfg: cfg, Activity: activity.New(cfg.Store, cfg.Now)}, nil
 }
 
 // Hello returns what the phone adds to its hello.

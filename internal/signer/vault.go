@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/keyfile"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
@@ -62,7 +63,7 @@ var (
 // is the secret that Unlock returns. Identity.Ref is the document with the
 // encrypted key.
 type Vault struct {
-	Store        Store
+	Store        documents.Store
 	RelyingParty webauthn.RelyingParty
 }
 
@@ -83,7 +84,7 @@ type sealedKey struct {
 
 // Info returns the vault, or ErrNoVault.
 func (v Vault) Info() (VaultInfo, error) {
-	info, err := getJSON[VaultInfo](v.Store, vaultDocument, "vault")
+	info, err := documents.Load[VaultInfo](v.Store, vaultDocument, "vault")
 	if info == nil {
 		return VaultInfo{}, cmp.Or(err, ErrNoVault)
 	}
@@ -165,7 +166,7 @@ func (v Vault) Create(n *NewVault) error {
 	case !n.proven:
 		return ErrVaultSecret
 	}
-	return putJSON(v.Store, vaultDocument, n.VaultInfo)
+	return documents.Save(v.Store, vaultDocument, n.VaultInfo)
 }
 
 // Empty reports whether no key is in the vault.
@@ -244,7 +245,7 @@ func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity
 	sealed := sealedKey{Version: 1, Nonce: make([]byte, aead.NonceSize())}
 	_, _ = rand.Read(sealed.Nonce)
 	sealed.Sealed = aead.Seal(nil, sealed.Nonce, plain, binding(id))
-	return id, putJSON(v.Store, id.Ref, sealed)
+	return id, documents.Save(v.Store, id.Ref, sealed)
 }
 
 func sealedDocument(public []byte) string {
@@ -415,6 +416,6 @@ func (v Vault) VerifyNew(n *NewVault, a webauthn.Assertion, challenge []byte) er
 func (v Vault) noteBackup(info VaultInfo, backed bool) {
 	if info.BackedUp != backed {
 		info.BackedUp = backed
-		_ = putJSON(v.Store, vaultDocument, info)
+		_ = documents.Save(v.Store, vaultDocument, info)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/webauthn"
@@ -352,7 +353,7 @@ func TestVaultKeysCannotBeExchanged(t *testing.T) {
 	}
 	for i := range sealed.Sealed {
 		sealed.Sealed[i] ^= 1
-		if err := putJSON(store, ids[0].Ref, sealed); err != nil {
+		if err := documents.Save(store, ids[0].Ref, sealed); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := vault.open(ids[0], a.prf(salt)); !errors.Is(err, errDamagedKey) {

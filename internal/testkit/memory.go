@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func (d *Document) Save(b []byte) error {
 	return nil
 }
 
-// Documents is a signer.Store in memory.
+// Documents are a documents.Store in memory.
 type Documents struct {
 	mu   sync.Mutex
 	docs map[string][]byte
@@ -84,4 +85,27 @@ func (d *Documents) List(prefix string) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Failing are Documents that fail from a writing on, as for a process that is killed
+// there, or where the disk is full. Left counts those before it.
+type Failing struct {
+	*Documents
+	Left *int
+}
+
+// Put implements documents.Store.
+func (f Failing) Put(name string, b []byte) error {
+	if *f.Left--; *f.Left < 0 {
+		return errors.New("killed")
+	}
+	return f.Documents.Put(name, b)
+}
+
+// Append adds to the end of a document.
+func (f Failing) Append(name string, b []byte) error {
+	if *f.Left--; *f.Left < 0 {
+		return errors.New("killed")
+	}
+	return f.Documents.Append(name, b)
 }

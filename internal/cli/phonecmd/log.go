@@ -15,7 +15,7 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/device"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -29,7 +29,7 @@ type logFilter struct {
 const minComputer = 6
 
 // matcher returns what tells the records that are meant.
-func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
+func (f logFilter) matcher(now time.Time) (func(activity.Record) bool, error) {
 	var since time.Time
 	if f.since != "" {
 		ago, err := time.ParseDuration(f.since)
@@ -40,7 +40,7 @@ func (f logFilter) matcher(now time.Time) (func(signer.Record) bool, error) {
 			return nil, command.Usagef("--since is a time such as 2026-11-24T15:04:05Z, or how long ago, such as 90m")
 		}
 	}
-	return func(r signer.Record) bool {
+	return func(r activity.Record) bool {
 		named := f.computer == "" || r.DeviceName.String() == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
 		return named && !r.Last().Before(since)
 	}, nil
@@ -54,16 +54,16 @@ func (f logFilter) nothing() string {
 	return "the log has no such records"
 }
 
-var activity = operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Record, error) {
-	return p.Signer.Activity()
+var logRecords = operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]activity.Record, error) {
+	return p.Signer.Activity.Records()
 })
 
-var verifyActivity = operation("log verify", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.ActivityReport, error) {
-	return p.Signer.VerifyActivity()
+var verifyLog = operation("log verify", func(_ context.Context, p *nativephone.Phone, _ nothing) (activity.Verification, error) {
+	return p.Signer.Activity.Verify()
 })
 
-var exportActivity = operation("log export", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
-	return p.Signer.ExportActivity()
+var exportLog = operation("log export", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
+	return p.Signer.Activity.Export()
 })
 
 func newPhoneLogCommand(a *app) *cobra.Command {
@@ -84,11 +84,11 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 			if err != nil {
 				return err
 			}
-			records, err := activity(cmd.Context(), nothing{})
+			records, err := logRecords(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
-			records = slices.DeleteFunc(records, func(r signer.Record) bool { return !meant(r) })
+			records = slices.DeleteFunc(records, func(r activity.Record) bool { return !meant(r) })
 			if len(records) == 0 {
 				a.Say("%s", filter.nothing())
 			}
@@ -107,7 +107,7 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 }
 
 // recordLine says a record in a line: when, what became of it, and of what.
-func recordLine(r signer.Record) string {
+func recordLine(r activity.Record) string {
 	fields := []string{command.LocalTime(r.Time), pad(wire.Show(r.Decision), 9)}
 	if name := r.DeviceName.String(); name != "" {
 		fields = append(fields, name)
@@ -169,7 +169,7 @@ those that were refused. Note them elsewhere, and a log that was written anew as
 whole is found as well.`,
 		Example: "  vmux phone log verify",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := verifyActivity(cmd.Context(), nothing{})
+			report, err := verifyLog(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -202,7 +202,7 @@ whole is found as well.`,
 
 // showChains prints where each log ends. That of decisions comes first, and has a line
 // though nothing is in it.
-func (a *app) showChains(report signer.ActivityReport) error {
+func (a *app) showChains(report activity.Verification) error {
 	for _, l := range report.Logs {
 		if l.Log != "" && l.Last == 0 {
 			continue
@@ -215,7 +215,7 @@ func (a *app) showChains(report signer.ActivityReport) error {
 }
 
 // droppedText says what a log no longer has, and until when.
-func droppedText(l signer.LogReport) string {
+func droppedText(l activity.Chain) string {
 	d, of := l.Dropped, ""
 	if l.Log != "" {
 		of = " of " + l.Log + " requests"
@@ -241,7 +241,7 @@ func newPhoneLogExportCommand(a *app) *cobra.Command {
 		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: command.Args(),
 		Example: "  vmux phone log export > activity.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b, err := exportActivity(cmd.Context(), nothing{})
+			b, err := exportLog(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}

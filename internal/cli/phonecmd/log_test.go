@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -15,26 +15,26 @@ func TestRecordLines(t *testing.T) {
 	id := device.ID{1}.String()
 	at := time.Date(2026, 11, 29, 10, 0, 0, 0, time.Local)
 	for _, tt := range []struct {
-		r    signer.Record
+		r    activity.Record
 		want string
 	}{
-		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("root@prod"), Decision: "approved"},
+		{activity.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("root@prod"), Decision: "approved"},
 			"approved   laptop  key work  root@prod"},
-		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("git commit signature"), Decision: "approved", Grant: true},
+		{activity.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("git commit signature"), Decision: "approved", Grant: true},
 			"approved   laptop  key work  git commit signature  by a grant, nobody was asked"},
-		{signer.Record{Kind: "certificate", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), Principals: []string{"root", "deploy"}, Decision: "approved"},
+		{activity.Record{Kind: "certificate", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), Principals: []string{"root", "deploy"}, Decision: "approved"},
 			"approved   laptop  key work  session certificate for root,deploy"},
-		{signer.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("root@prod"), Decision: "refused", Message: wire.Clean("muted: this program is not asked for"),
-			Count: 3500, Until: at.Add(41 * time.Second), Asked: []signer.Asked{{What: wire.Clean("root@prod"), Times: 3000}, {What: wire.Clean("root@db"), Times: 500}}},
+		{activity.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("root@prod"), Decision: "refused", Message: wire.Clean("muted: this program is not asked for"),
+			Count: 3500, Until: at.Add(41 * time.Second), Asked: []activity.Asked{{What: wire.Clean("root@prod"), Times: 3000}, {What: wire.Clean("root@db"), Times: 500}}},
 			"refused    laptop  3500 times until 10:00:41  key work  root@prod, and others  muted: this program is not asked for"},
-		{signer.Record{Kind: "key", Label: wire.Clean("work"), What: wire.Clean("ssh-ed25519, file"), Decision: "created"}, "created    key work  ssh-ed25519, file"},
-		{signer.Record{Kind: "key", Label: wire.Clean("work"), What: wire.Clean("policy: hosts prod; forbidden forwarded"), Decision: "changed"}, "changed    key work  policy: hosts prod; forbidden forwarded"},
-		{signer.Record{Kind: "key", Label: wire.Clean("work"), Decision: "deleted"}, "deleted    key work"},
-		{signer.Record{Kind: "ca", Label: wire.Clean("vmux-ca"), What: wire.Clean("policy: principals root"), Decision: "changed"}, "changed    CA  policy: principals root"},
-		{signer.Record{Kind: "pairing", DeviceID: id, DeviceName: wire.Clean("laptop"), Decision: "paired"}, "paired     laptop  device " + device.ID{1}.Short()},
-		{signer.Record{Kind: "pairing", DeviceID: id, DeviceName: wire.Clean("lap\x1btop"), What: wire.Clean("by the computer"), Decision: "unpaired"},
+		{activity.Record{Kind: "key", Label: wire.Clean("work"), What: wire.Clean("ssh-ed25519, file"), Decision: "created"}, "created    key work  ssh-ed25519, file"},
+		{activity.Record{Kind: "key", Label: wire.Clean("work"), What: wire.Clean("policy: hosts prod; forbidden forwarded"), Decision: "changed"}, "changed    key work  policy: hosts prod; forbidden forwarded"},
+		{activity.Record{Kind: "key", Label: wire.Clean("work"), Decision: "deleted"}, "deleted    key work"},
+		{activity.Record{Kind: "ca", Label: wire.Clean("vmux-ca"), What: wire.Clean("policy: principals root"), Decision: "changed"}, "changed    CA  policy: principals root"},
+		{activity.Record{Kind: "pairing", DeviceID: id, DeviceName: wire.Clean("laptop"), Decision: "paired"}, "paired     laptop  device " + device.ID{1}.Short()},
+		{activity.Record{Kind: "pairing", DeviceID: id, DeviceName: wire.Clean("lap\x1btop"), What: wire.Clean("by the computer"), Decision: "unpaired"},
 			"unpaired   lap\ufffdtop  device " + device.ID{1}.Short() + "  by the computer"},
-		{signer.Record{Kind: "grants", Decision: "enabled"}, "enabled    grants"},
+		{activity.Record{Kind: "grants", Decision: "enabled"}, "enabled    grants"},
 	} {
 		tt.r.Time = at
 		if got := recordLine(tt.r); got != "2026-11-29 10:00:00  "+tt.want {
@@ -47,12 +47,12 @@ func TestRecordLines(t *testing.T) {
 // without counting, as that.
 func TestDroppedText(t *testing.T) {
 	until := time.Date(2026, 11, 20, 10, 0, 0, 0, time.Local)
-	l := signer.LogReport{Log: "refused", Dropped: &signer.Dropped{Records: 812, Until: until, Kinds: map[string]int{"sign refused": 3500, "certificate expired": 1}}}
+	l := activity.Chain{Log: "refused", Dropped: &activity.Dropped{Records: 812, Until: until, Kinds: map[string]int{"sign refused": 3500, "certificate expired": 1}}}
 	want := "dropped by age: the first 812 records of refused requests, until 2026-11-20 10:00:00: 1 certificate expired, 3500 signatures refused"
 	if got := droppedText(l); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	l = signer.LogReport{Dropped: &signer.Dropped{Records: 1}}
+	l = activity.Chain{Dropped: &activity.Dropped{Records: 1}}
 	if got := droppedText(l); got != "dropped by age: the first 1 record; of which kinds, this version cannot tell" {
 		t.Error(got)
 	}

@@ -19,6 +19,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -332,7 +333,9 @@ func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 	t := nativephone.NewTerminal(tty)
 	help := func(p *nativephone.Phone) {
 		t.Remedies = nativephone.Remedies{
-			Report: func(pause signer.Pause) (signer.Report, error) { return p.Signer.Report(pause.DeviceID, pause.Since) },
+			Report: func(pause signer.Pause) (activity.Report, error) {
+				return p.Signer.Activity.Report(pause.DeviceID, pause.Since)
+			},
 			Unpair: p.Unpair,
 		}
 	}

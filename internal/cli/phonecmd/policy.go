@@ -10,6 +10,7 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -98,7 +99,7 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 			return policyAnswer{}, command.WithHint(err, "vmux phone policy --help")
 		}
 	}
-	records, err := p.Signer.Activity()
+	records, err := p.Signer.Activity.Records()
 	answer := policyAnswer{Label: id.Label, Fingerprint: id.Fingerprint(), Rules: id.Rules}
 	for _, r := range records {
 		answer.Refused += id.RefusedByRules(r)
@@ -264,7 +265,7 @@ verified, and the names and users by which it was reached.`,
 // pauseAnswer is a pause in JSON.
 type pauseAnswer struct {
 	signer.Pause
-	*signer.Report
+	*activity.Report
 }
 
 var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _ nothing) (list []pauseAnswer, err error) {
@@ -272,8 +273,8 @@ var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _
 	for _, pause := range all {
 		answer := pauseAnswer{Pause: pause}
 		if err == nil && pause.Program == (wire.Text{}) {
-			answer.Report = new(signer.Report)
-			*answer.Report, err = p.Signer.Report(pause.DeviceID, pause.Since)
+			answer.Report = new(activity.Report)
+			*answer.Report, err = p.Signer.Activity.Report(pause.DeviceID, pause.Since)
 		}
 		list = append(list, answer)
 	}

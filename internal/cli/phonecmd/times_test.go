@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 )
 
 // Times are those of the clock where the command runs, whatever zone the record was
@@ -44,7 +45,7 @@ func TestTimesOfTheClock(t *testing.T) {
 		for name, got := range map[string]string{
 			"localTime":              command.LocalTime(at.In(time.FixedZone("elsewhere", -11*3600))),
 			"local":                  command.LocalTime(at),
-			"recordLine":             recordLine(signer.Record{Time: at}),
+			"recordLine":             recordLine(activity.Record{Time: at}),
 			"certificateLine, valid": strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at.Add(-time.Second)), "valid until "),
 			"certificateLine, over":  strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at), "expired "),
 		} {
@@ -58,7 +59,7 @@ func TestTimesOfTheClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !meant(signer.Record{Time: at.Add(first)}) || meant(signer.Record{Time: at.Add(first - time.Second)}) {
+			if !meant(activity.Record{Time: at.Add(first)}) || meant(activity.Record{Time: at.Add(first - time.Second)}) {
 				t.Errorf("%s in %s: --since %s does not begin there", c.at, c.zone, since)
 			}
 		}

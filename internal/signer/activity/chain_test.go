@@ -1,13 +1,14 @@
-package signer
+package activity
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"vmux/internal/signer/documents"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
@@ -16,25 +17,19 @@ import (
 func written(t testing.TB, n int) *testkit.Documents {
 	t.Helper()
 	store := &testkit.Documents{}
-	s, err := New(Config{Store: store})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := New(store, time.Now)
 	for i := range n {
-		if err := s.record(Record{Kind: "sign", RequestID: wire.Clean(strings.Repeat("r", i+1)), What: wire.Clean("root@prod")}); err != nil {
+		if err := l.Write(Record{Kind: "sign", RequestID: wire.Clean(strings.Repeat("r", i+1)), What: wire.Clean("root@prod")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return store
 }
 
-func verify(t testing.TB, store Store) ActivityReport {
+func verify(t testing.TB, store documents.Store) Verification {
 	t.Helper()
-	s, err := New(Config{Store: store})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.VerifyActivity()
+	l := New(store, time.Now)
+	r, err := l.Verify()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,13 +81,10 @@ func TestTamperedLog(t *testing.T) {
 // it was before it. That is no tampering, and the log goes on.
 func TestLogSurvivesACutAnywhere(t *testing.T) {
 	own := written(t, 3)
-	s, err := New(Config{Store: own})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := New(own, time.Now)
 	whole, _ := own.Get("activity.jsonl")
 	head, _ := own.Get("activity-head.json")
-	if err := s.record(Record{Kind: "sign", RequestID: wire.Clean("the last")}); err != nil {
+	if err := l.Write(Record{Kind: "sign", RequestID: wire.Clean("the last")}); err != nil {
 		t.Fatal(err)
 	}
 	full, _ := own.Get("activity.jsonl")
@@ -103,12 +95,12 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 		if r := verify(t, store); len(r.Problems) > 0 {
 			t.Fatalf("cut at byte %d: %v", cut-len(whole), r.Problems)
 		}
-		s, _ := New(Config{Store: store})
-		if err := s.record(Record{Kind: "sign", RequestID: wire.Clean("next")}); err != nil {
+		l := New(store, time.Now)
+		if err := l.Write(Record{Kind: "sign", RequestID: wire.Clean("next")}); err != nil {
 			t.Fatal(err)
 		}
 		r := verify(t, store)
-		records, err := s.Activity()
+		records, err := l.Records()
 		if len(r.Problems) > 0 || err != nil || records[len(records)-1].RequestID.String() != "next" || r.Records < 4 {
 			t.Fatalf("cut at byte %d, then written on: %+v, %v", cut-len(whole), r, err)
 		}
@@ -119,9 +111,9 @@ func TestLogSurvivesACutAnywhere(t *testing.T) {
 func TestOwnersOneAfterTheOther(t *testing.T) {
 	store := &testkit.Documents{}
 	for range 3 {
-		s, _ := New(Config{Store: store})
+		l := New(store, time.Now)
 		for range 2 {
-			if err := s.record(Record{Kind: "sign"}); err != nil {
+			if err := l.Write(Record{Kind: "sign"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -131,44 +123,20 @@ func TestOwnersOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// failing is a store that fails from the n-th writing on, as for a process that
-// is killed there.
-type failing struct {
-	*testkit.Documents
-	left *int
-}
-
-func (f failing) Put(name string, b []byte) error {
-	if *f.left--; *f.left < 0 {
-		return errors.New("killed")
-	}
-	return f.Documents.Put(name, b)
-}
-
-func (f failing) Append(name string, b []byte) error {
-	if *f.left--; *f.left < 0 {
-		return errors.New("killed")
-	}
-	return f.Documents.Append(name, b)
-}
-
 // A crash between any two steps of writing a record, also where the full log
 // gives way to a new one, is no tampering and loses no record but that one.
 func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 	const limit = 6 << 10
 	long := strings.Repeat("x", limit/3)
-	small := func(store Store) *Signer {
-		s, err := New(Config{Store: store})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.books.decisions.limit = limit
-		return s
+	small := func(store documents.Store) *Log {
+		l := New(store, time.Now)
+		l.books.decisions.limit = limit
+		return l
 	}
 	before := &testkit.Documents{}
-	s := small(before)
+	l := small(before)
 	for range 6 { // the next one turns the log over, with an old one there
-		if err := s.record(Record{Kind: "sign", Decision: "approved", Serial: long}); err != nil {
+		if err := l.Write(Record{Kind: "sign", Decision: "approved", Serial: long}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,10 +148,10 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 			_ = store.Put(name, doc)
 		}
 		left := steps
-		dying := small(failing{store, &left})
+		dying := small(testkit.Failing{Documents: store, Left: &left})
 		var died error
 		for range 2 {
-			if died = dying.record(Record{Kind: "sign", Decision: "approved", Serial: long}); died != nil {
+			if died = dying.Write(Record{Kind: "sign", Decision: "approved", Serial: long}); died != nil {
 				break
 			}
 		}
@@ -193,8 +161,8 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 		if r := verify(t, store); len(r.Problems) > 0 || r.Last < 6 {
 			t.Errorf("killed after %d steps: %+v", steps, r)
 		}
-		s := small(store)
-		if err := s.record(Record{Kind: "sign"}); err != nil {
+		l := small(store)
+		if err := l.Write(Record{Kind: "sign"}); err != nil {
 			t.Fatal(err)
 		}
 		r := verify(t, store)
@@ -208,10 +176,10 @@ func TestLogSurvivesACrashAtEachStep(t *testing.T) {
 // What is dropped when the log is full is no gap, and a copy has the chain too.
 func TestChainThroughTurnOver(t *testing.T) {
 	store := &testkit.Documents{}
-	s, _ := New(Config{Store: store})
+	l := New(store, time.Now)
 	long := strings.Repeat("x", 64<<10)
 	for range 3 * maxDecisions / len(long) {
-		if err := s.record(Record{Kind: "sign", Serial: long}); err != nil {
+		if err := l.Write(Record{Kind: "sign", Serial: long}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,30 +187,9 @@ func TestChainThroughTurnOver(t *testing.T) {
 	if r.First == 1 || len(r.Problems) > 0 {
 		t.Errorf("first %d of %d: %v", r.First, r.Records, r.Problems)
 	}
-	export, err := s.ExportActivity()
+	export, err := l.Export()
 	if err != nil || bytes.Count(export, []byte{'\n'}) != r.Records {
 		t.Errorf("%d bytes exported, %v", len(export), err)
-	}
-}
-
-// A phone that is out of space signs nothing, and says why: to the computer, and
-// with the same words to the person.
-func TestOutOfSpace(t *testing.T) {
-	for what, left := range map[string]int{"activity log": 1, "list of certificates": 0} {
-		p := newPhone(t)
-		id := p.create("work", "ecdsa-sha2-nistp256")
-		p.createCA("root")
-		p.writeTo(failing{p.cfg.Store.(*testkit.Documents), &left})
-		answer := p.askCertificate(certificateRequest(t, p))
-		want := "The phone cannot write its " + what + ", and signs nothing without it. Is it out of space?"
-		if answer.Error == nil || answer.Error.Code != wire.CodeInternalError || answer.Error.Message != want || answer.CertificateBlob != nil {
-			t.Errorf("%s: the certificate ended with %v", what, answer.Error)
-		}
-		left = 0
-		signed := p.ask(t.Context(), p.request(id))
-		if signed.Error == nil || !strings.Contains(signed.Error.Message, "activity log") || signed.Signature != nil {
-			t.Errorf("%s: the signature ended with %v", what, signed.Error)
-		}
 	}
 }
 
@@ -251,14 +198,14 @@ func TestOutOfSpace(t *testing.T) {
 func TestDroppedIsSaid(t *testing.T) {
 	full := func() *testkit.Documents {
 		store := &testkit.Documents{}
-		s, _ := New(Config{Store: store})
-		s.books.decisions.limit = 2000
+		l := New(store, time.Now)
+		l.books.decisions.limit = 2000
 		for n := range 40 {
 			r := Record{Kind: "sign", Decision: "approved", What: wire.Clean("root@prod")}
 			if n%4 == 0 {
-				r = *keyRecord(Identity{Label: "work"}, DecisionCreated, "")
+				r = Record{Kind: KindKey, Label: wire.Clean("work"), Decision: DecisionCreated}
 			}
-			if err := s.record(r); err != nil {
+			if err := l.Write(r); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -266,12 +213,12 @@ func TestDroppedIsSaid(t *testing.T) {
 	}
 	store := full()
 	r := verify(t, store)
-	l := r.Logs[0]
-	if len(r.Problems) > 0 || l.Dropped == nil || l.Dropped.Records != l.First-1 || l.First < 10 {
-		t.Fatalf("got %+v", l)
+	chain := r.Logs[0]
+	d := chain.Dropped
+	if len(r.Problems) > 0 || d == nil || d.Records != chain.First-1 || chain.First < 10 {
+		t.Fatalf("got %+v", chain)
 	}
-	s, _ := New(Config{Store: store})
-	kept, err := s.Activity()
+	kept, err := New(store, time.Now).Records()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +230,6 @@ func TestDroppedIsSaid(t *testing.T) {
 		}
 		return n
 	}
-	d := l.Dropped
 	if d.Kinds["sign approved"]+count("sign", "approved") != 30 || d.Kinds["key created"]+count("key", "created") != 10 || len(d.Kinds) != 2 {
 		t.Errorf("dropped %+v, kept %d and %d", d, count("sign", "approved"), count("key", "created"))
 	}
@@ -298,7 +244,7 @@ func TestDroppedIsSaid(t *testing.T) {
 			var h head
 			_ = json.Unmarshal(b, &h)
 			h.First = firstOf(newer)
-			_ = putJSON(m, "activity-head.json", h)
+			_ = documents.Save(m, "activity-head.json", h)
 		},
 		"other numbers": func(m *testkit.Documents) {
 			b, _ := m.Get("activity-1.jsonl")
@@ -316,9 +262,9 @@ func TestDroppedIsSaid(t *testing.T) {
 // A log that never was full has dropped nothing, whatever its head is changed to.
 func TestBeginningTakenOut(t *testing.T) {
 	store := &testkit.Documents{}
-	s, _ := New(Config{Store: store})
+	l := New(store, time.Now)
 	for range 5 {
-		if err := s.record(Record{Kind: "sign", Decision: "approved"}); err != nil {
+		if err := l.Write(Record{Kind: "sign", Decision: "approved"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -331,7 +277,7 @@ func TestBeginningTakenOut(t *testing.T) {
 	var h head
 	_ = json.Unmarshal(b, &h)
 	h.First = firstOf(doc)
-	_ = putJSON(store, "activity-head.json", h)
+	_ = documents.Save(store, "activity-head.json", h)
 	if r := verify(t, store); len(r.Problems) == 0 {
 		t.Errorf("two records were taken out: %+v", r)
 	}

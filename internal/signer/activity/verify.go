@@ -1,12 +1,12 @@
-package signer
+package activity
 
 import (
 	"encoding/json"
 	"fmt"
 )
 
-// ActivityReport is what VerifyActivity has found.
-type ActivityReport struct {
+// Verification is what Verify has found.
+type Verification struct {
 	// Records are those of all logs. First, Last and Hash are of the log of decisions;
 	// Logs has all three.
 	Records int    `json:"records"`
@@ -16,12 +16,12 @@ type ActivityReport struct {
 	// Unfinished counts lines that a crash left incomplete. They are no records.
 	Unfinished int `json:"unfinished,omitempty"`
 	// Problems say what was changed or is missing; none if the log is whole.
-	Problems []string    `json:"problems"`
-	Logs     []LogReport `json:"logs"`
+	Problems []string `json:"problems"`
+	Logs     []Chain  `json:"logs"`
 }
 
-// LogReport is what was found in one of the logs.
-type LogReport struct {
+// Chain is what was found in the chain of one of the logs.
+type Chain struct {
 	Log     string `json:"log"` // "" (decisions and changes), "granted" or "refused"
 	Records int    `json:"records"`
 	First   uint64 `json:"first"`
@@ -36,45 +36,44 @@ type LogReport struct {
 	problems   []string
 }
 
-// VerifyActivity follows the chain through each log: each record holds the hash
+// Verify follows the chain through each log: each record holds the hash
 // of the line before. It finds lines that were changed, removed, inserted or
 // reordered, and a log that was cut off. Records that gave way to newer ones are
 // counted in the chain before they go: what else is missing at the beginning was
 // taken out. It cannot find a log that was written anew as a whole, together with its
 // head, by whoever can write the phone's store: for that, compare the last hash with
 // one noted elsewhere.
-func (s *Signer) VerifyActivity() (ActivityReport, error) {
-	report := ActivityReport{Problems: []string{}, Logs: []LogReport{}}
-	err := s.locked(func() error {
-		for _, b := range s.readers().all() {
-			r, err := b.verify()
-			if err != nil {
-				return err
-			}
-			report.add(r)
+func (l *Log) Verify() (Verification, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := Verification{Problems: []string{}, Logs: []Chain{}}
+	for _, b := range l.readers().all() {
+		c, err := b.verify()
+		if err != nil {
+			return found, err
 		}
-		return nil
-	})
-	return report, err
+		found.add(c)
+	}
+	return found, nil
 }
 
-func (a *ActivityReport) add(r LogReport) {
-	a.Records += r.Records
-	a.Unfinished += r.unfinished
-	a.Logs = append(a.Logs, r)
+func (v *Verification) add(r Chain) {
+	v.Records += r.Records
+	v.Unfinished += r.unfinished
+	v.Logs = append(v.Logs, r)
 	for _, p := range r.problems {
 		if r.Log != logDecisions {
 			p = r.Log + " requests: " + p
 		}
-		a.Problems = append(a.Problems, p)
+		v.Problems = append(v.Problems, p)
 	}
 	if r.Log == logDecisions {
-		a.First, a.Last, a.Hash = r.First, r.Last, r.Hash
+		v.First, v.Last, v.Hash = r.First, r.Last, r.Hash
 	}
 }
 
-func (b *book) verify() (LogReport, error) {
-	r := LogReport{Log: b.log}
+func (b *book) verify() (Chain, error) {
+	r := Chain{Log: b.log}
 	lines, err := b.lines()
 	if err != nil {
 		return r, err
@@ -94,14 +93,14 @@ func (b *book) verify() (LogReport, error) {
 	return r, nil
 }
 
-func (r *LogReport) problem(format string, args ...any) {
+func (r *Chain) problem(format string, args ...any) {
 	const limit = 100
 	if len(r.problems) < limit {
 		r.problems = append(r.problems, fmt.Sprintf(format, args...))
 	}
 }
 
-func (r *LogReport) follow(lines [][]byte) {
+func (r *Chain) follow(lines [][]byte) {
 	var told Dropped
 	for n, line := range lines {
 		var rec Record
@@ -130,7 +129,7 @@ func (r *LogReport) follow(lines [][]byte) {
 
 // dropped holds what is missing at the beginning against what the chain tells of it.
 // Less may be missing: a crash came before it was dropped.
-func (r *LogReport) dropped(told Dropped) {
+func (r *Chain) dropped(told Dropped) {
 	switch {
 	case r.First <= 1:
 	case r.First-1 > told.Records:
@@ -141,7 +140,7 @@ func (r *LogReport) dropped(told Dropped) {
 }
 
 // compare holds the log against its head, which may be one writing behind.
-func (r *LogReport) compare(h head, lines [][]byte) {
+func (r *Chain) compare(h head, lines [][]byte) {
 	behind := uint64(max(1, len(h.Open)))
 	switch {
 	case r.Records == 0 && h.Last > 0:

@@ -1,4 +1,4 @@
-package signer
+package activity
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"vmux/internal/signer/documents"
 )
 
 // Names of the three logs, as their records have them. Each has a quota and a chain
@@ -22,12 +24,12 @@ const (
 // book is one of the logs: lines in a document, one record each, and when that is
 // full in a second, older one. Its end is noted in a third.
 type book struct {
-	store Store
+	store documents.Store
 	name  string
 	log   string // as the records have it
 	limit int    // when the newer document becomes the older one, in bytes
 
-	end end // guarded by the signer's lock
+	end end // guarded by Log.mu
 }
 
 // end is the end of a book.
@@ -91,7 +93,7 @@ func (b *book) merge(r Record) error {
 	}
 	now := b.end.head
 	now.Open = mergeInto(open, r)
-	return putJSON(b.store, b.headName(), now)
+	return documents.Save(b.store, b.headName(), now)
 }
 
 // appendLines writes lines and then the head, with what is open after them.
@@ -115,7 +117,7 @@ func (b *book) appendLines(open []Record, records ...Record) error {
 	if err := b.appendBytes(lines); err != nil {
 		return err
 	}
-	if err := putJSON(b.store, b.headName(), h); err != nil {
+	if err := documents.Save(b.store, b.headName(), h); err != nil {
 		return err
 	}
 	b.end = end{known: true, size: b.end.size + len(lines), head: h}
@@ -262,7 +264,7 @@ func (b *book) lines() ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load activity: %w", err)
 	}
-	if bytes.HasPrefix(newest, old) { // a crash came between two steps of turnOver
+	if bytes.HasPrefix(newest, old) { // a crash came between two steps of makeRoom
 		old = nil
 	}
 	var lines [][]byte

@@ -1,4 +1,4 @@
-package signer
+package activity
 
 import (
 	"cmp"
@@ -26,15 +26,15 @@ type Report struct {
 
 // Asked is what was asked for, and how often.
 type Asked struct {
-	What    wire.Text `json:"what"`             // SignSheet.Title
+	What    wire.Text `json:"what"`             // the sheet's title
 	Server  wire.Text `json:"server,omitzero"`  // what the phone found out of it
 	Program wire.Text `json:"program,omitzero"` // the computer's word
 	Times   int       `json:"times"`
 }
 
 // Report reads from the log what a computer has asked for since a moment.
-func (s *Signer) Report(id device.ID, since time.Time) (Report, error) {
-	all, err := s.Activity()
+func (l *Log) Report(id device.ID, since time.Time) (Report, error) {
+	all, err := l.Records()
 	r := Report{Decisions: map[string]int{}, Asked: []Asked{}}
 	for _, rec := range all {
 		if rec.DeviceID == id.String() && !rec.Last().Before(since) {

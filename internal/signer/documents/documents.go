@@ -1,0 +1,55 @@
+// Package documents is how a phone's documents are kept: a store that the platform
+// gives, and the JSON in it. It knows nothing of what they say.
+package documents
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Store keeps documents, and has one owner: the signer. One that can add to the end
+// of a document has Append(name string, b []byte) error, which spares writing the
+// whole log.
+type Store interface {
+	// Get returns nil and no error for a document that is not there.
+	Get(name string) ([]byte, error)
+	// Put replaces a document as a whole or leaves it as it was.
+	Put(name string, b []byte) error
+	Delete(name string) error
+	List(prefix string) ([]string, error)
+}
+
+// Load reads a document of version 1, nil and no error if there is none. What is
+// what it holds, for errors.
+func Load[T any](store Store, name, what string) (*T, error) {
+	b, err := store.Get(name)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", what, err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	var head struct {
+		Version int `json:"version"`
+	}
+	var doc T
+	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, &doc) != nil {
+		return nil, fmt.Errorf("load %s: the document is damaged", what)
+	}
+	if head.Version != 1 {
+		return nil, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
+	}
+	return &doc, nil
+}
+
+// Save replaces a document.
+func Save(store Store, name string, document any) error {
+	b, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	if err := store.Put(name, append(b, '\n')); err != nil {
+		return fmt.Errorf("save %s: %w", name, err)
+	}
+	return nil
+}
