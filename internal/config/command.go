@@ -40,7 +40,7 @@ type Command struct {
 // before anything is done; it sees flags and file together.
 func For(cmd *cobra.Command, table string, check func() error) *Command {
 	c := &Command{Table: table, cmd: cmd, check: check}
-	cmd.Flags().StringVar(&c.path, flagFile, "", "read `FILE` in place of the configuration file, or none (vmux config tells which that is)")
+	cmd.Flags().Var(pathFlag{c}, flagFile, "read `FILE` in place of the configuration file; none reads none (vmux config tells which it is)")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := c.Load(c.path); err != nil {
@@ -49,6 +49,38 @@ func For(cmd *cobra.Command, table string, check func() error) *Command {
 		return c.explain(run(cmd, args))
 	}
 	return c
+}
+
+// pathFlag is --config. Through it the Command is found by its cobra.Command.
+type pathFlag struct{ *Command }
+
+func (p pathFlag) String() string {
+	if p.Command == nil {
+		return "" // of the zero value that pflag compares with
+	}
+	return p.path
+}
+
+func (p pathFlag) Set(path string) error {
+	p.path = path
+	return nil
+}
+
+func (p pathFlag) Type() string { return "string" }
+
+// Of returns what For has made for the commands below root, by their tables.
+func Of(root *cobra.Command) []*Command {
+	var all []*Command
+	for _, cmd := range root.Commands() {
+		if f := cmd.Flags().Lookup(flagFile); f != nil {
+			if p, ok := f.Value.(pathFlag); ok {
+				all = append(all, p.Command)
+			}
+		}
+		all = append(all, Of(cmd)...)
+	}
+	slices.SortFunc(all, func(a, b *Command) int { return cmp.Compare(a.Table, b.Table) })
+	return all
 }
 
 // DetailsOf marks all flags but lead itself as details of lead: what the file says of
