@@ -18,6 +18,7 @@ import (
 	"vmux/internal/agent"
 	"vmux/internal/agent/certificate"
 	"vmux/internal/cli/command"
+	"vmux/internal/config"
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
@@ -41,6 +42,7 @@ type agentFlags struct {
 
 func newAgentCommand(a *app) *cobra.Command {
 	var f agentFlags
+	var settings *config.Command
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Serve SSH clients on this computer, in the foreground",
@@ -59,17 +61,20 @@ With a hub, phones are reached from anywhere, and the web app on a phone is the
 hub's page. --hub local starts one beside the agent: for a browser on this
 computer as it is, for phones of this network with --hub-local-ca, and for phones
 anywhere with --hub-behind-proxy --hub-url. A passkey belongs to the hub's host
-name, whatever the port: serve nothing else under that name.`,
+name, whatever the port: serve nothing else under that name.
+
+Each flag can stand in the configuration file, below [agent]: vmux config.`,
 		Example: `  vmux agent
   vmux agent --approval-timeout 100s --verbose
   vmux agent --hub https://hub.example
   vmux agent --hub local --hub-local-ca`,
 		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.check(); err != nil {
-				return err
+			log := a.logger(f.verbose)
+			if file, found := settings.File(); found {
+				log.Info("configuration read", "file", file)
 			}
-			return a.runAgent(cmd.Context(), f)
+			return a.runAgent(cmd.Context(), f, log)
 		},
 	}
 	flags := cmd.Flags()
@@ -85,6 +90,7 @@ name, whatever the port: serve nothing else under that name.`,
 	flags.BoolVar(&f.certificateFile, "certificate-file", true, "keep the session certificate as ~/.ssh/vmux-session-cert.pub, or in $VMUX_HOME if that is set, for ssh's IdentityFile")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
+	settings = config.For(cmd, config.TableAgent, func() error { return f.check() })
 	return cmd
 }
 
@@ -115,7 +121,7 @@ func (f *agentFlags) check() error {
 	return nil
 }
 
-func (a *app) runAgent(ctx context.Context, f agentFlags) error {
+func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) error {
 	if err := command.ForbidTracing(); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
 	}
@@ -144,7 +150,9 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger(f.verbose)
+	if err := f.hub.keepName(home); err != nil {
+		return err
+	}
 	hub, err := f.hub.agentHub(home)
 	if err != nil {
 		return err

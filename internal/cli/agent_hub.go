@@ -14,9 +14,11 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"vmux/internal/agent"
 	"vmux/internal/cli/command"
+	"vmux/internal/config"
 	"vmux/internal/hostname"
 	"vmux/internal/link/relay"
 	"vmux/internal/localhub"
@@ -56,7 +58,7 @@ type hubFlags struct {
 }
 
 func (f *hubFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
+	flags := pflag.NewFlagSet("hub", pflag.ContinueOnError)
 	flags.StringVar(&f.hub, "hub", hubNone, "the `HUB` by which phones are reached from anywhere: none, its URL, or local, which starts one beside the agent")
 	flags.StringVar(&f.ca, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the hub")
 	flags.StringVar(&f.listen, "hub-listen", "", "with --hub local: the `HOST:PORT` it listens at (default "+hubListen+", or "+hubListenAll+" with --hub-local-ca)")
@@ -65,6 +67,8 @@ func (f *hubFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.listenHTTP, "hub-listen-http", "", "with --hub-local-ca: the `HOST:PORT` at which phones get that authority's certificate (default :8723)")
 	flags.StringVar(&f.pushSubject, "push-subject", "", "with --hub local: mailto: address or https `URL` for push services to reach who runs this hub (default: its URL, or a general one where that is no name of the public DNS)")
 	flags.BoolVar(&f.behind, "hub-behind-proxy", false, "with --hub local: HTTPS is what stands before it, as tailscale serve does; needs --hub-url")
+	config.DetailsOf("hub", flags)
+	cmd.Flags().AddFlagSet(flags)
 }
 
 // check tells wrong usage, and fills in defaults and the URL's one form.
@@ -114,20 +118,16 @@ func (f *hubFlags) checkLocal() error {
 			return err
 		}
 	}
-	if f.url == "" {
+	if f.url == "" && !f.localCA {
 		f.url = "http://" + hubHost + ":" + port
-		if f.localCA {
-			name, err := f.keepName()
-			if err != nil {
-				return err
-			}
-			f.url = "https://" + name + ":" + port
-		}
 	}
 	if f.pushSubject != "" {
 		if f.pushSubject, err = pushsubject.Parse(f.pushSubject); err != nil {
 			return command.Usagef("--push-subject: %v", err)
 		}
+	}
+	if f.url == "" {
+		return nil // see keepName
 	}
 	u, err := wire.ParseHubURL(f.url)
 	switch {
@@ -150,19 +150,25 @@ func (f *hubFlags) sharedHost() string {
 	return ""
 }
 
-// keepName returns the local hub's name in multicast DNS (RFC 6762), which phones of
-// the network can open: this machine's at the first start, whatever that is since.
-func (f *hubFlags) keepName() (string, error) {
-	home, err := state.Find()
-	if err != nil {
-		return "", err
+// keepName names a local hub with a CA that was given no URL: by its name in multicast
+// DNS (RFC 6762), which phones of the network can open. It is this machine's at the
+// first start, whatever that is since.
+func (f *hubFlags) keepName(home state.Home) error {
+	if f.hub != hubLocal || f.url != "" {
+		return nil
 	}
 	dir, err := home.Hub()
 	if err != nil {
-		return "", err
+		return err
 	}
-	f.kept, err = hostname.Keep(dir)
-	return f.kept.Kept, nameless(err, "--hub-url https://NAME:PORT")
+	if f.kept, err = hostname.Keep(dir); err != nil {
+		return nameless(err, "--hub-url https://NAME:PORT")
+	}
+	_, port, err := net.SplitHostPort(f.listen)
+	if err == nil {
+		f.url, err = wire.ParseHubURL("https://" + f.kept.Kept + ":" + port)
+	}
+	return err
 }
 
 // nameless makes wrong usage of a computer's name that no host can have; flag gives
@@ -230,7 +236,7 @@ func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
 		return relay.Roots(pem)
 	}
 	if _, err := hub.Roots(); f.ca != "" && err != nil {
-		return nil, command.Wrong(err, "--hub-ca FILE, with certificates in PEM")
+		return nil, command.Wrong(fmt.Errorf("--hub-ca: %w", err), "--hub-ca FILE, with certificates in PEM")
 	}
 	return hub, nil
 }

@@ -51,6 +51,7 @@ func (e *Error) Hint() string { return e.hint }
 // file is what was read: the values by table and key.
 type file struct {
 	path   string
+	found  bool
 	tables map[string]map[string]value
 }
 
@@ -68,6 +69,7 @@ func read(path string, named bool) (*file, error) {
 	f := &file{path: path}
 	b, err := f.contents()
 	if err == nil {
+		f.found = true
 		return f, f.parse(b)
 	}
 	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)

@@ -231,11 +231,11 @@ func TestFilesThatAreThereOrNot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "elsewhere"), []byte("[agent]\nmax-keys = 9\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := run(); err != nil || s.keys != 9 || s.Path() != usual {
-		t.Errorf("through a link: %v, max-keys %d, %s", err, s.keys, s.Path())
+	if s, err := run(); err != nil || s.keys != 9 || !s.file.found {
+		t.Errorf("through a link: %v, max-keys %d, %+v", err, s.keys, s.file)
 	}
-	if s, err := run("--config", "none"); err != nil || s.keys != 4 || s.Path() != "" {
-		t.Errorf("--config none: %v, max-keys %d, %q", err, s.keys, s.Path())
+	if s, err := run("--config", "none"); err != nil || s.keys != 4 || s.file.path != "" {
+		t.Errorf("--config none: %v, max-keys %d, %+v", err, s.keys, s.file)
 	}
 	for _, mode := range []os.FileMode{0o664, 0o646} {
 		if err := os.Chmod(filepath.Join(folder, "elsewhere"), mode); err != nil {

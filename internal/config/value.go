@@ -180,8 +180,9 @@ func (c *Command) Settings() []Setting {
 	return all
 }
 
-// Path is the file that was read or looked for, after Load; empty for none.
-func (c *Command) Path() string { return c.file.path }
+// File is the file that was looked for, empty for none, and whether there is one; after
+// Load.
+func (c *Command) File() (path string, found bool) { return c.file.path, c.file.found }
 
 // typed is a flag's value as JSON and TOML have it.
 func typed(f *pflag.Flag) any {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"vmux/internal/config"
 	"vmux/internal/control"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -219,7 +220,7 @@ func ExitOf(err error) int {
 		return wire.ExitDone
 	case errors.As(err, &program):
 		return program.status
-	case errors.As(err, &usage), errors.As(err, &input):
+	case errors.As(err, &usage), errors.As(err, &input), errors.As(err, new(*config.Error)):
 		return wire.ExitUsage
 	case wire.CodeOf(err) == control.CodeInvalid: // found wrong by the agent
 		return wire.ExitUsage

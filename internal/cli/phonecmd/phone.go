@@ -13,9 +13,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"vmux/internal/cli/command"
+	"vmux/internal/config"
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
@@ -154,7 +156,9 @@ half a second has passed without one. When a question is withdrawn or expires, w
 typed is thrown away until Enter, or until two seconds have passed without a key.
 
 With a hub, computers reach it from anywhere. It goes to each hub that it has been
-told of once, here or by an invitation, until --hub none makes it forget them.`,
+told of once, here or by an invitation, until --hub none makes it forget them.
+
+Each flag can stand in the configuration file, below [phone]: vmux config.`,
 		Example: `  vmux phone run
   vmux phone run --hub https://hub.example
   vmux phone run --listen 192.0.2.7:41234
@@ -165,9 +169,16 @@ told of once, here or by an invitation, until --hub none makes it forget them.`,
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
 	nameFlag(cmd, &f.name)
-	cmd.Flags().StringVar(&f.hub, "hub", "", "the `URL` of a hub to be at as well, from now on; none forgets all hubs")
-	cmd.Flags().StringVar(&f.hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to that hub, from now on")
+	hub := pflag.NewFlagSet("hub", pflag.ContinueOnError)
+	hub.StringVar(&f.hub, "hub", "", "the `URL` of a hub to be at as well, from now on; none forgets all hubs")
+	hub.StringVar(&f.hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to that hub, from now on")
+	config.DetailsOf("hub", hub)
+	cmd.Flags().AddFlagSet(hub)
 	passphraseFlag(cmd, &f.passphraseFile)
+	config.For(cmd, config.TablePhone, func() error {
+		_, err := f.check()
+		return err
+	})
 	return cmd
 }
 
@@ -249,9 +260,15 @@ func notRun(err error) error {
 	return command.OrHint(err, "vmux phone run --help")
 }
 
-// check returns the hub that --hub and --hub-ca name.
+// check tells wrong usage, and returns the hub that --hub and --hub-ca name.
 func (f *phoneRunFlags) check() (nativephone.Hub, error) {
 	var none nativephone.Hub
+	switch {
+	case f.approve != "prompt" && f.approve != "always":
+		return none, command.Usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
+	case f.approve == "always" && f.passphraseFile == "":
+		return none, command.Usagef("--approve always needs --passphrase-file: there is nobody to ask")
+	}
 	if err := command.CheckName(f.name); err != nil {
 		return none, err
 	}
@@ -317,14 +334,10 @@ func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
 		}
 	}
 	switch {
-	case f.approve == "always" && secret == nil:
-		return asking{}, command.Usagef("--approve always needs --passphrase-file: there is nobody to ask")
 	case f.approve == "always":
 		a.Say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
 		approver := nativephone.Always(secret, func(s string) { a.Say("%s", s) })
 		return asking{approver, func(write func()) { write() }, func() {}, func(*nativephone.Phone) {}}, nil
-	case f.approve != "prompt":
-		return asking{}, command.Usagef("--approve is prompt or always, not %s", wire.Show(f.approve))
 	}
 	tty, err := a.terminal()
 	if err != nil {
