@@ -301,10 +301,15 @@ func TestRingMe(t *testing.T) {
 	w.startPush(t)
 	w.page.WaitFor("navigator.serviceWorker.controller !== null")
 	w.page.Go(w.hub.URL + "/#settings")
+	const shown = `(await (await navigator.serviceWorker.ready).getNotifications())`
+	// Looked at as soon as it is told of: Chromium takes notifications away after 25 s.
+	w.page.Check(`(() => {
+		globalThis.first = new Promise((resolve) => navigator.serviceWorker.addEventListener('message', async () => resolve(` + shown + `[0]), { once: true }));
+		return true;
+	})()`)
 	w.page.Click(`[data-key="ring-me"]`)
 	w.page.Wants("The notification has arrived: this phone can be rung.")
-	const shown = `(await (await navigator.serviceWorker.ready).getNotifications())`
-	w.page.Check(`(async () => { const [n] = ` + shown + `; return n.tag === 'vmux-request' && n.renotify !== false; })()`)
+	w.page.Check(`(async () => { const n = await globalThis.first; return n.tag === 'vmux-request' && n.renotify !== false; })()`)
 	w.page.Check(`(async () => {
 		document.dispatchEvent(new Event('visibilitychange')); // the page is visible
 		while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20));
