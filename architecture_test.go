@@ -42,7 +42,7 @@ var dependencyRules = []rule{
 		why: "the computer must hold no code that handles private key files",
 	},
 	{
-		from: "internal/agent/desktop", never: []string{"vmux/..."}, except: []string{"vmux/internal/agent/desktop"},
+		from: "internal/desktop", never: []string{"vmux/..."}, except: []string{"vmux/internal/desktop"},
 		why: "it shows text to whoever sits there, and need not know what it is about",
 	},
 	{
