@@ -6,14 +6,22 @@ TOOLS := $(CURDIR)/.cache/bin
 # Each program that is in cmd/, but for those that run in the browser.
 PROGRAMS := $(filter-out %-wasm,$(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go))))
 
+# macOS has a menu bar, which needs cgo and a bundle: `make app`.
+ifeq ($(shell uname -s),Darwin)
+PROGRAMS := $(filter-out vmux-tray,$(PROGRAMS))
+endif
+
 # What a plain `go build` makes, without its paths and tables for debuggers.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/
 
-.PHONY: build web help demo test test-fast test-wasm lint bench fuzz screenshots setup setup-demo tools man clean
+.PHONY: build app web help demo test test-fast test-wasm lint bench fuzz screenshots setup setup-demo tools man clean
 
 build: web ## build the programs into bin/
 	@echo "building bin/ (minutes, the first time)"
 	@$(BUILD) $(addprefix ./cmd/,$(PROGRAMS))
+
+app: ## on macOS: build bin/vmux.app, the menu bar
+	@GO=$(GO) scripts/macos-app.sh
 
 # vmux-hub contains the web app, and with it the phone as WebAssembly. What has
 # not changed is not compressed again, which takes most of a minute.

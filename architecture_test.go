@@ -196,6 +196,30 @@ var dependencyRules = []rule{
 		why: "the agent provably does not link the hub's message bus",
 	},
 	{
+		from: "cmd/vmux", never: []string{"fyne.io/systray/...", "vmux/internal/tray/...", "vmux/internal/pairpage/..."},
+		why: "neither agent nor command line links a desktop toolkit",
+	},
+	{
+		from: "cmd/vmux-tray",
+		never: []string{
+			"vmux/internal/agent/...", "vmux/internal/signer/...", "vmux/internal/nativephone/...", "vmux/internal/link/...",
+			"vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/keyfile", "github.com/nats-io/...",
+		},
+		why: "the tray knows the agent by its control socket only, and nothing in it can approve",
+	},
+	{
+		from: "internal/tray", never: []string{"vmux/...", "fyne.io/systray/..."},
+		except: []string{
+			"vmux/internal/tray", "vmux/internal/control", "vmux/internal/wire", "vmux/internal/device", "vmux/internal/hubpage",
+			"vmux/internal/sshagent", "vmux/internal/sshctx", "vmux/internal/filelock",
+		},
+		why: "what the menu says follows from a status alone, on every system alike",
+	},
+	{
+		from: "internal/pairpage", never: []string{"vmux/internal/agent/...", "vmux/internal/cli/...", "vmux/internal/tray", "fyne.io/systray/..."},
+		why: "it shows an invitation that it is handed, and must not know who asked for it",
+	},
+	{
 		from: "cmd/vmux", never: []string{"github.com/spf13/cobra/doc", "github.com/russross/blackfriday/...", "go.yaml.in/..."},
 		why: "the agent would make a Markdown parser's tables at each start before it answers",
 	},

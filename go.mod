@@ -3,6 +3,7 @@ module vmux
 go 1.26.0
 
 require (
+	fyne.io/systray v1.12.2
 	github.com/SherClockHolmes/webpush-go v1.4.0
 	github.com/andybalholm/brotli v1.2.8
 	github.com/chromedp/cdproto v0.159.0

@@ -24,6 +24,7 @@ readonly TEST_PACKAGES=(
 	autossh # a client that tries again by itself
 	procps strace
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
+	xfce4-panel xclip # the tray of a desktop, and its clipboard
 	chromium chromium-headless-shell fonts-inter # the web app, and how it looks in the screenshots
 	libnss3-tools # tells a browser to trust a hub's own CA
 	firefox-esr webkit2gtk-driver # the web app in other engines

@@ -16,7 +16,7 @@ import (
 // (org.freedesktop.Notifications). Without a session bus it fails; it never
 // starts one, nor a program to show it.
 func Show(ctx context.Context, title, text string) error {
-	address, err := sessionBus()
+	address, err := SessionBus()
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,10 @@ func Show(ctx context.Context, title, text string) error {
 	return nil
 }
 
-// sessionBus is the address of the user's bus. Where it is not told, as in a shell
+// SessionBus is the address of the user's bus. Where it is not told, as in a shell
 // of an SSH login or of a multiplexer that is older than the desktop's session, it
 // stands where the D-Bus libraries look for it: github.com/godbus/dbus issue 372.
-func sessionBus() (string, error) {
+func SessionBus() (string, error) {
 	if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" {
 		return address, nil
 	}
