@@ -164,6 +164,10 @@ var dependencyRules = []rule{
 		why:    "git asks the agent that runs, by its control socket",
 	},
 	{
+		from: "internal/hub/store", never: []string{"vmux/..."}, except: []string{"vmux/internal/hub/store", "vmux/internal/filelock"},
+		why: "it keeps any values, and knows neither devices nor what they want kept",
+	},
+	{
 		from: "internal/demo",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/signer/...", "vmux/internal/link/...",

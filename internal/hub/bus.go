@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"vmux/internal/device"
+	"vmux/internal/hub/store"
 )
 
 const (
@@ -61,10 +61,8 @@ const prefixSize = 1 + len(hubID{}) + len(device.ID{})
 // bus connects hubs.
 type bus struct {
 	id     hubID
-	alone  bool // the server is this process's own: there are no other hubs
 	nc     *nats.Conn
-	server *ownServer // nil: somebody else's
-	lock   *os.File   // of the state folder
+	server *store.Server // nil: somebody else's
 	inbox  chan *nats.Msg
 	outbox chan announcement
 	sender sync.WaitGroup
@@ -104,7 +102,8 @@ func newBus(c busConfig) (*bus, error) {
 		options = append(options, nats.UserCredentials(c.Credentials))
 	}
 	if c.URL == "" {
-		if err := b.startServer(c.Dir, c.Log); err != nil {
+		var err error
+		if b.server, err = store.StartServer(c.Dir, c.Log); err != nil {
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(b.server))
@@ -116,6 +115,15 @@ func newBus(c busConfig) (*bus, error) {
 	}
 	b.nc = nc
 	return b, nil
+}
+
+// alone reports whether there are no other hubs: the server is this process's own.
+func (b *bus) alone() bool { return b.server != nil }
+
+func (b *bus) closeServer() {
+	if b.server != nil {
+		b.server.Close()
+	}
 }
 
 // listen begins to take messages. After NATS was away it calls back.

@@ -70,7 +70,7 @@ func (h *Hub) join() error {
 
 // rejoin tells and asks all again, after messages may have been lost.
 func (h *Hub) rejoin() {
-	if h.bus.alone {
+	if h.bus.alone() {
 		return
 	}
 	h.mu.Lock()
@@ -81,7 +81,7 @@ func (h *Hub) rejoin() {
 
 // announce tells the other hubs of a device. h.mu is held.
 func (h *Hub) announce(d here) {
-	if !h.bus.alone {
+	if !h.bus.alone() {
 		h.post(announcement{Here: []here{d}})
 	}
 }
@@ -116,7 +116,7 @@ func (h *Hub) list() {
 
 // beat gives a sign of life now and then, and notices hubs that give none.
 func (h *Hub) beat() {
-	if h.bus.alone {
+	if h.bus.alone() {
 		return
 	}
 	h.mu.Lock()

@@ -5,6 +5,7 @@ package hub
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"vmux/internal/hub/store"
 	"vmux/internal/link/hubwire"
 )
 
@@ -108,12 +110,15 @@ func TestFullDisk(t *testing.T) {
 		return status == http.StatusServiceUnavailable && strings.Contains(text, full)
 	})
 	waitFor(t, "a write to fail", func() bool { // what is small may find a place in the last page
-		return h.store.Put(context.Background(), "large", make([]byte, maxValue-1)) != nil
+		return h.store.Put(context.Background(), "large", make([]byte, store.MaxValue-1)) != nil
 	})
 	if answer := phone.asks(subscribe); answer.Code != hubwire.CodeInternal || !strings.Contains(answer.Message, full) {
 		t.Errorf("a phone that subscribes is told %+v", answer)
 	}
-	waitFor(t, "the store to be closed", func() bool { return h.disk.closed() != nil })
+	waitFor(t, "the store to be closed", func() bool {
+		_, err := h.store.Keys(context.Background())
+		return errors.Is(err, store.ErrClosed)
+	})
 	if answer := phone.asks(subscribe); answer.Code != hubwire.CodeInternal || !strings.Contains(answer.Message, full) {
 		t.Errorf("later it is told %+v", answer)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/hub/push"
+	"vmux/internal/hub/store"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/pushsubject"
 	"vmux/internal/state"
@@ -67,8 +68,7 @@ type Hub struct {
 	start  time.Time
 
 	bus       *bus
-	store     *store
-	disk      *disk        // nil: the store is somebody else's
+	store     *store.Store
 	keyFile   push.KeyFile // nil: the store is somebody else's
 	push      *push.Service
 	addresses *addresses
@@ -123,9 +123,7 @@ func New(c Config) (*Hub, error) {
 		return nil, err
 	}
 	h.wg.Go(h.watch)
-	if h.disk != nil {
-		h.wg.Go(h.watchDisk)
-	}
+	h.wg.Go(func() { h.store.Watch(h.ctx, h.storeAgain) })
 	return h, nil
 }
 
@@ -141,7 +139,7 @@ func (h *Hub) startBus() error {
 			return fmt.Errorf("hub: %w", err)
 		}
 		dir = d.Path()
-		h.keyFile = d.File(keyFile)
+		h.keyFile = d.File("vapid.json")
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
@@ -149,14 +147,9 @@ func (h *Hub) startBus() error {
 	if err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
-	if h.store, err = openStore(ctx, b.nc); err != nil {
+	if h.store, err = store.Open(ctx, b.nc, b.server); err != nil {
 		b.close()
 		return fmt.Errorf("hub: %w", err)
-	}
-	if b.alone {
-		h.disk = newDisk(&disk{dir: dir, storing: b.server.storing, restart: b.server.restart, try: h.store.try, log: h.log})
-		b.server.complained(h.disk.failed)
-		h.store.disk = h.disk
 	}
 	h.bus = b
 	if err := h.join(); err != nil {
@@ -218,10 +211,8 @@ func (h *Hub) serveHealth(w http.ResponseWriter) {
 
 // health says what the hub cannot do now, or nil.
 func (h *Hub) health() error {
-	if h.disk != nil {
-		if err := h.disk.health(); err != nil {
-			return err
-		}
+	if err := h.store.Health(); err != nil {
+		return err
 	}
 	if !h.bus.nc.IsConnected() {
 		return errors.New("no connection to NATS")
@@ -248,7 +239,7 @@ func (h *Hub) Close() {
 	h.push.Close()
 	h.wg.Wait()
 	h.mu.Lock()
-	if !h.bus.alone {
+	if !h.bus.alone() {
 		h.post(announcement{Bye: true})
 	}
 	h.mu.Unlock()
@@ -262,6 +253,16 @@ func (h *Hub) conns() []*conn {
 		conns = append(conns, c)
 	}
 	return conns
+}
+
+// storeAgain has what devices wanted to have stored stored now.
+func (h *Hub) storeAgain() {
+	h.mu.RLock()
+	conns := h.conns()
+	h.mu.RUnlock()
+	for _, c := range conns {
+		c.storeAgain()
+	}
 }
 
 // now is a moment of the hub's own clock, which nobody sets.

@@ -123,10 +123,8 @@ func (h *Hub) failure(err error) string {
 	if errors.Is(err, push.ErrUnreachable) {
 		return push.ErrUnreachable.Error()
 	}
-	if h.disk != nil {
-		if err := h.disk.health(); err != nil {
-			return err.Error()
-		}
+	if err := h.store.Health(); err != nil {
+		return err.Error()
 	}
 	return "the hub failed"
 }

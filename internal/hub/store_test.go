@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"vmux/internal/hub/push"
+	"vmux/internal/hub/store"
 	"vmux/internal/wire"
 )
 
@@ -23,8 +23,10 @@ func TestStoreSurvives(t *testing.T) {
 	inDir := func(c *Config) { c.StateDir = dir }
 	h := newHub(t, inDir)
 	s := h.store
+	if created, err := s.Create(ctx, "first", []byte("keys")); err != nil || !created {
+		t.Fatalf("not created: %v", err)
+	}
 	for _, err := range []error{
-		s.Create(ctx, "first", []byte("keys")),
 		s.Put(ctx, "push.a", []byte("one")),
 		s.Put(ctx, "push.a", []byte("two")),
 		s.Put(ctx, "push.b", []byte("gone soon")),
@@ -36,13 +38,13 @@ func TestStoreSurvives(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Create(ctx, "first", []byte("others")); !errors.Is(err, push.ErrExists) {
-		t.Errorf("created twice: %v", err)
+	if created, err := s.Create(ctx, "first", []byte("others")); err != nil || created {
+		t.Errorf("created twice: %t, %v", created, err)
 	}
-	if err := s.Create(ctx, "push.b", []byte("again")); err != nil {
-		t.Errorf("create after delete: %v", err)
+	if created, err := s.Create(ctx, "push.b", []byte("again")); err != nil || !created {
+		t.Errorf("create after delete: %t, %v", created, err)
 	}
-	if err := s.Put(ctx, "big", make([]byte, maxValue+1)); err == nil {
+	if err := s.Put(ctx, "big", make([]byte, store.MaxValue+1)); err == nil {
 		t.Error("a value over the limit is stored")
 	}
 	h.Close()
@@ -70,7 +72,7 @@ func TestStateFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	inDir := func(c *Config) { c.StateDir = dir }
 	h := newHub(t, inDir)
-	if _, err := New(Config{PublicURL: "http://localhost", StateDir: dir}); !errors.Is(err, ErrStateInUse) {
+	if _, err := New(Config{PublicURL: "http://localhost", StateDir: dir}); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("a second hub: %v", err)
 	}
 	if err := h.store.Put(context.Background(), "key", []byte("value")); err != nil {
@@ -97,11 +99,11 @@ func TestStateFolder(t *testing.T) {
 func TestStoreOfCluster(t *testing.T) {
 	ctx := context.Background()
 	one, other := twoHubs(t)
-	if err := one.store.Create(ctx, "first", []byte("first")); err != nil {
-		t.Fatal(err)
+	if created, err := one.store.Create(ctx, "first", []byte("first")); err != nil || !created {
+		t.Fatalf("not created: %v", err)
 	}
-	if err := other.store.Create(ctx, "first", []byte("second")); !errors.Is(err, push.ErrExists) {
-		t.Errorf("both made keys: %v", err)
+	if created, err := other.store.Create(ctx, "first", []byte("second")); err != nil || created {
+		t.Errorf("both made keys: %t, %v", created, err)
 	}
 	if got, err := other.store.Get(ctx, "first"); err != nil || string(got) != "first" {
 		t.Errorf("%q, %v", got, err)
@@ -121,7 +123,7 @@ func TestBucketOfOperator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Storage: jetstream.MemoryStorage}); err != nil {
+	if _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: store.Bucket, Storage: jetstream.MemoryStorage}); err != nil {
 		t.Fatal(err)
 	}
 	s := newHub(t, withNATS(ns.ClientURL())).store

@@ -21,14 +21,14 @@ func (m *memory) Get(_ context.Context, key string) ([]byte, error) {
 }
 
 // Create implements Store.
-func (m *memory) Create(_ context.Context, key string, value []byte) error {
+func (m *memory) Create(_ context.Context, key string, value []byte) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.values[key] != nil {
-		return ErrExists
+		return false, nil
 	}
 	m.put(key, value)
-	return nil
+	return true, nil
 }
 
 // Put implements Store.

@@ -1,9 +1,6 @@
 package push
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Store is what waking needs of the hub's memory: small values under
 // names of ASCII letters, digits and dots. Several hubs may share one. All of it
@@ -11,8 +8,8 @@ import (
 type Store interface {
 	// Get returns the value, or nil and no error if there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
-	// Create stores the value unless there is one already: ErrExists.
-	Create(ctx context.Context, key string, value []byte) error
+	// Create stores the value unless there is one already, and reports whether it did.
+	Create(ctx context.Context, key string, value []byte) (bool, error)
 	// Put replaces the value.
 	Put(ctx context.Context, key string, value []byte) error
 	// Delete removes the value; one that is not there is no error.
@@ -20,6 +17,3 @@ type Store interface {
 	// Keys returns the names of all values, in any order.
 	Keys(ctx context.Context) ([]string, error)
 }
-
-// ErrExists is returned by Create.
-var ErrExists = errors.New("there is a value already")

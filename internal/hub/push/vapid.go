@@ -136,17 +136,19 @@ func makeKeys() ([]byte, error) {
 // storeKeys stores the keys in place of damaged ones, or if there are none, and
 // returns those that are in the store then.
 func storeKeys(ctx context.Context, store Store, damaged bool, keys []byte) (stored []byte, err error) {
+	done := true
 	if damaged {
 		err = store.Put(ctx, vapidName, keys)
 	} else {
-		err = store.Create(ctx, vapidName, keys)
+		done, err = store.Create(ctx, vapidName, keys)
 	}
-	if errors.Is(err, ErrExists) {
+	if err != nil {
+		return nil, fmt.Errorf("store the VAPID keys: %w", err)
+	}
+	if !done {
 		if keys, err = store.Get(ctx, vapidName); err != nil {
 			return nil, fmt.Errorf("read the VAPID keys: %w", err)
 		}
-	} else if err != nil {
-		return nil, fmt.Errorf("store the VAPID keys: %w", err)
 	}
 	return keys, nil
 }

@@ -1,4 +1,7 @@
-package hub
+// Package store is what a hub remembers: a bucket of small values in NATS, and the
+// care for the disk where that NATS runs in the hub's own process. It knows nothing
+// of devices, or of what the values are.
+package store
 
 import (
 	"context"
@@ -9,37 +12,35 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"vmux/internal/hub/push"
 )
 
 const (
-	// bucket is the JetStream key-value bucket of all hubs of a cluster. One
+	// Bucket is the JetStream key-value bucket of all hubs of a cluster. One
 	// that exists already keeps its settings.
-	bucket       = "vmux-hub"
-	maxBucket    = 128 << 20 // bytes
-	maxValue     = 32 << 10
+	Bucket = "vmux-hub"
+	// MaxValue bounds a value in bytes, unless somebody else has made the bucket.
+	MaxValue     = 32 << 10
+	maxBucket    = 128 << 20
 	keepDeletion = time.Hour
 )
 
-// store is what the hub remembers: small values under names of ASCII letters,
-// digits, dots, dashes. It is a push.Store; all of it may be called concurrently.
-type store struct {
+// Store holds small values under names of ASCII letters, digits, dots, dashes. All
+// of it may be called concurrently.
+type Store struct {
 	kv   jetstream.KeyValue
 	disk *disk // nil: somebody else's
 	// What Delete asks for, so that the marks of what was deleted go as well.
 	deletion []jetstream.KVDeleteOpt
 }
 
-var _ push.Store = (*store)(nil)
-
-// openStore opens the bucket, which it makes if there is none.
-func openStore(ctx context.Context, nc *nats.Conn) (*store, error) {
+// Open opens the bucket, which it makes if there is none. own is the server that nc
+// leads to, if that is the hub's own; nil: its disk is somebody else's to look after.
+func Open(ctx context.Context, nc *nats.Conn, own *Server) (*Store, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	kv, err := js.KeyValue(ctx, bucket)
+	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = makeBucket(ctx, js)
 	}
@@ -50,7 +51,12 @@ func openStore(ctx context.Context, nc *nats.Conn) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &store{kv: kv}
+	s := &Store{kv: kv}
+	if own != nil {
+		s.disk = newDisk(&disk{dir: own.dir, storing: own.storing, restart: own.restart, try: s.try, log: own.log})
+		failed := s.disk.failed
+		own.complaint.Store(&failed)
+	}
 	if status.LimitMarkerTTL() > 0 {
 		s.deletion = []jetstream.KVDeleteOpt{jetstream.PurgeTTL(keepDeletion)}
 	}
@@ -61,8 +67,8 @@ func openStore(ctx context.Context, nc *nats.Conn) (*store, error) {
 // before 2.11 do not know markers that end.
 func makeBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
 	c := jetstream.KeyValueConfig{
-		Bucket: bucket, Description: "what the hubs of vmux remember",
-		MaxValueSize: maxValue, MaxBytes: maxBucket, History: 1, LimitMarkerTTL: keepDeletion,
+		Bucket: Bucket, Description: "what the hubs of vmux remember",
+		MaxValueSize: MaxValue, MaxBytes: maxBucket, History: 1, LimitMarkerTTL: keepDeletion,
 	}
 	kv, err := js.CreateKeyValue(ctx, c)
 	if errors.Is(err, jetstream.ErrLimitMarkerTTLNotSupported) {
@@ -70,13 +76,13 @@ func makeBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue
 		kv, err = js.CreateKeyValue(ctx, c)
 	}
 	if errors.Is(err, jetstream.ErrBucketExists) {
-		return js.KeyValue(ctx, bucket)
+		return js.KeyValue(ctx, Bucket)
 	}
 	return kv, err
 }
 
 // Get returns the value, or nil and no error if there is none.
-func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	ctx, done, err := s.within(ctx)
 	if err != nil {
 		return nil, err
@@ -92,25 +98,25 @@ func (s *store) Get(ctx context.Context, key string) ([]byte, error) {
 	return append([]byte{}, entry.Value()...), nil
 }
 
-// Create stores the value unless there is one already: push.ErrExists.
-func (s *store) Create(ctx context.Context, key string, value []byte) error {
+// Create stores the value unless there is one already, and reports whether it did.
+func (s *Store) Create(ctx context.Context, key string, value []byte) (bool, error) {
 	ctx, done, err := s.within(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer done()
 	_, err = s.kv.Create(ctx, key, value)
 	if errors.Is(err, jetstream.ErrKeyExists) {
-		return push.ErrExists
+		return false, nil
 	}
 	if err != nil {
-		return s.failed("write to store", err)
+		return false, s.failed("write to store", err)
 	}
-	return nil
+	return true, nil
 }
 
 // Put replaces the value. When it returns, the new one is on the disk.
-func (s *store) Put(ctx context.Context, key string, value []byte) error {
+func (s *Store) Put(ctx context.Context, key string, value []byte) error {
 	ctx, done, err := s.within(ctx)
 	if err != nil {
 		return err
@@ -123,7 +129,7 @@ func (s *store) Put(ctx context.Context, key string, value []byte) error {
 }
 
 // Delete removes the value; one that is not there is no error.
-func (s *store) Delete(ctx context.Context, key string) error {
+func (s *Store) Delete(ctx context.Context, key string) error {
 	ctx, done, err := s.within(ctx)
 	if err != nil {
 		return err
@@ -136,7 +142,7 @@ func (s *store) Delete(ctx context.Context, key string) error {
 }
 
 // Keys returns the names of all values, in any order.
-func (s *store) Keys(ctx context.Context) ([]string, error) {
+func (s *Store) Keys(ctx context.Context) ([]string, error) {
 	ctx, done, err := s.within(ctx)
 	if err != nil {
 		return nil, err
@@ -156,14 +162,31 @@ func (s *store) Keys(ctx context.Context) ([]string, error) {
 const tried = "tried"
 
 // try stores something that nobody asks for.
-func (s *store) try(ctx context.Context) error {
+func (s *Store) try(ctx context.Context) error {
 	_, err := s.kv.Put(ctx, tried, nil)
 	return err
 }
 
+// Health says why nothing can be stored, or nil. Of a disk it finds that it is full
+// before a value is lost.
+func (s *Store) Health() error {
+	if s.disk == nil {
+		return nil
+	}
+	return s.disk.health()
+}
+
+// Watch opens the store again after the disk was full, and calls again then, until ctx
+// ends. It returns at once where there is no disk to look after.
+func (s *Store) Watch(ctx context.Context, again func()) {
+	if s.disk != nil {
+		s.disk.watch(ctx, again)
+	}
+}
+
 // within bounds what is done with the store by its end, or says why it takes
 // nothing, so that nobody waits for it.
-func (s *store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if s.disk == nil {
 		return ctx, func() {}, nil
 	}
@@ -175,7 +198,7 @@ func (s *store) within(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 // failed has it looked whether the store has ended.
-func (s *store) failed(what string, err error) error {
+func (s *Store) failed(what string, err error) error {
 	if s.disk != nil {
 		if why := s.disk.closed(); why != nil {
 			return fmt.Errorf("%s: %w", what, why)

@@ -1,13 +1,15 @@
-package hub
+package store
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -18,17 +20,18 @@ const (
 	maxStored  = 256 << 20 // bytes on disk
 	natsFolder = "nats"
 	lockFile   = "lock"
-	keyFile    = "vapid.json"
+	startTime  = 15 * time.Second
 )
 
-// ErrStateInUse is returned by New when another hub uses the state folder.
-var ErrStateInUse = errors.New("another hub uses this state folder")
+// ErrInUse is returned by StartServer when another hub uses the folder.
+var ErrInUse = errors.New("another hub uses this state folder")
 
-// ownServer is a NATS server for this hub alone. It can be started anew, to which
-// the hub's connection then returns.
-type ownServer struct {
-	dir string
-	log *slog.Logger
+// Server is a NATS server for one hub alone, in its process. It can be started anew,
+// to which the hub's connection then returns. It is a nats.InProcessConnProvider.
+type Server struct {
+	dir  string
+	log  *slog.Logger
+	lock *os.File // of dir
 
 	complaint atomic.Pointer[func()]
 
@@ -36,29 +39,26 @@ type ownServer struct {
 	ns *server.Server // nil: the last start failed
 }
 
-// complained has f called when NATS logs an error. It must not block.
-func (o *ownServer) complained(f func()) { o.complaint.Store(&f) }
-
-// startServer starts a server for this hub alone.
-func (b *bus) startServer(dir string, log *slog.Logger) (err error) {
+// StartServer starts a server that keeps its files in dir, until Close.
+func StartServer(dir string, log *slog.Logger) (*Server, error) {
 	// Two NATS servers would ruin what is stored.
-	if b.lock, err = filelock.TryLock(filepath.Join(dir, lockFile)); errors.Is(err, filelock.ErrHeld) {
-		err = ErrStateInUse
+	lock, err := filelock.TryLock(filepath.Join(dir, lockFile))
+	if errors.Is(err, filelock.ErrHeld) {
+		err = ErrInUse
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.server = &ownServer{dir: dir, log: log}
-	if err := b.server.restart(); err != nil {
-		_ = b.lock.Close()
-		return err
+	o := &Server{dir: dir, log: log, lock: lock}
+	if err := o.restart(); err != nil {
+		_ = lock.Close()
+		return nil, err
 	}
-	b.alone = true
-	return nil
+	return o, nil
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
-func (o *ownServer) InProcessConn() (net.Conn, error) {
+func (o *Server) InProcessConn() (net.Conn, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ns == nil {
@@ -68,7 +68,7 @@ func (o *ownServer) InProcessConn() (net.Conn, error) {
 }
 
 // storing reports whether the server's store is there.
-func (o *ownServer) storing() bool {
+func (o *Server) storing() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.ns != nil && o.ns.JetStreamEnabled()
@@ -76,7 +76,7 @@ func (o *ownServer) storing() bool {
 
 // restart ends the server, with all that it still does to its files, and starts
 // another.
-func (o *ownServer) restart() (err error) {
+func (o *Server) restart() (err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.end()
@@ -85,7 +85,7 @@ func (o *ownServer) restart() (err error) {
 }
 
 // end ends the server. o.mu is held.
-func (o *ownServer) end() {
+func (o *Server) end() {
 	if o.ns != nil {
 		o.ns.Shutdown()
 		o.ns.WaitForShutdown()
@@ -93,15 +93,17 @@ func (o *ownServer) end() {
 	}
 }
 
-func (o *ownServer) close() {
+// Close ends the server.
+func (o *Server) Close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.end()
+	_ = o.lock.Close()
 }
 
 // start starts NATS in this process: no port, no signals, JetStream on
 // disk, each write waited for.
-func (o *ownServer) start() (*server.Server, error) {
+func (o *Server) start() (*server.Server, error) {
 	ns, err := server.NewServer(&server.Options{
 		ServerName: "vmux-hub", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: filepath.Join(o.dir, natsFolder), SyncAlways: true,
@@ -113,7 +115,7 @@ func (o *ownServer) start() (*server.Server, error) {
 	}
 	ns.SetLogger(serverLog{o}, false, false)
 	ns.Start()
-	if !ns.ReadyForConnections(busStartTime) || !ns.JetStreamEnabled() {
+	if !ns.ReadyForConnections(startTime) || !ns.JetStreamEnabled() {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 		return nil, errors.New("start NATS: it did not start; the log says more")
@@ -121,15 +123,8 @@ func (o *ownServer) start() (*server.Server, error) {
 	return ns, nil
 }
 
-func (b *bus) closeServer() {
-	if b.server != nil {
-		b.server.close()
-		_ = b.lock.Close()
-	}
-}
-
 // serverLog passes on what the NATS server complains of.
-type serverLog struct{ server *ownServer }
+type serverLog struct{ server *Server }
 
 func (l serverLog) Noticef(string, ...any) {}
 func (l serverLog) Debugf(string, ...any)  {}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package hub
+package store
 
 import (
 	"io"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"vmux/internal/testkit"
 )
 
 // A disk that does not answer, as of a file server that is away: one who asks for the
@@ -30,7 +32,7 @@ func TestHealthOfADiskThatDoesNotAnswer(t *testing.T) {
 		_, _ = io.Copy(io.Discard, reader)
 		<-first
 	})
-	waitFor(t, "the look at the disk, beside which the store is used", func() bool {
+	testkit.WaitFor(t, "the look at the disk, beside which the store is used", func() bool {
 		if !d.mu.TryLock() {
 			return false
 		}

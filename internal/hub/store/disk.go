@@ -1,4 +1,4 @@
-package hub
+package store
 
 import (
 	"context"
@@ -24,8 +24,8 @@ const (
 	reopenTime = 15 * time.Second
 )
 
-// errStore is wrapped by the reason why nothing can be stored.
-var errStore = errors.New("the hub cannot store anything at the moment")
+// ErrClosed is wrapped by the reason why nothing can be stored.
+var ErrClosed = errors.New("the hub cannot store anything at the moment")
 
 // disk looks after the store of a hub that has a NATS of its own. That one ends
 // its store for good when a write fails, most often since the disk is full; here
@@ -101,7 +101,7 @@ func (d *disk) health() error {
 		d.found, d.looks = found, false
 	}
 	if found != nil {
-		return fmt.Errorf("%w: %w", errStore, found)
+		return fmt.Errorf("%w: %w", ErrClosed, found)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (d *disk) look(ctx context.Context, suspect bool) bool {
 			return false
 		}
 		d.log.Error("nothing can be stored until the disk takes it; devices are connected meanwhile", "reason", err)
-		d.note(fmt.Errorf("%w: %w", errStore, err))
+		d.note(fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	if d.probe() != nil {
 		return false
@@ -187,28 +187,21 @@ func (d *disk) tryFor(ctx context.Context) error {
 	return d.try(ctx)
 }
 
-// watchDisk has the store opened again, and what devices wanted to have stored
-// meanwhile stored then.
-func (h *Hub) watchDisk() {
+// watch looks after the disk until ctx ends.
+func (d *disk) watch(ctx context.Context, again func()) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		suspect := false
 		select {
-		case <-h.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-h.disk.suspect:
+		case <-d.suspect:
 			suspect = true
 		}
-		if !h.disk.look(h.ctx, suspect) {
-			continue
-		}
-		h.mu.RLock()
-		conns := h.conns()
-		h.mu.RUnlock()
-		for _, c := range conns {
-			c.storeAgain()
+		if d.look(ctx, suspect) {
+			again()
 		}
 	}
 }
