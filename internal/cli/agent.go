@@ -68,7 +68,6 @@ Each flag can stand in the configuration file, below [agent]: vmux config.`,
   vmux agent --approval-timeout 100s --verbose
   vmux agent --hub https://hub.example
   vmux agent --hub local --hub-local-ca`,
-		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := a.logger(f.verbose)
 			if file, found := settings.File(); found {

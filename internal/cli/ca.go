@@ -118,7 +118,6 @@ it was paired. After you have made a CA on the phone, compare its fingerprint
 (` + "`vmux phone ca show`" + ` there) and accept it here. Servers have to be told of the
 new CA as well. DEVICE is needed when several phones have a new CA.`,
 		Example: "  vmux ca accept\n  vmux ca accept my-phone --fingerprint SHA256:…",
-		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.acceptCA(cmd.Context(), strings.Join(names, ""), fingerprint)
 		},

@@ -26,7 +26,6 @@ authority to certify it. The phone may shorten what you ask for. Until the
 certificate expires, logins by it ask nobody.`,
 		Example: `  vmux cert request
   vmux cert request --validity 1h --principals deploy`,
-		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if validity < time.Second {
 				return command.Usagef("--validity accepts one second and more")
@@ -64,7 +63,6 @@ func newCertShowCommand(a *app) *cobra.Command {
 		Short:   "Show the session certificate",
 		Long:    "Prints what the session certificate says. Exit status 1 when there is none.",
 		Example: "  vmux cert show\n  vmux cert show --json",
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cert, err := command.Client().ShowCertificate(cmd.Context())
 			if err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vmux/internal/cli/command"
 	"vmux/internal/config"
 	"vmux/internal/wire"
 )
@@ -32,7 +31,6 @@ that is set. It is read at the start of the two programs, which never change it.
 Shows what holds for a program that is started now, without flags, as a file of
 the same form. An unknown or wrong setting is told with its line: exit status 2.`,
 		Example: "  vmux config\n  vmux config --config FILE\n  vmux config --json",
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.showConfig(config.Of(cmd.Root()), file)
 		},

@@ -31,7 +31,6 @@ is for your network), and is gone at the end, also after ^C.`,
 		Example: `  vmux demo --yes
   vmux demo --web
   vmux demo --phone`,
-		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case c.Web && c.Handset:

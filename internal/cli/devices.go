@@ -16,7 +16,6 @@ func newDevicesCommand(a *app) *cobra.Command {
 		Short:   "List the paired phones",
 		Long:    "Prints a line for each paired phone: its ID, its name, and whether it is connected.",
 		Example: "  vmux devices\n  vmux devices --json",
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			devices, err := command.Client().Devices(cmd.Context())
 			if err != nil {
@@ -62,7 +61,6 @@ func newUnpairCommand(a *app) *cobra.Command {
 are no longer listed, its session certificate is destroyed, and it is told if it
 can be reached.`,
 		Example: "  vmux unpair my-phone",
-		Args:    command.Args("DEVICE"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			d, err := command.Client().Unpair(cmd.Context(), names[0])
 			if err != nil {

@@ -36,7 +36,6 @@ otherwise than your phone, and can change the page after the check.
 
 Exit status: 0 the same, 1 another page, or it could not be compared.`,
 		Example: "  vmux hub verify\n  vmux hub verify https://hub.example.com",
-		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			r, err := verifyHub(cmd.Context(), words, ca)
 			if err != nil {

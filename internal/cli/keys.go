@@ -15,7 +15,6 @@ func newKeysRefreshCommand(a *app) *cobra.Command {
 list of a phone that does not answer stays as it was. Servers that took none of
 the keys, and so were offered fewer, are offered all again.`,
 		Example: "  vmux keys refresh",
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := command.Client().RefreshKeys(cmd.Context())
 			if err != nil {

@@ -41,7 +41,6 @@ code opens the hub's page, and the phone can be anywhere.`,
 		Example: `  vmux pair
   vmux pair --address 192.0.2.7
   vmux pair --json`,
-		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.pair(cmd.Context(), control.PairOptions{Hosts: addresses})
 		},

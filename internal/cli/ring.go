@@ -23,7 +23,6 @@ test in the app's Settings sees it arrive.
 
 Exit status: 0 rung, 3 when a phone cannot be rung.`,
 		Example: "  vmux ring\n  vmux ring my-phone",
-		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			list, err := command.Client().Ring(cmd.Context(), strings.Join(names, ""))
 			if err != nil {

@@ -26,6 +26,7 @@ func Run(ctx context.Context, args []string, io *command.IO) int {
 		args = append([]string{"git-sign"}, args...)
 	}
 	root := rootFor(a, args)
+	command.CheckArguments(root)
 	root.SetArgs(args)
 	root.SetIn(io.In)
 	root.SetOut(io.Out) // help that was asked for is the answer
@@ -84,7 +85,7 @@ func newRoot(a *app) *cobra.Command {
 		if cmd.Name() == "completion" {
 			a.AsGroup(cmd)
 			for _, shell := range cmd.Commands() {
-				shell.Args, shell.Example = command.Args(), "  vmux completion "+shell.Name()+" > FILE"
+				shell.Args, shell.Example = nil, "  vmux completion "+shell.Name()+" > FILE"
 			}
 		}
 	}
@@ -122,7 +123,7 @@ on the phone, 5 expired.`,
 func newHelpCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", Short: "Explain a command, as --help does",
-		Example: "  vmux help cert request",
+		Args: cobra.ArbitraryArgs, Example: "  vmux help cert request",
 		RunE: func(cmd *cobra.Command, words []string) error {
 			about, rest, err := cmd.Root().Find(words)
 			if err != nil || len(rest) > 0 {

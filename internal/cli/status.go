@@ -27,7 +27,6 @@ the keys, warnings. --json has all of it, and the recent history.
 
 Exit status 3 while no phone is connected, 1 when no agent runs.`,
 		Example: "  vmux status\n  vmux status --watch\n  vmux status --json",
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
 				return a.watchStatus(cmd.Context())

@@ -14,7 +14,6 @@ func newVersionCommand(a *app) *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: "  vmux version --json",
-		Args:    command.Args(),
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
 			v.Revision = revision()

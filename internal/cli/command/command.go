@@ -49,18 +49,36 @@ func NoCommand(cmd *cobra.Command, name string) error {
 	return e
 }
 
-// Args makes a check of the positional arguments: exactly these, by the names
-// that stand in the usage line.
-func Args(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, got []string) error {
-		switch {
-		case len(got) > len(names):
-			return Usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[len(names)]))
-		case len(got) < len(names):
-			return Usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(got):], " and "))
-		}
-		return nil
+// CheckArguments has cmd, and each command below it that says nothing else, take the
+// arguments that its usage line names: those in brackets may be left out.
+func CheckArguments(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		CheckArguments(sub)
 	}
+	if cmd.Args == nil {
+		cmd.Args = arguments
+	}
+}
+
+func arguments(cmd *cobra.Command, got []string) error {
+	var names []string
+	needed := 0
+	for _, name := range strings.Fields(cmd.Use)[1:] {
+		if strings.HasPrefix(name, "-") {
+			break // a flag that has to be there
+		}
+		names = append(names, name)
+		if name[0] != '[' {
+			needed++
+		}
+	}
+	switch {
+	case len(got) > len(names):
+		return Usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[len(names)]))
+	case len(got) < needed:
+		return Usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(got):], " and "))
+	}
+	return nil
 }
 
 // WithJSON gives a command the --json flag.

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"vmux/internal/wire"
 )
 
@@ -47,15 +45,6 @@ func CheckListen(flag, address string) error {
 	}
 	if err != nil {
 		return Usagef("%s accepts HOST:PORT with a port up to 65535, not %s", flag, wire.Show(address))
-	}
-	return nil
-}
-
-// AtMostOne is a check of the positional arguments: none, or the one of the usage
-// line.
-func AtMostOne(cmd *cobra.Command, got []string) error {
-	if len(got) > 1 {
-		return Usagef("%s: unexpected argument %s", cmd.CommandPath(), wire.Show(got[1]))
 	}
 	return nil
 }

@@ -20,16 +20,12 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
 	"vmux/internal/sshconfig"
-	"vmux/internal/wire"
 )
 
 // claimTime bounds how long a signature waits for the agent to be told what it is for:
 // it is asked for all the same. The agent, which ssh-keygen asks next, answers at once,
 // on a busy computer within seconds.
 const claimTime = 10 * time.Second
-
-// maxSigners bounds what is read of a file of allowed signers, in bytes.
-const maxSigners = 4 << 20
 
 // app is what every command of this package works with.
 type app struct{ *command.IO }
@@ -46,6 +42,7 @@ computer claims them, beside what the signed bytes prove.
 
 vmux git setup tells git of it.`,
 		Example:            "  git config --global gpg.ssh.program vmux",
+		Args:               cobra.ArbitraryArgs,
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
@@ -169,186 +166,4 @@ func repositoryName(ctx context.Context) string {
 		}
 	}
 	return filepath.Base(top)
-}
-
-// gitSetup is what `vmux git setup` has written.
-type gitSetup struct {
-	Key            string            `json:"key"` // fingerprint
-	Email          string            `json:"email"`
-	AllowedSigners string            `json:"allowedSigners"` // file
-	Config         map[string]string `json:"config"`
-}
-
-// NewSetup makes `vmux git setup`.
-func NewSetup(io *command.IO) *cobra.Command {
-	a := &app{io}
-	var key string
-	var local, always, undo bool
-	cmd := a.WithJSON(&cobra.Command{
-		Use:   "setup",
-		Short: "Tell git to sign with a phone-held key",
-		Long: `Writes gpg.format, user.signingkey, gpg.ssh.program and gpg.ssh.allowedSignersFile
-to git's configuration, and the key to the file of allowed signers, by which
-git log --show-signature verifies. A file of allowed signers that git knows
-already is added to. --undo takes back what was written, and puts back what git had
-before; what has been changed since stays.
-
-A git host shows a signature as verified when it has the key as a signing key:
-GitHub at https://github.com/settings/ssh/new (key type: Signing Key), GitLab at
-https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
-		Example: "  vmux git setup\n  vmux git setup --key work --always\n  git commit -S\n  vmux git setup --undo",
-		Args:    command.Args(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			scope := "--global"
-			if local {
-				scope = "--local"
-			}
-			if undo {
-				return a.undoGit(cmd.Context(), scope)
-			}
-			return a.setUpGit(cmd.Context(), key, scope, always)
-		},
-	})
-	f := cmd.Flags()
-	f.StringVar(&key, "key", "", "comment or fingerprint of the `KEY` (default the first phone-held one)")
-	f.BoolVar(&local, "local", false, "for the repository that you are in alone")
-	f.BoolVar(&undo, "undo", false, "take back what was written")
-	f.BoolVar(&always, "always", false, "sign every commit and tag, without -S and -s")
-	return cmd
-}
-
-func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) error {
-	status, err := command.Client().Status(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := signingKey(status, name)
-	if err != nil {
-		return err
-	}
-	email, err := gitEmail(ctx)
-	if err != nil {
-		return err
-	}
-	program, err := gitProgram()
-	if err != nil {
-		return err
-	}
-	record, err := openGitRecord(ctx, scope)
-	if err != nil {
-		return err
-	}
-	signers, line, err := allowSigner(ctx, email, id.PublicKey)
-	if err != nil {
-		return err
-	}
-	if line != "" {
-		record.Lines = append(record.Lines, signersLine{signers, line})
-	}
-	settings := [][2]string{
-		{"gpg.format", "ssh"}, {"user.signingkey", "key::" + id.PublicKey},
-		{"gpg.ssh.program", program}, {"gpg.ssh.allowedSignersFile", signers},
-	}
-	if always {
-		settings = append(settings, [2]string{"commit.gpgsign", "true"}, [2]string{"tag.gpgsign", "true"})
-	}
-	done := gitSetup{Key: id.Fingerprint, Email: email, AllowedSigners: signers, Config: map[string]string{}}
-	for _, s := range settings {
-		if err := record.note(ctx, scope, s[0], s[1]); err != nil {
-			return err
-		}
-		done.Config[s[0]] = s[1]
-	}
-	if err := record.save(); err != nil { // before git is told, so that all can be taken back
-		return err
-	}
-	for _, s := range settings {
-		if err := setGitConfig(ctx, scope, s[0], s[1]); err != nil {
-			return err
-		}
-	}
-	return a.Answer(done, func() error {
-		for _, s := range settings {
-			a.Say("git config %s %s %q", scope, s[0], wire.Show(s[1]))
-		}
-		a.Say("%s signs for %s", wire.Show(id.Comment), wire.Show(email))
-		a.Say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")
-		return nil
-	})
-}
-
-// signingKey returns the identity of that comment or fingerprint, or the first
-// that git can use: a session certificate is none, since it expires.
-func signingKey(s control.Status, name string) (control.Identity, error) {
-	for _, id := range s.Identities {
-		if !id.Certificate && (name == "" || id.Comment == name || id.Fingerprint == name) {
-			return id, nil
-		}
-	}
-	if name != "" {
-		return control.Identity{}, command.WithHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
-	}
-	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
-}
-
-// gitEmail is the address that git commits with, if it can stand in a file of
-// allowed signers, where some characters make a pattern or end the name.
-func gitEmail(ctx context.Context) (string, error) {
-	const set = "git config --global user.email you@example.com"
-	email, err := gitConfig(ctx, "user.email")
-	if err != nil || email == "" {
-		return "", command.WithHint(errors.New("git does not know your e-mail address"), set)
-	}
-	if strings.ContainsAny(email, " \t,\"!*?#") {
-		return "", command.WithHint(fmt.Errorf("%s cannot stand in a file of allowed signers", wire.Show(email)), set)
-	}
-	return email, nil
-}
-
-func gitConfig(ctx context.Context, name string) (string, error) {
-	out, err := exec.CommandContext(ctx, "git", "config", "--get", name).Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
-		return "", nil // not set
-	}
-	return strings.TrimSpace(string(out)), err
-}
-
-// allowSigner adds the key to the file of allowed signers (ssh-keygen(1),
-// ALLOWED SIGNERS), once, and returns the file, and the line if it is new.
-func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
-	file, err = gitConfig(ctx, "gpg.ssh.allowedSignersFile")
-	if err != nil {
-		return "", "", fmt.Errorf("git config: %w", err)
-	}
-	if rest, ok := strings.CutPrefix(file, "~/"); ok || file == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", "", fmt.Errorf("find the home folder: %w", err)
-		}
-		if file == "" {
-			rest = ".ssh/allowed_signers"
-		}
-		file = filepath.Join(home, rest)
-	}
-	line := email + ` namespaces="git" ` + publicKey
-	old, err := sshconfig.ReadFile(file, maxSigners)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", "", err
-	}
-	if slices.Contains(strings.Split(string(old), "\n"), line) {
-		return file, "", nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", "", err
-	}
-	lead := ""
-	if len(old) > 0 && old[len(old)-1] != '\n' {
-		lead = "\n"
-	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return "", "", err
-	}
-	_, err = f.WriteString(lead + line + "\n")
-	return file, line, errors.Join(err, f.Close())
 }

@@ -32,7 +32,6 @@ func newPhoneCACreateCommand(a *app) *cobra.Command {
 		Long: `Makes the key that signs session certificates, P-256, in a file that is encrypted
 under a passphrase, and prints its line for TrustedUserCAKeys.`,
 		Example: `  vmux phone ca create --principals root,deploy`,
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := signer.CheckPrincipals(principals); err != nil {
 				return command.Usagef("--principals: %v", err)
@@ -123,7 +122,7 @@ func (a *app) showPhoneCA(ca signer.CA) error {
 
 func newPhoneCAShowCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
-		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error", Args: command.Args(),
+		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error",
 		Example: "  vmux phone ca show",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ca, err := phoneCA(cmd.Context(), nothing{})
@@ -187,7 +186,6 @@ func newPhoneCADeleteCommand(a *app) *cobra.Command {
 they expire. Servers have to be told of the next CA, and computers refuse its
 certificates until "vmux ca accept".`,
 		Example: `  vmux phone ca delete --yes`,
-		Args:    command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ca, err := phoneCA(cmd.Context(), nothing{})
 			if err != nil {
@@ -218,7 +216,6 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
 		Short: "Show the CA's policy, or change what the flags name",
 		Example: `  vmux phone ca policy --principals root,deploy --max-validity 8h --auto-issue=true
   vmux phone ca policy --source-address 192.0.2.0/24`,
-		Args: command.Args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy, err := changePolicy(cmd.Context(), policyChange{
 				Principals: given(cmd, "principals", principals), Extensions: given(cmd, "extensions", extensions),

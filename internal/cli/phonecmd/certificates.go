@@ -37,7 +37,7 @@ var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.
 
 func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
-		Use: "certificates", Short: "List the session certificates that this phone has issued", Args: command.Args(),
+		Use: "certificates", Short: "List the session certificates that this phone has issued",
 		Long: `Lists the session certificates that this phone has issued, oldest first, until 30
 days after their end. With --json, one on each line.`,
 		Example: "  vmux phone ca certificates",
@@ -78,7 +78,6 @@ func newPhoneCARevokeCommand(a *app) *cobra.Command {
 it at once, or as soon as it connects. A computer that is in wrong hands need not:
 give the list of vmux phone ca krl to your servers.`,
 		Example: "  vmux phone ca revoke 1234567890\n  vmux phone ca revoke --all",
-		Args:    command.AtMostOne,
 		RunE: func(cmd *cobra.Command, v []string) error {
 			if all == (len(v) == 1) {
 				return command.Usagef("name a SERIAL, or --all")
@@ -106,7 +105,7 @@ give the list of vmux phone ca krl to your servers.`,
 
 func newPhoneCAKRLCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list", Args: command.Args("FILE"),
+		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list",
 		Long: `Writes a key revocation list (KRL) for sshd's RevokedKeys; - is standard output.
 ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 

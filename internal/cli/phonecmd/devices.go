@@ -34,7 +34,6 @@ input. It works once, for 5 minutes. If it names a hub, the phone goes there too
 from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
-		Args: command.Args("INVITATION"),
 		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd, v[0], hubCA, name) },
 	})
 	nameFlag(cmd, &name)
@@ -143,7 +142,7 @@ var unpairComputer = operation("unpair", func(_ context.Context, p *nativephone.
 
 func newPhoneDevicesCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
-		Use: "devices", Short: "List the computers that this phone is paired with", Args: command.Args(),
+		Use: "devices", Short: "List the computers that this phone is paired with",
 		Example: "  vmux phone devices --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			peers, err := pairedComputers(cmd.Context(), nothing{})
@@ -174,7 +173,7 @@ func (a *app) showPhoneDevices(list []phoneDevice) error {
 
 func newPhoneUnpairCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature", Args: command.Args("DEVICE"),
+		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature",
 		Long:    "Ends the pairing with a computer. DEVICE is its name, its ID, or the ID's first\nsix characters or more.",
 		Example: "  vmux phone unpair laptop",
 		RunE: func(cmd *cobra.Command, v []string) error {

@@ -69,7 +69,7 @@ var exportLog = operation("log export", func(_ context.Context, p *nativephone.P
 func newPhoneLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.WithJSON(&cobra.Command{
-		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed", Args: command.Args(),
+		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed",
 		Long: `Shows what was asked of this phone and what became of it, and what was done to its
 keys, policies and pairings, oldest first. With --json, one record on each line.
 
@@ -159,7 +159,7 @@ var errTampered = errors.New("the log was changed, or is damaged")
 
 func newPhoneLogVerifyCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
-		Use: "verify", Short: "Check that no record was changed, removed or added", Args: command.Args(),
+		Use: "verify", Short: "Check that no record was changed, removed or added",
 		Long: `Follows the chains of hashes through the log, and says what was changed or is
 missing, and what was dropped since newer records needed its place.
 
@@ -238,7 +238,7 @@ func droppedText(l activity.Chain) string {
 
 func newPhoneLogExportCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "export", Short: "Print the log as it rests, with its chain of hashes", Args: command.Args(),
+		Use: "export", Short: "Print the log as it rests, with its chain of hashes",
 		Example: "  vmux phone log export > activity.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := exportLog(cmd.Context(), nothing{})

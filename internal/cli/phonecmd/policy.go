@@ -3,14 +3,12 @@ package phonecmd
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
-	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
 )
 
@@ -42,7 +40,6 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
   vmux phone policy work --hours "mon-fri 08:00-18:00"
   vmux phone policy work --hosts SHA256:… --old-servers
   vmux phone policy work --clear`,
-		Args: command.Args("IDENTITY"),
 		RunE: func(cmd *cobra.Command, v []string) error {
 			answer, err := identityPolicy(cmd.Context(), rulesChange{
 				Identity: v[0], Clear: clear, Hosts: given(cmd, "hosts", rules.Hosts), Users: given(cmd, "users", rules.Users),
@@ -139,206 +136,4 @@ func (a *app) showPolicy(answer policyAnswer) error {
 		a.Say("requests refused by it: %d", answer.Refused)
 		return nil
 	})
-}
-
-func newPhoneGrantsCommand(a *app) *cobra.Command {
-	cmd := a.WithJSON(&cobra.Command{
-		Use: "grants", Short: "List what is signed without asking, for a while", Args: command.Args(),
-		Long: `A grant lets one computer use one key for logins as one user to one verified
-server, or for git signatures, without asking, for at most an hour. It is given
-with an approval, once grants are switched on or a sheet offers one (the third like
-request within a minute; not after "vmux phone grants off"), and ends by itself, with
-"vmux phone grants end", and when vmux phone run ends.`,
-		Example: "  vmux phone grants on\n  vmux phone grants\n  vmux phone grants end",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showGrants(cmd.Context()) },
-	})
-	cmd.AddCommand(newPhoneGrantsSwitch(a, "on", true), newPhoneGrantsSwitch(a, "off", false), newPhoneGrantsEndCommand(a))
-	return cmd
-}
-
-type grantsAnswer struct {
-	Enabled bool
-	List    []signer.Grant
-}
-
-var grants = operation("grants", func(_ context.Context, p *nativephone.Phone, _ nothing) (grantsAnswer, error) {
-	on, err := p.Signer.GrantsEnabled()
-	return grantsAnswer{on, p.Signer.Grants()}, err
-})
-
-var enableGrants = operation("grants on", func(_ context.Context, p *nativephone.Phone, on bool) (nothing, error) {
-	return nothing{}, p.Signer.EnableGrants(on)
-})
-
-var endGrants = operation("grants end", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
-	p.Signer.EndGrant("")
-	return nothing{}, nil
-})
-
-func (a *app) showGrants(ctx context.Context) error {
-	grants, err := grants(ctx, nothing{})
-	if err != nil {
-		return err
-	}
-	if !grants.Enabled {
-		a.Say("grants are off: each request is asked for")
-	}
-	return a.Answer(grants.List, func() error {
-		for _, g := range grants.List {
-			left := time.Until(g.Until).Round(time.Second)
-			if err := a.Line("%s  %s  %s  key %s  for %s more", g.ID, g.DeviceName, g.What, g.Label, left); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
-	short := "Let approvals grant the like of them for a while"
-	if !on {
-		short = "Ask for each request, and end all grants"
-	}
-	return &cobra.Command{
-		Use: word, Short: short, Args: command.Args(), Example: "  vmux phone grants " + word,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := enableGrants(cmd.Context(), on)
-			return err
-		},
-	}
-}
-
-func newPhoneGrantsEndCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "end", Short: "End all grants now", Args: command.Args(), Example: "  vmux phone grants end",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := endGrants(cmd.Context(), nothing{})
-			return err
-		},
-	}
-}
-
-var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Host, error) {
-	return p.Signer.Hosts()
-})
-
-var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
-	return nothing{}, command.WithHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
-})
-
-func newPhoneHostsCommand(a *app) *cobra.Command {
-	cmd := a.WithJSON(&cobra.Command{
-		Use: "hosts", Short: "List the servers that this phone remembers", Args: command.Args(),
-		Long: `Lists the servers of approved logins: the fingerprint of the host key, which was
-verified, and the names and users by which it was reached.`,
-		Example: "  vmux phone hosts\n  vmux phone hosts forget SHA256:…",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := rememberedHosts(cmd.Context(), nothing{})
-			if err != nil {
-				return err
-			}
-			if len(list) == 0 {
-				a.Say("no servers yet: none of the approved logins said where to")
-			}
-			for _, h := range list {
-				err := a.Answer(h, func() error {
-					return a.Line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), command.LocalTime(h.LastSeen))
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	})
-	cmd.AddCommand(&cobra.Command{
-		Use: "forget FINGERPRINT", Short: "Forget a server: its next login is the first one", Args: command.Args("FINGERPRINT"),
-		Example: "  vmux phone hosts forget SHA256:…",
-		RunE: func(cmd *cobra.Command, v []string) error {
-			_, err := forgetHost(cmd.Context(), v[0])
-			return err
-		},
-	})
-	return cmd
-}
-
-// pauseAnswer is a pause in JSON.
-type pauseAnswer struct {
-	signer.Pause
-	*activity.Report
-}
-
-var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _ nothing) (list []pauseAnswer, err error) {
-	all, err := p.Signer.Pauses()
-	for _, pause := range all {
-		answer := pauseAnswer{Pause: pause}
-		if err == nil && pause.Program == (wire.Text{}) {
-			answer.Report = new(activity.Report)
-			*answer.Report, err = p.Signer.Activity.Report(pause.DeviceID, pause.Since)
-		}
-		list = append(list, answer)
-	}
-	return list, err
-})
-
-var endPauses = operation("pauses end", func(_ context.Context, p *nativephone.Phone, computer string) (nothing, error) {
-	peer, err := findComputer(p, computer)
-	if err == nil {
-		err = p.Signer.EndPauses(peer.ID)
-	}
-	return nothing{}, err
-})
-
-func (a *app) showPause(p pauseAnswer) error {
-	return a.Answer(p, func() error {
-		if p.Program != (wire.Text{}) {
-			return a.pauseLine(p.Pause, p.Program)
-		}
-		err := a.pauseLine(p.Pause, wire.Say("all programs"))
-		for _, asked := range p.Asked {
-			a.Say("asked for %s", asked)
-		}
-		a.Hint("%s", nativephone.LogCommand(p.Pause))
-		a.Hint("vmux phone unpair %s", p.DeviceID.Short())
-		return err
-	})
-}
-
-func (a *app) pauseLine(p signer.Pause, who wire.Text) error {
-	return a.Line("%s  %s  for %s more", p.DeviceName, who, time.Until(p.Until).Round(time.Second))
-}
-
-func newPhonePausesCommand(a *app) *cobra.Command {
-	cmd := a.WithJSON(&cobra.Command{
-		Use: "pauses", Short: "List the computers and programs that are not asked for now", Args: command.Args(),
-		Long: `After three denials within a minute a computer is paused for five; a program that
-was muted, for an hour. Their requests are refused without asking.
-
-Of a computer it also tells what it has asked for since the first of the denials.`,
-		Example: "  vmux phone pauses\n  vmux phone pauses end laptop",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := pauses(cmd.Context(), nothing{})
-			if err != nil {
-				return err
-			}
-			if len(list) == 0 {
-				a.Say("nobody is paused or muted")
-			}
-			for _, pause := range list {
-				if err := a.showPause(pause); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	})
-	cmd.AddCommand(&cobra.Command{
-		Use: "end COMPUTER", Short: "Let a computer ask again", Args: command.Args("COMPUTER"),
-		Example: "  vmux phone pauses end laptop",
-		RunE: func(cmd *cobra.Command, v []string) error {
-			_, err := endPauses(cmd.Context(), v[0])
-			return err
-		},
-	})
-	return cmd
 }
