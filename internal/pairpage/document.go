@@ -51,9 +51,13 @@ func drawing(code *qr.Code) template.HTML {
 	const margin = 4
 	var path strings.Builder
 	for y := range code.Size {
-		for x := range code.Size {
-			if code.Black(x, y) {
-				fmt.Fprintf(&path, "M%d %dh1v1h-1z", x+margin, y+margin)
+		for x := 0; x < code.Size; x++ {
+			begin := x
+			for code.Black(x, y) { // which is white outside of the code
+				x++
+			}
+			if x > begin {
+				fmt.Fprintf(&path, "M%d %dh%dv1h%dz", begin+margin, y+margin, x-begin, begin-x)
 			}
 		}
 	}
