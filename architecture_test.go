@@ -90,6 +90,13 @@ var dependencyRules = []rule{
 		why: "who may pair must not depend on keys, certificates or requests",
 	},
 	{
+		from: "internal/agent/upstream", never: []string{"vmux/..."},
+		except: []string{
+			"vmux/internal/agent/upstream", "vmux/internal/filelock", "vmux/internal/sshagent", "vmux/internal/sshctx", "vmux/internal/wire",
+		},
+		why: "another agent's keys must not come near the phones', nor decide who may use them",
+	},
+	{
 		from: "internal/agent/certificate", never: []string{"vmux/internal/agent/...", "vmux/internal/state"},
 		except: []string{
 			"vmux/internal/agent/certificate", "vmux/internal/agent/client", "vmux/internal/agent/journal", "vmux/internal/agent/origin",

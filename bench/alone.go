@@ -48,7 +48,7 @@ func newAlone() (*alone, error) {
 
 // Listing, SignLocal, Sign, RemoveAll and Remove make alone a sshagent.Backend.
 
-func (a *alone) Listing(sshagent.Connection) *sshagent.Listing { return a.listing }
+func (a *alone) Listing(context.Context, sshagent.Connection) *sshagent.Listing { return a.listing }
 
 func (a *alone) SignLocal(_ sshagent.Connection, blob, data []byte, _ uint32) ([]byte, bool, error) {
 	if !bytes.Equal(blob, a.blob) {

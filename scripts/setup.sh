@@ -21,6 +21,7 @@ readonly TEST_PACKAGES=(
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
 	openssl                           # makes a host key that only ssh can verify
+	gnupg gpg-agent softhsm2          # agents and tokens behind vmux
 	autossh # a client that tries again by itself
 	procps strace
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications

@@ -7,6 +7,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 	"vmux/internal/agent/listing"
 	"vmux/internal/agent/origin"
 	"vmux/internal/agent/pairing"
+	"vmux/internal/agent/upstream"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
 	"vmux/internal/desktop"
@@ -94,8 +96,14 @@ type Config struct {
 	// CertificateFile is where the session certificate is kept for ssh while there
 	// is one; "": nowhere.
 	CertificateFile string
-	// UnboundCertificate defaults to certificate.UnboundFirst.
-	UnboundCertificate certificate.Unbound
+	// Upstream is the socket of another agent, whose keys are listed after the
+	// phone-held ones; "": none. ForwardUpstream lets programs on other hosts use them
+	// through agent forwarding.
+	Upstream        string
+	ForwardUpstream bool
+	// UnboundCertificate is for the upstream agent's keys as well. It defaults to
+	// origin.UnboundFirst.
+	UnboundCertificate origin.Unbound
 	// NoTTYHints turns off the lines on the terminals of waiting programs.
 	NoTTYHints bool
 	// OpenSSHVersion finds what is told to phones, for example "OpenSSH_9.2p1".
@@ -151,6 +159,7 @@ type Agent struct {
 	cfg     Config
 	log     *slog.Logger
 	self    device.ID
+	id      []byte // this run's, see sshagent.Config.ID
 	trust   *device.Trust
 	node    phones
 	link    *link.Node // node, but in tests without links
@@ -170,6 +179,8 @@ type Agent struct {
 	cas         *certificate.CAs
 	certificate *certificate.Manager
 	use         certificate.Use
+	upstream    *upstream.Agent // nil: none
+	upstreamUse origin.Unasked
 	clients     *origin.Clients
 	files       client.Files
 	terminals   client.Terminals
@@ -262,8 +273,8 @@ func (c *Config) fill() error {
 	}
 	switch c.UnboundCertificate {
 	case "":
-		c.UnboundCertificate = certificate.UnboundFirst
-	case certificate.UnboundFirst, certificate.UnboundAlways, certificate.UnboundNever:
+		c.UnboundCertificate = origin.UnboundFirst
+	case origin.UnboundFirst, origin.UnboundAlways, origin.UnboundNever:
 	default:
 		return fmt.Errorf("unbound certificate %q: it can be first, always or never", c.UnboundCertificate)
 	}
@@ -294,7 +305,13 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	}
 	a.clients = &origin.Clients{}
 	a.pairing = pairing.New(pairing.Config{Self: self, Name: c.Name, Hosts: c.PairHosts, Log: a.log})
-	a.use = certificate.Use{Unbound: c.UnboundCertificate, Forward: c.ForwardCertificate, Clients: a.clients}
+	a.use = certificate.Use{Unasked: origin.Unasked{Unbound: c.UnboundCertificate, Forward: c.ForwardCertificate, Clients: a.clients}}
+	a.upstreamUse = origin.Unasked{Unbound: c.UnboundCertificate, Forward: c.ForwardUpstream, Clients: a.clients}
+	a.id = make([]byte, sshagent.IDSize)
+	_, _ = rand.Read(a.id)
+	if c.Upstream != "" {
+		a.upstream = upstream.New(upstream.Config{Socket: c.Upstream, ID: a.id, Go: a.tasks.run, Changed: a.journal.Change})
+	}
 	a.files.KnownHosts = c.KnownHosts
 	a.journal.Warn(warningCache, warning)
 	if a.cas, err = certificate.OpenCAs(docs, a.notPaired, a.journal, a.log); err != nil {
@@ -339,7 +356,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.tasks.start(ctx)
-	server := sshagent.New(sshagent.Config{Backend: a, Log: a.log, MayManage: a.clients.MayManage, Locked: a.locked, AddRefused: a.addRefused, Closed: a.memory.Closed})
+	served := sshagent.Config{
+		Backend: a, ID: a.id, Log: a.log, MayManage: a.clients.MayManage, Closed: a.memory.Closed,
+		Locked: a.locked, AddRefused: a.addRefused, RemoveRefused: a.removeRefused,
+	}
+	if a.upstream != nil {
+		served.PassOn = a.passOn
+	}
+	server := sshagent.New(served)
 	var parts sync.WaitGroup
 	part := func(name string, run func() error) {
 		parts.Go(func() {

@@ -33,18 +33,22 @@ func (a *Agent) SignLocal(c sshagent.Connection, blob, data []byte, _ uint32) (s
 // RemoveAll implements sshagent.Backend: it destroys the session certificate.
 func (a *Agent) RemoveAll() { a.certificate.Remove() }
 
-// Remove implements sshagent.Backend, for ssh-add -d. It says why a phone's key stays.
+// Remove implements sshagent.Backend, for ssh-add -d.
 func (a *Agent) Remove(blob []byte) bool {
-	if a.certificate.Find(blob, time.Now()) != nil {
+	is := a.certificate.Find(blob, time.Now()) != nil
+	if is {
 		a.certificate.Remove()
-		return true
 	}
+	return is
+}
+
+// removeRefused says why a phone's key stays.
+func (a *Agent) removeRefused(blob []byte) {
 	if id := a.snapshot.Load().byBlob[string(blob)]; id != nil {
 		a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeRemoveRefused,
 			"on the phone: vmux phone identity disable "+id.Fingerprint,
 			"A phone holds that key: ssh-add cannot remove it."))
 	}
-	return false
 }
 
 // locked says that ssh-add -x or -X was used: a locked agent looks like one that

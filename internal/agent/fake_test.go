@@ -258,7 +258,7 @@ func remoteKey(s ssh.Signer, comment string) wire.RemoteSignerPublicKey {
 
 func (w *world) comments() []string {
 	var list []string
-	for _, id := range w.Listing(sshagent.Connection{}).Identities() {
+	for _, id := range w.Listing(w.t.Context(), sshagent.Connection{}).Identities() {
 		list = append(list, id.Comment)
 	}
 	return list
@@ -307,7 +307,7 @@ func loginBy(blob, session []byte) []byte {
 // certificate is the blob of the certificate that is listed.
 func (w *world) listedCertificate() []byte {
 	w.t.Helper()
-	for _, id := range w.Listing(sshagent.Connection{}).Identities() {
+	for _, id := range w.Listing(w.t.Context(), sshagent.Connection{}).Identities() {
 		if id.Comment == certificate.Comment {
 			return id.Blob
 		}

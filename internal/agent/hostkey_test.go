@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/agent/certificate"
+	"vmux/internal/agent/origin"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -26,7 +27,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			return nil
 		})
 		w.certify(p)
-		w.use.Forward, w.use.Unbound = true, certificate.UnboundAlways
+		w.use.Forward, w.use.Unbound = true, origin.UnboundAlways
 		blob, mine, server := w.listedCertificate(), key.PublicKey().Marshal(), newSigner(t).PublicKey().Marshal()
 		odd := sshctx.AppendString(sshctx.AppendString(nil, []byte("ssh-mldsa44-ed25519")), make([]byte, 1344))
 		id, hop := bytes.Repeat([]byte("s"), 32), bytes.Repeat([]byte("h"), 32)
@@ -55,7 +56,7 @@ func TestCertificateAndHostKeysThatCannotBeRead(t *testing.T) {
 			}
 			c := own
 			c.Bindings = test.bindings
-			if len(c.Bindings) > 0 && strings.Contains(commentsOf(w.Listing(c)), certificate.Comment) {
+			if len(c.Bindings) > 0 && strings.Contains(commentsOf(w.Listing(w.t.Context(), c)), certificate.Comment) {
 				t.Errorf("%s: the certificate is listed", test.name)
 			}
 			signature, ok, err := w.SignLocal(c, blob, data(blob, sshctx.KeyType(blob)), 0)

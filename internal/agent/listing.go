@@ -21,6 +21,14 @@ type snapshot struct {
 	session *certificate.Session // nil: none
 }
 
+// unbound is what is listed to who does not say where to log in.
+func (s *snapshot) unbound(now time.Time) *sshagent.Listing {
+	if s.session.Valid(now) {
+		return s.with
+	}
+	return s.without
+}
+
 // rebuild makes the snapshot anew after a change of keys or of the certificate.
 func (a *Agent) rebuild() {
 	a.rebuilding.Lock()
@@ -61,25 +69,28 @@ func (a *Agent) rebuild() {
 // ssh-add -l, sees everything, unless it is for a server's authorized_keys. Over a
 // forwarded connection the session certificate is not listed, since whoever is root
 // on the other host could log in with it without anybody being asked.
-func (a *Agent) Listing(c sshagent.Connection) *sshagent.Listing {
+//
+// The upstream agent's keys stand behind all others, unless one has worked at the server.
+func (a *Agent) Listing(ctx context.Context, c sshagent.Connection) *sshagent.Listing {
 	s, now := a.snapshot.Load(), time.Now()
 	all, bound := s.without, len(c.Bindings) > 0 || c.Unproven
 	if s.session.Valid(now) && (!bound || a.use.Lists(c)) {
 		all = s.with
 	}
+	upstream := a.upstreamKeys(ctx, c, s)
 	if !bound {
 		if c.Listed == nil && a.memory.Tried() && client.PrintsKeys(c.Peer.PID) {
 			a.memory.OfferAll() // who has them printed is about to give one to a server
 		}
-		if all != s.without && c.Listed == nil && client.InstallsKeys(c.Peer.PID) {
-			return s.without
+		if (all != s.without || upstream != nil) && c.Listed == nil && client.InstallsKeys(c.Peer.PID) {
+			all, upstream = s.without, slices.DeleteFunc(upstream, isCertificate)
 		}
-		return all
+		return withUpstream(all, upstream)
 	}
 	if listing.Host(c.Bindings) == "" {
-		return all
+		return withUpstream(all, upstream)
 	}
-	l := listing.Login{Connection: c, Own: len(c.Bindings) == 1 && !a.clients.Elsewhere(c)}
+	l := listing.Login{Connection: c, Own: len(c.Bindings) == 1 && !a.clients.Elsewhere(c), Upstream: upstream}
 	for _, listed := range all.Identities() {
 		if key := s.byBlob[string(listed.Blob)]; key != nil {
 			l.Keys = append(l.Keys, key)

@@ -40,7 +40,7 @@ func commentsOf(l *sshagent.Listing) string {
 // login is a login on the connection, by the key.
 func (w *world) login(c sshagent.Connection, key ssh.Signer) error {
 	blob := key.PublicKey().Marshal()
-	c.Listed = w.Listing(c)
+	c.Listed = w.Listing(w.t.Context(), c)
 	data := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: c.Bindings[0].SessionID, User: "root", Service: "ssh-connection",
 		Algorithm: key.PublicKey().Type(), PublicKey: blob, HostKey: c.Bindings[0].HostKey,
@@ -66,7 +66,7 @@ func TestCertificateStandsBehindWhereItWasRefused(t *testing.T) {
 		}
 		wants := func(s ssh.Signer, want string) {
 			t.Helper()
-			if got := commentsOf(w.Listing(to(t, s))); got != want {
+			if got := commentsOf(w.Listing(w.t.Context(), to(t, s))); got != want {
 				t.Errorf("listed %q, want %q", got, want)
 			}
 		}
@@ -145,7 +145,7 @@ func TestCertificateOnBoundConnections(t *testing.T) {
 			{"forwarded and allowed", bastion, make([]byte, 32), "vmux-session-cert mine", true, true},
 		} {
 			w.use.Forward = test.forward
-			if got := commentsOf(w.Listing(test.c)); got != test.listed {
+			if got := commentsOf(w.Listing(w.t.Context(), test.c)); got != test.listed {
 				t.Errorf("%s: listed %q, want %q", test.name, got, test.listed)
 			}
 			signature, ok, err := w.SignLocal(test.c, session.Blob, data(test.session), 0)
@@ -163,7 +163,7 @@ func TestListingOfAnUnboundConnectionAllocatesNothing(t *testing.T) {
 		p.signing(key, approves)
 		w.connect(p)
 		synctest.Wait()
-		if n := testing.AllocsPerRun(100, func() { w.Listing(sshagent.Connection{}) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { w.Listing(w.t.Context(), sshagent.Connection{}) }); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
 	})

@@ -21,7 +21,7 @@ import (
 func (w *world) connects(id uint64, c sshagent.Connection) sshagent.Connection {
 	w.t.Helper()
 	c.ID = id
-	c.Listed = w.Listing(c)
+	c.Listed = w.Listing(w.t.Context(), c)
 	return c
 }
 

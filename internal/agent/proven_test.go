@@ -173,7 +173,7 @@ func TestUnprovenPhoneSaysNothingOfAKey(t *testing.T) {
 		listed := func(when, want string) {
 			t.Helper()
 			synctest.Wait()
-			if got := commentsOf(w.Listing(to(t, server))); got != want {
+			if got := commentsOf(w.Listing(w.t.Context(), to(t, server))); got != want {
 				t.Errorf("%s: listed %q, want %q", when, got, want)
 			}
 			want = fmt.Sprint(w.comments())
@@ -225,7 +225,7 @@ func TestFirstPhoneHidesNoKeyOfAnother(t *testing.T) {
 		w.connect(p)
 		w.connect(other)
 		synctest.Wait()
-		if got := commentsOf(w.Listing(to(t, newSigner(t)))); got != "mine" {
+		if got := commentsOf(w.Listing(w.t.Context(), to(t, newSigner(t)))); got != "mine" {
 			t.Errorf("listed %q", got)
 		}
 	})

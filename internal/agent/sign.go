@@ -28,7 +28,10 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 
 func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.Line) ([]byte, error) {
 	id := a.keyOf(r.Blob)
-	if id == nil {
+	switch {
+	case id == nil && a.upstream != nil:
+		return a.signUpstream(ctx, r)
+	case id == nil:
 		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))
 	}
 	about := describe(r.Data)
@@ -51,7 +54,7 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	signature, phone, err := a.askSignature(ctx, id, r, about, login, line)
 	switch {
 	case err == nil:
-		a.memory.KeySigned(r, about, id, login.Wait(), listed(a.snapshot.Load().session))
+		a.memory.KeySigned(r, about, id.PublicKeyBlob, login.Wait(), listed(a.snapshot.Load().session))
 		a.signed(id, phone, about)
 		return signature, nil
 	case ctx.Err() != nil:

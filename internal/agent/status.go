@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -14,7 +15,6 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
-	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -30,7 +30,7 @@ func (a *Agent) Status() control.Status {
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
-		Locked: a.lockedNow.Load(), Hub: a.hubStatus(),
+		Locked: a.lockedNow.Load(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(context.Background()), // which does not wait for long
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
 	s.Unsigned, s.FewerKeys = a.memory.Unsigned(time.Now()), a.memory.Fewer()
@@ -86,7 +86,7 @@ func (a *Agent) nameOf(id device.ID) string {
 	return p.Name.String()
 }
 
-// identities are what SSH clients see.
+// identities are what SSH clients see, but for the upstream agent's.
 func (a *Agent) identities() []control.Identity { return a.identitiesWith(a.node.Peers()) }
 
 func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
@@ -96,7 +96,7 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 	}
 	list := []control.Identity{}
 	s := a.snapshot.Load()
-	for _, listed := range a.Listing(sshagent.Connection{}).Identities() {
+	for _, listed := range s.unbound(time.Now()).Identities() {
 		if id := s.byBlob[string(listed.Blob)]; id != nil {
 			list = append(list, describeIdentity(id, byID))
 		} else if cert, ok := parseCertificate(listed.Blob); ok {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/agent/certificate"
+	"vmux/internal/agent/origin"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
@@ -36,7 +36,7 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 			"a login that names the certificate's bare key": loginBy(plain, random),
 			"a login and a byte":                            append(loginBy(blob, random), 0),
 		} {
-			for _, choice := range []certificate.Unbound{certificate.UnboundFirst, certificate.UnboundAlways} {
+			for _, choice := range []origin.Unbound{origin.UnboundFirst, origin.UnboundAlways} {
 				w.use.Unbound = choice
 				signature, ok, err := w.SignLocal(own, blob, data, 0)
 				if !ok || wire.CodeOf(err) != wire.CodePolicyDenied || signature != nil {
@@ -44,12 +44,12 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 				}
 			}
 		}
-		w.use.Unbound = certificate.UnboundFirst
+		w.use.Unbound = origin.UnboundFirst
 		if !w.signsLogin(blob) {
 			t.Error("a login that names the certificate is refused")
 		}
-		for choice, want := range map[certificate.Unbound]bool{
-			certificate.UnboundAlways: true, certificate.UnboundNever: false, certificate.UnboundFirst: false,
+		for choice, want := range map[origin.Unbound]bool{
+			origin.UnboundAlways: true, origin.UnboundNever: false, origin.UnboundFirst: false,
 		} {
 			w.use.Unbound = choice
 			if _, ok, err := w.SignLocal(own, blob, loginBy(blob, random), 0); !ok || (err == nil) != want {

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/agent"
-	"vmux/internal/agent/certificate"
+	"vmux/internal/agent/origin"
 	"vmux/internal/cli/command"
 	"vmux/internal/config"
 	"vmux/internal/hubpage"
@@ -37,6 +37,8 @@ type agentFlags struct {
 	approvalTimeout  time.Duration
 	maxKeys          int
 	forward, hints   bool
+	upstream         string
+	forwardUpstream  bool
 	hub              hubFlags
 }
 
@@ -85,7 +87,9 @@ Each flag can stand in the configuration file, below [agent]: vmux config.`,
 	flags.StringVar(&f.passkeys, "passkeys", string(agent.PasskeysLast), "where keys on passkeys are listed: `last`, never, or no-certificate (last, and only without a session certificate)")
 	flags.IntVar(&f.maxKeys, "max-keys", 4, "how many keys of phones a login is offered; 0 is all. The one that works there stands first")
 	flags.BoolVar(&f.forward, "forward-certificate", false, "let other hosts use the session certificate through agent forwarding (ssh -A), without asking")
-	flags.StringVar(&f.unbound, "unbound-certificate", string(certificate.UnboundFirst), "what the session certificate signs for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
+	flags.StringVar(&f.upstream, "upstream", "", "`SOCKET` of another SSH agent, whose keys are listed after those of phones, and which ssh-add adds to")
+	flags.BoolVar(&f.forwardUpstream, "forward-upstream", false, "let other hosts use the upstream agent's keys through agent forwarding (ssh -A)")
+	flags.StringVar(&f.unbound, "unbound-certificate", string(origin.UnboundFirst), "what the session certificate and the upstream agent's keys sign for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
 	flags.BoolVar(&f.certificateFile, "certificate-file", true, "keep the session certificate as ~/.ssh/vmux-session-cert.pub, or in $VMUX_HOME if that is set, for ssh's IdentityFile")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
@@ -103,8 +107,8 @@ func (f *agentFlags) check() error {
 	default:
 		return command.Usagef("--passkeys accepts last, never or no-certificate")
 	}
-	switch certificate.Unbound(f.unbound) {
-	case certificate.UnboundFirst, certificate.UnboundAlways, certificate.UnboundNever:
+	switch origin.Unbound(f.unbound) {
+	case origin.UnboundFirst, origin.UnboundAlways, origin.UnboundNever:
 	default:
 		return command.Usagef("--unbound-certificate accepts first, always or never")
 	}
@@ -113,6 +117,9 @@ func (f *agentFlags) check() error {
 	}
 	if f.maxKeys < 0 {
 		return command.Usagef("--max-keys accepts 0, which is all, or a number of keys")
+	}
+	if f.forwardUpstream && f.upstream == "" {
+		return command.Usagef("--forward-upstream is for --upstream")
 	}
 	if f.approvalTimeout < time.Second || f.approvalTimeout > wire.MaxWindow {
 		return command.Usagef("--approval-timeout accepts 1s to %v", wire.MaxWindow)
@@ -171,6 +178,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 	if socket != nil {
 		f.socket = socket.Addr().String()
 	}
+	if f.upstream != "" {
+		if f.upstream, err = upstreamSocket(f.upstream, f.socket); err != nil {
+			return err
+		}
+	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
 		Name:            f.name,
@@ -188,8 +200,10 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 
 		ForwardCertificate: f.forward,
 		CertificateFile:    certificateFile,
-		UnboundCertificate: certificate.Unbound(f.unbound),
+		UnboundCertificate: origin.Unbound(f.unbound),
 		NoTTYHints:         !f.hints,
+		Upstream:           f.upstream,
+		ForwardUpstream:    f.forwardUpstream,
 	})
 	if err != nil {
 		return err
@@ -226,6 +240,32 @@ func checkFolderOf(socket string) error {
 		return command.Usagef("--socket accepts a path in a folder, and %s is none", wire.Show(filepath.Dir(socket)))
 	}
 	return nil
+}
+
+// upstreamSocket is the upstream agent's socket, which is not this one's.
+func upstreamSocket(upstream, own string) (string, error) {
+	upstream, err := filepath.Abs(upstream)
+	if err != nil {
+		return "", err
+	}
+	if sameSocket(upstream, own) {
+		return "", command.Usagef("--upstream accepts the socket of another agent, and %s is this one's", wire.Show(upstream))
+	}
+	return upstream, nil
+}
+
+// sameSocket reports whether two paths are of one socket, which need not be there.
+func sameSocket(a, b string) bool {
+	real := func(path string) string {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			return real
+		}
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			return filepath.Join(dir, filepath.Base(path))
+		}
+		return path
+	}
+	return real(a) == real(b)
 }
 
 // maxKeys is agent.Config.MaxKeys for the flag's value.

@@ -117,6 +117,12 @@ func (a *app) attend(s control.Status) {
 			a.Hint("%s", wire.Show(s.Hub.Hint))
 		}
 	}
+	if u := s.Upstream; u != nil && u.Error != "" {
+		a.Say("upstream agent %s does not answer: %s", wire.Show(u.Socket), wire.Show(u.Error))
+		a.Hint("%s", wire.Show(u.Hint))
+	} else if u != nil {
+		a.Say("upstream agent %s: %d keys, listed after these", wire.Show(u.Socket), u.Keys)
+	}
 	for _, p := range s.Phones {
 		if p.NotReached == "" || p.Connected {
 			continue

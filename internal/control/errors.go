@@ -20,6 +20,8 @@ const (
 	CodeNoPage        wire.Code = "noPage"
 	CodeOtherUser     wire.Code = "otherUser"
 	CodeNotWaiting    wire.Code = "notWaiting"
+	// CodeUpstreamFailed tells that the upstream agent has refused, or was not reached.
+	CodeUpstreamFailed wire.Code = "upstreamFailed"
 )
 
 // ErrNotRunning tells that no agent serves the control socket.

@@ -31,7 +31,7 @@ type Status struct {
 	Connected   bool        `json:"connected"`        // to any phone
 	Locked      bool        `json:"locked,omitempty"` // by ssh-add -x
 	Certificate Certificate `json:"certificate"`
-	// Identities are what SSH clients see, in their order.
+	// Identities are what SSH clients see, in their order, but for the upstream agent's.
 	Identities []Identity `json:"identities"`
 	Phones     []Device   `json:"phones"`
 	// Waiting are the requests that wait for a phone, oldest first.
@@ -54,6 +54,9 @@ type Status struct {
 	// Hub is the one that the agent uses; nil: none.
 	Hub *Hub `json:"hub,omitempty"`
 
+	// Upstream is the agent whose keys are listed after these; nil: none.
+	Upstream *Upstream `json:"upstream,omitempty"`
+
 	DeviceID   string    `json:"deviceID"` // this computer's
 	DeviceName string    `json:"deviceName"`
 	Socket     string    `json:"socket"` // path of the SSH agent's socket
@@ -72,6 +75,15 @@ type Hub struct {
 	ErrorHint string    `json:"errorHint,omitempty"` // what to do about LastError
 	Renamed   string    `json:"renamed,omitempty"`   // this computer is no longer called what its hub is
 	Hint      string    `json:"hint,omitempty"`      // what to do about Renamed
+}
+
+// Upstream is another SSH agent of this computer.
+type Upstream struct {
+	Socket    string `json:"socket"`
+	Keys      int    `json:"keys"`            // how many it lists to who does not say where to log in
+	Forwarded bool   `json:"forwarded"`       // also for programs on other hosts
+	Error     string `json:"error,omitempty"` // why it does not answer
+	Hint      string `json:"hint,omitempty"`  // what to do about that
 }
 
 // CertificateState says what there is.

@@ -51,7 +51,7 @@ func newKeys(t testing.TB) *keys {
 	return k
 }
 
-func (k *keys) Listing(c Connection) *Listing {
+func (k *keys) Listing(_ context.Context, c Connection) *Listing {
 	if k.told != nil {
 		k.told(c)
 	}

@@ -19,7 +19,7 @@ func exchange(name string) string { return name + strings.Repeat(".", 32-len(nam
 // bindMessage is what ssh tells of a session.
 func bindMessage(t testing.TB, host ssh.Signer, session string, forwarding byte) []byte {
 	t.Helper()
-	return message(msgExtension, sshString([]byte(extensionSessionBind)), bindContents(t, host, session, forwarding))
+	return message(msgExtension, sshString([]byte(ExtensionSessionBind)), bindContents(t, host, session, forwarding))
 }
 
 func bindContents(t testing.TB, host ssh.Signer, session string, forwarding byte) []byte {
@@ -71,7 +71,7 @@ func TestBoundConnectionsDoNotManage(t *testing.T) {
 	// Nor by a binding that cannot be verified: it says that the connection has one.
 	c := dial(t, path)
 	forged := bytes.Replace(bindContents(t, k.local, exchange("session"), 1), []byte("session"), []byte("Session"), 1)
-	wantAnswer(t, c, message(msgExtension, sshString([]byte(extensionSessionBind)), forged), msgExtensionFailure)
+	wantAnswer(t, c, message(msgExtension, sshString([]byte(ExtensionSessionBind)), forged), msgExtensionFailure)
 	wantAnswer(t, c, message(msgRemoveAll), msgFailure)
 	wantAnswer(t, c, message(msgLock, passphrase), msgFailure)
 }
@@ -118,7 +118,7 @@ func TestBindingByANewerTypeOfHostKey(t *testing.T) {
 	key := sshString(append(sshString([]byte("ssh-mldsa44-ed25519")), sshString(make([]byte, 1344))...))
 	bind := func(session string, forwarding byte) []byte {
 		contents := bytes.Join([][]byte{key, sshString([]byte(exchange(session))), sshString(make([]byte, 2500)), {forwarding}}, nil)
-		return message(msgExtension, sshString([]byte(extensionSessionBind)), contents)
+		return message(msgExtension, sshString([]byte(ExtensionSessionBind)), contents)
 	}
 	wantAnswer(t, c, bind("one", 1), msgSuccess)
 	wantAnswer(t, c, bind("two", 0), msgSuccess)
@@ -136,7 +136,7 @@ func TestBadBindings(t *testing.T) {
 	socket := serve(t, Config{Backend: k})
 	c := dial(t, socket)
 	good := bindContents(t, k.local, exchange("session"), 1)
-	name := sshString([]byte(extensionSessionBind))
+	name := sshString([]byte(ExtensionSessionBind))
 	forged := bytes.Replace(good, []byte("session"), []byte("Session"), 1)
 	for _, contents := range [][]byte{
 		nil, good[:len(good)-1], append(bytes.Clone(good), 0), append(bytes.Clone(good[:len(good)-1]), 2), forged,

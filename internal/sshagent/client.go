@@ -30,13 +30,14 @@ type client struct {
 	writeBy  time.Time // the connection's write deadline
 	bindings []sshctx.Binding
 	unproven bool     // see Connection.Unproven
+	passedBy []byte   // see Connection.PassedBy
 	listed   *Listing // the last one answered
 }
 
 // connection is what the backend is told. Bindings that come later are not seen
 // through it.
 func (c *client) connection() Connection {
-	return Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven}
+	return Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven, PassedBy: c.passedBy}
 }
 
 func (c *client) serve(ctx context.Context) {
@@ -98,8 +99,8 @@ func (c *client) write(frame []byte) error {
 }
 
 // handle returns the frame that answers a message. An error ends the
-// connection without an answer. Adding keys is refused unread, like any message
-// not named here: this agent holds none.
+// connection without an answer. Adding keys is not read here, like any message
+// not named: this agent holds none, but another one may.
 func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 	if len(msg) == 0 || c.refused {
 		return failureFrame, nil
@@ -113,8 +114,12 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 		if s.lock.locked() {
 			return emptyListing.frame, nil
 		}
-		c.listed = s.cfg.Backend.Listing(c.connection())
-		return c.listed.frame, nil
+		list := s.cfg.Backend.Listing(ctx, c.connection())
+		if s.lock.locked() { // meanwhile
+			return emptyListing.frame, nil
+		}
+		c.listed = list
+		return list.frame, nil
 	case msgSignRequest:
 		return c.sign(ctx, msg)
 	case msgRemoveAll:
@@ -122,23 +127,66 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 			return failureFrame, nil
 		}
 		s.cfg.Backend.RemoveAll()
-		return successFrame, nil
-	case msgRemove:
-		blob, rest, ok := cutString(msg[1:])
-		if !ok || len(rest) != 0 || s.lock.locked() || !c.manages("empty") || !s.cfg.Backend.Remove(blob) {
-			return failureFrame, nil
+		if s.cfg.PassOn == nil {
+			return successFrame, nil
 		}
-		return successFrame, nil
+		return c.passOn(ctx, "remove all keys", msg)
+	case msgRemove:
+		return c.remove(ctx, msg)
 	case msgLock, msgUnlock:
 		return c.lockOrUnlock(ctx, msg)
 	case msgExtension:
-		return c.extension(msg), nil
-	case msgAdd, msgAddConstrained: // nobody is told what was sent
-		s.cfg.AddRefused(c.connection(), false)
-	case msgAddSmartcard, msgAddSmartcardConst:
-		s.cfg.AddRefused(c.connection(), true)
+		return c.extension(ctx, msg)
+	case msgAdd, msgAddConstrained, msgAddSmartcard, msgAddSmartcardConst: // nobody is told what was sent
+		if s.cfg.PassOn == nil || !s.cfg.MayManage(c.connection()) {
+			s.cfg.AddRefused(c.connection(), msg[0] == msgAddSmartcard || msg[0] == msgAddSmartcardConst)
+			return failureFrame, nil
+		}
+		return c.passOn(ctx, "add that key", msg)
 	}
-	return failureFrame, nil
+	return c.passOn(ctx, "", msg)
+}
+
+func (c *client) remove(ctx context.Context, msg []byte) ([]byte, error) {
+	s := c.server
+	blob, rest, ok := cutString(msg[1:])
+	if !ok || len(rest) != 0 || s.lock.locked() || !c.manages("empty") {
+		return failureFrame, nil
+	}
+	if s.cfg.Backend.Remove(blob) {
+		return successFrame, nil
+	}
+	blob = bytes.Clone(blob) // what is passed on is wiped
+	frame, err := c.passOn(ctx, "", msg)
+	if err == nil && frame[headerSize] == msgFailure {
+		s.cfg.RemoveRefused(blob)
+	}
+	return frame, err
+}
+
+// passOn has the other agent answer, if there is one and who asks may manage it: a host
+// that this agent is forwarded to can have keys listed and signatures made, as far as the
+// backend allows, and nothing else. What it sent for ssh-add to load would run here.
+func (c *client) passOn(ctx context.Context, what string, msg []byte) ([]byte, error) {
+	if c.server.cfg.PassOn == nil || c.server.lock.locked() || !c.manages("pass on a message") {
+		return failureFrame, nil
+	}
+	return c.askOther(ctx, what, msg)
+}
+
+func (c *client) askOther(ctx context.Context, what string, msg []byte) ([]byte, error) {
+	from := c.connection()
+	answer, err := c.wait(ctx, func(ctx context.Context) ([]byte, error) {
+		return c.server.cfg.PassOn(ctx, from, what, msg)
+	})
+	clear(msg) // it may hold a private key, a PIN or a passphrase
+	switch {
+	case errors.Is(err, errGone):
+		return nil, err
+	case err != nil:
+		return failureFrame, nil
+	}
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...), nil
 }
 
 func (c *client) manages(what string) bool {
@@ -154,27 +202,35 @@ func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	if !ok || len(rest) != 0 || !c.manages("lock or unlock") {
 		return failureFrame, nil
 	}
-	done := false
+	was, done, what := c.server.lock.locked(), false, ""
 	if msg[0] == msgLock {
-		done = c.server.lock.lock(passphrase)
+		done, what = c.server.lock.lock(passphrase), "lock itself"
 	} else {
 		done = c.server.lock.unlock(ctx, passphrase)
 	}
-	clear(passphrase)
 	if done {
 		c.server.cfg.Locked(c.server.lock.locked())
+	}
+	// The other agent gets no guesses, but may have been locked by itself.
+	frame, err := failureFrame, error(nil)
+	if c.server.cfg.PassOn != nil && (done || !was) {
+		frame, err = c.askOther(ctx, what, msg)
+	}
+	clear(passphrase)
+	if done && err == nil {
 		return successFrame, nil
 	}
-	return failureFrame, nil
+	return frame, err
 }
 
 func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
+	s := c.server
 	r, err := parseSignRequest(msg)
-	if err != nil || c.server.lock.locked() {
+	if err != nil || s.lock.locked() {
 		return failureFrame, nil
 	}
 	if !c.unproven {
-		signature, ok, err := c.server.cfg.Backend.SignLocal(c.connection(), r.blob, r.data, r.flags)
+		signature, ok, err := s.cfg.Backend.SignLocal(c.connection(), r.blob, r.data, r.flags)
 		if err != nil {
 			return failureFrame, nil
 		}
@@ -182,16 +238,17 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 			return signResponse(signature), nil
 		}
 	}
-	signature, err := c.wait(ctx, SignRequest{
+	asked := SignRequest{
 		Connection: c.connection(),
 		Blob:       bytes.Clone(r.blob), // the backend may keep them
 		Data:       bytes.Clone(r.data),
 		Flags:      r.flags,
-	})
+	}
+	signature, err := c.wait(ctx, func(ctx context.Context) ([]byte, error) { return s.cfg.Backend.Sign(ctx, asked) })
 	if errors.Is(err, errGone) {
 		return nil, err
 	}
-	if err != nil || c.server.lock.locked() {
+	if err != nil || s.lock.locked() {
 		return failureFrame, nil
 	}
 	return signResponse(signature), nil
@@ -204,24 +261,24 @@ var errGone = errors.New("client went away")
 // below the second in which the request is to be withdrawn.
 const hangupPoll = 200 * time.Millisecond
 
-// wait lets the backend sign in another goroutine, and looks meanwhile whether the
-// client has gone. What it sends is not read until it is answered.
-func (c *client) wait(ctx context.Context, r SignRequest) ([]byte, error) {
+// wait has the client's request answered in another goroutine, and looks meanwhile
+// whether the client has gone. What it sends is not read until it is answered.
+func (c *client) wait(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var signature []byte
+	var answer []byte
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signature, err = c.server.cfg.Backend.Sign(ctx, r)
+		answer, err = ask(ctx)
 	}()
 	tick := time.NewTicker(hangupPoll)
 	defer tick.Stop()
 	for {
 		select {
 		case <-done:
-			return signature, err
+			return answer, err
 		case <-tick.C:
 			if hungUp(c.conn) {
 				cancel()

@@ -245,7 +245,7 @@ func serveStarved(path string) int {
 
 type noKeys struct{}
 
-func (noKeys) Listing(Connection) *Listing { return emptyListing }
+func (noKeys) Listing(context.Context, Connection) *Listing { return emptyListing }
 func (noKeys) SignLocal(_ Connection, _, _ []byte, _ uint32) ([]byte, bool, error) {
 	return nil, false, nil
 }

@@ -18,7 +18,8 @@ func Activated() (net.Listener, error) { return nil, nil }
 // CheckPeer fails, as Listen does.
 func CheckPeer(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
-func checkClient(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
+// CheckUser fails, as Listen does.
+func CheckUser(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
 func descriptorLimit() int { return 1 << 16 }
 

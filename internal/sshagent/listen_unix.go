@@ -173,10 +173,11 @@ func ownerOf(info fs.FileInfo) int {
 	return -1
 }
 
-// checkClient refuses every user but this one and root, as ssh-agent does:
-// `sudo ssh`, nix-daemon and Docker's daemon connect for this user, and root
-// could do so in this user's name anyway.
-func checkClient(c net.Conn) (Peer, error) { return checkPeer(c, os.Geteuid(), Root) }
+// CheckUser returns the process at the other end of a Unix connection, and an error
+// if it belongs to any user but this one and root, as ssh-agent does: `sudo ssh`,
+// nix-daemon and Docker's daemon connect for this user, and root could do so in this
+// user's name anyway.
+func CheckUser(c net.Conn) (Peer, error) { return checkPeer(c, os.Geteuid(), Root) }
 
 // CheckPeer returns the process at the other end of a Unix connection, and an
 // error if it belongs to another user, root included.

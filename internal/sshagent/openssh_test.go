@@ -28,7 +28,7 @@ type oneKey struct {
 
 const comment = "the only key"
 
-func (k *oneKey) Listing(sshagent.Connection) *sshagent.Listing {
+func (k *oneKey) Listing(context.Context, sshagent.Connection) *sshagent.Listing {
 	return sshagent.NewListing([]sshagent.Identity{{Blob: k.signer.PublicKey().Marshal(), Comment: comment}})
 }
 

@@ -32,6 +32,8 @@ type Connection struct {
 	// Unproven: a binding of this connection was malformed or not signed by its
 	// host key, so that the connection may come from anywhere.
 	Unproven bool
+	// PassedBy are the agents by which it comes, as ExtensionPassedOn tells.
+	PassedBy []byte
 }
 
 // SignRequest is a signature that a client asks for. Its bytes are the
@@ -44,8 +46,9 @@ type SignRequest struct {
 
 // Backend knows the identities. All its methods are called concurrently.
 type Backend interface {
-	// Listing returns what is listed now on this connection. It must not wait.
-	Listing(c Connection) *Listing
+	// Listing returns what is listed now on this connection. It waits for nobody but
+	// another agent, and not for long: ssh goes on only then.
+	Listing(ctx context.Context, c Connection) *Listing
 	// SignLocal signs with a key that is at hand and returns the SSH signature
 	// blob (RFC 4253 section 6.6: string format, string signature). ok is false
 	// when the key is not at hand and Sign has to be asked; an error is final.
@@ -81,15 +84,23 @@ type Config struct {
 	// Closed is called with what was known of a connection on which identities were
 	// listed, when it has ended. It must not wait. Default: nothing.
 	Closed func(Connection)
+	// ID is of no other agent: IDSize random bytes. See ExtensionPassedOn.
+	ID []byte
+	// PassOn has another agent answer a message: one that adds or removes keys, locks or
+	// unlocks, and any that is not known here. It is called only for those who may manage
+	// the agent. What says what is asked for, as "remove all keys"; "": that it fails is
+	// of interest to nobody. It keeps nothing, and returns soon after ctx ends. Nil: there is no other.
+	PassOn func(ctx context.Context, c Connection, what string, msg []byte) (answer []byte, err error)
 	// MayManage tells whether who is connected may lock, unlock and empty the
 	// agent. Default: all whose connection is not bound, since only SSH clients
 	// bind, and what comes over one that does may come from another host.
 	MayManage func(Connection) bool
-	// Locked is told when the agent was locked or unlocked, and AddRefused when a
-	// client wanted to add a key, or a token's keys. They must not wait. Default:
-	// nothing.
-	Locked     func(bool)
-	AddRefused func(c Connection, token bool)
+	// Locked is told when the agent was locked or unlocked, AddRefused when a client
+	// wanted to add a key, or a token's keys, and RemoveRefused that a key was not removed.
+	// They must not wait. Default: nothing.
+	Locked        func(bool)
+	AddRefused    func(c Connection, token bool)
+	RemoveRefused func(blob []byte)
 	// CheckPeer tells the process at the other end and refuses other users.
 	// Default: the system's peer credentials, and only this user and root.
 	CheckPeer func(net.Conn) (Peer, error)
@@ -116,6 +127,9 @@ func New(cfg Config) *Server {
 	if cfg.AddRefused == nil {
 		cfg.AddRefused = func(Connection, bool) {}
 	}
+	if cfg.RemoveRefused == nil {
+		cfg.RemoveRefused = func([]byte) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -125,7 +139,7 @@ func New(cfg Config) *Server {
 	setDefault(&cfg.WriteTimeout, 15*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Second)
 	if cfg.CheckPeer == nil {
-		cfg.CheckPeer = checkClient
+		cfg.CheckPeer = CheckUser
 	}
 	if cfg.MayManage == nil {
 		cfg.MayManage = func(c Connection) bool { return len(c.Bindings) == 0 && !c.Unproven }

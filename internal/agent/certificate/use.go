@@ -10,34 +10,15 @@ import (
 	"vmux/internal/wire"
 )
 
-// Unbound says what the session certificate signs on connections that are not bound
-// to a server. Clients other than OpenSSH from 8.9 on (plink, paramiko, libssh2) bind
-// none, not even those that they forward.
-type Unbound string
-
-// The choices of --unbound-certificate.
-const (
-	UnboundFirst  Unbound = "first"  // the first session of each client process; the default
-	UnboundAlways Unbound = "always" // every session
-	UnboundNever  Unbound = "never"  // none
-)
-
 // Use says what the session certificate is for.
-type Use struct {
-	Unbound Unbound
-	// Forward lets programs on other hosts use it through agent forwarding.
-	Forward bool
-	Clients *origin.Clients
-}
+type Use struct{ origin.Unasked }
 
 // Lists reports whether the certificate is listed on that connection. It is not where
 // the server's host key cannot be read: nothing proves where that leads.
 func (u Use) Lists(c sshagent.Connection) bool {
 	_, unreadable := sshctx.Unreadable(c.Bindings, sshctx.Context{})
-	return !unreadable && u.allows(c)
+	return !unreadable && u.Allows(c)
 }
-
-func (u Use) allows(c sshagent.Connection) bool { return u.Forward || !u.Clients.Elsewhere(c) }
 
 // Check refuses what the session certificate is not for: all but a login that names
 // it as its key (a signature over a file would be one that nobody was asked for), and
@@ -53,26 +34,14 @@ func (u Use) Check(c sshagent.Connection, blob []byte, about sshctx.Context) err
 	case unreadable:
 		return control.Errorf(wire.CodePolicyDenied, origin.HintOtherHostKey+"; or approve a phone-held key",
 			"The session certificate is not used here: vmux cannot check the server's host key (%s).", sshctx.TypeName(hostKey))
-	case !u.allows(c):
+	case !u.Allows(c):
 		return control.Errorf(wire.CodePolicyDenied, "allow it with `vmux agent --forward-certificate`",
 			"The session certificate is not used for requests that come through another host.")
 	case sshctx.Contradicts(c.Bindings, about):
 		return origin.ErrOtherServer()
-	case len(c.Bindings) == 0 && !u.allowsUnbound(c, about):
+	case len(c.Bindings) == 0 && !u.AllowsUnbound(c, about):
 		return control.Errorf(wire.CodePolicyDenied, "use a phone-held key there, or allow it with `vmux agent --unbound-certificate always`",
 			"The session certificate is not used here: the program does not say which server it logs in to, and may forward the agent.")
 	}
 	return nil
-}
-
-// allowsUnbound reports whether a client that does not bind may use the certificate
-// for this session. Who lets other hosts use it has nothing to gain from a limit.
-func (u Use) allowsUnbound(c sshagent.Connection, about sshctx.Context) bool {
-	switch u.Unbound {
-	case UnboundAlways:
-		return true
-	case UnboundNever:
-		return false
-	}
-	return u.Clients.FirstSession(c.Peer.PID, about.SessionID) || u.Forward
 }

@@ -9,6 +9,7 @@ import (
 	"vmux/internal/agent/keys"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
+	"vmux/internal/sshctx"
 )
 
 // unsignedLife is how long a login without a signature is told of as the last one.
@@ -24,6 +25,9 @@ type Login struct {
 	Keys []*keys.Key
 	// Certificate is nil where there is none for this connection.
 	Certificate *Certificate
+	// Upstream are the upstream agent's keys in its order, of which none is left out: it
+	// has judged by the server itself.
+	Upstream []sshagent.Identity
 }
 
 // login is one that has begun. It counts when it has ended: ssh may have several to one
@@ -60,7 +64,7 @@ func (m *Memory) List(l Login, now time.Time) []sshagent.Identity {
 	m.mu.Lock()
 	known, tries := m.byHost[host], m.forwarded[host].tries
 	m.mu.Unlock()
-	o := order{host: host, worked: known.Key, limit: max(0, m.MaxKeys), tries: tries}
+	o := order{host: host, worked: known.Key, limit: limit(max(0, m.MaxKeys), len(l.Upstream)), tries: tries}
 	begun := login{host: host, own: l.Own}
 	if l.Own {
 		o.tries, begun.client = known.Tries, m.Client(l.Connection)
@@ -74,12 +78,21 @@ func (m *Memory) List(l Login, now time.Time) []sshagent.Identity {
 	for _, key := range offered {
 		list = append(list, sshagent.Identity{Blob: key.PublicKeyBlob, Comment: key.Comment})
 	}
+	worked := func(id sshagent.Identity) bool { return sshctx.Fingerprint(id.Blob) == known.Key }
+	if at := slices.IndexFunc(l.Upstream, worked); known.Key != "" && at >= 0 {
+		list = slices.Insert(list, 0, l.Upstream[at])
+	}
 	if l.Certificate != nil {
 		at := 0
-		if known.refuses(l.Certificate, now) && len(offered) > 0 && offered[0].Fingerprint == known.Key {
+		if known.refuses(l.Certificate, now) && len(list) > 0 && worked(list[0]) {
 			at = 1
 		}
 		list = slices.Insert(list, at, l.Certificate.Identity)
+	}
+	for _, id := range l.Upstream {
+		if !worked(id) {
+			list = append(list, id)
+		}
 	}
 	bindings := l.Connection.Bindings
 	begun.unsigned = unsigned{

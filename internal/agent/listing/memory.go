@@ -79,7 +79,7 @@ func Open(c Config, now time.Time) (m *Memory, warning string, err error) {
 // out for a host key replaces the key that is remembered for it.
 type destination struct {
 	Host string `json:"host"`          // fingerprint of the host key
-	Key  string `json:"key,omitempty"` // fingerprint of the phone-held key
+	Key  string `json:"key,omitempty"` // fingerprint of the key that works there
 	// Refused is the kind of certificate (Certificate.kind) that was listed when
 	// ssh went on to Key all the same, at RefusedAt.
 	Refused   string    `json:"refused,omitempty"`
@@ -168,18 +168,18 @@ func (m *Memory) learn(host string, now time.Time, edit func(*destination)) {
 	}
 }
 
-// KeySigned remembers the key that has signed a login; c is the certificate that there
+// KeySigned remembers the key that has signed a login, a phone's or the upstream agent's; c is the certificate that there
 // is, or nil. Only this computer's own connections teach: what a program on another host
 // binds to is its own choice. A key that the user named teaches nothing: ssh tries it
 // before all that is listed, and it says who the user is this time, not the next.
-func (m *Memory) KeySigned(r sshagent.SignRequest, about sshctx.Context, key *keys.Key, login client.Login, c *Certificate) {
-	if len(r.Bindings) != 1 || !r.Bindings[0].Covers(about) || login.Unnamed || login.Keys[string(key.PublicKeyBlob)] {
+func (m *Memory) KeySigned(r sshagent.SignRequest, about sshctx.Context, blob []byte, login client.Login, c *Certificate) {
+	if len(r.Bindings) != 1 || !r.Bindings[0].Covers(about) || login.Unnamed || login.Keys[string(blob)] {
 		return
 	}
 	now := time.Now()
 	m.learn(Host(r.Bindings), now, func(d *destination) {
-		d.Key = key.Fingerprint
-		if c != nil && passedOver(r.Listed, c.Blob, key.PublicKeyBlob) {
+		d.Key = sshctx.Fingerprint(blob)
+		if c != nil && passedOver(r.Listed, c.Blob, blob) {
 			d.Refused, d.RefusedAt = c.kind(), now.Round(0)
 		}
 	})

@@ -26,6 +26,15 @@ type order struct {
 	tries  int          // how many logins there just before led to no signature
 }
 
+// limit is how many phone-held keys are listed beside those of the upstream agent: as
+// many fewer as leave one try for each of these, but half as many at least.
+func limit(most, upstream int) int {
+	if most == 0 || upstream < 2 {
+		return most
+	}
+	return max((most+1)/2, most+1-upstream)
+}
+
 // most is how many keys are listed, named ones aside, after so many logins without a signature.
 func most(limit, tries int) int {
 	switch {
