@@ -47,12 +47,10 @@ type Config struct {
 	Wipe func() error
 	// GenerateRSA makes an RSA key faster than Go does in a browser; nil: Go.
 	GenerateRSA func(ctx context.Context, bits int) (*rsa.PrivateKey, error)
-	// Relay is the base of the client's configuration; tests set times and
-	// roots.
-	Relay  relay.Config
-	Timing link.Timing
-	Now    func() time.Time // default time.Now
-	Log    *slog.Logger     // nil discards
+	// Relay is the base of the client's configuration; tests set roots.
+	Relay relay.Config
+	Now   func() time.Time // default time.Now
+	Log   *slog.Logger     // nil discards
 }
 
 // Phone is the phone in one page. Its methods are safe for concurrent use.
@@ -138,7 +136,7 @@ func (p *Phone) runOnce(ctx context.Context) error {
 	}
 	node := link.New(link.Config{
 		Key: p.cfg.Key, Trust: p.trust, Name: p.name(), Hello: p.signer.Hello,
-		Handler: handler{p}, Log: p.cfg.Log, Timing: p.cfg.Timing,
+		Handler: handler{p}, Log: p.cfg.Log,
 	})
 	p.mu.Lock()
 	p.hub, p.node = hub, node

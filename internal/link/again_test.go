@@ -70,7 +70,7 @@ func TestHelloChangesAtLinkUp(t *testing.T) {
 		c.phone.HelloAgain()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := c.agent.exchangeHellos(ctx, newConn(tc, time.Second), device.Peer{ID: c.phone.id}, "memory:x", 0); err != nil {
+		if _, err := c.agent.exchangeHellos(ctx, newConn(tc), device.Peer{ID: c.phone.id}, "memory:x", 0); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

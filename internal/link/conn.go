@@ -23,10 +23,9 @@ const chunk = 8 << 10
 // when the connection is closed.
 type conn struct {
 	net.Conn
-	r            *bufio.Reader
-	writeTimeout time.Duration
-	began        time.Time
-	heard        atomic.Int64 // when bytes last came, as time since began
+	r     *bufio.Reader
+	began time.Time
+	heard atomic.Int64 // when bytes last came, as time since began
 
 	said uint64 // Node.hellos when hello was said; owned by who takes it to a link
 
@@ -40,8 +39,8 @@ type conn struct {
 	err     error // why the connection was closed
 }
 
-func newConn(c net.Conn, writeTimeout time.Duration) *conn {
-	l := &conn{Conn: c, writeTimeout: writeTimeout, began: time.Now(), written: make(chan struct{})}
+func newConn(c net.Conn) *conn {
+	l := &conn{Conn: c, began: time.Now(), written: make(chan struct{})}
 	l.work = sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(hearing{l}, 4<<10)
 	return l
@@ -156,7 +155,7 @@ func (l *conn) writeQueued() {
 		b := l.queue
 		l.queue = nil
 		l.mu.Unlock()
-		_ = l.SetWriteDeadline(time.Now().Add(l.writeTimeout))
+		_ = l.SetWriteDeadline(time.Now().Add(writeTime))
 		if _, err := l.Write(b); err != nil {
 			l.close(writeReason(err))
 		}
@@ -218,9 +217,9 @@ func (l *conn) wait() {
 }
 
 // closeAfter tells the peer why the link ends. The peer closes when it has read
-// that; until then, and not longer than timeout, whoever reads goes on doing so
+// that; until then, and not longer than closeTimeout, whoever reads goes on doing so
 // and drops what comes, for a reset would take the word away from the peer.
-func (l *conn) closeAfter(e *wire.Error, reason error, timeout time.Duration) {
+func (l *conn) closeAfter(e *wire.Error, reason error) {
 	if err := l.send(linkID, wire.KindError, e); err != nil {
 		l.close(reason)
 		return
@@ -230,12 +229,12 @@ func (l *conn) closeAfter(e *wire.Error, reason error, timeout time.Duration) {
 		l.leaving = reason
 	}
 	l.mu.Unlock()
-	_ = l.SetReadDeadline(time.Now().Add(timeout))
+	_ = l.SetReadDeadline(time.Now().Add(closeTimeout))
 }
 
 // refuse is closeAfter where nobody reads: it reads itself, and closes.
-func (l *conn) refuse(e *wire.Error, timeout time.Duration) error {
-	l.closeAfter(e, e, timeout)
+func (l *conn) refuse(e *wire.Error) error {
+	l.closeAfter(e, e)
 	_, _ = io.CopyN(io.Discard, l.r, wire.MaxEnvelopeSize)
 	l.close(e)
 	return e

@@ -35,7 +35,7 @@ func (n *Node) keepDialing(id device.ID) {
 // short. A link that did not last counts as a failure, so that two devices
 // that keep replacing each other's links slow down.
 func (n *Node) dialLoop(ctx context.Context, p *peer) {
-	backoff := Backoff{Min: n.timing.BackoffMin, Max: n.timing.BackoffMax}
+	backoff := Backoff{Min: BackoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		s, err := n.connect(ctx, p)
 		if s != nil {
@@ -43,7 +43,7 @@ func (n *Node) dialLoop(ctx context.Context, p *peer) {
 			if !n.improve(ctx, p, s) {
 				return
 			}
-			if time.Since(began) >= n.timing.Steady {
+			if time.Since(began) >= steady {
 				backoff.Reset()
 			}
 		}
@@ -66,7 +66,7 @@ func (n *Node) improve(ctx context.Context, p *peer, s *session) bool {
 		}
 		return ctx.Err() == nil
 	}
-	for pause := n.timing.BetterMin; sleep(ctx, n.timing.BetterMin, s.ended.Done()); pause = min(2*pause, n.timing.Better) {
+	for pause := BetterMin; sleep(ctx, BetterMin, s.ended.Done()); pause = min(2*pause, Better) {
 		woken := false
 		again := time.NewTimer(pause)
 		select {
@@ -168,7 +168,7 @@ func (n *Node) dial(ctx context.Context, id device.ID, routes []Route, old *sess
 	if err != nil {
 		return nil, err
 	}
-	s, err := n.exchangeHellos(ctx, newConn(won.Conn, n.timing.Write), t, won.route, won.rank)
+	s, err := n.exchangeHellos(ctx, newConn(won.Conn), t, won.route, won.rank)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (n *Node) dialAny(ctx context.Context, routes []Route, dial func(context.Co
 	if len(routes) == 0 {
 		return raced{}, ErrNoRoute
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.timing.Dial+n.timing.Handshake)
+	ctx, cancel := context.WithTimeout(ctx, dialTime+handshakeTime)
 	defer cancel()
 	won, rank, errs := race.First(ctx, len(routes), 0, func(ctx context.Context, rank int) (raced, error) {
 		c, route, err := dial(ctx, routes[rank])

@@ -94,7 +94,7 @@ func asError(e wire.Envelope) error {
 // authenticate is the accepting side after the handshake with whatever device: it
 // ends with a link, or tells the other side why not.
 func (n *Node) authenticate(ctx context.Context, tc *tls.Conn) error {
-	c := newConn(tc, n.timing.Write)
+	c := newConn(tc)
 	cs := tc.ConnectionState()
 	id, err := peerID(&cs)
 	if err != nil {
@@ -130,10 +130,10 @@ func (n *Node) identify(ctx context.Context, c *conn, cs *tls.ConnectionState, i
 	paired := err == nil
 	if err != nil && !errors.Is(err, device.ErrNotPaired) {
 		n.log.Error("paired devices", "error", err)
-		return t, none, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.CloseTimeout)
+		return t, none, c.refuse(wire.NewError(wire.CodeInternalError))
 	}
 	if !paired && n.openOffer() == nil {
-		return t, none, c.refuse(errNotPaired, n.timing.CloseTimeout)
+		return t, none, c.refuse(errNotPaired)
 	}
 	if paired {
 		if err := n.sayHello(c); err != nil {
@@ -147,7 +147,7 @@ func (n *Node) identify(ctx context.Context, c *conn, cs *tls.ConnectionState, i
 	case hello.DeviceName == "":
 		return n.pairNew(c, cs, id, paired)
 	case !paired:
-		return t, none, c.refuse(errNotPaired, n.timing.CloseTimeout)
+		return t, none, c.refuse(errNotPaired)
 	}
 	if name := wire.Clean(hello.DeviceName); name != t.Name {
 		t.Name = name
@@ -199,7 +199,7 @@ var (
 func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool) (device.Peer, error) {
 	offer := n.openOffer()
 	if offer == nil {
-		return device.Peer{}, c.refuse(errOfferEnded, n.timing.CloseTimeout)
+		return device.Peer{}, c.refuse(errOfferEnded)
 	}
 	if !known {
 		if err := c.send(wire.NewID(), wire.KindHello, n.hello(true)); err != nil {
@@ -214,16 +214,16 @@ func (n *Node) redeem(c *conn, cs *tls.ConnectionState, id device.ID, known bool
 	switch {
 	case errors.Is(err, device.ErrWrongProof):
 		n.log.Warn("wrong pairing proof", "peer", id.Short(), "from", routeOf(c))
-		return device.Peer{}, c.refuse(errWrongProof, n.timing.CloseTimeout)
+		return device.Peer{}, c.refuse(errWrongProof)
 	case errors.Is(err, device.ErrInvitationEnded):
-		return device.Peer{}, c.refuse(errOfferEnded, n.timing.CloseTimeout)
+		return device.Peer{}, c.refuse(errOfferEnded)
 	case err != nil:
 		return device.Peer{}, err
 	}
 	t := device.Peer{ID: id, Name: named(req.DeviceName, id), PairedAt: time.Now().UTC(), Routes: req.Routes}
 	if err := n.trust.Add(t); err != nil {
 		n.log.Error("pairing", "error", err)
-		return t, c.refuse(wire.NewError(wire.CodeInternalError), n.timing.CloseTimeout)
+		return t, c.refuse(wire.NewError(wire.CodeInternalError))
 	}
 	answer := wire.PairResponse{Proof: proof, DeviceName: n.ownName()}
 	if err := c.send(wire.NewID(), wire.KindPairResponse, answer); err != nil {
@@ -270,7 +270,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string,
 	if err != nil {
 		return device.Peer{}, fmt.Errorf("pair: %w", err)
 	}
-	c := newConn(won.Conn, n.timing.Write)
+	c := newConn(won.Conn)
 	t, err = n.prove(ctx, c, inv, routes)
 	if err != nil {
 		err = c.fail(err)

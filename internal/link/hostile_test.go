@@ -32,7 +32,7 @@ func (c *couple) dialRaw(t *testing.T) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &raw{newConn(tc, time.Second), t}
+	r := &raw{newConn(tc), t}
 	if _, err := c.agent.exchange(t.Context(), r.conn); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestWrongAnswers(t *testing.T) {
 		far := must(c.net.Accept())
 		config := baseTLS(c.phone.key, func(device.ID) error { return nil })
 		tc := must(c.phone.handshake(t.Context(), tls.Server(far, config)))
-		r := &raw{newConn(tc, time.Second), t}
+		r := &raw{newConn(tc), t}
 		defer r.finish()
 		must(c.phone.exchange(t.Context(), r.conn))
 		_ = tc.SetReadDeadline(time.Time{})

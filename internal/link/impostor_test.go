@@ -43,7 +43,7 @@ func TestPhoneWantsTheAgentsProof(t *testing.T) {
 					config := baseTLS(agent.key, func(device.ID) error { return nil })
 					tc := must(agent.Node.handshake(t.Context(), tls.Server(must(m.Accept()), config)))
 					cs := tc.ConnectionState()
-					r := &raw{newConn(tc, time.Second), t}
+					r := &raw{newConn(tc), t}
 					r.next() // its hello
 					_ = r.send("h", wire.KindHello, agent.Node.hello(true))
 					var asked wire.PairRequest

@@ -5,7 +5,6 @@
 package link
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -153,60 +152,26 @@ type Config struct {
 	// Log is where the node writes; nil discards. Neither bodies nor the
 	// names of unpaired devices are logged.
 	Log *slog.Logger
-	// Timing's zero fields have the defaults of DefaultTiming.
-	Timing Timing
 }
 
-// Timing holds the node's times.
-type Timing struct {
-	PingAfter    time.Duration // quiet on a link before a ping
-	DeadAfter    time.Duration // quiet on a link before it counts as dead
-	ProbeTimeout time.Duration // the same, after Wake
-	Handshake    time.Duration // TLS, hello and pairing, together
-	Dial         time.Duration // one attempt by all routes, without Handshake
-	Write        time.Duration // one write to the network
-	CloseTimeout time.Duration // for the peer to read why a link ends
-	BackoffMin   time.Duration
-	BackoffMax   time.Duration
-	Steady       time.Duration // age of a link that resets the back-off
+// The times of a node, which notices a dead link within 12 s.
+const (
+	pingAfter     = 4 * time.Second  // quiet on a link before a ping
+	deadAfter     = 12 * time.Second // quiet on a link before it counts as dead
+	probeTimeout  = 3 * time.Second  // the same, after Wake
+	handshakeTime = 10 * time.Second // TLS, hello and pairing, together
+	dialTime      = 10 * time.Second // one attempt by all routes, without the handshake
+	writeTime     = 10 * time.Second // one write to the network
+	closeTimeout  = time.Second      // for the peer to read why a link ends
+	steady        = 5 * time.Second  // age of a link that resets the back-off
+	// BackoffMin and backoffMax are the ends of the pause between attempts.
+	BackoffMin = 200 * time.Millisecond
+	backoffMax = 15 * time.Second
 	// Better is the time between attempts to replace a link by one of a better
 	// route, if nothing tells of one; BetterMin the least time.
-	Better    time.Duration
-	BetterMin time.Duration
-}
-
-// DefaultTiming notices a dead link within 12 s.
-var DefaultTiming = Timing{
-	PingAfter:    4 * time.Second,
-	DeadAfter:    12 * time.Second,
-	ProbeTimeout: 3 * time.Second,
-	Handshake:    10 * time.Second,
-	Dial:         10 * time.Second,
-	Write:        10 * time.Second,
-	CloseTimeout: time.Second,
-	BackoffMin:   200 * time.Millisecond,
-	BackoffMax:   15 * time.Second,
-	Steady:       5 * time.Second,
-	Better:       2 * time.Minute,
-	BetterMin:    5 * time.Second,
-}
-
-func (t Timing) withDefaults() Timing {
-	d := DefaultTiming
-	t.PingAfter = cmp.Or(t.PingAfter, d.PingAfter)
-	t.DeadAfter = cmp.Or(t.DeadAfter, d.DeadAfter)
-	t.ProbeTimeout = cmp.Or(t.ProbeTimeout, d.ProbeTimeout)
-	t.Handshake = cmp.Or(t.Handshake, d.Handshake)
-	t.Dial = cmp.Or(t.Dial, d.Dial)
-	t.Write = cmp.Or(t.Write, d.Write)
-	t.CloseTimeout = cmp.Or(t.CloseTimeout, d.CloseTimeout)
-	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
-	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
-	t.Steady = cmp.Or(t.Steady, d.Steady)
-	t.Better = cmp.Or(t.Better, d.Better)
-	t.BetterMin = cmp.Or(t.BetterMin, d.BetterMin)
-	return t
-}
+	Better    = 2 * time.Minute
+	BetterMin = 5 * time.Second
+)
 
 // PeerStatus is what a node knows of one paired device.
 type PeerStatus struct {

@@ -211,7 +211,7 @@ func TestWakeProbes(t *testing.T) {
 		began := time.Now()
 		c.agent.Wake()
 		c.agent.until(func() bool { return c.agent.down == 1 })
-		if took := time.Since(began); took > DefaultTiming.ProbeTimeout {
+		if took := time.Since(began); took > probeTimeout {
 			t.Errorf("noticed after %v", took)
 		}
 	})
@@ -357,7 +357,7 @@ func TestAskWaitsForLink(t *testing.T) {
 		if _, err := c.askList(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took > DefaultTiming.BackoffMin {
+		if took := time.Since(began); took > BackoffMin {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -428,7 +428,7 @@ func TestUnpairedBeforeHello(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &raw{newConn(tc, time.Second), t}
+		r := &raw{newConn(tc), t}
 		if e := r.next(); e.Kind != wire.KindHello { // the phone waits for the computer's
 			t.Fatalf("got %s", e.Kind)
 		}

@@ -24,7 +24,6 @@ type Node struct {
 	routes  []Route
 	handler Handler
 	log     *slog.Logger
-	timing  Timing
 	program string // what hello tells if the role does not
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -69,7 +68,7 @@ type peer struct {
 func New(c Config) *Node {
 	n := &Node{
 		key: c.Key, trust: c.Trust, role: c.Hello, routes: c.Routes,
-		handler: c.Handler, log: c.Log, timing: c.Timing.withDefaults(),
+		handler: c.Handler, log: c.Log,
 		peers: map[device.ID]*peer{}, pairings: map[device.ID]int{},
 	}
 	n.Rename(c.Name)
@@ -112,7 +111,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) watchSleep(ctx context.Context) {
 	var look <-chan time.Time
 	if len(n.routes) > 0 {
-		t := time.NewTicker(n.timing.PingAfter / 2)
+		t := time.NewTicker(pingAfter / 2)
 		defer t.Stop()
 		look = t.C
 	}
@@ -193,7 +192,7 @@ func (n *Node) Disconnect(id device.ID, reason *wire.Error) {
 	}
 	n.mu.Unlock()
 	if s != nil && !s.isLeaving() {
-		s.closeAfter(reason, reason, n.timing.CloseTimeout)
+		s.closeAfter(reason, reason)
 	}
 }
 

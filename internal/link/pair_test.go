@@ -202,7 +202,7 @@ func TestProofCarriedOver(t *testing.T) {
 		channel := func() (*raw, *tls.ConnectionState) {
 			tc := must(attacker.secureTo(agent.id)(t.Context(), must(m.open(t.Context()))))
 			cs := tc.ConnectionState()
-			return &raw{newConn(tc, time.Second), t}, &cs
+			return &raw{newConn(tc), t}, &cs
 		}
 		r1, cs1 := channel()
 		defer r1.finish()
@@ -234,7 +234,7 @@ func TestSilentConnection(t *testing.T) {
 		if _, err := p.Read(make([]byte, 1)); err == nil || time.Since(began) != 0 {
 			t.Errorf("one too many: %v after %v", err, time.Since(began))
 		}
-		time.Sleep(DefaultTiming.Handshake + DefaultTiming.CloseTimeout)
+		time.Sleep(handshakeTime + closeTimeout)
 		synctest.Wait()
 		r := c.dialRaw(t) // there is room again
 		r.finish()
@@ -317,7 +317,7 @@ func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) 
 	stopAgent, stopListening := agent.run(), listen(agent, m)
 	tc := must(phone.secureTo(agent.id)(t.Context(), must(m.open(t.Context()))))
 	cs := tc.ConnectionState()
-	pairing = &raw{newConn(tc, time.Second), t}
+	pairing = &raw{newConn(tc), t}
 	_ = pairing.send("h", wire.KindHello, phone.Node.hello(true))
 	pairing.next()
 	request := wire.PairRequest{Proof: must(offer.Invitation().PhoneProof(&cs)), DeviceName: "phone"}

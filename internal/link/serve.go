@@ -26,7 +26,7 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	waiting := unauthenticated{hosts: map[string]int{}}
 	defer waiting.wg.Wait()
 	defer cancel()
-	backoff := Backoff{Min: n.timing.BackoffMin, Max: time.Second}
+	backoff := Backoff{Min: BackoffMin, Max: time.Second}
 	for {
 		c, err := l.Accept()
 		switch {

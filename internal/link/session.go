@@ -70,7 +70,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	case errors.Is(err, device.ErrNotPaired):
 		n.Disconnect(t.ID, ErrUnpairedHere)
 	case err == nil && !now.PairedAt.Equal(t.PairedAt): // and paired anew
-		s.closeAfter(ErrUnpairedHere, ErrUnpairedHere, n.timing.CloseTimeout)
+		s.closeAfter(ErrUnpairedHere, ErrUnpairedHere)
 	}
 	return s, nil
 }
@@ -114,11 +114,10 @@ func (s *session) down() {
 // keepAlive pings when the link is quiet and closes it when it stays so. After the
 // machine has slept it asks for a sign of life at once.
 func (s *session) keepAlive(read <-chan struct{}) {
-	t := time.NewTimer(s.node.timing.PingAfter)
+	t := time.NewTimer(pingAfter)
 	defer t.Stop()
 	var probed time.Time // when a sign of life was asked for; zero if not
 	var heard int64
-	timing := &s.node.timing
 	for last := time.Now(); ; {
 		if now := time.Now(); Slept(last, now) {
 			s.probeNow()
@@ -142,19 +141,19 @@ func (s *session) keepAlive(read <-chan struct{}) {
 		if !probed.IsZero() && s.heard.Load() != heard {
 			probed = time.Time{}
 		}
-		left := timing.DeadAfter - quiet
+		left := deadAfter - quiet
 		if !probed.IsZero() {
-			left = min(left, timing.ProbeTimeout-time.Since(probed))
+			left = min(left, probeTimeout-time.Since(probed))
 		}
 		if left <= 0 {
 			s.close(ErrDead)
 			return
 		}
-		if quiet >= timing.PingAfter {
+		if quiet >= pingAfter {
 			_ = s.send(wire.NewID(), wire.KindPing, nil)
 			quiet = 0
 		}
-		t.Reset(min(left, max(timing.PingAfter-quiet, timing.PingAfter/4)))
+		t.Reset(min(left, max(pingAfter-quiet, pingAfter/4)))
 	}
 }
 
@@ -202,7 +201,7 @@ func (s *session) readAll() error {
 	for {
 		e, err := s.read(wire.MaxEnvelopeSize)
 		if errors.Is(err, ErrMalformed) && !s.isLeaving() {
-			s.closeAfter(wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"), err, s.node.timing.CloseTimeout)
+			s.closeAfter(wire.Errorf(wire.CodeMalformedRequest, "malformed envelope"), err)
 			_, _ = io.CopyN(io.Discard, s.r, wire.MaxEnvelopeSize)
 		}
 		if err != nil {

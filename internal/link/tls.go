@@ -66,7 +66,7 @@ func (n *Node) secureTo(want device.ID) Secure {
 // handshake runs it within the time for a handshake, and leaves a deadline
 // on the connection for the hello that follows.
 func (n *Node) handshake(ctx context.Context, c *tls.Conn) (*tls.Conn, error) {
-	_ = c.SetDeadline(time.Now().Add(n.timing.Handshake))
+	_ = c.SetDeadline(time.Now().Add(handshakeTime))
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("handshake: %w", err)

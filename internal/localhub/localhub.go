@@ -49,34 +49,16 @@ type Config struct {
 	Lines func(string)
 	// Log is told of starts and ends; nil discards.
 	Log *slog.Logger
-	// Timing's zero fields have the defaults of DefaultTiming.
-	Timing Timing
+	// EndTimeout is how long the hub may take to end by itself; 0: 5 s.
+	EndTimeout time.Duration
 }
 
-// Timing holds the times of a Config.
-type Timing struct {
-	BackoffMin time.Duration // before the first new start
-	BackoffMax time.Duration
-	Steady     time.Duration // age of a hub that resets the back-off
-	EndTimeout time.Duration // for the hub to end by itself
-}
-
-// DefaultTiming brings a hub that has crashed back within a moment.
-var DefaultTiming = Timing{
-	BackoffMin: 200 * time.Millisecond,
-	BackoffMax: 15 * time.Second,
-	Steady:     10 * time.Second,
-	EndTimeout: 5 * time.Second,
-}
-
-func (t Timing) withDefaults() Timing {
-	d := DefaultTiming
-	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
-	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
-	t.Steady = cmp.Or(t.Steady, d.Steady)
-	t.EndTimeout = cmp.Or(t.EndTimeout, d.EndTimeout)
-	return t
-}
+// A hub that has crashed is back within a moment.
+const (
+	backoffMin = 200 * time.Millisecond // before the first new start
+	backoffMax = 15 * time.Second
+	steady     = 10 * time.Second // age of a hub that resets the back-off
+)
 
 // Find returns the path of the hub's program beside this one. Its error wraps
 // ErrNotFound.
@@ -98,21 +80,20 @@ func Find() (string, error) {
 // Run keeps the hub running until ctx ends, and returns when it is gone. It
 // gives up, with ErrRefused, on one that says it was started wrongly.
 func Run(ctx context.Context, c Config) error {
-	timing := c.Timing.withDefaults()
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	backoff := link.Backoff{Min: timing.BackoffMin, Max: timing.BackoffMax}
+	backoff := link.Backoff{Min: backoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := c.once(ctx, timing.EndTimeout)
+		err := c.once(ctx, cmp.Or(c.EndTimeout, 5*time.Second))
 		if ctx.Err() != nil {
 			return nil
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == exitUsage {
 			return ErrRefused
 		}
-		if time.Since(began) >= timing.Steady {
+		if time.Since(began) >= steady {
 			backoff.Reset()
 		}
 		backoff.Rest(ctx, nil)

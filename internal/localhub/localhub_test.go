@@ -75,14 +75,14 @@ type running struct {
 	done   chan error
 }
 
-func start(t *testing.T, timing Timing, args ...string) *running {
+func start(t *testing.T, endTimeout time.Duration, args ...string) *running {
 	t.Helper()
 	t.Setenv(roleVariable, "hub")
 	r := &running{t: t, done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	go func() {
-		r.done <- Run(ctx, Config{Program: os.Args[0], Args: args, Timing: timing, Lines: func(l string) {
+		r.done <- Run(ctx, Config{Program: os.Args[0], Args: args, EndTimeout: endTimeout, Lines: func(l string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.lines = append(r.lines, l)
@@ -129,7 +129,7 @@ func alive(pid int) bool {
 }
 
 func TestEndsWithTheAgent(t *testing.T) {
-	r := start(t, Timing{}, "serve")
+	r := start(t, 0, "serve")
 	r.waitFor("the hub", func() bool { return len(r.pids()) == 1 })
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -140,7 +140,7 @@ func TestEndsWithTheAgent(t *testing.T) {
 }
 
 func TestStartsAgain(t *testing.T) {
-	r := start(t, Timing{BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond}, "exit=1")
+	r := start(t, 0, "exit=1")
 	r.waitFor("a third start", func() bool { return len(r.pids()) >= 3 })
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -148,7 +148,7 @@ func TestStartsAgain(t *testing.T) {
 }
 
 func TestGivesUpOnWrongUsage(t *testing.T) {
-	r := start(t, Timing{}, "exit=2")
+	r := start(t, 0, "exit=2")
 	select {
 	case err := <-r.done:
 		if !errors.Is(err, ErrRefused) {
@@ -162,7 +162,7 @@ func TestGivesUpOnWrongUsage(t *testing.T) {
 
 // A hub that does not listen is killed.
 func TestKillsTheDeaf(t *testing.T) {
-	r := start(t, Timing{EndTimeout: 100 * time.Millisecond}, "deaf")
+	r := start(t, 100*time.Millisecond, "deaf")
 	r.waitFor("the hub", func() bool { return len(r.pids()) == 1 })
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -198,7 +198,7 @@ func TestKilledAgentTakesItsHubAlong(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	long := strings.Repeat("x", maxLine+10)
-	r := start(t, Timing{}, "say=one\r\ntwo\n\n"+long+"\nlast", "serve")
+	r := start(t, 0, "say=one\r\ntwo\n\n"+long+"\nlast", "serve")
 	r.waitFor("the lines", func() bool { return len(r.seen()) >= 5 })
 	if err := r.end(); err != nil {
 		t.Error(err)

@@ -283,7 +283,7 @@ func TestPresenceLies(t *testing.T) {
 			h.Send(c.agent.id, true, said(i%3 > 0))
 			time.Sleep(10 * time.Millisecond)
 		}
-		most := int(lies * 10 * time.Millisecond / link.DefaultTiming.BackoffMin)
+		most := int(lies * 10 * time.Millisecond / link.BackoffMin)
 		if n := h.Opened(c.agent.id); n < most/10 || n > most+2 {
 			t.Errorf("dialled %d times in a minute", n)
 		}

@@ -5,7 +5,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -107,52 +106,23 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Changed is called after Status has changed; it must not block. Nil: not.
 	Changed func()
-	// Timing's zero fields have the defaults of DefaultTiming.
-	Timing Timing
 	// Open opens the WebSocket to an address of scheme http or https, within
 	// ctx; nil: over the network.
 	Open func(ctx context.Context, url string) (Socket, error)
 }
 
-// Timing holds a client's times.
-type Timing struct {
-	Connect      time.Duration // from dialling the hub to its welcome
-	DialWait     time.Duration // for Dial to wait for a connection to the hub
-	PingAfter    time.Duration // quiet on the connection before a ping
-	DeadAfter    time.Duration // quiet on the connection before it counts as dead
-	ProbeTimeout time.Duration // the same, after Wake
-	Write        time.Duration // one write to the hub
-	BackoffMin   time.Duration
-	BackoffMax   time.Duration
-	Steady       time.Duration // age of a connection that resets the back-off
-}
-
-// DefaultTiming notices a dead connection within 14 s.
-var DefaultTiming = Timing{
-	Connect:      10 * time.Second,
-	DialWait:     2 * time.Second,
-	PingAfter:    6 * time.Second,
-	DeadAfter:    13 * time.Second,
-	ProbeTimeout: 3 * time.Second,
-	Write:        10 * time.Second,
-	BackoffMin:   200 * time.Millisecond,
-	BackoffMax:   15 * time.Second,
-	Steady:       5 * time.Second,
-}
-
-func (t Timing) withDefaults() Timing {
-	d := DefaultTiming
-	t.Connect = cmp.Or(t.Connect, d.Connect)
-	t.DialWait = cmp.Or(t.DialWait, d.DialWait)
-	t.PingAfter = cmp.Or(t.PingAfter, d.PingAfter)
-	t.DeadAfter = cmp.Or(t.DeadAfter, d.DeadAfter)
-	t.ProbeTimeout = cmp.Or(t.ProbeTimeout, d.ProbeTimeout)
-	t.Write = cmp.Or(t.Write, d.Write)
-	t.BackoffMin = cmp.Or(t.BackoffMin, d.BackoffMin)
-	t.BackoffMax = cmp.Or(t.BackoffMax, d.BackoffMax)
-	t.Steady = cmp.Or(t.Steady, d.Steady)
-	return t
-}
+// The times of a client, which notices a dead connection within 14 s.
+const (
+	connectTime  = 10 * time.Second // from dialling the hub to its welcome
+	dialWait     = 2 * time.Second  // for Dial to wait for a connection to the hub
+	pingAfter    = 6 * time.Second  // quiet on the connection before a ping
+	deadAfter    = 13 * time.Second // quiet on the connection before it counts as dead
+	probeTimeout = 3 * time.Second  // the same, after Wake
+	writeTime    = 10 * time.Second // one write to the hub
+	backoffMin   = 200 * time.Millisecond
+	backoffMax   = 15 * time.Second
+	steady       = 5 * time.Second // age of a connection that resets the back-off
+)
 
 // Status is how it stands with the hub.
 type Status struct {
@@ -172,7 +142,6 @@ type Client struct {
 	allow  func() []device.ID
 	log    *slog.Logger
 	notify func()
-	timing Timing
 	open   func(ctx context.Context, url string) (Socket, error)
 	wake   chan struct{} // of capacity 1: connect now
 	beside bool
@@ -201,7 +170,7 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{
 		origin: origin, host: strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"),
-		key: c.Key, allow: c.Allow, log: c.Log, notify: c.Changed, timing: c.Timing.withDefaults(), open: c.Open,
+		key: c.Key, allow: c.Allow, log: c.Log, notify: c.Changed, open: c.Open,
 		beside: c.Beside, wake: make(chan struct{}, 1), taken: make(chan *stream, maxAccepted),
 		changed: make(chan struct{}), online: map[device.ID]bool{}, finders: map[*finder]bool{},
 	}

@@ -21,7 +21,7 @@ func (*Client) Name() string { return "hub" }
 // hub and allows this device. Without a connection to the hub it waits a little
 // for one.
 func (c *Client) Dial(ctx context.Context, peer device.Peer, secure link.Secure) (*tls.Conn, string, error) {
-	wait, cancel := context.WithTimeout(ctx, c.timing.DialWait)
+	wait, cancel := context.WithTimeout(ctx, dialWait)
 	defer cancel()
 	s, err := c.connected(wait)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Client) DialInvited(ctx context.Context, inv device.Invitation, secure 
 		return nil, "", link.ErrNoRoute
 	}
 	// The first attempt tells why there is none: who pairs is waiting.
-	wait, cancel := context.WithTimeout(ctx, c.timing.Connect+c.timing.DialWait)
+	wait, cancel := context.WithTimeout(ctx, connectTime+dialWait)
 	defer cancel()
 	s, err := c.connected(wait)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestBetterRoute(t *testing.T) {
 		c.lan.plug(true, c.phone.id)
 		began := time.Now()
 		c.agent.linkedBy("tcp:")
-		if took := time.Since(began); took > link.DefaultTiming.BetterMin {
+		if took := time.Since(began); took > link.BetterMin {
 			t.Errorf("took %v", took)
 		}
 		close(release)
@@ -178,7 +178,7 @@ func TestBetterRouteByItself(t *testing.T) {
 		c.lan.plug(true)
 		began := time.Now()
 		c.agent.linkedBy("tcp:")
-		if took := time.Since(began); took > link.DefaultTiming.Better+link.DefaultTiming.BetterMin {
+		if took := time.Since(began); took > link.Better+link.BetterMin {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -226,7 +226,7 @@ func TestHubWithoutLAN(t *testing.T) {
 		c.agent.linkedBy("hub:")
 		c.lan.swallow()
 		c.lan.plug(true, c.phone.id)
-		time.Sleep(link.DefaultTiming.BetterMin + time.Second)
+		time.Sleep(link.BetterMin + time.Second)
 		began := time.Now()
 		c.hub.Cut(c.phone.id)
 		c.agent.until(func() bool { return c.agent.down == 1 })

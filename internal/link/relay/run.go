@@ -17,11 +17,11 @@ import (
 // Run keeps a connection to the hub until ctx ends. It returns nil after all of
 // the client's goroutines have ended, and all streams with them.
 func (c *Client) Run(ctx context.Context) error {
-	backoff := link.Backoff{Min: c.timing.BackoffMin, Max: c.timing.BackoffMax}
+	backoff := link.Backoff{Min: backoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := c.connect(ctx)
-		if time.Since(began) >= c.timing.Steady {
+		if time.Since(began) >= steady {
 			backoff.Reset()
 		}
 		if refused, ok := errors.AsType[*Error](err); ok && refused.Code == hubwire.CodeReplaced {
@@ -96,7 +96,7 @@ func (c *Client) detach(s *session) {
 
 // dialHub opens the WebSocket and proves who this device is.
 func (c *Client) dialHub(ctx context.Context) (*session, hubwire.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timing.Connect)
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	socket, err := c.open(ctx, c.origin+hubwire.Path)
 	if err != nil {

@@ -306,7 +306,7 @@ func (s *session) wrote(n int) {
 // keepAlive pings when the hub is quiet, or a sign of life is wanted, and ends
 // the session when none comes, and when a write does not end.
 func (s *session) keepAlive() {
-	t := time.NewTimer(s.client.timing.PingAfter)
+	t := time.NewTimer(pingAfter)
 	defer t.Stop()
 	var watch watch
 	for last := time.Now(); ; {
@@ -320,9 +320,9 @@ func (s *session) keepAlive() {
 		}
 		now := time.Now()
 		probe, last = probe || link.Slept(last, now), now
-		left, ping := watch.look(&s.client.timing, now.Sub(s.began), time.Duration(s.heard.Load()), probe)
+		left, ping := watch.look(now.Sub(s.began), time.Duration(s.heard.Load()), probe)
 		if w := time.Duration(s.writing.Load()); w != 0 {
-			left = min(left, s.client.timing.Write-(now.Sub(s.began)-w))
+			left = min(left, writeTime-(now.Sub(s.began)-w))
 		}
 		if left <= 0 {
 			s.end(ErrSilent)
@@ -345,7 +345,7 @@ type watch struct {
 }
 
 // look returns how long the hub has left, or none, and whether to ping it.
-func (w *watch) look(timing *Timing, now, heard time.Duration, probe bool) (left time.Duration, ping bool) {
+func (w *watch) look(now, heard time.Duration, probe bool) (left time.Duration, ping bool) {
 	if heard > w.pinged {
 		w.pinged = 0
 	}
@@ -353,14 +353,14 @@ func (w *watch) look(timing *Timing, now, heard time.Duration, probe bool) (left
 	if probe {
 		w.probed = max(1, now)
 	}
-	if w.pinged == 0 && (probe || now-heard >= timing.PingAfter) {
-		w.pinged, w.patience, ping = max(1, now), timing.DeadAfter-timing.PingAfter, true
+	if w.pinged == 0 && (probe || now-heard >= pingAfter) {
+		w.pinged, w.patience, ping = max(1, now), deadAfter-pingAfter, true
 	}
 	if w.pinged == 0 {
-		return timing.PingAfter - (now - heard), false
+		return pingAfter - (now - heard), false
 	}
 	if probe {
-		w.patience = min(w.patience, now-w.pinged+timing.ProbeTimeout)
+		w.patience = min(w.patience, now-w.pinged+probeTimeout)
 	}
 	return w.patience - (now - w.pinged), ping
 }

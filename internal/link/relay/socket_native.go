@@ -28,9 +28,9 @@ import (
 const (
 	// maxHeader bounds the answer to the WebSocket's request, in bytes.
 	maxHeader = 16 << 10
-	// connectTime leaves room in Timing.Connect for finding out why there was no
+	// socketTime leaves room in connectTime for finding out why there was no
 	// connection.
-	connectTime = 8 * time.Second
+	socketTime = 8 * time.Second
 )
 
 // Way says how to connect to a hub, where its URL alone does not.
@@ -50,7 +50,7 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 	client := way.Client()
 	defer client.CloseIdleConnections() // of an answer that was no WebSocket
 	var far progress
-	connecting, enough := context.WithTimeout(far.watch(ctx), connectTime)
+	connecting, enough := context.WithTimeout(far.watch(ctx), socketTime)
 	defer enough() // the connection itself does not end with it
 	c, response, err := websocket.Dial(connecting, address, &websocket.DialOptions{
 		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, CompressionMode: websocket.CompressionDisabled,
