@@ -144,6 +144,16 @@ var dependencyRules = []rule{
 		why:    "every room of the phone tells the log, so the log must know none of them",
 	},
 	{
+		from: "internal/signer/hosts", never: []string{"vmux/internal/signer/..."},
+		except: []string{"vmux/internal/signer/hosts", "vmux/internal/signer/documents"},
+		why:    "where a login leads does not depend on the key, or on what is allowed",
+	},
+	{
+		from: "internal/signer/policy", never: []string{"vmux/internal/signer/..."},
+		except: []string{"vmux/internal/signer/policy", "vmux/internal/signer/hosts", "vmux/internal/signer/documents"},
+		why:    "whether a use is allowed follows from the rules and the request, and not from what was granted or who is asked",
+	},
+	{
 		from: "internal/link/race", never: []string{"vmux/..."}, except: []string{"vmux/internal/link/race"},
 		why: "it knows nothing of what is connected to",
 	},
@@ -264,7 +274,10 @@ var dependencyRules = []rule{
 // on the computer, on a phone and in a page alike, and so that a test decides
 // over everything they see. This holds for what they import themselves: the
 // standard library's cryptography imports net and os all the same.
-var purePackages = []string{"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/documents", "internal/sshctx", "internal/webauthn"}
+var purePackages = []string{
+	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/documents",
+	"internal/signer/hosts", "internal/signer/policy", "internal/sshctx", "internal/webauthn",
+}
 
 var impure = []string{
 	"os/...", "io/ioutil", "path/filepath", // files, processes, terminals

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -25,7 +26,7 @@ func (p *Phone) noCA(principals []string) error {
 	if len(principals) == 0 {
 		return &Error{Code: "invalid", Message: "Name at least one user that certificates are for: servers reject a certificate without."}
 	}
-	if err := signer.CheckPrincipals(principals); err != nil {
+	if err := policy.CheckPrincipals(principals); err != nil {
 		return &Error{Code: "invalid", Message: wire.Show(err.Error())}
 	}
 	return nil
@@ -61,7 +62,7 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 	if a.Policy == nil {
 		return nil, &Error{Code: "malformed", Message: "No policy was given."}
 	}
-	_, err := p.signer.SetPolicy(func(policy *signer.Policy) { *policy = *a.Policy })
+	_, err := p.signer.SetPolicy(func(policy *policy.Issuing) { *policy = *a.Policy })
 	if err != nil {
 		if !errors.Is(err, ErrStorage) && !errors.Is(err, signer.ErrNoCA) {
 			err = &Error{Code: "invalid", Message: wire.Show(err.Error())}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
@@ -19,21 +20,21 @@ var errNotAsked = errors.New("it answers no question of this page")
 
 // arguments are those of all functions.
 type arguments struct {
-	ID          string         `json:"id"`
-	Label       string         `json:"label"`
-	Algorithm   string         `json:"algorithm"`
-	Fingerprint string         `json:"fingerprint"`
-	Enabled     bool           `json:"enabled"`
-	File        string         `json:"file"`
-	Passphrase  string         `json:"passphrase"`
-	Kind        string         `json:"kind"`
-	Name        string         `json:"name"`
-	Invitation  string         `json:"invitation"`
-	Principals  []string       `json:"principals"`
-	Policy      *signer.Policy `json:"policy"`
-	Limit       int            `json:"limit"`
-	Before      int            `json:"before"`
-	Decision    *decision      `json:"decision"`
+	ID          string          `json:"id"`
+	Label       string          `json:"label"`
+	Algorithm   string          `json:"algorithm"`
+	Fingerprint string          `json:"fingerprint"`
+	Enabled     bool            `json:"enabled"`
+	File        string          `json:"file"`
+	Passphrase  string          `json:"passphrase"`
+	Kind        string          `json:"kind"`
+	Name        string          `json:"name"`
+	Invitation  string          `json:"invitation"`
+	Principals  []string        `json:"principals"`
+	Policy      *policy.Issuing `json:"policy"`
+	Limit       int             `json:"limit"`
+	Before      int             `json:"before"`
+	Decision    *decision       `json:"decision"`
 
 	ValiditySeconds int64           `json:"validitySeconds"`
 	Subscription    json.RawMessage `json:"subscription"`
@@ -42,7 +43,7 @@ type arguments struct {
 	Mute            bool            `json:"mute"`
 	Joined          []string        `json:"joined"`
 	Serial          string          `json:"serial"`
-	Rules           *signer.Rules   `json:"rules"`
+	Rules           *policy.Rules   `json:"rules"`
 
 	// What WebAuthn has answered.
 	Assertion    *webauthn.Assertion    `json:"assertion"`

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -18,7 +19,7 @@ func (p *Phone) setRules(_ context.Context, a arguments) (any, error) {
 		return nil, &Error{Code: "invalid", Message: wire.Show(err.Error())}
 	}
 	return p.changing(a, func(id signer.Identity) error {
-		_, err := p.signer.SetRules(id, func(r *signer.Rules) { *r = *a.Rules })
+		_, err := p.signer.SetRules(id, func(r *policy.Rules) { *r = *a.Rules })
 		return err
 	})
 }
@@ -55,7 +56,7 @@ type Host struct {
 
 // hosts returns the servers that this phone remembers, the last seen first.
 func (p *Phone) hosts(context.Context, arguments) (any, error) {
-	all, err := p.signer.Hosts()
+	all, err := p.signer.Hosts.All()
 	list := []Host{}
 	for _, h := range all {
 		list = append(list, Host{
@@ -68,7 +69,7 @@ func (p *Phone) hosts(context.Context, arguments) (any, error) {
 }
 
 func (p *Phone) forgetHost(_ context.Context, a arguments) (any, error) {
-	err := p.signer.ForgetHost(a.Fingerprint)
+	err := p.signer.Hosts.Forget(a.Fingerprint)
 	if err != nil && !errors.Is(err, ErrStorage) {
 		err = &Error{Code: "notFound", Message: "This phone does not remember that server."}
 	}

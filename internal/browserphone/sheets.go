@@ -12,6 +12,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/wire"
 )
 
@@ -216,7 +217,7 @@ func (p *Phone) askSign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	o.sheet.Quality, o.sheet.Title, o.sheet.Lines = s.Quality, s.Title(), s.Lines()
 	o.sheet.Listed = s.Listed()
 	o.sheet.MustAcknowledge, o.sheet.Acknowledgement = s.MustAcknowledge(), s.Acknowledgement()
-	o.sheet.HostChanged = s.Destination.Memory == signer.HostChanged && s.Destination.LooksLike == (wire.Text{})
+	o.sheet.HostChanged = s.Destination.Memory == hosts.Changed && s.Destination.LooksLike == (wire.Text{})
 	o.sheet.Downgraded = s.Destination.Downgraded
 	o.sheet.Grantable = s.Grantable() && !s.MustAcknowledge()
 	if s.OffersGrant() {

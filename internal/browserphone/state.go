@@ -13,6 +13,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -80,16 +81,16 @@ type Identity struct {
 	PublicKey      string   `json:"publicKey"`
 	Warning        string   `json:"warning,omitempty"`
 	// Rules are nil where every use is allowed.
-	Rules *signer.Rules `json:"rules"`
+	Rules *policy.Rules `json:"rules"`
 }
 
 // CA is the phone's certificate authority.
 type CA struct {
-	Fingerprint string        `json:"fingerprint"`
-	Kind        string        `json:"kind"`
-	Line        string        `json:"line"`
-	Policy      signer.Policy `json:"policy"`
-	ServerHint  string        `json:"serverHint"`
+	Fingerprint string         `json:"fingerprint"`
+	Kind        string         `json:"kind"`
+	Line        string         `json:"line"`
+	Policy      policy.Issuing `json:"policy"`
+	ServerHint  string         `json:"serverHint"`
 }
 
 // State returns all that the page shows, but for what the browser alone knows.

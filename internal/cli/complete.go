@@ -8,7 +8,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/cli/phonecmd"
-	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 )
 
 // What a shell offers at Tab. It has to come at once, or not at all, and whatever
@@ -66,7 +66,7 @@ func completes(root *cobra.Command) {
 	}
 	flags := map[string]func(context.Context) []string{
 		"algorithm": fixed(phonecmd.Algorithms...), "approve": fixed("prompt", "always"), "passkeys": fixed("last", "never", "no-certificate"),
-		"unbound-certificate": fixed("first", "always", "never"), "forbid": fixed(signer.Uses...), "namespaces": fixed("git", "file"),
+		"unbound-certificate": fixed("first", "always", "never"), "forbid": fixed(policy.Uses...), "namespaces": fixed("git", "file"),
 		"computer": phonecmd.Computers, "phone": phones, "identity": comments,
 	}
 	for _, cmd := range root.Commands() {

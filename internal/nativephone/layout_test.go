@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -108,14 +109,14 @@ func TestListedRequestKeepsItsLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := sheet("laptop", time.Minute)
-	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = signer.HostKnown, false, []wire.Text{wire.Clean("db1")}
+	first.Destination.Memory, first.Destination.NewUser, first.Destination.Names = hosts.Known, false, []wire.Text{wire.Clean("db1")}
 	ctx, cancel := context.WithCancel(t.Context())
 	a := terminal.Approver([]byte("x"))
 	answers := []chan answer{asks(ctx, a, first)}
 	p.sees("Sign?")
 	for id, change := range map[string]func(*signer.SignSheet){
 		"2": func(s *signer.SignSheet) { s.Destination.NewUser = true },
-		"3": func(s *signer.SignSheet) { s.Destination.Memory = signer.HostFirst },
+		"3": func(s *signer.SignSheet) { s.Destination.Memory = hosts.First },
 		"4": func(s *signer.SignSheet) { s.Known.Kind = sshctx.UserAuth },
 	} {
 		other := first

@@ -15,6 +15,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/wire"
 )
 
@@ -109,7 +110,7 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	switch {
 	case s.Destination.LooksLike != (wire.Text{}):
 		asked, keys = "The name LOOKS LIKE another one. Sign all the same?  C yes, n no", "Cn"
-	case s.Destination.Memory == signer.HostChanged:
+	case s.Destination.Memory == hosts.Changed:
 		asked, keys = "The host key has CHANGED. Sign all the same?  C yes, n no", "Cn"
 	case s.Destination.Downgraded:
 		asked, keys = "The login does NOT NAME the server. Sign all the same?  C yes, n no", "Cn"

@@ -17,6 +17,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -115,7 +116,7 @@ func sheet(name string, left time.Duration) signer.SignSheet {
 		Fingerprint: "SHA256:abc",
 		Known:       sshctx.Context{Kind: sshctx.HostBound, User: "root", HostKey: []byte("host")},
 		Claimed:     signer.ClaimsOf(wire.Context{HostName: "db1", Programs: []string{"ssh", "git"}}),
-		Destination: signer.Destination{HostKey: []byte("host"), Memory: signer.HostFirst, NewUser: true},
+		Destination: hosts.Destination{HostKey: []byte("host"), Memory: hosts.First, NewUser: true},
 	}
 }
 
@@ -173,7 +174,7 @@ func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	terminal, p := sitDown(t)
 	s := sheet("laptop", 60*time.Second)
-	s.Destination.Memory, s.Destination.Before = signer.HostChanged, []wire.Text{wire.Clean("SHA256:before")}
+	s.Destination.Memory, s.Destination.Before = hosts.Changed, []wire.Text{wire.Clean("SHA256:before")}
 	c := asks(t.Context(), terminal.Approver([]byte("x")), s)
 	p.sees("warning   db1 had another host key: SHA256:before")
 	p.sees("The host key has CHANGED.")
@@ -216,7 +217,7 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 	other.Fingerprint = "SHA256:other"
 	alone := asks(t.Context(), approver, other)
 	warned := together(8)
-	warned.Destination.Memory = signer.HostChanged
+	warned.Destination.Memory = hosts.Changed
 	apart := asks(t.Context(), approver, warned)
 	for n := 2; n <= 6; n++ {
 		p.sees(fmt.Sprintf("and       user%d@db1", n))

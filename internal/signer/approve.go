@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -56,13 +58,18 @@ type SignSheet struct {
 	// Known is what the signed bytes say; zero if unreadable. It is as it stands there,
 	// since rules compare it exactly: Title and Lines clean it for the eye.
 	Known       sshctx.Context
-	Claimed     Claims      // what the computer says
-	Destination Destination // what the phone has found out
+	Claimed     Claims            // what the computer says
+	Destination hosts.Destination // what the phone has found out
 	// Again is how many requests like this one were approved within the last minute.
 	Again int
 
 	grantable bool // an approval may grant more than itself, and the key's provider can serve them
 	byName    bool // the key is limited to servers, and that it is one of them is a claim
+}
+
+// use is what the rules of a key see of the request.
+func (s SignSheet) use() policy.Signature {
+	return policy.Signature{Known: s.Known, Destination: s.Destination, HostName: s.Claimed.HostName}
 }
 
 // MustAcknowledge reports whether the sheet carries a warning that the person
@@ -93,7 +100,7 @@ func (s SignSheet) warnings() []warning {
 				brief(s.Claimed.HostName, maxTitleHost), brief(like, maxTitleHost), briefly(s.Destination.Before)),
 			"I know both names, and why their host keys differ.",
 		})
-	} else if s.Destination.Memory == HostChanged {
+	} else if s.Destination.Memory == hosts.Changed {
 		list = append(list, warning{
 			wire.Say("%s had another host key: %s", brief(s.Claimed.HostName, maxTitleHost), briefly(s.Destination.Before)),
 			"I know why the host key is another one.",

@@ -139,12 +139,12 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 			return p, wire.Errorf(wire.CodePolicyDenied, "policy: principal %s is not allowed", name)
 		}
 	}
-	if err := p.identity.Rules.allowCertificate(p.identity, p.principals, s.cfg.Now()); err != nil {
+	if err := p.identity.Rules.AllowCertificate(p.identity.Label, p.principals, s.cfg.Now()); err != nil {
 		return p, err
 	}
 	longest := ca.Policy.MaxValiditySeconds
 	p.validity = time.Duration(min(r.RequestedValiditySeconds, longest)) * time.Second
-	p.hoursEnd, err = p.identity.Rules.hoursEnd(s.cfg.Now(), p.validity)
+	p.hoursEnd, err = p.identity.Rules.HoursEnd(s.cfg.Now(), p.validity)
 	return p, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -49,7 +50,7 @@ func TestCertificateIsWhatTheDesignSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.SetPolicy(func(p *Policy) {
+	if _, err := p.SetPolicy(func(p *policy.Issuing) {
 		p.SourceAddress, p.ForceCommand = []string{"192.0.2.0/24", "2001:db8::1"}, "uptime"
 	}); err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func TestCertificateRefusals(t *testing.T) {
 	want("no identity", wire.CodeKeyNotFound, nil)
 	a, off := p.create("a", "ssh-ed25519"), p.create("off", "ssh-ed25519")
 	want("no principals", wire.CodePolicyDenied, nil)
-	if _, err := p.SetPolicy(func(p *Policy) { p.Principals = []string{"deploy"} }); err != nil {
+	if _, err := p.SetPolicy(func(p *policy.Issuing) { p.Principals = []string{"deploy"} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.SetEnabled(off, false); err != nil {
@@ -180,7 +181,7 @@ func TestCertificateIsNarrowed(t *testing.T) {
 	if cert := p.wantCertificate(certificateRequest(t, p)); cert.ValidPrincipals[0] != "alice" || len(cert.ValidPrincipals) != 1 {
 		t.Errorf("the identity's own principals: %s", cert.ValidPrincipals)
 	}
-	if _, err := p.SetPolicy(func(p *Policy) { p.AutomaticIssuance = true }); err != nil {
+	if _, err := p.SetPolicy(func(p *policy.Issuing) { p.AutomaticIssuance = true }); err != nil {
 		t.Fatal(err)
 	}
 	r := certificateRequest(t, p)
@@ -244,20 +245,20 @@ func tbsCertificate(t *testing.T) []byte {
 
 func TestPolicyIsChecked(t *testing.T) {
 	p := newPhone(t)
-	if _, err := p.SetPolicy(func(*Policy) {}); !errors.Is(err, ErrNoCA) {
+	if _, err := p.SetPolicy(func(*policy.Issuing) {}); !errors.Is(err, ErrNoCA) {
 		t.Errorf("without a CA: %v", err)
 	}
 	p.createCA("root")
-	for name, change := range map[string]func(*Policy){
-		"no principals":      func(p *Policy) { p.Principals = nil },
-		"comma":              func(p *Policy) { p.Principals = []string{"root,deploy"} },
-		"empty principal":    func(p *Policy) { p.Principals = []string{""} },
-		"for ever":           func(p *Policy) { p.MaxValiditySeconds = 1 << 40 },
-		"not at all":         func(p *Policy) { p.MaxValiditySeconds = 0 },
-		"two lines":          func(p *Policy) { p.ForceCommand = "a\nb" },
-		"no address":         func(p *Policy) { p.SourceAddress = []string{"example.com"} },
-		"bits behind a mask": func(p *Policy) { p.SourceAddress = []string{"192.0.2.1/24"} },
-		"no extension":       func(p *Policy) { p.Extensions = []string{"permit pty"} },
+	for name, change := range map[string]func(*policy.Issuing){
+		"no principals":      func(p *policy.Issuing) { p.Principals = nil },
+		"comma":              func(p *policy.Issuing) { p.Principals = []string{"root,deploy"} },
+		"empty principal":    func(p *policy.Issuing) { p.Principals = []string{""} },
+		"for ever":           func(p *policy.Issuing) { p.MaxValiditySeconds = 1 << 40 },
+		"not at all":         func(p *policy.Issuing) { p.MaxValiditySeconds = 0 },
+		"two lines":          func(p *policy.Issuing) { p.ForceCommand = "a\nb" },
+		"no address":         func(p *policy.Issuing) { p.SourceAddress = []string{"example.com"} },
+		"bits behind a mask": func(p *policy.Issuing) { p.SourceAddress = []string{"192.0.2.1/24"} },
+		"no extension":       func(p *policy.Issuing) { p.Extensions = []string{"permit pty"} },
 	} {
 		if _, err := p.SetPolicy(change); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -295,9 +296,9 @@ func FuzzCA(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := ca.Policy.check(); err != nil {
+		if err := ca.Policy.Check(); err != nil {
 			t.Errorf("loaded a policy that could not have been set: %v", err)
 		}
-		_, _ = ca.AuthorizedKey(), ca.Policy.permissions()
+		_, _ = ca.AuthorizedKey(), ca.Policy.Permissions()
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -66,7 +67,7 @@ func reasonOf(code wire.Code, message string) string {
 		return reasonClock
 	case code != wire.CodePolicyDenied:
 		return ""
-	case strings.HasPrefix(message, rulesPrefix):
+	case strings.HasPrefix(message, policy.RulesPrefix):
 		return reasonRules
 	}
 	return reasonPolicy

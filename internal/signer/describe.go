@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -149,7 +150,7 @@ func (s SignSheet) Lines() []activity.Line {
 	}
 	claimed("name", s.Claimed.HostName)
 	switch via := s.Destination.Via; {
-	case slices.ContainsFunc(via, func(h Hop) bool { return h.Unproven }):
+	case slices.ContainsFunc(via, func(h hosts.Hop) bool { return h.Unproven }):
 		claimed("through", wire.Clean(through(via).String()))
 	case len(via) > 0:
 		verified("through", through(via))
@@ -190,7 +191,7 @@ func (s SignSheet) Listed() []activity.Line {
 var seenBefore = wire.Say("before")
 
 func (s SignSheet) userNote() wire.Text {
-	if s.Destination.Memory == HostKnown && s.Destination.NewUser {
+	if s.Destination.Memory == hosts.Known && s.Destination.NewUser {
 		return wire.Say(", for the first time on this server")
 	}
 	return wire.Text{}
@@ -214,22 +215,45 @@ func (s SignSheet) describeServer(verified, claimed func(string, wire.Text)) {
 		verified("proof", wire.Say("the server has signed the session; what is signed here does not name it"))
 	}
 	switch {
-	case d.Memory == HostFirst && len(d.OtherTypes) > 0:
+	case d.Memory == hosts.First && len(d.OtherTypes) > 0:
 		verified("seen", wire.Say("never before by this phone, which knows %s by a host key of another type: %s",
 			brief(s.Claimed.HostName, maxTitleHost), briefly(d.OtherTypes)))
-	case d.Memory == HostFirst:
+	case d.Memory == hosts.First:
 		verified("seen", wire.Say("never before by this phone"))
-	case d.Memory == HostKnown && len(d.Names) > 0 && !slices.Equal(d.Names, []wire.Text{s.Claimed.HostName}):
+	case d.Memory == hosts.Known && len(d.Names) > 0 && !slices.Equal(d.Names, []wire.Text{s.Claimed.HostName}):
 		verified("seen", wire.Say("before, as %s", briefly(d.Names)))
-	case d.Memory == HostKnown:
+	case d.Memory == hosts.Known:
 		verified("seen", seenBefore)
 	}
 }
 
-func through(hops []Hop) wire.Text {
+func through(hops []hosts.Hop) wire.Text {
 	names := make([]wire.Text, len(hops))
 	for i, h := range hops {
-		names[i] = h.Name()
+		names[i] = hopName(h)
 	}
 	return wire.JoinTexts(names, " → ")
+}
+
+// hopName is the name that this phone knows, or the fingerprint.
+func hopName(h hosts.Hop) wire.Text {
+	fingerprint := wire.Clean(sshctx.Fingerprint(h.HostKey))
+	switch {
+	case h.Unproven:
+		return wire.Say("%s (not proven)", fingerprint)
+	case len(h.Names) > 0:
+		return brief(h.Names[0], maxTitleHost)
+	}
+	return fingerprint
+}
+
+// qualityOf says how much of a request the phone knows by itself.
+func qualityOf(known sshctx.Context, d hosts.Destination, claimed Claims) wire.ContextQuality {
+	switch {
+	case known.Kind == sshctx.SSHSIG, d.HostKey != nil:
+		return wire.QualityVerified
+	case claimed.HostName != (wire.Text{}) || claimed.Programs != (wire.Text{}):
+		return wire.QualityClaimed
+	}
+	return wire.QualityUnknown
 }

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -206,17 +208,17 @@ func TestHostKeysThatCannotBeRead(t *testing.T) {
 			}
 		})
 	}
-	hosts, err := p.Hosts()
-	if err != nil || len(hosts) != 1 || hosts[0].Fingerprint() != prod.fingerprint() {
-		t.Errorf("remembered: %v, %v", hosts, err)
+	known, err := p.Hosts.All()
+	if err != nil || len(known) != 1 || known[0].Fingerprint() != prod.fingerprint() {
+		t.Errorf("remembered: %v, %v", known, err)
 	}
-	if _, err := p.SetRules(id, func(r *Rules) { r.Hosts = []string{sshctx.Fingerprint(odd), "odd.example"} }); err != nil {
+	if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hosts = []string{sshctx.Fingerprint(odd), "odd.example"} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.askLogin(id, toOdd, "odd.example"); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || !strings.Contains(err.Error(), "cannot check its host key (ssh-mldsa44-ed25519)") {
 		t.Errorf("limited to it: %v", err)
 	}
-	if _, err := p.SetRules(id, func(r *Rules) { *r = Rules{Forbid: []string{UseForwarded}} }); err != nil {
+	if _, err := p.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{Forbid: []string{policy.UseForwarded}} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.askLogin(id, toProd, "", binds(1, true)); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
@@ -244,7 +246,7 @@ func TestRenewedHostCertificateIsTheSameServer(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("work", "ssh-ed25519")
 	prod, ca := newServer(t), newServer(t)
-	for serial, want := range []HostMemory{HostFirst, HostKnown} {
+	for serial, want := range []hosts.Memory{hosts.First, hosts.Known} {
 		cert := &ssh.Certificate{Key: prod.key.PublicKey(), CertType: ssh.HostCert, Serial: uint64(serial), ValidPrincipals: []string{"prod.example"}}
 		if err := cert.SignCert(rand.Reader, ca.key); err != nil {
 			t.Fatal(err)
@@ -268,37 +270,37 @@ func TestHostMemory(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("work", "ssh-ed25519")
 	prod, evil := newServer(t), newServer(t)
-	see := func(to server, user, name string, want HostMemory, newUser bool) {
+	see := func(to server, user, name string, want hosts.Memory, newUser bool) {
 		t.Helper()
 		if err := p.askLogin(id, login(id, sessionID(0), user, &to), name); err != nil {
 			t.Fatal(err)
 		}
 		d := p.sheet.Destination
-		if d.Memory != want || d.NewUser != newUser || p.sheet.MustAcknowledge() != (want == HostChanged) {
+		if d.Memory != want || d.NewUser != newUser || p.sheet.MustAcknowledge() != (want == hosts.Changed) {
 			t.Errorf("%s as %s: got %q, new user %v", name, user, d.Memory, d.NewUser)
 		}
 	}
-	see(prod, "root", "prod.example", HostFirst, true)
-	see(prod, "root", "prod.example", HostKnown, false)
-	see(prod, "deploy", "prod.example", HostKnown, true)
-	see(prod, "deploy", "", HostKnown, false)
+	see(prod, "root", "prod.example", hosts.First, true)
+	see(prod, "root", "prod.example", hosts.Known, false)
+	see(prod, "deploy", "prod.example", hosts.Known, true)
+	see(prod, "deploy", "", hosts.Known, false)
 	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) { p.sheet = s; return SignDecision{}, nil }
 	if err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example"); !errors.Is(err, wire.NewError(wire.CodeUserDenied)) {
 		t.Fatal(err)
 	}
 	d := p.sheet.Destination
-	if d.Memory != HostChanged || len(d.Before) != 1 || d.Before[0].String() != prod.fingerprint() {
+	if d.Memory != hosts.Changed || len(d.Before) != 1 || d.Before[0].String() != prod.fingerprint() {
 		t.Errorf("got %q, before %v", d.Memory, d.Before)
 	}
-	hosts, err := p.Hosts()
-	if err != nil || len(hosts) != 1 {
-		t.Errorf("a denied login is remembered: %v, %v", hosts, err)
+	known, err := p.Hosts.All()
+	if err != nil || len(known) != 1 {
+		t.Errorf("a denied login is remembered: %v, %v", known, err)
 	}
-	if err := p.ForgetHost(prod.fingerprint()); err != nil {
+	if err := p.Hosts.Forget(prod.fingerprint()); err != nil {
 		t.Fatal(err)
 	}
-	if hosts, err = p.Hosts(); err != nil || len(hosts) != 0 {
-		t.Errorf("not forgotten: %v, %v", hosts, err)
+	if known, err = p.Hosts.All(); err != nil || len(known) != 0 {
+		t.Errorf("not forgotten: %v, %v", known, err)
 	}
 }
 
@@ -310,13 +312,13 @@ func TestHostChangeAccepted(t *testing.T) {
 	before, after, third := newServer(t), newServer(t), newServer(t)
 	for i, step := range []struct {
 		to     server
-		want   HostMemory
+		want   hosts.Memory
 		before int
-	}{{before, HostFirst, 0}, {after, HostChanged, 1}, {after, HostKnown, 0}, {before, HostKnown, 0}, {third, HostChanged, 2}, {after, HostKnown, 0}, {third, HostKnown, 0}} {
+	}{{before, hosts.First, 0}, {after, hosts.Changed, 1}, {after, hosts.Known, 0}, {before, hosts.Known, 0}, {third, hosts.Changed, 2}, {after, hosts.Known, 0}, {third, hosts.Known, 0}} {
 		if err := p.askLogin(id, login(id, sessionID(0), "root", &step.to), "prod.example"); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.sheet.Destination; got.Memory != step.want || len(got.Before) != step.before || p.sheet.MustAcknowledge() != (step.want == HostChanged) {
+		if got := p.sheet.Destination; got.Memory != step.want || len(got.Before) != step.before || p.sheet.MustAcknowledge() != (step.want == hosts.Changed) {
 			t.Errorf("step %d: got %q, before %v, want %q", i, got.Memory, got.Before, step.want)
 		}
 	}
@@ -333,7 +335,7 @@ func TestHostChangeDenied(t *testing.T) {
 	p.approver.Sign = func(_ context.Context, s SignSheet) (SignDecision, error) { p.sheet = s; return SignDecision{}, nil }
 	for range 2 {
 		err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example")
-		if !errors.Is(err, wire.NewError(wire.CodeUserDenied)) || p.sheet.Destination.Memory != HostChanged {
+		if !errors.Is(err, wire.NewError(wire.CodeUserDenied)) || p.sheet.Destination.Memory != hosts.Changed {
 			t.Errorf("got %v, %q", err, p.sheet.Destination.Memory)
 		}
 	}
@@ -357,7 +359,7 @@ func TestHostKeysOfSeveralTypes(t *testing.T) {
 		if i > 0 {
 			seen += ", which knows prod.example by a host key of another type: " + strings.Join(others, ", ")
 		}
-		if d := p.sheet.Destination; d.Memory != HostFirst || p.sheet.MustAcknowledge() || wire.JoinTexts(d.OtherTypes, ", ").String() != strings.Join(others, ", ") {
+		if d := p.sheet.Destination; d.Memory != hosts.First || p.sheet.MustAcknowledge() || wire.JoinTexts(d.OtherTypes, ", ").String() != strings.Join(others, ", ") {
 			t.Errorf("%s: got %q, other types %v", algorithm, d.Memory, d.OtherTypes)
 		}
 		if !slices.ContainsFunc(p.sheet.Lines(), func(l activity.Line) bool { return l.Name == "seen" && l.Value.String() == seen }) {
@@ -369,7 +371,7 @@ func TestHostKeysOfSeveralTypes(t *testing.T) {
 		if err := p.askLogin(id, login(id, sessionID(0), "root", &s), "prod.example"); err != nil {
 			t.Fatal(err)
 		}
-		if d := p.sheet.Destination; d.Memory != HostKnown || len(d.OtherTypes) > 0 {
+		if d := p.sheet.Destination; d.Memory != hosts.Known || len(d.OtherTypes) > 0 {
 			t.Errorf("%s again: got %q, other types %v", types[i], d.Memory, d.OtherTypes)
 		}
 	}
@@ -377,7 +379,7 @@ func TestHostKeysOfSeveralTypes(t *testing.T) {
 	if err := p.askLogin(id, login(id, sessionID(0), "root", &evil), "prod.example"); err != nil {
 		t.Fatal(err)
 	}
-	if d := p.sheet.Destination; d.Memory != HostChanged || !slices.Equal(d.Before, []wire.Text{wire.Clean(known[1].fingerprint())}) {
+	if d := p.sheet.Destination; d.Memory != hosts.Changed || !slices.Equal(d.Before, []wire.Text{wire.Clean(known[1].fingerprint())}) {
 		t.Errorf("another RSA key: got %q, before %v", d.Memory, d.Before)
 	}
 }
@@ -418,7 +420,7 @@ func TestDowngradedLogin(t *testing.T) {
 	if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil || p.sheet.MustAcknowledge() {
 		t.Error(err, p.sheet.Lines())
 	}
-	if err := p.ForgetHost(prod.fingerprint()); err != nil {
+	if err := p.Hosts.Forget(prod.fingerprint()); err != nil {
 		t.Fatal(err)
 	}
 	sees(prod, false)
@@ -439,22 +441,22 @@ func TestDowngradedLogin(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 
-	set := func(r Rules) {
+	set := func(r policy.Rules) {
 		t.Helper()
-		if _, err := p.SetRules(id, func(old *Rules) { *old = r }); err != nil {
+		if _, err := p.SetRules(id, func(old *policy.Rules) { *old = r }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	data, binding = bound(old)
-	set(Rules{Hosts: []string{old.fingerprint()}})
+	set(policy.Rules{Hosts: []string{old.fingerprint()}})
 	if err := p.askLogin(id, data, "", binding); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
 		t.Errorf("limited to its fingerprint: %v", err)
 	}
-	set(Rules{Hosts: []string{old.fingerprint()}, OldServers: true})
+	set(policy.Rules{Hosts: []string{old.fingerprint()}, OldServers: true})
 	sees(old, false)
-	set(Rules{Hosts: []string{prod.fingerprint()}, OldServers: true})
+	set(policy.Rules{Hosts: []string{prod.fingerprint()}, OldServers: true})
 	sees(prod, true)
-	if _, err := p.SetRules(id, func(r *Rules) { *r = Rules{OldServers: true} }); err == nil {
+	if _, err := p.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{OldServers: true} }); err == nil {
 		t.Error("old servers of no limit")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -56,7 +57,7 @@ func prepare(ca CA, p plan, from device.Peer, decision CertificateDecision, now 
 	}
 	validity := p.lasts(now)
 	if validity < time.Second { // the hours have ended while the sheet was shown
-		return nil, forbidden(p.identity, "only %s", p.identity.Rules.Hours)
+		return nil, policy.Forbidden(p.identity.Label, "only %s", p.identity.Rules.Hours)
 	}
 	key, err := ssh.ParsePublicKey(ca.PublicKey)
 	if err != nil {
@@ -70,7 +71,7 @@ func prepare(ca CA, p plan, from device.Peer, decision CertificateDecision, now 
 		ValidPrincipals: slices.Clone(p.principals),
 		ValidAfter:      uint64(now.Add(-backdate).Unix()),
 		ValidBefore:     uint64(now.Add(validity).Unix()),
-		Permissions:     ca.Policy.permissions(),
+		Permissions:     ca.Policy.Permissions(),
 	}}
 	print := strings.TrimPrefix(p.identity.Fingerprint(), "SHA256:")[:keyIDPrint]
 	d.cert.KeyId = fmt.Sprintf("vmux:%s:%s:%d", from.ID, print, d.cert.Serial)
@@ -110,7 +111,7 @@ func (s *Signer) stands(d *Draft, r *wire.CertificateRequest, from device.Peer) 
 	if err != nil {
 		return err
 	}
-	want := ca.Policy.permissions()
+	want := ca.Policy.Permissions()
 	allowed := func(name string) bool { return slices.Contains(now.principals, name) }
 	switch {
 	case !bytes.Equal(ca.PublicKey, d.ca.PublicKey), !bytes.Equal(now.identity.PublicKey, d.identity.PublicKey),

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -49,19 +50,19 @@ func TestDraftIsSignedAsItIs(t *testing.T) {
 func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
 	for name, change := range map[string]func(p *phone, id Identity) error{
 		"another principal": func(p *phone, _ Identity) error {
-			_, err := p.SetPolicy(func(policy *Policy) { policy.Principals = []string{"deploy"} })
+			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Principals = []string{"deploy"} })
 			return err
 		},
 		"a shorter validity": func(p *phone, _ Identity) error {
-			_, err := p.SetPolicy(func(policy *Policy) { policy.MaxValiditySeconds = 60 })
+			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.MaxValiditySeconds = 60 })
 			return err
 		},
 		"a forced command": func(p *phone, _ Identity) error {
-			_, err := p.SetPolicy(func(policy *Policy) { policy.ForceCommand = "uptime" })
+			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.ForceCommand = "uptime" })
 			return err
 		},
 		"no extensions": func(p *phone, _ Identity) error {
-			_, err := p.SetPolicy(func(policy *Policy) { policy.Extensions = nil })
+			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Extensions = nil })
 			return err
 		},
 		"an identity that is off": func(p *phone, id Identity) error { return p.SetEnabled(id, false) },

@@ -497,8 +497,8 @@ func TestWithdrawnApprovalGivesNothing(t *testing.T) {
 	if answer := p.ask(ctx, r); answer.Error == nil {
 		t.Error("it was signed")
 	}
-	if list := p.Grants(); len(list) != 0 || len(p.heldSecrets()) != 0 || p.again(p.sheet) != 0 || len(must(p.Hosts())) != 0 {
-		t.Errorf("grants %+v, %d approvals, hosts %+v", list, p.again(p.sheet), must(p.Hosts()))
+	if list := p.Grants(); len(list) != 0 || len(p.heldSecrets()) != 0 || p.again(p.sheet) != 0 || len(must(p.Hosts.All())) != 0 {
+		t.Errorf("grants %+v, %d approvals, hosts %+v", list, p.again(p.sheet), must(p.Hosts.All()))
 	}
 }
 

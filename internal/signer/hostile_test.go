@@ -7,7 +7,7 @@ import "testing"
 func TestHostileDocumentsAreCleaned(t *testing.T) {
 	p := newPhone(t)
 	for name, text := range map[string]string{
-		hostsDocument:    `{"version":1,"hosts":[{"hostKey":"AA==","names":["db\u001b[2J"],"users":["root\u202e"]}]}`,
+		"hosts.json":     `{"version":1,"hosts":[{"hostKey":"AA==","names":["db\u001b[2J"],"users":["root\u202e"]}]}`,
 		pausesDocument:   `{"version":1,"pauses":[{"deviceName":"lap\u001btop","program":"ssh\u0007","until":"2100-01-01T00:00:00Z"}]}`,
 		"activity.jsonl": `{"seq":1,"kind":"sign","deviceName":"lap\u001btop","label":"work","what":"root@\u202eprod","lines":[{"name":"user","value":"ro\u001bot"}]}` + "\n",
 	} {
@@ -15,7 +15,7 @@ func TestHostileDocumentsAreCleaned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	host, pause, record := must(p.Hosts())[0], must(p.Pauses())[0], must(p.Activity.Records())[0]
+	host, pause, record := must(p.Hosts.All())[0], must(p.Pauses())[0], must(p.Activity.Records())[0]
 	for want, got := range map[string]interface{ String() string }{
 		"db\uFFFD[2J": host.Names[0], "root\uFFFD": host.Users[0],
 		"lap\uFFFDtop": pause.DeviceName, "ssh\uFFFD": pause.Program,

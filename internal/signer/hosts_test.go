@@ -9,25 +9,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/hosts"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
-
-// Another port is another server, and an address of IPv6 is no name with a port.
-func TestHostsThatAreNotAlike(t *testing.T) {
-	for _, other := range []string{"prod:2222", "[prod]:2222", "prod.example", "fe80::22", "2prod", ""} {
-		for _, name := range []string{"prod", "fe80::"} {
-			if alikeHosts(wire.Clean(name), wire.Clean(other)) {
-				t.Errorf("%q is taken for %q", other, name)
-			}
-		}
-	}
-	for _, other := range []string{"[fe80::22]", "[fe80::22]:22", "FE80::22"} {
-		if !alikeHosts(wire.Clean("fe80::22"), wire.Clean(other)) {
-			t.Errorf("%q is not fe80::22", other)
-		}
-	}
-}
 
 // A computer that calls a server by many other names, each of which is approved, makes
 // this phone forget none that it knew the server by: else a login to another server by
@@ -42,13 +27,13 @@ func TestManyNamesPushNoneOut(t *testing.T) {
 		}
 	}
 	ask(&prod, "prod.example")
-	for i := range maxHostNames + 8 {
+	for i := range 64 + 8 {
 		ask(&prod, fmt.Sprintf("other-%d.example", i))
 	}
-	if n := len(must(p.Hosts())[0].Names); n != maxHostNames {
+	if n := len(must(p.Hosts.All())[0].Names); n != 64 {
 		t.Errorf("%d names are kept", n)
 	}
-	if ask(&evil, "prod.example"); p.sheet.Destination.Memory != HostChanged {
+	if ask(&evil, "prod.example"); p.sheet.Destination.Memory != hosts.Changed {
 		t.Errorf("the name is %s: %+v", p.sheet.Destination.Memory, p.sheet.Lines())
 	}
 }
@@ -91,7 +76,7 @@ func TestLongHostKeyIsNotRemembered(t *testing.T) {
 	if err := p.askLogin(id, c.Marshal(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if d := p.sheet.Destination; d.HostKey != nil || d.Unproven == nil || len(must(p.Hosts())) != 0 {
+	if d := p.sheet.Destination; d.HostKey != nil || d.Unproven == nil || len(must(p.Hosts.All())) != 0 {
 		t.Errorf("%d bytes are remembered, %d not proven", len(d.HostKey), len(d.Unproven))
 	}
 	c.HostKey = prod.blob()
@@ -159,7 +144,7 @@ func TestLookalikeIsNotNew(t *testing.T) {
 				}
 			}
 			// What hides in a name is shown, and blanks around it are none.
-			for _, h := range must(p.Hosts()) {
+			for _, h := range must(p.Hosts.All()) {
 				for _, name := range h.Names {
 					n := name.String()
 					if !wire.Printable(n) || strings.TrimSpace(n) != n {

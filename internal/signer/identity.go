@@ -15,6 +15,7 @@ import (
 
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -51,7 +52,7 @@ type Identity struct {
 	// those of the CA's policy.
 	Principals []string `json:"principals,omitempty"`
 	// Rules say what it may be used for.
-	Rules Rules `json:"rules,omitzero"`
+	Rules policy.Rules `json:"rules,omitzero"`
 }
 
 // Fingerprint is the text of `ssh-keygen -l`.
@@ -89,7 +90,7 @@ func (doc *identityDocument) check() ([]Identity, error) {
 	}
 	seen := map[string]bool{}
 	for n, id := range doc.Identities {
-		if CheckLabel(id.Label) != nil || id.Rules.Check() != nil || CheckPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
+		if CheckLabel(id.Label) != nil || id.Rules.Check() != nil || policy.CheckPrincipals(id.Principals) != nil || len(id.PublicKey) == 0 ||
 			len(id.PublicKey) > wire.MaxBlobSize || algorithmOf(id.PublicKey) != id.Algorithm {
 			return nil, fmt.Errorf("load identities: entry %d is damaged", n+1)
 		}
@@ -159,7 +160,7 @@ func (s *Signer) add(id Identity, decision string) error {
 	if err != nil || key.Type() != id.Algorithm {
 		return errors.New("the public key does not fit its algorithm")
 	}
-	if err := CheckPrincipals(id.Principals); err != nil {
+	if err := policy.CheckPrincipals(id.Principals); err != nil {
 		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
@@ -221,15 +222,14 @@ func (s *Signer) SetEnabled(id Identity, enabled bool) error {
 
 // SetPrincipals sets what session certificates for this identity name.
 func (s *Signer) SetPrincipals(id Identity, principals []string) error {
-	if err := CheckPrincipals(principals); err != nil {
+	if err := policy.CheckPrincipals(principals); err != nil {
 		return err
 	}
 	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
 		var rec *activity.Record
 		err := change(list, id, func(i *Identity) {
-			var c changes
-			if c.list("principals", i.Principals, principals, "those of the CA"); len(c) > 0 {
-				rec = keyRecord(*i, activity.DecisionChanged, c[0])
+			if what := policy.PrincipalsChange(i.Principals, principals); what != "" {
+				rec = keyRecord(*i, activity.DecisionChanged, what)
 			}
 			i.Principals = principals
 		})
@@ -331,7 +331,7 @@ func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *activity.Reco
 // CheckLabel reports why a text cannot be an identity's label.
 func CheckLabel(label string) error {
 	if label == "" || len(label) > wire.MaxNameSize || !wire.Printable(label) || strings.TrimSpace(label) != label {
-		return badInput("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
+		return policy.Invalid("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
 	}
 	return nil
 }
@@ -341,3 +341,34 @@ func keyDocument(blob []byte) string {
 	sum := sha256.Sum256(blob)
 	return "keys/" + hex.EncodeToString(sum[:16])
 }
+
+// keyRecord is the record of a change of an identity; what says what it is now.
+func keyRecord(id Identity, decision, what string) *activity.Record {
+	return &activity.Record{Kind: activity.KindKey, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
+}
+
+// SetRules replaces an identity's rules by what change makes of them.
+func (s *Signer) SetRules(id Identity, edit func(*policy.Rules)) (policy.Rules, error) {
+	var rules policy.Rules
+	err := s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+		var failed error
+		var rec *activity.Record
+		err := change(list, id, func(i *Identity) {
+			rules = i.Rules
+			edit(&rules)
+			if failed = errors.Join(rules.Check(), rules.CheckHosts()); failed != nil {
+				return
+			}
+			if what := rules.ChangeOf(i.Rules); what != "" {
+				rec = keyRecord(*i, activity.DecisionChanged, "policy: "+what)
+			}
+			i.Rules = rules
+		})
+		return list, rec, errors.Join(err, failed)
+	})
+	return rules, err
+}
+
+// RefusedByRules counts the requests of a record that the identity's rules have
+// refused.
+func (i Identity) RefusedByRules(r activity.Record) int { return r.Keys[i.Fingerprint()] }

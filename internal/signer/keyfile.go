@@ -19,6 +19,7 @@ import (
 	"vmux/internal/keyfile"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -155,7 +156,7 @@ func CheckAlgorithm(algorithm string, bits int) error {
 		return nil
 	case ssh.KeyAlgoRSA:
 		if bits != 0 && (bits < MinRSABits || bits > maxRSABits) {
-			return badInput("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
+			return policy.Invalid("an RSA key has %d to %d bits, not %d", MinRSABits, maxRSABits, bits)
 		}
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -89,7 +90,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 				p.createCA("root")
 				p.ask(t.Context(), p.request(id))
 				approve := p.approver.Sign
-				if _, err := p.SetRules(id, func(r *Rules) { r.Users = []string{"nobody"} }); err != nil {
+				if _, err := p.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
 					t.Fatal(err)
 				}
 				before, err := p.Activity.Records()
@@ -145,7 +146,7 @@ func TestMergedRefusals(t *testing.T) {
 		p := newPhone(t)
 		work, git := p.create("work", "ssh-ed25519"), p.create("git", "ssh-ed25519")
 		for _, id := range []Identity{work, git} {
-			if _, err := p.SetRules(id, func(r *Rules) { r.Users = []string{"nobody"} }); err != nil {
+			if _, err := p.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
 				t.Fatal(err)
 			}
 		}

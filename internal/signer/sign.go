@@ -11,6 +11,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -89,7 +91,7 @@ func (q *signing) known(context.Context) error {
 
 // allowed: the key's rules do not forbid it.
 func (q *signing) allowed(context.Context) error {
-	return q.sheet.Identity.Rules.allow(q.sheet.Identity, q.sheet, q.s.cfg.Now())
+	return q.sheet.Identity.Rules.Allow(q.sheet.Identity.Label, q.sheet.use(), q.s.cfg.Now())
 }
 
 // notPaused: whatever was granted before.
@@ -134,11 +136,11 @@ func (q *signing) askAndSign(ctx context.Context, asked Sheet) error {
 	if err != nil {
 		return err
 	}
-	if err := id.Rules.allow(id, q.sheet, q.s.cfg.Now()); err != nil {
+	if err := id.Rules.Allow(id.Label, q.sheet.use(), q.s.cfg.Now()); err != nil {
 		return err
 	}
-	if id.Rules.byName(q.sheet) && !q.sheet.byName { // limited while it waited: nobody has acknowledged it
-		return forbidden(id, "no login to %s", q.sheet.Destination.Fingerprint())
+	if id.Rules.ByName(q.sheet.use()) && !q.sheet.byName { // limited while it waited: nobody has acknowledged it
+		return policy.Forbidden(id.Label, "no login to %s", q.sheet.Destination.Fingerprint())
 	}
 	unlock := q.s.cfg.Approver.unlock(wire.Clean(id.Label), q.sheet.Sheet)
 	if decision.Grant > 0 && q.sheet.Grantable() && !q.sheet.MustAcknowledge() {
@@ -158,7 +160,7 @@ func (q *signing) remember() {
 			s.cfg.Log.Error("keep a grant", "request", sheet.RequestID, "err", err) // asks again
 		}
 	}
-	if err := s.rememberHost(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
+	if err := s.Hosts.Remember(sheet.Destination, sheet.Known, sheet.Claimed.HostName); err != nil {
 		s.cfg.Log.Error("remember the host", "request", sheet.RequestID, "err", err) // the next is the first time again
 	}
 }
@@ -266,16 +268,12 @@ func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequ
 		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: the login names another key than the one asked to sign")
 	}
 	sheet.Known = known
-	bindings, err := readBindings(r.Bindings)
-	if err != nil {
+	if sheet.Destination, err = hosts.Of(known, r.Bindings); err != nil {
 		return sheet, err
 	}
-	if sheet.Destination, err = destinationOf(known, bindings); err != nil {
-		return sheet, err
-	}
-	s.recall(&sheet.Destination, known, sheet.Claimed.HostName)
+	s.Hosts.Recall(&sheet.Destination, known, sheet.Claimed.HostName)
 	sheet.Again = s.again(sheet)
-	sheet.grantable, sheet.byName = s.canGrant(id, sheet.Again), id.Rules.byName(sheet)
+	sheet.grantable, sheet.byName = s.canGrant(id, sheet.Again), id.Rules.ByName(sheet.use())
 	sheet.Quality = qualityOf(known, sheet.Destination, sheet.Claimed)
 	return sheet, nil
 }

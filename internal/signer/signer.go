@@ -16,6 +16,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/wire"
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 type Signer struct {
 	cfg      Config
 	Activity *activity.Log
+	Hosts    *hosts.List
 	replay   replayGuard
 	queue    queue
 
@@ -77,7 +79,9 @@ func New(cfg Config) (*Signer, error) {
 		providers[name] = p
 	}
 	cfg.Providers = providers
-	return &Signer{cfg: cfg, Activity: activity.New(cfg.Store, cfg.Now)}, nil
+	return &Signer{
+		cfg: cfg, Activity: activity.New(cfg.Store, cfg.Now), Hosts: hosts.New(cfg.Store, cfg.Now, cfg.Log),
+	}, nil
 }
 
 // Hello returns what the phone adds to its hello.
@@ -124,7 +128,7 @@ func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
 		if id.Enabled && len(r.Keys) < wire.MaxKeys {
 			r.Keys = append(r.Keys, wire.RemoteSignerPublicKey{
 				Algorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Comment: id.Label,
-				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.onlyHostKeys(),
+				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.OnlyHostKeys(),
 			})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 	"vmux/internal/wire/wiretest"
@@ -187,7 +188,7 @@ func TestForbiddenWhileItWaits(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
 	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
-		_, err := p.SetRules(id, func(r *Rules) { r.Forbid = []string{UseLogins} })
+		_, err := p.SetRules(id, func(r *policy.Rules) { r.Forbid = []string{policy.UseLogins} })
 		return SignDecision{Approved: true}, err
 	}
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePolicyDenied)

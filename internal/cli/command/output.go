@@ -15,7 +15,7 @@ import (
 
 	"vmux/internal/config"
 	"vmux/internal/control"
-	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -214,7 +214,7 @@ func ExitOf(err error) int {
 	var usage *usageError
 	var coded *wire.Error
 	var program *exitError
-	var input *signer.InputError
+	var input *policy.InputError
 	switch {
 	case err == nil:
 		return wire.ExitDone

@@ -12,15 +12,16 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 )
 
 // phoneCAAnswer is the CA in JSON.
 type phoneCAAnswer struct {
-	PublicKey   string        `json:"publicKey"`
-	Fingerprint string        `json:"fingerprint"`
-	CreatedAt   time.Time     `json:"createdAt"`
-	Policy      signer.Policy `json:"policy"`
+	PublicKey   string         `json:"publicKey"`
+	Fingerprint string         `json:"fingerprint"`
+	CreatedAt   time.Time      `json:"createdAt"`
+	Policy      policy.Issuing `json:"policy"`
 }
 
 func newPhoneCACreateCommand(a *app) *cobra.Command {
@@ -33,7 +34,7 @@ func newPhoneCACreateCommand(a *app) *cobra.Command {
 under a passphrase, and prints its line for TrustedUserCAKeys.`,
 		Example: `  vmux phone ca create --principals root,deploy`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := signer.CheckPrincipals(principals); err != nil {
+			if err := policy.CheckPrincipals(principals); err != nil {
 				return command.Usagef("--principals: %v", err)
 			}
 			if _, err := checkNewCA(cmd.Context(), nothing{}); err != nil {
@@ -100,8 +101,8 @@ type policyChange struct {
 	ForceCommand                          *string
 }
 
-var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (signer.Policy, error) {
-	policy, err := p.Signer.SetPolicy(func(p *signer.Policy) {
+var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (policy.Issuing, error) {
+	policy, err := p.Signer.SetPolicy(func(p *policy.Issuing) {
 		change(&p.Principals, in.Principals)
 		change(&p.Extensions, in.Extensions)
 		change(&p.SourceAddress, in.SourceAddress)
@@ -148,7 +149,7 @@ func noCA(err error) error {
 
 // showCAPolicy prints the policy if it is what was asked for, and else says it
 // beside the answer.
-func (a *app) showCAPolicy(p signer.Policy, asked bool) error {
+func (a *app) showCAPolicy(p policy.Issuing, asked bool) error {
 	text := strings.Join(policyLines(p), "\n")
 	if asked {
 		return a.Line("%s", text)
@@ -157,7 +158,7 @@ func (a *app) showCAPolicy(p signer.Policy, asked bool) error {
 	return nil
 }
 
-func policyLines(p signer.Policy) []string {
+func policyLines(p policy.Issuing) []string {
 	orNone := func(list []string) string {
 		if len(list) == 0 {
 			return "none"
@@ -232,7 +233,7 @@ func newPhoneCAPolicyCommand(a *app) *cobra.Command {
 	f.StringSliceVar(&principals, "principals", nil, "`NAMES` as whom certificates log in")
 	f.StringSliceVar(&extensions, "extensions", nil, "`NAMES` of certificate extensions")
 	f.StringSliceVar(&sources, "source-address", nil, "`ADDRESSES` (CIDR) from which certificates work")
-	f.DurationVar(&longest, "max-validity", signer.DefaultValidity, "longest validity")
+	f.DurationVar(&longest, "max-validity", policy.DefaultValidity, "longest validity")
 	f.BoolVar(&auto, "auto-issue", false, "let computers ask when nobody pressed a button")
 	f.StringVar(&forced, "force-command", "", "the only `COMMAND` that certificates run")
 	return cmd

@@ -18,6 +18,7 @@ import (
 	"vmux/internal/keyfile"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -86,8 +87,8 @@ func (f createFlags) check(set func(string) bool) error {
 		return command.Usagef("--label is missing")
 	case signer.CheckLabel(f.label) != nil:
 		return command.Usagef("--label: %v", signer.CheckLabel(f.label))
-	case signer.CheckPrincipals(f.principals) != nil:
-		return command.Usagef("--principals: %v", signer.CheckPrincipals(f.principals))
+	case policy.CheckPrincipals(f.principals) != nil:
+		return command.Usagef("--principals: %v", policy.CheckPrincipals(f.principals))
 	case f.file != "" && f.upstream != "":
 		return command.Usagef("--import and --upstream exclude each other")
 	case f.key != "" && f.upstream == "":

@@ -7,16 +7,16 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/wire"
 )
 
-var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Host, error) {
-	return p.Signer.Hosts()
+var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]hosts.Host, error) {
+	return p.Signer.Hosts.All()
 })
 
 var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
-	return nothing{}, command.WithHint(p.Signer.ForgetHost(fingerprint), "vmux phone hosts")
+	return nothing{}, command.WithHint(p.Signer.Hosts.Forget(fingerprint), "vmux phone hosts")
 })
 
 func newPhoneHostsCommand(a *app) *cobra.Command {

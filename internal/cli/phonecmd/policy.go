@@ -8,7 +8,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
 
@@ -16,13 +16,13 @@ import (
 type policyAnswer struct {
 	Label       string       `json:"label"`
 	Fingerprint string       `json:"fingerprint"`
-	Rules       signer.Rules `json:"rules"`
+	Rules       policy.Rules `json:"rules"`
 	// Refused is how many requests in the log were outside of what is allowed.
 	Refused int `json:"refused"`
 }
 
 func newPhonePolicyCommand(a *app) *cobra.Command {
-	var rules signer.Rules
+	var rules policy.Rules
 	var clear bool
 	cmd := a.WithJSON(&cobra.Command{
 		Use:   "policy IDENTITY",
@@ -57,7 +57,7 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
 	f.BoolVar(&rules.OldServers, "old-servers", false, "let logins to a host key pass that do not name it: servers older than OpenSSH 8.9")
 	f.StringSliceVar(&rules.Users, "users", nil, "`USERS` to log in as")
 	f.StringSliceVar(&rules.Namespaces, "namespaces", nil, "`NAMES` of purposes to sign for: git, file")
-	f.StringSliceVar(&rules.Forbid, "forbid", nil, "`USES` that are refused: "+strings.Join(signer.Uses, ", "))
+	f.StringSliceVar(&rules.Forbid, "forbid", nil, "`USES` that are refused: "+strings.Join(policy.Uses, ", "))
 	f.StringVar(&rules.Hours, "hours", "", "`TIME` in which it may be used, by this phone's clock")
 	f.BoolVar(&clear, "clear", false, "allow everything again")
 	return cmd
@@ -78,9 +78,9 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 		return policyAnswer{}, err
 	}
 	if in != (rulesChange{Identity: in.Identity}) {
-		id.Rules, err = p.Signer.SetRules(id, func(r *signer.Rules) {
+		id.Rules, err = p.Signer.SetRules(id, func(r *policy.Rules) {
 			if in.Clear {
-				*r = signer.Rules{}
+				*r = policy.Rules{}
 			}
 			change(&r.Hosts, in.Hosts)
 			change(&r.Users, in.Users)

@@ -1,4 +1,7 @@
-package signer
+// Package hosts is what the phone knows of servers by itself: where a login leads, as far
+// as the signed bytes and session bindings prove it, and which host keys it has seen
+// before. It decides nothing.
+package hosts
 
 import (
 	"bytes"
@@ -22,11 +25,11 @@ type Destination struct {
 	// nothing: a computer can leave bindings out.
 	Via []Hop
 	// Memory is what this phone remembers of the host key.
-	Memory HostMemory
+	Memory Memory
 	// Names are those that this phone knows the host key by.
 	Names []wire.Text
 	// Before are the fingerprints that the claimed host name had so far, if
-	// Memory is HostChanged.
+	// Memory is Changed.
 	Before []wire.Text
 	// OtherTypes are those of host keys that the claimed name is known by, if it
 	// is not known by this one.
@@ -47,18 +50,6 @@ type Hop struct {
 	HostKey  []byte
 	Unproven bool        // HostKey cannot be read, so that nothing proves it
 	Names    []wire.Text // by which this phone knows it
-}
-
-// Name is the one that this phone knows, or the fingerprint.
-func (h Hop) Name() wire.Text {
-	fingerprint := wire.Clean(sshctx.Fingerprint(h.HostKey))
-	switch {
-	case h.Unproven:
-		return wire.Say("%s (not proven)", fingerprint)
-	case len(h.Names) > 0:
-		return brief(h.Names[0], maxTitleHost)
-	}
-	return fingerprint
 }
 
 // Forwarded reports whether the request came from another server.
@@ -96,15 +87,19 @@ func readBindings(list [][]byte) ([]sshctx.Binding, error) {
 	return bindings, nil
 }
 
-// destinationOf puts together what the bytes and the bindings prove.
+// Of puts together what the signed bytes and the session bindings prove.
 //
 // A binding proves that the owner of its host key has signed the session ID. An
 // honest server signs none but those of its own sessions. One that the agent is
 // forwarded to may be in wrong hands, and sign that of its session with another
 // server: behind it only bytes that name the host key prove anything, as
 // OpenSSH's ssh-agent has it for keys that are limited to destinations.
-func destinationOf(known sshctx.Context, bindings []sshctx.Binding) (Destination, error) {
+func Of(known sshctx.Context, list [][]byte) (Destination, error) {
 	var d Destination
+	bindings, err := readBindings(list)
+	if err != nil {
+		return d, err
+	}
 	d.leadsTo(known.HostKey)
 	for _, b := range bindings {
 		if b.Forwarding {
@@ -145,15 +140,4 @@ func (d *Destination) leadsTo(hostKey []byte) {
 	} else {
 		d.Unproven = hostKey
 	}
-}
-
-// qualityOf says how much of a request the phone knows by itself.
-func qualityOf(known sshctx.Context, d Destination, claimed Claims) wire.ContextQuality {
-	switch {
-	case known.Kind == sshctx.SSHSIG, d.HostKey != nil:
-		return wire.QualityVerified
-	case claimed.HostName != (wire.Text{}) || claimed.Programs != (wire.Text{}):
-		return wire.QualityClaimed
-	}
-	return wire.QualityUnknown
 }

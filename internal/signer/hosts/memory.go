@@ -1,10 +1,12 @@
-package signer
+package hosts
 
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"vmux/internal/confusable"
@@ -17,22 +19,22 @@ const (
 	hostsDocument = "hosts.json"
 	// maxHosts bounds the memory of hosts: the one unseen for longest goes.
 	maxHosts = 2048
-	// maxHostNames and maxHostUsers bound what is kept of one host.
-	maxHostNames = 64
-	maxHostUsers = 64
+	// maxNames and maxUsers bound what is kept of one host.
+	maxNames = 64
+	maxUsers = 64
 )
 
-// HostMemory is what a phone remembers of a host key.
-type HostMemory string
+// Memory is what a phone remembers of a host key.
+type Memory string
 
-// What can be remembered. HostChanged: the name that the computer claims
+// What can be remembered. Changed: the name that the computer claims
 // belonged to another host key of the same type so far, and a person has to
 // acknowledge it. A server has one host key of each type, and which of them a
 // login sees is for client and server to negotiate: another type is a first one.
 const (
-	HostFirst   HostMemory = "first"
-	HostKnown   HostMemory = "known"
-	HostChanged HostMemory = "changed"
+	First   Memory = "first"
+	Known   Memory = "known"
+	Changed Memory = "changed"
 )
 
 // Host is a server that an approved login went to. The host key is proven; the
@@ -56,52 +58,66 @@ type hostDocument struct {
 	Hosts   []Host `json:"hosts"`
 }
 
-// Hosts returns the servers that this phone remembers.
-func (s *Signer) Hosts() ([]Host, error) {
-	doc, err := documents.Load[hostDocument](s.cfg.Store, hostsDocument, "hosts")
+// List are the servers that the phone remembers. Safe for concurrent use.
+type List struct {
+	store documents.Store
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu sync.Mutex // held while the document changes
+}
+
+// New returns the servers that rest in the store.
+func New(store documents.Store, now func() time.Time, log *slog.Logger) *List {
+	return &List{store: store, now: now, log: log}
+}
+
+// All returns the servers that this phone remembers.
+func (l *List) All() ([]Host, error) {
+	doc, err := documents.Load[hostDocument](l.store, hostsDocument, "hosts")
 	if doc == nil {
 		return nil, err
 	}
 	return doc.Hosts, nil
 }
 
-// ForgetHost forgets a server by its fingerprint, so that its next login is
-// the first one.
-func (s *Signer) ForgetHost(fingerprint string) error {
-	return s.locked(func() error {
-		list, err := s.Hosts()
-		if err != nil {
-			return err
-		}
-		kept := slices.DeleteFunc(slices.Clone(list), func(h Host) bool { return h.Fingerprint() == fingerprint })
-		if len(kept) == len(list) {
-			return errors.New("no such host")
-		}
-		return documents.Save(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: kept})
-	})
+// Forget forgets a server by its fingerprint, so that its next login is the
+// first one.
+func (l *List) Forget(fingerprint string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.All()
+	if err != nil {
+		return err
+	}
+	kept := slices.DeleteFunc(slices.Clone(list), func(h Host) bool { return h.Fingerprint() == fingerprint })
+	if len(kept) == len(list) {
+		return errors.New("no such host")
+	}
+	return documents.Save(l.store, hostsDocument, hostDocument{Version: 1, Hosts: kept})
 }
 
-// recall adds to a destination what this phone remembers of it. A memory that
+// Recall adds to a destination what this phone remembers of it. A memory that
 // cannot be read counts as none: everything is the first time then.
-func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName wire.Text) {
+func (l *List) Recall(d *Destination, known sshctx.Context, claimedName wire.Text) {
 	if d.HostKey == nil && len(d.Via) == 0 {
 		return
 	}
-	hosts, err := s.Hosts()
+	hosts, err := l.All()
 	if err != nil {
-		s.cfg.Log.Error("remember hosts", "err", err)
+		l.log.Error("remember hosts", "err", err)
 	}
 	for i, hop := range d.Via {
-		if n := indexHost(hosts, hop.HostKey); n >= 0 {
+		if n := index(hosts, hop.HostKey); n >= 0 {
 			d.Via[i].Names = hosts[n].Names
 		}
 	}
 	if d.HostKey == nil {
 		return
 	}
-	d.Memory, d.NewUser = HostFirst, true
-	if n := indexHost(hosts, d.HostKey); n >= 0 {
-		d.Memory, d.Names = HostKnown, hosts[n].Names
+	d.Memory, d.NewUser = First, true
+	if n := index(hosts, d.HostKey); n >= 0 {
+		d.Memory, d.Names = Known, hosts[n].Names
 		d.NewUser = !slices.Contains(hosts[n].Users, wire.Clean(known.User))
 		d.Downgraded = hosts[n].HostBound && known.Kind == sshctx.UserAuth
 	}
@@ -109,16 +125,16 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName wire.T
 		return
 	}
 	for _, h := range hosts {
-		alike := slices.IndexFunc(h.Names, func(name wire.Text) bool { return alikeHosts(name, claimedName) })
+		like := slices.IndexFunc(h.Names, func(name wire.Text) bool { return alike(name, claimedName) })
 		switch {
-		case alike < 0 || bytes.Equal(h.HostKey, d.HostKey):
+		case like < 0 || bytes.Equal(h.HostKey, d.HostKey):
 		case !slices.Contains(h.Names, claimedName) && slices.ContainsFunc(h.Names, func(name wire.Text) bool {
-			return slices.Contains(d.Names, name) && alikeHosts(name, claimedName)
+			return slices.Contains(d.Names, name) && alike(name, claimedName)
 		}): // of one pool, that is typed otherwise
 		case !slices.Contains(h.Names, claimedName): // a person would take it for the other, whatever its type
-			d.Memory, d.Before, d.LooksLike = HostChanged, append(d.Before, wire.Clean(h.Fingerprint())), h.Names[alike]
+			d.Memory, d.Before, d.LooksLike = Changed, append(d.Before, wire.Clean(h.Fingerprint())), h.Names[like]
 		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):
-			d.Memory, d.Before = HostChanged, append(d.Before, wire.Clean(h.Fingerprint()))
+			d.Memory, d.Before = Changed, append(d.Before, wire.Clean(h.Fingerprint()))
 		default:
 			d.OtherTypes = append(d.OtherTypes, wire.Clean(sshctx.KeyType(h.HostKey)))
 		}
@@ -127,43 +143,43 @@ func (s *Signer) recall(d *Destination, known sshctx.Context, claimedName wire.T
 	d.OtherTypes = slices.Compact(d.OtherTypes)
 }
 
-// rememberHost notes an approved login. The name stays with the host keys that
+// Remember notes an approved login. The name stays with the host keys that
 // had it before: behind one name there may be a pool of servers, and whoever
 // acknowledged each of them once is not to be warned at every switch.
-func (s *Signer) rememberHost(d Destination, known sshctx.Context, claimedName wire.Text) error {
+func (l *List) Remember(d Destination, known sshctx.Context, claimedName wire.Text) error {
 	if d.HostKey == nil {
 		return nil
 	}
-	return s.locked(func() error {
-		hosts, err := s.Hosts()
-		if err != nil {
-			return err
-		}
-		now := s.cfg.Now().UTC()
-		n := indexHost(hosts, d.HostKey)
-		if n < 0 {
-			hosts = append(hosts, Host{HostKey: d.HostKey, FirstSeen: now})
-			n = len(hosts) - 1
-		}
-		// The names that there are stay: a computer that calls a server by many others
-		// would have the next one that goes by its name be a new one.
-		if names := hosts[n].Names; claimedName != (wire.Text{}) && (len(names) < maxHostNames || slices.Contains(names, claimedName)) {
-			hosts[n].Names = latest(hosts[n].Names, claimedName, maxHostNames)
-		}
-		hosts[n].Users = latest(hosts[n].Users, wire.Clean(known.User), maxHostUsers)
-		hosts[n].HostBound = hosts[n].HostBound || known.Kind == sshctx.HostBound
-		hosts[n].LastSeen = now
-		return documents.Save(s.cfg.Store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
-	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	hosts, err := l.All()
+	if err != nil {
+		return err
+	}
+	now := l.now().UTC()
+	n := index(hosts, d.HostKey)
+	if n < 0 {
+		hosts = append(hosts, Host{HostKey: d.HostKey, FirstSeen: now})
+		n = len(hosts) - 1
+	}
+	// The names that there are stay: a computer that calls a server by many others
+	// would have the next one that goes by its name be a new one.
+	if names := hosts[n].Names; claimedName != (wire.Text{}) && (len(names) < maxNames || slices.Contains(names, claimedName)) {
+		hosts[n].Names = latest(hosts[n].Names, claimedName, maxNames)
+	}
+	hosts[n].Users = latest(hosts[n].Users, wire.Clean(known.User), maxUsers)
+	hosts[n].HostBound = hosts[n].HostBound || known.Kind == sshctx.HostBound
+	hosts[n].LastSeen = now
+	return documents.Save(l.store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 }
 
-// alikeHosts reports whether a person could take one host name for the other: also
+// alike reports whether a person could take one host name for the other: also
 // with another dot, one at the end, brackets, a user, or the port that is meant anyway.
-func alikeHosts(a, b wire.Text) bool {
-	return confusable.Alike(bareHost(a.String()), bareHost(b.String()))
+func alike(a, b wire.Text) bool {
+	return confusable.Alike(bare(a.String()), bare(b.String()))
 }
 
-func bareHost(name string) string {
+func bare(name string) string {
 	name = otherDots.Replace(name)
 	name = name[strings.LastIndexByte(name, '@')+1:]
 	host, port := name, ""
@@ -183,7 +199,7 @@ func bareHost(name string) string {
 // otherDots are those that IDNA reads as dots (RFC 3490 section 3.1).
 var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
-func indexHost(hosts []Host, hostKey []byte) int {
+func index(hosts []Host, hostKey []byte) int {
 	return slices.IndexFunc(hosts, func(h Host) bool { return bytes.Equal(h.HostKey, hostKey) })
 }
 

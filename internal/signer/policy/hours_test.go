@@ -1,4 +1,4 @@
-package signer
+package policy
 
 import (
 	"fmt"
@@ -57,7 +57,7 @@ func checkHours(t *testing.T, text string, midnight time.Time) {
 			continue
 		}
 		now := midnight.Add(time.Duration(m)*time.Minute + 20*time.Second)
-		end, err := Rules{Hours: text}.hoursEnd(now, 8*time.Hour)
+		end, err := Rules{Hours: text}.HoursEnd(now, 8*time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestHoursWhereThePhoneIs(t *testing.T) {
 			fmt.Sprintf("%s:31-%s:29", hour, hour):                          hour == "09",
 			"12:30-12:31":                                                   false,
 		} {
-			if err := (Rules{Hours: text}).allowNow(Identity{Label: "work"}, now); (err == nil) != allowed {
+			if err := (Rules{Hours: text}).allowNow("work", now); (err == nil) != allowed {
 				t.Errorf("%s, %q: %v", zone, text, err)
 			}
 		}
