@@ -154,6 +154,18 @@ var dependencyRules = []rule{
 		why:    "whether a use is allowed follows from the rules and the request, and not from what was granted or who is asked",
 	},
 	{
+		from: "internal/signer/identity", never: []string{"vmux/internal/signer/..."},
+		except: []string{
+			"vmux/internal/signer/identity", "vmux/internal/signer/activity", "vmux/internal/signer/documents", "vmux/internal/signer/hosts", "vmux/internal/signer/policy",
+		},
+		why: "what holds the keys signs what it is given, and must not know who asks",
+	},
+	{
+		from: "internal/signer/certificates", never: []string{"vmux/internal/signer/..."},
+		except: []string{"vmux/internal/signer/certificates", "vmux/internal/signer/activity", "vmux/internal/signer/documents"},
+		why:    "it remembers certificates, and cannot make one",
+	},
+	{
 		from: "internal/link/race", never: []string{"vmux/..."}, except: []string{"vmux/internal/link/race"},
 		why: "it knows nothing of what is connected to",
 	},
@@ -276,7 +288,7 @@ var dependencyRules = []rule{
 // standard library's cryptography imports net and os all the same.
 var purePackages = []string{
 	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/documents",
-	"internal/signer/hosts", "internal/signer/policy", "internal/sshctx", "internal/webauthn",
+	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/sshctx", "internal/webauthn",
 }
 
 var impure = []string{

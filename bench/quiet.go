@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
-	"vmux/internal/signer"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/wire"
 )
 
@@ -45,14 +45,14 @@ func (b *bench) measureQuiet() {
 
 // startPhoneWith runs a phone that remembers so many certificates, half of them
 // revoked.
-func (b *bench) startPhoneWith(certificates int) (pid int) {
+func (b *bench) startPhoneWith(count int) (pid int) {
 	home := b.TempDir()
 	b.must(os.Mkdir(filepath.Join(home, "phone"), 0o700))
 	var lines bytes.Buffer
 	encoder := json.NewEncoder(&lines)
-	for n := range certificates {
+	for n := range count {
 		now := time.Now().UTC()
-		issued := signer.Issued{
+		issued := certificates.Issued{
 			Serial: strconv.Itoa(n + 1), DeviceID: device.ID{1}, DeviceName: wire.Clean("bench"), Label: wire.Clean("bench"), Principals: []string{"root"},
 			IssuedAt: now, ValidAfter: now, ValidUntil: now.Add(8 * time.Hour),
 		}

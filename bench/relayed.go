@@ -15,6 +15,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 	"vmux/test/web"
@@ -91,10 +92,10 @@ func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
 	keys := inMemory{}
 	s, err := signer.New(signer.Config{
 		Store: &testkit.Documents{}, Approver: nativephone.Always(nil, func(string) {}), Now: now,
-		Providers: map[string]signer.Provider{"memory": keys},
+		Providers: map[string]identity.Provider{"memory": keys},
 	})
 	b.must(err)
-	b.must(s.Add(keys.add(b, "bench")))
+	b.must(s.Identities.Add(keys.add(b, "bench")))
 	return s, keys
 }
 
@@ -102,18 +103,18 @@ func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
 // that is to try is not what is measured.
 type inMemory map[string]ssh.Signer
 
-func (k inMemory) add(b *bench, label string) signer.Identity {
+func (k inMemory) add(b *bench, label string) identity.Identity {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	b.must(err)
 	key, err := ssh.NewSignerFromKey(private)
 	b.must(err)
 	public := key.PublicKey()
 	k[string(public.Marshal())] = key
-	return signer.Identity{Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: "memory"}
+	return identity.Identity{Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: "memory"}
 }
 
 func (inMemory) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 
-func (k inMemory) Sign(_ context.Context, id signer.Identity, data []byte, _ string, _ signer.Unlock) (*ssh.Signature, error) {
+func (k inMemory) Sign(_ context.Context, id identity.Identity, data []byte, _ string, _ identity.Unlock) (*ssh.Signature, error) {
 	return k[string(id.PublicKey)].Sign(rand.Reader, data)
 }

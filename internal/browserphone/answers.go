@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
@@ -65,8 +65,8 @@ func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error
 }
 
 // unlockWith returns the secret that the key's provider wants.
-func (p *Phone) unlockWith(key signer.Identity, challenge []byte, a webauthn.Assertion, prf []byte) ([]byte, error) {
-	if key.Provider == signer.ProviderPasskey {
+func (p *Phone) unlockWith(key identity.Identity, challenge []byte, a webauthn.Assertion, prf []byte) ([]byte, error) {
+	if key.Provider == identity.ProviderPasskey {
 		if _, err := p.passkeys.Signature(key, challenge, a); err != nil {
 			return nil, badAnswer(err)
 		}
@@ -136,7 +136,7 @@ func (s *sheets) joined(o *openSheet, ids []string) ([]*openSheet, error) {
 
 // joins reports whether others can be answered together with the sheet's request.
 func (o *openSheet) joins() bool {
-	return o.prepare == nil && o.signing.Provider == signer.ProviderVault && !o.sheet.MustAcknowledge
+	return o.prepare == nil && o.signing.Provider == identity.ProviderVault && !o.sheet.MustAcknowledge
 }
 
 // takeJoined answers a request that may have ended a moment ago.

@@ -21,6 +21,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
@@ -57,8 +58,8 @@ type Config struct {
 type Phone struct {
 	cfg      Config
 	signer   *signer.Signer
-	passkeys signer.Passkeys
-	vault    signer.Vault
+	passkeys identity.Passkeys
+	vault    identity.Vault
 	trust    *device.Trust
 
 	sheets  sheets
@@ -94,14 +95,14 @@ func New(c Config) (*Phone, error) {
 	rp := webauthn.RelyingParty{ID: c.Host, Origin: c.Origin}
 	p := &Phone{
 		cfg:      c,
-		passkeys: signer.Passkeys{Store: c.Store, RelyingParty: rp},
-		vault:    signer.Vault{Store: c.Store, RelyingParty: rp},
+		passkeys: identity.Passkeys{Store: c.Store, RelyingParty: rp},
+		vault:    identity.Vault{Store: c.Store, RelyingParty: rp},
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
 	}
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
-		Providers: map[string]signer.Provider{signer.ProviderPasskey: p.passkeys, signer.ProviderVault: p.vault},
+		Providers: map[string]identity.Provider{identity.ProviderPasskey: p.passkeys, identity.ProviderVault: p.vault},
 		Approver:  signer.Approver{Sign: p.askSign, Certificate: p.askCertificate, Passphrase: p.secret, Paused: p.paused},
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -38,19 +39,19 @@ func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
 	}
 	a.Label = labelCA
 	switch a.Kind {
-	case signer.ProviderVault:
+	case identity.ProviderVault:
 		makeKey := func() (crypto.PrivateKey, error) { return p.generate(ctx, ssh.KeyAlgoECDSA256) }
-		return p.fillVault(a, makeKey, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.vault.Forget) })
-	case signer.ProviderPasskey:
+		return p.fillVault(a, makeKey, func(id identity.Identity) (any, error) { return p.addCA(id, a.Principals, p.vault.Forget) })
+	case identity.ProviderPasskey:
 		if a.Registration != nil {
 			return p.registered(a)
 		}
-		return p.testPasskey(a, func(id signer.Identity) (any, error) { return p.addCA(id, a.Principals, p.passkeys.Forget) })
+		return p.testPasskey(a, func(id identity.Identity) (any, error) { return p.addCA(id, a.Principals, p.passkeys.Forget) })
 	}
 	return nil, &Error{Code: "invalid", Message: "A certificate authority is a passkey or lies in the vault."}
 }
 
-func (p *Phone) addCA(id signer.Identity, principals []string, forget func(signer.Identity) error) (any, error) {
+func (p *Phone) addCA(id identity.Identity, principals []string, forget func(identity.Identity) error) (any, error) {
 	if _, err := p.signer.AddCA(id, principals); err != nil {
 		return nil, errors.Join(err, forget(id))
 	}
@@ -77,7 +78,7 @@ func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 	return p.alone(func() (any, error) {
 		var gone deletedCredential
 		if ca, err := p.signer.CA(); err == nil {
-			gone = p.credentialOf(signer.Identity{Provider: ca.Provider, Ref: ca.Ref})
+			gone = p.credentialOf(identity.Identity{Provider: ca.Provider, Ref: ca.Ref})
 		}
 		if err := p.signer.DeleteCA(); err != nil {
 			return nil, err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/wire"
 )
 
@@ -26,7 +26,7 @@ type Certificate struct {
 
 // certificates returns those that have not expired, newest first.
 func (p *Phone) certificates() ([]Certificate, error) {
-	all, err := p.signer.Certificates()
+	all, err := p.signer.Certificates.All()
 	list := []Certificate{}
 	for _, i := range slices.Backward(all) {
 		if p.cfg.Now().Before(i.ValidUntil) && len(list) < maxCertificates {
@@ -42,7 +42,7 @@ func (p *Phone) certificates() ([]Certificate, error) {
 
 // revoke revokes one certificate. Computers that are connected drop it at once.
 func (p *Phone) revoke(_ context.Context, a arguments) (any, error) {
-	_, err := p.signer.Revoke(func(i signer.Issued) bool { return i.Serial == a.Serial })
+	_, err := p.signer.Certificates.Revoke(func(i certificates.Issued) bool { return i.Serial == a.Serial })
 	if err != nil {
 		return nil, err
 	}
@@ -51,4 +51,6 @@ func (p *Phone) revoke(_ context.Context, a arguments) (any, error) {
 }
 
 // revocationList returns the KRL for servers.
-func (p *Phone) revocationList(context.Context, arguments) (any, error) { return p.signer.KRL() }
+func (p *Phone) revocationList(context.Context, arguments) (any, error) {
+	return p.signer.Certificates.KRL()
+}

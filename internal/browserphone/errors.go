@@ -10,6 +10,8 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
+	"vmux/internal/signer/certificates"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -36,14 +38,14 @@ var known = []struct {
 	Error
 }{
 	{ErrStorage, Error{Code: "storage", Hint: "Free some space on this device, or leave private browsing, then try again. Nothing that was stored is lost."}},
-	{signer.ErrVaultSecret, Error{Code: "prfMismatch", Message: "The vault's passkey answered with another secret than the one that locks the vault.", Hint: "Unlock it on the device and with the passkey it was made with."}},
-	{signer.ErrNoVault, Error{Code: "noVault", Message: "There is no vault on this phone yet."}},
+	{identity.ErrVaultSecret, Error{Code: "prfMismatch", Message: "The vault's passkey answered with another secret than the one that locks the vault.", Hint: "Unlock it on the device and with the passkey it was made with."}},
+	{identity.ErrNoVault, Error{Code: "noVault", Message: "There is no vault on this phone yet."}},
 	{signer.ErrNoCA, Error{Code: "noCA", Message: "This phone has no certificate authority."}},
-	{signer.ErrNoCertificate, Error{Code: "notFound", Message: "That certificate has been revoked already, or this phone has forgotten it."}},
-	{signer.ErrNoIdentity, Error{Code: "notFound", Message: "There is no such key on this phone."}},
-	{signer.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},
-	{signer.ErrEncrypted, Error{Code: "encrypted", Message: "The key file is encrypted.", Hint: "Enter its passphrase."}},
-	{signer.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
+	{certificates.ErrNoCertificate, Error{Code: "notFound", Message: "That certificate has been revoked already, or this phone has forgotten it."}},
+	{identity.ErrNoIdentity, Error{Code: "notFound", Message: "There is no such key on this phone."}},
+	{identity.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},
+	{identity.ErrEncrypted, Error{Code: "encrypted", Message: "The key file is encrypted.", Hint: "Enter its passphrase."}},
+	{identity.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
 	{device.ErrNotInvitation, Error{Code: "notInvitation", Message: "That is not a vmux invitation.", Hint: "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},
 	{device.ErrInvitationEnded, Error{Code: "invitationEnded", Message: "The invitation was used already or has expired.", Hint: "Run `vmux pair` on the computer again."}},
 	{device.ErrWrongProof, Error{Code: "wrongProof", Message: "The computer did not prove that it made this invitation.", Hint: "Run `vmux pair` on the computer again."}},

@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"strings"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
 // vacant reports why there cannot be a new identity of this label.
 func (p *Phone) vacant(label string) error {
-	if err := signer.CheckLabel(label); err != nil {
+	if err := identity.CheckLabel(label); err != nil {
 		return &Error{Code: "invalid", Message: wire.Show(err.Error())}
 	}
-	list, err := p.signer.Identities()
+	list, err := p.signer.Identities.All()
 	if err != nil {
 		return err
 	}
@@ -44,10 +44,12 @@ func (p *Phone) keysChanged() {
 	p.changed()
 }
 
-func (p *Phone) identity(a arguments) (signer.Identity, error) { return p.signer.Find(a.Fingerprint) }
+func (p *Phone) identity(a arguments) (identity.Identity, error) {
+	return p.signer.Identities.Find(a.Fingerprint)
+}
 
 // changing runs a change of one identity.
-func (p *Phone) changing(a arguments, change func(signer.Identity) error) (any, error) {
+func (p *Phone) changing(a arguments, change func(identity.Identity) error) (any, error) {
 	id, err := p.identity(a)
 	if err != nil {
 		return nil, err
@@ -60,22 +62,22 @@ func (p *Phone) changing(a arguments, change func(signer.Identity) error) (any, 
 }
 
 func (p *Phone) renameIdentity(_ context.Context, a arguments) (any, error) {
-	if err := signer.CheckLabel(a.Label); err != nil {
+	if err := identity.CheckLabel(a.Label); err != nil {
 		return nil, &Error{Code: "invalid", Message: wire.Show(err.Error())}
 	}
-	return p.changing(a, func(id signer.Identity) error { return p.signer.Rename(id, a.Label) })
+	return p.changing(a, func(id identity.Identity) error { return p.signer.Identities.Rename(id, a.Label) })
 }
 
 func (p *Phone) enableIdentity(_ context.Context, a arguments) (any, error) {
-	return p.changing(a, func(id signer.Identity) error { return p.signer.SetEnabled(id, a.Enabled) })
+	return p.changing(a, func(id identity.Identity) error { return p.signer.Identities.SetEnabled(id, a.Enabled) })
 }
 
 func (p *Phone) setDefault(_ context.Context, a arguments) (any, error) {
-	return p.changing(a, p.signer.SetDefault)
+	return p.changing(a, p.signer.Identities.SetDefault)
 }
 
 func (p *Phone) setPrincipals(_ context.Context, a arguments) (any, error) {
-	return p.changing(a, func(id signer.Identity) error { return p.signer.SetPrincipals(id, a.Principals) })
+	return p.changing(a, func(id identity.Identity) error { return p.signer.Identities.SetPrincipals(id, a.Principals) })
 }
 
 // deletedCredential lets the page tell the browser that a passkey is of no more
@@ -88,17 +90,17 @@ type deletedCredential struct {
 func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 	return p.alone(func() (any, error) {
 		var gone deletedCredential
-		_, err := p.changing(a, func(id signer.Identity) error {
+		_, err := p.changing(a, func(id identity.Identity) error {
 			gone = p.credentialOf(id)
-			return p.signer.Delete(id)
+			return p.signer.Identities.Delete(id)
 		})
 		return p.ifGone(gone), err
 	})
 }
 
 // credentialOf returns the passkey of a key, or of the vault that it lies in.
-func (p *Phone) credentialOf(id signer.Identity) deletedCredential {
-	if id.Provider == signer.ProviderPasskey {
+func (p *Phone) credentialOf(id identity.Identity) deletedCredential {
+	if id.Provider == identity.ProviderPasskey {
 		if c, err := p.passkeys.Credential(id); err == nil {
 			return deletedCredential{c.ID, c.RPID}
 		}
@@ -118,15 +120,15 @@ func (p *Phone) ifGone(c deletedCredential) deletedCredential {
 
 // line is the identity's line for authorized_keys. A passkey's makes the server
 // insist on user verification.
-func line(id signer.Identity) string {
-	if id.Provider == signer.ProviderPasskey {
+func line(id identity.Identity) string {
+	if id.Provider == identity.ProviderPasskey {
 		return "verify-required " + id.AuthorizedKey()
 	}
 	return id.AuthorizedKey()
 }
 
 func (p *Phone) exportPublicKeys(context.Context, arguments) (any, error) {
-	list, err := p.signer.Identities()
+	list, err := p.signer.Identities.All()
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
@@ -18,8 +19,8 @@ import (
 // what its provider does wrong must be found before its line is on servers. At most
 // one of the two is set.
 type making struct {
-	passkey *signer.NewPasskey
-	vault   *signer.NewVault
+	passkey *identity.NewPasskey
+	vault   *identity.NewVault
 	// unsure: a store failed while it kept the key, which does not say that nothing
 	// was written.
 	unsure bool
@@ -104,7 +105,7 @@ func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
 	if a.Registration != nil {
 		return p.registered(a)
 	}
-	return p.testPasskey(a, func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.passkeys.Forget) })
+	return p.testPasskey(a, func(id identity.Identity) (any, error) { return p.add(id, p.signer.Identities.Add, p.passkeys.Forget) })
 }
 
 // registered has the page try the passkey that it has made.
@@ -153,7 +154,7 @@ func (p *Phone) unregistered(r webauthn.Registration, err error) error {
 }
 
 // testPasskey keeps the passkey that is being made, if it can sign for SSH.
-func (p *Phone) testPasskey(a arguments, keep func(signer.Identity) (any, error)) (any, error) {
+func (p *Phone) testPasskey(a arguments, keep func(identity.Identity) (any, error)) (any, error) {
 	m := p.making()
 	if m.passkey == nil || a.Assertion == nil || !p.claim(m) {
 		return nil, badAnswer(errNotAsked)
@@ -173,7 +174,7 @@ func (p *Phone) testPasskey(a arguments, keep func(signer.Identity) (any, error)
 }
 
 // add makes an identity of a key that is stored, or forgets the key.
-func (p *Phone) add(id signer.Identity, keep, forget func(signer.Identity) error) (any, error) {
+func (p *Phone) add(id identity.Identity, keep, forget func(identity.Identity) error) (any, error) {
 	id.CreatedAt = p.cfg.Now().UTC()
 	if err := keep(id); err != nil {
 		return nil, errors.Join(err, forget(id))
@@ -184,28 +185,30 @@ func (p *Phone) add(id signer.Identity, keep, forget func(signer.Identity) error
 
 func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
 	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
-		func(id signer.Identity) (any, error) { return p.add(id, p.signer.Add, p.vault.Forget) })
+		func(id identity.Identity) (any, error) { return p.add(id, p.signer.Identities.Add, p.vault.Forget) })
 }
 
 func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
 	return p.fillVault(a, func() (crypto.PrivateKey, error) {
 		file := []byte(a.File)
 		defer clear(file)
-		return signer.ParsePrivateKey(file, []byte(a.Passphrase))
-	}, func(id signer.Identity) (any, error) { return p.add(id, p.signer.AddImported, p.vault.Forget) })
+		return identity.ParsePrivateKey(file, []byte(a.Passphrase))
+	}, func(id identity.Identity) (any, error) {
+		return p.add(id, p.signer.Identities.AddImported, p.vault.Forget)
+	})
 }
 
 // generate makes a private key, in the browser where that is faster.
 func (p *Phone) generate(ctx context.Context, algorithm string) (crypto.PrivateKey, error) {
 	if algorithm == ssh.KeyAlgoRSA && p.cfg.GenerateRSA != nil {
-		return p.cfg.GenerateRSA(ctx, signer.MinRSABits)
+		return p.cfg.GenerateRSA(ctx, identity.MinRSABits)
 	}
-	return signer.Generate(algorithm)
+	return identity.Generate(algorithm, 0)
 }
 
 // fillVault puts a key into the vault. Without a vault, one is made first, whose
 // passkey has to answer with the same secret twice.
-func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(signer.Identity) (any, error)) (any, error) {
+func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
 	if a.Registration != nil {
 		return p.registered(a)
 	}
@@ -248,22 +251,22 @@ func (p *Phone) alone(change func() (any, error)) (any, error) {
 }
 
 // addToVault makes a key and puts it into the vault, which n is if it is a new one.
-func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(signer.Identity) (any, error)) (any, error) {
+func (p *Phone) addToVault(n *identity.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
 	key, err := makeKey()
 	if err != nil {
 		return nil, err
 	}
 	if n != nil {
 		if err := p.vault.Create(n); err != nil {
-			signer.Wipe(key)
-			if errors.Is(err, signer.ErrExists) {
+			identity.Wipe(key)
+			if errors.Is(err, identity.ErrExists) {
 				err = errOtherVault
 			}
 			return nil, err
 		}
 	}
 	if err := p.vault.ForgetStray(key, p.refersTo); err != nil {
-		signer.Wipe(key)
+		identity.Wipe(key)
 		return nil, err
 	}
 	id, err := p.vault.Add(a.Label, key, a.prf)
@@ -276,10 +279,10 @@ func (p *Phone) addToVault(n *signer.NewVault, a arguments, makeKey func() (cryp
 // refersTo reports whether an identity or the CA is the key of a document, also if that
 // cannot be told.
 func (p *Phone) refersTo(document string) bool {
-	list, err := p.signer.Identities()
+	list, err := p.signer.Identities.All()
 	ca, caErr := p.signer.CA()
 	return err != nil || caErr != nil && !errors.Is(caErr, signer.ErrNoCA) || ca.Ref == document ||
-		slices.ContainsFunc(list, func(id signer.Identity) bool { return id.Ref == document })
+		slices.ContainsFunc(list, func(id identity.Identity) bool { return id.Ref == document })
 }
 
 const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."

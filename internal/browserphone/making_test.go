@@ -98,7 +98,7 @@ func TestAnotherKeyIsBegun(t *testing.T) {
 		t.Errorf("%+v, %v", result, err)
 	}
 	p.must("createPasskey", map[string]any{"label": "two"})
-	if list, err := p.signer.Identities(); err != nil || len(list) != 1 || list[0].Label != "two" || len(p.keys) != 2 {
+	if list, err := p.signer.Identities.All(); err != nil || len(list) != 1 || list[0].Label != "two" || len(p.keys) != 2 {
 		t.Errorf("%+v, %v", list, err)
 	}
 }

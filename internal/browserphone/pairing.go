@@ -7,7 +7,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link/relay"
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -114,7 +114,7 @@ func (p *Phone) ended(peer device.Peer, by string) {
 }
 
 func (p *Phone) rename(_ context.Context, a arguments) (any, error) {
-	if err := signer.CheckLabel(a.Name); err != nil {
+	if err := identity.CheckLabel(a.Name); err != nil {
 		return nil, &Error{Code: "invalid", Message: "A name is 1 to 255 bytes of printable text."}
 	}
 	if err := p.change(func(s *settings) { s.Name = a.Name }); err != nil {

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/webauthn"
@@ -195,9 +195,9 @@ func prfOfID(id, salt []byte) []byte {
 	return mac.Sum(nil)
 }
 
-func (p *page) identity(label string) signer.Identity {
+func (p *page) identity(label string) identity.Identity {
 	p.t.Helper()
-	id, err := p.signer.Find(label)
+	id, err := p.signer.Identities.Find(label)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func (p *page) asks(ctx context.Context, kind wire.Kind, id string, body any) <-
 	return answer
 }
 
-func (p *page) signRequest(id signer.Identity) *wire.RemoteSignRequest {
+func (p *page) signRequest(id identity.Identity) *wire.RemoteSignRequest {
 	data := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: bytes.Repeat([]byte{9}, 32), User: "root", Service: "ssh-connection",
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
@@ -518,7 +518,7 @@ func TestStorageFillsUp(t *testing.T) {
 			if after, _ := store.List(""); !slices.Equal(before, after) {
 				t.Errorf("%s with %d writes left: %v became %v", name, left, before, after)
 			}
-			if list, err := p.signer.Identities(); err != nil || len(list) != 1 {
+			if list, err := p.signer.Identities.All(); err != nil || len(list) != 1 {
 				t.Errorf("%s with %d writes left: %v, %v", name, left, list, err)
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 )
 
@@ -133,8 +133,8 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 			return Plan{}, err
 		}
 		// Trying the passphrase takes longer than a tap lasts.
-		_, err := signer.ParsePrivateKey([]byte(a.File), nil)
-		if err != nil && (!errors.Is(err, signer.ErrEncrypted) || a.Passphrase == "") {
+		_, err := identity.ParsePrivateKey([]byte(a.File), nil)
+		if err != nil && (!errors.Is(err, identity.ErrEncrypted) || a.Passphrase == "") {
 			return Plan{}, err
 		}
 		return p.planVault()
@@ -172,8 +172,8 @@ func (p *Phone) planApproval(a arguments) (Plan, error) {
 }
 
 // getOptions asks for the passkey that a key needs.
-func (p *Phone) getOptions(key signer.Identity, challenge []byte) (*RequestOptions, error) {
-	if key.Provider == signer.ProviderPasskey {
+func (p *Phone) getOptions(key identity.Identity, challenge []byte) (*RequestOptions, error) {
+	if key.Provider == identity.ProviderPasskey {
 		c, err := p.passkeys.Credential(key)
 		if err != nil {
 			return nil, err
@@ -249,9 +249,9 @@ func (p *Phone) planVault() (Plan, error) {
 		return Plan{}, err
 	}
 	if empty {
-		return p.planCreation("vmux vault", signer.NewSalt())
+		return p.planCreation("vmux vault", identity.NewSalt())
 	}
-	get, err := p.getOptions(signer.Identity{Provider: signer.ProviderVault}, challenge)
+	get, err := p.getOptions(identity.Identity{Provider: identity.ProviderVault}, challenge)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -263,7 +263,7 @@ func (p *Phone) planCA(a arguments) (Plan, error) {
 	if err := p.noCA(a.Principals); err != nil {
 		return Plan{}, err
 	}
-	if a.Kind == signer.ProviderVault {
+	if a.Kind == identity.ProviderVault {
 		return p.planVault()
 	}
 	if n := p.making().passkey; n != nil && n.Identity.Label == labelCA {

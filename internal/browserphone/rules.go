@@ -5,7 +5,7 @@ import (
 	"errors"
 	"slices"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -18,8 +18,8 @@ func (p *Phone) setRules(_ context.Context, a arguments) (any, error) {
 	if err := a.Rules.Check(); err != nil {
 		return nil, &Error{Code: "invalid", Message: wire.Show(err.Error())}
 	}
-	return p.changing(a, func(id signer.Identity) error {
-		_, err := p.signer.SetRules(id, func(r *policy.Rules) { *r = *a.Rules })
+	return p.changing(a, func(id identity.Identity) error {
+		_, err := p.signer.Identities.SetRules(id, func(r *policy.Rules) { *r = *a.Rules })
 		return err
 	})
 }

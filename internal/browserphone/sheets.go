@@ -13,6 +13,7 @@ import (
 	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -99,8 +100,8 @@ type requestKey struct {
 // openSheet is a sheet that waits for the person, or for the signature.
 type openSheet struct {
 	key     requestKey
-	signing signer.Identity // the key that signs
-	data    []byte          // of a signature
+	signing identity.Identity // the key that signs
+	data    []byte            // of a signature
 	shown   func()
 	prepare func(signer.CertificateDecision) (*signer.Draft, error)
 	answer  chan answer   // of capacity 1
@@ -241,7 +242,7 @@ func (p *Phone) askCertificate(ctx context.Context, s signer.CertificateSheet) (
 	return signer.CertificateDecision{Approved: a.approved, Draft: a.draft}, err
 }
 
-func (p *Phone) newSheet(kind string, s signer.Sheet, signing signer.Identity) *openSheet {
+func (p *Phone) newSheet(kind string, s signer.Sheet, signing identity.Identity) *openSheet {
 	return &openSheet{key: requestKey{s.From.ID, s.RequestID}, signing: signing, shown: s.Shown, sheet: Sheet{
 		Kind: kind, Computer: p.nameOf(s.From), ComputerID: s.From.ID.String(),
 		Label: s.Label, Fingerprint: s.Identity.Fingerprint(), KeyKind: signing.Provider,
@@ -268,9 +269,9 @@ func (p *Phone) draft(o *openSheet, d signer.CertificateDecision) error {
 // is the signature itself, and a vault's opens the vault.
 func (p *Phone) challengeFor(o *openSheet) []byte {
 	switch {
-	case o.signing.Provider == signer.ProviderPasskey && o.draft != nil:
+	case o.signing.Provider == identity.ProviderPasskey && o.draft != nil:
 		return o.draft.Data()
-	case o.signing.Provider == signer.ProviderPasskey:
+	case o.signing.Provider == identity.ProviderPasskey:
 		return o.data
 	}
 	return newChallenge()

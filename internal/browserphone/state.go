@@ -13,6 +13,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -131,7 +132,7 @@ func (p *Phone) hubState() HubState {
 
 func (p *Phone) vaultState() (*VaultState, error) {
 	info, err := p.vault.Info()
-	if errors.Is(err, signer.ErrNoVault) {
+	if errors.Is(err, identity.ErrNoVault) {
 		return nil, nil
 	}
 	if err != nil {
@@ -201,7 +202,7 @@ func milliseconds(t time.Time) int64 {
 }
 
 func (p *Phone) identities(computers []Computer) ([]Identity, error) {
-	ids, err := p.signer.Identities()
+	ids, err := p.signer.Identities.All()
 	if err != nil {
 		return nil, err
 	}
@@ -225,8 +226,8 @@ func (p *Phone) identities(computers []Computer) ([]Identity, error) {
 }
 
 // describeKey adds what follows from where the private key lives.
-func (p *Phone) describeKey(id signer.Identity, i *Identity, computers []Computer) {
-	if id.Provider == signer.ProviderVault {
+func (p *Phone) describeKey(id identity.Identity, i *Identity, computers []Computer) {
+	if id.Provider == identity.ProviderVault {
 		if info, err := p.vault.Info(); err == nil {
 			i.BackedUp, i.BackupEligible = &info.BackedUp, info.BackupEligible
 		} else {
@@ -275,7 +276,7 @@ func (p *Phone) ca() (*CA, error) {
 		return nil, err
 	}
 	hint := "Put the line into a file on the server, for example /etc/ssh/vmux_ca.pub, and into sshd_config: TrustedUserCAKeys /etc/ssh/vmux_ca.pub"
-	if ca.Provider == signer.ProviderPasskey {
+	if ca.Provider == identity.ProviderPasskey {
 		hint += fmt.Sprintf("\nOpenSSH before 10.3 also needs: CASignatureAlgorithms +%s", sshctx.FormatWebAuthn)
 	}
 	policy := ca.Policy

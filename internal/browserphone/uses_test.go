@@ -14,15 +14,15 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
-	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/identity"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 // answeredWithout sends a request that has to be answered without a sheet, and
 // returns with which code.
-func (p *page) answeredWithout(id signer.Identity) wire.Code {
+func (p *page) answeredWithout(id identity.Identity) wire.Code {
 	p.t.Helper()
 	r := p.signRequest(id)
 	select {
@@ -42,14 +42,14 @@ func asError(e *wire.Error) error {
 }
 
 // sheetOf sends a request that a person is asked about.
-func (p *page) sheetOf(id signer.Identity) (Sheet, <-chan any) {
+func (p *page) sheetOf(id identity.Identity) (Sheet, <-chan any) {
 	p.t.Helper()
 	r := p.signRequest(id)
 	answer := p.asks(p.t.Context(), wire.KindSignRequest, r.RequestID, r)
 	return p.sheet(), answer
 }
 
-func (p *page) denies(id signer.Identity, mute bool) {
+func (p *page) denies(id identity.Identity, mute bool) {
 	p.t.Helper()
 	sheet, answer := p.sheetOf(id)
 	p.must("deny", map[string]any{"id": sheet.ID, "mute": mute})
@@ -65,7 +65,7 @@ func (p *page) state() State {
 	return s
 }
 
-func newGranting(t *testing.T) (*page, signer.Identity) {
+func newGranting(t *testing.T) (*page, identity.Identity) {
 	t.Helper()
 	p := newPage(t)
 	p.must("createVault", map[string]any{"label": "vault", "algorithm": "ssh-ed25519"})
@@ -74,7 +74,7 @@ func newGranting(t *testing.T) (*page, signer.Identity) {
 }
 
 // grants approves a request and the like of it.
-func (p *page) grants(id signer.Identity, seconds int) {
+func (p *page) grants(id identity.Identity, seconds int) {
 	p.t.Helper()
 	sheet, answer := p.sheetOf(id)
 	if !sheet.Grantable {

@@ -18,6 +18,7 @@ import (
 	"vmux/internal/link/lan"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -75,7 +76,7 @@ func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Pho
 	}
 	s, err := signer.New(signer.Config{
 		Store: dir, Approver: approver, Log: log,
-		Providers: map[string]signer.Provider{signer.ProviderUpstream: Upstream{}},
+		Providers: map[string]identity.Provider{identity.ProviderUpstream: Upstream{}},
 	})
 	if err != nil {
 		return nil, err

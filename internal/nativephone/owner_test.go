@@ -44,7 +44,7 @@ func performs(ctx context.Context, p *Phone, name string, arguments []byte) any 
 			err = p.Unpair(peer.ID)
 		}
 	case "create":
-		_, err = p.Signer.Create(string(arguments), "ssh-ed25519", 0, []byte("secret"))
+		_, err = p.Signer.Identities.Create(string(arguments), "ssh-ed25519", 0, []byte("secret"))
 	case "wait":
 		began <- struct{}{}
 		<-ctx.Done()
@@ -91,7 +91,7 @@ func TestCommandsOfARunningPhone(t *testing.T) {
 	}
 	w.wait(t, "Connected to laptop")
 	command(t, home, "create", "work")
-	if _, err := p.Signer.Find("work"); err != nil {
+	if _, err := p.Signer.Identities.Find("work"); err != nil {
 		t.Errorf("created: %v", err)
 	}
 	select {

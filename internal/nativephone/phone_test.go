@@ -146,7 +146,7 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 		},
 		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
 	})
-	id, err := running.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
+	id, err := running.Signer.Identities.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 		},
 		Passphrase: func(context.Context, signer.PassphraseRequest) ([]byte, error) { return []byte("secret"), nil },
 	})
-	id, err := running.Signer.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
+	id, err := running.Signer.Identities.Create("key", ssh.KeyAlgoED25519, 0, []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -22,11 +22,11 @@ const upstreamDial = 5 * time.Second
 // tokens through the tools that already serve them. Identity.Ref is its socket.
 type Upstream struct{}
 
-// Kind implements signer.Provider.
+// Kind implements identity.Provider.
 func (Upstream) Kind() wire.ProviderKind { return wire.ProviderHardwareToken }
 
-// Sign implements signer.Provider. The upstream agent does its own unlocking.
-func (Upstream) Sign(ctx context.Context, id signer.Identity, data []byte, algorithm string, _ signer.Unlock) (*ssh.Signature, error) {
+// Sign implements identity.Provider. The upstream agent does its own unlocking.
+func (Upstream) Sign(ctx context.Context, id identity.Identity, data []byte, algorithm string, _ identity.Unlock) (*ssh.Signature, error) {
 	conn, err := dialAgent(ctx, id.Ref)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeKeyNotFound, "the agent that holds %s does not answer on the phone", id.Label)

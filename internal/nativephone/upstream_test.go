@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -58,15 +58,15 @@ func run(t *testing.T, socket, name string, args ...string) {
 	}
 }
 
-func identities(t *testing.T, socket string) []signer.Identity {
+func identities(t *testing.T, socket string) []identity.Identity {
 	t.Helper()
 	keys, err := UpstreamKeys(t.Context(), socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []signer.Identity
+	var list []identity.Identity
 	for _, k := range keys {
-		list = append(list, signer.Identity{Label: k.Comment, Algorithm: k.Format, PublicKey: bytes.Clone(k.Blob), Ref: socket})
+		list = append(list, identity.Identity{Label: k.Comment, Algorithm: k.Format, PublicKey: bytes.Clone(k.Blob), Ref: socket})
 	}
 	return list
 }

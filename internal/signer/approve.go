@@ -9,6 +9,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -40,7 +41,7 @@ type Sheet struct {
 	From      device.Peer
 	Label     wire.Text // the identity's
 	// Identity is whose signature is asked for, or for whom a certificate is.
-	Identity Identity
+	Identity identity.Identity
 	Expires  time.Time
 	// Waiting is how many other requests waited when this sheet was made.
 	Waiting int
@@ -126,8 +127,8 @@ type CertificateSheet struct {
 	Sheet
 	Principals []string // exactly as they will stand in the certificate: to be cleaned for the eye
 	Validity   time.Duration
-	Automatic  bool     // nobody pressed a button on the computer
-	CA         Identity // the key that will sign
+	Automatic  bool              // nobody pressed a button on the computer
+	CA         identity.Identity // the key that will sign
 	// Prepare makes the certificate that a decision stands for, for an approver
 	// that has to know the bytes before the person agrees to them. It fails for
 	// a decision that would not be followed.
@@ -190,7 +191,7 @@ func (a Approver) certificate(ctx context.Context, sheet CertificateSheet) (Cert
 }
 
 // unlock asks for the secret of a key for the request that a sheet shows.
-func (a Approver) unlock(label wire.Text, sheet Sheet) Unlock {
+func (a Approver) unlock(label wire.Text, sheet Sheet) identity.Unlock {
 	return func(ctx context.Context, attempt int) ([]byte, error) {
 		if a.Passphrase == nil {
 			return nil, wire.NewError(wire.CodeAuthenticationFailed)

@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -37,13 +38,13 @@ type CA struct {
 
 // AuthorizedKey returns the CA's public key line for TrustedUserCAKeys.
 func (c CA) AuthorizedKey() string {
-	return Identity{PublicKey: c.PublicKey, Label: caLabel}.AuthorizedKey()
+	return identity.Identity{PublicKey: c.PublicKey, Label: caLabel}.AuthorizedKey()
 }
 
 // identity is the CA's key as a provider knows it; it is none of the phone's
 // identities.
-func (c CA) identity() Identity {
-	return Identity{Label: caLabel, Algorithm: c.Algorithm, PublicKey: c.PublicKey, Provider: c.Provider, Ref: c.Ref}
+func (c CA) identity() identity.Identity {
+	return identity.Identity{Label: caLabel, Algorithm: c.Algorithm, PublicKey: c.PublicKey, Provider: c.Provider, Ref: c.Ref}
 }
 
 // CA returns the CA, or ErrNoCA.
@@ -58,16 +59,22 @@ func (s *Signer) CA() (CA, error) {
 	return *ca, nil
 }
 
+// isCA reports whether a public key is the CA's.
+func (s *Signer) isCA(publicKey []byte) bool {
+	ca, err := s.CA()
+	return err == nil && bytes.Equal(ca.PublicKey, publicKey)
+}
+
 // CreateCA makes the CA: a P-256 key, encrypted under the passphrase. A phone
-// has one CA; a second is ErrExists. Principals may be set later by SetPolicy:
+// has one CA; a second is identity.ErrExists. Principals may be set later by SetPolicy:
 // without them nothing is issued for identities that have none of their own.
 func (s *Signer) CreateCA(principals []string, passphrase []byte) (CA, error) {
-	key, err := generate(ssh.KeyAlgoECDSA256, 0)
+	key, err := identity.Generate(ssh.KeyAlgoECDSA256, 0)
 	if err != nil {
 		return CA{}, err
 	}
-	defer wipe(key)
-	id, file, err := encryptKey(caLabel, key, passphrase)
+	defer identity.Wipe(key)
+	id, file, err := identity.Encrypt(caLabel, key, passphrase)
 	if err != nil {
 		return CA{}, err
 	}
@@ -84,7 +91,7 @@ func (s *Signer) CreateCA(principals []string, passphrase []byte) (CA, error) {
 // AddCA makes the CA of a key that a provider already holds: P-256, or the
 // passkey form of it. A key that is an identity is refused: what an identity
 // signs, a computer chooses, and it could choose a certificate.
-func (s *Signer) AddCA(key Identity, principals []string) (CA, error) {
+func (s *Signer) AddCA(key identity.Identity, principals []string) (CA, error) {
 	if err := policy.CheckPrincipals(principals); err != nil {
 		return CA{}, err
 	}
@@ -105,25 +112,18 @@ func (s *Signer) AddCA(key Identity, principals []string) (CA, error) {
 
 func (s *Signer) keepCA(ca CA) error {
 	if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
-		return errors.Join(err, ErrExists)
+		return errors.Join(err, identity.ErrExists)
 	}
-	list, err := s.Identities()
-	if err != nil {
-		return err
-	}
-	for _, id := range list {
-		if bytes.Equal(id.PublicKey, ca.PublicKey) {
-			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
+	return s.Identities.Without(ca.PublicKey, func() error {
+		if err := s.Activity.Write(caRecord(ca, activity.DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
+			return err
 		}
-	}
-	if err := s.Activity.Write(caRecord(ca, activity.DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
-		return err
-	}
-	return documents.Save(s.cfg.Store, caDocument, ca)
+		return documents.Save(s.cfg.Store, caDocument, ca)
+	})
 }
 
 // DeleteCA forgets the CA and destroys its private key, if the provider has
-// Forget(Identity) error. Certificates that it has issued stay valid until they
+// Forget(identity.Identity) error. Certificates that it has issued stay valid until they
 // expire.
 func (s *Signer) DeleteCA() error {
 	var gone CA
@@ -136,7 +136,7 @@ func (s *Signer) DeleteCA() error {
 	if err != nil {
 		return err
 	}
-	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
+	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(identity.Identity) error }); ok {
 		err = p.Forget(gone.identity())
 	}
 	return errors.Join(err, s.Activity.Write(caRecord(gone, activity.DecisionDeleted, "")))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -94,7 +95,7 @@ var sessionAlgorithms = []string{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.K
 // plan is a certificate before it is made.
 type plan struct {
 	key        ssh.PublicKey
-	identity   Identity
+	identity   identity.Identity
 	principals []string
 	validity   time.Duration
 	hoursEnd   time.Time // of the identity's hours; zero: not within the validity
@@ -150,18 +151,18 @@ func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
 
 // certified returns the identity that a certificate stands for: the one named,
 // else the default one.
-func (s *Signer) certified(blob []byte) (Identity, error) {
-	list, err := s.Identities()
+func (s *Signer) certified(blob []byte) (identity.Identity, error) {
+	list, err := s.Identities.All()
 	if err != nil {
-		return Identity{}, err
+		return identity.Identity{}, err
 	}
 	if len(blob) > 0 {
-		return s.pick(list, func(id Identity) bool { return bytes.Equal(id.PublicKey, blob) })
+		return s.pick(list, func(id identity.Identity) bool { return bytes.Equal(id.PublicKey, blob) })
 	}
 	if len(list) == 0 {
-		return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone has no identity that a certificate could stand for")
+		return identity.Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone has no identity that a certificate could stand for")
 	}
-	return s.pick(list, func(id Identity) bool { return id.Default })
+	return s.pick(list, func(id identity.Identity) bool { return id.Default })
 }
 
 // narrow applies the person's decision, which cannot widen what was asked.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
@@ -101,7 +102,7 @@ func TestCertificateRefusals(t *testing.T) {
 	if _, err := p.SetPolicy(func(p *policy.Issuing) { p.Principals = []string{"deploy"} }); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.SetEnabled(off, false); err != nil {
+	if err := p.Identities.SetEnabled(off, false); err != nil {
 		t.Fatal(err)
 	}
 	want("nobody pressed a button", wire.CodePolicyDenied, func(r *wire.CertificateRequest) { r.Automatic = true })
@@ -122,7 +123,7 @@ func TestCertificateRefusals(t *testing.T) {
 		return CertificateDecision{}, nil
 	}
 	want("denied", wire.CodeUserDenied, nil)
-	if err := p.SetEnabled(a, false); err != nil {
+	if err := p.Identities.SetEnabled(a, false); err != nil {
 		t.Fatal(err)
 	}
 	want("default identity switched off", wire.CodeKeyDisabled, nil)
@@ -175,7 +176,7 @@ func TestCertificateIsNarrowed(t *testing.T) {
 		}
 	}
 	decision = CertificateDecision{Approved: true}
-	if err := p.SetPrincipals(a, []string{"alice"}); err != nil {
+	if err := p.Identities.SetPrincipals(a, []string{"alice"}); err != nil {
 		t.Fatal(err)
 	}
 	if cert := p.wantCertificate(certificateRequest(t, p)); cert.ValidPrincipals[0] != "alice" || len(cert.ValidPrincipals) != 1 {
@@ -204,21 +205,21 @@ func TestCAKeyIsNoIdentity(t *testing.T) {
 		t.Errorf("an RSA CA: %v", err)
 	}
 	ca := p.createCA("root")
-	if _, err := p.CreateCA([]string{"root"}, secret); !errors.Is(err, ErrExists) {
+	if _, err := p.CreateCA([]string{"root"}, secret); !errors.Is(err, identity.ErrExists) {
 		t.Errorf("a second CA: %v", err)
 	}
 	if names, _ := p.cfg.Store.List("keys/"); len(names) != 0 {
 		t.Errorf("a CA that was not made left %s", names)
 	}
-	key := Identity{Label: "ca", Algorithm: ca.Algorithm, PublicKey: ca.PublicKey, Enabled: true, Provider: ca.Provider, Ref: ca.Ref}
-	if err := p.Add(key); err == nil {
+	key := identity.Identity{Label: "ca", Algorithm: ca.Algorithm, PublicKey: ca.PublicKey, Enabled: true, Provider: ca.Provider, Ref: ca.Ref}
+	if err := p.Identities.Add(key); err == nil {
 		t.Error("made the CA's key an identity")
 	}
 	r := p.request(key)
 	r.DataToSign = tbsCertificate(t)
 	p.wantCode(p.ask(t.Context(), r), wire.CodePolicyDenied)
 	// However it came into the document, it does not sign.
-	if err := documents.Save(p.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: []Identity{a, key}}); err != nil {
+	if err := documents.Save(p.cfg.Store, "identities.json", map[string]any{"version": 1, "identities": []identity.Identity{a, key}}); err != nil {
 		t.Fatal(err)
 	}
 	r = p.request(key)

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -26,7 +27,7 @@ func newServer(t testing.TB) server { return newServerOf(t, "ssh-ed25519") }
 
 func newServerOf(t testing.TB, algorithm string) server {
 	t.Helper()
-	key, err := generate(algorithm, 0)
+	key, err := identity.Generate(algorithm, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func (s server) bind(t testing.TB, session []byte, forwarding bool) []byte {
 func sessionID(n byte) []byte { return []byte(strings.Repeat(string(rune('a'+n)), 32)) }
 
 // login is what a client asks to have signed; with a server it is host-bound.
-func login(id Identity, session []byte, user string, to *server) []byte {
+func login(id identity.Identity, session []byte, user string, to *server) []byte {
 	c := sshctx.Context{
 		Kind: sshctx.UserAuth, SessionID: session, User: user, Service: "ssh-connection",
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey,
@@ -67,7 +68,7 @@ func login(id Identity, session []byte, user string, to *server) []byte {
 }
 
 // askLogin asks for a signature and returns the phone's answer.
-func (p *phone) askLogin(id Identity, data []byte, hostName string, bindings ...[]byte) error {
+func (p *phone) askLogin(id identity.Identity, data []byte, hostName string, bindings ...[]byte) error {
 	p.t.Helper()
 	r := p.request(id)
 	r.DataToSign, r.Bindings, r.Context.HostName = data, bindings, hostName
@@ -212,13 +213,13 @@ func TestHostKeysThatCannotBeRead(t *testing.T) {
 	if err != nil || len(known) != 1 || known[0].Fingerprint() != prod.fingerprint() {
 		t.Errorf("remembered: %v, %v", known, err)
 	}
-	if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hosts = []string{sshctx.Fingerprint(odd), "odd.example"} }); err != nil {
+	if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Hosts = []string{sshctx.Fingerprint(odd), "odd.example"} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.askLogin(id, toOdd, "odd.example"); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) || !strings.Contains(err.Error(), "cannot check its host key (ssh-mldsa44-ed25519)") {
 		t.Errorf("limited to it: %v", err)
 	}
-	if _, err := p.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{Forbid: []string{policy.UseForwarded}} }); err != nil {
+	if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{Forbid: []string{policy.UseForwarded}} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.askLogin(id, toProd, "", binds(1, true)); !errors.Is(err, wire.NewError(wire.CodePolicyDenied)) {
@@ -443,7 +444,7 @@ func TestDowngradedLogin(t *testing.T) {
 
 	set := func(r policy.Rules) {
 		t.Helper()
-		if _, err := p.SetRules(id, func(old *policy.Rules) { *old = r }); err != nil {
+		if _, err := p.Identities.SetRules(id, func(old *policy.Rules) { *old = r }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -456,7 +457,7 @@ func TestDowngradedLogin(t *testing.T) {
 	sees(old, false)
 	set(policy.Rules{Hosts: []string{prod.fingerprint()}, OldServers: true})
 	sees(prod, true)
-	if _, err := p.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{OldServers: true} }); err == nil {
+	if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { *r = policy.Rules{OldServers: true} }); err == nil {
 		t.Error("old servers of no limit")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -33,7 +34,7 @@ const (
 type Draft struct {
 	cert     ssh.Certificate
 	ca       CA
-	identity Identity
+	identity identity.Identity
 	validity time.Duration
 }
 
@@ -93,7 +94,7 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	}
 	cert := d.cert
 	cert.Signature = signature
-	if err := s.noteIssued(&cert, d.identity, sheet.From); err != nil {
+	if err := s.Certificates.Note(&cert, sheet.From, wire.Clean(d.identity.Label), d.identity.Fingerprint()); err != nil {
 		return nil, unkept("list of certificates", err)
 	}
 	return &cert, nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -48,33 +49,35 @@ func TestDraftIsSignedAsItIs(t *testing.T) {
 
 // A draft is of one moment; what the phone allows counts when it is signed.
 func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
-	for name, change := range map[string]func(p *phone, id Identity) error{
-		"another principal": func(p *phone, _ Identity) error {
+	for name, change := range map[string]func(p *phone, id identity.Identity) error{
+		"another principal": func(p *phone, _ identity.Identity) error {
 			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Principals = []string{"deploy"} })
 			return err
 		},
-		"a shorter validity": func(p *phone, _ Identity) error {
+		"a shorter validity": func(p *phone, _ identity.Identity) error {
 			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.MaxValiditySeconds = 60 })
 			return err
 		},
-		"a forced command": func(p *phone, _ Identity) error {
+		"a forced command": func(p *phone, _ identity.Identity) error {
 			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.ForceCommand = "uptime" })
 			return err
 		},
-		"no extensions": func(p *phone, _ Identity) error {
+		"no extensions": func(p *phone, _ identity.Identity) error {
 			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Extensions = nil })
 			return err
 		},
-		"an identity that is off": func(p *phone, id Identity) error { return p.SetEnabled(id, false) },
-		"another CA": func(p *phone, _ Identity) error {
+		"an identity that is off": func(p *phone, id identity.Identity) error { return p.Identities.SetEnabled(id, false) },
+		"another CA": func(p *phone, _ identity.Identity) error {
 			if err := p.DeleteCA(); err != nil {
 				return err
 			}
 			p.createCA("root")
 			return nil
 		},
-		"another default identity": func(p *phone, _ Identity) error { return p.SetDefault(p.create("home", "ssh-ed25519")) },
-		"no CA":                    func(p *phone, _ Identity) error { return p.DeleteCA() },
+		"another default identity": func(p *phone, _ identity.Identity) error {
+			return p.Identities.SetDefault(p.create("home", "ssh-ed25519"))
+		},
+		"no CA": func(p *phone, _ identity.Identity) error { return p.DeleteCA() },
 	} {
 		p := newPhone(t)
 		id := p.create("work", "ssh-ed25519")

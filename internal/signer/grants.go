@@ -10,6 +10,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
@@ -227,7 +228,7 @@ func (s *Signer) again(sheet SignSheet) (n int) {
 // are on, or nobody has switched them off and the sheet offers one; and the key's
 // provider can sign without a person, by a secret that was given once: it has
 // Unattended() bool and says so. A passkey asks each time by its nature.
-func (s *Signer) canGrant(id Identity, again int) bool {
+func (s *Signer) canGrant(id identity.Identity, again int) bool {
 	p, ok := s.cfg.Providers[id.Provider].(interface{ Unattended() bool })
 	if !ok || !p.Unattended() {
 		return false
@@ -253,7 +254,7 @@ func (g Grant) covers(s SignSheet, now time.Time) bool {
 
 // granted returns a way to unlock the key without a person, if a grant covers
 // the request.
-func (s *Signer) granted(sheet SignSheet) (Unlock, bool) {
+func (s *Signer) granted(sheet SignSheet) (identity.Unlock, bool) {
 	s.endOver()
 	now := s.cfg.Now()
 	s.grants.Lock()
@@ -277,7 +278,7 @@ type capture struct {
 	secret []byte
 }
 
-func (c *capture) of(unlock Unlock) Unlock {
+func (c *capture) of(unlock identity.Unlock) identity.Unlock {
 	return func(ctx context.Context, attempt int) ([]byte, error) {
 		secret, err := unlock(ctx, attempt)
 		clear(c.secret)

@@ -15,6 +15,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -25,7 +26,7 @@ type locking struct{ ram }
 
 func (locking) Unattended() bool { return true }
 
-func (l locking) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+func (l locking) Sign(ctx context.Context, id identity.Identity, data []byte, algorithm string, unlock identity.Unlock) (*ssh.Signature, error) {
 	got, err := unlock(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -37,8 +38,23 @@ func (l locking) Sign(ctx context.Context, id Identity, data []byte, algorithm s
 	return l.ram.Sign(ctx, id, data, algorithm, unlock)
 }
 
+// Whoever is asked for a secret is told which request it is for.
+func TestSecretIsAskedForTheRequest(t *testing.T) {
+	p := newPhone(t)
+	p.cfg.Providers["ram"] = locking{p.keys}
+	id := p.create("work", "ssh-ed25519")
+	r := p.request(id)
+	p.approver.Passphrase = func(_ context.Context, asked PassphraseRequest) ([]byte, error) {
+		if asked.RequestID != r.RequestID || asked.From != p.computer.ID {
+			t.Errorf("asked for the secret of %+v", asked)
+		}
+		return bytes.Clone(secret), nil
+	}
+	p.wantSignature(p.ask(t.Context(), r), id, r)
+}
+
 // granting is a phone whose person grants for that long.
-func granting(t *testing.T, d time.Duration) (*phone, Identity) {
+func granting(t *testing.T, d time.Duration) (*phone, identity.Identity) {
 	p := newPhone(t)
 	p.cfg.Providers["ram"] = locking{p.keys}
 	if err := p.EnableGrants(true); err != nil {
@@ -67,7 +83,7 @@ func TestGrantHoldsForItsTimeAndPurpose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, id := granting(t, 15*time.Minute)
 		second := p.create("second", "ssh-ed25519")
-		to := func(name string, want bool, id Identity, user string, s *server, bindings ...[]byte) {
+		to := func(name string, want bool, id identity.Identity, user string, s *server, bindings ...[]byte) {
 			t.Helper()
 			before := p.asked
 			err := p.askLogin(id, login(id, sessionID(0), user, s), "", bindings...)
@@ -210,7 +226,7 @@ func TestGrantEndsInSleep(t *testing.T) {
 // nor for longer than an hour.
 func TestNoGrant(t *testing.T) {
 	prod := newServer(t)
-	ask := func(p *phone, id Identity) {
+	ask := func(p *phone, id identity.Identity) {
 		t.Helper()
 		for range 2 {
 			if err := p.askLogin(id, login(id, sessionID(0), "root", &prod), ""); err != nil {

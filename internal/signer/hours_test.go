@@ -31,7 +31,7 @@ func TestCertificateEndsWithTheHours(t *testing.T) {
 		{"thu 22:00-06:00", at(5, 1, 0, 0), at(5, 6, 0, 0)},
 		{"thu 00:00-23:59", at(4, 20, 0, 0), at(4, 23, 59, 0)},
 	} {
-		if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hours = c.hours }); err != nil {
+		if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Hours = c.hours }); err != nil {
 			t.Fatal(err)
 		}
 		p.Signer.cfg.Now = func() time.Time { return c.now }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/certificates"
 	"vmux/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func TestKRL(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := p.Certificates()
+	list, err := p.Certificates.All()
 	if err != nil || len(list) != 3 || list[0].Label.String() != "work" || list[0].DeviceName.String() != "laptop" || list[0].Principals[0] != "root" {
 		t.Fatalf("issued %+v, %v", list, err)
 	}
@@ -40,7 +41,7 @@ func TestKRL(t *testing.T) {
 	// revoked returns which of the certificates ssh-keygen finds in the list.
 	revoked := func() (found []int) {
 		t.Helper()
-		b, err := p.KRL()
+		b, err := p.Certificates.KRL()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestKRL(t *testing.T) {
 	if got := revoked(); len(got) != 0 {
 		t.Errorf("revoked before anything was: %v", got)
 	}
-	if _, err := p.Revoke(func(i Issued) bool { return i.Serial == list[1].Serial }); err != nil {
+	if _, err := p.Certificates.Revoke(func(i certificates.Issued) bool { return i.Serial == list[1].Serial }); err != nil {
 		t.Fatal(err)
 	}
 	if got := revoked(); !slices.Equal(got, []int{1}) {
@@ -70,13 +71,13 @@ func TestKRL(t *testing.T) {
 	if got := p.Hello().RevokedSerials; !slices.Equal(got, []string{list[1].Serial}) {
 		t.Errorf("hello tells of %v", got)
 	}
-	if _, err := p.Revoke(func(Issued) bool { return true }); err != nil {
+	if _, err := p.Certificates.Revoke(func(certificates.Issued) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	if got := revoked(); !slices.Equal(got, []int{0, 1, 2}) {
 		t.Errorf("revoked %v, want all", got)
 	}
-	if _, err := p.Revoke(func(Issued) bool { return true }); err != ErrNoCertificate {
+	if _, err := p.Certificates.Revoke(func(certificates.Issued) bool { return true }); err != certificates.ErrNoCertificate {
 		t.Errorf("revoked again: %v", err)
 	}
 	records, err := p.Activity.Records()
@@ -98,10 +99,10 @@ func TestRevokedOfTwoCAs(t *testing.T) {
 		}
 		second := p.createCA("root")
 		p.wantCertificate(certificateRequest(t, p))
-		if _, err := p.Revoke(func(i Issued) bool { return !bytes.Equal(i.CA, second.PublicKey) }); err != nil {
+		if _, err := p.Certificates.Revoke(func(i certificates.Issued) bool { return !bytes.Equal(i.CA, second.PublicKey) }); err != nil {
 			t.Fatal(err)
 		}
-		krl, err := p.KRL()
+		krl, err := p.Certificates.KRL()
 		if err != nil || !bytes.Contains(krl, first.SignatureKey.Marshal()) || bytes.Contains(krl, second.PublicKey) {
 			t.Errorf("the list is not of the first CA alone: %v", err)
 		}
@@ -109,9 +110,9 @@ func TestRevokedOfTwoCAs(t *testing.T) {
 		if got := p.Hello().RevokedSerials; len(got) != 0 {
 			t.Errorf("tells of the expired %v", got)
 		}
-		time.Sleep(issuedMemory + time.Hour)
+		time.Sleep(30*24*time.Hour + time.Hour)
 		p.wantCertificate(certificateRequest(t, p))
-		if list, err := p.Certificates(); err != nil || len(list) != 1 {
+		if list, err := p.Certificates.All(); err != nil || len(list) != 1 {
 			t.Errorf("%d are remembered, %v", len(list), err)
 		}
 	})
@@ -123,16 +124,16 @@ func TestIssuedListIsFull(t *testing.T) {
 	p.createCA("root")
 	p.create("work", "ssh-ed25519")
 	p.wantCertificate(certificateRequest(t, p))
-	line, err := p.cfg.Store.Get(issuedDocument)
+	line, err := p.cfg.Store.Get("certificates.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cfg.Store.Put(issuedDocument, bytes.Repeat(line, maxIssued)); err != nil {
+	if err := p.cfg.Store.Put("certificates.jsonl", bytes.Repeat(line, 4096)); err != nil {
 		t.Fatal(err)
 	}
 	newest := p.wantCertificate(certificateRequest(t, p))
-	list, err := p.Certificates()
-	if err != nil || len(list) != maxIssued || list[maxIssued-1].Serial != strconv.FormatUint(newest.Serial, 10) {
+	list, err := p.Certificates.All()
+	if err != nil || len(list) != 4096 || list[4096-1].Serial != strconv.FormatUint(newest.Serial, 10) {
 		t.Errorf("%d are remembered, %v", len(list), err)
 	}
 }
@@ -143,16 +144,16 @@ func TestDamagedIssuedList(t *testing.T) {
 	p.createCA("root")
 	p.create("work", "ssh-ed25519")
 	damaged := []byte(`{"serial":"1","validUn` + "\n")
-	if err := p.cfg.Store.Put(issuedDocument, damaged); err != nil {
+	if err := p.cfg.Store.Put("certificates.jsonl", damaged); err != nil {
 		t.Fatal(err)
 	}
 	if answer := p.askCertificate(certificateRequest(t, p)); answer.Error == nil || answer.Error.Code != wire.CodeInternalError {
 		t.Errorf("a certificate was issued: %v", answer.Error)
 	}
-	if _, err := p.Revoke(func(Issued) bool { return true }); err == nil {
+	if _, err := p.Certificates.Revoke(func(certificates.Issued) bool { return true }); err == nil {
 		t.Error("revoked in a damaged list")
 	}
-	if b, err := p.cfg.Store.Get(issuedDocument); err != nil || !bytes.Equal(b, damaged) {
+	if b, err := p.cfg.Store.Get("certificates.jsonl"); err != nil || !bytes.Equal(b, damaged) {
 		t.Errorf("the list is now %q, %v", b, err)
 	}
 }

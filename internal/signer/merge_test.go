@@ -11,6 +11,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -25,45 +26,45 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 		<-ctx.Done()
 		return SignDecision{}, ctx.Err()
 	}
-	for name, attack := range map[string]func(p *phone, id Identity, n int){
-		"refused by the key's rules": func(p *phone, id Identity, n int) {
+	for name, attack := range map[string]func(p *phone, id identity.Identity, n int){
+		"refused by the key's rules": func(p *phone, id identity.Identity, n int) {
 			r := p.request(id)
 			r.Context = wire.Context{HostName: long(n), Programs: []string{long(n), long(n)}}
 			p.ask(p.t.Context(), r)
 		},
-		"keys that there are not": func(p *phone, id Identity, n int) {
+		"keys that there are not": func(p *phone, id identity.Identity, n int) {
 			r := p.request(id)
 			r.PublicKeyBlob = fmt.Append(nil, long(n))
 			p.ask(p.t.Context(), r)
 		},
-		"algorithms that there are not": func(p *phone, id Identity, n int) {
+		"algorithms that there are not": func(p *phone, id identity.Identity, n int) {
 			r := p.request(id)
 			r.KeyAlgorithm = long(n)
 			p.ask(p.t.Context(), r)
 		},
-		"malformed": func(p *phone, id Identity, n int) {
+		"malformed": func(p *phone, id identity.Identity, n int) {
 			r := p.request(id)
 			r.Nonce = nil
 			p.ask(p.t.Context(), r)
 		},
-		"under other names": func(p *phone, id Identity, n int) {
+		"under other names": func(p *phone, id identity.Identity, n int) {
 			p.computer.Name = wire.Clean(long(n))
 			r := p.request(id)
 			r.SourceDeviceID = long(n)
 			p.ask(p.t.Context(), r)
 		},
-		"from other times": func(p *phone, id Identity, n int) {
+		"from other times": func(p *phone, id identity.Identity, n int) {
 			r := p.request(id)
 			r.IssuedAtMilliseconds -= int64(n+200) * 1000
 			r.ExpiresAtMilliseconds -= int64(n+200) * 1000
 			p.ask(p.t.Context(), r)
 		},
-		"certificates": func(p *phone, id Identity, n int) {
+		"certificates": func(p *phone, id identity.Identity, n int) {
 			r := certificateRequest(p.t, p)
 			r.Principals = []string{fmt.Sprint("user", n)}
 			p.askCertificate(r)
 		},
-		"withdrawn": func(p *phone, id Identity, n int) {
+		"withdrawn": func(p *phone, id identity.Identity, n int) {
 			ctx, cancel := context.WithCancel(p.t.Context())
 			p.approver.Sign = func(ctx context.Context, s SignSheet) (SignDecision, error) {
 				cancel()
@@ -74,7 +75,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 			p.ask(ctx, r)
 			cancel()
 		},
-		"expired": func(p *phone, id Identity, n int) {
+		"expired": func(p *phone, id identity.Identity, n int) {
 			p.approver.Sign = expired
 			r := p.request(p.other)
 			r.Context.HostName = long(n)
@@ -90,7 +91,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 				p.createCA("root")
 				p.ask(t.Context(), p.request(id))
 				approve := p.approver.Sign
-				if _, err := p.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
+				if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
 					t.Fatal(err)
 				}
 				before, err := p.Activity.Records()
@@ -145,8 +146,8 @@ func TestMergedRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPhone(t)
 		work, git := p.create("work", "ssh-ed25519"), p.create("git", "ssh-ed25519")
-		for _, id := range []Identity{work, git} {
-			if _, err := p.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
+		for _, id := range []identity.Identity{work, git} {
+			if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Users = []string{"nobody"} }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -182,7 +183,7 @@ func TestMergedRefusals(t *testing.T) {
 		if third.Times() != 1 || third.Seq != 0 || third.DeviceName.String() != "laptop" {
 			t.Errorf("of the next minute: %+v", third)
 		}
-		for id, want := range map[*Identity]int{&work: 7, &git: 1} {
+		for id, want := range map[*identity.Identity]int{&work: 7, &git: 1} {
 			n := 0
 			for _, r := range list {
 				n += id.RefusedByRules(r)

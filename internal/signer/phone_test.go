@@ -15,6 +15,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
+	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
@@ -32,7 +33,7 @@ type phone struct {
 	keys     ram
 	asked    int
 	sheet    SignSheet
-	other    Identity
+	other    identity.Identity
 }
 
 func newPhone(t *testing.T) *phone {
@@ -51,7 +52,7 @@ func newPhone(t *testing.T) *phone {
 		Passphrase: func(context.Context, PassphraseRequest) ([]byte, error) { return bytes.Clone(secret), nil },
 	}
 	p.keys = ram{}
-	s, err := New(Config{Store: &testkit.Documents{}, Providers: map[string]Provider{"ram": p.keys}, Approver: Approver{
+	s, err := New(Config{Store: &testkit.Documents{}, Providers: map[string]identity.Provider{"ram": p.keys}, Approver: Approver{
 		Sign: func(ctx context.Context, s SignSheet) (SignDecision, error) { return p.approver.Sign(ctx, s) },
 		Certificate: func(ctx context.Context, s CertificateSheet) (CertificateDecision, error) {
 			return p.approver.Certificate(ctx, s)
@@ -66,13 +67,13 @@ func newPhone(t *testing.T) *phone {
 }
 
 // create makes an identity without a passphrase: bcrypt takes its time.
-func (p *phone) create(label, algorithm string) Identity {
+func (p *phone) create(label, algorithm string) identity.Identity {
 	p.t.Helper()
 	id := p.keys.add(p.t, label, algorithm)
-	if err := p.Add(id); err != nil {
+	if err := p.Identities.Add(id); err != nil {
 		p.t.Fatal(err)
 	}
-	id, err := p.Find(label)
+	id, err := p.Identities.Find(label)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -93,21 +94,21 @@ type ram map[string]ssh.AlgorithmSigner
 
 func (ram) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 
-func (r ram) Sign(_ context.Context, id Identity, data []byte, algorithm string, _ Unlock) (*ssh.Signature, error) {
+func (r ram) Sign(_ context.Context, id identity.Identity, data []byte, algorithm string, _ identity.Unlock) (*ssh.Signature, error) {
 	return r[id.Ref].SignWithAlgorithm(rand.Reader, data, algorithm)
 }
 
-func (r ram) Forget(id Identity) error {
+func (r ram) Forget(id identity.Identity) error {
 	delete(r, id.Ref)
 	return nil
 }
 
 // sharedRSA is one key for all tests: finding the primes takes seconds.
-var sharedRSA = sync.OnceValues(func() (crypto.PrivateKey, error) { return generate("ssh-rsa", 0) })
+var sharedRSA = sync.OnceValues(func() (crypto.PrivateKey, error) { return identity.Generate("ssh-rsa", 0) })
 
-func (r ram) add(t testing.TB, label, algorithm string) Identity {
+func (r ram) add(t testing.TB, label, algorithm string) identity.Identity {
 	t.Helper()
-	generateKey := func() (crypto.PrivateKey, error) { return generate(algorithm, 0) }
+	generateKey := func() (crypto.PrivateKey, error) { return identity.Generate(algorithm, 0) }
 	if algorithm == "ssh-rsa" {
 		generateKey = sharedRSA
 	}
@@ -119,7 +120,7 @@ func (r ram) add(t testing.TB, label, algorithm string) Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := Identity{
+	id := identity.Identity{
 		Label: label, Algorithm: algorithm, PublicKey: s.PublicKey().Marshal(), Enabled: true, Provider: "ram",
 	}
 	id.Ref = id.Fingerprint()
@@ -128,7 +129,7 @@ func (r ram) add(t testing.TB, label, algorithm string) Identity {
 }
 
 // request is a request for a hostbound login with the identity.
-func (p *phone) request(id Identity) *wire.RemoteSignRequest {
+func (p *phone) request(id identity.Identity) *wire.RemoteSignRequest {
 	data := sshctx.Context{
 		Kind: sshctx.HostBound, SessionID: bytes.Repeat([]byte{9}, 32), User: "root", Service: "ssh-connection",
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
@@ -154,7 +155,7 @@ func (p *phone) ask(ctx context.Context, r *wire.RemoteSignRequest) *wire.SignRe
 }
 
 // wantSignature verifies an answer with the identity's public key.
-func (p *phone) wantSignature(answer *wire.SignResponse, id Identity, r *wire.RemoteSignRequest) ssh.Signature {
+func (p *phone) wantSignature(answer *wire.SignResponse, id identity.Identity, r *wire.RemoteSignRequest) ssh.Signature {
 	p.t.Helper()
 	if answer.Error != nil {
 		p.t.Fatal(answer.Error)

@@ -23,7 +23,7 @@ func TestNameThatOnlyTheComputerSays(t *testing.T) {
 	prod, evil := newServer(t), newServer(t)
 	set := func(hosts ...string) {
 		t.Helper()
-		if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hosts = hosts }); err != nil {
+		if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Hosts = hosts }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestRulesThatAgentsAreTold(t *testing.T) {
 	for _, test := range []struct{ hosts, told []string }{
 		{nil, nil}, {[]string{one, two}, []string{one, two}}, {[]string{one, "prod.example"}, nil}, {many, nil},
 	} {
-		if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hosts = test.hosts }); err != nil {
+		if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Hosts = test.hosts }); err != nil {
 			t.Fatal(err)
 		}
 		list, err := p.KeyList()
@@ -107,7 +107,7 @@ func TestRulesDisturbNobody(t *testing.T) {
 	id := p.create("work", "ssh-ed25519")
 	set := func(r policy.Rules) {
 		t.Helper()
-		if _, err := p.SetRules(id, func(old *policy.Rules) { *old = r }); err != nil {
+		if _, err := p.Identities.SetRules(id, func(old *policy.Rules) { *old = r }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,10 +134,10 @@ func TestRulesDisturbNobody(t *testing.T) {
 	if answer := p.askCertificate(certificateRequest(t, p)); codeOf(answer.Error) != wire.CodePolicyDenied {
 		t.Errorf("a certificate of a key for one server: %v", answer.Error)
 	}
-	if _, err := p.SetRules(id, func(r *policy.Rules) { r.Hours = "x" }); err == nil {
+	if _, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Hours = "x" }); err == nil {
 		t.Error("took rules that cannot be kept")
 	}
-	if id, err = p.Find("work"); err != nil || len(id.Rules.Hosts) != 1 || id.Rules.Hours != "" {
+	if id, err = p.Identities.Find("work"); err != nil || len(id.Rules.Hosts) != 1 || id.Rules.Hours != "" {
 		t.Errorf("rules %+v, %v", id.Rules, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -205,36 +206,36 @@ func (s *Signer) windowed(parent context.Context, until time.Time) (context.Cont
 }
 
 // enabled returns the identity of a public key that may sign.
-func (s *Signer) enabled(blob []byte) (Identity, error) {
-	list, err := s.Identities()
+func (s *Signer) enabled(blob []byte) (identity.Identity, error) {
+	list, err := s.Identities.All()
 	if err != nil {
-		return Identity{}, err
+		return identity.Identity{}, err
 	}
-	if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, blob) {
+	if s.isCA(blob) {
 		// However it came into the list: what it signs here could be a certificate.
-		return Identity{}, wire.Errorf(wire.CodePolicyDenied, "policy: the CA's key signs certificates only")
+		return identity.Identity{}, wire.Errorf(wire.CodePolicyDenied, "policy: the CA's key signs certificates only")
 	}
-	return s.pick(list, func(id Identity) bool { return bytes.Equal(id.PublicKey, blob) })
+	return s.pick(list, func(id identity.Identity) bool { return bytes.Equal(id.PublicKey, blob) })
 }
 
 // pick returns the first identity that is wanted, if it is enabled and its
 // private key within reach.
-func (s *Signer) pick(list []Identity, wanted func(Identity) bool) (Identity, error) {
+func (s *Signer) pick(list []identity.Identity, wanted func(identity.Identity) bool) (identity.Identity, error) {
 	n := slices.IndexFunc(list, wanted)
 	switch {
 	case n < 0:
-		return Identity{}, wire.NewError(wire.CodeKeyNotFound)
+		return identity.Identity{}, wire.NewError(wire.CodeKeyNotFound)
 	case !list[n].Enabled:
-		return Identity{}, wire.NewError(wire.CodeKeyDisabled)
+		return identity.Identity{}, wire.NewError(wire.CodeKeyDisabled)
 	case s.cfg.Providers[list[n].Provider] == nil:
-		return Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach keys of provider %s", list[n].Provider)
+		return identity.Identity{}, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach keys of provider %s", list[n].Provider)
 	}
 	return list[n], nil
 }
 
 // signatureAlgorithm returns the algorithm that the flags ask for. SHA-1
 // signatures of RSA keys (flags 0) are not made.
-func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) {
+func signatureAlgorithm(id identity.Identity, r *wire.RemoteSignRequest) (string, error) {
 	if r.KeyAlgorithm != id.Algorithm {
 		return "", wire.Errorf(wire.CodeAlgorithmUnsupported, "%s is a key of %s, not of %s", id.Label, id.Algorithm, r.KeyAlgorithm)
 	}
@@ -253,7 +254,7 @@ func signatureAlgorithm(id Identity, r *wire.RemoteSignRequest) (string, error) 
 // signSheet reads the signed bytes itself: what they say is verified, whatever
 // the computer claims. Bytes that name another key than the one that is asked
 // to sign contradict themselves.
-func (s *Signer) signSheet(id Identity, from device.Peer, r *wire.RemoteSignRequest) (SignSheet, error) {
+func (s *Signer) signSheet(id identity.Identity, from device.Peer, r *wire.RemoteSignRequest) (SignSheet, error) {
 	sheet := SignSheet{
 		Sheet:       Sheet{RequestID: r.RequestID, From: from, Identity: id, Label: wire.Clean(id.Label)},
 		Fingerprint: id.Fingerprint(), Data: r.DataToSign, Quality: wire.QualityUnknown, Claimed: ClaimsOf(r.Context),

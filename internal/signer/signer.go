@@ -8,34 +8,23 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/hosts"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
-
-// Provider holds private keys, or knows who does.
-type Provider interface {
-	Kind() wire.ProviderKind
-	// Sign makes an SSH signature with the algorithm, one that the identity's
-	// key type can make. Errors that are a *wire.Error are told to the asker.
-	Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error)
-}
-
-// Unlock asks the person for the secret that protects a key; attempt counts
-// from 1. The provider wipes what it gets.
-type Unlock func(ctx context.Context, attempt int) ([]byte, error)
 
 // Config says what a signer consists of.
 type Config struct {
 	Store     documents.Store
-	Providers map[string]Provider // by Identity.Provider; "file" is added if it is missing
+	Providers map[string]identity.Provider // by Identity.Provider; "file" is added if it is missing
 	Approver  Approver
 	Now       func() time.Time // default time.Now
 	Log       *slog.Logger     // nil discards
@@ -47,11 +36,13 @@ type Config struct {
 
 // Signer answers requests. Safe for concurrent use.
 type Signer struct {
-	cfg      Config
-	Activity *activity.Log
-	Hosts    *hosts.List
-	replay   replayGuard
-	queue    queue
+	cfg          Config
+	Activity     *activity.Log
+	Hosts        *hosts.List
+	Identities   *identity.List
+	Certificates *certificates.List
+	replay       replayGuard
+	queue        queue
 
 	mu sync.Mutex // guards changes of documents by this process
 
@@ -74,19 +65,24 @@ func New(cfg Config) (*Signer, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	providers := map[string]Provider{ProviderFile: fileProvider{cfg.Store}}
-	for name, p := range cfg.Providers {
-		providers[name] = p
-	}
+	providers := map[string]identity.Provider{identity.ProviderFile: identity.Files{Store: cfg.Store}}
+	maps.Copy(providers, cfg.Providers)
 	cfg.Providers = providers
-	return &Signer{
-		cfg: cfg, Activity: activity.New(cfg.Store, cfg.Now), Hosts: hosts.New(cfg.Store, cfg.Now, cfg.Log),
-	}, nil
+	log := activity.New(cfg.Store, cfg.Now)
+	s := &Signer{
+		cfg: cfg, Activity: log, Hosts: hosts.New(cfg.Store, cfg.Now, cfg.Log), Certificates: certificates.New(cfg.Store, cfg.Now, log),
+	}
+	s.Identities = identity.New(identity.Config{Store: cfg.Store, Log: log, Now: cfg.Now, Providers: providers, Taken: s.isCA})
+	return s, nil
 }
 
 // Hello returns what the phone adds to its hello.
 func (s *Signer) Hello() wire.Hello {
-	h := wire.Hello{RevokedSerials: s.revokedSerials()}
+	revoked, err := s.Certificates.RevokedSerials()
+	if err != nil {
+		s.cfg.Log.Error("certificates", "err", err)
+	}
+	h := wire.Hello{RevokedSerials: revoked}
 	if ca, err := s.CA(); err == nil {
 		h.AutomaticIssuance, h.CAPublicKey = ca.Policy.AutomaticIssuance, ca.PublicKey
 	}
@@ -119,7 +115,7 @@ func (s *Signer) Serve(ctx context.Context, from device.Peer, e wire.Envelope, r
 // KeyList returns what computers list: the identities that are switched on, by
 // their labels, and what goes with them.
 func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
-	list, err := s.Identities()
+	list, err := s.Identities.All()
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +131,7 @@ func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
 	return r, nil
 }
 
-func (s *Signer) kindOf(id Identity) wire.ProviderKind {
+func (s *Signer) kindOf(id identity.Identity) wire.ProviderKind {
 	if p := s.cfg.Providers[id.Provider]; p != nil {
 		return p.Kind()
 	}

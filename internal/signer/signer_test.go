@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -20,7 +21,7 @@ func TestSignatureFormats(t *testing.T) {
 	p := newPhone(t)
 	rsaKey, ed := p.create("rsa", "ssh-rsa"), p.create("ed", "ssh-ed25519")
 	for _, c := range []struct {
-		id    Identity
+		id    identity.Identity
 		flags uint32
 		want  string
 	}{
@@ -104,11 +105,11 @@ func TestTitleOfAGitSignature(t *testing.T) {
 func TestEveryRefusalHasItsCode(t *testing.T) {
 	p := newPhone(t)
 	id, off, rsaKey := p.create("a", "ecdsa-sha2-nistp256"), p.create("off", "ssh-ed25519"), p.create("rsa", "ssh-rsa")
-	if err := p.SetEnabled(off, false); err != nil {
+	if err := p.Identities.SetEnabled(off, false); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		id     Identity
+		id     identity.Identity
 		change func(*wire.RemoteSignRequest)
 		want   wire.Code
 	}{
@@ -178,7 +179,7 @@ func TestSwitchedOffWhileItWaits(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
 	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
-		return SignDecision{Approved: true}, p.SetEnabled(id, false)
+		return SignDecision{Approved: true}, p.Identities.SetEnabled(id, false)
 	}
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeKeyDisabled)
 }
@@ -188,7 +189,7 @@ func TestForbiddenWhileItWaits(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
 	p.approver.Sign = func(context.Context, SignSheet) (SignDecision, error) {
-		_, err := p.SetRules(id, func(r *policy.Rules) { r.Forbid = []string{policy.UseLogins} })
+		_, err := p.Identities.SetRules(id, func(r *policy.Rules) { r.Forbid = []string{policy.UseLogins} })
 		return SignDecision{Approved: true}, err
 	}
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodePolicyDenied)
@@ -268,11 +269,11 @@ func TestDamagedDocuments(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("a", "ssh-ed25519")
 	for _, damage := range []string{"{", `{"version":9}`, `{"version":1,"identities":[{"label":"a"}]}`} {
-		if err := p.cfg.Store.Put(identitiesDocument, []byte(damage)); err != nil {
+		if err := p.cfg.Store.Put("identities.json", []byte(damage)); err != nil {
 			t.Fatal(err)
 		}
 		p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeInternalError)
-		if err := p.Add(p.keys.add(t, "b", "ssh-ed25519")); err == nil {
+		if err := p.Identities.Add(p.keys.add(t, "b", "ssh-ed25519")); err == nil {
 			t.Error("a damaged list was replaced")
 		}
 	}

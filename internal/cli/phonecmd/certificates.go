@@ -10,13 +10,13 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
-var certificates = operation("ca certificates", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Issued, error) {
-	return p.Signer.Certificates()
+var issued = operation("ca certificates", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]certificates.Issued, error) {
+	return p.Signer.Certificates.All()
 })
 
 // revocation is of one certificate or of all: an empty serial is none.
@@ -25,15 +25,17 @@ type revocation struct {
 	All    bool
 }
 
-var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]signer.Issued, error) {
-	revoked, err := p.Signer.Revoke(func(i signer.Issued) bool { return in.All || i.Serial == in.Serial })
-	if errors.Is(err, signer.ErrNoCertificate) {
+var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]certificates.Issued, error) {
+	revoked, err := p.Signer.Certificates.Revoke(func(i certificates.Issued) bool { return in.All || i.Serial == in.Serial })
+	if errors.Is(err, certificates.ErrNoCertificate) {
 		return nil, command.WithHint(err, "vmux phone ca certificates")
 	}
 	return revoked, err
 })
 
-var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) { return p.Signer.KRL() })
+var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
+	return p.Signer.Certificates.KRL()
+})
 
 func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
@@ -42,7 +44,7 @@ func newPhoneCACertificatesCommand(a *app) *cobra.Command {
 days after their end. With --json, one on each line.`,
 		Example: "  vmux phone ca certificates",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := certificates(cmd.Context(), nothing{})
+			list, err := issued(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -59,7 +61,7 @@ days after their end. With --json, one on each line.`,
 	})
 }
 
-func certificateLine(c signer.Issued, now time.Time) string {
+func certificateLine(c certificates.Issued, now time.Time) string {
 	state := "valid until " + command.LocalTime(c.ValidUntil)
 	switch {
 	case c.Revoked():

@@ -17,7 +17,7 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/keyfile"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -55,7 +55,7 @@ another SSH agent on this machine, such as one in front of a hardware token;
 	fl := cmd.Flags()
 	fl.StringVar(&f.label, "label", "", "the key's `LABEL`: its comment in every listing")
 	fl.StringVar(&f.algorithm, "algorithm", ssh.KeyAlgoECDSA256, "OpenSSH key `TYPE`, or as ssh-keygen -t has it: ecdsa, ed25519, rsa")
-	fl.IntVar(&f.bits, "bits", signer.MinRSABits, "size of an ssh-rsa key")
+	fl.IntVar(&f.bits, "bits", identity.MinRSABits, "size of an ssh-rsa key")
 	fl.StringVar(&f.file, "import", "", "private key `FILE` to import")
 	fl.StringVar(&f.upstream, "upstream", "", "`SOCKET` of another SSH agent")
 	fl.StringVar(&f.key, "key", "", "`FINGERPRINT` of the upstream agent's key")
@@ -85,8 +85,8 @@ func (f createFlags) check(set func(string) bool) error {
 	switch {
 	case f.label == "":
 		return command.Usagef("--label is missing")
-	case signer.CheckLabel(f.label) != nil:
-		return command.Usagef("--label: %v", signer.CheckLabel(f.label))
+	case identity.CheckLabel(f.label) != nil:
+		return command.Usagef("--label: %v", identity.CheckLabel(f.label))
 	case policy.CheckPrincipals(f.principals) != nil:
 		return command.Usagef("--principals: %v", policy.CheckPrincipals(f.principals))
 	case f.file != "" && f.upstream != "":
@@ -100,7 +100,7 @@ func (f createFlags) check(set func(string) bool) error {
 	case set("bits") && f.algorithm != ssh.KeyAlgoRSA:
 		return command.Usagef("--bits is for --algorithm ssh-rsa")
 	}
-	if err := signer.CheckAlgorithm(f.algorithm, f.bits); made && err != nil {
+	if err := identity.CheckAlgorithm(f.algorithm, f.bits); made && err != nil {
 		return command.Usagef("%s", err)
 	}
 	return nil
@@ -110,7 +110,7 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	if _, err := checkNewIdentity(ctx, f.label); err != nil {
 		return err
 	}
-	var i signer.Identity
+	var i identity.Identity
 	var err error
 	switch {
 	case f.upstream != "":
@@ -129,7 +129,7 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 // checkNewIdentity finds out whether one of that label can be made, before anybody is
 // asked for a passphrase.
 var checkNewIdentity = operation("identity create (check)", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
-	return nothing{}, command.WithHint(p.Signer.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
+	return nothing{}, command.WithHint(p.Signer.Identities.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
 })
 
 // newIdentity is a key to be made, imported (File), or taken of another agent
@@ -142,39 +142,39 @@ type newIdentity struct {
 	Path       string `json:",omitempty"` // of the file, for what is said of it
 	Encrypted  bool   // under the passphrase, as it will be
 	Passphrase []byte `json:",omitempty"`
-	Upstream   *signer.Identity
+	Upstream   *identity.Identity
 	Principals []string
 }
 
-var makeIdentity = operation("identity create", func(_ context.Context, p *nativephone.Phone, in newIdentity) (i signer.Identity, err error) {
+var makeIdentity = operation("identity create", func(_ context.Context, p *nativephone.Phone, in newIdentity) (i identity.Identity, err error) {
 	defer clear(in.Passphrase)
 	defer clear(in.File)
 	switch {
 	case in.Upstream != nil:
-		i, err = *in.Upstream, p.Signer.Add(*in.Upstream)
+		i, err = *in.Upstream, p.Signer.Identities.Add(*in.Upstream)
 	case in.File != nil:
 		var old []byte
 		if in.Encrypted {
 			old = in.Passphrase
 		}
-		i, err = p.Signer.Import(in.Label, in.File, old, in.Passphrase)
+		i, err = p.Signer.Identities.Import(in.Label, in.File, old, in.Passphrase)
 		err = unreadable(err, in.Path)
 	default:
-		i, err = p.Signer.Create(in.Label, in.Algorithm, in.Bits, in.Passphrase)
+		i, err = p.Signer.Identities.Create(in.Label, in.Algorithm, in.Bits, in.Passphrase)
 	}
 	if err == nil && len(in.Principals) > 0 {
-		err = p.Signer.SetPrincipals(i, in.Principals)
+		err = p.Signer.Identities.SetPrincipals(i, in.Principals)
 	}
-	if errors.Is(err, signer.ErrExists) {
+	if errors.Is(err, identity.ErrExists) {
 		err = command.WithHint(err, "vmux phone identity list")
 	}
 	return i, err
 })
 
-func (a *app) makeKey(ctx context.Context, f createFlags) (signer.Identity, error) {
+func (a *app) makeKey(ctx context.Context, f createFlags) (identity.Identity, error) {
 	secret, err := a.passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
 	if err != nil {
-		return signer.Identity{}, err
+		return identity.Identity{}, err
 	}
 	defer clear(secret)
 	return makeIdentity(ctx, newIdentity{Label: f.label, Algorithm: f.algorithm, Bits: f.bits, Passphrase: secret, Principals: f.principals})
@@ -182,25 +182,25 @@ func (a *app) makeKey(ctx context.Context, f createFlags) (signer.Identity, erro
 
 // importKey uses the one passphrase for the file it reads and the file it
 // keeps; an unencrypted file gets one.
-func (a *app) importKey(ctx context.Context, f createFlags) (signer.Identity, error) {
+func (a *app) importKey(ctx context.Context, f createFlags) (identity.Identity, error) {
 	file, err := readKeyFile(f.file)
 	if err != nil {
-		return signer.Identity{}, err
+		return identity.Identity{}, err
 	}
 	defer clear(file)
-	key, err := signer.ParsePrivateKey(file, nil)
-	encrypted := errors.Is(err, signer.ErrEncrypted)
+	key, err := identity.ParsePrivateKey(file, nil)
+	encrypted := errors.Is(err, identity.ErrEncrypted)
 	if err != nil && !encrypted {
-		return signer.Identity{}, unreadable(err, f.file)
+		return identity.Identity{}, unreadable(err, f.file)
 	}
-	signer.Wipe(key)
+	identity.Wipe(key)
 	prompt := "New passphrase for " + wire.Show(f.label)
 	if encrypted {
 		prompt = "Passphrase of " + wire.Show(filepath.Base(f.file))
 	}
 	secret, err := a.passphrase(ctx, f.passphraseFile, prompt, !encrypted)
 	if err != nil {
-		return signer.Identity{}, err
+		return identity.Identity{}, err
 	}
 	defer clear(secret)
 	i, err := makeIdentity(ctx, newIdentity{
@@ -218,9 +218,9 @@ func unreadable(err error, path string) error {
 	switch {
 	case errors.As(err, &e):
 		return command.Wrong(err, "%s", e.Hint(command.ShellWord(path)))
-	case errors.Is(err, signer.ErrEncrypted): // and the passphrase that was given is empty
+	case errors.Is(err, identity.ErrEncrypted): // and the passphrase that was given is empty
 		return command.WithHint(errors.New("the passphrase is empty, and the key file has another"), "ssh-keygen -y -f %s tries a passphrase", command.ShellWord(path))
-	case errors.Is(err, signer.ErrWrongPassphrase):
+	case errors.Is(err, identity.ErrWrongPassphrase):
 		return command.WithHint(err, "ssh-keygen -y -f %s tries a passphrase", command.ShellWord(path))
 	}
 	return err
@@ -243,21 +243,21 @@ func readKeyFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
+func addUpstream(ctx context.Context, f createFlags) (identity.Identity, error) {
 	socket, err := filepath.Abs(f.upstream)
 	if err != nil {
-		return signer.Identity{}, err
+		return identity.Identity{}, err
 	}
 	keys, err := nativephone.UpstreamKeys(ctx, socket)
 	if err != nil {
-		return signer.Identity{}, command.WrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
+		return identity.Identity{}, command.WrongFile(err, "--upstream SOCKET of an agent that runs; SSH_AUTH_SOCK often names it")
 	}
-	var found []signer.Identity
+	var found []identity.Identity
 	var names []string
 	for _, k := range keys {
-		i := signer.Identity{
+		i := identity.Identity{
 			Label: f.label, Algorithm: k.Format, PublicKey: bytes.Clone(k.Blob), Enabled: true,
-			CreatedAt: time.Now().UTC(), Provider: signer.ProviderUpstream, Ref: socket,
+			CreatedAt: time.Now().UTC(), Provider: identity.ProviderUpstream, Ref: socket,
 		}
 		names = append(names, i.Fingerprint())
 		if f.key == "" || i.Fingerprint() == f.key {
@@ -266,9 +266,9 @@ func addUpstream(ctx context.Context, f createFlags) (signer.Identity, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return signer.Identity{}, command.WithHint(errors.New("the agent has no such key"), "SSH_AUTH_SOCK=%s ssh-add -l shows what it has", command.ShellWord(socket))
+		return identity.Identity{}, command.WithHint(errors.New("the agent has no such key"), "SSH_AUTH_SOCK=%s ssh-add -l shows what it has", command.ShellWord(socket))
 	case len(found) > 1:
-		return signer.Identity{}, command.WithHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
+		return identity.Identity{}, command.WithHint(errors.New("the agent has several keys"), "--key with one of: %s", strings.Join(names, " "))
 	}
 	return makeIdentity(ctx, newIdentity{Label: f.label, Upstream: &found[0], Principals: f.principals})
 }

@@ -11,7 +11,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
 
@@ -27,7 +27,7 @@ type identityAnswer struct {
 	CreatedAt   time.Time `json:"createdAt"`
 }
 
-func answerOf(i signer.Identity) identityAnswer {
+func answerOf(i identity.Identity) identityAnswer {
 	return identityAnswer{i.Label, i.Algorithm, i.Fingerprint(), i.AuthorizedKey(), i.Enabled, i.Default, i.Provider, i.CreatedAt}
 }
 
@@ -63,8 +63,8 @@ func identityChange(name, short string, change func(context.Context, string) (no
 }
 
 // findIdentity is the identity that a person named.
-func findIdentity(p *nativephone.Phone, name string) (signer.Identity, error) {
-	i, err := p.Signer.Find(name)
+func findIdentity(p *nativephone.Phone, name string) (identity.Identity, error) {
+	i, err := p.Signer.Identities.Find(name)
 	if err != nil {
 		err = command.WithHint(fmt.Errorf("identity %q: %w", wire.Show(name), err), "vmux phone identity list")
 	}
@@ -72,29 +72,29 @@ func findIdentity(p *nativephone.Phone, name string) (signer.Identity, error) {
 }
 
 // onIdentity is an operation on the identity that a person named.
-func onIdentity(name string, do func(*signer.Signer, signer.Identity) error) func(context.Context, string) (nothing, error) {
+func onIdentity(name string, do func(*identity.List, identity.Identity) error) func(context.Context, string) (nothing, error) {
 	return operation(name, func(_ context.Context, p *nativephone.Phone, name string) (nothing, error) {
 		i, err := findIdentity(p, name)
 		if err == nil {
-			err = do(p.Signer, i)
+			err = do(p.Signer.Identities, i)
 		}
 		return nothing{}, err
 	})
 }
 
 var (
-	enableIdentity  = onIdentity("identity enable", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, true) })
-	disableIdentity = onIdentity("identity disable", func(s *signer.Signer, i signer.Identity) error { return s.SetEnabled(i, false) })
-	defaultIdentity = onIdentity("identity default", (*signer.Signer).SetDefault)
-	deleteIdentity  = onIdentity("identity delete", (*signer.Signer).Delete)
+	enableIdentity  = onIdentity("identity enable", func(l *identity.List, i identity.Identity) error { return l.SetEnabled(i, true) })
+	disableIdentity = onIdentity("identity disable", func(l *identity.List, i identity.Identity) error { return l.SetEnabled(i, false) })
+	defaultIdentity = onIdentity("identity default", (*identity.List).SetDefault)
+	deleteIdentity  = onIdentity("identity delete", (*identity.List).Delete)
 )
 
-var namedIdentity = operation("identity", func(_ context.Context, p *nativephone.Phone, name string) (signer.Identity, error) {
+var namedIdentity = operation("identity", func(_ context.Context, p *nativephone.Phone, name string) (identity.Identity, error) {
 	return findIdentity(p, name)
 })
 
-var identities = operation("identity list", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]signer.Identity, error) {
-	return p.Signer.Identities()
+var identities = operation("identity list", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]identity.Identity, error) {
+	return p.Signer.Identities.All()
 })
 
 // encryptedKey is an identity's private key as it rests.
@@ -103,7 +103,7 @@ var encryptedKey = operation("identity export", func(_ context.Context, p *nativ
 	if err != nil {
 		return nil, err
 	}
-	return p.Signer.Export(i)
+	return p.Signer.Identities.Export(i)
 })
 
 type labelChange struct{ Identity, Label string }
@@ -113,7 +113,7 @@ var renameIdentity = operation("identity rename", func(_ context.Context, p *nat
 	if err != nil {
 		return nothing{}, err
 	}
-	return nothing{}, command.WithHint(p.Signer.Rename(i, in.Label), "choose another label; vmux phone identity list shows those there are")
+	return nothing{}, command.WithHint(p.Signer.Identities.Rename(i, in.Label), "choose another label; vmux phone identity list shows those there are")
 })
 
 func newIdentityDeleteCommand(a *app) *cobra.Command {

@@ -78,7 +78,7 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 		return policyAnswer{}, err
 	}
 	if in != (rulesChange{Identity: in.Identity}) {
-		id.Rules, err = p.Signer.SetRules(id, func(r *policy.Rules) {
+		id.Rules, err = p.Signer.Identities.SetRules(id, func(r *policy.Rules) {
 			if in.Clear {
 				*r = policy.Rules{}
 			}

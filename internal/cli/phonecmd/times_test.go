@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"vmux/internal/cli/command"
-	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/certificates"
 )
 
 // Times are those of the clock where the command runs, whatever zone the record was
@@ -46,8 +46,8 @@ func TestTimesOfTheClock(t *testing.T) {
 			"localTime":              command.LocalTime(at.In(time.FixedZone("elsewhere", -11*3600))),
 			"local":                  command.LocalTime(at),
 			"recordLine":             recordLine(activity.Record{Time: at}),
-			"certificateLine, valid": strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at.Add(-time.Second)), "valid until "),
-			"certificateLine, over":  strings.TrimPrefix(certificateState(signer.Issued{ValidUntil: at}, at), "expired "),
+			"certificateLine, valid": strings.TrimPrefix(certificateState(certificates.Issued{ValidUntil: at}, at.Add(-time.Second)), "valid until "),
+			"certificateLine, over":  strings.TrimPrefix(certificateState(certificates.Issued{ValidUntil: at}, at), "expired "),
 		} {
 			if !strings.HasPrefix(got, c.want) {
 				t.Errorf("%s in %s, %s: %q, want %s", c.at, c.zone, name, got, c.want)
@@ -67,7 +67,7 @@ func TestTimesOfTheClock(t *testing.T) {
 }
 
 // certificateState is the last column of a certificate's line.
-func certificateState(c signer.Issued, now time.Time) string {
+func certificateState(c certificates.Issued, now time.Time) string {
 	fields := strings.Split(certificateLine(c, now), "  ")
 	return strings.TrimSpace(fields[len(fields)-1])
 }

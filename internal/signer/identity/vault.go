@@ -1,4 +1,4 @@
-package signer
+package identity
 
 import (
 	"bytes"
@@ -22,7 +22,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/keyfile"
 	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/webauthn"
@@ -213,12 +212,12 @@ func (v Vault) Check(secret []byte) error {
 }
 
 // Add encrypts a private key and keeps it, and returns its identity for
-// Signer.Add or AddCA. If those fail, Forget undoes it. It wipes the key.
+// List.Add or AddCA. If those fail, Forget undoes it. It wipes the key.
 func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity, error) {
 	if k, ok := key.(*ed25519.PrivateKey); ok {
 		key = *k
 	}
-	defer wipe(key)
+	defer Wipe(key)
 	if err := v.Check(secret); err != nil {
 		return Identity{}, err
 	}
@@ -265,31 +264,6 @@ func (v Vault) ForgetStray(key crypto.PrivateKey, used func(ref string) bool) er
 		return err
 	}
 	return v.Store.Delete(ref)
-}
-
-// Generate makes a private key of an OpenSSH key type for Add.
-func Generate(algorithm string) (crypto.PrivateKey, error) { return generate(algorithm, 0) }
-
-// ParsePrivateKey reads a key file for Add. Errors: ErrEncrypted,
-// ErrWrongPassphrase, *keyfile.Error, and what Import refuses.
-func ParsePrivateKey(file, passphrase []byte) (crypto.PrivateKey, error) {
-	key, err := keyfile.Parse(file, passphrase)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkImported(key); err != nil {
-		wipe(key)
-		return nil, err
-	}
-	return key, nil
-}
-
-func publicKey(key crypto.PrivateKey) (ssh.PublicKey, error) {
-	s, err := sshSigner(key)
-	if err != nil {
-		return nil, err
-	}
-	return s.PublicKey(), nil
 }
 
 // binding is the associated data: an encrypted key that stands under another
@@ -350,7 +324,7 @@ func (v Vault) Sign(ctx context.Context, id Identity, data []byte, algorithm str
 	if err != nil {
 		return nil, err
 	}
-	defer wipe(key)
+	defer Wipe(key)
 	return signRaw(key, data, algorithm)
 }
 
@@ -383,7 +357,7 @@ func (v Vault) open(id Identity, secret []byte) (crypto.PrivateKey, error) {
 		return nil, errDamagedKey
 	}
 	if public, err := publicKey(key); err != nil || !bytes.Equal(public.Marshal(), id.PublicKey) {
-		wipe(key)
+		Wipe(key)
 		return nil, errDamagedKey
 	}
 	return key, nil

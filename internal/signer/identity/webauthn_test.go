@@ -1,4 +1,4 @@
-package signer
+package identity
 
 import (
 	"bytes"
@@ -15,9 +15,11 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
@@ -136,12 +138,26 @@ func (a *authenticator) makeVault(v Vault, challenge, salt []byte) {
 	}
 }
 
-// withPasskey makes the phone's identity a passkey of the authenticator.
-func withPasskey(t *testing.T) (*phone, *authenticator, Passkeys, Identity) {
+// newList is an empty list whose keys the providers hold.
+func newList(t *testing.T, store documents.Store, providers map[string]Provider) *List {
 	t.Helper()
-	p, a := newPhone(t), newAuthenticator(t)
-	passkeys := Passkeys{Store: p.cfg.Store, RelyingParty: party}
-	p.cfg.Providers[ProviderPasskey] = passkeys
+	return New(Config{
+		Store: store, Log: activity.New(store, time.Now), Now: time.Now, Providers: providers,
+		Taken: func([]byte) bool { return false },
+	})
+}
+
+// unlocked is an Unlock that answers with a secret.
+func unlocked(secret []byte) Unlock {
+	return func(context.Context, int) ([]byte, error) { return bytes.Clone(secret), nil }
+}
+
+// withPasskey makes an identity whose key is a passkey of the authenticator.
+func withPasskey(t *testing.T) (*authenticator, Passkeys, Identity) {
+	t.Helper()
+	a, store := newAuthenticator(t), &testkit.Documents{}
+	passkeys := Passkeys{Store: store, RelyingParty: party}
+	l := newList(t, store, map[string]Provider{ProviderPasskey: passkeys})
 	challenge := []byte("a challenge")
 	made, err := passkeys.Register("face", a.create(challenge), challenge)
 	if err != nil {
@@ -151,47 +167,41 @@ func withPasskey(t *testing.T) (*phone, *authenticator, Passkeys, Identity) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Add(id); err != nil {
+	if err := l.Add(id); err != nil {
 		t.Fatal(err)
 	}
-	if id, err = p.Find("face"); err != nil {
+	if id, err = l.Find("face"); err != nil {
 		t.Fatal(err)
 	}
-	return p, a, passkeys, id
+	return a, passkeys, id
 }
 
 func TestPasskeySigns(t *testing.T) {
-	p, a, _, id := withPasskey(t)
-	r := p.request(id)
-	p.approver.Passphrase = func(_ context.Context, asked PassphraseRequest) ([]byte, error) {
-		if asked.RequestID != r.RequestID || asked.From != p.computer.ID {
-			t.Errorf("asked for the secret of %+v", asked)
-		}
-		return json.Marshal(a.get(p.sheet.Data))
+	a, passkeys, id := withPasskey(t)
+	data := []byte("bytes to be signed")
+	answer, err := json.Marshal(a.get(data))
+	if err != nil {
+		t.Fatal(err)
 	}
-	answer := p.ask(t.Context(), r)
-	if answer.Error != nil {
-		t.Fatal(answer.Error)
-	}
-	var signature ssh.Signature
-	if err := ssh.Unmarshal(answer.Signature, &signature); err != nil {
+	signature, err := passkeys.Sign(t.Context(), id, data, id.Algorithm, unlocked(answer))
+	if err != nil {
 		t.Fatal(err)
 	}
 	key, err := ssh.ParsePublicKey(id.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sshctx.VerifySignature(key, r.DataToSign, &signature); err != nil || key.Type() != ssh.KeyAlgoSKECDSA256 {
+	if err := sshctx.VerifySignature(key, data, signature); err != nil || key.Type() != ssh.KeyAlgoSKECDSA256 {
 		t.Errorf("%s: %v", key.Type(), err)
 	}
-	if keys, err := p.KeyList(); err != nil || keys.Keys[0].ProviderKind != wire.ProviderSecureEnclave {
-		t.Errorf("told as %+v, %v", keys, err)
+	if kind := passkeys.Kind(); kind != wire.ProviderSecureEnclave {
+		t.Errorf("told as %v", kind)
 	}
 }
 
 // What a browser, a stolen answer or a careless authenticator could bring.
 func TestPasskeyAnswersThatAreNoGood(t *testing.T) {
-	_, good, passkeys, id := withPasskey(t)
+	good, passkeys, id := withPasskey(t)
 	data := []byte("bytes to be signed")
 	if _, err := passkeys.Signature(id, data, good.get(data)); err != nil {
 		t.Fatalf("a good answer: %v", err)
@@ -261,38 +271,55 @@ func TestRegistrationsThatAreNoGood(t *testing.T) {
 }
 
 func TestVaultKeys(t *testing.T) {
-	p, a := newPhone(t), newAuthenticator(t)
-	vault := Vault{Store: p.cfg.Store, RelyingParty: party}
-	p.cfg.Providers[ProviderVault] = vault
+	a, store := newAuthenticator(t), &testkit.Documents{}
+	vault := Vault{Store: store, RelyingParty: party}
+	l := newList(t, store, map[string]Provider{ProviderVault: vault})
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
-	p.approver.Passphrase = func(context.Context, PassphraseRequest) ([]byte, error) { return a.prf(salt), nil }
-	for _, algorithm := range []string{"ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"} {
-		key, err := generate(algorithm, 0)
+	for keyType, algorithm := range map[string]string{
+		"ecdsa-sha2-nistp256": "ecdsa-sha2-nistp256", "ssh-ed25519": "ssh-ed25519", "ssh-rsa": "rsa-sha2-512",
+	} {
+		key, err := Generate(keyType, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := vault.Add(algorithm, key, a.prf(salt))
+		id, err := vault.Add(keyType, key, a.prf(salt))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Add(id); err != nil {
+		if err := l.Add(id); err != nil {
 			t.Fatal(err)
 		}
-		r := p.request(id)
-		p.wantSignature(p.ask(t.Context(), r), id, r)
+		wantSigns(t, vault, id, algorithm, a.prf(salt))
 	}
 	if err := vault.Create(newAuthenticator(t).provenVault(vault, challenge, salt)); !errors.Is(err, ErrExists) {
 		t.Errorf("a vault with keys in it was replaced: %v", err)
 	}
-	list, _ := p.Identities()
+	list, _ := l.All()
 	for _, id := range list {
-		if err := p.Delete(id); err != nil {
+		if err := l.Delete(id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if names, _ := p.cfg.Store.List("vault"); len(names) > 0 {
+	if names, _ := store.List("vault"); len(names) > 0 {
 		t.Errorf("%v is left", names)
+	}
+}
+
+// wantSigns verifies a signature of the provider with the identity's public key.
+func wantSigns(t *testing.T, p Provider, id Identity, algorithm string, secret []byte) {
+	t.Helper()
+	data := []byte("bytes to be signed")
+	signature, err := p.Sign(t.Context(), id, data, algorithm, unlocked(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParsePublicKey(id.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := key.Verify(data, signature); err != nil || signature.Format != algorithm {
+		t.Errorf("%s: %v", signature.Format, err)
 	}
 }
 
@@ -302,7 +329,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 	a, vault := newAuthenticator(t), Vault{Store: &testkit.Documents{}, RelyingParty: party}
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
-	key, err := generate("ssh-ed25519", 0)
+	key, err := Generate("ssh-ed25519", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +341,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 		if _, err := vault.open(id, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
 			t.Errorf("%s opens: %v", name, err)
 		}
-		fresh, _ := generate("ssh-ed25519", 0)
+		fresh, _ := Generate("ssh-ed25519", 0)
 		if _, err := vault.Add("other", fresh, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
 			t.Errorf("%s locks: %v", name, err)
 		}
@@ -332,7 +359,7 @@ func TestVaultKeysCannotBeExchanged(t *testing.T) {
 	a.makeVault(vault, challenge, salt)
 	var ids []Identity
 	for _, label := range []string{"one", "two"} {
-		key, _ := generate("ecdsa-sha2-nistp256", 0)
+		key, _ := Generate("ecdsa-sha2-nistp256", 0)
 		id, err := vault.Add(label, key, a.prf(salt))
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package signer
+package identity
 
 import (
 	"bytes"
@@ -107,7 +107,7 @@ func (a *authenticator) sign(clientData string, flags byte, extensions ...byte) 
 // Client data in any form but the standard's make a passkey that no server lets in:
 // it is found at the test, and named. What OpenSSH does not look at is borne.
 func TestNewPasskeyIsTested(t *testing.T) {
-	_, a, passkeys, _ := withPasskey(t)
+	a, passkeys, _ := withPasskey(t)
 	const start = `{"type":"webauthn.get","challenge":"%s","origin":"https://phone.example"`
 	for form, want := range map[string]string{
 		start + `,"crossOrigin":false}`: "",
@@ -145,7 +145,7 @@ func TestTestIsNoRequest(t *testing.T) {
 
 // Signatures whose integers are not written as DER wants them.
 func TestSignaturesAsProvidersWriteThem(t *testing.T) {
-	_, a, passkeys, id := withPasskey(t)
+	a, passkeys, id := withPasskey(t)
 	data := []byte("bytes to be signed")
 	good := a.get(data)
 	r, s, err := webauthn.ParseSignature(good.Signature)

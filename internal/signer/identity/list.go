@@ -1,14 +1,13 @@
-package signer
+package identity
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -16,66 +15,38 @@ import (
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/policy"
-	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
 const identitiesDocument = "identities.json"
 
-// Names of the native providers.
-const (
-	ProviderFile     = "file"
-	ProviderUpstream = "upstream"
-)
-
-// Errors of identities.
-var (
-	ErrNoIdentity = errors.New("no such identity")
-	ErrAmbiguous  = errors.New("names more than one identity")
-	ErrExists     = errors.New("there is such an identity already")
-)
-
-// Identity is one SSH key pair as it rests on the phone: everything but the
-// private key.
-type Identity struct {
-	Label     string    `json:"label"`
-	Algorithm string    `json:"algorithm"` // OpenSSH key type
-	PublicKey []byte    `json:"publicKey"` // blob
-	Enabled   bool      `json:"enabled"`
-	Default   bool      `json:"default,omitempty"`
-	CreatedAt time.Time `json:"createdAt"`
-	Provider  string    `json:"provider"`
-	// Ref is the provider's own: for "file" the document with the encrypted
-	// key, for "upstream" the agent's socket.
-	Ref string `json:"ref"`
-	// Principals go into session certificates for this identity; empty means
-	// those of the CA's policy.
-	Principals []string `json:"principals,omitempty"`
-	// Rules say what it may be used for.
-	Rules policy.Rules `json:"rules,omitzero"`
+// Config says what a list consists of.
+type Config struct {
+	Store     documents.Store
+	Log       *activity.Log
+	Now       func() time.Time
+	Providers map[string]Provider // by Identity.Provider
+	// Taken reports whether a key cannot be an identity, since it is the CA'l.
+	Taken func(publicKey []byte) bool
 }
 
-// Fingerprint is the text of `ssh-keygen -l`.
-func (i Identity) Fingerprint() string { return sshctx.Fingerprint(i.PublicKey) }
-
-// AuthorizedKey returns the identity's line for authorized_keys, without a
-// newline.
-func (i Identity) AuthorizedKey() string {
-	key, err := ssh.ParsePublicKey(i.PublicKey)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " " + i.Label
+// List are the phone's identities. Safe for concurrent use.
+type List struct {
+	cfg Config
+	mu  sync.Mutex // held while the document changes
 }
+
+// New returns the identities that rest in the store.
+func New(c Config) *List { return &List{cfg: c} }
 
 type identityDocument struct {
 	Version    int        `json:"version"`
 	Identities []Identity `json:"identities"`
 }
 
-// Identities returns all identities in the order in which they were made.
-func (s *Signer) Identities() ([]Identity, error) {
-	doc, err := documents.Load[identityDocument](s.cfg.Store, identitiesDocument, "identities")
+// All returns the identities in the order in which they were made.
+func (l *List) All() ([]Identity, error) {
+	doc, err := documents.Load[identityDocument](l.cfg.Store, identitiesDocument, "identities")
 	if doc == nil {
 		return nil, err
 	}
@@ -117,8 +88,8 @@ func algorithmOf(blob []byte) string {
 
 // Find returns the identity that text names: its label, its fingerprint, or at
 // least six characters of the fingerprint behind "SHA256:".
-func (s *Signer) Find(text string) (Identity, error) {
-	list, err := s.Identities()
+func (l *List) Find(text string) (Identity, error) {
+	list, err := l.All()
 	if err != nil {
 		return Identity{}, err
 	}
@@ -142,17 +113,17 @@ func (s *Signer) Find(text string) (Identity, error) {
 
 // Add keeps an identity whose key was made for this phone, or stays in another agent;
 // the provider already holds it. The first one becomes the default.
-func (s *Signer) Add(id Identity) error {
+func (l *List) Add(id Identity) error {
 	if id.Provider == ProviderUpstream {
-		return s.add(id, activity.DecisionAdded)
+		return l.add(id, activity.DecisionAdded)
 	}
-	return s.add(id, activity.DecisionCreated)
+	return l.add(id, activity.DecisionCreated)
 }
 
 // AddImported is Add for a key that was elsewhere before.
-func (s *Signer) AddImported(id Identity) error { return s.add(id, activity.DecisionImported) }
+func (l *List) AddImported(id Identity) error { return l.add(id, activity.DecisionImported) }
 
-func (s *Signer) add(id Identity, decision string) error {
+func (l *List) add(id Identity, decision string) error {
 	if err := CheckLabel(id.Label); err != nil {
 		return err
 	}
@@ -163,8 +134,8 @@ func (s *Signer) add(id Identity, decision string) error {
 	if err := policy.CheckPrincipals(id.Principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
-		if ca, err := s.CA(); err == nil && bytes.Equal(ca.PublicKey, id.PublicKey) {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
+		if l.cfg.Taken(id.PublicKey) {
 			return nil, nil, errors.New("the CA's key cannot be an identity: it would sign what looks like a certificate")
 		}
 		for _, other := range list {
@@ -181,18 +152,18 @@ func (s *Signer) add(id Identity, decision string) error {
 }
 
 // Rename changes an identity's label.
-func (s *Signer) Rename(id Identity, label string) error {
+func (l *List) Rename(id Identity, label string) error {
 	if err := CheckLabel(label); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		for _, other := range list {
 			if other.Label == label && !bytes.Equal(other.PublicKey, id.PublicKey) {
 				return nil, nil, ErrExists
 			}
 		}
 		var rec *activity.Record
-		err := change(list, id, func(i *Identity) {
+		err := edit(list, id, func(i *Identity) {
 			if i.Label != label {
 				rec = keyRecord(*i, activity.DecisionRenamed, "now "+label)
 			}
@@ -204,10 +175,10 @@ func (s *Signer) Rename(id Identity, label string) error {
 
 // SetEnabled switches an identity on or off. One that is off is not listed and
 // signs nothing.
-func (s *Signer) SetEnabled(id Identity, enabled bool) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+func (l *List) SetEnabled(id Identity, enabled bool) error {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		var rec *activity.Record
-		err := change(list, id, func(i *Identity) {
+		err := edit(list, id, func(i *Identity) {
 			switch {
 			case enabled && !i.Enabled:
 				rec = keyRecord(*i, activity.DecisionEnabled, "")
@@ -221,13 +192,13 @@ func (s *Signer) SetEnabled(id Identity, enabled bool) error {
 }
 
 // SetPrincipals sets what session certificates for this identity name.
-func (s *Signer) SetPrincipals(id Identity, principals []string) error {
+func (l *List) SetPrincipals(id Identity, principals []string) error {
 	if err := policy.CheckPrincipals(principals); err != nil {
 		return err
 	}
-	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		var rec *activity.Record
-		err := change(list, id, func(i *Identity) {
+		err := edit(list, id, func(i *Identity) {
 			if what := policy.PrincipalsChange(i.Principals, principals); what != "" {
 				rec = keyRecord(*i, activity.DecisionChanged, what)
 			}
@@ -238,14 +209,14 @@ func (s *Signer) SetPrincipals(id Identity, principals []string) error {
 }
 
 // SetDefault chooses the identity that session certificates stand for.
-func (s *Signer) SetDefault(id Identity) error {
-	return s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+func (l *List) SetDefault(id Identity) error {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		was := slices.IndexFunc(list, func(i Identity) bool { return i.Default })
 		for n := range list {
 			list[n].Default = false
 		}
 		var rec *activity.Record
-		err := change(list, id, func(i *Identity) {
+		err := edit(list, id, func(i *Identity) {
 			if was < 0 || !bytes.Equal(list[was].PublicKey, i.PublicKey) {
 				rec = keyRecord(*i, activity.DecisionDefault, "")
 			}
@@ -257,11 +228,11 @@ func (s *Signer) SetDefault(id Identity) error {
 
 // CheckNew reports why no identity of that label can be made: before anybody is
 // asked for a passphrase.
-func (s *Signer) CheckNew(label string) error {
+func (l *List) CheckNew(label string) error {
 	if err := CheckLabel(label); err != nil {
 		return err
 	}
-	list, err := s.Identities()
+	list, err := l.All()
 	if err == nil && slices.ContainsFunc(list, func(i Identity) bool { return i.Label == label }) {
 		err = ErrExists
 	}
@@ -271,10 +242,10 @@ func (s *Signer) CheckNew(label string) error {
 // Delete forgets an identity and destroys its private key, if the provider has
 // Forget(Identity) error. The first of those that are left becomes the default,
 // if it was.
-func (s *Signer) Delete(id Identity) error {
+func (l *List) Delete(id Identity) error {
 	var gone Identity
 	var next string
-	err := s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+	err := l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		n := slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) })
 		if n < 0 {
 			return nil, nil, ErrNoIdentity
@@ -291,13 +262,13 @@ func (s *Signer) Delete(id Identity) error {
 		return err
 	}
 	// The list goes first: an identity without its key would be a lie.
-	if p, ok := s.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
+	if p, ok := l.cfg.Providers[gone.Provider].(interface{ Forget(Identity) error }); ok {
 		err = p.Forget(gone)
 	}
-	return errors.Join(err, s.Activity.Write(*keyRecord(gone, activity.DecisionDeleted, next)))
+	return errors.Join(err, l.cfg.Log.Write(*keyRecord(gone, activity.DecisionDeleted, next)))
 }
 
-func change(list []Identity, id Identity, f func(*Identity)) error {
+func edit(list []Identity, id Identity, f func(*Identity)) error {
 	for n := range list {
 		if bytes.Equal(list[n].PublicKey, id.PublicKey) {
 			f(&list[n])
@@ -307,39 +278,25 @@ func change(list []Identity, id Identity, f func(*Identity)) error {
 	return ErrNoIdentity
 }
 
-// changeIdentities replaces the list by what f makes of it. What f says of it is
+// change replaces the list by what f makes of it. What f says of it is
 // written to the log before: nothing is changed that the log does not know.
-func (s *Signer) changeIdentities(f func([]Identity) ([]Identity, *activity.Record, error)) error {
-	return s.locked(func() error {
-		list, err := s.Identities()
-		if err != nil {
-			return err
-		}
-		list, rec, err := f(list)
-		if err != nil {
-			return err
-		}
-		if rec != nil {
-			if err := s.Activity.Write(*rec); err != nil {
-				return err
-			}
-		}
-		return documents.Save(s.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
-	})
-}
-
-// CheckLabel reports why a text cannot be an identity's label.
-func CheckLabel(label string) error {
-	if label == "" || len(label) > wire.MaxNameSize || !wire.Printable(label) || strings.TrimSpace(label) != label {
-		return policy.Invalid("a label is 1 to %d bytes of printable text without space at its ends", wire.MaxNameSize)
+func (l *List) change(f func([]Identity) ([]Identity, *activity.Record, error)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.All()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// keyDocument names the document of a key file by its public key.
-func keyDocument(blob []byte) string {
-	sum := sha256.Sum256(blob)
-	return "keys/" + hex.EncodeToString(sum[:16])
+	list, rec, err := f(list)
+	if err != nil {
+		return err
+	}
+	if rec != nil {
+		if err := l.cfg.Log.Write(*rec); err != nil {
+			return err
+		}
+	}
+	return documents.Save(l.cfg.Store, identitiesDocument, identityDocument{Version: 1, Identities: list})
 }
 
 // keyRecord is the record of a change of an identity; what says what it is now.
@@ -347,15 +304,15 @@ func keyRecord(id Identity, decision, what string) *activity.Record {
 	return &activity.Record{Kind: activity.KindKey, Decision: decision, Label: wire.Clean(id.Label), Key: id.Fingerprint(), What: wire.Clean(what)}
 }
 
-// SetRules replaces an identity's rules by what change makes of them.
-func (s *Signer) SetRules(id Identity, edit func(*policy.Rules)) (policy.Rules, error) {
+// SetRules replaces an identity's rules by what set makes of them.
+func (l *List) SetRules(id Identity, set func(*policy.Rules)) (policy.Rules, error) {
 	var rules policy.Rules
-	err := s.changeIdentities(func(list []Identity) ([]Identity, *activity.Record, error) {
+	err := l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
 		var failed error
 		var rec *activity.Record
-		err := change(list, id, func(i *Identity) {
+		err := edit(list, id, func(i *Identity) {
 			rules = i.Rules
-			edit(&rules)
+			set(&rules)
 			if failed = errors.Join(rules.Check(), rules.CheckHosts()); failed != nil {
 				return
 			}
@@ -369,6 +326,18 @@ func (s *Signer) SetRules(id Identity, edit func(*policy.Rules)) (policy.Rules, 
 	return rules, err
 }
 
-// RefusedByRules counts the requests of a record that the identity's rules have
-// refused.
-func (i Identity) RefusedByRules(r activity.Record) int { return r.Keys[i.Fingerprint()] }
+// Without runs change while no identity has a key, and none can get it: for the CA's.
+func (l *List) Without(publicKey []byte, change func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.All()
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		if bytes.Equal(id.PublicKey, publicKey) {
+			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
+		}
+	}
+	return change()
+}

@@ -1,4 +1,4 @@
-package signer
+package identity
 
 import (
 	"context"
@@ -115,7 +115,7 @@ func loadCredential(store documents.Store, document string) (*webauthn.Credentia
 	return c, err
 }
 
-// Forget implements what Signer.Delete looks for. The passkey itself stays on
+// Forget implements what List.Delete looks for. The passkey itself stays on
 // the device until its owner deletes it there: no page can.
 func (p Passkeys) Forget(id Identity) error { return p.Store.Delete(id.Ref) }
 

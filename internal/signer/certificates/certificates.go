@@ -1,4 +1,6 @@
-package signer
+// Package certificates is the list of the session certificates that the phone has issued,
+// and what follows from one that is revoked.
+package certificates
 
 import (
 	"bytes"
@@ -9,23 +11,25 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
 )
 
 const (
-	// issuedDocument has a line of JSON for each certificate, oldest first: to issue
+	// document has a line of JSON for each certificate, oldest first: to issue
 	// one need not decode all those before it.
-	issuedDocument = "certificates.jsonl"
-	maxIssued      = 4096
-	// issuedMemory is how long a certificate is remembered after its end.
-	issuedMemory = 30 * 24 * time.Hour
+	document  = "certificates.jsonl"
+	maxIssued = 4096
+	// memory is how long a certificate is remembered after its end.
+	memory = 30 * 24 * time.Hour
 )
 
 // ErrNoCertificate is returned for a serial that this phone did not issue, or
@@ -50,11 +54,25 @@ type Issued struct {
 // Revoked reports whether the certificate was revoked.
 func (i Issued) Revoked() bool { return !i.RevokedAt.IsZero() }
 
-var errIssuedDamaged = errors.New("load certificates: the document is damaged")
+// List are the certificates. Safe for concurrent use.
+type List struct {
+	store documents.Store
+	now   func() time.Time
+	log   *activity.Log
 
-// Certificates returns those that this phone has issued, oldest first.
-func (s *Signer) Certificates() ([]Issued, error) {
-	lines, err := s.issuedLines()
+	mu sync.Mutex // held while the document changes
+}
+
+// New returns the certificates that rest in the store.
+func New(store documents.Store, now func() time.Time, log *activity.Log) *List {
+	return &List{store: store, now: now, log: log}
+}
+
+var errDamaged = errors.New("load certificates: the document is damaged")
+
+// All returns those that this phone has issued, oldest first.
+func (l *List) All() ([]Issued, error) {
+	lines, err := l.lines()
 	if err != nil {
 		return nil, err
 	}
@@ -62,63 +80,63 @@ func (s *Signer) Certificates() ([]Issued, error) {
 	for line := range bytes.Lines(lines) {
 		var i Issued
 		if json.Unmarshal(line, &i) != nil {
-			return nil, errIssuedDamaged
+			return nil, errDamaged
 		}
 		list = append(list, i)
 	}
 	return list, nil
 }
 
-func (s *Signer) issuedLines() ([]byte, error) {
-	lines, err := s.cfg.Store.Get(issuedDocument)
+func (l *List) lines() ([]byte, error) {
+	lines, err := l.store.Get(document)
 	if err != nil {
 		return nil, fmt.Errorf("load certificates: %w", err)
 	}
 	return lines, nil
 }
 
-func (s *Signer) putIssued(lines []byte) error {
-	if err := s.cfg.Store.Put(issuedDocument, lines); err != nil {
+func (l *List) put(lines []byte) error {
+	if err := l.store.Put(document, lines); err != nil {
 		return fmt.Errorf("save certificates: %w", err)
 	}
 	return nil
 }
 
-// noteIssued remembers a certificate before it is given out: one that the phone
-// does not know could not be revoked.
-func (s *Signer) noteIssued(cert *ssh.Certificate, identity Identity, to device.Peer) error {
-	now := s.cfg.Now().UTC()
+// Note remembers a certificate before it is given out: one that the phone does not
+// know could not be revoked. It stands for an identity, with its label and fingerprint.
+func (l *List) Note(cert *ssh.Certificate, to device.Peer, label wire.Text, fingerprint string) error {
+	now := l.now().UTC()
 	line, err := json.Marshal(Issued{
 		Serial: strconv.FormatUint(cert.Serial, 10), DeviceID: to.ID, DeviceName: to.Name,
-		Label: wire.Clean(identity.Label), Identity: identity.Fingerprint(), CA: cert.SignatureKey.Marshal(),
+		Label: label, Identity: fingerprint, CA: cert.SignatureKey.Marshal(),
 		Principals: cert.ValidPrincipals, IssuedAt: now,
 		ValidAfter: time.Unix(int64(cert.ValidAfter), 0).UTC(), ValidUntil: time.Unix(int64(cert.ValidBefore), 0).UTC(),
 	})
 	if err != nil {
 		return fmt.Errorf("encode certificate: %w", err)
 	}
-	return s.locked(func() error {
-		lines, err := s.issuedLines()
-		if err == nil {
-			lines, err = forgetIssued(lines, now)
-		}
-		if err != nil {
-			return err
-		}
-		return s.putIssued(slices.Concat(lines, line, []byte{'\n'}))
-	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines, err := l.lines()
+	if err == nil {
+		lines, err = forget(lines, now)
+	}
+	if err != nil {
+		return err
+	}
+	return l.put(slices.Concat(lines, line, []byte{'\n'}))
 }
 
-// forgetIssued leaves out the oldest, those that ended long ago, and leaves room
+// forget leaves out the oldest, those that ended long ago, and leaves room
 // for one more. What was issued before one that still counts is kept with it.
-func forgetIssued(lines []byte, now time.Time) ([]byte, error) {
+func forget(lines []byte, now time.Time) ([]byte, error) {
 	for n := bytes.Count(lines, []byte{'\n'}); n > 0; n-- {
 		oldest, newer, _ := bytes.Cut(lines, []byte{'\n'})
 		var i Issued
 		if json.Unmarshal(oldest, &i) != nil {
-			return nil, errIssuedDamaged
+			return nil, errDamaged
 		}
-		if n < maxIssued && now.Sub(i.ValidUntil) <= issuedMemory {
+		if n < maxIssued && now.Sub(i.ValidUntil) <= memory {
 			break
 		}
 		lines = newer
@@ -128,56 +146,54 @@ func forgetIssued(lines []byte, now time.Time) ([]byte, error) {
 
 // Revoke revokes the certificates that match says, and returns them. Computers
 // learn of it at once, or as soon as they connect; servers by the KRL alone.
-func (s *Signer) Revoke(match func(Issued) bool) ([]Issued, error) {
-	var revoked []Issued
-	err := s.locked(func() error {
-		list, err := s.Certificates()
-		if err != nil {
-			return err
-		}
-		var lines []byte
-		for _, i := range list {
-			if match(i) && !i.Revoked() {
-				i.RevokedAt = s.cfg.Now().UTC()
-				revoked = append(revoked, i)
-			}
-			line, err := json.Marshal(i)
-			if err != nil {
-				return fmt.Errorf("encode certificate: %w", err)
-			}
-			lines = append(append(lines, line...), '\n')
-		}
-		if len(revoked) == 0 {
-			return ErrNoCertificate
-		}
-		return s.putIssued(lines)
-	})
-	if err != nil {
-		return nil, err
-	}
+func (l *List) Revoke(match func(Issued) bool) ([]Issued, error) {
+	revoked, err := l.revoke(match)
 	for _, i := range revoked {
 		rec := activity.Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
 			Decision: "revoked", Serial: i.Serial, Principals: i.Principals}
-		err = errors.Join(err, s.Activity.Write(rec))
+		err = errors.Join(err, l.log.Write(rec))
 	}
 	return revoked, err
 }
 
-// revokedSerials are those that computers have to be told of: revoked and not
-// expired.
-func (s *Signer) revokedSerials() []string {
-	list, err := s.Certificates()
+func (l *List) revoke(match func(Issued) bool) (revoked []Issued, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.All()
 	if err != nil {
-		s.cfg.Log.Error("certificates", "err", err)
-		return nil
+		return nil, err
 	}
-	var serials []string
+	var lines []byte
+	for _, i := range list {
+		if match(i) && !i.Revoked() {
+			i.RevokedAt = l.now().UTC()
+			revoked = append(revoked, i)
+		}
+		line, err := json.Marshal(i)
+		if err != nil {
+			return nil, fmt.Errorf("encode certificate: %w", err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	if len(revoked) == 0 {
+		return nil, ErrNoCertificate
+	}
+	if err := l.put(lines); err != nil {
+		return nil, err
+	}
+	return revoked, nil
+}
+
+// RevokedSerials are those that computers have to be told of: revoked and not
+// expired.
+func (l *List) RevokedSerials() (serials []string, err error) {
+	list, err := l.All()
 	for _, i := range slices.Backward(list) {
-		if i.Revoked() && s.cfg.Now().Before(i.ValidUntil) && len(serials) < wire.MaxRevoked {
+		if i.Revoked() && l.now().Before(i.ValidUntil) && len(serials) < wire.MaxRevoked {
 			serials = append(serials, i.Serial)
 		}
 	}
-	return serials
+	return serials, err
 }
 
 // Numbers of OpenSSH PROTOCOL.krl.
@@ -191,8 +207,8 @@ const (
 // KRL returns a key revocation list (OpenSSH PROTOCOL.krl) with the serials of
 // all revoked certificates, for sshd's RevokedKeys and `ssh-keygen -Q`. Without
 // any it is a valid list that revokes nothing.
-func (s *Signer) KRL() ([]byte, error) {
-	list, err := s.Certificates()
+func (l *List) KRL() ([]byte, error) {
+	list, err := l.All()
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +219,7 @@ func (s *Signer) KRL() ([]byte, error) {
 			serials[string(i.CA)] = append(serials[string(i.CA)], serial)
 		}
 	}
-	now := uint64(s.cfg.Now().Unix())
+	now := uint64(l.now().Unix())
 	b := binary.BigEndian.AppendUint64(nil, krlMagic)
 	b = binary.BigEndian.AppendUint32(b, krlFormatVersion)
 	b = binary.BigEndian.AppendUint64(b, now) // the list's version: later ones have higher ones
