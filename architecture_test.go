@@ -56,6 +56,11 @@ var dependencyRules = []rule{
 		why:    "it reads what a person wrote, and knows no setting but by a command's flags",
 	},
 	{
+		from: "internal/setup", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/setup", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
+		why:    "it writes a person's files and takes that back, and asks nobody",
+	},
+	{
 		from: "internal/agent/keys", never: []string{"vmux/internal/agent/..."}, except: []string{"vmux/internal/agent/keys"},
 		why: "what phones hold does not depend on who asks for it",
 	},

@@ -64,24 +64,9 @@ wait
 // same all the while, and no client fails.
 func TestSystemdService(t *testing.T) {
 	t.Parallel()
-	for _, p := range []string{"unshare", "systemctl", "/lib/systemd/systemd"} {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Fatalf("%v: run `make setup`", err)
-		}
-	}
 	h := newHome(t)
 	install(t, h)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	args := []string{"unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", serviceScript, "sh", h.dir}
-	if os.Getuid() != 0 { // a control group of its own, which only the service manager can give
-		args = append([]string{"systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"}, args...)
-		args = append(args[:7], append([]string{"--user", "--map-root-user"}, args[7:]...)...)
-	}
-	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	out := underServiceManager(t, serviceScript, h.dir)
 	for _, want := range []string{
 		"status: Phone not connected\n",
 		"desktop: SSH_AUTH_SOCK=" + h.dir + "/.ssh/vmux-agent.sock\n",
@@ -93,13 +78,36 @@ func TestSystemdService(t *testing.T) {
 		"after a kill of it: The agent has no identities.\n",
 		"started anew: The agent has no identities.\n",
 	} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("no %q", want)
 		}
 	}
-	if t.Failed() || regexp.MustCompile("still there|another socket|it was not").Match(out) {
+	if t.Failed() || regexp.MustCompile("still there|another socket|it was not").MatchString(out) {
 		t.Errorf("the service manager:\n%s", out)
 	}
+}
+
+// underServiceManager runs a script in namespaces of its own, where it can start a
+// service manager, and returns what it says.
+func underServiceManager(t *testing.T, script, home string) string {
+	t.Helper()
+	for _, p := range []string{"unshare", "systemctl", "/lib/systemd/systemd"} {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Fatalf("%v: run `make setup`", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	args := []string{"unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", home}
+	if os.Getuid() != 0 { // a control group of its own, which only the service manager can give
+		args = append([]string{"systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"}, args...)
+		args = append(args[:7], append([]string{"--user", "--map-root-user"}, args[7:]...)...)
+	}
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // install puts the program, the units and the session's environment where
@@ -128,5 +136,82 @@ func install(t *testing.T, h *home) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(fmt.Errorf("install: %w", err))
+	}
+}
+
+// setupScript is a person with an account of their own files and nothing of vmux but the
+// program, at a shell below a service manager of the test's own. $1 is the home folder.
+const setupScript = `set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/user/0
+export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
+unset SSH_AUTH_SOCK
+PATH=$HOME/.local/bin:$PATH
+/lib/systemd/systemd --user --log-target=console --log-level=warning &
+tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
+files() { cd $HOME; find . -path ./.local -prune -o -name '*.lock' -o -type f -exec sha256sum {} + -o -printf '%p %M %l\n' | sort; }
+tries systemctl --user daemon-reload
+before=$(files)
+vmux setup --yes
+tries answers
+echo "enabled: $(systemctl --user is-enabled vmux-agent.socket vmux-agent.service | tr '\n' ' ')"
+echo "by the shell's line: $(bash -c '. ~/.bashrc; ssh-add -l')"
+echo "by ssh: $(ssh -F ~/.ssh/config -G example.com | grep identityagent)"
+systemctl --user stop vmux-agent.service
+echo "the first client starts it: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh-add -l)"
+during=$(files)
+vmux setup --yes
+[ "$(files)" = "$during" ] || echo "a second time changed something"
+vmux setup --undo
+[ "$(systemctl --user is-active vmux-agent.socket vmux-agent.service | sort -u)" = inactive ] || echo "something still runs"
+echo "$before" >/run/before
+files >/run/after
+diff /run/before /run/after && echo "as it was"
+vmux agent --lan=false 2>/run/log &
+tries answers
+vmux setup --yes 2>&1 || echo "beside an agent: $?"
+kill $!
+wait $! || true
+vmux setup --undo
+files | diff /run/before - && echo "as it was again"
+systemctl --user exit
+wait
+`
+
+// vmux setup starts the agent under a real systemd, by its socket too, and --undo leaves
+// every file of the account as it was.
+func TestSetupUnderSystemd(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(h.dir, ".local", "bin")
+	err = errors.Join(os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux")), os.MkdirAll(filepath.Join(h.dir, ".ssh"), 0o700),
+		os.WriteFile(filepath.Join(h.dir, ".ssh", "config"), []byte("Host work\n    User alice"), 0o600),
+		os.WriteFile(filepath.Join(h.dir, ".bashrc"), []byte("alias ll='ls -l'\n"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := underServiceManager(t, setupScript, h.dir)
+	for _, want := range []string{
+		"enabled: enabled enabled \n",
+		"by the shell's line: The agent has no identities.\n",
+		"by ssh: identityagent " + h.dir + "/.ssh/vmux-agent.sock\n",
+		"the first client starts it: The agent has no identities.\n",
+		"vmux: all of it is there already\n",
+		"as it was\n",
+		"vmux agent, has the state folder " + h.dir + "/.local/state/vmux/agent open\nhint: end that agent, then vmux setup again",
+		"beside an agent: 1\n",
+		"as it was again\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if t.Failed() || regexp.MustCompile("something|in vain").MatchString(out) {
+		t.Errorf("vmux setup:\n%s", out)
 	}
 }

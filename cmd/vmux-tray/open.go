@@ -76,7 +76,7 @@ func openLog(ctx context.Context) error {
 	if !filepath.IsAbs(path) {
 		return errors.New("XDG_RUNTIME_DIR is not set, so that there is no private folder for the log")
 	}
-	if err := state.WriteFile(path, text); err != nil {
+	if err := state.WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
 	return openURL(path)

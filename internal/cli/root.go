@@ -75,7 +75,7 @@ func newRoot(a *app) *cobra.Command {
 		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a),
 		a.Group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
 		a.Group("git", "Sign commits and tags with a phone-held key", gitcmd.NewSetup(a.IO)),
-		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), newVersionCommand(a), phonecmd.New(a.IO),
+		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), newSetupCommand(a), newVersionCommand(a), phonecmd.New(a.IO),
 	)
 	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))

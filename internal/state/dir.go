@@ -121,9 +121,9 @@ func (d *Dir) Get(name string) ([]byte, error) {
 }
 
 // WriteFile replaces a file that is not part of the state, as a whole or not at
-// all. It has mode 0600.
-func WriteFile(path string, b []byte) error {
-	if err := replace(path, b); err != nil {
+// all.
+func WriteFile(path string, b []byte, mode fs.FileMode) error {
+	if err := replace(path, b, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -139,7 +139,7 @@ func (d *Dir) Put(name string, b []byte) error {
 	if err := d.makeFolder(folder); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := replace(path, b); err != nil {
+	if err := replace(path, b, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return syncFolder(folder)

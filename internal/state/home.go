@@ -55,6 +55,9 @@ func (h Home) Phone() (*Dir, error) { return OpenDir(filepath.Join(h.path, "phon
 // Hub opens the folder of the hub, making it if need be.
 func (h Home) Hub() (*Dir, error) { return OpenDir(filepath.Join(h.path, "hub")) }
 
+// Setup opens the folder of what `vmux setup` has written, making it if need be.
+func (h Home) Setup() (*Dir, error) { return OpenDir(filepath.Join(h.path, "setup")) }
+
 // AgentSocket returns the path of the SSH agent's socket: $VMUX_HOME/agent.sock,
 // or ~/.ssh/vmux-agent.sock if VMUX_HOME is not set.
 func (h Home) AgentSocket() (string, error) {

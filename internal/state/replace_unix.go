@@ -13,9 +13,9 @@ import (
 
 // replace writes beside the file: the library would look each time whether the
 // system's folder for temporary files will do, which is no place for keys.
-func replace(path string, b []byte) error {
-	return renameio.WriteFile(path, b, 0o600,
-		renameio.WithStaticPermissions(0o600), renameio.WithTempDir(filepath.Dir(path)))
+func replace(path string, b []byte, mode fs.FileMode) error {
+	return renameio.WriteFile(path, b, mode,
+		renameio.WithStaticPermissions(mode), renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // syncFolder makes a rename or removal outlast a power cut.
@@ -26,6 +26,15 @@ func syncFolder(path string) error {
 	}
 	defer f.Close()
 	return f.Sync()
+}
+
+// CheckOwner refuses a home folder of another user's, as sudo has it where it keeps HOME.
+func CheckOwner(home string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && int(st.Uid) != os.Geteuid() {
+		return refuse("run it as that user, without sudo", "the home folder %s belongs to user %d, not to you", home, st.Uid)
+	}
+	return nil
 }
 
 // checkOwner refuses what another user could change.

@@ -7,9 +7,9 @@ import (
 
 // replace is as good as Windows allows: MoveFileEx replaces a file, though a
 // power cut in the middle is not promised to leave either.
-func replace(path string, b []byte) error {
+func replace(path string, b []byte, mode fs.FileMode) error {
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	if err := os.WriteFile(tmp, b, mode); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
@@ -19,3 +19,6 @@ func syncFolder(string) error { return nil }
 
 // checkOwner leaves it to the profile folder's access control list.
 func checkOwner(string, fs.FileInfo) error { return nil }
+
+// CheckOwner leaves it to the profile folder's access control list.
+func CheckOwner(string, fs.FileInfo) error { return nil }

@@ -121,7 +121,7 @@ ssh-keygen -Q reads it. Put it on each server that trusts the CA:
 			if v[0] == "-" {
 				return a.Text(string(krl))
 			}
-			return command.WrongFile(state.WriteFile(v[0], krl), "a FILE in a folder that is there, or - for standard output")
+			return command.WrongFile(state.WriteFile(v[0], krl, 0o600), "a FILE in a folder that is there, or - for standard output")
 		},
 	}
 }

@@ -1,0 +1,96 @@
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmux/internal/state"
+)
+
+// maxFile bounds what is read of a person's file: all of it is written again.
+const maxFile = 4 << 20
+
+// file is a file of a person as it is now.
+type file struct {
+	path  string // where it lies: a symbolic link is followed and stays
+	there bool
+	text  string
+	mode  fs.FileMode
+}
+
+// unchangeable is the error of a file that a person, or a program of theirs, keeps
+// from being changed.
+type unchangeable struct{ path, why string }
+
+func (u *unchangeable) Error() string { return u.path + " " + u.why }
+
+// look reads a file. One that is not there is no error.
+func look(path string) (*file, error) {
+	at, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Readlink(path); err == nil {
+			return nil, &unchangeable{path, "is a symbolic link that leads to no file"}
+		}
+		return &file{path: path, mode: 0o600}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(at)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, &unchangeable{path, "is no regular file"}
+	case info.Size() > maxFile:
+		return nil, &unchangeable{path, fmt.Sprintf("is over %d bytes", maxFile)}
+	}
+	b, err := os.ReadFile(at)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		return nil, &unchangeable{path, "is no text"}
+	}
+	return &file{path: at, there: true, text: string(b), mode: info.Mode().Perm()}, nil
+}
+
+// changeable reports why the file must not be changed. Whoever took the permission to
+// write from it, as home-manager does, did so to have it left alone: that it could be
+// replaced all the same, as root or by the folder's permissions, is no reason to.
+func (f *file) changeable() error {
+	if f.there && f.mode&0o200 == 0 {
+		return &unchangeable{f.path, "cannot be written to"}
+	}
+	return nil
+}
+
+// write replaces the file as a whole, with the permissions that it has.
+func (f *file) write(text string) error {
+	if err := f.changeable(); err != nil {
+		return err
+	}
+	return state.WriteFile(f.path, []byte(text), f.mode)
+}
+
+// without takes out a piece, which has to stand there exactly once.
+func without(text, piece string) (string, bool) {
+	return strings.Replace(text, piece, "", 1), strings.Count(text, piece) == 1
+}
+
+// appended is what has to be added to a text so that lines stand at its end.
+func appended(text, lines string) string {
+	switch {
+	case text == "":
+		return strings.TrimLeft(lines, "\n")
+	case !strings.HasSuffix(text, "\n"):
+		return "\n" + lines
+	}
+	return lines
+}

@@ -1,0 +1,188 @@
+package setup
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmux/internal/state"
+)
+
+// document holds the record in its folder.
+const document = "record.json"
+
+// Record is what setup has written and not taken back. It is stored before each
+// change is made, so that one that was cut off is taken back, too.
+type Record struct {
+	dir     *state.Dir
+	release func()
+	written
+}
+
+// written is the record as it is stored.
+type written struct {
+	Entries []entry `json:"entries"`
+	// Folders were made for them; those that are empty at the end go, too.
+	Folders []string `json:"folders,omitempty"`
+}
+
+// entry is one change that was made.
+type entry struct {
+	Part string `json:"part"` // which of setup's parts it is of; one for each file
+	Path string `json:"path"`
+	Text string `json:"text"` // what was put there
+	// Made says that there was no such file before.
+	Made bool `json:"made,omitempty"`
+	// Unit is a unit of systemd that was enabled, in place of a file.
+	Unit string `json:"unit,omitempty"`
+}
+
+// Open opens the record for this process alone; Close ends that.
+func Open(home state.Home) (*Record, error) {
+	dir, err := home.Setup()
+	if err != nil {
+		return nil, err
+	}
+	release, err := dir.Own("vmux setup")
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{dir: dir, release: release}
+	b, err := dir.Get(document)
+	if err == nil && b != nil {
+		err = json.Unmarshal(b, &r.written)
+	}
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("read what setup has written: %w", err)
+	}
+	return r, nil
+}
+
+// Close lets others open the record.
+func (r *Record) Close() { r.release() }
+
+// Empty reports whether there is nothing to take back.
+func (r *Record) Empty() bool { return len(r.Entries)+len(r.Folders) == 0 }
+
+// of returns what was written for a part in a file.
+func (r *Record) of(part, path string) (entry, bool) {
+	i := slices.IndexFunc(r.Entries, func(e entry) bool { return e.Part == part && e.Path == path })
+	if i < 0 {
+		return entry{}, false
+	}
+	return r.Entries[i], true
+}
+
+// add records a change that is about to be made, with the folders that it needs.
+func (r *Record) add(e entry, files ...string) error {
+	r.Entries = append(r.Entries, e)
+	for _, path := range files {
+		r.Folders = append(r.Folders, foldersFor(path)...)
+	}
+	return r.save()
+}
+
+func (r *Record) drop(e entry) error {
+	r.Entries = slices.DeleteFunc(r.Entries, func(o entry) bool { return o.Part == e.Part && o.Path == e.Path })
+	return r.save()
+}
+
+func (r *Record) save() error {
+	if r.Empty() {
+		return r.dir.Delete(document)
+	}
+	b, err := json.MarshalIndent(r.written, "", "  ")
+	if err != nil {
+		return err
+	}
+	return r.dir.Put(document, append(b, '\n'))
+}
+
+// Left is something of setup's that could not be taken back.
+type Left struct {
+	Path string
+	Why  string
+	Text string // what setup had put there
+}
+
+// Undo takes back everything, the last change first. told is called for each file or
+// unit that is taken back. What a person has changed since stays as it is and is returned;
+// it stays in the record as well.
+func (r *Record) Undo(told func(path string)) ([]Left, error) {
+	var left []Left
+	if slices.ContainsFunc(r.Entries, func(e entry) bool { return e.Unit != "" }) {
+		defer reload()
+	}
+	for _, e := range slices.Backward(slices.Clone(r.Entries)) {
+		why, err := r.takeBack(e)
+		switch {
+		case err != nil:
+			return left, err
+		case why != "":
+			left = append(left, Left{e.Path, why, e.Text})
+		default:
+			told(cmp.Or(e.Unit, e.Path))
+		}
+	}
+	slices.Sort(r.Folders) // the inner ones behind the outer ones
+	for _, folder := range slices.Backward(r.Folders) {
+		_ = os.Remove(folder) // if it is empty
+	}
+	if len(left) == 0 {
+		r.Folders = nil
+	}
+	return left, r.save()
+}
+
+// takeBack takes back one change, or returns why it is left.
+func (r *Record) takeBack(e entry) (why string, err error) {
+	if e.Unit != "" {
+		if err := disable(e.Path); err != nil {
+			return "", err
+		}
+		return "", r.drop(e)
+	}
+	f, err := look(e.Path)
+	switch {
+	case errors.As(err, new(*unchangeable)):
+		return strings.TrimPrefix(err.Error(), e.Path+" "), nil
+	case err != nil:
+		return "", err
+	case !f.there:
+	case e.Made && f.text == e.Text:
+		if err := os.Remove(e.Path); err != nil {
+			return "", err
+		}
+	default:
+		after, ok := without(f.text, e.Text)
+		switch {
+		case !ok && !strings.Contains(f.text, marked): // taken out by hand
+			return "", r.drop(e)
+		case !ok:
+			return "its lines were changed since", nil
+		}
+		if err := f.changeable(); err != nil {
+			return "cannot be written to", nil
+		}
+		if err := f.write(after); err != nil {
+			return "", err
+		}
+	}
+	return "", r.drop(e)
+}
+
+// foldersFor returns the folders that have to be made for a file.
+func foldersFor(path string) (missing []string) {
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		if _, err := os.Stat(folder); err == nil || folder == filepath.Dir(folder) {
+			return missing
+		}
+		missing = append(missing, folder)
+	}
+}

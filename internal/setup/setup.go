@@ -1,0 +1,172 @@
+// Package setup tells SSH clients, shells and the desktop of vmux, by files of the
+// person who runs it, and takes exactly that back. It keeps a record of what it
+// wrote. It asks nobody and prints nothing: each change can be shown before it is made.
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmux/internal/state"
+)
+
+// Parts of setup; any of them can be left out.
+const (
+	PartSSH         = "ssh"         // ~/.ssh/config
+	PartService     = "service"     // systemd's user units
+	PartEnvironment = "environment" // of programs that the desktop starts
+	PartShell       = "shell"       // of terminals
+)
+
+// Wish is what a person wants, and where it goes.
+type Wish struct {
+	Parts   []string
+	Socket  string   // of the SSH agent
+	Program string   // the vmux that the service starts
+	Shells  []string // bash, zsh, fish
+	Home    string   // the person's folder
+	// Environment is what the service has to have to find the same files, as
+	// "NAME=value".
+	Environment []string
+}
+
+// Change is one change to one file, before it is made.
+type Change struct {
+	Path  string
+	Lines string // what is put there
+	Own   bool   // as a file of its own; else at the end of the file
+	Unit  string // of systemd, to be enabled, in place of a file
+
+	part  string
+	mode  fs.FileMode // of a file that is made
+	older *entry      // what an earlier setup put there, which goes
+}
+
+// What says in words what is done.
+func (c Change) What() string {
+	switch {
+	case c.Unit != "":
+		return "enable and start " + c.Unit
+	case c.older != nil:
+		return "replace what setup wrote into " + c.Path
+	case c.Own:
+		return "write " + c.Path
+	}
+	return "add to the end of " + c.Path
+}
+
+// wanted are all changes that the wish needs on a fresh account.
+func (w Wish) wanted() []Change {
+	var all []Change
+	for _, part := range Parts {
+		if !slices.Contains(w.Parts, part) {
+			continue
+		}
+		for _, c := range map[string]func() []Change{
+			PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment, PartShell: w.shell,
+		}[part]() {
+			c.part = part
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// Plan returns the changes that are still to be made for the wish, and what stands in
+// the way of others. What an earlier setup wrote and is not wished for any more stays.
+func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
+	var plan []Change
+	var left []Left
+	for _, c := range w.wanted() {
+		if c.Unit != "" && slices.ContainsFunc(left, func(l Left) bool { return filepath.Dir(l.Path) == c.Path }) {
+			continue // its units are a person's own
+		}
+		todo, why, err := r.missing(&c)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case why != "":
+			left = append(left, Left{c.Path, why, c.Lines})
+		case todo:
+			plan = append(plan, c)
+		}
+	}
+	return plan, left, nil
+}
+
+// missing reports whether a change is still to be made, or why it cannot be.
+func (r *Record) missing(c *Change) (todo bool, why string, err error) {
+	e, written := r.of(c.part, c.Path)
+	if c.Unit != "" {
+		return !enabled(c.Unit), "", nil
+	}
+	f, err := look(c.Path)
+	if err == nil {
+		err = f.changeable()
+	}
+	switch {
+	case errors.As(err, new(*unchangeable)):
+		return false, strings.TrimPrefix(err.Error(), c.Path+" "), nil
+	case err != nil:
+		return false, "", err
+	case written && strings.Count(f.text, e.Text) == 1:
+		if strings.TrimLeft(e.Text, "\n") == strings.TrimLeft(c.Lines, "\n") {
+			return false, "", nil
+		}
+		c.older = &e
+	case c.Own && f.there && f.text == c.Lines:
+		return false, "", nil // put there by hand, as the documentation has it
+	case c.Own && f.there:
+		return false, "is there already, and setup has not written it", nil
+	case strings.Contains(f.text, strings.TrimLeft(c.Lines, "\n")):
+		return false, "", nil
+	}
+	return true, "", nil
+}
+
+// Make makes one change of the plan, and records it before.
+func (r *Record) Make(c Change) error {
+	if c.Unit != "" {
+		return r.enable(c)
+	}
+	if c.older != nil {
+		if why, err := r.takeBack(*c.older); err != nil || why != "" {
+			return errors.Join(err, errors.New(c.Path+": "+why))
+		}
+	}
+	f, err := look(c.Path)
+	if err != nil {
+		return err
+	}
+	if !f.there {
+		f.mode = c.mode
+	}
+	e := entry{Part: c.part, Path: c.Path, Text: appended(f.text, c.Lines), Made: !f.there}
+	if old, written := r.of(c.part, c.Path); written { // its lines were taken out by hand
+		if err := r.drop(old); err != nil {
+			return err
+		}
+	}
+	if err := r.add(e, c.Path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return err
+	}
+	return f.write(f.text + e.Text)
+}
+
+// CheckOwner refuses to write into another user's home folder, as root would by sudo:
+// the files there would be root's from then on.
+func CheckOwner(home string) error {
+	info, err := os.Stat(home)
+	if err != nil {
+		return fmt.Errorf("look at the home folder: %w", err)
+	}
+	return state.CheckOwner(home, info)
+}

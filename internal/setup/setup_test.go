@@ -1,0 +1,339 @@
+package setup
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vmux/internal/state"
+)
+
+// account is a person's home folder with a state folder beside it.
+type account struct {
+	t    *testing.T
+	home string
+	Wish
+}
+
+func newAccount(t *testing.T) *account {
+	root := t.TempDir()
+	a := &account{t: t, home: filepath.Join(root, "home")}
+	for _, name := range []string{"VMUX_HOME", "HOME", "XDG_CONFIG_HOME", "ZDOTDIR"} {
+		t.Setenv(name, map[string]string{"VMUX_HOME": filepath.Join(root, "state"), "HOME": a.home}[name])
+	}
+	if err := os.Mkdir(a.home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.Wish = Wish{
+		Parts: []string{PartSSH, PartEnvironment, PartShell}, Shells: []string{"bash", "zsh", "fish"},
+		Home: a.home, Socket: filepath.Join(a.home, ".ssh", "vmux-agent.sock"), Program: "/usr/bin/vmux",
+	}
+	return a
+}
+
+func (a *account) put(name, text string, mode fs.FileMode) {
+	a.t.Helper()
+	path := filepath.Join(a.home, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		a.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *account) get(name string) string {
+	a.t.Helper()
+	b, err := os.ReadFile(filepath.Join(a.home, name))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// open opens the record until the test ends or it is closed.
+func (a *account) open() *Record {
+	a.t.Helper()
+	home, err := state.Find()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r, err := Open(home)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return r
+}
+
+// setUp makes all changes and returns how many there were, and what was in the way.
+func (a *account) setUp() (int, []Left) {
+	a.t.Helper()
+	r := a.open()
+	defer r.Close()
+	plan, left, err := r.Plan(a.Wish)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, c := range plan {
+		if err := r.Make(c); err != nil {
+			a.t.Fatalf("%s: %v", c.What(), err)
+		}
+	}
+	return len(plan), left
+}
+
+func (a *account) undo() []Left {
+	a.t.Helper()
+	r := a.open()
+	defer r.Close()
+	left, err := r.Undo(func(string) {})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if r.Empty() != (len(left) == 0) {
+		a.t.Errorf("left %v, record empty: %v", left, r.Empty())
+	}
+	return left
+}
+
+// all is every file and folder with its mode and content.
+func (a *account) all() string {
+	a.t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(a.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "%s %v", path, info.Mode())
+		if link, err := os.Readlink(path); err == nil {
+			fmt.Fprintf(&b, " -> %s", link)
+		} else if !d.IsDir() {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %q", content)
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestUndoLeavesEveryFileAsItWas(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		put  func(a *account)
+	}{
+		{"a fresh account", func(*account) {}},
+		{"files of their own", func(a *account) {
+			a.put(".ssh/config", "Host work\n    IdentityAgent /run/work\n", 0o600)
+			a.put(".bashrc", "case $- in *i*) ;; *) return;; esac\n", 0o644)
+			a.put(".zshrc", "bindkey -e\n", 0o640)
+			a.put(".config/fish/config.fish", "set x 1\n", 0o644)
+		}},
+		{"no last line's end", func(a *account) {
+			a.put(".ssh/config", "Host work\n    User alice", 0o600)
+			a.put(".bashrc", "alias ll='ls -l'", 0o644)
+			a.put(".zshrc", "x\r\ny\r\n", 0o644)
+		}},
+		{"empty files", func(a *account) {
+			a.put(".ssh/config", "", 0o600)
+			a.put(".bashrc", "", 0o600)
+			a.put(".zshrc", "\n\n", 0o600)
+		}},
+		{"symbolic links to a repository", func(a *account) {
+			a.put("dotfiles/bashrc", "x\n", 0o644)
+			a.put("dotfiles/ssh/config", "Host *\n", 0o644)
+			for at, link := range map[string]string{".bashrc": "dotfiles/bashrc", ".ssh": "dotfiles/ssh"} {
+				if err := os.Symlink(link, filepath.Join(a.home, at)); err != nil {
+					a.t.Fatal(err)
+				}
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAccount(t)
+			test.put(a)
+			before := a.all()
+			n, left := a.setUp()
+			if n != 6 || len(left) > 0 {
+				t.Errorf("%d changes, left %v", n, left)
+			}
+			during := a.all()
+			if again, left := a.setUp(); again != 0 || len(left) > 0 || a.all() != during {
+				t.Errorf("a second time: %d changes, left %v:\n%s", again, left, a.all())
+			}
+			a.Socket = filepath.Join(a.home, "other dir%", "it's.sock") // each file has to be changed
+			if again, left := a.setUp(); again != 5 || len(left) > 0 || strings.Contains(a.all(), "vmux-agent.sock") {
+				t.Errorf("with another socket: %d changes, left %v:\n%s", again, left, a.all())
+			}
+			if left := a.undo(); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			if after := a.all(); after != before {
+				t.Errorf("before:\n%s\nafter:\n%s", before, after)
+			}
+		})
+	}
+}
+
+// What a person writes meanwhile is theirs.
+func TestUndoKeepsWhatWasWrittenSince(t *testing.T) {
+	a := newAccount(t)
+	a.put(".bashrc", "one\n", 0o644)
+	a.setUp()
+	a.put(".bashrc", "zero\n"+a.get(".bashrc")+"three\n", 0o644)
+	a.put(".zshrc", a.get(".zshrc")+"mine\n", 0o644)
+	a.put(".ssh/config", strings.ReplaceAll(a.get(".ssh/config"), "vmux.conf", "other.conf"), 0o600)
+	a.put(".ssh/config.d/other.conf", "", 0o600)
+	left := a.undo()
+	if len(left) != 1 || !strings.HasSuffix(left[0].Path, "/.ssh/config") || left[0].Why != "its lines were changed since" {
+		t.Errorf("left %v", left)
+	}
+	if got := a.get(".bashrc"); got != "zero\none\nthree\n" {
+		t.Errorf(".bashrc: %q", got)
+	}
+	if got := a.get(".zshrc"); got != "mine\n" {
+		t.Errorf(".zshrc: %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(a.home, ".ssh/config.d/other.conf")); err != nil {
+		t.Error(err)
+	}
+	a.put(".ssh/config", "# I took it out\n", 0o600)
+	if left := a.undo(); len(left) != 0 || a.get(".ssh/config") != "# I took it out\n" {
+		t.Errorf("after the person took the lines out: left %v, %q", left, a.get(".ssh/config"))
+	}
+}
+
+// A file that was taken the permission to write from is left alone, by root as well, and
+// what would have stood there is told.
+func TestFilesThatCannotBeWrittenStay(t *testing.T) {
+	a := newAccount(t)
+	a.put(".ssh/config", "Host *\n", 0o400)
+	a.put(".bashrc", "x\n", 0o444)
+	if err := os.Symlink("/nix/store/gone", filepath.Join(a.home, ".zshrc")); err != nil {
+		t.Fatal(err)
+	}
+	a.put(".config/fish/conf.d/vmux.fish", "# mine\n", 0o644)
+	before := a.get(".ssh/config") + a.get(".bashrc") + a.get(".config/fish/conf.d/vmux.fish")
+	n, left := a.setUp()
+	var told []string
+	for _, l := range left {
+		told = append(told, strings.TrimPrefix(l.Path, a.home+"/")+" "+l.Why)
+		if !strings.Contains(l.Text, "vmux") {
+			t.Errorf("%s: no lines to add by hand: %q", l.Path, l.Text)
+		}
+	}
+	slices.Sort(told)
+	want := []string{
+		".bashrc cannot be written to",
+		".config/fish/conf.d/vmux.fish is there already, and setup has not written it",
+		".ssh/config cannot be written to",
+		".zshrc is a symbolic link that leads to no file",
+	}
+	if n != 2 || !slices.Equal(told, want) {
+		t.Errorf("%d changes; told %q", n, told)
+	}
+	if a.get(".ssh/config")+a.get(".bashrc")+a.get(".config/fish/conf.d/vmux.fish") != before {
+		t.Error("one of them was changed")
+	}
+}
+
+// A change is recorded before it is made: one that was cut off is taken back.
+func TestUndoOfWhatWasCutOff(t *testing.T) {
+	a := newAccount(t)
+	a.put(".bashrc", "x\n", 0o644)
+	before := a.all()
+	r := a.open()
+	plan, _, err := r.Plan(a.Wish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range plan {
+		if err := r.add(entry{Part: c.part, Path: c.Path, Text: c.Lines, Made: true}, c.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	left := a.undo()
+	if len(left) != 0 || a.all() != before {
+		t.Errorf("left %v\n%s", left, a.all())
+	}
+}
+
+// ssh asks vmux for each host that the person names no agent for.
+func TestSSHReadsTheFragment(t *testing.T) {
+	a := newAccount(t)
+	a.Socket = filepath.Join(a.home, "a dir", "100%.sock")
+	a.put(".ssh/config", "Host work\n    IdentityAgent /run/work\nHost last\n    User alice", 0o600)
+	a.setUp()
+	for host, want := range map[string]string{"work": "/run/work", "last": a.Socket, "other.example": a.Socket} {
+		out, err := exec.Command("ssh", "-F", filepath.Join(a.home, ".ssh/config"), "-G", host).CombinedOutput()
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(out), "%%", "%"), "identityagent "+want+"\n") {
+			t.Errorf("%s: %v, want %s:\n%s", host, err, want, out)
+		}
+	}
+}
+
+func TestShellsAreToldOfTheSocket(t *testing.T) {
+	a := newAccount(t)
+	a.Socket = filepath.Join(a.home, "a dir", "it's $HOME.sock")
+	a.setUp()
+	for _, shell := range [][]string{
+		{"bash", "-u", "-e", "-c", ". ~/.bashrc; echo \"<$SSH_AUTH_SOCK>\""},
+		{"sh", "-u", "-e", "-c", ". ~/.zshrc; echo \"<$SSH_AUTH_SOCK>\""},
+	} {
+		for connection, want := range map[string]string{"": a.Socket, "192.0.2.1 1 192.0.2.2 22": "/forwarded"} {
+			cmd := exec.Command(shell[0], shell[1:]...)
+			cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "SSH_AUTH_SOCK=/forwarded"}
+			if connection != "" {
+				cmd.Env = append(cmd.Env, "SSH_CONNECTION="+connection)
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != "<"+want+">\n" {
+				t.Errorf("%s, SSH_CONNECTION %q: %v, %q, want %s", shell[0], connection, err, out, want)
+			}
+		}
+	}
+}
+
+// systemd reads the units without a complaint, whatever the paths are.
+func TestUnitsAreValid(t *testing.T) {
+	a := newAccount(t)
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	a.Program = filepath.Join(a.home, "a $dir", "100%", "vmux")
+	a.put("a $dir/100%/vmux", "#!/bin/sh\n", 0o755)
+	a.Socket = filepath.Join(a.home, "100%.sock")
+	a.Environment = []string{"VMUX_HOME=/x y/100%"}
+	for _, c := range a.service() {
+		if c.Unit == "" {
+			a.put(strings.TrimPrefix(c.Path, a.home), c.Lines, 0o600)
+		}
+	}
+	folder := filepath.Join(a.home, ".config/systemd/user")
+	for _, unit := range units {
+		out, err := exec.Command("systemd-analyze", "verify", "--user", "--man=no", filepath.Join(folder, unit)).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%s: %v: %s", unit, err, out)
+		}
+	}
+}
+
+func TestHomeOfAnotherUser(t *testing.T) {
+	if err := CheckOwner(newAccount(t).home); err != nil {
+		t.Error(err)
+	}
+}
