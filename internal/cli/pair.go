@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -107,8 +106,8 @@ func (a *app) invite(i control.Invitation) error {
 // codeFor draws the code for the terminal, if there is one, or says why it does
 // not fit: half a code is read by no camera.
 func (a *app) codeFor(url string) (code, why string) {
-	f, ok := a.Err.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f, ok := command.Terminal(a.Err)
+	if !ok {
 		return "", ""
 	}
 	width, height, err := term.GetSize(int(f.Fd()))

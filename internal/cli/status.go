@@ -54,10 +54,11 @@ func (a *app) status(ctx context.Context) error {
 
 func (a *app) watchStatus(ctx context.Context) error {
 	first := true
+	_, onScreen := command.Terminal(a.Out)
 	err := command.Client().Watch(ctx, func(s control.Status) error {
 		switch {
 		case a.JSON:
-		case a.OnScreen():
+		case onScreen:
 			_ = a.Text("\x1b[H\x1b[2J") // from the top, in place of the last one
 		case !first:
 			if err := a.Line(""); err != nil {

@@ -9,10 +9,16 @@ import (
 	"golang.org/x/term"
 )
 
+// Terminal returns the terminal that a stream is, if it is one.
+func Terminal(stream any) (f *os.File, ok bool) {
+	f, ok = stream.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
 // Interactive reports whether a person can be asked on standard input.
 func (o *IO) Interactive() bool {
-	in, ok := o.In.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd()))
+	_, ok := Terminal(o.In)
+	return ok
 }
 
 // Confirmed asks on the terminal whether to do what cannot be undone. It returns

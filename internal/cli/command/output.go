@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"vmux/internal/config"
 	"vmux/internal/control"
@@ -74,12 +72,6 @@ func (o *IO) Answer(v any, text func() error) error {
 		return o.Value(v)
 	}
 	return text()
-}
-
-// OnScreen reports whether the answer is read on a terminal.
-func (o *IO) OnScreen() bool {
-	f, ok := o.Out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Say writes words for people, one `vmux: ` line for each line of the text.

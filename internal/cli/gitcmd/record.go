@@ -73,8 +73,8 @@ func agentDir() (*state.Dir, error) {
 	return home.Agent()
 }
 
-// documentGit holds what `vmux git setup` has written.
-const documentGit = "git-setup.json"
+// setupDocument holds what `vmux git setup` has written.
+const setupDocument = "git-setup.json"
 
 // gitRecord is what was written to one configuration, so that it can be taken back.
 type gitRecord struct {
@@ -112,14 +112,14 @@ func openGitRecord(ctx context.Context, scope string) (*gitRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := dir.Get(documentGit)
+	b, err := dir.Get(setupDocument)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]*gitRecord{}
 	if b != nil {
 		if err := json.Unmarshal(b, &all); err != nil {
-			return nil, command.WithHint(fmt.Errorf("read the record of what was written: %w", err), "remove %s", filepath.Join(dir.Path(), documentGit))
+			return nil, command.WithHint(fmt.Errorf("read the record of what was written: %w", err), "remove %s", filepath.Join(dir.Path(), setupDocument))
 		}
 	}
 	r := all[file]
@@ -153,7 +153,7 @@ func (r *gitRecord) save() error {
 	if err != nil {
 		return err
 	}
-	return r.dir.Put(documentGit, b)
+	return r.dir.Put(setupDocument, b)
 }
 
 // scopedGitConfig is a setting of one configuration alone, nil if it has none.
@@ -173,8 +173,8 @@ func setGitConfig(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// undoGit takes back what setUpGit has written, unless it has been changed since.
-func (a *app) undoGit(ctx context.Context, scope string) error {
+// undo takes back what setUp has written, unless it has been changed since.
+func (a *app) undo(ctx context.Context, scope string) error {
 	r, err := openGitRecord(ctx, scope)
 	if err != nil {
 		return err

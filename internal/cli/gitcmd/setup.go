@@ -53,9 +53,9 @@ https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
 				scope = "--local"
 			}
 			if undo {
-				return a.undoGit(cmd.Context(), scope)
+				return a.undo(cmd.Context(), scope)
 			}
-			return a.setUpGit(cmd.Context(), key, scope, always)
+			return a.setUp(cmd.Context(), key, scope, always)
 		},
 	})
 	f := cmd.Flags()
@@ -66,7 +66,7 @@ https://gitlab.com/-/user_settings/ssh_keys (usage: Signing).`,
 	return cmd
 }
 
-func (a *app) setUpGit(ctx context.Context, name, scope string, always bool) error {
+func (a *app) setUp(ctx context.Context, name, scope string, always bool) error {
 	status, err := command.Client().Status(ctx)
 	if err != nil {
 		return err

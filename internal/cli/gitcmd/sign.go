@@ -51,12 +51,12 @@ vmux git setup tells git of it.`,
 			if len(args) == 0 || args[0] != "-Y" { // anything else would make or change keys
 				return command.Usage("git runs this, with arguments that begin with -Y", "vmux git setup")
 			}
-			return a.gitSign(cmd.Context(), args)
+			return a.sign(cmd.Context(), args)
 		},
 	}
 }
 
-func (a *app) gitSign(ctx context.Context, args []string) error {
+func (a *app) sign(ctx context.Context, args []string) error {
 	keygen := exec.CommandContext(ctx, "ssh-keygen", args...)
 	keygen.Stdin, keygen.Stdout, keygen.Stderr = a.In, a.Out, a.Err
 	if call := gitsign.ParseCall(args); call.Sign {

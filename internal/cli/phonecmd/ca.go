@@ -16,15 +16,15 @@ import (
 	"vmux/internal/sshctx"
 )
 
-// phoneCAAnswer is the CA in JSON.
-type phoneCAAnswer struct {
+// caAnswer is the CA in JSON.
+type caAnswer struct {
 	PublicKey   string         `json:"publicKey"`
 	Fingerprint string         `json:"fingerprint"`
 	CreatedAt   time.Time      `json:"createdAt"`
 	Policy      policy.Issuing `json:"policy"`
 }
 
-func newPhoneCACreateCommand(a *app) *cobra.Command {
+func newCACreateCommand(a *app) *cobra.Command {
 	var passphraseFile string
 	var principals []string
 	cmd := a.WithJSON(&cobra.Command{
@@ -53,7 +53,7 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 				a.Say("it issues nothing until it knows as whom one may log in")
 				a.Hint("vmux phone ca policy --principals NAMES")
 			}
-			if err := a.showPhoneCA(ca); err != nil {
+			if err := a.showCA(ca); err != nil {
 				return err
 			}
 			a.Say("on each computer that is paired already, compare the fingerprint and accept it: vmux ca accept")
@@ -65,7 +65,7 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 	return cmd
 }
 
-var phoneCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.CA, error) {
+var presentCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.CA, error) {
 	ca, err := p.Signer.CA()
 	return ca, noCA(err)
 })
@@ -113,20 +113,20 @@ var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone
 	return policy, noCA(err)
 })
 
-func (a *app) showPhoneCA(ca signer.CA) error {
-	answer := phoneCAAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
+func (a *app) showCA(ca signer.CA) error {
+	answer := caAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
 	return a.Answer(answer, func() error {
 		a.Say("fingerprint: %s", answer.Fingerprint) // what `vmux ca accept` wants compared
 		return a.Line("%s", answer.PublicKey)
 	})
 }
 
-func newPhoneCAShowCommand(a *app) *cobra.Command {
+func newCAShowCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
 		Use: "show", Short: "Print the CA's public key line; its fingerprint and policy go to standard error",
 		Example: "  vmux phone ca show",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ca, err := phoneCA(cmd.Context(), nothing{})
+			ca, err := presentCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -135,7 +135,7 @@ func newPhoneCAShowCommand(a *app) *cobra.Command {
 					return err
 				}
 			}
-			return a.showPhoneCA(ca)
+			return a.showCA(ca)
 		},
 	})
 }
@@ -178,7 +178,7 @@ func policyLines(p policy.Issuing) []string {
 	return lines
 }
 
-func newPhoneCADeleteCommand(a *app) *cobra.Command {
+func newCADeleteCommand(a *app) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "delete",
@@ -188,7 +188,7 @@ they expire. Servers have to be told of the next CA, and computers refuse its
 certificates until "vmux ca accept".`,
 		Example: `  vmux phone ca delete --yes`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ca, err := phoneCA(cmd.Context(), nothing{})
+			ca, err := presentCA(cmd.Context(), nothing{})
 			if err != nil {
 				return err
 			}
@@ -207,7 +207,7 @@ certificates until "vmux ca accept".`,
 	return cmd
 }
 
-func newPhoneCAPolicyCommand(a *app) *cobra.Command {
+func newCAPolicyCommand(a *app) *cobra.Command {
 	var principals, extensions, sources []string
 	var longest time.Duration
 	var auto bool

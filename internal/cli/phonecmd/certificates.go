@@ -37,7 +37,7 @@ var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.
 	return p.Signer.Certificates.KRL()
 })
 
-func newPhoneCACertificatesCommand(a *app) *cobra.Command {
+func newCACertificatesCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
 		Use: "certificates", Short: "List the session certificates that this phone has issued",
 		Long: `Lists the session certificates that this phone has issued, oldest first, until 30
@@ -72,7 +72,7 @@ func certificateLine(c certificates.Issued, now time.Time) string {
 	return strings.Join([]string{c.Serial, c.DeviceName.String(), "as " + wire.Show(strings.Join(c.Principals, ",")), "for " + c.Label.String(), state}, "  ")
 }
 
-func newPhoneCARevokeCommand(a *app) *cobra.Command {
+func newCARevokeCommand(a *app) *cobra.Command {
 	var all bool
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "revoke [SERIAL]", Short: "Revoke session certificates",
@@ -105,7 +105,7 @@ give the list of vmux phone ca krl to your servers.`,
 	return cmd
 }
 
-func newPhoneCAKRLCommand(a *app) *cobra.Command {
+func newCAKRLCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "krl FILE", Short: "Write the revoked certificates as an OpenSSH revocation list",
 		Long: `Writes a key revocation list (KRL) for sshd's RevokedKeys; - is standard output.

@@ -17,14 +17,14 @@ import (
 	"vmux/internal/wire"
 )
 
-// phoneDevice is a paired computer in JSON.
-type phoneDevice struct {
+// deviceAnswer is a paired computer in JSON.
+type deviceAnswer struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
 	PairedAt time.Time `json:"pairedAt"`
 }
 
-func newPhonePairCommand(a *app) *cobra.Command {
+func newPairCommand(a *app) *cobra.Command {
 	var hubCA, name string
 	cmd := a.WithJSON(&cobra.Command{
 		Use:   "pair INVITATION",
@@ -34,14 +34,14 @@ input. It works once, for 5 minutes. If it names a hub, the phone goes there too
 from now on.`,
 		Example: `  vmux phone pair 'vmux://pair#…'
   vmux phone pair -`,
-		RunE: func(cmd *cobra.Command, v []string) error { return a.phonePair(cmd, v[0], hubCA, name) },
+		RunE: func(cmd *cobra.Command, v []string) error { return a.pair(cmd, v[0], hubCA, name) },
 	})
 	nameFlag(cmd, &name)
 	cmd.Flags().StringVar(&hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to the invitation's hub, from now on")
 	return cmd
 }
 
-func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
+func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 	if err := command.CheckName(name); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (a *app) phonePair(cmd *cobra.Command, text, hubCA, name string) error {
 	if err != nil {
 		return err
 	}
-	return a.Answer(phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
+	return a.Answer(deviceAnswer{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
 		a.Say("paired with %s (device %s)", peer.Name, peer.ID.Short())
 		a.Hint("vmux phone run")
 		return nil
@@ -140,7 +140,7 @@ var unpairComputer = operation("unpair", func(_ context.Context, p *nativephone.
 	return peer, err
 })
 
-func newPhoneDevicesCommand(a *app) *cobra.Command {
+func newDevicesCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
 		Use: "devices", Short: "List the computers that this phone is paired with",
 		Example: "  vmux phone devices --json",
@@ -149,16 +149,16 @@ func newPhoneDevicesCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answers := []phoneDevice{}
+			answers := []deviceAnswer{}
 			for _, peer := range peers {
-				answers = append(answers, phoneDevice{peer.ID.String(), peer.Name.String(), peer.PairedAt})
+				answers = append(answers, deviceAnswer{peer.ID.String(), peer.Name.String(), peer.PairedAt})
 			}
-			return a.Answer(answers, func() error { return a.showPhoneDevices(answers) })
+			return a.Answer(answers, func() error { return a.showDevices(answers) })
 		},
 	})
 }
 
-func (a *app) showPhoneDevices(list []phoneDevice) error {
+func (a *app) showDevices(list []deviceAnswer) error {
 	if len(list) == 0 {
 		a.Say("paired with no computer")
 		a.Hint("vmux phone pair INVITATION")
@@ -171,7 +171,7 @@ func (a *app) showPhoneDevices(list []phoneDevice) error {
 	return nil
 }
 
-func newPhoneUnpairCommand(a *app) *cobra.Command {
+func newUnpairCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "unpair DEVICE", Short: "End the pairing with a computer: it gets no further signature",
 		Long:    "Ends the pairing with a computer. DEVICE is its name, its ID, or the ID's first\nsix characters or more.",

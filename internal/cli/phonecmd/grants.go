@@ -10,7 +10,7 @@ import (
 	"vmux/internal/signer"
 )
 
-func newPhoneGrantsCommand(a *app) *cobra.Command {
+func newGrantsCommand(a *app) *cobra.Command {
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "grants", Short: "List what is signed without asking, for a while",
 		Long: `A grant lets one computer use one key for logins as one user to one verified
@@ -21,7 +21,7 @@ request within a minute; not after "vmux phone grants off"), and ends by itself,
 		Example: "  vmux phone grants on\n  vmux phone grants\n  vmux phone grants end",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showGrants(cmd.Context()) },
 	})
-	cmd.AddCommand(newPhoneGrantsSwitch(a, "on", true), newPhoneGrantsSwitch(a, "off", false), newPhoneGrantsEndCommand(a))
+	cmd.AddCommand(newGrantsSwitch(a, "on", true), newGrantsSwitch(a, "off", false), newGrantsEndCommand(a))
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func (a *app) showGrants(ctx context.Context) error {
 	})
 }
 
-func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
+func newGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 	short := "Let approvals grant the like of them for a while"
 	if !on {
 		short = "Ask for each request, and end all grants"
@@ -77,7 +77,7 @@ func newPhoneGrantsSwitch(a *app, word string, on bool) *cobra.Command {
 	}
 }
 
-func newPhoneGrantsEndCommand(a *app) *cobra.Command {
+func newGrantsEndCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "end", Short: "End all grants now", Example: "  vmux phone grants end",
 		RunE: func(cmd *cobra.Command, _ []string) error {

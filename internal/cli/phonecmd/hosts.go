@@ -19,7 +19,7 @@ var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephon
 	return nothing{}, command.WithHint(p.Signer.Hosts.Forget(fingerprint), "vmux phone hosts")
 })
 
-func newPhoneHostsCommand(a *app) *cobra.Command {
+func newHostsCommand(a *app) *cobra.Command {
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "hosts", Short: "List the servers that this phone remembers",
 		Long: `Lists the servers of approved logins: the fingerprint of the host key, which was

@@ -31,7 +31,7 @@ func answerOf(i identity.Identity) identityAnswer {
 	return identityAnswer{i.Label, i.Algorithm, i.Fingerprint(), i.AuthorizedKey(), i.Enabled, i.Default, i.Provider, i.CreatedAt}
 }
 
-func newPhoneIdentityCommand(a *app) *cobra.Command {
+func newIdentityCommand(a *app) *cobra.Command {
 	return a.Group("identity", "Make and manage the SSH keys on this phone",
 		newIdentityCreateCommand(a),
 		newIdentityListCommand(a),

@@ -66,7 +66,7 @@ var exportLog = operation("log export", func(_ context.Context, p *nativephone.P
 	return p.Signer.Activity.Export()
 })
 
-func newPhoneLogCommand(a *app) *cobra.Command {
+func newLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed",
@@ -102,7 +102,7 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 	})
 	cmd.Flags().StringVar(&filter.computer, "computer", "", "only what this `COMPUTER` has asked: its name, or its device ID or the first six characters or more")
 	cmd.Flags().StringVar(&filter.since, "since", "", "only since a `TIME` such as 2026-11-24T15:04:05Z, or so long ago: 90m")
-	cmd.AddCommand(newPhoneLogVerifyCommand(a), newPhoneLogExportCommand(a))
+	cmd.AddCommand(newLogVerifyCommand(a), newLogExportCommand(a))
 	return cmd
 }
 
@@ -157,7 +157,7 @@ func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, wid
 // errTampered ends `vmux phone log verify`, which has said what is wrong.
 var errTampered = errors.New("the log was changed, or is damaged")
 
-func newPhoneLogVerifyCommand(a *app) *cobra.Command {
+func newLogVerifyCommand(a *app) *cobra.Command {
 	return a.WithJSON(&cobra.Command{
 		Use: "verify", Short: "Check that no record was changed, removed or added",
 		Long: `Follows the chains of hashes through the log, and says what was changed or is
@@ -236,7 +236,7 @@ func droppedText(l activity.Chain) string {
 	return text + ": " + strings.Join(kinds, ", ")
 }
 
-func newPhoneLogExportCommand(a *app) *cobra.Command {
+func newLogExportCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "export", Short: "Print the log as it rests, with its chain of hashes",
 		Example: "  vmux phone log export > activity.jsonl",

@@ -39,8 +39,8 @@ func (a *app) longEnough(secret []byte, fresh bool) []byte {
 }
 
 func (a *app) typed(ctx context.Context, prompt string, fresh bool) ([]byte, error) {
-	in, ok := a.In.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in, ok := command.Terminal(a.In)
+	if !ok {
 		return nil, command.WithHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
 	}
 	first, err := a.hidden(ctx, in, prompt)

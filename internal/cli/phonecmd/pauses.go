@@ -58,7 +58,7 @@ func (a *app) pauseLine(p signer.Pause, who wire.Text) error {
 	return a.Line("%s  %s  for %s more", p.DeviceName, who, time.Until(p.Until).Round(time.Second))
 }
 
-func newPhonePausesCommand(a *app) *cobra.Command {
+func newPausesCommand(a *app) *cobra.Command {
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "pauses", Short: "List the computers and programs that are not asked for now",
 		Long: `After three denials within a minute a computer is paused for five; a program that

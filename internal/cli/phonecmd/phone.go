@@ -18,12 +18,12 @@ const hubNone = "none"
 func New(io *command.IO) *cobra.Command {
 	a := &app{io}
 	cmd := a.Group("phone", "Be the phone: hold SSH keys and sign with them after approval",
-		newPhoneRunCommand(a), newPhoneIdentityCommand(a),
+		newRunCommand(a), newIdentityCommand(a),
 		a.Group("ca", "The certificate authority that issues session certificates",
-			newPhoneCACertificatesCommand(a), newPhoneCARevokeCommand(a), newPhoneCAKRLCommand(a),
-			newPhoneCACreateCommand(a), newPhoneCAShowCommand(a), newPhoneCAPolicyCommand(a), newPhoneCADeleteCommand(a)),
-		newPhonePairCommand(a), newPhoneDevicesCommand(a), newPhoneUnpairCommand(a), newPhoneLogCommand(a),
-		newPhonePolicyCommand(a), newPhoneGrantsCommand(a), newPhoneHostsCommand(a), newPhonePausesCommand(a))
+			newCACertificatesCommand(a), newCARevokeCommand(a), newCAKRLCommand(a),
+			newCACreateCommand(a), newCAShowCommand(a), newCAPolicyCommand(a), newCADeleteCommand(a)),
+		newPairCommand(a), newDevicesCommand(a), newUnpairCommand(a), newLogCommand(a),
+		newPolicyCommand(a), newGrantsCommand(a), newHostsCommand(a), newPausesCommand(a))
 	cmd.Long = `The phone's side, on any second machine: it holds the SSH keys in encrypted
 files, shows what paired computers ask for, and signs what you approve.
 

@@ -21,7 +21,7 @@ type policyAnswer struct {
 	Refused int `json:"refused"`
 }
 
-func newPhonePolicyCommand(a *app) *cobra.Command {
+func newPolicyCommand(a *app) *cobra.Command {
 	var rules policy.Rules
 	var clear bool
 	cmd := a.WithJSON(&cobra.Command{

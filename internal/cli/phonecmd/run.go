@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/config"
@@ -24,10 +23,10 @@ import (
 	"vmux/internal/wire"
 )
 
-type phoneRunFlags struct{ approve, passphraseFile, listen, hub, hubCA, name string }
+type runFlags struct{ approve, passphraseFile, listen, hub, hubCA, name string }
 
-func newPhoneRunCommand(a *app) *cobra.Command {
-	var f phoneRunFlags
+func newRunCommand(a *app) *cobra.Command {
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Serve paired computers: show what they ask, sign what you approve",
@@ -44,7 +43,7 @@ Each flag can stand in the configuration file, below [phone]: vmux config.`,
   vmux phone run --hub https://hub.example
   vmux phone run --listen 192.0.2.7:41234
   vmux phone run --approve always --passphrase-file FILE    for tests only`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.phoneRun(cmd, f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
@@ -62,7 +61,7 @@ Each flag can stand in the configuration file, below [phone]: vmux config.`,
 	return cmd
 }
 
-func (a *app) phoneRun(cmd *cobra.Command, f phoneRunFlags) error {
+func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	ctx := cmd.Context()
 	if err := command.ForbidTracing(); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
@@ -141,7 +140,7 @@ func notRun(err error) error {
 }
 
 // check tells wrong usage, and returns the hub that --hub and --hub-ca name.
-func (f *phoneRunFlags) check() (nativephone.Hub, error) {
+func (f *runFlags) check() (nativephone.Hub, error) {
 	var none nativephone.Hub
 	switch {
 	case f.approve != "prompt" && f.approve != "always":
@@ -205,7 +204,7 @@ func (w aboveWriter) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (a *app) approver(ctx context.Context, f phoneRunFlags) (asking, error) {
+func (a *app) approver(ctx context.Context, f runFlags) (asking, error) {
 	var secret []byte
 	var err error
 	if f.passphraseFile != "" {
@@ -241,7 +240,7 @@ func (a *app) terminal() (*os.File, error) {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
 		return tty, nil
 	}
-	if in, ok := a.In.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+	if in, ok := command.Terminal(a.In); ok {
 		return in, nil
 	}
 	return nil, command.Usage("there is no terminal to ask on", "run it in a terminal; --approve always is for tests")
