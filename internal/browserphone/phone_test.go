@@ -146,7 +146,7 @@ func authData(flags byte, more ...byte) webauthn.Base64URL {
 	return slices.Concat(rp[:], []byte{flags, 0, 0, 0, 0}, more)
 }
 
-func (p *page) create(o *CreationOptions) webauthn.Registration {
+func (p *page) create(o *webauthn.CreationOptions) webauthn.Registration {
 	p.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -156,7 +156,7 @@ func (p *page) create(o *CreationOptions) webauthn.Registration {
 }
 
 // register answers with a passkey.
-func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) webauthn.Registration {
+func (p *page) register(o *webauthn.CreationOptions, key *ecdsa.PrivateKey) webauthn.Registration {
 	p.t.Helper()
 	point, err := key.PublicKey.Bytes()
 	if err != nil {
@@ -172,7 +172,7 @@ func (p *page) register(o *CreationOptions, key *ecdsa.PrivateKey) webauthn.Regi
 	}
 }
 
-func (p *page) get(o *RequestOptions) (webauthn.Assertion, []byte) {
+func (p *page) get(o *webauthn.RequestOptions) (webauthn.Assertion, []byte) {
 	p.t.Helper()
 	id := o.AllowCredentials[0].ID
 	key := p.keys[string(id)]

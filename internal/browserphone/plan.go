@@ -5,80 +5,20 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 )
 
 const (
-	algES256 = -7 // RFC 9053 section 2.1
-	// tapTimeout bounds a WebAuthn call that no request's window bounds.
-	tapTimeout = 2 * time.Minute
 	maxPending = 8
 )
 
 // Plan is the WebAuthn call that a tap has to make at once, before anything is
 // waited for: browsers insist. Both nil: none.
 type Plan struct {
-	Create *CreationOptions `json:"create,omitempty"`
-	Get    *RequestOptions  `json:"get,omitempty"`
-}
-
-// CreationOptions are PublicKeyCredentialCreationOptions (WebAuthn Level 3
-// section 5.4) in JSON.
-type CreationOptions struct {
-	RP                     map[string]string      `json:"rp"`
-	User                   user                   `json:"user"`
-	Challenge              webauthn.Base64URL     `json:"challenge"`
-	PubKeyCredParams       []credentialParameters `json:"pubKeyCredParams"`
-	AuthenticatorSelection map[string]any         `json:"authenticatorSelection"`
-	Attestation            string                 `json:"attestation"`
-	Timeout                int64                  `json:"timeout"` // milliseconds
-	Extensions             extensions             `json:"extensions"`
-}
-
-// RequestOptions are PublicKeyCredentialRequestOptions in JSON.
-type RequestOptions struct {
-	RPID             string             `json:"rpId"`
-	Challenge        webauthn.Base64URL `json:"challenge"`
-	AllowCredentials []descriptor       `json:"allowCredentials"`
-	UserVerification string             `json:"userVerification"`
-	Timeout          int64              `json:"timeout"`
-	Extensions       extensions         `json:"extensions"`
-}
-
-type user struct {
-	ID          webauthn.Base64URL `json:"id"`
-	Name        string             `json:"name"`
-	DisplayName string             `json:"displayName"`
-}
-
-type credentialParameters struct {
-	Type string `json:"type"`
-	Alg  int    `json:"alg"`
-}
-
-type descriptor struct {
-	Type       string             `json:"type"`
-	ID         webauthn.Base64URL `json:"id"`
-	Transports []string           `json:"transports,omitempty"`
-}
-
-type extensions struct {
-	PRF *prfInputs `json:"prf,omitempty"`
-}
-
-type prfInputs struct {
-	Eval struct {
-		First webauthn.Base64URL `json:"first"`
-	} `json:"eval"`
-}
-
-func prfOf(salt []byte) *prfInputs {
-	var in prfInputs
-	in.Eval.First = salt
-	return &in
+	Create *webauthn.CreationOptions `json:"create,omitempty"`
+	Get    *webauthn.RequestOptions  `json:"get,omitempty"`
 }
 
 // pending are the WebAuthn calls that were planned and have not come back.
@@ -172,44 +112,19 @@ func (p *Phone) planApproval(a arguments) (Plan, error) {
 }
 
 // getOptions asks for the passkey that a key needs.
-func (p *Phone) getOptions(key identity.Identity, challenge []byte) (*RequestOptions, error) {
+func (p *Phone) getOptions(key identity.Identity, challenge []byte) (*webauthn.RequestOptions, error) {
 	if key.Provider == identity.ProviderPasskey {
 		c, err := p.passkeys.Credential(key)
 		if err != nil {
 			return nil, err
 		}
-		return p.askFor(c, challenge, nil), nil
+		return p.passkeys.RelyingParty.AskFor(c, challenge, nil), nil
 	}
 	info, err := p.vault.Info()
 	if err != nil {
 		return nil, err
 	}
-	return p.askFor(info.Credential, challenge, prfOf(info.Salt)), nil
-}
-
-// askFor asks for one passkey.
-func (p *Phone) askFor(c webauthn.Credential, challenge []byte, prf *prfInputs) *RequestOptions {
-	return &RequestOptions{
-		RPID: p.cfg.Host, Challenge: challenge, UserVerification: "required", Timeout: tapTimeout.Milliseconds(),
-		AllowCredentials: []descriptor{{"public-key", c.ID, c.Transports}}, Extensions: extensions{prf},
-	}
-}
-
-// creation asks for a new passkey. Its user is made up: a second passkey of the
-// same user would replace the first.
-func (p *Phone) creation(label string, challenge []byte) (*CreationOptions, error) {
-	if problem := p.passkeyProblem(); problem != "" {
-		return nil, &Error{Code: "rpUnusable", Message: problem}
-	}
-	return &CreationOptions{
-		RP:        map[string]string{"id": p.cfg.Host, "name": "vmux"},
-		User:      user{newChallenge()[:16], label, label},
-		Challenge: challenge, PubKeyCredParams: []credentialParameters{{"public-key", algES256}},
-		AuthenticatorSelection: map[string]any{
-			"residentKey": "required", "requireResidentKey": true, "userVerification": "required",
-		},
-		Attestation: "none", Timeout: tapTimeout.Milliseconds(),
-	}, nil
+	return p.passkeys.RelyingParty.AskFor(info.Credential, challenge, info.Salt), nil
 }
 
 func (p *Phone) planPasskey(label string) (Plan, error) {
@@ -217,32 +132,28 @@ func (p *Phone) planPasskey(label string) (Plan, error) {
 		return Plan{}, err
 	}
 	if n := p.making().passkey; n != nil && n.Identity.Label == label {
-		return Plan{Get: p.askFor(n.Credential, n.Test(), nil)}, nil
+		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, n.Test(), nil)}, nil
 	}
 	return p.planCreation("vmux: "+label, nil)
 }
 
 func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
-	challenge := newChallenge()
-	create, err := p.creation(label, challenge)
-	if err != nil {
-		return Plan{}, err
+	if problem := p.passkeyProblem(); problem != "" {
+		return Plan{}, &Error{Code: "rpUnusable", Message: problem}
 	}
-	if salt != nil {
-		create.Extensions.PRF = prfOf(salt)
-	}
+	challenge := webauthn.NewChallenge()
 	p.pending.add(pendingCall{challenge: challenge, salt: salt})
-	return Plan{Create: create}, nil
+	return Plan{Create: p.passkeys.RelyingParty.Creation(label, challenge, salt)}, nil
 }
 
 // planVault asks for the vault's passkey, or for a new one where there is no
 // vault. A vault without keys is what a crash has left, and its passkey may be gone:
 // it is made anew.
 func (p *Phone) planVault() (Plan, error) {
-	challenge := newChallenge()
+	challenge := webauthn.NewChallenge()
 	if n := p.making().vault; n != nil {
 		p.pending.add(pendingCall{challenge: challenge})
-		return Plan{Get: p.askFor(n.Credential, challenge, prfOf(n.Salt))}, nil
+		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, challenge, n.Salt)}, nil
 	}
 	empty, err := p.vault.Empty()
 	if err != nil {
@@ -267,7 +178,7 @@ func (p *Phone) planCA(a arguments) (Plan, error) {
 		return p.planVault()
 	}
 	if n := p.making().passkey; n != nil && n.Identity.Label == labelCA {
-		return Plan{Get: p.askFor(n.Credential, n.Test(), nil)}, nil
+		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, n.Test(), nil)}, nil
 	}
 	return p.planCreation(labelCA, nil)
 }

@@ -1,10 +1,7 @@
 package browserphone
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-
+	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
 
@@ -19,15 +16,11 @@ type settings struct {
 }
 
 func (p *Phone) settings() (settings, error) {
-	b, err := p.cfg.Store.Get(settingsDocument)
-	if err != nil {
-		return settings{}, fmt.Errorf("load settings: %w", err)
+	s, err := documents.Load[settings](p.cfg.Store, settingsDocument, "settings")
+	if s == nil {
+		return settings{Version: 1}, err
 	}
-	s := settings{Version: 1}
-	if b != nil && (json.Unmarshal(b, &s) != nil || s.Version != 1) {
-		return settings{Version: 1}, errors.New("load settings: the document is damaged")
-	}
-	return s, nil
+	return *s, nil
 }
 
 // change replaces the settings; damaged ones are made anew.
@@ -36,11 +29,7 @@ func (p *Phone) change(f func(*settings)) error {
 	defer p.settingsMu.Unlock()
 	s, _ := p.settings()
 	f(&s)
-	b, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return p.cfg.Store.Put(settingsDocument, b)
+	return documents.Save(p.cfg.Store, settingsDocument, s)
 }
 
 // name is the phone's, as computers show it.

@@ -3,7 +3,6 @@ package browserphone
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
+	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -274,13 +274,7 @@ func (p *Phone) challengeFor(o *openSheet) []byte {
 	case o.signing.Provider == identity.ProviderPasskey:
 		return o.data
 	}
-	return newChallenge()
-}
-
-func newChallenge() []byte {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b)
-	return b
+	return webauthn.NewChallenge()
 }
 
 // ask shows a sheet until the person has answered or ctx ends.

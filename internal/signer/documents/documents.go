@@ -22,24 +22,32 @@ type Store interface {
 // Load reads a document of version 1, nil and no error if there is none. What is
 // what it holds, for errors.
 func Load[T any](store Store, name, what string) (*T, error) {
+	doc := new(T)
+	if found, err := load(store, name, what, doc); !found || err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// load is Load once for all types: the web app carries each of them.
+func load(store Store, name, what string, doc any) (found bool, err error) {
 	b, err := store.Get(name)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", what, err)
+		return false, fmt.Errorf("load %s: %w", what, err)
 	}
 	if b == nil {
-		return nil, nil
+		return false, nil
 	}
 	var head struct {
 		Version int `json:"version"`
 	}
-	var doc T
-	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, &doc) != nil {
-		return nil, fmt.Errorf("load %s: the document is damaged", what)
+	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, doc) != nil {
+		return false, fmt.Errorf("load %s: the document is damaged", what)
 	}
 	if head.Version != 1 {
-		return nil, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
+		return false, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
 	}
-	return &doc, nil
+	return true, nil
 }
 
 // Save replaces a document.
