@@ -254,6 +254,10 @@ var dependencyRules = []rule{
 		why: "what the menu says follows from a status alone, on every system alike",
 	},
 	{
+		from: "internal/notices", never: []string{"vmux/internal/agent/...", "vmux/internal/desktop", "vmux/internal/tray"},
+		why: "what is told follows from two statuses, whoever tells it",
+	},
+	{
 		from: "internal/pairpage", never: []string{"vmux/internal/agent/...", "vmux/internal/cli/...", "vmux/internal/tray", "fyne.io/systray/..."},
 		why: "it shows an invitation that it is handed, and must not know who asked for it",
 	},

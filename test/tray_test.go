@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -282,12 +283,26 @@ func (s *traySession) read(method, url string) string {
 	return string(text)
 }
 
+// displayed is how many notifications dunst shows.
+func (s *traySession) displayed() string {
+	out, err := s.computer.commandOf(context.Background(), "dunstctl", "count", "displayed").Output()
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // withdraws has a signature asked for, of a phone that does not answer, and takes it back.
+// There is one notification of it, though tray and agent could both show one, and it goes.
 func (s *traySession) withdraws(key identity) {
 	s.Helper()
 	s.phoneRun.cmd.Process.Signal(syscall.SIGSTOP)
 	defer s.phoneRun.cmd.Process.Signal(syscall.SIGCONT)
 	message := sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "git", HashAlgorithm: "sha512", Hash: make([]byte, 64)}
+	waitFor(s, "the end of other notifications", func() bool {
+		s.computer.commandOf(context.Background(), "dunstctl", "close-all").Run()
+		return s.displayed() == "0"
+	})
 	result := make(chan error, 1)
 	go func() {
 		_, err := sshclient.NewClient(s.client()).Sign(key.key(s), message.Marshal())
@@ -297,9 +312,15 @@ func (s *traySession) withdraws(key identity) {
 	if l := s.find("deploy_key: signature for git"); l.enabled || !strings.HasSuffix(l.label, " s left") {
 		s.Errorf("what waits: %+v", l)
 	}
+	waitFor(s, "the notification", func() bool { return s.displayed() == "1" })
 	s.click("Withdraw")
 	if err := <-result; err == nil {
 		s.Error("signed, though it was withdrawn")
+	}
+	waitFor(s, "the end of the notification", func() bool { return s.displayed() == "0" })
+	told := slices.DeleteFunc(s.computer.shown(), func(text string) bool { return !strings.HasPrefix(text, "Approve on the phone: deploy_key") })
+	if len(told) != 1 {
+		s.Errorf("%d notifications of what waited: %q", len(told), s.computer.shown())
 	}
 	var status control.Status
 	if err := json.Unmarshal([]byte(s.computer.run("status", "--json")), &status); err != nil || status.LastFailure == nil ||

@@ -20,6 +20,7 @@ const patience = 4 * time.Minute
 type actions struct {
 	agent *control.Client
 	log   *slog.Logger
+	tell  *desktop.Notifier
 
 	mu         sync.Mutex
 	endPairing context.CancelFunc // of the page that is open; nil: none
@@ -76,7 +77,5 @@ func (a *actions) say(ctx context.Context, err error) {
 	if hint := hintOf(err); hint != "" {
 		text += "\n" + hint
 	}
-	if err := desktop.Show(ctx, "vmux", text); err != nil {
-		a.log.Warn("desktop notification", "error", err)
-	}
+	a.tell.Notify("", text)
 }

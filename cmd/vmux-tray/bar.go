@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"fyne.io/systray"
 
 	"vmux/internal/control"
+	"vmux/internal/desktop"
 	"vmux/internal/tray"
 )
 
@@ -59,18 +61,20 @@ type bar struct {
 // run shows each status that comes until ctx ends, and has done what is clicked.
 func (b *bar) run(ctx context.Context, quit func(), agent *control.Client, log *slog.Logger) {
 	newest := make(chan *control.Status, 1)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
+	tell := &teller{Notifier: desktop.New(nil, log)}
+	var watched sync.WaitGroup
+	watched.Go(func() { tell.Run(ctx) })
+	watched.Go(func() {
 		watch(ctx, agent, log, func(s *control.Status) {
+			tell.look(ctx, s)
 			select { // what has not been shown yet is not news any more
 			case <-newest:
 			default:
 			}
 			newest <- s
 		})
-	}()
-	does := &actions{agent: agent, log: log}
+	})
+	does := &actions{agent: agent, log: log, tell: tell.Notifier}
 	var s *control.Status
 	settled := time.After(settling)
 	for shown := time.Now(); ; {
@@ -95,7 +99,7 @@ func (b *bar) run(ctx context.Context, quit func(), agent *control.Client, log *
 			}
 			continue
 		case <-ctx.Done():
-			<-watched
+			watched.Wait()
 			return
 		}
 		b.show(s)

@@ -19,7 +19,7 @@ const (
 func watch(ctx context.Context, agent *control.Client, log *slog.Logger, show func(*control.Status)) {
 	retry := firstRetry
 	for ctx.Err() == nil {
-		err := agent.Watch(ctx, func(s control.Status) error {
+		err := agent.WatchAndNotify(ctx, func(s control.Status) error {
 			retry = firstRetry
 			show(&s)
 			return nil

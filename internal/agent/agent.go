@@ -35,6 +35,7 @@ import (
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/notices"
 	"vmux/internal/sshagent"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -118,10 +119,11 @@ type Config struct {
 	PairHosts []string
 	// ProgramVersion is shown in the status.
 	ProgramVersion string
-	// Notify tells the user something outside of any terminal. Calls come one
-	// after the other, each with a ctx of a few seconds; nothing waits for
-	// them. Default: the desktop's notifications. NoNotify turns them off.
-	Notify func(ctx context.Context, title, text string) error
+	// Notify tells the user something outside of any terminal; nothing waits for
+	// it. Default: the desktop's notifications. NoNotify turns them off.
+	Notify desktop.Screen
+	// Notifications are the kinds that are told of; nil: none.
+	Notifications []notices.Kind
 	// Log is where the agent writes; nil discards.
 	Log *slog.Logger
 }
@@ -130,7 +132,7 @@ type Config struct {
 const ControlSocketName = "control.sock"
 
 // NoNotify is a Config.Notify that tells nothing.
-func NoNotify(context.Context, string, string) error { return nil }
+var NoNotify = desktop.None{}
 
 // phones is what the agent needs of a link.Node.
 type phones interface {
@@ -186,6 +188,7 @@ type Agent struct {
 	terminals   client.Terminals
 	git         client.GitClaims
 	withdrawals withdrawals
+	notifying   atomic.Int32 // clients that show notifications
 	pairing     *pairing.Pairing
 	waker       *waking.Waker
 
@@ -297,7 +300,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
 		desktop: desktop.New(c.Notify, c.Log),
 	}
-	a.journal = journal.New(a.log, a.desktop.Notify)
+	a.journal = journal.New(a.log)
 	var warning string
 	var err error
 	if a.keys, warning, err = keys.Open(docs, trust, a.started); err != nil {
@@ -319,7 +322,7 @@ func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*A
 	}
 	a.certificate = certificate.New(certificate.Config{
 		Ask: a.askCertificate, Phones: func() []link.PeerStatus { return a.node.Peers() }, Go: a.tasks.run, Changed: a.rebuild,
-		Notify: a.desktop.Notify, CAs: a.cas, Journal: a.journal, Log: a.log,
+		CAs: a.cas, Journal: a.journal, Log: a.log,
 	})
 	if a.memory, warning, err = listing.Open(listing.Config{
 		Documents: docs, Files: &a.files, MaxKeys: c.MaxKeys, Due: a.saveDestinations,
@@ -387,6 +390,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		if a.cfg.CertificateFile != "" {
 			part("certificate file", func() error { a.certificate.KeepFile(ctx, a.cfg.CertificateFile); return nil })
 		}
+		part("what to notify of", func() error { a.notify(ctx); return nil })
 		part("notifications", func() error { a.desktop.Run(ctx); return nil })
 		a.log.Info("agent ready", "socket", a.cfg.Socket, "device", a.self.Short())
 		close(a.ready)

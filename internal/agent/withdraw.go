@@ -10,7 +10,7 @@ import (
 
 // errWithdrawn ends a request that the user has withdrawn on this computer. To the
 // login it is a denial: its other keys are not asked for either.
-var errWithdrawn = control.Errorf(wire.CodeUserDenied, "", "Withdrawn on this computer.")
+var errWithdrawn = control.Errorf(wire.CodeUserDenied, "", control.SentenceWithdrawn)
 
 // withdrawals are the requests that wait for a person, each with what ends it.
 type withdrawals struct {

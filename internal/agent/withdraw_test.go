@@ -40,7 +40,7 @@ func TestWithdraw(t *testing.T) {
 			err := <-result
 			synctest.Wait()
 			if s := w.Status(); wire.CodeOf(err) != wire.CodeUserDenied || p.withdrawn() != gone+1 || len(s.Waiting) != 0 ||
-				s.LastFailure == nil || s.LastFailure.Sentence != "Withdrawn on this computer." || s.LastFailure.Hint != "" {
+				s.LastFailure == nil || s.LastFailure.Sentence != control.SentenceWithdrawn || s.LastFailure.Hint != "" {
 				t.Errorf("%v; withdrawn %d times; %+v, %+v", err, p.withdrawn(), s.Waiting, s.LastFailure)
 			}
 			if err := w.Withdraw(waiting[0].RequestID); wire.CodeOf(err) != control.CodeNotWaiting {

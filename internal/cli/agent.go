@@ -22,6 +22,7 @@ import (
 	"vmux/internal/hubpage"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/notices"
 	"vmux/internal/sshagent"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -32,6 +33,7 @@ type agentFlags struct {
 	socket, passkeys string
 	name             string
 	unbound          string
+	notifications    []string
 	certificateFile  bool
 	lan, verbose     bool
 	approvalTimeout  time.Duration
@@ -92,6 +94,7 @@ Each flag can stand in the configuration file, below [agent]: vmux config.`,
 	flags.StringVar(&f.unbound, "unbound-certificate", string(origin.UnboundFirst), "what the session certificate and the upstream agent's keys sign for clients that name no server (plink, paramiko): the `first` session of each process, always, or never")
 	flags.BoolVar(&f.certificateFile, "certificate-file", true, "keep the session certificate as ~/.ssh/vmux-session-cert.pub, or in $VMUX_HOME if that is set, for ssh's IdentityFile")
 	flags.BoolVar(&f.hints, "tty-hints", true, "while a program waits for the phone, say so on its terminal; VMUX_TTY=off in its environment turns it off there")
+	flags.StringSliceVar(&f.notifications, "notifications", []string{"all"}, "which desktop notifications you want: all, none, or `KINDS` with commas between them, of "+kindsOfNotices())
 	flags.BoolVar(&f.verbose, "verbose", false, "log everything that happens, but never keys or what is signed")
 	settings = config.For(cmd, config.TableAgent, func() error { return f.check() })
 	return cmd
@@ -114,6 +117,9 @@ func (f *agentFlags) check() error {
 	}
 	if err := command.CheckName(f.name); err != nil {
 		return err
+	}
+	if _, err := notices.Parse(f.notifications); err != nil {
+		return command.Usagef("--notifications accepts all, none, or of %s", kindsOfNotices())
 	}
 	if f.maxKeys < 0 {
 		return command.Usagef("--max-keys accepts 0, which is all, or a number of keys")
@@ -183,6 +189,10 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 			return err
 		}
 	}
+	kinds, err := notices.Parse(f.notifications)
+	if err != nil {
+		return err
+	}
 	running, err := agent.New(agent.Config{
 		StateDir:        dir.Path(),
 		Name:            f.name,
@@ -204,6 +214,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 		NoTTYHints:         !f.hints,
 		Upstream:           f.upstream,
 		ForwardUpstream:    f.forwardUpstream,
+		Notifications:      kinds,
 	})
 	if err != nil {
 		return err
@@ -297,4 +308,13 @@ func opensshVersion(ctx context.Context) string {
 	}
 	version, _, _ := strings.Cut(string(out), ",")
 	return wire.Show(strings.Fields(version)[0])
+}
+
+// kindsOfNotices are the kinds of desktop notifications, for people.
+func kindsOfNotices() string {
+	var names []string
+	for _, k := range notices.Kinds {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
 }

@@ -46,6 +46,11 @@ func (c *Client) Watch(ctx context.Context, each func(Status) error) error {
 	return stream(ctx, c, http.MethodGet, "watch", nil, each)
 }
 
+// WatchAndNotify is Watch for a client that shows notifications, in place of the agent.
+func (c *Client) WatchAndNotify(ctx context.Context, each func(Status) error) error {
+	return stream(ctx, c, http.MethodGet, "watch?notify=1", nil, each)
+}
+
 // Pair opens an invitation and calls each with the invitation, then with the
 // paired device, and then returns nil. Its end, by ctx or by an error of each,
 // ends the invitation. Expiry and wrong proofs are an *Error.

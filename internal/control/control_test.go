@@ -22,6 +22,7 @@ type refusing struct{ err error }
 
 func (refusing) Status() Status               { return Status{ConnectionLine: LineNotConnected} }
 func (refusing) Changed() <-chan struct{}     { return nil }
+func (refusing) Notifies() func()             { return func() {} }
 func (refusing) ShowCertificate() Certificate { return Certificate{State: CertificateNone} }
 func (r refusing) Withdraw(string) error      { return r.err }
 func (r refusing) Pair(context.Context, PairOptions, func(Invitation) error) (Device, error) {

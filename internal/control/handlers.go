@@ -102,6 +102,9 @@ func (h *handler) write(w http.ResponseWriter, v any) {
 // watch writes a line with each status until the client goes away.
 func (h *handler) watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/jsonl")
+	if r.URL.Query().Has("notify") {
+		defer h.service.Notifies()()
+	}
 	for {
 		changed := h.service.Changed() // before the status, so that no change is missed
 		if err := send(w, h.service.Status()); err != nil {

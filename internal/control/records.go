@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"time"
 
 	"vmux/internal/wire"
@@ -50,6 +51,10 @@ type Status struct {
 	// Warnings are sentences about what needs the user: clocks that differ, a
 	// damaged cache set aside, a CA that has changed.
 	Warnings []string `json:"warnings"`
+
+	// Notifications are the kinds of notifications that the user wants: see
+	// internal/notices.
+	Notifications []string `json:"notifications"`
 
 	// Hub is the one that the agent uses; nil: none.
 	Hub *Hub `json:"hub,omitempty"`
@@ -197,12 +202,31 @@ type Request struct {
 	Woken       bool      `json:"woken,omitempty"` // the hub was asked to wake a phone
 }
 
+// About is what waits, in words.
+func (r Request) About() string {
+	text := "a session certificate"
+	if r.Kind == "sign" {
+		text = cmp.Or(wire.Show(r.Identity), "a key")
+	}
+	if r.Detail != "" {
+		text += ": " + wire.Show(r.Detail)
+	}
+	if r.Program != "" {
+		text += " (" + wire.Show(r.Program) + ")"
+	}
+	return text
+}
+
+// SentenceWithdrawn is the failure of what the user has withdrawn on this computer.
+const SentenceWithdrawn = "Withdrawn on this computer."
+
 // Failure is why something did not work.
 type Failure struct {
 	Code     wire.Code `json:"code"`
 	Sentence string    `json:"sentence"`
 	Hint     string    `json:"hint,omitempty"`
-	Kind     string    `json:"kind"` // "sign", "certificate" or "keys"
+	About    string    `json:"about,omitempty"` // the key and what it was to sign, or the phone
+	Kind     string    `json:"kind"`            // "sign", "certificate" or "keys"
 	At       time.Time `json:"at"`
 }
 

@@ -31,6 +31,9 @@ type Service interface {
 	Status() Status
 	// Changed returns a channel that is closed at the next change of Status.
 	Changed() <-chan struct{}
+	// Notifies tells that a client shows notifications until done is called, so that
+	// the agent shows none.
+	Notifies() (done func())
 	// Pair tells the invitation and waits until it is redeemed or ends.
 	Pair(ctx context.Context, o PairOptions, invited func(Invitation) error) (Device, error)
 	RefreshKeys(ctx context.Context) (RefreshResult, error)

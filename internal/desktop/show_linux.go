@@ -15,7 +15,31 @@ import (
 // Show shows a notification by the Desktop Notifications Specification
 // (org.freedesktop.Notifications). Without a session bus it fails; it never
 // starts one, nor a program to show it.
-func Show(ctx context.Context, title, text string) error {
+func (Own) Show(ctx context.Context, title, text string) (id uint32, err error) {
+	err = onBus(ctx, func(call caller) error {
+		var capabilities []string
+		if err := call("GetCapabilities").Store(&capabilities); err != nil {
+			return fmt.Errorf("ask the desktop what it can show: %w", err)
+		}
+		// Other hosts choose some of the words. They must not draw links or pictures.
+		if slices.Contains(capabilities, "body-markup") {
+			text = html.EscapeString(text)
+		}
+		return call("Notify", title, uint32(0), "dialog-password", title, text,
+			[]string{}, map[string]dbus.Variant{}, int32(-1)).Store(&id)
+	})
+	return id, err
+}
+
+// Close takes a notification back.
+func (Own) Close(ctx context.Context, id uint32) error {
+	return onBus(ctx, func(call caller) error { return call("CloseNotification", id).Err })
+}
+
+// caller calls a method of the service that shows notifications.
+type caller func(method string, args ...any) *dbus.Call
+
+func onBus(ctx context.Context, do func(caller) error) error {
 	address, err := SessionBus()
 	if err != nil {
 		return err
@@ -25,22 +49,11 @@ func Show(ctx context.Context, title, text string) error {
 		return fmt.Errorf("connect to the session bus: %w", err)
 	}
 	defer bus.Close()
-	call := func(method string, args ...any) *dbus.Call {
+	if err := do(func(method string, args ...any) *dbus.Call {
 		return bus.Object("org.freedesktop.Notifications", "/org/freedesktop/Notifications").
 			CallWithContext(ctx, "org.freedesktop.Notifications."+method, dbus.FlagNoAutoStart, args...)
-	}
-	var capabilities []string
-	if err := call("GetCapabilities").Store(&capabilities); err != nil {
-		return fmt.Errorf("ask the desktop what it can show: %w", err)
-	}
-	// Other hosts choose some of the words. They must not draw links or pictures.
-	if slices.Contains(capabilities, "body-markup") {
-		text = html.EscapeString(text)
-	}
-	notify := call("Notify", title, uint32(0), "dialog-password", title, text,
-		[]string{}, map[string]dbus.Variant{}, int32(-1))
-	if notify.Err != nil {
-		return fmt.Errorf("notify: %w", notify.Err)
+	}); err != nil {
+		return fmt.Errorf("notify: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package desktop
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -45,6 +46,11 @@ func (s *notificationServer) Notify(_ string, _ uint32, _, title, text string, _
 	return 1, nil
 }
 
+func (s *notificationServer) CloseNotification(id uint32) *dbus.Error {
+	s.shown <- fmt.Sprint("closed ", id)
+	return nil
+}
+
 // serve takes the desktop's place on the bus.
 func (s *notificationServer) serve(t *testing.T, address string) {
 	t.Helper()
@@ -80,22 +86,28 @@ func TestShow(t *testing.T) {
 			runtime := t.TempDir()
 			t.Setenv("XDG_RUNTIME_DIR", runtime)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
-			if err := Show(t.Context(), title, text); err == nil {
+			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a bus")
 			}
 			address := sessionBusAt(t, filepath.Join(runtime, "bus"))
-			if err := Show(t.Context(), title, text); err == nil {
+			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a desktop")
 			}
 			s := &notificationServer{test.capabilities, make(chan string, 2)}
 			s.serve(t, address)
 			for _, named := range []string{"", address} {
 				t.Setenv("DBUS_SESSION_BUS_ADDRESS", named)
-				if err := Show(t.Context(), title, text); err != nil {
+				if _, err := (Own{}).Show(t.Context(), title, text); err != nil {
 					t.Fatalf("bus %q: %v", named, err)
 				}
 				if got := <-s.shown; got != test.want {
 					t.Errorf("bus %q: shown %q, want %q", named, got, test.want)
+				}
+				if err := (Own{}).Close(t.Context(), 1); err != nil {
+					t.Errorf("bus %q: %v", named, err)
+				}
+				if got := <-s.shown; got != "closed 1" {
+					t.Errorf("bus %q: %s", named, got)
 				}
 			}
 		})
@@ -123,7 +135,7 @@ func TestShowOnBusThatHangs(t *testing.T) {
 		}
 		_, _ = c.Read(make([]byte, 1<<10)) // until it is closed
 	}()
-	if err := Show(ctx, title, "text"); err == nil || ctx.Err() == nil {
+	if _, err := (Own{}).Show(ctx, title, "text"); err == nil || ctx.Err() == nil {
 		t.Errorf("%v, context %v", err, ctx.Err())
 	}
 	_ = os.Remove(path)

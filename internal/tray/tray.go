@@ -4,7 +4,6 @@
 package tray
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -93,24 +92,9 @@ func waiting(requests []control.Request, now time.Time) (lines []Line) {
 		if i == maxWaiting {
 			return append(lines, read(fmt.Sprintf(more, len(requests)-i)))
 		}
-		lines = append(lines, Line{Text: Waits(r) + ", " + left(r, now)}, Line{"    Withdraw", Withdraw, r.RequestID, true})
+		lines = append(lines, Line{Text: r.About() + ", " + left(r, now)}, Line{"    Withdraw", Withdraw, r.RequestID, true})
 	}
 	return lines
-}
-
-// Waits is what a request is for, in words.
-func Waits(r control.Request) string {
-	text := "Session certificate"
-	if r.Kind == "sign" {
-		text = cmp.Or(wire.Show(r.Identity), "A key")
-	}
-	if r.Detail != "" {
-		text += ": " + wire.Show(r.Detail)
-	}
-	if r.Program != "" {
-		text += " (" + wire.Show(r.Program) + ")"
-	}
-	return text
 }
 
 func left(r control.Request, now time.Time) string {

@@ -83,7 +83,7 @@ func TestMenu(t *testing.T) {
 ---
 [deploy: login as root (ssh), 42 s left]
     Withdraw -> withdraw 1
-[Session certificate, 0 s left]
+[a session certificate, 0 s left]
     Withdraw -> withdraw 2
 ---
 deploy_key  SHA256:abc -> copy ssh-ed25519 AAAA deploy_key

@@ -58,8 +58,6 @@ type Config struct {
 	// Changed is called after each change of what signs, before whoever changed it
 	// goes on.
 	Changed func()
-	// Notify tells the user outside of any terminal; it must not wait.
-	Notify  func(text string)
 	CAs     *CAs
 	Journal *journal.Journal
 	Log     *slog.Logger

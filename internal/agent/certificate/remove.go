@@ -60,7 +60,6 @@ func (m *Manager) Revoke(phone device.Peer, serials []string) {
 	if dropped {
 		m.Journal.Note(journal.KindCertificate, "Session certificate revoked on "+phone.Name.String(), "")
 		m.Log.Warn("session certificate revoked", "phone", phone.ID.Short())
-		m.Notify("The session certificate was revoked on " + phone.Name.String() + ".")
 	}
 }
 

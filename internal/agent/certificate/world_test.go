@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	w.ctx, cancel = context.WithCancel(context.Background())
 	log := slog.New(slog.DiscardHandler)
 	w.Manager = New(Config{
-		Ask: w.ask, Phones: w.peers, Changed: func() {}, Notify: func(string) {}, Log: log, Journal: journal.New(log, func(string) {}),
+		Ask: w.ask, Phones: w.peers, Changed: func() {}, Log: log, Journal: journal.New(log),
 		Go: func(f func(context.Context)) bool {
 			w.tasks.Go(func() { f(w.ctx) })
 			return true

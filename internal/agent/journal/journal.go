@@ -32,8 +32,7 @@ const maxHistory = 50
 
 // Journal is safe for concurrent use.
 type Journal struct {
-	log    *slog.Logger
-	notify func(text string)
+	log *slog.Logger
 
 	mu       sync.Mutex
 	waiting  map[string]control.Request // by their IDs
@@ -43,11 +42,10 @@ type Journal struct {
 	changed  chan struct{}
 }
 
-// New returns an empty journal. notify tells the user of a failure outside of any
-// terminal; it must not wait.
-func New(log *slog.Logger, notify func(text string)) *Journal {
+// New returns an empty journal.
+func New(log *slog.Logger) *Journal {
 	return &Journal{
-		log: log, notify: notify, changed: make(chan struct{}),
+		log: log, changed: make(chan struct{}),
 		waiting: map[string]control.Request{}, failures: map[string]control.Failure{}, warnings: map[string]string{},
 	}
 }
@@ -99,7 +97,7 @@ func (j *Journal) Succeed(kind, text string) {
 	j.noteLocked(kind, text, "")
 }
 
-// Fail keeps why something failed, and tells the user.
+// Fail keeps why something failed.
 func (j *Journal) Fail(kind, about string, err error) {
 	e := control.AsError(err)
 	text := e.Sentence
@@ -107,11 +105,10 @@ func (j *Journal) Fail(kind, about string, err error) {
 		text = about + ": " + text
 	}
 	j.mu.Lock()
-	j.failures[kind] = control.Failure{Code: e.Code, Sentence: e.Sentence, Hint: e.Hint, Kind: kind, At: time.Now()}
+	j.failures[kind] = control.Failure{Code: e.Code, Sentence: e.Sentence, Hint: e.Hint, About: about, Kind: kind, At: time.Now()}
 	j.noteLocked(kind, text, e.Code)
 	j.mu.Unlock()
 	j.log.Warn("failed", "kind", kind, "about", about, "code", e.Code, "reason", e.Sentence)
-	j.notify(text)
 }
 
 // ForgetFailures ends all failures, as a login does that succeeds without a person.
