@@ -282,6 +282,10 @@ var dependencyRules = []rule{
 		why: "the phone in a browser is signer and link, and nothing of the computer or the hub",
 	},
 	{
+		from: "internal/browserphone/sheets", never: []string{"vmux/internal/browserphone/...", "vmux/internal/link/..."}, except: []string{"vmux/internal/browserphone/sheets"},
+		why: "what waits for the person does not depend on how it came, or on what the page can do besides",
+	},
+	{
 		from: "cmd/vmux-phone-wasm",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",

@@ -8,7 +8,7 @@ GO=${GO:-go}
 # The computer's programs, for these platforms, without a C compiler.
 readonly PLATFORMS="linux/amd64 linux/arm64 darwin/arm64 windows/amd64"
 # What the phone in the browser is made of. A name that is wrong here fails.
-readonly BROWSER_PACKAGES="./internal/wire ./internal/confusable ./internal/device ./internal/link ./internal/link/relay ./internal/signer/... ./internal/sshctx ./internal/browserphone ./cmd/vmux-phone-wasm"
+readonly BROWSER_PACKAGES="./internal/wire ./internal/confusable ./internal/device ./internal/link ./internal/link/relay ./internal/signer/... ./internal/sshctx ./internal/browserphone/... ./cmd/vmux-phone-wasm"
 
 failed=()
 check() {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
@@ -62,7 +63,7 @@ type Phone struct {
 	vault    identity.Vault
 	trust    *device.Trust
 
-	sheets  sheets
+	sheets  sheets.List
 	pending pending
 	away    away
 	restart chan struct{} // of capacity 1: the phone has another name
@@ -269,7 +270,9 @@ func (p *Phone) serve(ctx context.Context, from device.Peer, e wire.Envelope, re
 	default:
 		return kind, body
 	}
-	p.closeSheet(requestKey{from.ID, e.ID}, endOf(ctx, told))
+	if end, shown := p.sheets.Close(sheets.Key{From: from.ID, ID: e.ID}, sheets.EndOf(ctx, told)); shown {
+		p.cfg.Emit("sheetEnd", end)
+	}
 	p.changed()
 	return kind, body
 }

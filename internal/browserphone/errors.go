@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/keyfile"
 	"vmux/internal/link"
@@ -46,6 +47,8 @@ var known = []struct {
 	{identity.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},
 	{identity.ErrEncrypted, Error{Code: "encrypted", Message: "The key file is encrypted.", Hint: "Enter its passphrase."}},
 	{identity.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
+	{sheets.ErrEnded, Error{Code: "ended", Message: "This request has ended."}},
+	{sheets.ErrNotTogether, Error{Code: "malformed", Message: "These requests cannot be answered together."}},
 	{device.ErrNotInvitation, Error{Code: "notInvitation", Message: "That is not a vmux invitation.", Hint: "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},
 	{device.ErrInvitationEnded, Error{Code: "invitationEnded", Message: "The invitation was used already or has expired.", Hint: "Run `vmux pair` on the computer again."}},
 	{device.ErrWrongProof, Error{Code: "wrongProof", Message: "The computer did not prove that it made this invitation.", Hint: "Run `vmux pair` on the computer again."}},

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/wire"
@@ -75,8 +76,8 @@ func pauseOf(p signer.Pause) Pause {
 // paused implements signer.Approver.Paused.
 func (p *Phone) paused(pause signer.Pause) {
 	p.cfg.Emit("paused", pauseOf(pause))
-	for _, o := range p.sheets.of(pause.DeviceID) { // to be denied one after the other would be no pause
-		p.takeJoined(o, answer{joined: true}, nil)
+	for _, o := range p.sheets.Of(pause.DeviceID) { // to be denied one after the other would be no pause
+		_ = p.sheets.Take(o, sheets.Answer{Joined: true}, nil)
 	}
 	p.changed()
 }

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
@@ -231,18 +232,18 @@ func (p *page) signRequest(id identity.Identity) *wire.RemoteSignRequest {
 	}
 }
 
-func (p *page) sheet() Sheet {
+func (p *page) sheet() sheets.Sheet {
 	p.t.Helper()
-	s, ok := (<-p.events).payload.(Sheet)
+	s, ok := (<-p.events).payload.(sheets.Sheet)
 	if !ok {
 		p.t.Fatal("another event than a sheet")
 	}
 	return s
 }
 
-func (p *page) end() End {
+func (p *page) end() sheets.End {
 	p.t.Helper()
-	e, ok := (<-p.events).payload.(End)
+	e, ok := (<-p.events).payload.(sheets.End)
 	if !ok {
 		p.t.Fatal("another event than a sheet's end")
 	}
@@ -278,7 +279,7 @@ func TestSignatures(t *testing.T) {
 		if err := sshctx.VerifySignature(key, r.DataToSign, &signature); err != nil {
 			t.Error(err)
 		}
-		if e := p.end(); e.ID != sheet.ID || e.Outcome != OutcomeApproved {
+		if e := p.end(); e.ID != sheet.ID || e.Outcome != sheets.OutcomeApproved {
 			t.Errorf("end %+v", e)
 		}
 		p.wantFailure("ended", "approve", map[string]any{"id": sheet.ID})
@@ -338,7 +339,7 @@ func TestSheetExpires(t *testing.T) {
 		r.ExpiresAtMilliseconds = r.IssuedAtMilliseconds + 200
 		answer := p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
 		p.sheet()
-		if e := p.end(); e.Outcome != OutcomeExpired {
+		if e := p.end(); e.Outcome != sheets.OutcomeExpired {
 			t.Errorf("expired: %+v", e)
 		}
 		<-answer
@@ -354,7 +355,7 @@ func TestSheetsEnd(t *testing.T) {
 	answer := p.asks(ctx, wire.KindSignRequest, r.RequestID, r)
 	p.sheet()
 	cancel()
-	if e := p.end(); e.Outcome != OutcomeWithdrawn {
+	if e := p.end(); e.Outcome != sheets.OutcomeWithdrawn {
 		t.Errorf("withdrawn: %+v", e)
 	}
 	<-answer
@@ -362,13 +363,13 @@ func TestSheetsEnd(t *testing.T) {
 	r = p.signRequest(id)
 	answer = p.asks(t.Context(), wire.KindSignRequest, r.RequestID, r)
 	p.must("deny", map[string]any{"id": p.sheet().ID})
-	if e := p.end(); e.Outcome != OutcomeDenied {
+	if e := p.end(); e.Outcome != sheets.OutcomeDenied {
 		t.Errorf("denied: %+v", e)
 	}
 	if got := (<-answer).(*wire.SignResponse); wire.CodeOf(got.Error) != wire.CodeUserDenied {
 		t.Errorf("denied: %v", got.Error)
 	}
-	if list := p.sheets.list(); len(list) != 0 || len(p.sheets.byKey) != 0 {
+	if list := p.sheets.Sheets(); len(list) != 0 || len(p.sheets.Of(p.computer.ID)) != 0 {
 		t.Errorf("left open: %+v", list)
 	}
 }

@@ -87,27 +87,25 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 // planApproval makes sure that the bytes are those of the decision that the
 // page shows.
 func (p *Phone) planApproval(a arguments) (Plan, error) {
-	o, err := p.sheets.get(a.ID)
+	o, err := p.sheets.Get(a.ID)
 	if err != nil {
 		return Plan{}, err
 	}
-	if o.prepare != nil && a.Decision != nil {
-		now := p.sheets.snapshot(o)
+	now, challenge, _ := p.sheets.Now(o)
+	if o.Prepare != nil && a.Decision != nil {
 		if a.Decision.ValiditySeconds != 0 && a.Decision.ValiditySeconds != now.ValiditySeconds ||
 			a.Decision.Principals != nil && !slices.Equal(a.Decision.Principals, now.Principals) {
 			if err := p.draft(o, a.Decision.signers()); err != nil {
 				return Plan{}, err
 			}
+			_, challenge, _ = p.sheets.Now(o)
 		}
 	}
-	p.sheets.mu.Lock()
-	challenge, expires := o.challenge, o.sheet.Expires
-	p.sheets.mu.Unlock()
-	get, err := p.getOptions(o.signing, challenge)
+	get, err := p.getOptions(o.Signing, challenge)
 	if err != nil {
 		return Plan{}, err
 	}
-	get.Timeout = max(1000, expires-p.cfg.Now().UnixMilli())
+	get.Timeout = max(1000, now.Expires-p.cfg.Now().UnixMilli())
 	return Plan{Get: get}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/confusable"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -21,22 +22,22 @@ import (
 
 // State is what the page shows. Times are Unix milliseconds, 0 if there is none.
 type State struct {
-	Version      string        `json:"version"`
-	Hub          HubState      `json:"hub"`
-	DeviceName   string        `json:"deviceName"`
-	DeviceID     string        `json:"deviceID"`
-	RPID         string        `json:"rpID"`
-	RPProblem    string        `json:"rpProblem,omitempty"`
-	Push         bool          `json:"push"` // its person wants it to be woken
-	PushProblem  string        `json:"pushProblem,omitempty"`
-	Vault        *VaultState   `json:"vault"`
-	Computers    []Computer    `json:"computers"`
-	Identities   []Identity    `json:"identities"`
-	CA           *CA           `json:"ca"`
-	Certificates []Certificate `json:"certificates"`
-	Grants       GrantState    `json:"grants"`
-	Pauses       []Pause       `json:"pauses"`
-	Sheets       []Sheet       `json:"sheets"`
+	Version      string         `json:"version"`
+	Hub          HubState       `json:"hub"`
+	DeviceName   string         `json:"deviceName"`
+	DeviceID     string         `json:"deviceID"`
+	RPID         string         `json:"rpID"`
+	RPProblem    string         `json:"rpProblem,omitempty"`
+	Push         bool           `json:"push"` // its person wants it to be woken
+	PushProblem  string         `json:"pushProblem,omitempty"`
+	Vault        *VaultState    `json:"vault"`
+	Computers    []Computer     `json:"computers"`
+	Identities   []Identity     `json:"identities"`
+	CA           *CA            `json:"ca"`
+	Certificates []Certificate  `json:"certificates"`
+	Grants       GrantState     `json:"grants"`
+	Pauses       []Pause        `json:"pauses"`
+	Sheets       []sheets.Sheet `json:"sheets"`
 }
 
 // HubState is how it stands with the hub.
@@ -98,7 +99,7 @@ type CA struct {
 func (p *Phone) State() (State, error) {
 	s := State{
 		Version: p.cfg.Version, Hub: p.hubState(), DeviceName: p.name(), DeviceID: p.cfg.Key.ID().String(),
-		RPID: p.cfg.Host, RPProblem: p.passkeyProblem(), Sheets: p.sheets.list(),
+		RPID: p.cfg.Host, RPProblem: p.passkeyProblem(), Sheets: p.sheets.Sheets(),
 	}
 	set, err := p.settings()
 	s.Push, s.PushProblem = err == nil && set.Push, set.PushProblem

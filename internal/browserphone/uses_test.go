@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/identity"
@@ -42,7 +43,7 @@ func asError(e *wire.Error) error {
 }
 
 // sheetOf sends a request that a person is asked about.
-func (p *page) sheetOf(id identity.Identity) (Sheet, <-chan any) {
+func (p *page) sheetOf(id identity.Identity) (sheets.Sheet, <-chan any) {
 	p.t.Helper()
 	r := p.signRequest(id)
 	answer := p.asks(p.t.Context(), wire.KindSignRequest, r.RequestID, r)
@@ -240,7 +241,7 @@ func TestPauseEndsWhatWaits(t *testing.T) {
 	other, _ := p.sheetOf(id)
 	p.computer = hostile
 	var flood []<-chan any
-	var sheets []Sheet
+	var sheets []sheets.Sheet
 	for range 20 {
 		sheet, answer := p.sheetOf(id)
 		sheets, flood = append(sheets, sheet), append(flood, answer)
@@ -431,7 +432,7 @@ func TestAnsweredTogether(t *testing.T) {
 		for range 3 {
 			p.end()
 		}
-		if list := p.sheets.list(); len(list) != 1 || list[0].ID != third.ID {
+		if list := p.sheets.Sheets(); len(list) != 1 || list[0].ID != third.ID {
 			t.Errorf("%s: open are %+v", name, list)
 		}
 		p.must("approve", map[string]any{"id": third.ID})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vmux/internal/browserphone"
+	"vmux/internal/browserphone/sheets"
 )
 
 // State is what core.state() returns.
@@ -74,13 +75,13 @@ func (p *Page) Identity(label string) browserphone.Identity {
 }
 
 // Sheet waits for a request to be shown and returns it.
-func (p *Page) Sheet() browserphone.Sheet {
+func (p *Page) Sheet() sheets.Sheet {
 	p.T.Helper()
 	return p.WaitState("a sheet is shown", func(s State) bool { return len(s.Sheets) > 0 }).Sheets[0]
 }
 
 // Approve approves a sheet by core.js, as the tap on its button does.
-func (p *Page) Approve(sheet browserphone.Sheet, decision map[string]any) error {
+func (p *Page) Approve(sheet sheets.Sheet, decision map[string]any) error {
 	p.T.Helper()
 	s, err := json.Marshal(sheet)
 	if err != nil {

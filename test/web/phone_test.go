@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"vmux/internal/browserphone"
+	"vmux/internal/browserphone/sheets"
 	"vmux/internal/sshdtest"
 	"vmux/test/browser"
 )
@@ -120,7 +121,7 @@ func TestPasskeyThatIsRefused(t *testing.T) {
 }
 
 // wantNoApproval taps in vain: the sheet is still there.
-func (w *world) wantNoApproval(t *testing.T, sheet browserphone.Sheet, code string) {
+func (w *world) wantNoApproval(t *testing.T, sheet sheets.Sheet, code string) {
 	t.Helper()
 	var f *Failure
 	if err := w.page.Approve(sheet, nil); !errors.As(err, &f) || f.Code != code || f.Hint == "" {
