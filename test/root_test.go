@@ -47,6 +47,7 @@ func TestRoot(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
 		rootsAgent(t)
+		upstreamOfAnotherUser(t)
 		return
 	}
 	if _, err := exec.LookPath("newuidmap"); err != nil {
@@ -156,6 +157,27 @@ func rootsAgent(t *testing.T) {
 	slip.Env = append(slip.Env, "VMUX_HOME="+w.computer.dir)
 	if out, stderr, err := finish(slip); exitOf(err) != 1 || out != "" || !strings.Contains(stderr, "The agent is another user's") {
 		t.Errorf("root's command at the user's socket: %v, %q, %q", err, out, stderr)
+	}
+}
+
+// attacker: another user, who serves a socket where an upstream agent used to be. He would be
+// given the keys and passphrases of ssh-add.
+func upstreamOfAnotherUser(t *testing.T) {
+	h, w := newHome(t), unpairedWorld(t)
+	h.as(third)
+	w.computer.as(ordinary)
+	upstream := filepath.Join(h.dir, "upstream.sock")
+	o := sshdtest.Old(t)
+	h.startProgram("upstream.log", o.SSHAgent, "-d", "-a", upstream).waitLog("SSH_AUTH_SOCK=")
+	for path, mode := range map[string]os.FileMode{h.dir: 0o711, upstream: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.startAgent("--upstream", upstream)
+	w.waitStatus("upstream agent " + upstream + " does not answer: ")
+	if r := w.computer.try("status"); !strings.Contains(r.stderr, "belongs to user 2") {
+		t.Errorf("vmux status: %s", r.stderr)
 	}
 }
 

@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/ed25519"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -275,7 +277,7 @@ func TestUpstreamComesAndGoes(t *testing.T) {
 			t.Errorf("listed: %q", got)
 		}
 		agent.cmd.Process.Signal(syscall.SIGSTOP)
-		w.waitStatus(" does not answer: it has not answered within 2s")
+		w.waitStatus(" does not answer: it has not answered within ")
 		if got := listed(t, o, socket); got != "ssh-ed25519" {
 			t.Errorf("listed beside a silent agent: %q", got)
 		}
@@ -411,6 +413,84 @@ func TestUpstreamGPGAgent(t *testing.T) {
 		t.Errorf("gpg-agent took a key without its passphrase: %s", out)
 	}
 	w.waitStatus("The upstream agent has refused to add that key. (upstreamFailed)")
+}
+
+// attacker: an upstream agent in wrong hands, or one with faults. Whatever it lists, both ssh
+// list the phone's keys and log in by them.
+func TestUpstreamInWrongHands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	w.agent.stop()
+	upstream := filepath.Join(newHome(t).dir, "upstream.sock")
+	l, err := net.Listen("unix", upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list atomic.Pointer[[]byte]
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			for {
+				header := make([]byte, 4)
+				if _, err := io.ReadFull(c, header); err != nil {
+					break
+				}
+				msg := make([]byte, binary.BigEndian.Uint32(header))
+				io.ReadFull(c, msg)
+				answer := []byte{5}
+				if msg[0] == 11 {
+					answer = *list.Load()
+				}
+				c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...))
+			}
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-served })
+	str := func(parts ...string) string {
+		all := ""
+		for _, p := range parts {
+			all += string(binary.BigEndian.AppendUint32(nil, uint32(len(p)))) + p
+		}
+		return all
+	}
+	phones := string(w.identity("ssh-ed25519").key(t).Marshal())
+	short := str("ssh-rsa", "\x01\x00\x01", strings.Repeat("\x7f", 64))
+	lists := map[string]string{
+		"a type that nobody knows": str(str("ssh-unheard-of", "key"), "theirs"),
+		"short RSA":                str(short, "theirs"),
+		"a cut key":                str(phones[:len(phones)-1], "theirs"),
+		"more behind the key":      str(phones+"x", "theirs"),
+		"a type alone":             str(str("ssh-ed25519"), "theirs"),
+		"an empty key":             str("", "theirs"),
+		"zero in the comment":      str(str("ssh-unheard-of", "key"), "a\x00b"),
+		"the phone's key":          str(phones, "not the phone's"),
+		"a long comment":           str(str("ssh-unheard-of", "key"), strings.Repeat("c", 200000)),
+		"10,000 keys":              strings.Repeat(str(str("a", "b"), "c"), 10000),
+		"20 keys of 12,000 bytes":  strings.Repeat(str(str("ssh-unheard-of", strings.Repeat("k", 12000)), "theirs"), 20),
+	}
+	list.Store(&[]byte{12, 0, 0, 0, 0})
+	w.startAgent("--upstream", upstream)
+	w.waitConnected()
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+		for name, keys := range lists {
+			n := map[string]uint32{"10,000 keys": 10000, "20 keys of 12,000 bytes": 20}[name]
+			answer := append(binary.BigEndian.AppendUint32([]byte{12}, max(n, 1)), keys...)
+			list.Store(&answer)
+			if got := listed(t, o, w.computer.socket()); !strings.HasPrefix(got, "ssh-ed25519") {
+				t.Errorf("%s: listed %.100q", name, got)
+			}
+			if _, errs, err := finish(server.Command(deadline(t), t, o, w.computer.socket(), "true")); err != nil {
+				t.Errorf("%s: %v: %s", name, err, errs)
+			}
+		}
+	})
 }
 
 // ssh-add -s: a token's keys, by its PKCS #11 library and PIN.

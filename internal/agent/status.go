@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -30,7 +29,7 @@ func (a *Agent) Status() control.Status {
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
-		Locked: a.lockedNow.Load(), Notifications: a.wantedNotices(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(context.Background()), // which does not wait for long
+		Locked: a.lockedNow.Load(), Notifications: a.wantedNotices(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)
 	s.Unsigned, s.FewerKeys = a.memory.Unsigned(time.Now()), a.memory.Fewer()

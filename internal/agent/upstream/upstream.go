@@ -80,12 +80,13 @@ func (a *Agent) List(ctx context.Context, c sshagent.Connection) ([]sshagent.Ide
 		return nil, ErrSilent
 	}
 	list, err := a.list(ctx, listWait, c)
+	if ctx.Err() != nil {
+		return nil, err // a caller with less patience has learned nothing
+	}
 	if errors.Is(err, ErrSilent) {
 		a.probe()
 	}
-	if ctx.Err() == nil {
-		a.note(err)
-	}
+	a.note(err)
 	return list, err
 }
 

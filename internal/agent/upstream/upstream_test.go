@@ -290,7 +290,6 @@ func TestAbsentAndRestarted(t *testing.T) {
 func TestSilentAgent(t *testing.T) {
 	speak := make(chan struct{})
 	asked := make(chan struct{}, 10)
-	var wait chan struct{} = speak
 	socket, _ := serve(t, func(c net.Conn) {
 		go func() {
 			defer c.Close()
@@ -301,13 +300,18 @@ func TestSilentAgent(t *testing.T) {
 				}
 				if msg[0] == msgRequestIdentities {
 					asked <- struct{}{}
-					<-wait
+					<-speak
 				}
 				c.Write(listing(0)(msg))
 			}
 		}()
 	})
 	a := newAgent(t, socket)
+	hurried, cancelHurried := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancelHurried()
+	if _, err := a.List(hurried, sshagent.Connection{}); !errors.Is(err, context.DeadlineExceeded) || a.silent {
+		t.Fatalf("a caller without patience: %v, %v", err, a.silent)
+	}
 	answers := make(chan struct{}, 10)
 	a.Changed = func() { answers <- struct{}{} }
 	if _, err := a.List(t.Context(), sshagent.Connection{}); !errors.Is(err, ErrSilent) {
