@@ -50,6 +50,12 @@ func TestWrongUsage(t *testing.T) {
 		{"git-sign", "hint: vmux git setup\n"},
 		{"git-sign -t ed25519", "hint: vmux git setup\n"}, // ssh-keygen would make a key
 		{"unpair", "vmux: vmux unpair: DEVICE is missing\nhint: vmux unpair --help\n"},
+		{"ring one two", "vmux: vmux ring: unexpected argument two\nhint: vmux ring --help\n"},
+		{"phone identity rename", "vmux: vmux phone identity rename: IDENTITY and LABEL is missing\nhint: vmux phone identity rename --help\n"},
+		{"phone identity rename work", "vmux: vmux phone identity rename: LABEL is missing\nhint: vmux phone identity rename --help\n"},
+		{"phone identity create work", "vmux: vmux phone identity create: unexpected argument work\nhint: vmux phone identity create --help\n"},
+		{"phone grants of", "vmux: vmux phone grants: unexpected argument of\nhint: vmux phone grants --help\n"},
+		{"agent work", "vmux: vmux agent: unexpected argument work\nhint: vmux agent --help\n"},
 		{"agent --hub wss://hub.example", "want https://HOST\nhint: vmux agent --help\n"},
 		{"agent --hub http://hub.example", "http is for localhost only, want https\nhint: vmux agent --help\n"},
 		{"agent --hub https://hub.example/vmux", "a hub needs a host name of its own, and no path\nhint: vmux agent --help\n"},
