@@ -24,6 +24,7 @@ import (
 type setupFlags struct {
 	undo, yes     bool
 	parts, shells []string
+	hub, upstream string
 }
 
 func newSetupCommand(a *app) *cobra.Command {
@@ -33,6 +34,7 @@ func newSetupCommand(a *app) *cobra.Command {
 		Short: "Tell ssh, the desktop and your shell of vmux, and start it at login",
 		Long: `Writes what docs/login-service.md tells to write by hand:
 
+  config       what --hub and --upstream say, in the configuration file
   ssh          ~/.ssh/config.d/vmux.conf, and an Include of it at the end of
                ~/.ssh/config: hosts for which you name an agent keep it
   service      two user units of systemd: the agent is there from the login on
@@ -44,10 +46,11 @@ Every change is shown before any is made, and nothing is changed twice. A record
 of what was written is kept, and --undo takes exactly that out, byte for byte:
 what you wrote meanwhile stays. Files that cannot be written to are left alone.`,
 		Example: `  vmux setup
+  vmux setup --hub https://hub.example
   vmux setup --yes --parts ssh,service
   vmux setup --undo`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			wish, home, err := f.wish(cmd)
+			wish, home, err := f.wish()
 			if err != nil {
 				return err
 			}
@@ -65,6 +68,8 @@ what you wrote meanwhile stays. Files that cannot be written to are left alone.`
 	flags := cmd.Flags()
 	flags.BoolVar(&f.undo, "undo", false, "take out what setup has written")
 	flags.BoolVar(&f.yes, "yes", false, "make the changes without asking; no terminal is needed")
+	flags.StringVar(&f.hub, "hub", "", "the agent's `HUB` from now on: its URL, local, or none")
+	flags.StringVar(&f.upstream, "upstream", "", "`SOCKET` of another SSH agent, whose keys stay in reach through vmux from now on")
 	flags.StringSliceVar(&f.parts, "parts", nil, "`PARTS` to set up: "+strings.Join(setup.Parts, ",")+" (default all that there are here)")
 	flags.StringSliceVar(&f.shells, "shells", nil, "`SHELLS` to tell: bash, zsh, fish (default the one of $SHELL)")
 	return cmd
@@ -72,7 +77,7 @@ what you wrote meanwhile stays. Files that cannot be written to are left alone.`
 
 // wish is what the flags ask for, with the agent's socket as the configuration file
 // has it.
-func (f *setupFlags) wish(cmd *cobra.Command) (setup.Wish, state.Home, error) {
+func (f *setupFlags) wish() (setup.Wish, state.Home, error) {
 	w := setup.Wish{Parts: f.parts, Shells: f.shells}
 	home, err := state.Find()
 	if err != nil {
@@ -95,8 +100,10 @@ func (f *setupFlags) wish(cmd *cobra.Command) (setup.Wish, state.Home, error) {
 	if err := f.checkShells(&w); err != nil {
 		return w, home, err
 	}
-	if w.Socket, err = agentSocket(cmd.Root(), home); err != nil {
-		return w, home, err
+	if !f.undo { // which has to work whatever the file says
+		if err := f.settings(&w, home); err != nil {
+			return w, home, err
+		}
 	}
 	if w.Program, err = installedProgram(); err != nil {
 		return w, home, err
@@ -122,22 +129,63 @@ func (f *setupFlags) checkShells(w *setup.Wish) error {
 	return nil
 }
 
-// agentSocket is where `vmux agent` serves when it is started without flags.
-func agentSocket(root *cobra.Command, home state.Home) (string, error) {
-	for _, c := range config.Of(root) {
-		if c.Table != config.TableAgent {
-			continue
+// settings finds out where `vmux agent` serves when it is started without flags, and
+// what is to be added to its configuration file.
+func (f *setupFlags) settings(w *setup.Wish, home state.Home) (err error) {
+	if w.Socket, err = home.AgentSocket(); err != nil {
+		return err
+	}
+	if w.ConfigFile, err = home.ConfigFile(); err != nil {
+		return err
+	}
+	wanted := map[string]string{"hub": f.hub, "upstream": f.upstream}
+	w.Upstream = f.upstream
+	there, err := agentSettings(nil)
+	if err != nil {
+		return err
+	}
+	for _, s := range there {
+		value, _ := s.Value.(string)
+		switch want := wanted[s.Key]; {
+		case s.Key == "socket" && value != "":
+			w.Socket = value
+		case s.Key == "upstream" && value != "" && s.Source == config.InFile && want == "":
+			w.Upstream = value
+		case want == "" || want == value && s.Source == config.InFile:
+		case s.Source == config.InFile:
+			return command.Usage(fmt.Sprintf("%s:%d has %s already", w.ConfigFile, s.Line, s.TOML()), "change that line yourself")
+		default:
+			s.Value = want
+			w.Config = append(w.Config, s.TOML())
 		}
-		if err := c.Load(""); err != nil {
-			return "", err
-		}
-		for _, s := range c.Settings() {
-			if path, ok := s.Value.(string); s.Key == "socket" && ok && path != "" {
-				return path, nil
+	}
+	_, err = agentSettings(wanted) // are they right?
+	return err
+}
+
+// agentSettings are the settings of `vmux agent`, with some given as flags.
+func agentSettings(given map[string]string) ([]config.Setting, error) {
+	root := Commands()
+	agent, _, err := root.Find([]string{"agent"})
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range given {
+		if value != "" {
+			if err := agent.Flags().Set(name, value); err != nil {
+				return nil, command.Usagef("--%s: %v", name, err)
 			}
 		}
 	}
-	return home.AgentSocket()
+	for _, c := range config.Of(root) {
+		if c.Table == config.TableAgent {
+			if err := c.Load(""); err != nil {
+				return nil, err
+			}
+			return c.Settings(), nil
+		}
+	}
+	return nil, errors.New("vmux agent has no settings")
 }
 
 // installedProgram is the path by which a service starts this program: as PATH has it,
@@ -200,7 +248,25 @@ func (a *app) setUp(ctx context.Context, record *setup.Record, wish setup.Wish, 
 		a.Say("%s %s; it is left alone, and would get:", wire.Show(l.Path), l.Why)
 		a.Aside(indented(l.Text))
 	}
+	if err := a.configWritten(ctx, plan, wish); err != nil {
+		return err
+	}
 	a.whoWins(ctx, wish)
+	return nil
+}
+
+// configWritten reads the configuration file again, if setup has added to it.
+func (a *app) configWritten(ctx context.Context, plan []setup.Change, wish setup.Wish) error {
+	if !slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Path == wish.ConfigFile }) {
+		return nil
+	}
+	if _, err := agentSettings(nil); err != nil {
+		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
+	}
+	if _, err := command.Client().Status(ctx); err == nil {
+		a.Say("the agent that runs has read its configuration already: it counts when it is started again")
+		a.Hint("systemctl --user restart vmux-agent, or end and start it as you did")
+	}
 	return nil
 }
 
@@ -225,8 +291,14 @@ func noOtherAgent() error {
 	return err
 }
 
-// whoWins says where another agent stands before vmux.
+// whoWins says which other agents there are, and where one stands before vmux.
 func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
+	for _, other := range wish.Agents(ctx) {
+		a.Say("%s answers, too, at %s", other.Name, wire.Show(other.Socket))
+		if wish.Upstream == "" {
+			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", wire.Show(other.Socket))
+		}
+	}
 	if slices.Contains(wish.Parts, setup.PartSSH) {
 		other := identityAgent(ctx)
 		if below, ok := strings.CutPrefix(other, "~/"); ok {
@@ -234,7 +306,7 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 		}
 		if other != "" && other != wish.Socket {
 			a.Say("ssh asks another agent, which its configuration names first: %s", wire.Show(other))
-			a.Hint("take that IdentityAgent out, or set it for single hosts only")
+			a.Hint("take that IdentityAgent out, or set it for single hosts only; `ssh -G` of a host tells which one it asks")
 		}
 	}
 	if now := os.Getenv("SSH_AUTH_SOCK"); slices.Contains(wish.Parts, setup.PartShell) && now != wish.Socket {

@@ -17,6 +17,7 @@ import (
 
 // Parts of setup; any of them can be left out.
 const (
+	PartConfig      = "config"      // the configuration file, if there is something for it
 	PartSSH         = "ssh"         // ~/.ssh/config
 	PartService     = "service"     // systemd's user units
 	PartEnvironment = "environment" // of programs that the desktop starts
@@ -30,6 +31,12 @@ type Wish struct {
 	Program string   // the vmux that the service starts
 	Shells  []string // bash, zsh, fish
 	Home    string   // the person's folder
+	// Upstream is the agent behind vmux, if there is one.
+	Upstream string
+	// Config are settings of the agent as lines of the configuration file, which is
+	// ConfigFile.
+	ConfigFile string
+	Config     []string
 	// Environment is what the service has to have to find the same files, as
 	// "NAME=value".
 	Environment []string
@@ -40,6 +47,7 @@ type Change struct {
 	Path  string
 	Lines string // what is put there
 	Own   bool   // as a file of its own; else at the end of the file
+	Below string // a line of the file, if it is there, below which they stand in place of its end
 	Unit  string // of systemd, to be enabled, in place of a file
 
 	part  string
@@ -56,6 +64,8 @@ func (c Change) What() string {
 		return "replace what setup wrote into " + c.Path
 	case c.Own:
 		return "write " + c.Path
+	case c.Below != "":
+		return "add below " + c.Below + " in " + c.Path
 	}
 	return "add to the end of " + c.Path
 }
@@ -63,14 +73,16 @@ func (c Change) What() string {
 // wanted are all changes that the wish needs on a fresh account.
 func (w Wish) wanted() []Change {
 	var all []Change
-	for _, part := range Parts {
-		if !slices.Contains(w.Parts, part) {
+	for _, part := range append([]string{PartConfig}, Parts...) {
+		if part != PartConfig && !slices.Contains(w.Parts, part) {
 			continue
 		}
 		for _, c := range map[string]func() []Change{
-			PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment, PartShell: w.shell,
+			PartConfig: w.config, PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment, PartShell: w.shell,
 		}[part]() {
-			c.part = part
+			if c.part == "" {
+				c.part = part
+			}
 			all = append(all, c)
 		}
 	}
@@ -115,7 +127,7 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	case err != nil:
 		return false, "", err
 	case written && strings.Count(f.text, e.Text) == 1:
-		if strings.TrimLeft(e.Text, "\n") == strings.TrimLeft(c.Lines, "\n") {
+		if c.body(e.Text) == c.body(c.Lines) {
 			return false, "", nil
 		}
 		c.older = &e
@@ -123,7 +135,7 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 		return false, "", nil // put there by hand, as the documentation has it
 	case c.Own && f.there:
 		return false, "is there already, and setup has not written it", nil
-	case strings.Contains(f.text, strings.TrimLeft(c.Lines, "\n")):
+	case strings.Contains(f.text, c.body(c.Lines)):
 		return false, "", nil
 	}
 	return true, "", nil
@@ -146,7 +158,8 @@ func (r *Record) Make(c Change) error {
 	if !f.there {
 		f.mode = c.mode
 	}
-	e := entry{Part: c.part, Path: c.Path, Text: appended(f.text, c.Lines), Made: !f.there}
+	after, piece := c.into(f.text)
+	e := entry{Part: c.part, Path: c.Path, Text: piece, Made: !f.there}
 	if old, written := r.of(c.part, c.Path); written { // its lines were taken out by hand
 		if err := r.drop(old); err != nil {
 			return err
@@ -158,7 +171,37 @@ func (r *Record) Make(c Change) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return err
 	}
-	return f.write(f.text + e.Text)
+	return f.write(after)
+}
+
+// body is a piece without what it needs in some places only.
+func (c Change) body(piece string) string {
+	return strings.TrimPrefix(strings.TrimLeft(piece, "\n"), c.Below+"\n")
+}
+
+// into puts the lines into a text, and returns what exactly was put there.
+func (c Change) into(text string) (after, piece string) {
+	if head, rest, ok := cutBelow(text, c.Below); ok {
+		piece = appended(head, c.body(c.Lines))
+		return head + piece + rest, piece
+	}
+	piece = appended(text, c.Lines)
+	return text + piece, piece
+}
+
+// cutBelow cuts a text behind a line.
+func cutBelow(text, line string) (head, rest string, found bool) {
+	if line == "" {
+		return "", "", false
+	}
+	for l := range strings.Lines(text) {
+		head += l
+		before, _, _ := strings.Cut(l, "#")
+		if strings.Join(strings.Fields(before), "") == line {
+			return head, text[len(head):], true
+		}
+	}
+	return "", "", false
 }
 
 // CheckOwner refuses to write into another user's home folder, as root would by sudo:

@@ -3,6 +3,7 @@ package setup
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -329,6 +330,61 @@ func TestUnitsAreValid(t *testing.T) {
 		if err != nil || len(out) > 0 {
 			t.Errorf("%s: %v: %s", unit, err, out)
 		}
+	}
+}
+
+// Settings go below [agent], however that is written, one after the other; what a person
+// wrote stays as it is.
+func TestSettingsGoBelowTheirTable(t *testing.T) {
+	for _, test := range []struct{ before, after string }{
+		{"", "[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"},
+		{"[phone]\nlisten = \":1\"", "[phone]\nlisten = \":1\"\n\n[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"},
+		{"[ agent ]  # x\nlan = true\n[phone]\n", "[ agent ]  # x\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\nlan = true\n[phone]\n"},
+		{"[agent]", "[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"}, // its line has no end
+	} {
+		a := newAccount(t)
+		a.Parts = nil
+		a.ConfigFile = filepath.Join(a.home, ".config", "vmux", "config.toml")
+		if test.before != "" {
+			a.put(".config/vmux/config.toml", test.before, 0o644)
+		}
+		before := a.all()
+		a.Config = []string{`hub = "none"`}
+		a.setUp()
+		a.Config = []string{`upstream = "/x"`}
+		a.setUp()
+		if got := strings.ReplaceAll(a.get(".config/vmux/config.toml"), marked, "# M\n"); !strings.HasPrefix(got, test.after) {
+			t.Errorf("%q became %q", test.before, got)
+		}
+		if left := a.undo(); len(left) > 0 || a.all() != before {
+			t.Errorf("left %v\n%s", left, a.all())
+		}
+	}
+}
+
+// Another agent is found by its socket, once, and vmux itself is none.
+func TestAgents(t *testing.T) {
+	a := newAccount(t)
+	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	a.Socket = filepath.Join(dir, "keyring", "ssh")
+	for _, path := range []string{filepath.Join(dir, "openssh_agent"), filepath.Join(dir, "gcr", "ssh"), a.Socket} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ssh-agent.socket"), nil, 0o600); err != nil { // nobody answers there
+		t.Fatal(err)
+	}
+	t.Setenv("SSH_AUTH_SOCK", filepath.Join(dir, "openssh_agent"))
+	want := []Agent{{"ssh-agent", filepath.Join(dir, "openssh_agent")}, {"GNOME's agent", filepath.Join(dir, "gcr", "ssh")}}
+	if got := a.Agents(t.Context()); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
