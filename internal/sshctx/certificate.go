@@ -48,6 +48,21 @@ func ParseCertificate(blob []byte) (*ssh.Certificate, error) {
 	return cert, nil
 }
 
+// VerifyCertificate checks the CA's signature.
+func VerifyCertificate(cert *ssh.Certificate) error {
+	unsigned := *cert
+	unsigned.Signature = nil
+	signed := unsigned.Marshal()
+	signed = signed[:len(signed)-4] // without the length of the missing signature
+	return VerifySignature(cert.SignatureKey, signed, cert.Signature)
+}
+
+// IsCertificate reports whether this program knows certificates of the blob's type.
+func IsCertificate(blob []byte) bool {
+	_, known := keyFields[KeyType(blob)]
+	return known
+}
+
 // signatureOf returns the last field of a certificate.
 func signatureOf(blob []byte) ([]byte, bool) {
 	r := reader{rest: blob}

@@ -49,7 +49,7 @@ func verify(r *wire.CertificateResponse, own ssh.PublicKey, asked time.Duration,
 			return nil, errors.New("certificate with an unknown critical option")
 		}
 	}
-	if err := sshctx.VerifySignature(cert.SignatureKey, signedPart(cert), cert.Signature); err != nil {
+	if err := sshctx.VerifyCertificate(cert); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	return cert, nil
@@ -66,12 +66,4 @@ func checkValidity(cert *ssh.Certificate, asked time.Duration, now time.Time) er
 		return errors.New("certificate is valid for longer than was asked for")
 	}
 	return nil
-}
-
-// signedPart is what a CA signs: all of the certificate but the signature.
-func signedPart(cert *ssh.Certificate) []byte {
-	unsigned := *cert
-	unsigned.Signature = nil
-	b := unsigned.Marshal()
-	return b[:len(b)-4] // the length of the missing signature
 }

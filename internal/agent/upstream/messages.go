@@ -93,11 +93,14 @@ func listable(blob []byte) bool {
 		return false
 	}
 	key, err := ssh.ParsePublicKey(blob)
-	if err != nil {
-		return !slices.Contains(readable, name)
-	}
-	if cert, ok := key.(*ssh.Certificate); ok {
+	if sshctx.IsCertificate(blob) { // of which ssh verifies the signature
+		cert, err := sshctx.ParseCertificate(blob)
+		if err != nil || sshctx.VerifyCertificate(cert) != nil {
+			return false
+		}
 		key = cert.Key
+	} else if err != nil {
+		return !slices.Contains(readable, name)
 	}
 	if crypto, ok := key.(ssh.CryptoPublicKey); ok {
 		if public, ok := crypto.CryptoPublicKey().(*rsa.PublicKey); ok {
@@ -107,7 +110,7 @@ func listable(blob []byte) bool {
 	return true
 }
 
-// readable are the types of which x/crypto reads each key that is well-formed.
+// readable are the types of keys of which x/crypto reads each key that is well-formed.
 var readable = []string{
 	ssh.KeyAlgoRSA, ssh.InsecureKeyAlgoDSA, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
 	ssh.KeyAlgoED25519, ssh.KeyAlgoSKECDSA256, ssh.KeyAlgoSKED25519,

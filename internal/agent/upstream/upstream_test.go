@@ -202,7 +202,16 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := sshctx.AppendString(sshctx.AppendString(nil, "ssh-mldsa44-ed25519"), make([]byte, 1344))
-	socket := answering(t, listing(7,
+	ca, certified := newKey(t), &ssh.Certificate{Key: newKey(t).PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity}
+	if err := certified.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	wrong := *certified
+	wrong.Serial++
+	socket := answering(t, listing(10,
+		identity{Blob: certified.Marshal(), Comment: "certificate"},
+		identity{Blob: wrong.Marshal(), Comment: "certificate with another one's signature"},
+		identity{Blob: certified.Marshal()[:200], Comment: "cut certificate"},
 		identity{Blob: newer, Comment: "newer"},
 		identity{Blob: good[:len(good)-1], Comment: "cut"},
 		identity{Blob: append(slices.Clone(good), 0), Comment: "with more behind"},
@@ -212,7 +221,7 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 		identity{Blob: good, Comment: "good\x00\x1b[2J"},
 	))
 	list, err := newAgent(t, socket).List(t.Context(), sshagent.Connection{})
-	if err != nil || comments(list) != "[newer good��[2J]" || !bytes.Equal(list[0].Blob, newer) {
+	if err != nil || comments(list) != "[certificate newer good��[2J]" || !bytes.Equal(list[1].Blob, newer) {
 		t.Errorf("%v, %s", err, comments(list))
 	}
 }
