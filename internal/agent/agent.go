@@ -139,6 +139,7 @@ type phones interface {
 	Ask(ctx context.Context, to device.ID, kind wire.Kind, id string, body any, received func()) (wire.Envelope, error)
 	Peers() []link.PeerStatus
 	Connected(id device.ID) bool
+	RoundTrip(ctx context.Context, id device.ID) error
 	Wake()
 	Disconnect(id device.ID, reason *wire.Error)
 	Offer(o *device.Offer)

@@ -116,10 +116,11 @@ func (n *network) Connected(id device.ID) bool {
 	return slices.ContainsFunc(n.Peers(), func(p link.PeerStatus) bool { return p.ID == id && p.Connected })
 }
 
-func (n *network) Wake()                                     { n.mu.Lock(); n.woken++; n.mu.Unlock() }
-func (n *network) Disconnect(device.ID, *wire.Error)         {}
-func (n *network) Offer(*device.Offer)                       {}
-func (n *network) Serve(context.Context, net.Listener) error { return nil }
+func (n *network) Wake()                                      { n.mu.Lock(); n.woken++; n.mu.Unlock() }
+func (n *network) RoundTrip(context.Context, device.ID) error { return nil }
+func (n *network) Disconnect(device.ID, *wire.Error)          {}
+func (n *network) Offer(*device.Offer)                        {}
+func (n *network) Serve(context.Context, net.Listener) error  { return nil }
 
 // world is an agent and its network, without sockets.
 type world struct {

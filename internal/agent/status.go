@@ -2,9 +2,11 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -135,6 +137,29 @@ func (a *Agent) Devices() ([]control.Device, error) {
 	return a.devices(a.node.Peers()), nil
 }
 
+// pingTimeout is more than a link that is dead takes to end.
+const pingTimeout = 5 * time.Second
+
+// Ping implements control.Service. A phone that does not answer keeps the round trip
+// of before, or loses its link.
+func (a *Agent) Ping(ctx context.Context) ([]control.Device, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	var asked sync.WaitGroup
+	for _, p := range a.node.Peers() {
+		if p.Connected {
+			asked.Go(func() {
+				if err := a.node.RoundTrip(ctx, p.ID); err != nil {
+					a.log.Info("ping", "peer", p.ID.Short(), "error", err)
+				}
+			})
+		}
+	}
+	asked.Wait()
+	a.journal.Change()
+	return a.Devices()
+}
+
 func (a *Agent) devices(peers []link.PeerStatus) []control.Device {
 	list := make([]control.Device, 0, len(peers))
 	for _, p := range peers {
@@ -157,7 +182,8 @@ func (a *Agent) deviceOf(p link.PeerStatus) control.Device {
 	d := control.Device{
 		ID: p.ID.String(), Name: p.Name.String(), Connected: p.Connected, Route: p.Route, Since: p.Since,
 		ClockDifferenceMilliseconds: p.ClockDifference.Milliseconds(), ClockWarning: clockOff(p),
-		AutomaticIssuance: p.Hello.AutomaticIssuance, ProgramVersion: p.Hello.ProgramVersion,
+		RoundTripMilliseconds: float64(p.RoundTrip.Microseconds()) / 1000,
+		AutomaticIssuance:     p.Hello.AutomaticIssuance, ProgramVersion: p.Hello.ProgramVersion,
 	}
 	if p.LastError != nil && !p.Connected {
 		d.LastError = cmp.Or(p.LastError.Error(), "unknown")

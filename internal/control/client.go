@@ -98,6 +98,12 @@ func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	return call[[]Device](ctx, c, http.MethodGet, "devices", nil)
 }
 
+// Ping asks each connected phone for a sign of life, waits a few seconds at most, and
+// lists the phones as Devices does, with the round trips of those that answered.
+func (c *Client) Ping(ctx context.Context) ([]Device, error) {
+	return call[[]Device](ctx, c, http.MethodPost, "ping", nil)
+}
+
 // Unpair ends the pairing with the device of that name, ID or beginning of an
 // ID, and returns what it was.
 func (c *Client) Unpair(ctx context.Context, device string) (Device, error) {

@@ -32,8 +32,9 @@ func (r refusing) RefreshKeys(context.Context) (RefreshResult, error) { return R
 func (r refusing) RequestCertificate(context.Context, CertificateOptions) (Certificate, error) {
 	return Certificate{}, r.err
 }
-func (r refusing) Devices() ([]Device, error)    { return nil, r.err }
-func (r refusing) Unpair(string) (Device, error) { return Device{}, r.err }
+func (r refusing) Devices() ([]Device, error)             { return nil, r.err }
+func (r refusing) Ping(context.Context) ([]Device, error) { return nil, r.err }
+func (r refusing) Unpair(string) (Device, error)          { return Device{}, r.err }
 func (r refusing) Ring(context.Context, string) ([]Woken, error) {
 	return nil, r.err
 }

@@ -35,6 +35,7 @@ func (h *handler) routes() http.Handler {
 	}))
 	on("GET /v1/devices", h.get(func() (any, error) { return s.Devices() }))
 	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
+	on("POST /v1/ping", h.do(func(r *http.Request) (any, error) { return s.Ping(r.Context()) }))
 	on("POST /v1/ring", h.do(func(r *http.Request) (any, error) {
 		var o ring
 		if err := decode(r, &o); err != nil {

@@ -153,6 +153,8 @@ type Device struct {
 	Route     string    `json:"route,omitempty"` // of the link: "tcp:HOST:PORT", "hub:URL"
 	Since     time.Time `json:"since,omitzero"`  // of the link, or of its end
 	Keys      int       `json:"keys"`            // how many are known of it
+	// RoundTripMilliseconds is how long the phone's last answer to a ping took.
+	RoundTripMilliseconds float64 `json:"roundTripMilliseconds,omitempty"`
 	// ClockDifferenceMilliseconds is how far the phone's clock is ahead.
 	ClockDifferenceMilliseconds int64 `json:"clockDifferenceMilliseconds,omitempty"`
 	ClockWarning                bool  `json:"clockWarning,omitempty"` // 30 s or more

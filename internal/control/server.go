@@ -42,6 +42,8 @@ type Service interface {
 	// Withdraw ends a request that waits, as if a person had denied it.
 	Withdraw(requestID string) error
 	Devices() ([]Device, error)
+	// Ping measures the round trips to the connected phones, and returns all phones.
+	Ping(ctx context.Context) ([]Device, error)
 	Unpair(device string) (Device, error)
 	// Ring has the hub ring the phone of that name, or all that can be.
 	Ring(ctx context.Context, device string) ([]Woken, error)

@@ -184,7 +184,9 @@ type PeerStatus struct {
 	// ClockDifference is how far the peer's clock was ahead of this one's at
 	// its last hello.
 	ClockDifference time.Duration
-	Hello           wire.Hello // the last one
+	// RoundTrip is how long the answer to this side's last ping took; 0: not known.
+	RoundTrip time.Duration
+	Hello     wire.Hello // the last one
 	// LastError is why the last link ended or the last attempt failed; nil
 	// while connected.
 	LastError error

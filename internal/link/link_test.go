@@ -492,3 +492,33 @@ func TestNewestReplaces(t *testing.T) {
 		}
 	})
 }
+
+// How long a device's answer takes is known whenever it is asked for, and a link that
+// swallows the question is no answer.
+func TestRoundTrip(t *testing.T) {
+	c := newCouple(t, nil)
+	defer c.start()()
+	c.linked()
+	for range 3 {
+		if err := c.agent.RoundTrip(t.Context(), c.phone.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := c.agent.Peers()[0].RoundTrip; took <= 0 || took > time.Minute {
+		t.Errorf("a round trip of %v", took)
+	}
+	if err := c.agent.RoundTrip(t.Context(), device.ID{1}); wire.CodeOf(err) != wire.CodePhoneNotReachable {
+		t.Errorf("with an unknown device: %v", err)
+	}
+	c.net.hole()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.agent.RoundTrip(ctx, c.phone.id); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	c.net.setRefuse(true) // the next one
+	time.AfterFunc(0, c.net.cut)
+	if err := c.agent.RoundTrip(t.Context(), c.phone.id); wire.CodeOf(err) != wire.CodePhoneNotReachable {
+		t.Errorf("over a link that ends: %v", err)
+	}
+}

@@ -326,7 +326,7 @@ func (s *PeerStatus) fill(p *peer) {
 	s.Connecting, s.Since, s.LastError = p.connecting, p.since, p.lastErr
 	s.Hello, s.ClockDifference = p.hello, p.clock
 	if p.session != nil {
-		s.Connected, s.Route, s.LastError = true, p.session.route, nil
+		s.Connected, s.Route, s.LastError, s.RoundTrip = true, p.session.route, nil, p.session.roundTrip
 	}
 }
 

@@ -28,6 +28,13 @@ type session struct {
 	again    chan struct{}   // of capacity 1: hello has changed
 	ended    context.Context // until Handler.LinkDown has returned
 	end      context.CancelFunc
+
+	// Guarded by node.mu: the last ping and when it was sent, "" once it is answered; how
+	// long the last answer took; and what is closed at the next.
+	asked     string
+	askedAt   time.Time
+	roundTrip time.Duration
+	measured  chan struct{}
 }
 
 // adopt makes a connection whose peer has said hello that peer's link, in place
@@ -36,7 +43,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	_ = c.SetReadDeadline(time.Time{})
 	s := &session{
 		conn: c, node: n, peer: t, hello: hello, route: route, rank: rank,
-		probe: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		probe: make(chan struct{}, 1), again: make(chan struct{}, 1), measured: make(chan struct{}),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
 	if hello.DeviceName != "" {
@@ -133,7 +140,7 @@ func (s *session) keepAlive(read <-chan struct{}) {
 		case <-s.probe:
 			if probed.IsZero() {
 				probed, heard = time.Now(), s.heard.Load()
-				_ = s.send(wire.NewID(), wire.KindPing, nil)
+				s.ping()
 			}
 		case <-t.C:
 		}
@@ -150,7 +157,7 @@ func (s *session) keepAlive(read <-chan struct{}) {
 			return
 		}
 		if quiet >= pingAfter {
-			_ = s.send(wire.NewID(), wire.KindPing, nil)
+			s.ping()
 			quiet = 0
 		}
 		t.Reset(min(left, max(pingAfter-quiet, pingAfter/4)))
@@ -187,6 +194,48 @@ func (s *session) lastHello() wire.Hello {
 // clockOf is how far the clock of who says hello is ahead.
 func clockOf(hello wire.Hello) time.Duration {
 	return time.Until(hello.Clock()).Round(time.Millisecond)
+}
+
+// ping asks for a sign of life, and notes when.
+func (s *session) ping() {
+	id := wire.NewID()
+	s.node.mu.Lock()
+	s.asked, s.askedAt = id, time.Now()
+	s.node.mu.Unlock()
+	_ = s.send(id, wire.KindPing, nil)
+}
+
+// answered takes the answer to a ping. That to one before the last says nothing.
+func (s *session) answered(id string) {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	if id == s.asked {
+		s.asked, s.roundTrip = "", time.Since(s.askedAt)
+		close(s.measured)
+		s.measured = make(chan struct{})
+	}
+}
+
+// RoundTrip asks a linked device for a sign of life and waits for it. How long that
+// took is the device's PeerStatus.RoundTrip then.
+func (n *Node) RoundTrip(ctx context.Context, id device.ID) error {
+	n.mu.Lock()
+	p := n.peers[id]
+	if p == nil || p.session == nil {
+		n.mu.Unlock()
+		return wire.NewError(wire.CodePhoneNotReachable)
+	}
+	s, measured := p.session, p.session.measured
+	n.mu.Unlock()
+	s.ping()
+	select {
+	case <-measured:
+		return nil
+	case <-s.ended.Done():
+		return wire.NewError(wire.CodePhoneNotReachable)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (s *session) probeNow() {
@@ -226,6 +275,7 @@ func (s *session) take(e wire.Envelope) error {
 	case wire.KindPing:
 		return s.send(e.ID, wire.KindPong, nil)
 	case wire.KindPong:
+		s.answered(e.ID)
 	case wire.KindError:
 		if e.ID == linkID {
 			return asError(e)
