@@ -179,6 +179,10 @@ var dependencyRules = []rule{
 		why: "it locks any file, and does not know what for",
 	},
 	{
+		from: "internal/statusview", never: []string{"vmux/internal/agent/...", "vmux/internal/link/...", "vmux/internal/cli/...", "vmux/internal/state"},
+		why: "it draws what it is given, and must not look for more by itself",
+	},
+	{
 		from: "internal/confusable", never: []string{"vmux/...", "go.mau.fi/..."},
 		why: "everybody who opens the web app downloads it: what its table is made from is for its test",
 	},

@@ -24,6 +24,7 @@ readonly TEST_PACKAGES=(
 	gnupg gpg-agent softhsm2          # agents and tokens behind vmux
 	autossh # a client that tries again by itself
 	procps strace
+	tmux # a terminal whose screen can be read
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
 	xfce4-panel xclip # the tray of a desktop, and its clipboard
 	chromium chromium-headless-shell fonts-inter # the web app, and how it looks in the screenshots

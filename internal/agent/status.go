@@ -140,24 +140,30 @@ func (a *Agent) Devices() ([]control.Device, error) {
 // pingTimeout is more than a link that is dead takes to end.
 const pingTimeout = 5 * time.Second
 
-// Ping implements control.Service. A phone that does not answer keeps the round trip
-// of before, or loses its link.
+// Ping implements control.Service.
 func (a *Agent) Ping(ctx context.Context) ([]control.Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	var asked sync.WaitGroup
+	var silent sync.Map // by ID
 	for _, p := range a.node.Peers() {
 		if p.Connected {
 			asked.Go(func() {
 				if err := a.node.RoundTrip(ctx, p.ID); err != nil {
-					a.log.Info("ping", "peer", p.ID.Short(), "error", err)
+					silent.Store(p.ID.String(), err)
 				}
 			})
 		}
 	}
 	asked.Wait()
 	a.journal.Change()
-	return a.Devices()
+	list, err := a.Devices()
+	for i, d := range list {
+		if _, no := silent.Load(d.ID); no {
+			list[i].RoundTripMilliseconds = 0 // is that of before
+		}
+	}
+	return list, err
 }
 
 func (a *Agent) devices(peers []link.PeerStatus) []control.Device {

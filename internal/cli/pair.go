@@ -138,14 +138,3 @@ func qrCode(text string) string {
 	})
 	return b.String()
 }
-
-// lastsFor is a span of time as people say it.
-func lastsFor(t time.Duration) string {
-	switch t = t.Round(time.Second); {
-	case t < time.Minute:
-		return fmt.Sprintf("%d s", int(t.Seconds()))
-	case t < time.Hour:
-		return fmt.Sprintf("%d min", int(t.Minutes()))
-	}
-	return fmt.Sprintf("%d h %d min", int(t.Hours()), int(t.Minutes())%60)
-}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"vmux/internal/config"
 	"vmux/internal/control"
@@ -29,7 +30,8 @@ import (
 //     exit status tells them apart: see ExitOf.
 //   - A program that goes on running logs to standard error in slog's text form.
 //   - No colours, no cursor movements: what is printed means the same in a
-//     terminal, a pipe and a log. Only status --watch clears a terminal.
+//     terminal, a pipe and a log. Only status --watch takes over a terminal, and
+//     a table may be what is a list in a pipe.
 //   - What another device or a file named is shown through wire.Show, so that it
 //     cannot write to the terminal what it likes.
 //   - Nothing secret is printed, but for the one-time invitation, which is made
@@ -73,6 +75,21 @@ func (o *IO) Answer(v any, text func() error) error {
 	}
 	return text()
 }
+
+// Columns is how wide the terminal is on which the answer is read; 0 if that is none.
+func (o *IO) Columns() int {
+	f, ok := Terminal(o.Out)
+	if !ok {
+		return 0
+	}
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return usualColumns
+}
+
+// usualColumns is the width of a terminal that does not say its own.
+const usualColumns = 80
 
 // Say writes words for people, one `vmux: ` line for each line of the text.
 // Whoever reads the answer does not read these, so losing one is no failure.

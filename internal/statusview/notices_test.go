@@ -1,12 +1,10 @@
-package cli
+package statusview
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 	"time"
 
-	"vmux/internal/cli/command"
 	"vmux/internal/control"
 )
 
@@ -21,7 +19,7 @@ func TestWaitingSaysWhetherThePhoneWasRung(t *testing.T) {
 		{true, true, "30 s left"},
 	} {
 		r := control.Request{Kind: "sign", Identity: "work", Until: now.Add(30 * time.Second), Shown: test.shown, Woken: test.rung}
-		if got := waitingText(r, now); !strings.HasSuffix(got, test.want) {
+		if got := waitingFor(r, now); !strings.HasSuffix(got, test.want) {
 			t.Errorf("shown %v, rung %v: %q", test.shown, test.rung, got)
 		}
 	}
@@ -67,14 +65,21 @@ func TestFewerKeysAreSaid(t *testing.T) {
 		{"five", []control.FewerKeys{at(0, "a", 0), at(1, "b", 0), at(2, "c", 0), at(3, "d", 0), at(48*time.Hour, "e", 0)},
 			[]string{"c (SHA256:c)", "and 2 more such servers: vmux status --json"}, 5},
 	} {
-		var stderr bytes.Buffer
-		(&app{&command.IO{Err: &stderr}}).fewerKeys(test.list, now)
-		if n := strings.Count(stderr.String(), "\n"); n != test.lines {
-			t.Errorf("%s: %d lines, want %d:\n%s", test.name, n, test.lines, stderr.String())
+		var n notices
+		n.fewerKeys(test.list, now)
+		said := ""
+		for _, notice := range n {
+			said += notice.Text + "\n"
+			if notice.Hint != "" {
+				said += "hint: " + notice.Hint + "\n"
+			}
+		}
+		if lines := strings.Count(said, "\n"); lines != test.lines {
+			t.Errorf("%s: %d lines, want %d:\n%s", test.name, lines, test.lines, said)
 		}
 		for _, text := range test.says {
-			if !strings.Contains(stderr.String(), text) {
-				t.Errorf("%s lacks %q:\n%s", test.name, text, stderr.String())
+			if !strings.Contains(said, text) {
+				t.Errorf("%s lacks %q:\n%s", test.name, text, said)
 			}
 		}
 	}
