@@ -290,6 +290,10 @@ var dependencyRules = []rule{
 		why: "what waits for the person does not depend on how it came, or on what the page can do besides",
 	},
 	{
+		from: "internal/browserphone/newkey", never: []string{"vmux/internal/browserphone/...", "vmux/internal/link/..."}, except: []string{"vmux/internal/browserphone/newkey"},
+		why: "what was not tried yet is kept apart from the keys that there are, and from what brings its answers",
+	},
+	{
 		from: "cmd/vmux-phone-wasm",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -64,7 +65,7 @@ type Phone struct {
 	trust    *device.Trust
 
 	sheets  sheets.List
-	pending pending
+	made    newkey.Place
 	away    away
 	restart chan struct{} // of capacity 1: the phone has another name
 
@@ -78,7 +79,6 @@ type Phone struct {
 	mu   sync.Mutex
 	hub  *relay.Client
 	node *link.Node
-	made making
 }
 
 // New opens the phone that rests in the store.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/signer"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
@@ -76,7 +77,7 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 
 func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 	return p.alone(func() (any, error) {
-		var gone deletedCredential
+		var gone newkey.Useless
 		if ca, err := p.signer.CA(); err == nil {
 			gone = p.credentialOf(identity.Identity{Provider: ca.Provider, Ref: ca.Ref})
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/keyfile"
@@ -23,7 +24,7 @@ type Error struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 	// Orphan is a passkey that was made for nothing: the page tells the browser.
-	Orphan *deletedCredential `json:"orphan,omitempty"`
+	Orphan *newkey.Useless `json:"orphan,omitempty"`
 }
 
 // Error implements error.

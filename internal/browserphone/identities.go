@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/signer/identity"
-	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
@@ -80,16 +80,9 @@ func (p *Phone) setPrincipals(_ context.Context, a arguments) (any, error) {
 	return p.changing(a, func(id identity.Identity) error { return p.signer.Identities.SetPrincipals(id, a.Principals) })
 }
 
-// deletedCredential lets the page tell the browser that a passkey is of no more
-// use.
-type deletedCredential struct {
-	CredentialID webauthn.Base64URL `json:"credentialID,omitempty"`
-	RPID         string             `json:"rpID,omitempty"`
-}
-
 func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 	return p.alone(func() (any, error) {
-		var gone deletedCredential
+		var gone newkey.Useless
 		_, err := p.changing(a, func(id identity.Identity) error {
 			gone = p.credentialOf(id)
 			return p.signer.Identities.Delete(id)
@@ -99,21 +92,21 @@ func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 }
 
 // credentialOf returns the passkey of a key, or of the vault that it lies in.
-func (p *Phone) credentialOf(id identity.Identity) deletedCredential {
+func (p *Phone) credentialOf(id identity.Identity) newkey.Useless {
 	if id.Provider == identity.ProviderPasskey {
 		if c, err := p.passkeys.Credential(id); err == nil {
-			return deletedCredential{c.ID, c.RPID}
+			return newkey.Useless{CredentialID: c.ID, RPID: c.RPID}
 		}
 	} else if info, err := p.vault.Info(); err == nil {
-		return deletedCredential{info.ID, info.RPID}
+		return newkey.Useless{CredentialID: info.ID, RPID: info.RPID}
 	}
-	return deletedCredential{}
+	return newkey.Useless{}
 }
 
 // ifGone leaves the vault's passkey out as long as other keys lie in the vault.
-func (p *Phone) ifGone(c deletedCredential) deletedCredential {
+func (p *Phone) ifGone(c newkey.Useless) newkey.Useless {
 	if info, err := p.vault.Info(); err == nil && bytes.Equal(info.ID, c.CredentialID) {
-		return deletedCredential{}
+		return newkey.Useless{}
 	}
 	return c
 }

@@ -9,85 +9,22 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/signer"
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
-// making is a key whose passkey was made and not tried yet. It is nowhere but here:
-// what its provider does wrong must be found before its line is on servers. At most
-// one of the two is set.
-type making struct {
-	passkey *identity.NewPasskey
-	vault   *identity.NewVault
-	// unsure: a store failed while it kept the key, which does not say that nothing
-	// was written.
-	unsure bool
-}
-
-func (p *Phone) making() making {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.made
-}
-
-// swap puts a key that is being made in the place of another, and reports whether
-// that one was there.
-func (p *Phone) swap(old, made making) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.made != old {
-		return false
-	}
-	p.made = made
-	return true
-}
-
-// begin puts a key in the place of one that was not tried, whose passkey it returns.
-func (p *Phone) begin(m making) deletedCredential {
-	p.mu.Lock()
-	old := p.made
-	p.made = m
-	p.mu.Unlock()
-	gone := old.credential()
-	if bytes.Equal(gone.CredentialID, m.credential().CredentialID) {
-		return deletedCredential{} // the provider has answered with the same
-	}
-	return gone
-}
-
-// claim takes the key out while it is kept, which waits for the store and may wait for
-// the browser's RSA: who closes the sheet meanwhile must not have its passkey deleted.
-func (p *Phone) claim(m making) bool { return p.swap(m, making{}) }
-
-// giveBack is for a key that could not be kept: the page may ask again.
-func (p *Phone) giveBack(m making, why error) {
-	m.unsure = m.unsure || errors.Is(why, ErrStorage)
-	p.swap(making{}, m)
-}
-
-// credential is the passkey of what is given up, if it is of no use for certain.
-func (m making) credential() deletedCredential {
-	switch {
-	case m.unsure:
-	case m.passkey != nil:
-		return deletedCredential{m.passkey.Credential.ID, m.passkey.Credential.RPID}
-	case m.vault != nil:
-		return deletedCredential{m.vault.ID, m.vault.RPID}
-	}
-	return deletedCredential{}
-}
-
 // discardKey gives up a key that was not tried: its passkey is of no use.
 func (p *Phone) discardKey(context.Context, arguments) (any, error) {
-	return p.begin(making{}), nil
+	return p.made.Begin(newkey.Key{}), nil
 }
 
 // refuse gives up the key that is being made, because of its passkey's provider.
-func (p *Phone) refuse(m making, code, message string) error {
-	p.swap(m, making{})
-	gone := m.credential()
+func (p *Phone) refuse(m newkey.Key, code, message string) error {
+	p.made.GiveUp(m)
+	gone := m.Useless()
 	return &Error{Code: code, Message: message, Hint: hintNoUse, Orphan: &gone}
 }
 
@@ -98,7 +35,7 @@ const hintNoUse = "Create it with another passkey provider (password manager), o
 type again struct {
 	Again bool `json:"again"`
 	// Orphan is a passkey that was given up for another.
-	Orphan deletedCredential `json:"orphan,omitzero"`
+	Orphan newkey.Useless `json:"orphan,omitzero"`
 }
 
 func (p *Phone) createPasskey(_ context.Context, a arguments) (any, error) {
@@ -113,31 +50,40 @@ func (p *Phone) registered(a arguments) (any, error) {
 	if p.inUse(a.Registration.CredentialID()) {
 		return nil, &Error{Code: "inUse", Message: "The passkey provider answered with a passkey that a key on this phone has already.", Hint: hintInUse}
 	}
-	call, err := p.pending.take(webauthn.ChallengeOf(a.Registration.ClientData))
+	call, err := p.planned(webauthn.ChallengeOf(a.Registration.ClientData))
 	if err != nil {
 		return nil, p.unregistered(*a.Registration, err)
 	}
-	var m making
-	if call.salt == nil {
-		m.passkey, err = p.passkeys.Register(a.Label, *a.Registration, call.challenge)
+	var m newkey.Key
+	if call.Salt == nil {
+		m.Passkey, err = p.passkeys.Register(a.Label, *a.Registration, call.Challenge)
 	} else {
-		m.vault, err = p.vault.Register(*a.Registration, call.challenge, call.salt)
+		m.Vault, err = p.vault.Register(*a.Registration, call.Challenge, call.Salt)
 	}
 	if err != nil {
 		return nil, p.unregistered(*a.Registration, badAnswer(err))
 	}
-	orphan := p.begin(m)
-	if m.vault != nil {
+	orphan := p.made.Begin(m)
+	if m.Vault != nil {
 		if prf := a.Registration.PRF; prf != nil && !*prf {
 			return nil, p.refuse(m, "prfUnsupported", noPRF)
 		}
-		m.vault.Registered(a.prf)
+		m.Vault.Registered(a.prf)
 	}
 	return again{true, orphan}, nil
 }
 
 // hintInUse: what to do where a provider lets passkeys be written over.
 const hintInUse = "Have the password manager save it as a new entry, over none that is there. If it has written over that passkey, the older key cannot sign any more: see that it still works."
+
+// planned returns the call that was planned with a challenge.
+func (p *Phone) planned(challenge []byte) (newkey.Call, error) {
+	call, ok := p.made.Take(challenge)
+	if !ok {
+		return call, badAnswer(errNotAsked)
+	}
+	return call, nil
+}
 
 // inUse reports whether a key here has the passkey: nobody may be told to delete it, and
 // what is known of it stays.
@@ -149,17 +95,17 @@ func (p *Phone) inUse(id []byte) bool {
 // unregistered tells the page that the passkey of a registration is of no use.
 func (p *Phone) unregistered(r webauthn.Registration, err error) error {
 	e := *AsError(err)
-	e.Hint, e.Orphan = hintNoUse, &deletedCredential{r.CredentialID(), p.cfg.Host}
+	e.Hint, e.Orphan = hintNoUse, &newkey.Useless{CredentialID: r.CredentialID(), RPID: p.cfg.Host}
 	return &e
 }
 
 // testPasskey keeps the passkey that is being made, if it can sign for SSH.
 func (p *Phone) testPasskey(a arguments, keep func(identity.Identity) (any, error)) (any, error) {
-	m := p.making()
-	if m.passkey == nil || a.Assertion == nil || !p.claim(m) {
+	m := p.made.Key()
+	if m.Passkey == nil || a.Assertion == nil || !p.made.Claim(m) {
 		return nil, badAnswer(errNotAsked)
 	}
-	id, err := p.passkeys.Keep(m.passkey, *a.Assertion)
+	id, err := p.passkeys.Keep(m.Passkey, *a.Assertion)
 	if err != nil && !errors.Is(err, ErrStorage) {
 		return nil, p.refuse(m, "unproven", "This passkey cannot sign for SSH: "+wire.Show(err.Error())+".")
 	}
@@ -168,7 +114,7 @@ func (p *Phone) testPasskey(a arguments, keep func(identity.Identity) (any, erro
 		result, err = keep(id)
 	}
 	if err != nil {
-		p.giveBack(m, err)
+		p.made.GiveBack(m, errors.Is(err, ErrStorage))
 	}
 	return result, err
 }
@@ -212,8 +158,8 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 	if a.Registration != nil {
 		return p.registered(a)
 	}
-	m := p.making()
-	if m.vault == nil {
+	m := p.made.Key()
+	if m.Vault == nil {
 		if err := p.checkVaultAnswer(a); err != nil {
 			return nil, err
 		}
@@ -221,17 +167,17 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 		return nil, err
 	} else if !proven {
 		return again{Again: true}, nil
-	} else if !p.claim(m) {
+	} else if !p.made.Claim(m) {
 		return nil, badAnswer(errNotAsked)
 	}
-	result, err := p.alone(func() (any, error) { return p.addToVault(m.vault, a, makeKey, keep) })
+	result, err := p.alone(func() (any, error) { return p.addToVault(m.Vault, a, makeKey, keep) })
 	switch {
-	case err == nil || m.vault == nil:
+	case err == nil || m.Vault == nil:
 	case errors.Is(err, errOtherVault):
-		gone := m.credential()
+		gone := m.Useless()
 		return nil, &Error{Code: "exists", Message: "Another vault was made meanwhile.", Hint: "Create the key once more: it goes there.", Orphan: &gone}
 	default:
-		p.giveBack(m, err) // also if it was the passphrase
+		p.made.GiveBack(m, errors.Is(err, ErrStorage)) // also if it was the passphrase
 	}
 	return result, err
 }
@@ -288,19 +234,19 @@ func (p *Phone) refersTo(document string) bool {
 const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."
 
 // proveVault takes an answer of the passkey of a vault that is being made.
-func (p *Phone) proveVault(m making, a arguments) (proven bool, err error) {
+func (p *Phone) proveVault(m newkey.Key, a arguments) (proven bool, err error) {
 	if a.Assertion == nil {
 		return false, badAnswer(errNotAsked)
 	}
-	call, err := p.pending.take(webauthn.ChallengeOf(a.Assertion.ClientData))
+	call, err := p.planned(webauthn.ChallengeOf(a.Assertion.ClientData))
 	if err != nil {
 		return false, err
 	}
-	if err = p.vault.VerifyNew(m.vault, *a.Assertion, call.challenge); err == nil {
+	if err = p.vault.VerifyNew(m.Vault, *a.Assertion, call.Challenge); err == nil {
 		if len(a.prf) == 0 {
 			return false, p.refuse(m, "prfUnsupported", noPRF)
 		}
-		proven, err = m.vault.Prove(a.prf)
+		proven, err = m.Vault.Prove(a.prf)
 	}
 	if err != nil {
 		return false, p.refuse(m, "unproven", "This passkey cannot lock a vault: "+wire.Show(err.Error())+".")
@@ -313,11 +259,11 @@ func (p *Phone) checkVaultAnswer(a arguments) error {
 	if a.Assertion == nil {
 		return badAnswer(errNotAsked)
 	}
-	call, err := p.pending.take(webauthn.ChallengeOf(a.Assertion.ClientData))
+	call, err := p.planned(webauthn.ChallengeOf(a.Assertion.ClientData))
 	if err != nil {
 		return err
 	}
-	return p.openVault(call.challenge, *a.Assertion, a.prf)
+	return p.openVault(call.Challenge, *a.Assertion, a.prf)
 }
 
 // openVault checks that the vault's passkey has answered, and with the vault's

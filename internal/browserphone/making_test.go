@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/testkit"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
@@ -77,10 +78,10 @@ func TestNothingIsKeptBeforeTheTrial(t *testing.T) {
 		}
 		p.nothingKept()
 		gone, err := p.Call(t.Context(), "discardKey", nil, nil)
-		if c, ok := gone.(deletedCredential); err != nil || !ok || p.keys[string(c.CredentialID)] == nil || c.RPID != host {
+		if c, ok := gone.(newkey.Useless); err != nil || !ok || p.keys[string(c.CredentialID)] == nil || c.RPID != host {
 			t.Errorf("%s: gave up %+v, %v", name, gone, err)
 		}
-		if gone, err = p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+		if gone, err = p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(newkey.Useless).CredentialID) > 0 {
 			t.Errorf("%s: gave up %+v again, %v", name, gone, err)
 		}
 		p.must(name, args)
@@ -229,7 +230,7 @@ func TestGivingUpTooLate(t *testing.T) {
 		store.writing = func(document string) error {
 			if strings.HasPrefix(document, c.at) {
 				times++
-				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(newkey.Useless).CredentialID) > 0 {
 					t.Errorf("%s: gave up %+v, %v", name, gone, err)
 				}
 			}
@@ -281,7 +282,7 @@ func TestStoreThatFailsWhileAKeyIsKept(t *testing.T) {
 				t.Errorf("%s, %s: %v", c.function, document, err)
 			}
 			if !again {
-				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(deletedCredential).CredentialID) > 0 {
+				if gone, err := p.Call(t.Context(), "discardKey", nil, nil); err != nil || len(gone.(newkey.Useless).CredentialID) > 0 {
 					t.Errorf("%s, %s: gave up %+v, %v", c.function, document, gone, err)
 				}
 				continue
@@ -340,7 +341,7 @@ func TestPasskeyThatIsInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args["registration"] = p.register(plan.Create, p.keys[string(p.making().passkey.Credential.ID)])
+	args["registration"] = p.register(plan.Create, p.keys[string(p.made.Key().Passkey.Credential.ID)])
 	b, _ = json.Marshal(args)
 	if result, err := p.Call(t.Context(), "createPasskey", b, nil); err != nil || len(result.(again).Orphan.CredentialID) > 0 {
 		t.Errorf("%+v, %v", result, err)

@@ -1,17 +1,12 @@
 package browserphone
 
 import (
-	"bytes"
 	"errors"
 	"slices"
-	"sync"
 
+	"vmux/internal/browserphone/newkey"
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
-)
-
-const (
-	maxPending = 8
 )
 
 // Plan is the WebAuthn call that a tap has to make at once, before anything is
@@ -19,36 +14,6 @@ const (
 type Plan struct {
 	Create *webauthn.CreationOptions `json:"create,omitempty"`
 	Get    *webauthn.RequestOptions  `json:"get,omitempty"`
-}
-
-// pending are the WebAuthn calls that were planned and have not come back.
-type pending struct {
-	mu    sync.Mutex
-	calls []pendingCall
-}
-
-type pendingCall struct {
-	challenge []byte
-	salt      []byte // of a new vault
-}
-
-func (p *pending) add(c pendingCall) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls[max(0, len(p.calls)-maxPending+1):], c)
-}
-
-// take returns the call that was planned with a challenge, once.
-func (p *pending) take(challenge []byte) (pendingCall, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.calls, func(c pendingCall) bool { return bytes.Equal(c.challenge, challenge) })
-	if len(challenge) == 0 || i < 0 {
-		return pendingCall{}, badAnswer(errNotAsked)
-	}
-	c := p.calls[i]
-	p.calls = slices.Delete(p.calls, i, i+1)
-	return c, nil
 }
 
 // Prepare returns the WebAuthn call that Call of the same name and arguments
@@ -129,7 +94,7 @@ func (p *Phone) planPasskey(label string) (Plan, error) {
 	if err := p.vacant(label); err != nil {
 		return Plan{}, err
 	}
-	if n := p.making().passkey; n != nil && n.Identity.Label == label {
+	if n := p.made.Key().Passkey; n != nil && n.Identity.Label == label {
 		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, n.Test(), nil)}, nil
 	}
 	return p.planCreation("vmux: "+label, nil)
@@ -140,7 +105,7 @@ func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
 		return Plan{}, &Error{Code: "rpUnusable", Message: problem}
 	}
 	challenge := webauthn.NewChallenge()
-	p.pending.add(pendingCall{challenge: challenge, salt: salt})
+	p.made.Plan(newkey.Call{Challenge: challenge, Salt: salt})
 	return Plan{Create: p.passkeys.RelyingParty.Creation(label, challenge, salt)}, nil
 }
 
@@ -149,8 +114,8 @@ func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
 // it is made anew.
 func (p *Phone) planVault() (Plan, error) {
 	challenge := webauthn.NewChallenge()
-	if n := p.making().vault; n != nil {
-		p.pending.add(pendingCall{challenge: challenge})
+	if n := p.made.Key().Vault; n != nil {
+		p.made.Plan(newkey.Call{Challenge: challenge})
 		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, challenge, n.Salt)}, nil
 	}
 	empty, err := p.vault.Empty()
@@ -164,7 +129,7 @@ func (p *Phone) planVault() (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p.pending.add(pendingCall{challenge: challenge})
+	p.made.Plan(newkey.Call{Challenge: challenge})
 	return Plan{Get: get}, nil
 }
 
@@ -175,7 +140,7 @@ func (p *Phone) planCA(a arguments) (Plan, error) {
 	if a.Kind == identity.ProviderVault {
 		return p.planVault()
 	}
-	if n := p.making().passkey; n != nil && n.Identity.Label == labelCA {
+	if n := p.made.Key().Passkey; n != nil && n.Identity.Label == labelCA {
 		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, n.Test(), nil)}, nil
 	}
 	return p.planCreation(labelCA, nil)
