@@ -16,6 +16,7 @@ readonly TEST_PACKAGES=(
 	patchelf debian-archive-keyring # for fetch-openssh.sh
 	shellcheck
 	groff-base # sets the manual pages
+	zsh fish # read what vmux setup writes for them
 	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
 	iproute2 util-linux uidmap nftables # network namespaces, as an ordinary user too
 	git rsync # what people do over ssh

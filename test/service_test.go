@@ -215,3 +215,41 @@ func TestSetupUnderSystemd(t *testing.T) {
 		t.Errorf("vmux setup:\n%s", out)
 	}
 }
+
+// At a terminal the changes are shown before a person is asked, and nothing but a yes makes
+// them.
+func TestSetupAsksBeforeItChangesAnything(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	account := filepath.Join(h.dir, "account")
+	if err := os.Mkdir(account, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files := func() string {
+		out, err := exec.Command("find", account).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	before := files()
+	for _, test := range []struct{ answer, says string }{
+		{"y\n", "vmux: nothing is changed"},
+		{"\x04", "vmux: nothing is changed"},
+		{"\x03", "vmux: vmux setup: interrupted"},
+		{"yes\n", "SSH_AUTH_SOCK in this terminal"},
+	} {
+		cmd := h.command(t.Context(), "setup", "--parts", "ssh,shell", "--shells", "bash")
+		cmd.Env = append(cmd.Env, "HOME="+account)
+		s := onTerminal(t, cmd)
+		s.waitCount("Make these changes?", 1, "")
+		if s.count("add to the end of "+account+"/.bashrc") != 1 || files() != before {
+			t.Errorf("asked before it is shown, or after it is done:\n%s\n%s", s.text(), files())
+		}
+		s.types(test.answer)
+		s.waitCount(test.says, 1, "")
+	}
+	if !strings.Contains(files(), "/.ssh/config.d/vmux.conf\n") || !strings.Contains(files(), "/.bashrc\n") {
+		t.Errorf("after a yes:\n%s", files())
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // account is a person's home folder with a state folder beside it.
@@ -295,11 +296,12 @@ func TestShellsAreToldOfTheSocket(t *testing.T) {
 	a.setUp()
 	for _, shell := range [][]string{
 		{"bash", "-u", "-e", "-c", ". ~/.bashrc; echo \"<$SSH_AUTH_SOCK>\""},
-		{"sh", "-u", "-e", "-c", ". ~/.zshrc; echo \"<$SSH_AUTH_SOCK>\""},
+		{"zsh", "-i", "-c", "echo \"<$SSH_AUTH_SOCK>\""},
+		{"fish", "-c", "echo \"<$SSH_AUTH_SOCK>\""},
 	} {
 		for connection, want := range map[string]string{"": a.Socket, "192.0.2.1 1 192.0.2.2 22": "/forwarded"} {
 			cmd := exec.Command(shell[0], shell[1:]...)
-			cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "SSH_AUTH_SOCK=/forwarded"}
+			cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "TERM=dumb", "SSH_AUTH_SOCK=/forwarded"}
 			if connection != "" {
 				cmd.Env = append(cmd.Env, "SSH_CONNECTION="+connection)
 			}
@@ -389,7 +391,16 @@ func TestAgents(t *testing.T) {
 }
 
 func TestHomeOfAnotherUser(t *testing.T) {
-	if err := CheckOwner(newAccount(t).home); err != nil {
+	home := newAccount(t).home
+	if err := CheckOwner(home); err != nil {
 		t.Error(err)
+	}
+	if os.Geteuid() != 0 {
+		home = "/"
+	} else if err := os.Chown(home, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckOwner(home); err == nil || wire.HintOf(err) != "run it as that user, without sudo" {
+		t.Errorf("another user's home: %v, hint %q", err, wire.HintOf(err))
 	}
 }
