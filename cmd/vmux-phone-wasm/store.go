@@ -36,14 +36,14 @@ func newStore(host js.Value) *store {
 	return s
 }
 
-// Get implements signer.Store.
+// Get implements documents.Store.
 func (s *store) Get(name string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bytes.Clone(s.docs[name]), nil
 }
 
-// Put implements signer.Store.
+// Put implements documents.Store.
 func (s *store) Put(name string, b []byte) error {
 	b = append([]byte{}, b...)
 	return s.change(s.host.Get("put"), name, b, func(docs map[string][]byte) { docs[name] = b })
@@ -54,7 +54,7 @@ func (s *store) Append(name string, b []byte) error {
 	return s.change(s.host.Get("append"), name, b, func(docs map[string][]byte) { docs[name] = append(docs[name], b...) })
 }
 
-// Delete implements signer.Store.
+// Delete implements documents.Store.
 func (s *store) Delete(name string) error {
 	return s.change(s.host.Get("remove"), name, nil, func(docs map[string][]byte) { delete(docs, name) })
 }
@@ -71,7 +71,7 @@ func (s *store) change(write js.Value, name string, b []byte, apply func(map[str
 	return nil
 }
 
-// List implements signer.Store.
+// List implements documents.Store.
 func (s *store) List(prefix string) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -45,7 +45,7 @@ func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
 	return r, err
 }
 
-// Host is a signer.Host as the page shows it.
+// Host is a hosts.Host as the page shows it.
 type Host struct {
 	Fingerprint string      `json:"fingerprint"`
 	Names       []wire.Text `json:"names"`

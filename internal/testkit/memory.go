@@ -35,14 +35,14 @@ type Documents struct {
 	docs map[string][]byte
 }
 
-// Get implements signer.Store.
+// Get implements documents.Store.
 func (d *Documents) Get(name string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return bytes.Clone(d.docs[name]), nil
 }
 
-// Put implements signer.Store.
+// Put implements documents.Store.
 func (d *Documents) Put(name string, b []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -65,7 +65,7 @@ func (d *Documents) put(name string, b []byte) {
 	d.docs[name] = b
 }
 
-// Delete implements signer.Store.
+// Delete implements documents.Store.
 func (d *Documents) Delete(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +73,7 @@ func (d *Documents) Delete(name string) error {
 	return nil
 }
 
-// List implements signer.Store.
+// List implements documents.Store.
 func (d *Documents) List(prefix string) ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
