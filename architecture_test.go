@@ -149,6 +149,10 @@ var dependencyRules = []rule{
 		why:    "every room of the phone tells the log, so the log must know none of them",
 	},
 	{
+		from: "internal/signer/admission", never: []string{"vmux/internal/signer/..."}, except: []string{"vmux/internal/signer/admission"},
+		why: "whether a request may be looked at does not depend on what it asks for",
+	},
+	{
 		from: "internal/signer/hosts", never: []string{"vmux/internal/signer/..."},
 		except: []string{"vmux/internal/signer/hosts", "vmux/internal/signer/documents"},
 		why:    "where a login leads does not depend on the key, or on what is allowed",
@@ -308,7 +312,7 @@ var dependencyRules = []rule{
 // over everything they see. This holds for what they import themselves: the
 // standard library's cryptography imports net and os all the same.
 var purePackages = []string{
-	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/documents",
+	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/admission", "internal/signer/documents",
 	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/sshctx", "internal/webauthn",
 }
 

@@ -35,7 +35,7 @@ func (s *Signer) certify(ctx context.Context, from device.Peer, e wire.Envelope,
 }
 
 func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Envelope, r *wire.CertificateRequest, received func(), rec *record) (*ssh.Certificate, error) {
-	until, leave, err := s.admit(from, e, &r.Asking)
+	until, leave, err := s.gate.Admit(from, e, &r.Asking, s.cfg.Now())
 	if err != nil {
 		return nil, err
 	}

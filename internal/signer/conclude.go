@@ -7,6 +7,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/admission"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -56,14 +57,11 @@ const (
 	reasonClock  = "clock"
 )
 
-// clockPrefix begins what a computer is told whose clock differs.
-const clockPrefix = "Clocks differ "
-
 // reasonOf tells refusals of one code apart, by a set of words that no computer
 // chooses: as many records as these a computer can cause in a minute, and no more.
 func reasonOf(code wire.Code, message string) string {
 	switch {
-	case code == wire.CodeRequestExpired && strings.HasPrefix(message, clockPrefix):
+	case code == wire.CodeRequestExpired && strings.HasPrefix(message, admission.ClockPrefix):
 		return reasonClock
 	case code != wire.CodePolicyDenied:
 		return ""

@@ -71,7 +71,7 @@ func (q *signing) admitted(context.Context) (err error) {
 		return err
 	}
 	q.rec.Key = sshctx.Fingerprint(q.request.PublicKeyBlob)
-	q.until, q.leave, err = q.s.admit(q.from, q.envelope, &q.request.Asking)
+	q.until, q.leave, err = q.s.gate.Admit(q.from, q.envelope, &q.request.Asking, q.s.cfg.Now())
 	return err
 }
 
@@ -175,7 +175,7 @@ func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(),
 	}
 	ctx, cancel := s.windowed(ctx, until)
 	defer cancel()
-	err := ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.queue.others()})
+	err := ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.gate.Others()})
 	switch ended := ctx.Err(); {
 	case errors.Is(ended, context.DeadlineExceeded):
 		return wire.NewError(wire.CodeRequestExpired)

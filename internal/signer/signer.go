@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/admission"
 	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/hosts"
@@ -41,8 +42,7 @@ type Signer struct {
 	Hosts        *hosts.List
 	Identities   *identity.List
 	Certificates *certificates.List
-	replay       replayGuard
-	queue        queue
+	gate         admission.Gate
 
 	mu sync.Mutex // guards changes of documents by this process
 

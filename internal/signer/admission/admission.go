@@ -1,4 +1,7 @@
-package signer
+// Package admission decides whether a request may be looked at: whether it is its sender's
+// own, in its window and new, and whether too many wait already. It knows nothing of what
+// is asked for.
+package admission
 
 import (
 	"sync"
@@ -14,6 +17,15 @@ const (
 	maxWaiting        = 96
 	maxWaitingPerPeer = 48
 )
+
+// ClockPrefix begins what a computer is told whose clock differs.
+const ClockPrefix = "Clocks differ "
+
+// Gate admits requests. Safe for concurrent use; the zero value is ready.
+type Gate struct {
+	replay replayGuard
+	queue  queue
+}
 
 // queue counts the requests that wait for the person.
 type queue struct {
@@ -43,30 +55,29 @@ func (q *queue) enter(id device.ID) (leave func(), err error) {
 	}, nil
 }
 
-// others is how many requests wait beside one.
-func (q *queue) others() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.total - 1
+// Others is how many requests wait beside one.
+func (g *Gate) Others() int {
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	return g.queue.total - 1
 }
 
-// admit decides whether a request may be looked at, and until when it may wait.
+// Admit decides whether a request may be looked at, and until when it may wait.
 // The caller leaves the queue.
-func (s *Signer) admit(from device.Peer, e wire.Envelope, a *wire.Asking) (until time.Time, leave func(), err error) {
+func (g *Gate) Admit(from device.Peer, e wire.Envelope, a *wire.Asking, now time.Time) (until time.Time, leave func(), err error) {
 	if e.ID != a.RequestID {
 		return until, nil, wire.Errorf(wire.CodeMalformedRequest, "the envelope's id is not the requestID")
 	}
 	if a.SourceDeviceID != from.ID.String() {
 		return until, nil, wire.Errorf(wire.CodePairingInvalid, "the request names another computer than the one that sent it")
 	}
-	now := s.cfg.Now()
 	if until, err = window(a, now); err != nil {
 		return until, nil, err
 	}
-	if leave, err = s.queue.enter(from.ID); err != nil {
+	if leave, err = g.queue.enter(from.ID); err != nil {
 		return until, nil, err
 	}
-	if err = s.replay.check(from.ID, a, now); err != nil {
+	if err = g.replay.check(from.ID, a, now); err != nil {
 		leave()
 		return until, nil, err
 	}
@@ -86,7 +97,7 @@ func window(a *wire.Asking, now time.Time) (time.Time, error) {
 	length := time.Duration(min(span, wire.MaxWindow.Milliseconds())) * time.Millisecond
 	age := now.Sub(time.UnixMilli(a.IssuedAtMilliseconds)) // saturates
 	if age >= length || age <= -length {
-		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, clockPrefix+"by %d s.", int64(age.Abs().Seconds()))
+		return time.Time{}, wire.Errorf(wire.CodeRequestExpired, ClockPrefix+"by %d s.", int64(age.Abs().Seconds()))
 	}
 	return now.Add(min(length-age, length)).Round(0), nil // by the wall clock: the other one stops during a suspend
 }

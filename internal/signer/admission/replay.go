@@ -1,4 +1,4 @@
-package signer
+package admission
 
 import (
 	"crypto/sha256"
