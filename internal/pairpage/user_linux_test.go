@@ -1,9 +1,39 @@
 package pairpage
 
 import (
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
+
+// nobody is a user who owns nothing.
+const nobody = 65534
+
+// Another user has read the page's address in the list of processes, and is first there: he
+// is refused, and the page is still there for its owner. Only root can be another user; for
+// others the owner's own connection is what there is to try.
+func TestAnotherUserIsRefused(t *testing.T) {
+	s := show(t, nil)
+	curl := exec.Command("curl", "--silent", s.url)
+	want := "secret"
+	if os.Getuid() == 0 {
+		curl.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		want = "not for you"
+	}
+	out, err := curl.Output()
+	if err != nil {
+		t.Fatalf("curl: %v: run `make setup`", err)
+	}
+	if !strings.Contains(string(out), want) || os.Getuid() == 0 && strings.Contains(string(out), "secret") {
+		t.Errorf("the page answers %q", out)
+	}
+	close(s.agent.paired)
+	if err := <-s.result; err != nil {
+		t.Error(err)
+	}
+}
 
 // The kernel's list, as Linux 6.1 writes it: what another user has connected is his.
 func TestUserOf(t *testing.T) {
