@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -203,7 +204,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 		Page:            page,
 		ApprovalTimeout: f.approvalTimeout,
 		Passkeys:        agent.Passkeys(f.passkeys),
-		MaxKeys:         maxKeys(f.maxKeys),
+		MaxKeys:         cmp.Or(f.maxKeys, -1), // 0 is all
 		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
 		ProgramVersion:  command.Version,
 		Log:             log,
@@ -277,14 +278,6 @@ func sameSocket(a, b string) bool {
 		return path
 	}
 	return real(a) == real(b)
-}
-
-// maxKeys is agent.Config.MaxKeys for the flag's value.
-func maxKeys(n int) int {
-	if n == 0 {
-		return -1
-	}
-	return n
 }
 
 // logger writes to standard error. It never gets keys, payloads or invitations:

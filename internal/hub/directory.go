@@ -65,15 +65,11 @@ func (h *Hub) enter(c *conn) bool {
 		h.replace(old)
 	}
 	h.local[c.id] = c
-	c.send(h.welcome())
+	c.send(hubwire.Message{Type: hubwire.TypeWelcome, VAPIDKey: h.push.VAPIDKey()})
 	h.announce(here{ID: c.id, Epoch: c.epoch, Allow: c.allow})
 	h.tell(c.id, before, c.allow, true)
 	h.log.Debug("device came", "device", c.id.Short())
 	return true
-}
-
-func (h *Hub) welcome() hubwire.Message {
-	return hubwire.Message{Type: hubwire.TypeWelcome, VAPIDKey: h.push.VAPIDKey()}
 }
 
 // replace ends a connection whose device has a newer one. h.mu is held.

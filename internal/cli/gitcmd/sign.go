@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,8 +114,8 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	if call.Namespace != gitsign.Namespace || call.File == "" {
 		return nil
 	}
-	object, err := readObject(call.File)
-	if err != nil {
+	object, err := sshconfig.ReadFile(call.File, gitsign.MaxObject+1)
+	if err != nil || len(object) > gitsign.MaxObject {
 		return nil
 	}
 	described, ok := gitsign.Describe(object, repositoryName(ctx))
@@ -141,19 +140,6 @@ func publicKeyIn(file string) (fingerprint string, ok bool) {
 		return "", false
 	}
 	return ssh.FingerprintSHA256(key), true
-}
-
-func readObject(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, gitsign.MaxObject+1))
-	if err == nil && len(b) > gitsign.MaxObject {
-		err = errors.New("too long")
-	}
-	return b, err
 }
 
 // repositoryName is the name of the working tree's folder.

@@ -1,6 +1,7 @@
 package phonecmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,18 +160,13 @@ func (a *app) showCAPolicy(p policy.Issuing, asked bool) error {
 }
 
 func policyLines(p policy.Issuing) []string {
-	orNone := func(list []string) string {
-		if len(list) == 0 {
-			return "none"
-		}
-		return strings.Join(list, ",")
-	}
+	or := func(list []string, none string) string { return cmp.Or(strings.Join(list, ","), none) }
 	lines := []string{
-		"principals: " + orNone(p.Principals),
+		"principals: " + or(p.Principals, "none"),
 		fmt.Sprintf("longest validity: %s", time.Duration(p.MaxValiditySeconds)*time.Second),
 		fmt.Sprintf("automatic issuance: %t", p.AutomaticIssuance),
-		"extensions: " + orNone(p.Extensions),
-		"source addresses: " + strings.Replace(orNone(p.SourceAddress), "none", "any", 1),
+		"extensions: " + or(p.Extensions, "none"),
+		"source addresses: " + or(p.SourceAddress, "any"),
 	}
 	if p.ForceCommand != "" {
 		lines = append(lines, fmt.Sprintf("forced command: %q", p.ForceCommand))

@@ -108,7 +108,7 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 
 // recordLine says a record in a line: when, what became of it, and of what.
 func recordLine(r activity.Record) string {
-	fields := []string{command.LocalTime(r.Time), pad(wire.Show(r.Decision), 9)}
+	fields := []string{command.LocalTime(r.Time), fmt.Sprintf("%-9s", wire.Show(r.Decision))}
 	if name := r.DeviceName.String(); name != "" {
 		fields = append(fields, name)
 	}
@@ -151,8 +151,6 @@ func shortDevice(id string) string {
 	}
 	return wire.Show(id)
 }
-
-func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-len(s))) }
 
 // errTampered ends `vmux phone log verify`, which has said what is wrong.
 var errTampered = errors.New("the log was changed, or is damaged")

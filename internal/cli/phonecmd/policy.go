@@ -1,6 +1,7 @@
 package phonecmd
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -106,28 +107,15 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 
 func (a *app) showPolicy(answer policyAnswer) error {
 	return a.Answer(answer, func() error {
-		orAny := func(list []string) string {
-			if len(list) == 0 {
-				return "any"
-			}
-			return strings.Join(list, ",")
-		}
+		orAny := func(list []string) string { return cmp.Or(strings.Join(list, ","), "any") }
 		r := answer.Rules
-		hours := r.Hours
-		if hours == "" {
-			hours = "any"
-		}
-		forbid := strings.Join(r.Forbid, ",")
-		if forbid == "" {
-			forbid = "nothing"
-		}
 		hosts := orAny(r.Hosts)
 		if r.OldServers {
 			hosts += "  (old servers too)"
 		}
 		for _, line := range [][2]string{
 			{"hosts", hosts}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)},
-			{"hours", hours}, {"forbidden", forbid},
+			{"hours", cmp.Or(r.Hours, "any")}, {"forbidden", cmp.Or(strings.Join(r.Forbid, ","), "nothing")},
 		} {
 			if err := a.Line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {
 				return err
