@@ -79,7 +79,7 @@ func TestRefusalsSurviveACrashAtEachStep(t *testing.T) {
 // Whatever a grant has signed pushes out nothing that a person has decided.
 func TestGrantedHasALogOfItsOwn(t *testing.T) {
 	l := New(&testkit.Documents{}, time.Now)
-	l.books.granted.limit = 64 << 10 // so that it is full at once
+	l.books.granted.limit = 16 << 10 // so that it is full at once
 	if err := l.Write(Record{Kind: "sign", Decision: "approved"}); err != nil {
 		t.Fatal(err)
 	}

@@ -156,38 +156,30 @@ func (l *List) Rename(id Identity, label string) error {
 	if err := CheckLabel(label); err != nil {
 		return err
 	}
-	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		for _, other := range list {
-			if other.Label == label && !bytes.Equal(other.PublicKey, id.PublicKey) {
-				return nil, nil, ErrExists
-			}
+	return l.edit(id, func(list []Identity, i *Identity) (rec *activity.Record, err error) {
+		if n := slices.IndexFunc(list, func(other Identity) bool { return other.Label == label }); n >= 0 && &list[n] != i {
+			return nil, ErrExists
 		}
-		var rec *activity.Record
-		err := edit(list, id, func(i *Identity) {
-			if i.Label != label {
-				rec = keyRecord(*i, activity.DecisionRenamed, "now "+label)
-			}
-			i.Label = label
-		})
-		return list, rec, err
+		if i.Label != label {
+			rec = keyRecord(*i, activity.DecisionRenamed, "now "+label)
+		}
+		i.Label = label
+		return rec, nil
 	})
 }
 
 // SetEnabled switches an identity on or off. One that is off is not listed and
 // signs nothing.
 func (l *List) SetEnabled(id Identity, enabled bool) error {
-	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		var rec *activity.Record
-		err := edit(list, id, func(i *Identity) {
-			switch {
-			case enabled && !i.Enabled:
-				rec = keyRecord(*i, activity.DecisionEnabled, "")
-			case !enabled && i.Enabled:
-				rec = keyRecord(*i, activity.DecisionDisabled, "")
-			}
-			i.Enabled = enabled
-		})
-		return list, rec, err
+	return l.edit(id, func(_ []Identity, i *Identity) (rec *activity.Record, err error) {
+		switch {
+		case enabled && !i.Enabled:
+			rec = keyRecord(*i, activity.DecisionEnabled, "")
+		case !enabled && i.Enabled:
+			rec = keyRecord(*i, activity.DecisionDisabled, "")
+		}
+		i.Enabled = enabled
+		return rec, nil
 	})
 }
 
@@ -196,33 +188,26 @@ func (l *List) SetPrincipals(id Identity, principals []string) error {
 	if err := policy.CheckPrincipals(principals); err != nil {
 		return err
 	}
-	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		var rec *activity.Record
-		err := edit(list, id, func(i *Identity) {
-			if what := policy.PrincipalsChange(i.Principals, principals); what != "" {
-				rec = keyRecord(*i, activity.DecisionChanged, what)
-			}
-			i.Principals = principals
-		})
-		return list, rec, err
+	return l.edit(id, func(_ []Identity, i *Identity) (rec *activity.Record, err error) {
+		if what := policy.PrincipalsChange(i.Principals, principals); what != "" {
+			rec = keyRecord(*i, activity.DecisionChanged, what)
+		}
+		i.Principals = principals
+		return rec, nil
 	})
 }
 
 // SetDefault chooses the identity that session certificates stand for.
 func (l *List) SetDefault(id Identity) error {
-	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		was := slices.IndexFunc(list, func(i Identity) bool { return i.Default })
+	return l.edit(id, func(list []Identity, i *Identity) (rec *activity.Record, err error) {
+		if !i.Default {
+			rec = keyRecord(*i, activity.DecisionDefault, "")
+		}
 		for n := range list {
 			list[n].Default = false
 		}
-		var rec *activity.Record
-		err := edit(list, id, func(i *Identity) {
-			if was < 0 || !bytes.Equal(list[was].PublicKey, i.PublicKey) {
-				rec = keyRecord(*i, activity.DecisionDefault, "")
-			}
-			i.Default = true
-		})
-		return list, rec, err
+		i.Default = true
+		return rec, nil
 	})
 }
 
@@ -246,7 +231,7 @@ func (l *List) Delete(id Identity) error {
 	var gone Identity
 	var next string
 	err := l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		n := slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) })
+		n := index(list, id.PublicKey)
 		if n < 0 {
 			return nil, nil, ErrNoIdentity
 		}
@@ -268,14 +253,21 @@ func (l *List) Delete(id Identity) error {
 	return errors.Join(err, l.cfg.Log.Write(*keyRecord(gone, activity.DecisionDeleted, next)))
 }
 
-func edit(list []Identity, id Identity, f func(*Identity)) error {
-	for n := range list {
-		if bytes.Equal(list[n].PublicKey, id.PublicKey) {
-			f(&list[n])
-			return nil
+func index(list []Identity, publicKey []byte) int {
+	return slices.IndexFunc(list, func(i Identity) bool { return bytes.Equal(i.PublicKey, publicKey) })
+}
+
+// edit changes one identity, which stands in the list. Set returns what the log will say;
+// nil: nothing is different.
+func (l *List) edit(id Identity, set func(list []Identity, i *Identity) (*activity.Record, error)) error {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
+		n := index(list, id.PublicKey)
+		if n < 0 {
+			return nil, nil, ErrNoIdentity
 		}
-	}
-	return ErrNoIdentity
+		rec, err := set(list, &list[n])
+		return list, rec, err
+	})
 }
 
 // change replaces the list by what f makes of it. What f says of it is
@@ -307,21 +299,17 @@ func keyRecord(id Identity, decision, what string) *activity.Record {
 // SetRules replaces an identity's rules by what set makes of them.
 func (l *List) SetRules(id Identity, set func(*policy.Rules)) (policy.Rules, error) {
 	var rules policy.Rules
-	err := l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
-		var failed error
-		var rec *activity.Record
-		err := edit(list, id, func(i *Identity) {
-			rules = i.Rules
-			set(&rules)
-			if failed = errors.Join(rules.Check(), rules.CheckHosts()); failed != nil {
-				return
-			}
-			if what := rules.ChangeOf(i.Rules); what != "" {
-				rec = keyRecord(*i, activity.DecisionChanged, "policy: "+what)
-			}
-			i.Rules = rules
-		})
-		return list, rec, errors.Join(err, failed)
+	err := l.edit(id, func(_ []Identity, i *Identity) (rec *activity.Record, err error) {
+		rules = i.Rules
+		set(&rules)
+		if err := errors.Join(rules.Check(), rules.CheckHosts()); err != nil {
+			return nil, err
+		}
+		if what := rules.ChangeOf(i.Rules); what != "" {
+			rec = keyRecord(*i, activity.DecisionChanged, "policy: "+what)
+		}
+		i.Rules = rules
+		return rec, nil
 	})
 	return rules, err
 }
@@ -334,10 +322,8 @@ func (l *List) Without(publicKey []byte, change func() error) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range list {
-		if bytes.Equal(id.PublicKey, publicKey) {
-			return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
-		}
+	if index(list, publicKey) >= 0 {
+		return errors.New("an identity's key cannot be the CA's: it would sign what looks like a certificate")
 	}
 	return change()
 }
