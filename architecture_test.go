@@ -187,6 +187,14 @@ var dependencyRules = []rule{
 		why: "it draws what it is given, and must not look for more by itself",
 	},
 	{
+		from: "internal/doctor", never: []string{"vmux/internal/agent/...", "vmux/internal/link/...", "vmux/internal/cli/...", "vmux/internal/state"},
+		why: "it looks at the agent from outside, as what fails does",
+	},
+	{
+		from: "internal/otheragents", never: []string{"vmux/..."}, except: []string{"vmux/internal/otheragents"},
+		why: "where other programs listen does not depend on vmux",
+	},
+	{
 		from: "internal/confusable", never: []string{"vmux/...", "go.mau.fi/..."},
 		why: "everybody who opens the web app downloads it: what its table is made from is for its test",
 	},

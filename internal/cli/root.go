@@ -72,7 +72,7 @@ func newRoot(a *app) *cobra.Command {
 		a.Group("keys", "Refresh the list of phone-held keys", newKeysRefreshCommand(a)),
 		a.Group("cert", "Request and show the session certificate", newCertRequestCommand(a), newCertShowCommand(a)),
 		newCACommand(a),
-		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a),
+		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a), newDoctorCommand(a),
 		a.Group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
 		a.Group("git", "Sign commits and tags with a phone-held key", gitcmd.NewSetup(a.IO)),
 		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), newSetupCommand(a), newVersionCommand(a), phonecmd.New(a.IO),
