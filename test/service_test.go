@@ -163,6 +163,10 @@ echo "the first client starts it: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh
 during=$(files)
 vmux setup --yes
 [ "$(files)" = "$during" ] || echo "a second time changed something"
+ln -s "$(readlink -f $HOME/.local/bin/vmux)" $HOME/.local/vmux # the program is elsewhere now
+PATH=$HOME/.local:/usr/bin:/bin:/usr/sbin:/sbin vmux setup --yes --hub none
+echo "moved: $(systemctl --user show -p ExecStart vmux-agent.service | grep -o 'path=[^ ]*')"
+[ "$(systemctl --user show -p NeedDaemonReload --value vmux-agent.service)" = no ] || echo "something is to be reloaded"
 vmux setup --undo
 [ "$(systemctl --user is-active vmux-agent.socket vmux-agent.service | sort -u)" = inactive ] || echo "something still runs"
 echo "$before" >/run/before
@@ -202,6 +206,8 @@ func TestSetupUnderSystemd(t *testing.T) {
 		"by ssh: identityagent " + h.dir + "/.ssh/vmux-agent.sock\n",
 		"the first client starts it: The agent has no identities.\n",
 		"vmux: all of it is there already\n",
+		"vmux: for the agent that runs this counts when it is started again\nhint: systemctl --user restart vmux-agent",
+		"moved: path=" + h.dir + "/.local/vmux\n",
 		"as it was\n",
 		"vmux agent, has the state folder " + h.dir + "/.local/state/vmux/agent open\nhint: end that agent, then vmux setup again",
 		"beside an agent: 1\n",

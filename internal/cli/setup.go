@@ -248,23 +248,23 @@ func (a *app) setUp(ctx context.Context, record *setup.Record, wish setup.Wish, 
 		a.Say("%s %s; it is left alone, and would get:", wire.Show(l.Path), l.Why)
 		a.Aside(indented(l.Text))
 	}
-	if err := a.configWritten(ctx, plan, wish); err != nil {
+	if err := a.written(ctx, plan); err != nil {
 		return err
 	}
 	a.whoWins(ctx, wish)
 	return nil
 }
 
-// configWritten reads the configuration file again, if setup has added to it.
-func (a *app) configWritten(ctx context.Context, plan []setup.Change, wish setup.Wish) error {
-	if !slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Path == wish.ConfigFile }) {
+// written reads the configuration file again, and says when what was written counts.
+func (a *app) written(ctx context.Context, plan []setup.Change) error {
+	if !slices.ContainsFunc(plan, setup.Change.Restarts) {
 		return nil
 	}
 	if _, err := agentSettings(nil); err != nil {
 		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
 	}
 	if _, err := command.Client().Status(ctx); err == nil {
-		a.Say("the agent that runs has read its configuration already: it counts when it is started again")
+		a.Say("for the agent that runs this counts when it is started again")
 		a.Hint("systemctl --user restart vmux-agent, or end and start it as you did")
 	}
 	return nil

@@ -171,7 +171,19 @@ func (r *Record) Make(c Change) error {
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return err
 	}
-	return f.write(after)
+	if err := f.write(after); err != nil {
+		return err
+	}
+	if c.part == PartService {
+		reload()
+	}
+	return nil
+}
+
+// Restarts reports whether an agent that runs has to be started again for the change to
+// count.
+func (c Change) Restarts() bool {
+	return strings.HasPrefix(c.part, PartConfig) || c.part == PartService && c.older != nil
 }
 
 // body is a piece without what it needs in some places only.
