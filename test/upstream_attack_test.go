@@ -58,15 +58,11 @@ func TestUpstreamAndCompromisedBastion(t *testing.T) {
 				t.Errorf("%s was done", name)
 			}
 		}
-		if got := listed(t, o, upstream); got != "theirs" {
-			t.Errorf("the upstream agent lists %q", got)
-		}
+		wantListed(t, o, upstream, "theirs")
 		if code, sentence := w.lastFailure(); code != "policyDenied" || !strings.Contains(sentence, "through another host") {
 			t.Errorf("status: %s, %q", code, sentence)
 		}
-		if got := listed(t, o, w.computer.socket()); got != "ssh-ed25519 theirs" {
-			t.Errorf("listed here: %q", got)
-		}
+		wantListed(t, o, w.computer.socket(), "ssh-ed25519 theirs")
 	})
 }
 
@@ -110,9 +106,7 @@ func TestUpstreamIsNotForwardedByPlink(t *testing.T) {
 				t.Errorf("%s was done", name)
 			}
 		}
-		if got := listed(t, o, upstream); got != "theirs" {
-			t.Errorf("the upstream agent lists %q", got)
-		}
+		wantListed(t, o, upstream, "theirs")
 		if n := w.approvals() - before; n != 0 {
 			t.Errorf("the phone has signed %d times", n)
 		}

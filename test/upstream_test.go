@@ -54,6 +54,13 @@ func listed(t testing.TB, o sshdtest.OpenSSH, socket string) string {
 	return strings.Join(comments, " ")
 }
 
+// wantListed waits until ssh-add lists just that: where the machine is busy, an upstream
+// agent may be missing for a moment.
+func wantListed(t testing.TB, o sshdtest.OpenSSH, socket, want string) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("%q listed at %s", want, socket), func() bool { return listed(t, o, socket) == want })
+}
+
 // The promise of --upstream with OpenSSH's own agent: its keys are listed after the phone's
 // and log in without the phone; ssh-add adds and removes there, with every constraint; what
 // is locked is locked in both.
@@ -65,12 +72,7 @@ func TestUpstreamOpenSSH(t *testing.T) {
 		o.Add(t, upstream, "-q", file)
 		w := upstreamWorld(t, upstream)
 		socket := w.computer.socket()
-		wants := func(want string) {
-			t.Helper()
-			if got := listed(t, o, socket); got != want {
-				t.Errorf("listed %q, want %q", got, want)
-			}
-		}
+		wants := func(want string) { t.Helper(); wantListed(t, o, socket, want) }
 		wants("ssh-ed25519 theirs")
 		w.waitStatus("upstream agent " + upstream + ": 1 keys, listed after these")
 
@@ -94,9 +96,7 @@ func TestUpstreamOpenSSH(t *testing.T) {
 		for _, args := range [][]string{{}, {"-t", "1000"}, {"-c"}} {
 			o.Add(t, socket, append(args, "-q", other)...)
 			wants("ssh-ed25519 theirs added")
-			if got := listed(t, o, upstream); got != "theirs added" {
-				t.Errorf("the upstream agent lists %q", got)
-			}
+			wantListed(t, o, upstream, "theirs added")
 			o.Add(t, socket, "-q", "-d", other)
 			wants("ssh-ed25519 theirs")
 		}
@@ -120,9 +120,7 @@ func TestUpstreamOpenSSH(t *testing.T) {
 			must(t, lock)
 			if arg == "-x" {
 				wants("")
-				if got := listed(t, o, upstream); got != "" {
-					t.Errorf("the upstream agent lists %q though it is to be locked", got)
-				}
+				wantListed(t, o, upstream, "")
 			}
 		}
 		wants("ssh-ed25519 theirs")
@@ -201,9 +199,7 @@ func TestUpstreamComesAndGoes(t *testing.T) {
 	w := upstreamWorld(t, upstream)
 	socket := w.computer.socket()
 	w.waitStatus("upstream agent " + upstream + " does not answer: there is no such socket")
-	if got := listed(t, o, socket); got != "ssh-ed25519" {
-		t.Errorf("listed without the upstream agent: %q", got)
-	}
+	wantListed(t, o, socket, "ssh-ed25519")
 	file, _ := newKeyFile(t, o, "theirs")
 	refused := exec.CommandContext(deadline(t), o.SSHAdd, file)
 	refused.Env = []string{"SSH_AUTH_SOCK=" + socket}
@@ -215,14 +211,10 @@ func TestUpstreamComesAndGoes(t *testing.T) {
 		agent := w.computer.startProgram("upstream.log", o.SSHAgent, "-D", "-a", upstream)
 		w.waitStatus(": 0 keys, listed after these")
 		o.Add(t, socket, "-q", file)
-		if got := listed(t, o, socket); got != "ssh-ed25519 theirs" {
-			t.Errorf("listed: %q", got)
-		}
+		wantListed(t, o, socket, "ssh-ed25519 theirs")
 		agent.cmd.Process.Signal(syscall.SIGSTOP)
 		w.waitStatus(" does not answer: it has not answered within ")
-		if got := listed(t, o, socket); got != "ssh-ed25519" {
-			t.Errorf("listed beside a silent agent: %q", got)
-		}
+		wantListed(t, o, socket, "ssh-ed25519")
 		agent.cmd.Process.Signal(syscall.SIGCONT)
 		w.waitStatus(": 1 keys, listed after these")
 		agent.stop()
@@ -235,9 +227,7 @@ func TestUpstreamComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	if got := listed(t, o, socket); got != "ssh-ed25519" {
-		t.Errorf("listed beside one that is silent: %q", got)
-	}
+	wantListed(t, o, socket, "ssh-ed25519")
 	// One that answers what is no list (ssh-agent-mux' pull request 94).
 	garbage := filepath.Join(newHome(t).dir, "garbage.sock")
 	answers, err := net.Listen("unix", garbage)
@@ -257,9 +247,7 @@ func TestUpstreamComesAndGoes(t *testing.T) {
 	w.agent.stop()
 	w.startAgent("--upstream", garbage)
 	w.waitStatus(garbage + " does not answer: ")
-	if got := listed(t, o, socket); got != "ssh-ed25519" {
-		t.Errorf("listed beside garbage: %q", got)
-	}
+	wantListed(t, o, socket, "ssh-ed25519")
 }
 
 // A second vmux behind the first, whose phone is asked; and both behind each other.
@@ -269,9 +257,7 @@ func TestUpstreamVmux(t *testing.T) {
 	w := newWorld(t, "ssh-ed25519")
 	first := unpairedWorld(t)
 	first.startAgent("--upstream", w.computer.socket())
-	if got := listed(t, o, first.computer.socket()); got != "ssh-ed25519" {
-		t.Errorf("listed: %q", got)
-	}
+	wantListed(t, o, first.computer.socket(), "ssh-ed25519")
 	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
 	must(t, server.Command(deadline(t), t, o, first.computer.socket(), "true"))
 	r := w.since(0, 1)[0]
@@ -281,9 +267,7 @@ func TestUpstreamVmux(t *testing.T) {
 	w.startAgent("--upstream", first.computer.socket())
 	w.waitConnected()
 	for _, socket := range []string{w.computer.socket(), first.computer.socket()} {
-		if got := listed(t, o, socket); got != "ssh-ed25519" {
-			t.Errorf("listed by agents behind each other: %q", got)
-		}
+		wantListed(t, o, socket, "ssh-ed25519")
 	}
 	must(t, server.Command(deadline(t), t, o, first.computer.socket(), "true"))
 
@@ -298,9 +282,7 @@ func TestUpstreamVmux(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.waitStatus(link + " does not answer: it leads back to this agent")
-	if got := listed(t, o, w.computer.socket()); got != "ssh-ed25519" {
-		t.Errorf("listed by an agent behind itself: %q", got)
-	}
+	wantListed(t, o, w.computer.socket(), "ssh-ed25519")
 }
 
 // gpg-agent with --enable-ssh-support, which knows neither session bindings nor locks.
@@ -328,9 +310,7 @@ func TestUpstreamGPGAgent(t *testing.T) {
 	w := upstreamWorld(t, upstream)
 	socket := w.computer.socket()
 	w.waitStatus("upstream agent " + upstream + ": 1 keys")
-	if got := listed(t, o, socket); got != "ssh-ed25519 (none)" {
-		t.Errorf("listed: %q", got)
-	}
+	wantListed(t, o, socket, "ssh-ed25519 (none)")
 	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
 		server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{public}})
 		must(t, server.Command(deadline(t), t, o, socket, "true"))
@@ -386,9 +366,7 @@ func TestUpstreamToken(t *testing.T) {
 		if arg == "-e" {
 			break
 		}
-		if got := listed(t, o, w.computer.socket()); got != "ssh-ed25519 on-token" {
-			t.Errorf("listed: %q", got)
-		}
+		wantListed(t, o, w.computer.socket(), "ssh-ed25519 on-token")
 		public, err := os.ReadFile(file + ".pub")
 		if err != nil {
 			t.Fatal(err)
@@ -396,9 +374,7 @@ func TestUpstreamToken(t *testing.T) {
 		server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(public)}})
 		must(t, server.Command(deadline(t), t, o, w.computer.socket(), "true"))
 	}
-	if got := listed(t, o, w.computer.socket()); got != "ssh-ed25519" {
-		t.Errorf("listed after ssh-add -e: %q", got)
-	}
+	wantListed(t, o, w.computer.socket(), "ssh-ed25519")
 }
 
 // ssh-copy-id installs the upstream agent's keys as well, and no certificate; git's
@@ -412,9 +388,7 @@ func TestUpstreamKeysAreInstalledWithoutCertificates(t *testing.T) {
 	o.Keygen(t, "-q", "-s", ca, "-I", "x", "-n", "x", file+".pub")
 	o.Add(t, upstream, "-q", file)
 	w := upstreamWorld(t, upstream)
-	if got := listed(t, o, w.computer.socket()); got != "ssh-ed25519 theirs theirs" {
-		t.Errorf("listed: %q", got)
-	}
+	wantListed(t, o, w.computer.socket(), "ssh-ed25519 theirs theirs")
 	server := o.StartServer(t, sshdtest.Config{})
 	if err := os.MkdirAll(filepath.Join(w.computer.dir, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
