@@ -54,7 +54,7 @@ func copyText(ctx context.Context, text string) error {
 			return fmt.Errorf("copy by %s: %w", program[0], err)
 		}
 	}
-	return wire.WithHint(errors.New("No program here copies to the clipboard. The text: "+text), "install wl-clipboard (Wayland) or xclip")
+	return wire.WithHint(errors.New("no program here copies to the clipboard; the text: "+text), "install wl-clipboard (Wayland) or xclip")
 }
 
 // openLog shows the agent's log: the file that launchd writes, or what the journal has of
@@ -70,7 +70,7 @@ func openLog(ctx context.Context) error {
 	const unit = "vmux-agent"
 	text, err := exec.CommandContext(ctx, "journalctl", "--user", "--unit", unit, "--lines", "2000", "--no-pager", "--output", "short-iso").Output()
 	if err != nil || len(text) == 0 {
-		return wire.WithHint(errors.New("The journal has nothing of a service "+unit+"."), "look where the agent was started: it writes its log to standard error")
+		return wire.WithHint(errors.New("the journal has nothing of a service "+unit), "look where the agent was started: it writes its log to standard error")
 	}
 	path := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "vmux-agent.log")
 	if !filepath.IsAbs(path) {
