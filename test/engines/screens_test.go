@@ -59,7 +59,7 @@ func TestScreensInFirefox(t *testing.T) {
 }
 
 func showScreens(t *testing.T, engine string, b *browser.Remote) {
-	hub := web.StartPlayingHub(t)
+	hub := web.StartPictures(t)
 	for _, size := range [][2]int{{390, 844}, {320, 568}} {
 		b.PopUp(size[0], size[1])
 		for _, s := range screens {

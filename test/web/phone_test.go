@@ -48,47 +48,6 @@ func activity(p *Page, t *testing.T) []browserphone.Record {
 	return list
 }
 
-func TestDenyAndWithdraw(t *testing.T) {
-	w := newWorld(t)
-	_, cmd := w.login(t)
-	out, err := finish(cmd, func() {
-		sheet := w.page.Sheet()
-		if !strings.HasPrefix(sheet.Title.String(), me(t)+"@") || sheet.Fingerprint != w.page.Identity("key").Fingerprint || sheet.KeyKind != "vault" {
-			t.Errorf("sheet %+v", sheet)
-		}
-		if err := w.page.Run(`return core.deny({ id: "`+sheet.ID+`" })`, nil); err != nil {
-			t.Error(err)
-		}
-		if err := w.page.Approve(sheet, nil); err == nil {
-			t.Error("approved what was denied")
-		}
-	})
-	if err == nil {
-		t.Errorf("logged in after a denial: %s", out)
-	}
-	_, cmd = w.login(t)
-	if _, err := finish(cmd, func() {
-		w.page.Sheet()
-		_ = cmd.Process.Kill()
-	}); err == nil {
-		t.Error("a killed ssh succeeded")
-	}
-	w.page.WaitState("the sheet is withdrawn", func(s State) bool { return len(s.Sheets) == 0 })
-	waitFor(t, "the log tells of both", func() bool {
-		list := records(w.page, t)
-		return len(list) == 2 && list[0].Decision == "withdrawn" && list[1].Decision == "denied"
-	})
-	var changes []string
-	for _, r := range slices.Backward(activity(w.page, t)) {
-		if r.Kind == "key" || r.Kind == "pairing" {
-			changes = append(changes, r.Kind+" "+r.Decision)
-		}
-	}
-	if slices.Sort(changes); !slices.Equal(changes, []string{"key created", "pairing paired"}) {
-		t.Errorf("what was changed, by the log: %q", changes)
-	}
-}
-
 // A sheet whose passkey did not do its part stays, and can be approved after all.
 func TestPasskeyThatIsRefused(t *testing.T) {
 	w := newWorld(t)
@@ -163,19 +122,6 @@ func TestDevicesThatLackSomething(t *testing.T) {
 	page.WantFailure("exists", "createPasskey", map[string]string{"label": "q"})
 	page.WantFailure("invalid", "createPasskey", map[string]string{"label": "q\u202e"})
 	page.WantFailure("invalid", "createCA", map[string]any{"kind": "passkey", "principals": []string{}})
-}
-
-// An address of digits can have no passkeys, and the app says so before it makes
-// anything.
-func TestBareAddress(t *testing.T) {
-	hub := StartHub(t)
-	page := NewBrowser(t).Open(strings.Replace(hub.URL, "vmux.localhost", "127.0.0.1", 1) + "/")
-	var s State
-	page.State(&s)
-	if !strings.Contains(s.RPProblem, "host name") || s.Support.WebAuthn {
-		t.Errorf("%q, %+v", s.RPProblem, s.Support)
-	}
-	page.WantFailure("rpUnusable", "createPasskey", map[string]string{"label": "p"})
 }
 
 // What falls over comes back by itself, with all that it knew.
@@ -289,10 +235,6 @@ func TestStorageRefused(t *testing.T) {
 	if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || f.Hint == "" {
 		t.Errorf("%v", err)
 	}
-	none := browser.Tab()
-	none.BeforeLoad(`Object.defineProperty(globalThis, 'indexedDB', { value: undefined })`)
-	none.Go(hub.URL + "/")
-	none.Wants("The browser does not keep what vmux stores (this browser has no IndexedDB).")
 }
 
 // The device key can be used by the page and read by nobody.
@@ -383,18 +325,6 @@ func TestUnpairAndWipe(t *testing.T) {
 	var s State
 	if w.page.State(&s); len(s.Computers) != 0 || s.DeviceName == "my phone" {
 		t.Errorf("after wiping: %+v", s)
-	}
-}
-
-// The page forbids what it does not need, and itself needs nothing that it
-// forbids.
-func TestNothingIsRefusedByThePolicy(t *testing.T) {
-	w := newWorld(t)
-	w.mustLogin(t)
-	for line := range strings.Lines(w.page.Console()) {
-		if strings.Contains(line, "Content Security Policy") || strings.Contains(line, "TrustedScript") || strings.Contains(line, "exception") {
-			t.Errorf("the page wrote: %s", line)
-		}
 	}
 }
 

@@ -4,50 +4,55 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"testing/fstest"
 
 	"vmux/web/phone"
 )
 
-// preload is the line of index.html that fetches the signer early, which the
-// playing core has none of.
-var preload = regexp.MustCompile(`.*rel="preload" href="vmux.wasm".*\n`)
+// idle is a program in WebAssembly that does nothing.
+const idle = "\x00asm\x01\x00\x00\x00"
 
-// PlayingApp is the app from the source tree, with a core that plays the part of
-// the signer, and with changes to its files by name.
-func PlayingApp(t TB, changes map[string]string) fs.FS {
-	t.Helper()
-	dir := t.TempDir()
-	static := filepath.Join(dir, "static")
-	err := os.CopyFS(static, os.DirFS(filepath.Join(root, "web/phone/static")))
-	if err == nil {
-		err = os.Mkdir(filepath.Join(dir, "dist"), 0o700)
-	}
-	write := func(name string, data []byte) {
-		if err == nil {
-			err = os.WriteFile(filepath.Join(static, name), data, 0o600)
-		}
-	}
-	core, coreErr := os.ReadFile(filepath.Join(root, "web/phone/testdata/fakecore.js"))
-	index, indexErr := os.ReadFile(filepath.Join(root, "web/phone/static/index.html"))
-	if coreErr != nil || indexErr != nil {
-		t.Fatalf("%v, %v", coreErr, indexErr)
-	}
-	write("core.js", core)
-	write("index.html", preload.ReplaceAll(index, nil))
+// NativeApp is the app from the source tree with a core that the tests have in their own
+// process, and with changes to its files by name.
+func NativeApp(changes map[string]string) (fs.FS, error) {
+	app, err := sources("native.js", "dist/wasm_exec.js")
 	for name, text := range changes {
-		write(name, []byte(text))
+		app["static/"+name] = &fstest.MapFile{Data: []byte(text)}
 	}
+	return app, err
+}
+
+// Pictures is the app from the source tree with states that are there to be looked at.
+func Pictures() (fs.FS, error) { return sources("pictures.js", "static/core.js") }
+
+// sources are the app's files, with one of testdata in a place.
+func sources(double, place string) (fstest.MapFS, error) {
+	app := fstest.MapFS{"dist/vmux.wasm": {Data: []byte(idle)}}
+	tree := os.DirFS(filepath.Join(root, "web/phone"))
+	err := fs.WalkDir(tree, "static", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(tree, name)
+		app[name] = &fstest.MapFile{Data: data}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	data, err := fs.ReadFile(tree, "testdata/"+double)
+	app[place] = &fstest.MapFile{Data: data}
+	return app, err
+}
+
+// StartPictures serves Pictures until the test ends.
+func StartPictures(t TB) *Hub {
+	t.Helper()
+	files, err := Pictures()
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	return os.DirFS(dir)
-}
-
-// StartPlayingHub serves PlayingApp until the test ends.
-func StartPlayingHub(t TB) *Hub {
-	t.Helper()
-	return startHub(t, PlayingApp(t, nil))
+	return startHub(t, files)
 }
 
 func startHub(t TB, files fs.FS) *Hub {

@@ -238,41 +238,6 @@ func TestProviderThatNeverAnswers(t *testing.T) {
 	}
 }
 
-// A browser that wants a tap for each passkey call is given a second one, and shows
-// the key only then; who leaves it at the first has made nothing.
-func TestTapForEachPasskey(t *testing.T) {
-	hub, browser := StartHub(t), NewBrowser(t)
-	page := provider(t, browser, hub.URL, false, "tap-for-each-passkey")
-	for _, leave := range []bool{true, false} {
-		page.Go(hub.URL + "/?" + fmt.Sprint(leave) + "#identities")
-		page.openCreate()
-		page.Fill("Name", "face")
-		page.Tap("Create")
-		page.Wants("Tap “Try it”")
-		var s State
-		if page.State(&s); len(s.Identities) > 0 {
-			t.Errorf("shown before it was tried: %+v", s.Identities)
-		}
-		if leave {
-			page.Tap("Cancel")
-			page.WaitFor("globalThis.unknown.length === 1")
-			page.wantNothing(1)
-			continue
-		}
-		page.Tap("Try it")
-		page.Wants("face is ready.")
-		if id := page.Identity("face"); id.Kind != "passkey" || len(page.unknown()) > 0 {
-			t.Errorf("%+v, %+v", id, page.unknown())
-		}
-	}
-	page.openCreate()
-	page.Fill("Name", "everywhere")
-	page.Click("[data-key=kind-vault]")
-	page.Tap("Create")
-	page.Tap("Try it")
-	page.Wants("everywhere is ready.")
-}
-
 // The passkey of a vault is of no use after the vault's last key.
 func TestVaultsPasskeyIsForgotten(t *testing.T) {
 	hub, browser := StartHub(t), NewBrowser(t)
@@ -286,16 +251,4 @@ func TestVaultsPasskeyIsForgotten(t *testing.T) {
 	}
 	page.MustCall("deleteIdentity", map[string]string{"fingerprint": page.Identity("two").Fingerprint}, nil)
 	page.wantNothing(1)
-}
-
-// openCreate opens the sheet that makes a key. A screen that is drawn anew at that
-// moment would swallow the press of a mouse.
-func (p *Page) openCreate() {
-	p.T.Helper()
-	p.WaitFor(`(() => {
-		if (!document.querySelector('dialog[open]')) {
-			Array.from(document.querySelectorAll('button')).find((b) => b.textContent.trim() === 'Create a key')?.click();
-		}
-		return document.querySelector('dialog[open]') !== null;
-	})()`)
 }

@@ -9,6 +9,7 @@ import (
 // A browser's own detector that does not work is not waited for: the app's reader
 // looks as well.
 func TestDetectorThatDoesNotWork(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	for name, quirk := range map[string]string{
 		"rejects":            browser.QuirkScript(t, "barcode-rejects"),
@@ -17,28 +18,36 @@ func TestDetectorThatDoesNotWork(t *testing.T) {
 		"never says of what": browser.QuirkScript(t, "barcode-silent", "getSupportedFormats"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := open(t, h, view{before: quirk})
-			p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
+			t.Parallel()
+			p := open(t, h, view{room: true, before: quirk})
 			p.Screen("pair")
 			p.Wants("Pair with this computer?")
 		})
 	}
 }
 
+// seesAgain declines the invitation before the camera, which finds it once more.
+func (p *tab) seesAgain() {
+	p.t.Helper()
+	p.Tap("Cancel")
+	p.WaitFor(noSheet)
+	p.Wants("Pair with this computer?")
+}
+
 // A camera that has ended, with an event or without, or whose picture stands still,
 // starts anew, after the one before is closed.
 func TestCameraStartsAnew(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	for _, how := range []string{"ended", "mute", "unsaid", "still"} {
 		t.Run(how, func(t *testing.T) {
-			p := open(t, h, view{before: browser.QuirkScript(t, "camera-ended")})
+			t.Parallel()
+			p := open(t, h, view{room: true, before: browser.QuirkScript(t, "camera-ended")})
 			p.Screen("pair")
-			p.Wants("Hold the code inside the frame.")
+			p.Wants("Hold the code inside the frame.", "Pair with this computer?")
 			p.Do("globalThis.cameraStarts = 0; cameraEnds('" + how + "')")
 			p.WaitFor("cameraStarts > 0 && document.querySelector('video').srcObject?.active")
-			p.Wants("Hold the code inside the frame.")
-			p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
-			p.Wants("Pair with this computer?")
+			p.seesAgain()
 		})
 	}
 }
@@ -46,10 +55,11 @@ func TestCameraStartsAnew(t *testing.T) {
 // A camera that is muted for a moment goes on: to start it anew, it would be muted for a
 // moment again, until it was said to give no picture.
 func TestCameraThatIsMutedForAMoment(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
-	p := open(t, h, view{before: browser.QuirkScript(t, "camera-ended")})
+	p := open(t, h, view{room: true, before: browser.QuirkScript(t, "camera-ended")})
 	p.Screen("pair")
-	p.Wants("Hold the code inside the frame.")
+	p.Wants("Hold the code inside the frame.", "Pair with this computer?")
 	if !browser.Eval[bool](p, `(() => {
 		const video = document.querySelector('video'), before = video.srcObject;
 		globalThis.cameraStarts = 0;
@@ -58,8 +68,7 @@ func TestCameraThatIsMutedForAMoment(t *testing.T) {
 	})()`) {
 		t.Error("the camera was closed")
 	}
-	p.Do("fake.answers.decodeQR = 'https://hub.example.org/" + invitation + "'")
-	p.Wants("Pair with this computer?")
+	p.seesAgain()
 	if n := browser.Eval[int](p, "cameraStarts"); n != 0 {
 		t.Errorf("the camera started %d times more", n)
 	}
@@ -68,9 +77,10 @@ func TestCameraThatIsMutedForAMoment(t *testing.T) {
 // A camera that gives no picture is told, and used once it gives one: on return to
 // the app, or by a tap.
 func TestCameraWithoutPicture(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	for _, failure := range []string{"", "NotReadableError"} {
-		p := open(t, h, view{before: browser.QuirkScript(t, "camera-black", failure)})
+		p := open(t, h, view{room: true, before: browser.QuirkScript(t, "camera-black", failure)})
 		p.Screen("pair")
 		p.Wants("The camera gives no picture.", "Another app may be using it")
 		p.Do("globalThis.cameraWorks = true")
@@ -85,6 +95,7 @@ func TestCameraWithoutPicture(t *testing.T) {
 
 // Another camera and the light can be chosen, where there are such.
 func TestOtherCameraAndLight(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	p := open(t, h, view{before: browser.QuirkScript(t, "camera-others")})
 	p.Screen("pair")

@@ -28,6 +28,7 @@ import (
 // says that Chromium is, and then it has passkeys at that name. The phone is a
 // Chromium with a home of its own, which finds the computer's name by itself.
 func TestDemoPhone(t *testing.T) {
+	t.Parallel()
 	programs, _ := desktop(t, sshdtest.New(t))
 	d := startDemo(t, programs, "--phone")
 	d.says("Press Enter when that is done")

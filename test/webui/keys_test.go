@@ -1,99 +1,112 @@
 package webui
 
 import (
+	"crypto/ed25519"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"golang.org/x/crypto/ssh"
 
 	"vmux/test/browser"
 )
 
 func TestCreatePasskey(t *testing.T) {
+	t.Parallel()
 	p := open(t, startHub(t), view{})
+	p.passkey("laptop")
 	p.Screen("identities")
 	p.Tap("Create a key")
-	p.Wants("Passkeys belong to this address", "hub.example.org", "OpenSSH 10.3 or newer")
+	p.Wants("Passkeys belong to this address", "localhost", "OpenSSH 10.3 or newer")
+	before := len(p.calls("tap createPasskey"))
 	p.Tap("Create") // without a name
-	if len(calls(p, "createPasskey")) != 0 {
+	if len(p.calls("tap createPasskey")) != before {
 		t.Error("a key without a name was made")
 	}
 	p.Fill("Name", "laptop")
-	p.Do("fake.answers.createPasskey = {code: 'exists', message: 'Another key has this name.', hint: 'Choose another name.'}")
 	p.Tap("Create")
-	p.Wants("Another key has this name.", "Choose another name.")
-	p.Do("delete fake.answers.createPasskey")
+	p.Wants("Another key has this name.")
+	p.Fill("Name", "desk")
 	p.Tap("Create")
-	p.says("laptop is ready.")
-	got := calls(p, "createPasskey")
-	if len(got) != 2 || got[1]["label"] != "laptop" || got[1]["active"] != true {
-		t.Errorf("createPasskey was called with %v, want laptop, straight from the tap", got)
+	p.says("desk is ready.")
+	if got := p.calls("tap createPasskey"); p.core.identity("desk").Kind != "passkey" || got[len(got)-2]["active"] != true {
+		t.Errorf("createPasskey was called with %v, want it straight from the tap", got)
 	}
 }
 
 // A browser that wants a tap for the trial of a passkey gets it, from the same button;
 // what the key is called cannot change meanwhile. Whoever leaves gives the key up.
 func TestOneMoreTap(t *testing.T) {
-	p := open(t, startHub(t), view{})
+	t.Parallel()
+	p := open(t, startHub(t), view{before: browser.QuirkScript(t, "passkey-refusal") + ";" + browser.QuirkScript(t, "tap-for-each-passkey")})
 	p.Screen("identities")
-	for _, leave := range []bool{true, false} {
-		p.Tap("Create a key")
-		p.Wants("Your device asks twice for a new passkey")
+	begin := func() {
+		t.Helper()
 		p.Fill("Name", "laptop")
-		p.Do("fake.answers.createPasskey = {code: 'tapAgain', message: 'The passkey is made, and has to be tried.'}")
 		p.Tap("Create")
 		p.Wants("One more tap", "the key is shown once it has signed a test")
 		if !browser.Eval[bool](p, "document.querySelector('dialog input[type=text]').disabled && document.querySelector('[data-key=kind-vault]').matches(':disabled')") {
 			t.Error("the key can be changed")
 		}
-		given := len(calls(p, "discardKey"))
-		if leave {
-			p.Tap("Cancel")
-			p.WaitFor("fake.calls.some((c) => c.name === 'discardKey')")
-			continue
-		}
-		p.Do("fake.answers.createPasskey = {code: 'cancelled', message: 'The passkey was not used.'}")
-		p.Tap("Try it")
-		p.Wants("The passkey was not used.", "One more tap")
-		p.Do("fake.answers.createPasskey = {code: 'unproven', message: 'This passkey cannot sign for SSH.', hint: 'Create it elsewhere.', orphan: {}}")
-		p.Tap("Try it")
-		p.Wants("No key was made", "This passkey cannot sign for SSH.", "Create it elsewhere.")
-		p.Fill("Name", "laptop")
-		p.Do("fake.answers.createPasskey = {code: 'tapAgain', message: 'The passkey is made, and has to be tried.'}")
-		p.Tap("Create")
-		p.Wants("One more tap")
-		p.Do("delete fake.answers.createPasskey")
-		p.Tap("Try it")
-		p.says("laptop is ready.")
-		if got := calls(p, "createPasskey"); given != 1 || got[len(got)-1]["active"] != true {
-			t.Errorf("%d were given up; %v", given, got)
-		}
+	}
+	p.Tap("Create a key")
+	p.Wants("Your device asks twice for a new passkey")
+	begin()
+	p.Tap("Cancel")
+	waitFor(t, "the key is given up", func() bool { return len(p.calls("discardKey")) == 1 })
+	p.WaitFor(noSheet)
+	p.Tap("Create a key")
+	begin()
+	p.Do("globalThis.passkeyRefusal = {name: 'NotAllowedError'}")
+	p.Tap("Try it")
+	p.Wants("The passkey was not used.", "One more tap")
+	p.Do("globalThis.passkeyRefusal = null")
+	p.device.LieAboutUser(true)
+	p.Tap("Try it")
+	p.Wants("No key was made", "This passkey cannot sign for SSH", "another passkey provider")
+	p.device.LieAboutUser(false)
+	begin()
+	p.Tap("Try it")
+	p.says("laptop is ready.")
+	p.Tap("Create a key")
+	p.Fill("Name", "everywhere")
+	p.Click("[data-key=kind-vault]")
+	p.Tap("Create")
+	p.Tap("Try it")
+	p.says("everywhere is ready.")
+	if list, taps := p.core.state().Identities, p.calls("tap createPasskey"); len(list) != 2 || taps[len(taps)-1]["active"] != true {
+		t.Errorf("made %v, by %v", list, taps)
 	}
 }
 
 func TestCreateVaultKey(t *testing.T) {
+	t.Parallel()
 	p := open(t, startHub(t), view{})
 	p.Screen("identities")
 	p.Tap("Create a key")
 	p.Fill("Name", "old servers")
-	p.Do("document.querySelector('[data-key=kind-vault]').click()")
+	p.Click("[data-key=kind-vault]")
 	p.Tap("RSA")
 	p.Tap("Create")
 	p.says("old servers is ready.")
-	got := calls(p, "createVault")
-	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["label"], got[0]["algorithm"], got[0]["active"]) != "old servers ssh-rsa true" {
-		t.Errorf("createVault was called with %v", got)
+	if id := p.core.identity("old servers"); id.Kind != "vault" || id.Algorithm != "ssh-rsa" {
+		t.Errorf("made %+v", id)
 	}
 }
 
+// without is a browser that says that it has no PRF.
+const withoutPRF = "PublicKeyCredential.getClientCapabilities = async () => ({'extension:prf': false});"
+
 // Without PRF there is no vault: the app says so and offers what works.
 func TestWithoutPRF(t *testing.T) {
-	support := map[string]any{"webauthn": true, "prf": "no", "platformAuthenticator": true, "persisted": false, "push": "unsupported"}
-	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"support": support}}})
+	t.Parallel()
+	p := open(t, startHub(t), view{before: withoutPRF + "delete globalThis.PushManager;"})
 	p.Wants("No vault keys", "WebAuthn PRF is missing", "No notifications", "Storage may be cleared")
 	p.Screen("identities")
 	p.Tap("Create a key")
@@ -107,9 +120,11 @@ func TestWithoutPRF(t *testing.T) {
 
 // A bare IP address can be no relying party.
 func TestRefusesOnABareAddress(t *testing.T) {
-	problem := "192.0.2.7 is an address, and passkeys need a host name."
-	support := map[string]any{"webauthn": false, "prf": "unknown", "platformAuthenticator": true, "persisted": false, "push": "off"}
-	p := open(t, startHub(t), view{options: map[string]any{"fresh": true, "state": map[string]any{"rpProblem": problem, "support": support}}})
+	t.Parallel()
+	h := startHub(t)
+	h.URL = strings.Replace(h.URL, "localhost", "127.0.0.1", 1)
+	const problem = "This page was opened by an IP address. Passkeys belong to a host name"
+	p := open(t, h, view{})
 	p.Wants("No keys can be made at this address", problem, "No passkeys None can be made at this address.", "No vault keys")
 	p.Lacks("This browser has no WebAuthn", "Create a key", "screen lock ") // it has all
 	p.Screen("identities")
@@ -125,12 +140,21 @@ func TestRefusesOnABareAddress(t *testing.T) {
 	}
 }
 
-// A private key that was pasted or chosen stays on the page no longer than needed.
+// A private key that was pasted or chosen stays on the page no longer than needed, and a
+// passphrase no longer than it is tried.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	p := open(t, startHub(t), view{})
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(t.TempDir(), "id_old")
-	const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n"
-	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.Screen("identities")
@@ -138,109 +162,120 @@ func TestImport(t *testing.T) {
 	p.Act(chromedp.SetUploadFiles(chromedp.CSS("dialog input[type=file]"), []string{file}))
 	p.WaitFor("document.querySelector('dialog textarea').value.includes('BEGIN OPENSSH')")
 	p.Fill("Passphrase", "wrong")
-	p.Do("fake.answers.importVault = {code: 'authenticationFailed', message: 'The passphrase is wrong.'}")
 	p.Tap("Import")
-	p.Wants("The passphrase is wrong.")
+	p.Wants("That is not the key file's passphrase.")
 	p.WaitFor("document.querySelector('dialog input[type=password]').value === ''")
-	p.Do("delete fake.answers.importVault; globalThis.kept = document.querySelector('dialog textarea')")
+	p.Do("globalThis.kept = document.querySelector('dialog textarea')")
 	p.Fill("Passphrase", "right")
 	p.Tap("Import")
 	p.says("Imported.")
 	p.WaitFor("kept.value === ''")
-	got := calls(p, "importVault")
-	if len(got) != 2 || got[1]["label"] != "old" || got[1]["passphrase"] != "right" || got[1]["file"] != key || got[1]["active"] != true {
-		t.Errorf("importVault was called with %v", got)
+	public, err := ssh.NewPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := p.core.identity("old"); id.Fingerprint != ssh.FingerprintSHA256(public) {
+		t.Errorf("imported %+v", id)
+	}
+	if taps := p.calls("tap importVault"); taps[0]["active"] != true {
+		t.Error("not straight from the tap")
 	}
 }
 
+// shows opens the screen of a key.
+func (p *tab) shows(label string) {
+	p.t.Helper()
+	p.Screen("identities")
+	p.Click("[data-key=\"identity-" + p.core.identity(label).Fingerprint + "\"]")
+	p.WaitFor("location.hash.startsWith('#identity=') && document.activeElement?.id === 'title'")
+}
+
 func TestIdentityActions(t *testing.T) {
-	p := open(t, startHub(t), view{})
-	p.Screen(passkey)
-	p.Wants("verify-required sk-ecdsa-sha2-nistp256@openssh.com", "Synced", "Not every computer can use it")
+	t.Parallel()
+	p, _ := paired(t, view{})
+	p.shows("work")
+	p.Wants("verify-required sk-ecdsa-sha2-nistp256@openssh.com", "This device only", "Not every computer can use it")
 	p.Do("document.querySelector('[data-key=switch-Enabled]').click()")
-	p.WaitFor("fake.calls.some((c) => c.name === 'enableIdentity' && c.args.enabled === false)")
 	p.WaitFor("document.querySelector('.headline .badge.warn')?.innerText.trim() === 'Off'")
+	if p.core.identity("work").Enabled {
+		t.Error("the key is not switched off")
+	}
 	p.Do("document.querySelector('[data-key=rename]').click()")
 	p.Fill("Name", "office")
 	p.Tap("Save")
-	p.WaitFor("fake.calls.some((c) => c.name === 'renameIdentity' && c.args.label === 'office')")
+	p.WaitFor("document.querySelector('.headline-title').innerText.trim() === 'office'")
 	p.Do("document.querySelector('[data-key=principals]').click()")
 	p.Fill("Account names", "ada, root ada")
 	p.Tap("Save")
-	p.WaitFor("fake.calls.some((c) => c.name === 'setPrincipals' && c.args.principals.join() === 'ada,root')")
+	p.Wants("ada, root")
+	if got := p.core.identity("office").Principals; !slices.Equal(got, []string{"ada", "root"}) {
+		t.Errorf("for the accounts %v", got)
+	}
 	p.Do("document.querySelector('[data-key=delete]').click()")
 	p.Wants("Delete this key?", "lock you out")
 	p.Tap("Cancel")
-	if len(calls(p, "deleteIdentity")) != 0 {
+	if len(p.core.state().Identities) != 1 {
 		t.Error("a key was deleted without confirmation")
 	}
 	p.Do("document.querySelector('[data-key=delete]').click()")
 	p.Tap("Delete")
-	p.says("work was deleted.")
-	p.WaitFor("location.hash === '#identities' && !document.querySelector('main').innerText.includes('work')")
+	p.says("office was deleted.")
+	p.WaitFor("location.hash === '#identities' && !document.querySelector('main').innerText.includes('office')")
 }
 
 // A switch whose change failed does not show what is not so.
 func TestSwitchGoesBack(t *testing.T) {
+	t.Parallel()
 	p := open(t, startHub(t), view{})
-	p.Screen(passkey)
-	p.Do("fake.answers.enableIdentity = {code: 'storage', message: 'The browser does not keep what vmux stores.'}; document.querySelector('[data-key=switch-Enabled]').click()")
-	p.Wants("The browser does not keep what vmux stores.")
+	p.passkey("work")
+	p.shows("work")
+	p.core.store.full.Store(true)
+	p.Do("document.querySelector('[data-key=switch-Enabled]').click()")
+	p.Wants("The browser does not keep what vmux stores (QuotaExceededError).")
 	p.WaitFor("document.querySelector('[data-key=switch-Enabled]').checked")
 }
 
 func TestCA(t *testing.T) {
+	t.Parallel()
 	p := open(t, startHub(t), view{})
-	p.Screen("ca")
+	p.makeCA("passkey", "ada, deploy")
 	p.Wants("TrustedUserCAKeys /etc/ssh/vmux_ca.pub", "CASignatureAlgorithms +webauthn-sk-ecdsa-sha2-nistp256@openssh.com")
+	before := p.core.state().CA.Policy
 	p.Tap("Change the policy")
 	p.Tap("1 h")
 	p.Tap("agent-forwarding")
 	p.Fill("Only from these addresses", "192.0.2.0/24 2001:db8::/32")
 	p.Tap("Save")
 	p.says("The policy holds from now on.")
-	policy := fmt.Sprint(calls(p, "setPolicy")[0]["policy"])
-	for _, want := range []string{"maxValiditySeconds:3600", "extensions:[permit-pty permit-port-forwarding]", "sourceAddress:[192.0.2.0/24 2001:db8::/32]", "automaticIssuance:true"} {
-		if !strings.Contains(policy, want) {
-			t.Errorf("the policy is %s, want %s", policy, want)
-		}
-	}
-	p.Do("fake.set({ca: {...fake.full().ca, kind: 'vault'}})")
-	p.WaitFor("!document.body.innerText.includes('CASignatureAlgorithms')")
-}
-
-func TestCreateCA(t *testing.T) {
-	p := open(t, startHub(t), view{options: fresh})
-	p.Screen("ca")
-	p.Tap("Create a CA")
-	p.Fill("Account names", "ada,deploy")
-	p.Tap("Create")
-	p.says("The CA is ready.")
-	got := calls(p, "createCA")
-	if len(got) != 1 || fmt.Sprintf("%v %v %v", got[0]["kind"], got[0]["principals"], got[0]["active"]) != "vault [ada deploy] true" {
-		t.Errorf("createCA was called with %v", got)
+	after := p.core.state().CA.Policy
+	if fmt.Sprint(before.Principals) != "[ada deploy]" || after.MaxValiditySeconds != 3600 || slices.Contains(after.Extensions, "permit-agent-forwarding") == slices.Contains(before.Extensions, "permit-agent-forwarding") ||
+		!slices.Equal(after.SourceAddress, []string{"192.0.2.0/24", "2001:db8::/32"}) || !slices.Equal(after.Principals, before.Principals) {
+		t.Errorf("the policy %+v became %+v", before, after)
 	}
 }
 
 // The app can be used without touching or seeing the screen.
 func TestKeyboard(t *testing.T) {
-	p := open(t, startHub(t), view{})
+	t.Parallel()
+	p, _ := paired(t, view{})
+	p.Wants("Connected")
 	p.Do("document.activeElement.blur()")
 	p.tabTo("Skip to the contents")
 	p.Act(chromedp.KeyEvent(kb.Enter))
 	p.WaitFor("document.activeElement.id === 'main'")
-	p.tabTo("old-laptop")
+	p.tabTo("studio")
 	p.Act(chromedp.KeyEvent(kb.Enter))
-	p.Wants("Its clock differs by 41 s")
+	p.Wants("OpenSSH_9.2p1")
 	p.Act(chromedp.KeyEvent(kb.Escape))
-	p.WaitFor("document.querySelector('dialog') === null && document.activeElement.dataset.key?.startsWith('computer-yo6')")
+	p.WaitFor("document.querySelector('dialog') === null && document.activeElement.dataset.key?.startsWith('computer-')")
 	p.tabTo("Identities")
 	p.Act(chromedp.KeyEvent(kb.Enter))
 	p.WaitFor("location.hash === '#identities' && document.activeElement.id === 'title'")
 	// A change in the background takes nothing away from under the keyboard.
-	p.tabTo("deploy")
-	p.Do("fake.set({deviceName: 'another'})")
-	p.WaitFor("document.activeElement.innerText?.includes('deploy')")
+	p.tabTo("work")
+	p.call("setPrincipals", map[string]any{"fingerprint": p.core.identity("work").Fingerprint, "principals": []string{"ada"}})
+	p.call("enableIdentity", map[string]any{"fingerprint": p.core.identity("work").Fingerprint, "enabled": false})
+	p.WaitFor("document.querySelector('main').innerText.includes('Off') && document.activeElement.innerText?.includes('work')")
 }
 
 // tabTo presses Tab until the focus is on what begins with that text.
@@ -258,52 +293,33 @@ func (p *tab) tabTo(text string) {
 	p.t.Fatalf("Tab never comes to %s", text)
 }
 
-func TestActivity(t *testing.T) { usesActivity(open(t, startHub(t), view{})) }
-
-// usesActivity finds its way in the log, whatever the time of day.
-func usesActivity(p *tab) {
-	p.t.Helper()
-	p.Screen("activity")
-	p.Wants("deploy@web-1.example.org", "Yesterday")
-	p.Do("document.querySelector('[data-key=outcome-denied]').click()")
-	p.WaitFor("document.querySelectorAll('.log li').length === 1 && document.querySelector('.log').innerText.includes('Denied')")
-	p.Do("document.querySelector('[data-key=\"outcome-\"]').click(); document.querySelector('[data-key=search]').focus()")
-	p.Act(chromedp.KeyEvent("git studio"))
-	p.WaitFor("document.querySelectorAll('.log li').length === 1 && document.querySelector('.log').innerText.includes('Git commit signature')")
-	p.Act(chromedp.KeyEvent(" nothing"))
-	p.Wants("Nothing found")
-	p.Do("document.querySelector('[data-key=search]').value = ''; document.querySelector('[data-key=search]').dispatchEvent(new Event('input'))")
-	p.Do("document.querySelector('[data-key=log-r3]').click()")
-	p.Wants("12073184629913371842", "Valid until")
-	p.Wants("root@db-2.example.org (claimed) and others", "3500 times", "What a key may do was changed", "Key deleted", "CA created", "Computer paired")
-	p.Do("document.querySelector('[data-key=log-r8-merged]').click()")
-	p.Wants("3500 times, until ", "root@db-3.example.org (claimed) by ssh ← cron (480 times)", "other things (20 times)", "several requests were denied")
-	p.Do("document.querySelector('[data-key=outcome-change]').click()")
-	p.WaitFor("document.querySelectorAll('.log li').length === 5")
-	p.Do("document.querySelector('[data-key^=log-key-changed]').click()")
-	p.Wants("policy: hosts web-1.example.org; forbidden forwarded")
-}
-
 func TestSettings(t *testing.T) {
-	p := open(t, startHub(t), view{})
+	t.Parallel()
+	p := open(t, startHub(t), view{before: pushing})
+	p.passkey("work")
 	p.Screen("settings")
-	p.Do("document.querySelector('[data-key=\"switch-Notify me when a request waits\"]').click()")
-	p.WaitFor("fake.calls.some((c) => c.name === 'subscribePush')")
+	p.Click(`[data-key="switch-Notify me when a request waits"]`)
+	p.Wants("Ring me")
+	if !p.core.state().Push {
+		t.Error("notifications are off")
+	}
 	p.Do("document.querySelector('[data-key=rename-phone]').click()")
 	p.Fill("Name", "pocket")
 	p.Tap("Save")
-	p.WaitFor("fake.calls.some((c) => c.name === 'rename' && c.args.name === 'pocket')")
+	p.Wants("pocket Computers know this phone by this name.")
 	p.Do("document.querySelector('[data-key=export]').click()")
 	p.Wants("verify-required sk-ecdsa")
 	p.Tap("Close")
 	p.Do("document.querySelector('[data-key=wipe]').click()")
 	p.Tap("Forget everything")
 	p.Wants("Type the word “forget” first.")
-	if len(calls(p, "wipe")) != 0 {
+	if len(p.core.state().Identities) != 1 {
 		t.Error("everything was forgotten at one tap")
 	}
 	p.Fill("Type “forget” to go on", "forget")
-	p.Do("const keep = fake.calls; globalThis.addEventListener('pagehide', () => sessionStorage.setItem('wiped', String(keep.some((c) => c.name === 'wipe'))))")
 	p.Tap("Forget everything")
-	p.WaitFor("sessionStorage.getItem('wiped') === 'true'")
+	p.Wants("How to begin")
+	if s := p.core.state(); len(s.Identities) != 0 || s.Push {
+		t.Errorf("after all was forgotten: %+v", s)
+	}
 }

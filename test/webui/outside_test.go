@@ -12,6 +12,7 @@ import (
 // An iPhone goes on with the page of last week, whose timers have stood still, and asks for
 // another worker only when a page is loaded (pi-web#9, vite-plugin-pwa#524).
 func TestPageThatComesBackLooksForANewVersion(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	p := open(t, h, view{path: "#settings"})
 	p.WaitFor("navigator.serviceWorker.controller")
@@ -24,10 +25,10 @@ func TestPageThatComesBackLooksForANewVersion(t *testing.T) {
 // (AdguardForAndroid#4009, angular#32770): the browser keeps no worker then, and it is said
 // why; once it is exempted, one is kept at the next look.
 func TestFileThatIsChangedOnTheWay(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
-	honest := h.handler
-	h.mu.Lock()
-	h.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var honest http.Handler
+	honest = h.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" && r.URL.Path != "/index.html" {
 			honest.ServeHTTP(w, r)
 			return
@@ -43,26 +44,13 @@ func TestFileThatIsChangedOnTheWay(t *testing.T) {
 		}
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write(bytes.Replace(answer.Body.Bytes(), []byte("</head>"), []byte(`<meta name="blocker" content="1"></head>`), 1))
-	})
-	h.mu.Unlock()
+	}))
 	p := open(t, h, view{path: "#settings"})
 	p.Wants("The app’s files do not arrive as they are", "index.html", "an ad blocker", "no notifications")
-	h.mu.Lock()
-	h.handler = honest
-	h.mu.Unlock()
+	h.handle(honest)
 	p.Do("document.querySelector('[data-key=check-version]').click()")
 	p.WaitFor("navigator.serviceWorker.controller && !document.body.innerText.includes('do not arrive as they are')")
 	p.Tolerate("is not the file that belongs to version")
-}
-
-// A request that comes while another sheet is open is told to a screen reader there: what
-// lies below an open sheet is none of the page's to it (daintree#9196).
-func TestRequestIsSpokenAboveAnOpenSheet(t *testing.T) {
-	p := open(t, startHub(t), view{})
-	p.arrive("sign()")
-	p.Do("fake.sign({id: 's2', title: 'root@web-2.example.org'})")
-	p.WaitFor(`Array.from(document.querySelectorAll('[aria-live=assertive]')).some((e) =>
-		e.closest('dialog[open]') === Array.from(document.querySelectorAll('dialog[open]')).at(-1) && e.textContent.includes('root@web-2.example.org'))`)
 }
 
 // ofOffline looks for the hub where the browser says that there is no network.
@@ -81,6 +69,7 @@ for (const answer of [async () => new Response('no', { status: 502 }), async () 
 // Browsers take a network without the Internet, or a VPN, for none (mdn/content#30402): a
 // hub that answers is believed more.
 func TestBrowserThatThinksItIsOffline(t *testing.T) {
+	t.Parallel()
 	const want = "The hub is out of order\nThis phone has no network"
 	if said := saidOfReach(t, ofOffline); said != want {
 		t.Errorf("%s; want %s", said, want)

@@ -11,6 +11,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"rsc.io/qr"
 
+	"vmux/internal/device"
+	"vmux/internal/link/relay"
 	"vmux/test/browser"
 )
 
@@ -37,14 +39,14 @@ func checkPNG(t *testing.T, path string, width, height int) {
 	}
 }
 
-// room is what the browser's camera sees: a QR code on a screen.
+// room is what the browser's camera sees: an invitation as a QR code on a screen.
 func room(t *testing.T) *image.Gray {
 	t.Helper()
-	code, err := qr.Encode("https://hub.example.org/#v=1&d=mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z&n=studio&s=none", qr.L)
+	code, err := qr.Encode(device.NewInvitation(device.ID{1}, "studio", []string{relay.Route(hubURL)}, hubURL+"/").URL(), qr.L)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const side, module = 480, 7
+	const side, module = 480, 6
 	grey := image.NewGray(image.Rect(0, 0, side, side))
 	edge := (side - code.Size*module) / 2
 	screen := image.Rect(edge-20, edge-20, side-edge+20, side-edge+20)

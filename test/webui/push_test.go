@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmux/test/browser"
 )
 
 // ofWorker runs the service worker's code beside a browser's stand-in, and prints what it
@@ -31,6 +33,7 @@ Promise.all(waits).then(() => console.log(JSON.stringify({ shown, told })));
 
 // What the worker does of itself, with no page or one, and without the permission.
 func TestWorkerNotifies(t *testing.T) {
+	t.Parallel()
 	sw, err := filepath.Abs(filepath.Join(root, "web/phone/static/sw.js"))
 	if err != nil {
 		t.Fatal(err)
@@ -74,28 +77,39 @@ func TestWorkerNotifies(t *testing.T) {
 	}
 }
 
+// pushing is a browser whose person lets the app notify, with a push service that takes
+// whoever comes; the time that is waited for a notification is short.
+const pushing = `{
+	globalThis.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted'; };
+	PushManager.prototype.getSubscription = async () => null;
+	PushManager.prototype.subscribe = async () => ({ endpoint: 'https://push.example.org/1', toJSON: () => ({ endpoint: 'https://push.example.org/1' }), unsubscribe: async () => true });
+	const later = setTimeout;
+	globalThis.setTimeout = (f, delay, ...args) => later(f, delay === 30000 ? 500 : delay, ...args);
+};`
+
 // Settings say how it stands with being rung, and what to do.
 func TestSettingsOfNotifications(t *testing.T) {
-	for push, wants := range map[string][]string{
-		"on":     {"Notify me when a request waits", "Ring me"},
-		"off":    {"Notify me when a request waits"},
-		"broken": {"This phone cannot be rung", "Brave is set to use no push service. Turn on", "Tap to try again."},
-		"denied": {"Blocked", "Brave is set"},
-	} {
-		p := open(t, startHub(t), view{path: "#settings", options: map[string]any{"state": map[string]any{"support": map[string]any{
-			"webauthn": true, "prf": "yes", "platformAuthenticator": true, "persisted": true, "push": push,
-			"pushProblem": map[string]string{"code": "pushBrave", "message": "Brave is set to use no push service.", "hint": "Turn on “Use Google services for push messaging”."},
-		}}}})
-		p.Wants(wants...)
-		switch push {
-		case "broken":
-			p.Do("document.querySelector('[data-key=\"push-again\"]').click()")
-			p.WaitFor("fake.calls.some((c) => c.name === 'subscribePush')")
-		case "on":
-			p.Do("fake.answers.testPush = { arrived: false }; document.querySelector('[data-key=\"ring-me\"]').click()")
-			p.Wants("nothing has arrived within 30 seconds")
-			p.Do("fake.answers.testPush = { arrived: true }; document.querySelector('[data-key=\"ring-me\"]').click()")
-			p.Wants("this phone can be rung")
-		}
+	t.Parallel()
+	settings := func(before string) *tab {
+		p := open(t, startHub(t), view{before: pushing + before, path: "#settings"})
+		p.Wants("Notify me when a request waits") // off, as it begins
+		return p
 	}
+	p := settings("")
+	p.call("subscribePush", nil)
+	p.Wants("Notify me when a request waits", "Ring me")
+	p.Click("[data-key=ring-me]")
+	p.Wants("nothing has arrived within 30 seconds")
+
+	brave := settings("if (localStorage.brave) { " + browser.QuirkScript(t, "brave-push") + " }")
+	brave.call("subscribePush", nil)
+	brave.Wants("Ring me")
+	brave.Do("localStorage.brave = 'yes'")
+	brave.Reload()
+	brave.Wants("This phone cannot be rung", "Brave is set to use no push service. Turn on", "Tap to try again.")
+	brave.Click("[data-key=push-again]")
+	brave.WaitFor("document.querySelector('.note.bad')?.innerText.includes('Brave')")
+	brave.Do("Notification.permission = 'denied'")
+	brave.call("rename", map[string]any{"name": "pocket"})
+	brave.Wants("Blocked", "Then come back.")
 }

@@ -16,26 +16,17 @@ import (
 	"vmux/web/phone"
 )
 
-// Node's types are checked for the pages with the core that the tests play with,
-// and with the real one, which must fit the same types.
+// Node's types are checked for the app, and for what stands in places of it in tests.
 func TestTypes(t *testing.T) {
-	fake, err := os.ReadFile(filepath.Join(root, "web/phone/testdata/fakecore.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Run("the real core", func(t *testing.T) { checkTypes(t, nil) })
-	t.Run("the playing core", func(t *testing.T) { checkTypes(t, fake) })
-}
-
-func checkTypes(t *testing.T, core []byte) {
+	t.Parallel()
 	dir := t.TempDir()
 	web := os.DirFS(filepath.Join(root, "web/phone"))
-	for _, name := range []string{"static", "types"} {
+	for name, place := range map[string]string{"static": "static", "types": "types", "testdata": "static"} {
 		sub, err := fs.Sub(web, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.CopyFS(filepath.Join(dir, name), sub); err != nil {
+		if err := os.CopyFS(filepath.Join(dir, place), sub); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -47,11 +38,7 @@ func checkTypes(t *testing.T, core []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{"tsconfig.json": config, "static/version.js": version}
-	if core != nil {
-		files["static/core.js"] = core
-	}
-	for name, data := range files {
+	for name, data := range map[string][]byte{"tsconfig.json": config, "static/version.js": version} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +56,7 @@ func checkTypes(t *testing.T, core []byte) {
 
 // Text never becomes markup or code: what could do so is in no file.
 func TestNothingParsesText(t *testing.T) {
+	t.Parallel()
 	forbidden := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\(|new Function|setAttribute\('style'|javascript:`)
 	static := os.DirFS(filepath.Join(root, "web/phone/static"))
 	err := fs.WalkDir(static, ".", func(path string, d fs.DirEntry, err error) error {
@@ -122,6 +110,7 @@ const filled = `<style>body{background:linear-gradient(135deg,#5b6cff,#2a2fb8)}<
 
 // The pictures are drawn by the browser, from icon.svg; -write draws them anew.
 func TestIcons(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(root, "web/phone/static/icons")
 	for _, icon := range icons {
 		if *write {
@@ -157,8 +146,7 @@ func drawIcon(t *testing.T, folder, name string, size int64, html string) {
 	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := startHub(t)
-	p := open(t, h, view{})
+	p := open(t, startPictures(t), view{})
 	p.look(view{width: size, height: size})
 	p.scale(size)
 	p.Go("file://" + page)
@@ -167,6 +155,7 @@ func drawIcon(t *testing.T, folder, name string, size int64, html string) {
 
 // Browsers that can install the app find nothing in its way.
 func TestInstallable(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	p := open(t, h, view{})
 	p.WaitFor("navigator.serviceWorker.controller")

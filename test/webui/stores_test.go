@@ -47,6 +47,7 @@ func (p *tab) trouble(kind string, args ...any) {
 // A service worker that has lost its database once or for good, or gets no answer from it,
 // serves the accepted version by what else it has kept.
 func TestWorkerWithADeadDatabase(t *testing.T) {
+	t.Parallel()
 	for _, c := range [][]any{{"lost-database-server", 1}, {"lost-database-server", 1000000}, {"hung-transaction", 1}, {"hung-transaction", 1000000}} {
 		p := troubled(t)
 		p.trouble(c[0].(string), c[1:]...)
@@ -57,6 +58,7 @@ func TestWorkerWithADeadDatabase(t *testing.T) {
 
 // What cannot be read is not lost: the page says what to do, and offers no other version.
 func TestWorkerWhoseStoresDoNotAnswer(t *testing.T) {
+	t.Parallel()
 	p := troubled(t)
 	p.Do("await new Promise((resolve) => { const c = new MessageChannel(); c.port1.onmessage = resolve; navigator.serviceWorker.controller.postMessage({background: ['caches']}, [c.port2]); })")
 	p.trouble("hung-transaction", 1000000)
@@ -68,6 +70,7 @@ func TestWorkerWhoseStoresDoNotAnswer(t *testing.T) {
 
 // A file that fits the accepted list is served though there is no space to keep it.
 func TestFileThatCannotBeKept(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	worker, err := os.ReadFile(filepath.Join(root, "web/phone/static/sw.js"))
 	if err != nil {
@@ -91,17 +94,16 @@ func TestFileThatCannotBeKept(t *testing.T) {
 
 // A page whose program does not come says what to do, though nothing of it runs.
 func TestPageWithoutItsProgram(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
-	honest := h.handler
-	h.mu.Lock()
-	h.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var honest http.Handler
+	honest = h.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/core.js" {
 			http.Error(w, "<h1>Sign in to this network</h1>", http.StatusBadGateway)
 			return
 		}
 		honest.ServeHTTP(w, r)
-	})
-	h.mu.Unlock()
+	}))
 	p := open(t, h, view{width: 320, height: 568, path: "icons/icon.svg"})
 	p.Go(h.URL + "/")
 	p.Wants("Opening…")

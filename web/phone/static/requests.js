@@ -28,6 +28,8 @@ const causeFor = 12000;
 const waiting = new Map();
 /** @type {RequestSheet | null} */
 let open = null;
+/** Requests that have ended: a state that was being read meanwhile has them still. @type {Set<string>} */
+const gone = new Set();
 /** Requests that were answered on another one's sheet, and have not ended yet. @type {Set<string>} */
 const answered = new Set();
 /** The person put the sheet aside; the bar says that requests wait. */
@@ -62,7 +64,7 @@ export function start() {
 /** @param {Request[] | null | undefined} requests all that wait, as the core knows them */
 export function seed(requests) {
 	for (const request of requests ?? []) {
-		if (!waiting.has(request.id)) {
+		if (!waiting.has(request.id) && !gone.has(request.id)) {
 			take(request);
 		}
 	}
@@ -84,6 +86,7 @@ function take(request) {
 /** @param {SheetEnd} end */
 function finish(end) {
 	const request = waiting.get(end.id);
+	gone.add(end.id);
 	waiting.delete(end.id);
 	if (!request) {
 		return;

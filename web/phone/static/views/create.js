@@ -152,7 +152,7 @@ export function importKey(state) {
 				return;
 			}
 		} catch (error) {
-			if (failure(error).code === 'authenticationFailed') {
+			if (failure(error).code === 'wrongPassphrase') {
 				passphrase.input.value = '';
 				passphrase.input.focus();
 			}

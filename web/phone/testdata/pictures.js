@@ -1,6 +1,8 @@
 // @ts-check
-// A core that plays states and requests for the tests of the pages. It is served
-// in place of core.js by these tests, and by nothing else.
+// What the screenshots show: a core that plays states and requests, which are to be
+// looked at and do nothing. It is served in place of core.js for the pictures, for the
+// tests that measure what is on them, and with text that the real core would not let
+// pass. What the app does is tested with the real core: see native.js.
 
 /** @typedef {import('../types/core').State} State */
 
@@ -56,18 +58,16 @@ function full() {
 /** @returns {State} */
 const fresh = () => ({ ...full(), computers: [], identities: [], ca: null, certificates: [], support: { ...full().support, persisted: false, prf: 'unknown' } });
 
-const options = /** @type {any} */ (globalThis).fakeOptions ?? {};
+const isFresh = /** @type {any} */ (globalThis).fresh;
 /** @type {State} */
-let current = { ...(options.fresh ? fresh() : full()), ...options.state };
+let current = isFresh ? fresh() : full();
 
 /** @type {Record<string, ((value: any) => void)[]>} */
 const listeners = {};
 /** @param {string} event @param {any} [value] */
 const emit = (event, value) => listeners[event]?.forEach((f) => f(value));
 
-/** @type {any[]} */
-const calls = [];
-/** @type {Record<string, any>} what the next call of a function returns or throws */
+/** @type {Record<string, any>} what functions return in place of their own answer */
 const answers = {};
 
 /**
@@ -105,11 +105,7 @@ const records = [
 
 const decisions = { first: 1, last: records.length - 6, hash: '5f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7c9e8206f4a5d1c3b7e90' };
 
-export async function start() {
-	if (options.startError) {
-		throw options.startError;
-	}
-}
+export const start = () => fetch('vmux.wasm'); // which the page has preloaded
 
 /** @param {string} event @param {(value: any) => void} listener */
 export function on(event, listener) {
@@ -119,112 +115,31 @@ export function on(event, listener) {
 export const state = async () => structuredClone(current);
 
 export function connect() {}
+export function beginAnew() {}
+export async function approve() {}
 
-export function beginAnew() {
-	current.vanished = false;
-	emit('change');
-}
+/** @param {any} sheet */
+export const deny = async ({ id }) => end(id, 'denied');
 
-/** @param {string} name @param {any} args @returns {Promise<any>} */
-export const call = async (name, args) => {
-	calls.push({ name, args, active: navigator.userActivation?.isActive });
-	const answer = answers[name];
-	if (answer?.code) {
-		throw answer;
-	}
-	if (answer !== undefined) {
-		return answer;
-	}
-	switch (name) {
-	case 'activity':
-		return options.fresh || args.before ? [] : options.records ?? records;
-	case 'previewInvitation':
-		if (!args.invitation.includes('#v=1')) {
-			throw { code: 'notInvitation', message: 'That is not a vmux invitation.', hint: 'Run `vmux pair` on the computer and scan the code, or paste the whole link.' };
-		}
-		return { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' };
-	case 'pair':
-		return { name: 'studio', id: device.deviceID };
-	case 'hosts':
-		return options.fresh ? [] : [
-			{ fingerprint: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', names: ['web-1.example.org', 'web-1'], users: ['deploy', 'ada'], firstSeen: now - 90 * 24 * hour, lastSeen: now - hour },
-			{ fingerprint: 'SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', names: [], users: ['git'], firstSeen: now - 9 * 24 * hour, lastSeen: now - 26 * hour },
-		];
-	case 'refusals':
-		return { count: 3, last: now - 2 * hour };
-	case 'verifyActivity':
-		return { records: records.length, ...decisions, problems: [], logs: [
-			{ log: '', records: records.length - 6, ...decisions },
-			{ log: 'granted', records: 1, first: 1, last: 1, hash: '84d1b7c9e06f2a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5' },
-			{ log: 'refused', records: 5, first: 813, last: 817, hash: 'c9e8206f4a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7',
-				dropped: { records: 812, until: days(9, 3), kinds: { 'certificate expired': 1, 'sign refused': 41200, 'sign withdrawn': 96 } } },
-		] };
-	case 'exportActivity':
-		return records.map((r) => `${JSON.stringify(r)}\n`).join('');
-	case 'revocationList':
-		return btoa('SSHKRL\n\0');
-	case 'enableGrants':
-		set({ grants: { enabled: args.enabled, list: [] } });
-		break;
-	case 'endGrant':
-		set({ grants: { enabled: true, list: current.grants?.list.filter((g) => args.id && g.id !== args.id) ?? [] } });
-		break;
-	case 'pauseReport':
-		return {
-			decisions: { denied: 3, refused: 2 }, lines: '{"decision":"denied"}\n',
-			asked: [{ what: 'root@web-1.example.org', server: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', program: 'ssh ← python3', times: 4 }, { what: 'git commit signature (claimed)', times: 1 }],
-		};
-	case 'endPauses':
-		set({ pauses: current.pauses?.filter((p) => p.computerID !== args.id) ?? [] });
-		break;
-	case 'revoke':
-		set({ certificates: current.certificates?.map((c) => c.serial === args.serial ? { ...c, revokedAt: Date.now() } : c) ?? [] });
-		break;
-	case 'setRules':
-		set({ identities: current.identities?.map((i) => i.fingerprint === args.fingerprint ? { ...i, rules: Object.values(args.rules).some((r) => r?.length) ? args.rules : null } : i) ?? [] });
-		break;
-	case 'exportPublicKeys':
-		return current.identities?.map((i) => i.authorizedKey).join('\n') ?? '';
-	case 'decodeQR':
-		return '';
-	case 'enableIdentity':
-		set({ identities: current.identities?.map((i) => i.fingerprint === args.fingerprint ? { ...i, enabled: args.enabled } : i) ?? [] });
-		break;
-	case 'deleteIdentity':
-		set({ identities: current.identities?.filter((i) => i.fingerprint !== args.fingerprint) ?? [] });
-		break;
-	case 'setPolicy':
-		set({ ca: current.ca && { ...current.ca, policy: args.policy } });
-		break;
-	case 'decide': {
-		const sheet = current.sheets?.find((s) => s.id === args.id);
-		if (sheet && !answers.holdDecide) {
-			request({ ...sheet, validitySeconds: args.validitySeconds, principals: args.principals, ready: true });
-		}
-	}
-	}
-	return null;
+/** @type {Record<string, any>} */
+const played = {
+	activity: isFresh ? [] : records,
+	decodeQR: '',
+	previewInvitation: { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' },
+	hosts: isFresh ? [] : [
+		{ fingerprint: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', names: ['web-1.example.org', 'web-1'], users: ['deploy', 'ada'], firstSeen: now - 90 * 24 * hour, lastSeen: now - hour },
+		{ fingerprint: 'SHA256:AAuvPu3OtSkWl+SX8NxEKDBOPd4Wx5VAeCLPgFvsp6Q', names: [], users: ['git'], firstSeen: now - 9 * 24 * hour, lastSeen: now - 26 * hour },
+	],
+	verifyActivity: { records: records.length, ...decisions, problems: [], logs: [
+		{ log: '', records: records.length - 6, ...decisions },
+		{ log: 'granted', records: 1, first: 1, last: 1, hash: '84d1b7c9e06f2a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5' },
+		{ log: 'refused', records: 5, first: 813, last: 817, hash: 'c9e8206f4a5d1c3b7e905f1d0c3a9b7e24d86c5a1f0e3b9d7c8246e0a1f5d3b7',
+			dropped: { records: 812, until: days(9, 3), kinds: { 'certificate expired': 1, 'sign refused': 41200, 'sign withdrawn': 96 } } },
+	] },
 };
 
-/** @param {any} sheet @param {any} decision */
-export async function approve(sheet, decision) {
-	calls.push({ name: 'approve', args: { id: sheet.id, decision }, active: navigator.userActivation?.isActive });
-	if (answers.approve?.code) {
-		throw answers.approve;
-	}
-	if (answers.approve === 'hold') {
-		await new Promise(() => {}); // the browser asks for the passkey
-	}
-	decision.joined?.forEach((/** @type {string} */ id) => end(id, 'approved'));
-	end(sheet.id, 'approved');
-}
-
-/** @param {any} sheet @param {{mute?: boolean, joined?: string[]}} [choice] */
-export async function deny(sheet, choice) {
-	calls.push({ name: 'deny', args: { id: sheet.id, ...choice } });
-	choice?.joined?.forEach((id) => end(id, 'denied'));
-	end(sheet.id, 'denied');
-}
+/** @param {string} name @param {any} [args] */
+export const call = async (name, args) => answers[name] ?? (args?.before ? [] : played[name] ?? null);
 
 /** @param {Partial<State>} change */
 function set(change) {
@@ -265,5 +180,5 @@ const certificate = (change) => request({
 	principals: ['ada', 'deploy'], choices: ['ada', 'deploy'], ...change,
 });
 
-/** What the tests play with. */
-Object.assign(globalThis, { fake: { calls, answers, set, request, end, sign, certificate, full, fresh, emit } });
+/** What the tests show. */
+Object.assign(globalThis, { fake: { answers, set, end, sign, certificate, full } });
