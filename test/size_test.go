@@ -6,9 +6,9 @@ import (
 )
 
 // maxProgram bounds vmux, in bytes. The agent sits on the computer all day, and
-// most of its memory is the program itself. (Of that, what draws status --watch is
-// 1.4 MiB; the agent never touches it.)
-const maxProgram = 17 << 20
+// most of its memory is the program itself. (What draws status --watch is 1.4 MiB of
+// that, which the agent never touches.)
+const maxProgram = 17<<20 + 512<<10
 
 // The program stays small without flags for the compiler: what is released is
 // what `go build` makes.
