@@ -79,9 +79,28 @@ func (f *file) write(text string) error {
 	return state.WriteFile(f.path, []byte(text), f.mode)
 }
 
-// without takes out a piece, which has to stand there exactly once.
+// without takes out a piece, which has to stand there exactly once. The line that begins
+// its table or host stays if a person wrote something below: that would go to another.
 func without(text, piece string) (string, bool) {
-	return strings.Replace(text, piece, "", 1), strings.Count(text, piece) == 1
+	before, after, _ := strings.Cut(text, piece)
+	for _, heading := range []string{agentTable, allHosts} {
+		gap, setting, found := strings.Cut(strings.ReplaceAll(piece, marked, ""), heading)
+		if found && setting != "" && strings.Trim(gap, "\n") == "" && belongs(after) {
+			before += gap + heading
+		}
+	}
+	return before + after, strings.Count(text, piece) == 1
+}
+
+// belongs reports whether a text begins with lines of the table or host before it.
+func belongs(text string) bool {
+	for line := range strings.Lines(text) {
+		word, _, _ := strings.Cut(strings.Join(strings.Fields(strings.ToLower(line)), " "), " ")
+		if word != "" && word[0] != '#' {
+			return word[0] != '[' && word != "host" && word != "match"
+		}
+	}
+	return false
 }
 
 // appended is what has to be added to a text so that lines stand at its end.

@@ -220,6 +220,34 @@ func TestUndoKeepsWhatWasWrittenSince(t *testing.T) {
 	}
 }
 
+// What a person wrote below setup's own table, or below its host, stays below it.
+func TestUndoKeepsTheHeadingOfWhatWasWrittenBelow(t *testing.T) {
+	for _, test := range []struct{ before, below, after string }{
+		{"", "lan = false\n", "[agent]\nlan = false\n"},
+		{"[phone]\nhub = \"none\"\n", "\n# mine\n name = \"desk\"\n", "[phone]\nhub = \"none\"\n\n[agent]\n\n# mine\n name = \"desk\"\n"},
+		{"[phone]", "lan = false\n", "[phone]\n\n[agent]\nlan = false\n"}, // its line had no end
+		{"", "# mine\n\n[phone]\nhub = \"none\"\n", "# mine\n\n[phone]\nhub = \"none\"\n"},
+		{"Host a\n", "  user alice\n", "Host a\n\nHost *\n  user alice\n"},
+		{"Host a\n", "host b\n", "Host a\nhost b\n"},
+		{"Host a\n", "\tMATCH all\n", "Host a\n\tMATCH all\n"},
+	} {
+		a := newAccount(t)
+		a.ConfigFile, a.Config = filepath.Join(a.home, "config.toml"), []string{`hub = "none"`}
+		name := "config.toml"
+		if strings.Contains(test.before, "Host") {
+			name = ".ssh/config"
+		}
+		if test.before != "" {
+			a.put(name, test.before, 0o600)
+		}
+		a.setUp()
+		a.put(name, a.get(name)+test.below, 0o600)
+		if left := a.undo(); len(left) > 0 || a.get(name) != test.after {
+			t.Errorf("%q with %q below became %q, want %q; left %v", test.before, test.below, a.get(name), test.after, left)
+		}
+	}
+}
+
 // A file that was taken the permission to write from is left alone, by root as well, and
 // what would have stood there is told.
 func TestFilesThatCannotBeWrittenStay(t *testing.T) {

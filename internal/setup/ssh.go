@@ -9,6 +9,9 @@ import (
 // marked begins each piece that is put into a person's file.
 const marked = "# vmux: `vmux setup --undo` takes this out.\n"
 
+// allHosts begins what counts for each host.
+const allHosts = "Host *\n"
+
 // ssh names the agent to every host for which the person's file names none: ssh takes
 // the first value that it finds, so the piece stands at the end, and below `Host *`,
 // since it would belong to the last host there otherwise.
@@ -20,8 +23,8 @@ func (w Wish) ssh() []Change {
 		include = sshQuote(fragment)
 	}
 	return []Change{
-		{Path: fragment, Own: true, mode: 0o600, Lines: marked + "Host *\n    IdentityAgent " + sshPath(w.tilde(w.Socket)) + "\n"},
-		{Path: filepath.Join(folder, "config"), mode: 0o600, Lines: "\n" + marked + "Host *\n    Include " + include + "\n"},
+		{Path: fragment, Own: true, mode: 0o600, Lines: marked + allHosts + "    IdentityAgent " + sshPath(w.tilde(w.Socket)) + "\n"},
+		{Path: filepath.Join(folder, "config"), mode: 0o600, Lines: "\n" + marked + allHosts + "    Include " + include + "\n"},
 	}
 }
 
