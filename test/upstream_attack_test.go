@@ -1,9 +1,13 @@
 package test
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -111,6 +115,75 @@ func TestUpstreamIsNotForwardedByPlink(t *testing.T) {
 			t.Errorf("the phone has signed %d times", n)
 		}
 	})
+}
+
+// attacker: root on a server that some client of an unknown name was logged in to by its own
+// key, with the agent forwarded. The client binds nothing, and vmux has seen no login of its.
+// What SECURITY.md says remains: lists, and signatures.
+func TestUpstreamIsNotManagedThroughUnknownClients(t *testing.T) {
+	t.Parallel()
+	o := sshdtest.New(t)
+	upstream, _ := o.StartAgent(t)
+	file, public := newKeyFile(t, o, "theirs")
+	o.Add(t, upstream, "-q", file)
+	w := upstreamWorld(t, upstream)
+	own, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bastion := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(ssh.MarshalAuthorizedKey(own.PublicKey()))}})
+	client, err := ssh.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", bastion.Port), &ssh.ClientConfig{
+		User: bastion.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(own)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err == nil {
+		err = sshclient.ForwardToRemote(client, w.computer.socket())
+	}
+	if err == nil {
+		err = sshclient.RequestAgentForwarding(session)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, errIn := session.StdinPipe()
+	out, errOut := session.StdoutPipe()
+	if err := errors.Join(errIn, errOut, session.Start("echo $SSH_AUTH_SOCK; cat")); err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	socket, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := newIntruder(t, strings.TrimSpace(socket), key)
+	if list, err := there.agent.List(); err != nil || len(list) != 2 {
+		t.Errorf("listed there: %v, %v", list, err) // else the rest shows nothing
+	}
+	for name, ask := range map[string]func() error{
+		"ssh-add -D":   there.agent.RemoveAll,
+		"ssh-add -d":   func() error { return there.agent.Remove(key) },
+		"ssh-add -X":   func() error { return there.agent.Unlock([]byte("x")) },
+		"an extension": func() error { _, err := there.agent.Extension("query@example.com", nil); return err },
+		"a key of its own": func() error {
+			return there.agent.Add(sshclient.AddedKey{PrivateKey: ed25519.NewKeyFromSeed(make([]byte, 32))})
+		},
+	} {
+		if err := ask(); err == nil {
+			t.Errorf("%s was done", name)
+		}
+	}
+	if err := there.agent.Lock([]byte("x")); err != nil { // of vmux, see SECURITY.md
+		t.Error(err)
+	}
+	wantListed(t, o, upstream, "theirs")
 }
 
 // attacker: an upstream agent in wrong hands, or one with faults. Whatever it lists, both ssh

@@ -7,6 +7,7 @@ import (
 	"vmux/internal/agent/journal"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
+	"vmux/internal/wire"
 )
 
 // SignLocal implements sshagent.Backend: it signs with the session key when the
@@ -68,6 +69,10 @@ func (a *Agent) locked(is bool) {
 func (a *Agent) addRefused(c sshagent.Connection, token bool) {
 	if !a.clients.MayManage(c) {
 		a.log.Info("a key was not added", "pid", c.Peer.PID)
+		return
+	}
+	if a.upstream != nil { // which takes keys
+		a.journal.Note(journal.KindAdd, "a key was not added: only ssh-add and programs like it reach the upstream agent", wire.CodePolicyDenied)
 		return
 	}
 	hint := "on the phone: vmux phone identity create --label LABEL --import FILE"

@@ -138,7 +138,7 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 	case msgExtension:
 		return c.extension(ctx, msg)
 	case msgAdd, msgAddConstrained, msgAddSmartcard, msgAddSmartcardConst: // nobody is told what was sent
-		if s.cfg.PassOn == nil || !s.cfg.MayManage(c.connection()) {
+		if s.cfg.PassOn == nil || !s.cfg.MayPassOn(c.connection()) {
 			s.cfg.AddRefused(c.connection(), msg[0] == msgAddSmartcard || msg[0] == msgAddSmartcardConst)
 			return failureFrame, nil
 		}
@@ -164,11 +164,11 @@ func (c *client) remove(ctx context.Context, msg []byte) ([]byte, error) {
 	return frame, err
 }
 
-// passOn has the other agent answer, if there is one and who asks may manage it: a host
+// passOn has the other agent answer, if there is one and who asks may reach it: a host
 // that this agent is forwarded to can have keys listed and signatures made, as far as the
 // backend allows, and nothing else. What it sent for ssh-add to load would run here.
 func (c *client) passOn(ctx context.Context, what string, msg []byte) ([]byte, error) {
-	if c.server.cfg.PassOn == nil || c.server.lock.locked() || !c.manages("pass on a message") {
+	if c.server.cfg.PassOn == nil || c.server.lock.locked() || !c.reachesOther() {
 		return failureFrame, nil
 	}
 	return c.askOther(ctx, what, msg)
@@ -197,6 +197,16 @@ func (c *client) manages(what string) bool {
 	return ok
 }
 
+// reachesOther says in the log what is refused: some program of this computer's own may
+// have sent it.
+func (c *client) reachesOther() bool {
+	ok := c.server.cfg.MayPassOn(c.connection())
+	if !ok {
+		c.server.cfg.Log.Warn("message not passed on: only ssh-add and programs like it reach the other agent", "pid", c.peer.PID)
+	}
+	return ok
+}
+
 func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	passphrase, rest, ok := cutString(msg[1:])
 	if !ok || len(rest) != 0 || !c.manages("lock or unlock") {
@@ -213,7 +223,7 @@ func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	}
 	// The other agent gets no guesses, but may have been locked by itself.
 	frame, err := failureFrame, error(nil)
-	if c.server.cfg.PassOn != nil && (done || !was) {
+	if c.server.cfg.PassOn != nil && (done || !was) && c.reachesOther() {
 		frame, err = c.askOther(ctx, what, msg)
 	}
 	clear(passphrase)

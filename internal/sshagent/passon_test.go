@@ -113,6 +113,33 @@ func TestNothingIsPassedOnForOtherHosts(t *testing.T) {
 	o.wants(t)
 }
 
+// attacker: root on a host that a client of an unknown name, which binds nothing, forwards the
+// agent to after a login by a password. Nothing but the program's name tells it from ssh-add.
+func TestNothingIsPassedOnForUnknownPrograms(t *testing.T) {
+	o, added := &other{}, 0
+	c := dial(t, serve(t, Config{
+		Backend: newKeys(t), PassOn: o.passOn, MayPassOn: func(Connection) bool { return false },
+		AddRefused: func(Connection, bool) { added++ },
+	}))
+	for number := range 256 {
+		switch number {
+		case msgRequestIdentities, msgSignRequest, msgExtension, msgLock, msgUnlock:
+		default:
+			wantAnswer(t, c, message(byte(number), sshString([]byte("x"))), msgFailure)
+		}
+	}
+	wantAnswer(t, c, message(msgUnlock, sshString([]byte("x"))), msgFailure)
+	for _, number := range []byte{msgLock, msgUnlock} { // of this agent alone
+		wantAnswer(t, c, message(number, sshString([]byte("x"))), msgSuccess)
+	}
+	wantAnswer(t, c, message(msgRemoveAll), msgFailure)
+	wantAnswer(t, c, message(msgExtension, sshString([]byte("unheard-of@example.com"))), msgFailure)
+	o.wants(t)
+	if added != 4 {
+		t.Errorf("%d additions were told of as refused, want 4", added)
+	}
+}
+
 // ssh-add -x and -X are for both. What is only a guess reaches nobody else.
 func TestLocksArePassedOn(t *testing.T) {
 	o := &other{}

@@ -88,13 +88,16 @@ type Config struct {
 	ID []byte
 	// PassOn has another agent answer a message: one that adds or removes keys, locks or
 	// unlocks, and any that is not known here. It is called only for those who may manage
-	// the agent. What says what is asked for, as "remove all keys"; "": that it fails is
+	// the agent, and of whom MayPassOn tells so. What says what is asked for, as "remove all keys"; "": that it fails is
 	// of interest to nobody. It keeps nothing, and returns soon after ctx ends. Nil: there is no other.
 	PassOn func(ctx context.Context, c Connection, what string, msg []byte) (answer []byte, err error)
 	// MayManage tells whether who is connected may lock, unlock and empty the
 	// agent. Default: all whose connection is not bound, since only SSH clients
 	// bind, and what comes over one that does may come from another host.
 	MayManage func(Connection) bool
+	// MayPassOn tells whether the messages of who is connected reach the other agent.
+	// Default: as MayManage.
+	MayPassOn func(Connection) bool
 	// Locked is told when the agent was locked or unlocked, AddRefused when a client
 	// wanted to add a key, or a token's keys, and RemoveRefused that a key was not removed.
 	// They must not wait. Default: nothing.
@@ -143,6 +146,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.MayManage == nil {
 		cfg.MayManage = func(c Connection) bool { return len(c.Bindings) == 0 && !c.Unproven }
+	}
+	if cfg.MayPassOn == nil {
+		cfg.MayPassOn = cfg.MayManage
 	}
 	if cfg.Closed == nil {
 		cfg.Closed = func(Connection) {}

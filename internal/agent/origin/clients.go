@@ -100,3 +100,17 @@ func (c *Clients) MayManage(from sshagent.Connection) bool {
 	p, ok := client.ProcessOf(from.Peer.PID)
 	return !ok || p.Program() != "ssh" && !c.relays(p)
 }
+
+// managers are the programs whose messages are passed on to the upstream agent, and a
+// vmux before this one, which has judged by the same list. None of them is an SSH client
+// that could forward the agent.
+var managers = []string{"ssh-add", "keepassxc", "vmux"}
+
+// MayPassOn reports whether who is connected may have the upstream agent do anything but
+// list and sign: only a program that manages agents' keys. An SSH client of a name that
+// nobody has heard of, which binds nothing and has logged in by a password, tells by
+// nothing that it forwards the agent; and what it passes on can load a library.
+func (c *Clients) MayPassOn(from sshagent.Connection) bool {
+	p, ok := client.ProcessOf(from.Peer.PID)
+	return ok && slices.Contains(managers, p.Program()) && c.MayManage(from)
+}
