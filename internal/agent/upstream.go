@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/origin"
@@ -151,22 +150,14 @@ func (a *Agent) passOn(ctx context.Context, c sshagent.Connection, what string, 
 	return answer, err
 }
 
-// statusWait bounds how long the status waits for the upstream agent. Programs that ask
-// for the status have little patience.
-const statusWait = 500 * time.Millisecond
-
-var errNotAtOnce = fmt.Errorf("it has not answered within %v", statusWait)
-
-// upstreamStatus asks the upstream agent.
+// upstreamStatus is what is known of the upstream agent.
 func (a *Agent) upstreamStatus() *control.Upstream {
 	if a.upstream == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), statusWait, errNotAtOnce)
-	defer cancel()
 	s := &control.Upstream{Socket: a.cfg.Upstream, Forwarded: a.cfg.ForwardUpstream}
-	list, err := a.upstream.List(ctx, sshagent.Connection{})
-	if s.Keys = len(list); err != nil {
+	var err error
+	if s.Keys, err = a.upstream.State(); err != nil {
 		s.Error, s.Hint = a.upstreamProblem(err)
 	}
 	return s

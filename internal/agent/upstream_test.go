@@ -100,6 +100,26 @@ func (w *world) wantsListed(c sshagent.Connection, want string) {
 	}
 }
 
+// wantsUpstream waits for a status, whose hint is there where an error is.
+func (w *world) wantsUpstream(want control.Upstream) {
+	w.t.Helper()
+	for {
+		changed := w.Changed()
+		got := *w.Status().Upstream
+		if hint := got.Hint; (hint != "") == (got.Error != "") {
+			got.Hint = ""
+		}
+		if got == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			w.t.Fatalf("status: %+v, want %+v", got, want)
+		}
+	}
+}
+
 func forwardedTo(t *testing.T, server ssh.Signer) sshagent.Connection {
 	c := to(t, server)
 	c.Bindings = append([]sshctx.Binding{{HostKey: newSigner(t).PublicKey().Marshal(), SessionID: []byte("fwd"), Forwarding: true}}, c.Bindings...)
@@ -130,9 +150,7 @@ func TestUpstreamKeysStandLastUnlessTheyWork(t *testing.T) {
 	if h := w.Status().History; h[0].Kind != journal.KindSign || h[0].Text != "theirs3: login as root: passed on to the upstream agent, which has signed" {
 		t.Errorf("history: %+v", h[0])
 	}
-	if u := w.Status().Upstream; u == nil || u.Keys != 4 || u.Error != "" || u.Socket != w.cfg.Upstream {
-		t.Errorf("status: %+v", u)
-	}
+	w.wantsUpstream(control.Upstream{Socket: w.cfg.Upstream, Keys: 4})
 	if list := w.Status().Identities; len(list) != len(own) {
 		t.Errorf("status: %+v", list)
 	}
@@ -245,9 +263,7 @@ func TestUpstreamFailures(t *testing.T) {
 		t.Error("signed by nobody")
 	}
 	wants("no agent", "was not asked to sign: there is no such socket.", "start that agent")
-	if u := w.Status().Upstream; u.Error != "there is no such socket" || u.Hint == "" {
-		t.Errorf("status: %+v", u)
-	}
+	w.wantsUpstream(control.Upstream{Socket: w.cfg.Upstream, Error: "there is no such socket"})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	before := len(w.Status().History)

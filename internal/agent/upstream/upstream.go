@@ -37,6 +37,7 @@ const (
 
 // Errors beside those of the network.
 var (
+	ErrNotYet  = errors.New("it has not answered yet")
 	ErrSilent  = fmt.Errorf("it has not answered within %v", listWait)
 	ErrLoop    = errors.New("it leads back to this agent")
 	ErrRefused = errors.New("it has refused")
@@ -59,14 +60,17 @@ type Agent struct {
 	Config
 	lists, requests chan struct{} // hold one for each request
 
-	mu      sync.Mutex
-	problem string // of the last list
-	silent  bool   // no list waits for it
+	mu         sync.Mutex
+	silent     bool          // no list waits for it
+	problem    error         // of the last list
+	keys       int           // listed on the last connection without bindings
+	known      time.Time     // when that was
+	refreshing chan struct{} // closed when a list for the status has ended; nil: none is asked for
 }
 
 // New returns an agent that is reached when it is asked.
 func New(c Config) *Agent {
-	return &Agent{Config: c, lists: make(chan struct{}, maxLists), requests: make(chan struct{}, maxRequests)}
+	return &Agent{Config: c, lists: make(chan struct{}, maxLists), requests: make(chan struct{}, maxRequests), problem: ErrNotYet}
 }
 
 // List returns what the upstream agent lists on a connection like the client's. It waits
@@ -86,7 +90,7 @@ func (a *Agent) List(ctx context.Context, c sshagent.Connection) ([]sshagent.Ide
 	if errors.Is(err, ErrSilent) {
 		a.probe()
 	}
-	a.note(err)
+	a.note(c, list, err)
 	return list, err
 }
 
@@ -114,36 +118,22 @@ func (a *Agent) probe() {
 		return
 	}
 	a.silent = a.Go(func(ctx context.Context) {
-		err := ErrSilent
+		list, err := []sshagent.Identity(nil), ErrSilent
 		for errors.Is(err, ErrSilent) && ctx.Err() == nil {
-			_, err = a.list(ctx, probeWait, sshagent.Connection{})
+			list, err = a.list(ctx, probeWait, sshagent.Connection{})
 		}
 		a.mu.Lock()
 		a.silent = false
 		a.mu.Unlock()
-		a.note(err)
+		a.note(sshagent.Connection{}, list, err)
 	})
-}
-
-func (a *Agent) note(err error) {
-	problem := ""
-	if err != nil {
-		problem = err.Error()
-	}
-	a.mu.Lock()
-	changed := a.problem != problem
-	a.problem = problem
-	a.mu.Unlock()
-	if changed {
-		a.Changed()
-	}
 }
 
 // Sign returns the signature blob that the upstream agent makes, which is not verified: it
 // may be of a type newer than this program. It waits as long as ctx allows, since that
 // agent may ask a person, or for a touch.
 func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error) {
-	answer, err := a.Pass(ctx, r.Connection, ssh.Marshal(signRequest{r.Blob, r.Data, r.Flags}))
+	answer, err := a.request(ctx, r.Connection, ssh.Marshal(signRequest{r.Blob, r.Data, r.Flags}))
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +143,11 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 // Pass sends a message and returns its answer, each with its number and without its
 // length. An answer may be a refusal.
 func (a *Agent) Pass(ctx context.Context, c sshagent.Connection, msg []byte) ([]byte, error) {
+	defer a.outdated() // it may have added or removed keys
+	return a.request(ctx, c, msg)
+}
+
+func (a *Agent) request(ctx context.Context, c sshagent.Connection, msg []byte) ([]byte, error) {
 	select {
 	case a.requests <- struct{}{}:
 		defer func() { <-a.requests }()
