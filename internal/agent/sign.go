@@ -29,7 +29,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.Line) ([]byte, error) {
 	id := a.keyOf(r.Blob)
 	switch {
-	case id == nil && a.upstream != nil:
+	case id == nil && a.upstream != nil && !a.wasOwn(r):
 		return a.signUpstream(ctx, r)
 	case id == nil:
 		return nil, a.failSign(nil, sshctx.Context{}, wire.Errorf(wire.CodeKeyNotFound, "No such identity, or the session certificate has expired."))

@@ -46,6 +46,18 @@ func isCertificate(id sshagent.Identity) bool {
 	return strings.HasSuffix(sshctx.KeyType(id.Blob), "-cert-v01@openssh.com")
 }
 
+// wasOwn reports whether what is to sign is this agent's and gone by now: a phone's key that
+// the client was shown, or the session certificate. Of it the upstream agent knows nothing,
+// and its refusal would explain nothing.
+func (a *Agent) wasOwn(r sshagent.SignRequest) bool {
+	if s := a.snapshot.Load().session; s != nil && string(s.Blob) == string(r.Blob) {
+		return true
+	}
+	return r.Listed != nil && slices.ContainsFunc(r.Listed.Identities(), func(id sshagent.Identity) bool {
+		return !id.Passed && string(id.Blob) == string(r.Blob)
+	})
+}
+
 // signUpstream has the upstream agent sign. No phone is asked.
 func (a *Agent) signUpstream(ctx context.Context, r sshagent.SignRequest) ([]byte, error) {
 	about := describe(r.Data)

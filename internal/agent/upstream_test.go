@@ -176,6 +176,27 @@ func TestKeyInBoth(t *testing.T) {
 	}
 }
 
+// What was listed and is gone, as an expired certificate, is not the upstream agent's.
+func TestWhatIsGoneIsNotAskedOfTheUpstreamAgent(t *testing.T) {
+	w := withKeys(t)
+	theirs := adds(t, w.behind(), "theirs")
+	gone := request(newSigner(t), "session")
+	gone.Connection = own
+	gone.Listed = sshagent.NewListing([]sshagent.Identity{{Blob: gone.Blob, Comment: "phone1"}})
+	if _, err := w.Sign(t.Context(), gone); wire.CodeOf(err) != wire.CodeKeyNotFound {
+		t.Errorf("%v", err)
+	}
+	if f := w.Status().LastFailure; f == nil || f.Code != wire.CodeKeyNotFound {
+		t.Errorf("status: %+v", f)
+	}
+	r := request(theirs, "session")
+	r.Connection = own
+	r.Listed = w.Listing(t.Context(), own)
+	if _, err := w.Sign(t.Context(), r); err != nil {
+		t.Errorf("a listed key of the upstream agent's: %v", err)
+	}
+}
+
 // attacker: root on a host that the agent is forwarded to. The upstream agent's keys sign
 // without asking anybody, so they are for other hosts no more than the certificate is.
 func TestUpstreamKeysAreNotForOtherHosts(t *testing.T) {

@@ -45,8 +45,8 @@ func newKeys(t testing.TB) *keys {
 	k.local, _ = ssh.NewSignerFromKey(private)
 	k.remote, _ = ssh.NewSignerFromKey(edPrivate)
 	k.listing.Store(NewListing([]Identity{
-		{k.local.PublicKey().Marshal(), "at hand"},
-		{k.remote.PublicKey().Marshal(), "key on the phone, ü"},
+		{Blob: k.local.PublicKey().Marshal(), Comment: "at hand"},
+		{Blob: k.remote.PublicKey().Marshal(), Comment: "key on the phone, ü"},
 	}))
 	return k
 }

@@ -57,6 +57,8 @@ var errMalformed = errors.New("malformed message")
 type Identity struct {
 	Blob    []byte // RFC 4253 section 6.6
 	Comment string
+	// Passed is of a key that is another agent's, to which the backend passes requests on.
+	Passed bool
 }
 
 // Listing is an immutable list of identities with its encoded answer.

@@ -78,7 +78,7 @@ func parseList(answer []byte) ([]sshagent.Identity, error) {
 		}
 		rest = key.Rest
 		if len(list) < maxKeys && listable(key.Blob) {
-			list = append(list, sshagent.Identity{Blob: slices.Clone(key.Blob), Comment: wire.Show(key.Comment)})
+			list = append(list, sshagent.Identity{Blob: slices.Clone(key.Blob), Comment: wire.Show(key.Comment), Passed: true})
 		}
 	}
 	if len(rest) != 0 {
