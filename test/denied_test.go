@@ -28,9 +28,12 @@ type screen struct {
 	seen bytes.Buffer
 }
 
-// onTerminal runs a command on a terminal of its own until the test ends.
+// onTerminal runs a command on a terminal of its own until the test ends. Ctrl-C counts
+// there, also where it was ignored when the tests were started: in the background.
 func onTerminal(t testing.TB, cmd *exec.Cmd) *screen {
 	t.Helper()
+	cmd.Args = append([]string{"env", "--default-signal", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/usr/bin/env"
 	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200}) // no text that a test looks for is broken
 	if err != nil {
 		t.Fatal(err)

@@ -19,8 +19,7 @@ type desk struct {
 
 func (w *world) desk(login string) *desk {
 	w.Helper()
-	// Ctrl-C counts, also where it was ignored when the tests were started: in the background.
-	shell := exec.CommandContext(deadline(w), "env", "--default-signal", "bash", "--norc", "--noprofile", "-i")
+	shell := exec.CommandContext(deadline(w), "bash", "--norc", "--noprofile", "-i")
 	shell.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + w.computer.dir, "TERM=xterm", "PS1=ready> ", "LOGIN=" + login}
 	d := &desk{screen: onTerminal(w, shell), login: login}
 	d.waitCount("ready> ", 1, "")
