@@ -335,6 +335,7 @@ func TestAnsweredTogether(t *testing.T) {
 	}
 	p.Wants("And 1 more request, with the same tap", "deploy@web-2.example.org", "Approve 2")
 	warned := studio.asks(wanted{key: "deploy", host: "web-9.example.org", answers: "another"})
+	p.Wants("1 more waiting") // the order is the one in which they come
 	passkey, other := studio.asks(wanted{}), tower.asks(byVault("web-1.example.org"))
 	p.Wants("3 more waiting")
 	p.Do("globalThis.passkeyRefusal = {name: 'NotAllowedError'}")
