@@ -172,6 +172,12 @@ vmux setup --undo
 echo "$before" >/run/before
 files >/run/after
 diff /run/before /run/after && echo "as it was"
+vmux setup --yes --parts ssh,service
+systemctl --user disable --now vmux-agent.socket vmux-agent.service
+rm $HOME/.config/systemd/user/vmux-agent.*
+systemctl --user daemon-reload
+vmux setup --undo || echo "something keeps --undo from it"
+files | diff /run/before - && echo "as it was, though the units were gone"
 vmux agent --lan=false 2>/run/log &
 tries answers
 vmux setup --yes 2>&1 || echo "beside an agent: $?"
@@ -209,6 +215,7 @@ func TestSetupUnderSystemd(t *testing.T) {
 		"vmux: for the agent that runs this counts when it is started again\nhint: systemctl --user restart vmux-agent",
 		"moved: path=" + h.dir + "/.local/vmux\n",
 		"as it was\n",
+		"as it was, though the units were gone\n",
 		"vmux agent, has the state folder " + h.dir + "/.local/state/vmux/agent open\nhint: end that agent, then vmux setup again",
 		"beside an agent: 1\n",
 		"as it was again\n",

@@ -345,12 +345,12 @@ func (a *app) undoSetup(record *setup.Record) error {
 		return nil
 	}
 	left, err := record.Undo(func(path string) { a.Say("taken out: %s", wire.Show(path)) })
-	if err != nil {
-		return err
-	}
 	for _, l := range left {
 		a.Say("%s %s; of setup's there was:", wire.Show(l.Path), l.Why)
 		a.Aside(indented(l.Text))
+	}
+	if err != nil {
+		return err
 	}
 	if len(left) > 0 {
 		return command.WithHint(fmt.Errorf("%s left", command.Counted(len(left), "file")), "take these lines out by hand, then vmux setup --undo")

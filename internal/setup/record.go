@@ -113,9 +113,10 @@ type Left struct {
 
 // Undo takes back everything, the last change first. told is called for each file or
 // unit that is taken back. What a person has changed since stays as it is and is returned;
-// it stays in the record as well.
+// it stays in the record as well, and so does what failed: nothing else waits for that.
 func (r *Record) Undo(told func(path string)) ([]Left, error) {
 	var left []Left
+	var failed error
 	if slices.ContainsFunc(r.Entries, func(e entry) bool { return e.Unit != "" }) {
 		defer reload()
 	}
@@ -123,7 +124,7 @@ func (r *Record) Undo(told func(path string)) ([]Left, error) {
 		why, err := r.takeBack(e)
 		switch {
 		case err != nil:
-			return left, err
+			failed = errors.Join(failed, err)
 		case why != "":
 			left = append(left, Left{e.Path, why, e.Text})
 		default:
@@ -134,10 +135,10 @@ func (r *Record) Undo(told func(path string)) ([]Left, error) {
 	for _, folder := range slices.Backward(r.Folders) {
 		_ = os.Remove(folder) // if it is empty
 	}
-	if len(left) == 0 {
+	if len(left) == 0 && failed == nil {
 		r.Folders = nil
 	}
-	return left, r.save()
+	return left, errors.Join(failed, r.save())
 }
 
 // takeBack takes back one change, or returns why it is left.

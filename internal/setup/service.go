@@ -121,12 +121,15 @@ func (r *Record) enable(c Change) error {
 // wants are the folders in which systemd keeps what is enabled, by the units.
 var wants = map[string]string{units[0]: "sockets.target.wants", units[1]: "default.target.wants"}
 
-// disable stops the units. Where no service manager answers, none of them runs, and
-// their links are removed all the same.
+// disable stops the units. Where no service manager answers, or it does not know them,
+// none of them runs, and their links are removed all the same.
 func disable(folder string) error {
 	if HasServices() == nil {
 		if _, err := systemctl(append([]string{"disable", "--now"}, units...)...); err != nil {
-			return fmt.Errorf("disable %v: %w", units, err)
+			_, _ = systemctl(append([]string{"stop"}, units...)...) // a unit that runs though its file is gone
+			if _, runs := systemctl(append([]string{"is-active", "--quiet"}, units...)...); runs == nil {
+				return fmt.Errorf("disable %v: %w", units, err)
+			}
 		}
 	}
 	for unit, where := range wants {

@@ -282,6 +282,28 @@ func TestFilesThatCannotBeWrittenStay(t *testing.T) {
 	}
 }
 
+// What cannot be taken back keeps nothing else from it.
+func TestUndoGoesOnAfterAFailure(t *testing.T) {
+	a := newAccount(t)
+	a.setUp()
+	fish := filepath.Join(a.home, ".config/fish/conf.d/vmux.fish")
+	if err := os.Remove(fish); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(fish, fish); err != nil { // to itself: it cannot be read
+		t.Fatal(err)
+	}
+	r := a.open()
+	defer r.Close()
+	left, err := r.Undo(func(string) {})
+	if err == nil || len(left) > 0 || len(r.Entries) != 1 || r.Entries[0].Path != fish {
+		t.Errorf("%v; left %v, recorded %v", err, left, r.Entries)
+	}
+	if _, err := os.Stat(filepath.Join(a.home, ".ssh")); !os.IsNotExist(err) {
+		t.Errorf("ssh's part is still there: %v", err)
+	}
+}
+
 // A change is recorded before it is made: one that was cut off is taken back.
 func TestUndoOfWhatWasCutOff(t *testing.T) {
 	a := newAccount(t)
