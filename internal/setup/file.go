@@ -21,6 +21,7 @@ type file struct {
 	there bool
 	text  string
 	mode  fs.FileMode
+	other bool // it is another user's
 }
 
 // unchangeable is the error of a file that a person, or a program of theirs, keeps
@@ -58,15 +59,19 @@ func look(path string) (*file, error) {
 	if bytes.IndexByte(b, 0) >= 0 {
 		return nil, &unchangeable{path, "is no text"}
 	}
-	return &file{path: at, there: true, text: string(b), mode: info.Mode().Perm()}, nil
+	return &file{path: at, there: true, text: string(b), mode: info.Mode().Perm(), other: state.CheckOwner(at, info) != nil}, nil
 }
 
 // changeable reports why the file must not be changed. Whoever took the permission to
 // write from it, as home-manager does, did so to have it left alone: that it could be
-// replaced all the same, as root or by the folder's permissions, is no reason to.
+// replaced all the same, as root or by the folder's permissions, is no reason to. Another
+// user's would become this one's.
 func (f *file) changeable() error {
 	if f.there && f.mode&0o200 == 0 {
 		return &unchangeable{f.path, "cannot be written to"}
+	}
+	if f.other {
+		return &unchangeable{f.path, "belongs to another user"}
 	}
 	return nil
 }

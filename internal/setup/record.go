@@ -156,7 +156,7 @@ func (r *Record) takeBack(e entry) (why string, err error) {
 	case err != nil:
 		return "", err
 	case !f.there:
-	case e.Made && f.text == e.Text:
+	case e.Made && f.text == e.Text && !isLink(e.Path): // what a link leads to stays, without the lines
 		if err := os.Remove(e.Path); err != nil {
 			return "", err
 		}
@@ -169,13 +169,18 @@ func (r *Record) takeBack(e entry) (why string, err error) {
 			return "its lines were changed since", nil
 		}
 		if err := f.changeable(); err != nil {
-			return "cannot be written to", nil
+			return strings.TrimPrefix(err.Error(), f.path+" "), nil
 		}
 		if err := f.write(after); err != nil {
 			return "", err
 		}
 	}
 	return "", r.drop(e)
+}
+
+func isLink(path string) bool {
+	_, err := os.Readlink(path)
+	return err == nil
 }
 
 // foldersFor returns the folders that have to be made for a file.

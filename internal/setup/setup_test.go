@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -301,6 +302,42 @@ func TestUndoGoesOnAfterAFailure(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(a.home, ".ssh")); !os.IsNotExist(err) {
 		t.Errorf("ssh's part is still there: %v", err)
+	}
+}
+
+// Another user's file is left alone: it would become this one's.
+func TestFilesOfAnotherUserStay(t *testing.T) {
+	a := newAccount(t)
+	a.Parts, a.Shells = []string{PartShell}, []string{"bash"}
+	path := filepath.Join(a.home, ".bashrc")
+	if os.Geteuid() != 0 {
+		if err := os.Symlink("/etc/passwd", path); err != nil {
+			t.Fatal(err)
+		}
+	} else if err := errors.Join(os.WriteFile(path, []byte("x\n"), 0o644), os.Chown(path, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	n, left := a.setUp()
+	if n != 0 || len(left) != 1 || !strings.HasSuffix(left[0].Why, "belongs to another user") {
+		t.Errorf("%d changes, left %v", n, left)
+	}
+}
+
+// A file that was made, and then moved to a repository with a link in its place, stays
+// there, and the link too.
+func TestUndoFollowsALink(t *testing.T) {
+	a := newAccount(t)
+	a.setUp()
+	a.put("dotfiles/bashrc", a.get(".bashrc"), 0o644)
+	path := filepath.Join(a.home, ".bashrc")
+	if err := errors.Join(os.Remove(path), os.Symlink("dotfiles/bashrc", path)); err != nil {
+		t.Fatal(err)
+	}
+	if left := a.undo(); len(left) > 0 || a.get("dotfiles/bashrc") != "" {
+		t.Errorf("left %v; %q", left, a.get("dotfiles/bashrc"))
+	}
+	if !isLink(path) {
+		t.Error("the link is gone")
 	}
 }
 
