@@ -151,6 +151,7 @@ PATH=$HOME/.local/bin:$PATH
 tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
 answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
 files() { cd $HOME; find . -path ./.local -prune -o -name '*.lock' -o -type f -exec sha256sum {} + -o -printf '%p %M %l\n' | sort; }
+pid() { systemctl --user show -p MainPID --value vmux-agent; }
 tries systemctl --user daemon-reload
 before=$(files)
 vmux setup --yes
@@ -163,6 +164,11 @@ echo "the first client starts it: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh
 during=$(files)
 vmux setup --yes
 [ "$(files)" = "$during" ] || echo "a second time changed something"
+first=$(pid)
+kill -QUIT $first # it ends with status 2, as at a crash of its own
+anew() { [ "$(pid)" != 0 ] && [ "$(pid)" != $first ] && answers; }
+tries anew
+echo "started again after a crash"
 ln -s "$(readlink -f $HOME/.local/bin/vmux)" $HOME/.local/vmux # the program is elsewhere now
 PATH=$HOME/.local:/usr/bin:/bin:/usr/sbin:/sbin vmux setup --yes --hub none
 echo "moved: $(systemctl --user show -p ExecStart vmux-agent.service | grep -o 'path=[^ ]*')"
@@ -213,6 +219,7 @@ func TestSetupUnderSystemd(t *testing.T) {
 		"the first client starts it: The agent has no identities.\n",
 		"vmux: all of it is there already\n",
 		"vmux: for the agent that runs this counts when it is started again\nhint: systemctl --user restart vmux-agent",
+		"started again after a crash\n",
 		"moved: path=" + h.dir + "/.local/vmux\n",
 		"as it was\n",
 		"as it was, though the units were gone\n",

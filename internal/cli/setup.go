@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,17 +139,27 @@ func (f *setupFlags) settings(w *setup.Wish, home state.Home) (err error) {
 	if w.ConfigFile, err = home.ConfigFile(); err != nil {
 		return err
 	}
-	wanted := map[string]string{"hub": f.hub, "upstream": f.upstream}
-	w.Upstream = f.upstream
 	there, err := agentSettings(nil)
 	if err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(there, func(s config.Setting) bool { return s.Key == "socket" }); i >= 0 {
+		socket, _ := there[i].Value.(string)
+		w.Socket = cmp.Or(socket, w.Socket)
+	}
+	if f.upstream != "" {
+		if below, ok := strings.CutPrefix(f.upstream, "~/"); ok { // as no shell expands it behind a =
+			f.upstream = filepath.Join(w.Home, below)
+		}
+		if f.upstream, err = upstreamSocket(f.upstream, w.Socket); err != nil {
+			return err
+		}
+	}
+	wanted := map[string]string{"hub": f.hub, "upstream": f.upstream}
+	w.Upstream = f.upstream
 	for _, s := range there {
 		value, _ := s.Value.(string)
 		switch want := wanted[s.Key]; {
-		case s.Key == "socket" && value != "":
-			w.Socket = value
 		case s.Key == "upstream" && value != "" && s.Source == config.InFile && want == "":
 			w.Upstream = value
 		case want == "" || want == value && s.Source == config.InFile:
@@ -263,7 +274,10 @@ func (a *app) written(ctx context.Context, plan []setup.Change) error {
 	if _, err := agentSettings(nil); err != nil {
 		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
 	}
-	if _, err := command.Client().Status(ctx); err == nil {
+	if slices.ContainsFunc(plan, setup.Change.MovesSocket) { // which would be the old one if the agent alone were started again
+		a.Say("the socket is where it was until it is started again")
+		a.Hint("systemctl --user stop vmux-agent.service && systemctl --user restart vmux-agent.socket vmux-agent.service")
+	} else if _, err := command.Client().Status(ctx); err == nil {
 		a.Say("for the agent that runs this counts when it is started again")
 		a.Hint("systemctl --user restart vmux-agent, or end and start it as you did")
 	}

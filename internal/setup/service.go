@@ -39,13 +39,14 @@ WantedBy=sockets.target
 		{Path: filepath.Join(folder, units[1]), Own: true, mode: 0o600, Lines: marked + `[Unit]
 Description=SSH agent whose keys are on a phone
 Documentation=man:vmux-agent(1)
+# A crash ends with status 2, as wrong usage does, which does not become right by itself.
+StartLimitIntervalSec=60
+StartLimitBurst=10
 
 [Service]
 ExecStart=` + systemdQuote(w.Program) + ` agent
 ` + environment.String() + `Restart=on-failure
 RestartSec=2
-# Wrong usage, as by the configuration file, does not become right by itself.
-RestartPreventExitStatus=2
 # The session certificate's key lives in this process's memory.
 LimitCORE=0
 NoNewPrivileges=yes

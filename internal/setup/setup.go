@@ -186,6 +186,11 @@ func (c Change) Restarts() bool {
 	return strings.HasPrefix(c.part, PartConfig) || c.part == PartService && c.older != nil
 }
 
+// MovesSocket reports whether systemd has to let go of the socket for the change to count.
+func (c Change) MovesSocket() bool {
+	return c.part == PartService && c.older != nil && filepath.Base(c.Path) == units[0]
+}
+
 // body is a piece without what it needs in some places only.
 func (c Change) body(piece string) string {
 	return strings.TrimPrefix(strings.TrimLeft(piece, "\n"), c.Below+"\n")

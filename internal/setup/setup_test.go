@@ -422,6 +422,38 @@ func TestUnitsAreValid(t *testing.T) {
 	}
 }
 
+// Another socket is told of as one that systemd has to let go of, and nothing else is.
+func TestAnotherSocketMovesIt(t *testing.T) {
+	a := newAccount(t)
+	a.Parts = []string{PartSSH, PartService}
+	r := a.open()
+	defer r.Close()
+	for _, test := range []struct{ program, socket, moves string }{
+		{"/usr/bin/vmux", "/run/a", ""}, {"/opt/vmux", "/run/a", ""}, {"/opt/vmux", "/run/b", "vmux-agent.socket"},
+	} {
+		a.Program, a.Socket = test.program, test.socket
+		plan, _, err := r.Plan(a.Wish)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moves := ""
+		for _, c := range plan {
+			if c.MovesSocket() {
+				moves += filepath.Base(c.Path)
+			}
+			if c.Unit != "" {
+				continue // there may be no service manager
+			}
+			if err := r.Make(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if moves != test.moves {
+			t.Errorf("%s at %s: %q moves, want %q", test.program, test.socket, moves, test.moves)
+		}
+	}
+}
+
 // Settings go below [agent], however that is written, one after the other; what a person
 // wrote stays as it is.
 func TestSettingsGoBelowTheirTable(t *testing.T) {
