@@ -23,7 +23,7 @@ counted() {
 
 # What only root can show where no service manager gives an ordinary user a
 # control group. .ci/run runs it as root; a named test is run in any case.
-needs_root=(TestSystemdService) elsewhere=()
+needs_root=(TestSystemdService TestSetupUnderSystemd) elsewhere=()
 if [ $# = 0 ] && [ "$(id -u)" != 0 ] && ! systemd-run --user --scope --quiet true 2>/dev/null; then
 	elsewhere=(-skip "^($(IFS='|' && echo "${needs_root[*]}"))\$")
 fi
