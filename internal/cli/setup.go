@@ -323,7 +323,12 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 			a.Hint("take that IdentityAgent out, or set it for single hosts only; `ssh -G` of a host tells which one it asks")
 		}
 	}
-	if now := os.Getenv("SSH_AUTH_SOCK"); slices.Contains(wish.Parts, setup.PartShell) && now != wish.Socket {
+	switch now := os.Getenv("SSH_AUTH_SOCK"); {
+	case !slices.Contains(wish.Parts, setup.PartShell):
+	case len(wish.Shells) == 0:
+		a.Say("no shell is told of vmux: SHELL names none of bash, zsh and fish")
+		a.Hint("vmux setup --shells bash,zsh tells those that you use")
+	case now != wish.Socket:
 		a.Say("SSH_AUTH_SOCK in this terminal is %s; new ones have vmux's", wire.Show(orNotSet(now)))
 	}
 }

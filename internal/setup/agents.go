@@ -29,7 +29,9 @@ func (w Wish) Agents(ctx context.Context) []Agent {
 			Agent{"ssh-agent", filepath.Join(dir, "openssh_agent")}, Agent{"ssh-agent", filepath.Join(dir, "ssh-agent.socket")},
 			Agent{"GNOME's agent", filepath.Join(dir, "gcr", "ssh")}, Agent{"GNOME's keyring", filepath.Join(dir, "keyring", "ssh")})
 	}
-	candidates = append(candidates, Agent{"the agent of SSH_AUTH_SOCK", os.Getenv("SSH_AUTH_SOCK")})
+	if os.Getenv("SSH_CONNECTION") == "" { // else it may be another computer's, forwarded
+		candidates = append(candidates, Agent{"the agent of SSH_AUTH_SOCK", os.Getenv("SSH_AUTH_SOCK")})
+	}
 	var found []Agent
 	for _, c := range candidates {
 		same := func(other Agent) bool { return sameFile(other.Socket, c.Socket) }
