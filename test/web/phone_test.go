@@ -76,6 +76,9 @@ func TestPasskeyThatIsRefused(t *testing.T) {
 		}); err == nil {
 			t.Errorf("logged in by %s: %s", name, out)
 		}
+		// The sheet of the client that was ended is withdrawn a moment later; the next
+		// login's must not be taken for it.
+		w.page.WaitState("no sheet is shown", func(s State) bool { return len(s.Sheets) == 0 })
 	}
 }
 
