@@ -57,7 +57,7 @@ var dependencyRules = []rule{
 	},
 	{
 		from: "internal/setup", never: []string{"vmux/..."},
-		except: []string{"vmux/internal/setup", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
+		except: []string{"vmux/internal/setup", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/otheragents", "vmux/internal/wire/..."},
 		why:    "it writes a person's files and takes that back, and asks nobody",
 	},
 	{

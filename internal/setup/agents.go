@@ -9,32 +9,26 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// Agent is another SSH agent that answers here.
-type Agent struct{ Name, Socket string }
+	"vmux/internal/otheragents"
+)
 
 // Agents finds the other agents that serve this user, by the sockets that each has by
 // itself and by what the environment names; each once, whatever the path.
-func (w Wish) Agents(ctx context.Context) []Agent {
-	candidates := []Agent{
-		{"1Password", filepath.Join(w.Home, ".1password", "agent.sock")},
-		{"1Password", filepath.Join(w.Home, "Library/Group Containers/2BUA8C4S2C.com.1password/t/agent.sock")},
-		{"Bitwarden", filepath.Join(w.Home, ".bitwarden-ssh-agent.sock")},
-		{"Secretive", filepath.Join(w.Home, "Library/Containers/com.maxgoedjen.Secretive.SecretAgent/Data/socket.ssh")},
-		{"gpg-agent", gpgSocket(ctx)},
+func (w Wish) Agents(ctx context.Context) []otheragents.Agent {
+	runtime := os.Getenv("XDG_RUNTIME_DIR")
+	if !filepath.IsAbs(runtime) {
+		runtime = ""
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		candidates = append(candidates,
-			Agent{"ssh-agent", filepath.Join(dir, "openssh_agent")}, Agent{"ssh-agent", filepath.Join(dir, "ssh-agent.socket")},
-			Agent{"GNOME's agent", filepath.Join(dir, "gcr", "ssh")}, Agent{"GNOME's keyring", filepath.Join(dir, "keyring", "ssh")})
-	}
+	const gpg = "gpg-agent" // which is asked where it serves, and whether
+	candidates := slices.DeleteFunc(otheragents.Known(w.Home, runtime), func(a otheragents.Agent) bool { return a.Name == gpg })
+	candidates = append(candidates, otheragents.Agent{Name: gpg, Socket: gpgSocket(ctx)})
 	if os.Getenv("SSH_CONNECTION") == "" { // else it may be another computer's, forwarded
-		candidates = append(candidates, Agent{"the agent of SSH_AUTH_SOCK", os.Getenv("SSH_AUTH_SOCK")})
+		candidates = append(candidates, otheragents.Agent{Name: "the agent of SSH_AUTH_SOCK", Socket: os.Getenv("SSH_AUTH_SOCK")})
 	}
-	var found []Agent
+	var found []otheragents.Agent
 	for _, c := range candidates {
-		same := func(other Agent) bool { return sameFile(other.Socket, c.Socket) }
+		same := func(other otheragents.Agent) bool { return sameFile(other.Socket, c.Socket) }
 		if !sameFile(c.Socket, w.Socket) && !slices.ContainsFunc(found, same) && answers(ctx, c.Socket) {
 			found = append(found, c)
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/otheragents"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -503,7 +504,7 @@ func TestAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("SSH_AUTH_SOCK", filepath.Join(dir, "openssh_agent"))
-	want := []Agent{{"ssh-agent", filepath.Join(dir, "openssh_agent")}, {"GNOME's agent", filepath.Join(dir, "gcr", "ssh")}}
+	want := []otheragents.Agent{{Name: "GNOME's gcr-ssh-agent", Socket: filepath.Join(dir, "gcr", "ssh")}, {Name: "ssh-agent", Socket: filepath.Join(dir, "openssh_agent")}}
 	if got := a.Agents(t.Context()); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
