@@ -61,7 +61,7 @@ func TestCertificateIsWhatTheDesignSays(t *testing.T) {
 	if err := checker.CheckCert("deploy", cert); err != nil {
 		t.Error(err)
 	}
-	out := keygen(t, "-L", "-f", writeFile(t, "cert.pub", ssh.MarshalAuthorizedKey(cert)))
+	out := testkit.Keygen(t, "-L", "-f", testkit.WriteFile(t, "cert.pub", ssh.MarshalAuthorizedKey(cert)))
 	print := strings.TrimPrefix(id.Fingerprint(), "SHA256:")[:12]
 	serial := strconv.FormatUint(cert.Serial, 10)
 	for _, want := range []string{

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,28 +12,6 @@ import (
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
-
-// keygen runs the real ssh-keygen.
-func keygen(t *testing.T, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath("ssh-keygen"); err != nil {
-		t.Fatal("ssh-keygen is missing: run `make setup`")
-	}
-	out, err := exec.CommandContext(t.Context(), "ssh-keygen", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ssh-keygen %s: %v: %s", args[0], err, out)
-	}
-	return string(out)
-}
-
-func writeFile(t *testing.T, name string, b []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // A wrong passphrase may be corrected twice.
 func TestWrongPassphrase(t *testing.T) {

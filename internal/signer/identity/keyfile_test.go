@@ -21,28 +21,6 @@ import (
 
 var secret = []byte("a passphrase")
 
-// keygen runs the real ssh-keygen.
-func keygen(t *testing.T, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath("ssh-keygen"); err != nil {
-		t.Fatal("ssh-keygen is missing: run `make setup`")
-	}
-	out, err := exec.CommandContext(t.Context(), "ssh-keygen", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ssh-keygen %s: %v: %s", args[0], err, out)
-	}
-	return string(out)
-}
-
-func writeFile(t *testing.T, name string, b []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // Every key that the phone makes signs, and ssh-keygen decrypts its file.
 func TestCreatedKeyFiles(t *testing.T) {
 	store := &testkit.Documents{}
@@ -57,12 +35,12 @@ func TestCreatedKeyFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := writeFile(t, "key", exported)
-			public := strings.Fields(keygen(t, "-y", "-P", string(secret), "-f", path))
+			path := testkit.WriteFile(t, "key", exported)
+			public := strings.Fields(testkit.Keygen(t, "-y", "-P", string(secret), "-f", path))
 			if want := strings.Fields(id.AuthorizedKey()); public[0] != want[0] || public[1] != want[1] {
 				t.Errorf("ssh-keygen -y reads %s", public)
 			}
-			if line := keygen(t, "-l", "-f", path); !strings.Contains(line, " "+id.Fingerprint()+" ") {
+			if line := testkit.Keygen(t, "-l", "-f", path); !strings.Contains(line, " "+id.Fingerprint()+" ") {
 				t.Errorf("ssh-keygen -l says %s, the phone %s", line, id.Fingerprint())
 			}
 			if exec.Command("ssh-keygen", "-y", "-P", "", "-f", path).Run() == nil {
@@ -83,7 +61,7 @@ func TestImport(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "key")
-			keygen(t, append([]string{"-q", "-N", c.passphrase, "-f", path}, strings.Fields(c.args)...)...)
+			testkit.Keygen(t, append([]string{"-q", "-N", c.passphrase, "-f", path}, strings.Fields(c.args)...)...)
 			file, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -111,7 +89,7 @@ func TestImport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			keygen(t, "-y", "-P", string(secret), "-f", writeFile(t, "exported", exported))
+			testkit.Keygen(t, "-y", "-P", string(secret), "-f", testkit.WriteFile(t, "exported", exported))
 		})
 	}
 }
