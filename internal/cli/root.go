@@ -108,15 +108,22 @@ on the phone, 5 expired.`,
   vmux phone run               on the machine that holds the keys
   vmux pair                    on the computer: pair the two
   vmux status                  on the computer: is the phone there?`,
-		Version:       command.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.Flags().Bool("version", false, "print the version, as vmux version does")
-	root.SetVersionTemplate(thisVersion().line() + "\n")
+	version := root.Flags().Bool("version", false, "print the version, as vmux version does")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.Usagef("%s", err) })
-	return a.AsGroup(root)
+	// Not cobra's own Version: its template brings text/template, with which the
+	// linker keeps every exported method of every type, 2 MB of them.
+	which := a.AsGroup(root).RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *version {
+			return a.Line("%s", thisVersion().line())
+		}
+		return which(cmd, args)
+	}
+	return root
 }
 
 // newHelpCommand replaces cobra's own, which takes any word for a command.
