@@ -198,6 +198,8 @@ func detail(about sshctx.Context) string {
 		return "login as " + wire.Show(about.User)
 	case about.Kind == sshctx.SSHSIG:
 		return "signature for " + wire.Show(about.Namespace)
+	case about.Kind == sshctx.Sudo:
+		return fmt.Sprintf("%s by %s on %s, as that host says", wire.Show(about.Challenge.Program), wire.Show(about.User), wire.Show(about.Challenge.Host))
 	}
 	return ""
 }

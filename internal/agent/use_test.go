@@ -32,7 +32,11 @@ func TestCertificateSignsOnlyLoginsThatNameIt(t *testing.T) {
 		for name, data := range map[string][]byte{
 			"nothing":  nil,
 			"32 bytes": random,
-			"a file":   sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "file", HashAlgorithm: "sha512", Hash: make([]byte, 64)}.Marshal(),
+			"sudo's challenge": sshctx.Context{
+				Kind: sshctx.Sudo, User: "root", Service: "pam_ssh_agent_auth", Algorithm: cert.Type(), PublicKey: blob,
+				Challenge: &sshctx.Challenge{Cookie: make([]byte, 16), Account: "root", Program: "sudo"},
+			}.Marshal(),
+			"a file": sshctx.Context{Kind: sshctx.SSHSIG, Namespace: "file", HashAlgorithm: "sha512", Hash: make([]byte, 64)}.Marshal(),
 			"a login that names the certificate's bare key": loginBy(plain, random),
 			"a login and a byte":                            append(loginBy(blob, random), 0),
 		} {

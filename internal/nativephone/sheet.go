@@ -27,12 +27,15 @@ func signText(s signer.SignSheet) string {
 }
 
 // marked is a line's text, and how far it can be believed: what the phone has found
-// by itself, or what the computer says.
+// by itself, or what the computer says, or the host that asks for sudo.
 func marked(l activity.Line) string {
-	if l.Quality == wire.QualityClaimed {
-		return quoted(l.Value) + "  (so the computer says)"
+	switch l.Quality {
+	case wire.QualityVerified:
+		return l.Value.String() + "  (verified)"
+	case activity.QualityAsker:
+		return quoted(l.Value) + "  (so the host says)"
 	}
-	return l.Value.String() + "  (verified)"
+	return quoted(l.Value) + "  (so the computer says)"
 }
 
 func certificateText(s signer.CertificateSheet) string {

@@ -27,6 +27,8 @@ func (s SignSheet) Title() wire.Text {
 			return wire.Say("git %s signature (claimed)", g.Kind)
 		}
 		return wire.Say("%s signature", brief(wire.Clean(k.Namespace), maxTitleUser))
+	case sshctx.Sudo:
+		return challengeTitle(k)
 	}
 	return wire.Say("unknown")
 }
@@ -147,6 +149,8 @@ func (s SignSheet) Lines() []activity.Line {
 		s.describeServer(verified, claimed)
 	case sshctx.SSHSIG:
 		verified("purpose", wire.Clean(s.Known.Namespace))
+	case sshctx.Sudo:
+		list = append(list, describeChallenge(s.Known, verified)...)
 	}
 	claimed("name", s.Claimed.HostName)
 	switch via := s.Destination.Via; {
@@ -173,7 +177,7 @@ func (s SignSheet) Lines() []activity.Line {
 func (s SignSheet) Listed() []activity.Line {
 	return slices.DeleteFunc(s.Lines(), func(l activity.Line) bool {
 		switch l.Name {
-		case "server", "host key", "proof", "through", "run by", "subject", "hash":
+		case "server", "host key", "proof", "through", "run by", "subject", "hash", "caution", "command", "…":
 			return false
 		case "user":
 			return s.userNote() == wire.Text{}
@@ -252,7 +256,7 @@ func qualityOf(known sshctx.Context, d hosts.Destination, claimed Claims) wire.C
 	switch {
 	case known.Kind == sshctx.SSHSIG, d.HostKey != nil:
 		return wire.QualityVerified
-	case claimed.HostName != (wire.Text{}) || claimed.Programs != (wire.Text{}):
+	case known.Kind == sshctx.Sudo, claimed.HostName != (wire.Text{}) || claimed.Programs != (wire.Text{}):
 		return wire.QualityClaimed
 	}
 	return wire.QualityUnknown

@@ -87,7 +87,10 @@ func (q *signing) known(context.Context) error {
 	}
 	q.sheet, err = q.s.signSheet(id, q.from, &q.request)
 	q.rec.describe(q.sheet) // also of what is refused: somebody may want to know
-	return err
+	if err != nil {
+		return err
+	}
+	return checkAge(q.sheet.Known.Challenge, q.s.cfg.Now())
 }
 
 // allowed: the key's rules do not forbid it.
@@ -262,11 +265,11 @@ func (s *Signer) signSheet(id identity.Identity, from device.Peer, r *wire.Remot
 	known, err := sshctx.Parse(r.DataToSign)
 	switch {
 	case err != nil && s.cfg.OnlyNameable:
-		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: only SSH logins and SSHSIG messages are signed")
+		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: only SSH logins, SSHSIG messages and challenges of pam_ssh_agent_auth are signed")
 	case err != nil:
 		known = sshctx.Context{}
 	case known.Kind != sshctx.SSHSIG && !sameKey(known.PublicKey, id.PublicKey):
-		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: the login names another key than the one asked to sign")
+		return sheet, wire.Errorf(wire.CodePolicyDenied, "policy: what is to be signed names another key than the one asked to sign")
 	}
 	sheet.Known = known
 	if sheet.Destination, err = hosts.Of(known, r.Bindings); err != nil {

@@ -73,10 +73,10 @@ func signatureOf(blob []byte) ([]byte, bool) {
 	for range 1 + fields { // nonce and key
 		r.bytes()
 	}
-	r.skip(8 + 4) // serial, type
+	r.take(8 + 4) // serial, type
 	r.bytes()     // key ID
 	r.bytes()     // principals
-	r.skip(8 + 8) // validity
+	r.take(8 + 8) // validity
 	for range 4 { // critical options, extensions, reserved, CA's key
 		r.bytes()
 	}

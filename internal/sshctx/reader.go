@@ -9,38 +9,39 @@ type reader struct {
 	failed bool
 }
 
-func (r *reader) byte() byte {
-	if r.failed || len(r.rest) == 0 {
+// take returns the next n bytes, nil if there are not so many.
+func (r *reader) take(n uint32) []byte {
+	if r.failed || uint64(n) > uint64(len(r.rest)) {
 		r.failed = true
-		return 0
+		return nil
 	}
-	b := r.rest[0]
-	r.rest = r.rest[1:]
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
 	return b
 }
 
-func (r *reader) bytes() []byte {
-	if r.failed || len(r.rest) < 4 {
-		r.failed = true
-		return nil
+func (r *reader) byte() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
 	}
-	n := binary.BigEndian.Uint32(r.rest)
-	if uint64(n) > uint64(len(r.rest)-4) {
-		r.failed = true
-		return nil
-	}
-	s := r.rest[4 : 4+n : 4+n]
-	r.rest = r.rest[4+n:]
-	return s
+	return 0
 }
 
-func (r *reader) skip(n int) {
-	if r.failed || len(r.rest) < n {
-		r.failed = true
-		return
+func (r *reader) uint32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
 	}
-	r.rest = r.rest[n:]
+	return 0
 }
+
+func (r *reader) uint64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) bytes() []byte { return r.take(r.uint32()) }
 
 func (r *reader) text() string { return string(r.bytes()) }
 

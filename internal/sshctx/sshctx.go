@@ -1,6 +1,6 @@
 // Package sshctx reads what an SSH client asks to have signed: a user
-// authentication request or an SSHSIG message, and the session bindings that go
-// with them. It is total, exact and pure, and trusts nobody's word: what it
+// authentication request, an SSHSIG message or sudo's challenge, and the session
+// bindings that go with them. It is total, exact and pure, and trusts nobody's word: what it
 // returns stands in the bytes, and a binding was signed by the host key it names.
 package sshctx
 
@@ -26,6 +26,9 @@ const (
 	// SSHSIG is a signature over a file or a git object (OpenSSH
 	// PROTOCOL.sshsig).
 	SSHSIG Kind = "sshsig"
+	// Sudo is a challenge of pam_ssh_agent_auth, for sudo or another program. No
+	// server takes it for a login: its message number and service are others.
+	Sudo Kind = "sudo"
 )
 
 const (
@@ -41,13 +44,15 @@ var ErrUnknown = errors.New("not a known SSH message")
 type Context struct {
 	Kind Kind
 
-	// Of UserAuth and HostBound.
-	SessionID []byte
-	User      string
-	Service   string // always "ssh-connection"
+	// Of UserAuth, HostBound and Sudo.
+	SessionID []byte // of Sudo: the challenge's bytes; Marshal takes Challenge
+	User      string // of Sudo: who has called the program
+	Service   string // "ssh-connection", of Sudo "pam_ssh_agent_auth"
 	Algorithm string // signature algorithm
 	PublicKey []byte // blob of the key or certificate that signs
 	HostKey   []byte // blob of the server's host key; HostBound only
+
+	Challenge *Challenge // of Sudo
 
 	// Of SSHSIG.
 	Namespace     string
@@ -74,12 +79,20 @@ func parseUserAuth(data []byte) (Context, error) {
 	if c.Kind == HostBound {
 		c.HostKey = r.bytes()
 	}
-	known := c.Kind == UserAuth || c.Kind == HostBound && len(c.HostKey) > 0
-	if !r.done() || !known || number != msgUserAuthRequest || hasSignature != 1 ||
-		c.Service != service || !isExchangeHash(c.SessionID) || !signs(c.Algorithm, c.PublicKey) {
+	if !r.done() || hasSignature != 1 || !signs(c.Algorithm, c.PublicKey) {
 		return Context{}, ErrUnknown
 	}
-	return c, nil
+	known := c.Kind == UserAuth || c.Kind == HostBound && len(c.HostKey) > 0
+	switch {
+	case known && number == msgUserAuthRequest && c.Service == service && isExchangeHash(c.SessionID):
+		return c, nil
+	case c.Kind == UserAuth && number == msgUserAuthTrustRequest && c.Service == challengeService:
+		if c.Challenge, known = parseChallenge(c.SessionID, c.User); known {
+			c.Kind = Sudo
+			return c, nil
+		}
+	}
+	return Context{}, ErrUnknown
 }
 
 // isExchangeHash reports whether the session ID has the size of a hash that SSH
@@ -112,8 +125,12 @@ func (c Context) Marshal() []byte {
 		}
 		return b
 	}
-	b = append(AppendString(b, c.SessionID), msgUserAuthRequest)
-	for _, s := range []string{c.User, c.Service, string(c.Kind)} {
+	session, number, method := c.SessionID, byte(msgUserAuthRequest), c.Kind
+	if c.Kind == Sudo {
+		session, number, method = c.Challenge.marshal(c.User), msgUserAuthTrustRequest, UserAuth
+	}
+	b = append(AppendString(b, session), number)
+	for _, s := range []string{c.User, c.Service, string(method)} {
 		b = AppendString(b, s)
 	}
 	b = AppendString(AppendString(append(b, 1), c.Algorithm), c.PublicKey)

@@ -18,6 +18,17 @@ func examples() []Context {
 		{Kind: HostBound, SessionID: id, User: "git", Service: service, Algorithm: "rsa-sha2-512", PublicKey: blob("ssh-rsa"), HostKey: []byte("host")},
 		{Kind: SSHSIG, Namespace: "git", HashAlgorithm: "sha512", Hash: bytes.Repeat([]byte{1}, 64)},
 		{Kind: SSHSIG, Namespace: "file", Reserved: []byte("r"), HashAlgorithm: "sha256", Hash: bytes.Repeat([]byte{1}, 32)},
+		{
+			Kind: Sudo, User: "ada", Service: challengeService, Algorithm: "ssh-ed25519", PublicKey: blob("ssh-ed25519"),
+			Challenge: &Challenge{
+				Cookie: bytes.Repeat([]byte{3}, 16), Account: "ada", Program: "sudo", Directory: "/home/ada",
+				Arguments: []string{"sudo", "-u", "postgres", "psql"}, Host: "web-1", Time: 1767355200,
+			},
+		},
+		{
+			Kind: Sudo, User: "ada", Service: challengeService, Algorithm: "rsa-sha2-256", PublicKey: blob("ssh-rsa"),
+			Challenge: &Challenge{Cookie: bytes.Repeat([]byte{3}, 255), Account: "root", Program: "su"},
+		},
 	}
 }
 

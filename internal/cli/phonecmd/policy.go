@@ -35,17 +35,21 @@ Hosts are host keys (SHA256:…), or names by which this phone knows a host key
 from logins that you have approved. An identity that is limited to hosts is given
 no session certificate, which would be good for any server that trusts the CA.
 For a host key a login has to name it in what is signed, as OpenSSH since 8.9 does;
---old-servers lets logins to older servers pass.`,
+--old-servers lets logins to older servers pass.
+
+An identity with a limit signs no challenge of sudo (pam_ssh_agent_auth), which proves
+nothing, but for the servers of --sudo: those that the agent is forwarded to.`,
 		Example: `  vmux phone policy work --hosts prod.example.com --users deploy
   vmux phone policy git --forbid logins,forwarded --namespaces git
   vmux phone policy work --hours "mon-fri 08:00-18:00"
   vmux phone policy work --hosts SHA256:… --old-servers
+  vmux phone policy work --sudo web-1.example.com
   vmux phone policy work --clear`,
 		RunE: func(cmd *cobra.Command, v []string) error {
 			answer, err := identityPolicy(cmd.Context(), rulesChange{
 				Identity: v[0], Clear: clear, Hosts: given(cmd, "hosts", rules.Hosts), Users: given(cmd, "users", rules.Users),
 				Namespaces: given(cmd, "namespaces", rules.Namespaces), Forbid: given(cmd, "forbid", rules.Forbid),
-				Hours: given(cmd, "hours", rules.Hours), OldServers: given(cmd, "old-servers", rules.OldServers),
+				Sudo: given(cmd, "sudo", rules.Sudo), Hours: given(cmd, "hours", rules.Hours), OldServers: given(cmd, "old-servers", rules.OldServers),
 			})
 			if err != nil {
 				return err
@@ -58,6 +62,7 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
 	f.BoolVar(&rules.OldServers, "old-servers", false, "let logins to a host key pass that do not name it: servers older than OpenSSH 8.9")
 	f.StringSliceVar(&rules.Users, "users", nil, "`USERS` to log in as")
 	f.StringSliceVar(&rules.Namespaces, "namespaces", nil, "`NAMES` of purposes to sign for: git, file")
+	f.StringSliceVar(&rules.Sudo, "sudo", nil, "`HOSTS` whose sudo may ask, by an agent that is forwarded there")
 	f.StringSliceVar(&rules.Forbid, "forbid", nil, "`USES` that are refused: "+strings.Join(policy.Uses, ", "))
 	f.StringVar(&rules.Hours, "hours", "", "`TIME` in which it may be used, by this phone's clock")
 	f.BoolVar(&clear, "clear", false, "allow everything again")
@@ -66,11 +71,11 @@ For a host key a login has to name it in what is signed, as OpenSSH since 8.9 do
 
 // rulesChange is what changes of an identity's rules; nil stays as it is.
 type rulesChange struct {
-	Identity                         string
-	Clear                            bool
-	Hosts, Users, Namespaces, Forbid *[]string
-	Hours                            *string
-	OldServers                       *bool
+	Identity                               string
+	Clear                                  bool
+	Hosts, Users, Namespaces, Sudo, Forbid *[]string
+	Hours                                  *string
+	OldServers                             *bool
 }
 
 var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.Phone, in rulesChange) (policyAnswer, error) {
@@ -86,6 +91,7 @@ var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.
 			change(&r.Hosts, in.Hosts)
 			change(&r.Users, in.Users)
 			change(&r.Namespaces, in.Namespaces)
+			change(&r.Sudo, in.Sudo)
 			change(&r.Forbid, in.Forbid)
 			change(&r.Hours, in.Hours)
 			if len(r.Hosts) == 0 {
@@ -113,8 +119,12 @@ func (a *app) showPolicy(answer policyAnswer) error {
 		if r.OldServers {
 			hosts += "  (old servers too)"
 		}
+		sudo := orAny(r.Sudo)
+		if len(r.Sudo) == 0 && r.RefusesUnproven() {
+			sudo = "none"
+		}
 		for _, line := range [][2]string{
-			{"hosts", hosts}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)},
+			{"hosts", hosts}, {"users", orAny(r.Users)}, {"namespaces", orAny(r.Namespaces)}, {"sudo on", sudo},
 			{"hours", cmp.Or(r.Hours, "any")}, {"forbidden", cmp.Or(strings.Join(r.Forbid, ","), "nothing")},
 		} {
 			if err := a.Line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {

@@ -86,10 +86,14 @@ type Record struct {
 type Line struct {
 	Name    string              `json:"name"`
 	Value   wire.Text           `json:"value"`
-	Quality wire.ContextQuality `json:"quality"` // verified by the phone, or claimed by the computer
+	Quality wire.ContextQuality `json:"quality"` // verified by the phone, claimed by the computer, or QualityAsker
 	// Warning marks what a person has to acknowledge.
 	Warning bool `json:"warning,omitempty"`
 }
+
+// QualityAsker is the quality of what only the host says that asks for sudo. The computer
+// passes it on, and can no more check it than this phone can.
+const QualityAsker wire.ContextQuality = "asker"
 
 // merges reports whether the record is of a request that ended without a person's
 // decision: a computer can cause any number of them.

@@ -22,10 +22,11 @@ const (
 	UseUnknown      = "unknown"      // bytes that the phone cannot read
 	UseForwarded    = "forwarded"    // requests that come through another server
 	UseCertificates = "certificates" // session certificates on the identity's behalf
+	UseSudo         = "sudo"         // challenges of pam_ssh_agent_auth
 )
 
 // Uses are all of them.
-var Uses = []string{UseLogins, UseSignatures, UseUnknown, UseForwarded, UseCertificates}
+var Uses = []string{UseLogins, UseSignatures, UseUnknown, UseForwarded, UseCertificates, UseSudo}
 
 // Rules say what an identity may be used for. What they forbid is refused with
 // wire.CodePolicyDenied, without asking. The zero value forbids nothing.
@@ -43,6 +44,11 @@ type Rules struct {
 	Users []string `json:"users,omitempty"`
 	// Namespaces are the purposes of SSHSIG signatures: git, file.
 	Namespaces []string `json:"namespaces,omitempty"`
+	// Sudo are the servers whose sudo may ask: fingerprints of host keys, or names by
+	// which this phone remembers them. What a challenge says of itself proves nothing. What
+	// counts are the servers that the agent is forwarded to, by session bindings, and all
+	// of them, since each could have made it up.
+	Sudo []string `json:"sudo,omitempty"`
 	// Forbid names uses that are refused altogether.
 	Forbid []string `json:"forbid,omitempty"`
 	// Hours is when the identity may be used, by this phone's clock and time
@@ -52,12 +58,12 @@ type Rules struct {
 
 // IsZero reports whether nothing is forbidden.
 func (r Rules) IsZero() bool {
-	return len(r.Hosts)+len(r.Users)+len(r.Namespaces)+len(r.Forbid)+len(r.Hours) == 0
+	return len(r.Hosts)+len(r.Users)+len(r.Namespaces)+len(r.Sudo)+len(r.Forbid)+len(r.Hours) == 0
 }
 
 // Check reports why the rules cannot be kept.
 func (r Rules) Check() error {
-	for name, list := range map[string][]string{"host": r.Hosts, "user": r.Users, "namespace": r.Namespaces} {
+	for name, list := range map[string][]string{"host": r.Hosts, "user": r.Users, "namespace": r.Namespaces, "server for sudo": r.Sudo} {
 		if len(list) > maxList {
 			return Invalid("over %d %ss", maxList, name)
 		}
@@ -82,7 +88,7 @@ func (r Rules) CheckHosts() error {
 	if r.OldServers && len(r.Hosts) == 0 {
 		return Invalid("old servers are allowed among the hosts that a key is limited to, and there are none")
 	}
-	for _, host := range r.Hosts {
+	for _, host := range slices.Concat(r.Hosts, r.Sudo) {
 		if !isHost(host) {
 			return Invalid("not the fingerprint of a host key, SHA256: and 43 characters: %q", host)
 		}
@@ -149,10 +155,38 @@ func (r Rules) Allow(label string, s Signature, now time.Time) error {
 			return Forbidden(label, "no signatures for %s", s.Known.Namespace)
 		}
 		return nil
+	case sshctx.Sudo:
+		return r.allowSudo(label, s.Destination)
 	}
-	// Bytes that nobody can read could be any of what the rules exclude.
-	if slices.Contains(r.Forbid, UseUnknown) || len(r.Hosts)+len(r.Users)+len(r.Namespaces) > 0 {
+	if r.RefusesUnproven() {
 		return Forbidden(label, "nothing that the phone cannot read")
+	}
+	return nil
+}
+
+// RefusesUnproven reports whether the rules refuse bytes that nobody can read, and sudo from
+// servers that they do not name: these could be any of what they exclude.
+func (r Rules) RefusesUnproven() bool {
+	return slices.Contains(r.Forbid, UseUnknown) || len(r.Hosts)+len(r.Users)+len(r.Namespaces) > 0
+}
+
+func (r Rules) allowSudo(label string, d hosts.Destination) error {
+	switch {
+	case slices.Contains(r.Forbid, UseSudo), len(r.Sudo) == 0 && r.RefusesUnproven():
+		return Forbidden(label, "no sudo")
+	case len(r.Sudo) == 0:
+		return nil
+	case !d.Forwarded():
+		return Forbidden(label, "no sudo but on servers that the agent is forwarded to")
+	}
+	for _, hop := range d.Via {
+		fingerprint := sshctx.Fingerprint(hop.HostKey)
+		named := slices.Contains(r.Sudo, fingerprint) || slices.ContainsFunc(hop.Names, func(name wire.Text) bool {
+			return slices.Contains(r.Sudo, name.String())
+		})
+		if hop.Unproven || !named {
+			return Forbidden(label, "no sudo through %s", fingerprint)
+		}
 	}
 	return nil
 }
@@ -235,6 +269,7 @@ func (r Rules) ChangeOf(before Rules) string {
 	c.text("old servers", yesNo(before.OldServers), yesNo(r.OldServers), "")
 	c.list("users", before.Users, r.Users, "any")
 	c.list("namespaces", before.Namespaces, r.Namespaces, "any")
+	c.list("sudo on", before.Sudo, r.Sudo, "any")
 	c.list("forbidden", before.Forbid, r.Forbid, "nothing")
 	c.text("hours", before.Hours, r.Hours, "any")
 	return strings.Join(c, "; ")

@@ -38,6 +38,11 @@ func TestRules(t *testing.T) {
 	sshsig := func(namespace string) Signature {
 		return Signature{Known: sshctx.Context{Kind: sshctx.SSHSIG, Namespace: namespace}}
 	}
+	sudo := func(via ...hosts.Hop) Signature {
+		return Signature{Known: sshctx.Context{Kind: sshctx.Sudo, User: "root", Challenge: &sshctx.Challenge{Host: "web.example"}}, Destination: hosts.Destination{Via: via}}
+	}
+	web := hosts.Hop{HostKey: prod, Names: []wire.Text{wire.Clean("web.example")}}
+	db := hosts.Hop{HostKey: other, Names: []wire.Text{wire.Clean("db.example")}}
 	known := hosts.Destination{HostKey: prod, Memory: hosts.Known, Names: []wire.Text{wire.Clean("prod.example")}}
 	through := known
 	through.Via = []hosts.Hop{{HostKey: other}}
@@ -86,6 +91,26 @@ func TestRules(t *testing.T) {
 		{name: "forwarded", sheet: login("root", through, "")},
 		{name: "never forwarded", rules: Rules{Forbid: []string{UseForwarded}}, sheet: login("root", through, ""), refused: "through another server"},
 		{name: "not forwarded", rules: Rules{Forbid: []string{UseForwarded}}, sheet: login("root", known, "")},
+		{name: "sudo, no rules", sheet: sudo()},
+		{name: "sudo, through a server, no rules", sheet: sudo(db)},
+		{name: "no sudo", rules: Rules{Forbid: []string{UseSudo}}, sheet: sudo(), refused: "no sudo"},
+		{name: "no sudo, on a server that may", rules: Rules{Forbid: []string{UseSudo}, Sudo: []string{"web.example"}}, sheet: sudo(web), refused: "no sudo"},
+		{name: "sudo, with host rules", rules: Rules{Hosts: []string{"web.example"}}, sheet: sudo(web), refused: "no sudo"},
+		{name: "sudo, with users", rules: Rules{Users: []string{"root"}}, sheet: sudo(), refused: "no sudo"},
+		{name: "sudo, with namespaces", rules: Rules{Namespaces: []string{"git"}}, sheet: sudo(), refused: "no sudo"},
+		{name: "sudo, where nothing that cannot be read is signed", rules: Rules{Forbid: []string{UseUnknown}}, sheet: sudo(), refused: "no sudo"},
+		{name: "sudo, where there are no logins", rules: Rules{Forbid: []string{UseLogins}}, sheet: sudo()},
+		{name: "sudo on a server by name", rules: Rules{Sudo: []string{"web.example"}}, sheet: sudo(web)},
+		{name: "sudo on a server by fingerprint", rules: Rules{Sudo: []string{sshctx.Fingerprint(prod)}}, sheet: sudo(web)},
+		{name: "sudo on a server, with host rules", rules: Rules{Hosts: []string{"db.example"}, Sudo: []string{"web.example"}}, sheet: sudo(web)},
+		{name: "sudo on another server, which calls itself so", rules: Rules{Sudo: []string{"web.example"}}, sheet: sudo(db), refused: "no sudo through SHA256:"},
+		{name: "sudo by way of another server", rules: Rules{Sudo: []string{"web.example"}}, sheet: sudo(db, web), refused: "no sudo through SHA256:"},
+		{name: "sudo through two servers that may", rules: Rules{Sudo: []string{"web.example", "db.example"}}, sheet: sudo(db, web)},
+		{name: "sudo on a server that is not proven", rules: Rules{Sudo: []string{sshctx.Fingerprint(prod)}}, sheet: sudo(hosts.Hop{HostKey: prod, Unproven: true}), refused: "no sudo through"},
+		{name: "sudo on a server, asked by who is not one", rules: Rules{Sudo: []string{"web.example"}}, sheet: sudo(), refused: "no sudo but on servers"},
+		{name: "sudo on a server, never forwarded", rules: Rules{Sudo: []string{"web.example"}, Forbid: []string{UseForwarded}}, sheet: sudo(web), refused: "through another server"},
+		{name: "sudo servers leave logins alone", rules: Rules{Sudo: []string{"web.example"}}, sheet: login("root", known, "")},
+		{name: "sudo out of hours", rules: Rules{Hours: "10:00-18:00"}, sheet: sudo(), now: thursday, refused: "only 10:00"},
 		{name: "in hours", rules: Rules{Hours: "mon-fri 08:00-18:00"}, sheet: sshsig("git"), now: thursday},
 		{name: "another day", rules: Rules{Hours: "mon-fri 08:00-18:00"}, sheet: sshsig("git"), now: saturday, refused: "only mon-fri 08:00-18:00"},
 		{name: "out of hours", rules: Rules{Hours: "10:00-18:00"}, sheet: sshsig("git"), now: thursday, refused: "only 10:00"},
@@ -163,7 +188,7 @@ func TestRulesForCertificates(t *testing.T) {
 func TestRulesThatCannotBeKept(t *testing.T) {
 	for _, r := range []Rules{
 		{Hosts: []string{""}}, {Hosts: []string{"a b"}}, {Users: []string{"a\x1b"}}, {Namespaces: []string{"a,b"}},
-		{Forbid: []string{"everything"}}, {Hours: "always"}, {Hours: "08:00"}, {Hours: "25:00-26:00"}, {Hours: "mon-fri"},
+		{Sudo: []string{"a b"}}, {Forbid: []string{"everything"}}, {Hours: "always"}, {Hours: "08:00"}, {Hours: "25:00-26:00"}, {Hours: "mon-fri"},
 		{Hours: "08:00-08:00"}, {Hours: "monday 08:00-09:00"}, {Hosts: make([]string, maxList+1)},
 	} {
 		if r.Check() == nil {

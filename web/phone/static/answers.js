@@ -3,7 +3,7 @@
 
 import { h, icon, theirs } from './dom.js';
 import { row, rows } from './parts.js';
-import { clean, count, isLogin, lineName } from './text.js';
+import { clean, count, isLogin, lineName, source } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
 
@@ -54,4 +54,4 @@ export const together = (joined) => joined.length > 0 && h('div', { class: 'grou
 	h('h3', { class: 'quality warn' }, icon('list'), `And ${count(joined.length, 'more request')}, with the same tap`),
 	h('dl', { class: 'facts pairs' }, joined.flatMap((r) => [h('div', null, h('dt', null, 'Also'), h('dd', null, theirs(r.title, 'strong'))),
 		...(r.listed ?? []).map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
-			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), l.quality === 'verified' ? '' : ' (said by the computer)')))])));
+			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), source(l))))])));

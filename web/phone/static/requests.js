@@ -7,7 +7,7 @@ import { fill, h, icon, replace, svg, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
 import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
-import { clean, count, duration, inGroups, isLogin, lineName, sentence } from './text.js';
+import { clean, count, duration, inGroups, isLogin, isSudo, lineName, sentence } from './text.js';
 import { fit } from './viewport.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
@@ -169,7 +169,7 @@ function wish(r) {
 	if (r.kind === 'certificate') {
 		return r.automatic ? 'asks by itself for a' : 'asks for a';
 	}
-	return isLogin(r.lines) ? 'wants to log in as' : 'wants you to sign';
+	return isLogin(r.lines) ? 'wants to log in as' : isSudo(r.lines) ? 'asks for' : 'wants you to sign';
 }
 
 /** @param {SheetEnd} end @param {Request} request @returns {{text: string, tone: 'plain' | 'good' | 'warn' | 'bad'}} */
@@ -528,10 +528,13 @@ const verdicts = {
 	unknown: ['warn', 'This phone cannot tell to which server', 'Approve only if you have just started it yourself.'],
 };
 
+/** @type {[import('./parts.js').Tone, string, string]} */
+const sudo = ['warn', 'Only the host that asks says so', 'No server is logged in to. Approve it only if you have just typed this command there.'];
+
 /** @param {Request} r @param {HTMLElement | null} acknowledge */
 function signing(r, acknowledge) {
-	const verdict = verdicts[r.quality ?? 'unknown'];
 	const lines = r.lines ?? [];
+	const verdict = isSudo(lines) ? sudo : verdicts[r.quality ?? 'unknown'];
 	const known = lines.filter((l) => !l.warning);
 	return [
 		lines.filter((l) => l.warning).map((l) => callout('bad', 'Stop and think', h('p', null, theirs(l.value)),
@@ -539,7 +542,8 @@ function signing(r, acknowledge) {
 		acknowledge,
 		verdict && callout(verdict[0], verdict[1], h('p', null, verdict[2])),
 		group('shield', 'good', 'Checked by this phone', known.filter((l) => l.quality === 'verified')),
-		group('laptop', 'warn', 'Said by the computer, not checked', known.filter((l) => l.quality !== 'verified')),
+		group('laptop', 'warn', 'Said by the host that asks, not checked', known.filter((l) => l.quality === 'asker')),
+		group('laptop', 'warn', 'Said by the computer, not checked', known.filter((l) => l.quality !== 'verified' && l.quality !== 'asker')),
 		facts(r, 'Signed by'),
 	];
 }

@@ -139,5 +139,11 @@ export const lineName = (name) => lineNames[name] ?? clean(name).replace(/^./, (
  */
 export const isLogin = (lines) => lines?.some((l) => l.name === 'user') ?? false;
 
+/** Whether what is signed is sudo's challenge: then the host that asks says what for. @param {import('../types/core').Line[] | null | undefined} lines */
+export const isSudo = (lines) => lines?.some((l) => l.quality === 'asker') ?? false;
+
+/** Who says so, behind a line, if not this phone. @param {import('../types/core').Line} line */
+export const source = (line) => ({ verified: '', asker: ' (said by the host that asks)' })[String(line.quality)] ?? ' (said by the computer)';
+
 /** The beginning of a line, but for an account's name, which is what it is. @param {string} text */
 export const sentence = (text) => text.includes('@') ? text : text.replace(/^./, (c) => c.toUpperCase());

@@ -1,6 +1,7 @@
 // What core.js tells the pages, for the type checker. Never shipped.
 
-export type Quality = 'unknown' | 'claimed' | 'verified';
+/** asker: of a line, said by the host that asks for sudo. */
+export type Quality = 'unknown' | 'claimed' | 'verified' | 'asker';
 export type KeyKind = 'passkey' | 'vault';
 
 export interface Computer {
@@ -36,6 +37,7 @@ export interface Rules {
 	oldServers?: boolean;
 	users?: string[] | null;
 	namespaces?: string[] | null;
+	sudo?: string[] | null;
 	forbid?: string[] | null;
 	hours?: string;
 }

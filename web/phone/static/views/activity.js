@@ -4,7 +4,7 @@
 import * as core from '../core.js';
 import { fill, h, icon, replace, theirs } from '../dom.js';
 import { badge, busy, button, callout, download, empty, failure, sheet } from '../parts.js';
-import { clean, count, day, lineName, sentence, when } from '../text.js';
+import { clean, count, day, lineName, sentence, source, when } from '../text.js';
 
 /** @typedef {import('../../types/core').ActivityRecord} ActivityRecord */
 /** @typedef {import('../parts.js').Tone} Tone */
@@ -226,7 +226,7 @@ function details(r) {
 		['Why', r.message ? theirs(r.message) : ''],
 		['Known', r.contextQuality ? { verified: 'checked by this phone', claimed: 'said by the computer', unknown: 'nothing' }[r.contextQuality] : ''],
 		...(r.lines ?? []).map((l) => /** @type {[string, import('../dom.js').Child]} */ ([lineName(l.name),
-			theirs(l.value + (l.quality === 'verified' ? '' : ' (said by the computer)'), /^SHA256:/.test(l.value) ? 'mono' : '')])),
+			theirs(l.value + source(l), /^SHA256:/.test(l.value) ? 'mono' : '')])),
 		['Asked', r.grant ? 'Nobody: approved in advance' : ''],
 		['Accounts', r.principals?.length ? theirs(r.principals.join(', ')) : ''],
 		['Valid until', r.validBefore ? theirs(Number.isNaN(Date.parse(r.validBefore)) ? r.validBefore : when(Date.parse(r.validBefore))) : ''],

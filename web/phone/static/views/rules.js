@@ -12,7 +12,7 @@ import { ago, clean, count, names } from '../text.js';
 /** @type {Record<string, string>} how the signer's uses are called here */
 const uses = {
 	logins: 'logins', signatures: 'signatures of files and git', unknown: 'what this phone cannot read',
-	forwarded: 'use through another server', certificates: 'session certificates',
+	forwarded: 'use through another server', certificates: 'session certificates', sudo: 'sudo',
 };
 
 /** @param {Identity} id */
@@ -38,6 +38,7 @@ function words(rules) {
 		['Also where a login does not name the server: ', rules.oldServers ? 'old servers' : ''],
 		['Only as ', (rules.users ?? []).join(', ')],
 		['Signs only for ', (rules.namespaces ?? []).join(', ')],
+		['Sudo only on ', (rules.sudo ?? []).join(', ')],
 		['Never for ', (rules.forbid ?? []).map((use) => uses[use] ?? clean(use)).join(', ')],
 		['Only at ', rules.hours ?? ''],
 	];
@@ -51,6 +52,7 @@ function edit(id) {
 	const old = checks('Old servers', [{ value: 'old', title: 'allow logins that do not name the host key (OpenSSH before 8.9)', checked: rules.oldServers ?? false }]);
 	const users = field('Accounts', { value: (rules.users ?? []).join(', ') }, 'Whom to log in as. Empty: anybody.');
 	const namespaces = field('Signatures for', { value: (rules.namespaces ?? []).join(', '), placeholder: 'git, file' }, 'Purposes of signatures. Empty: any.');
+	const sudo = field('Sudo', { value: (rules.sudo ?? []).join(', ') }, 'Servers whose sudo may ask, with the agent forwarded there. Empty: any, and none once something above is limited.');
 	const forbid = checks('Never for', Object.entries(uses).map(([value, title]) => ({ value, title, checked: rules.forbid?.includes(value) ?? false })));
 	const hours = field('Hours', { value: rules.hours ?? '', placeholder: 'mon-fri 08:00-18:00' }, 'By this phone’s clock. Empty: always.');
 	const save = button('Save', { kind: 'primary', type: 'submit' });
@@ -65,10 +67,10 @@ function edit(id) {
 			e.preventDefault();
 			busy(save, () => set({
 				hosts: names(hosts.input.value), oldServers: old.values().length > 0 && names(hosts.input.value).length > 0, users: names(users.input.value), namespaces: names(namespaces.input.value),
-				forbid: forbid.values(), hours: hours.input.value.trim().toLowerCase(),
+				sudo: names(sudo.input.value), forbid: forbid.values(), hours: hours.input.value.trim().toLowerCase(),
 			}, 'This holds from now on.'));
 		},
-	}, hosts.element, old.element, users.element, namespaces.element, forbid.element, hours.element);
+	}, hosts.element, old.element, users.element, namespaces.element, sudo.element, forbid.element, hours.element);
 	const all = button('Allow everything', { onclick: () => busy(all, () => set({}, 'Every use is allowed again; you are asked each time.')) });
 	const s = sheet({
 		title: 'Allowed uses',
