@@ -214,6 +214,16 @@ var dependencyRules = []rule{
 		why:    "git asks the agent that runs, by its control socket",
 	},
 	{
+		from: "internal/cli/servercmd", never: []string{"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/servercmd", "vmux/internal/cli/command"},
+		why:    "servers are told over ssh, with what the agent that runs says at its control socket",
+	},
+	{
+		from: "internal/serveraccess", never: []string{"vmux/..."},
+		except: []string{"vmux/internal/serveraccess", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
+		why:    "what is done on servers goes through the person's own ssh, and holds no way to the agent's keys",
+	},
+	{
 		from: "internal/hub/store", never: []string{"vmux/..."}, except: []string{"vmux/internal/hub/store", "vmux/internal/filelock"},
 		why: "it keeps any values, and knows neither devices nor what they want kept",
 	},

@@ -58,6 +58,9 @@ func (h Home) Hub() (*Dir, error) { return OpenDir(filepath.Join(h.path, "hub"))
 // Setup opens the folder of what `vmux setup` has written, making it if need be.
 func (h Home) Setup() (*Dir, error) { return OpenDir(filepath.Join(h.path, "setup")) }
 
+// Servers opens the folder of what `vmux server` has put into servers, making it if need be.
+func (h Home) Servers() (*Dir, error) { return OpenDir(filepath.Join(h.path, "servers")) }
+
 // AgentSocket returns the path of the SSH agent's socket: $VMUX_HOME/agent.sock,
 // or ~/.ssh/vmux-agent.sock if VMUX_HOME is not set.
 func (h Home) AgentSocket() (string, error) {

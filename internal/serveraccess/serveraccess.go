@@ -1,0 +1,130 @@
+// Package serveraccess tells servers of keys and CAs, takes that back, and looks at what
+// a server accepts, all over the person's own ssh program: it is no SSH client, and so
+// everything that stands in ssh's configuration holds. Nothing stays on a server that a
+// new login has not shown to work, and the server itself takes back what nobody keeps
+// (remote.sh). It asks no phone and knows no agent but by its socket.
+package serveraccess
+
+import (
+	"bytes"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Facts are what a server showed.
+type Facts struct {
+	Software   string   // as it says itself at the beginning of a connection
+	Algorithms []string // signature algorithms that it says it takes
+	HostKey    string   // fingerprint
+
+	System  string // as uname says
+	Account string
+	Root    bool // the account is root
+
+	ConfigFile  string
+	Config      map[string]string // what sshd -T says for this login, by keyword; nil: not seen
+	SeenAsRoot  bool              // or else as far as the account may read
+	ConfigError string            // what sshd has against its configuration
+	KeysFile    string            // "none": sshd reads no such file
+	Loose       []string          // files and folders on the way there that others may write to
+	Keys        []Entry           // of KeysFile
+	CAs         []Entry           // of TrustedUserCAKeys
+}
+
+// Entry is a line with a public key.
+type Entry struct {
+	Blob    []byte
+	Options []string // of authorized_keys
+}
+
+// find returns the entry with a key.
+func find(list []Entry, blob []byte) (Entry, bool) {
+	for _, e := range list {
+		if bytes.Equal(e.Blob, blob) {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// version is OpenSSH's number in Software; zero for other programs.
+func (f Facts) version() (major, minor int) {
+	_, text, ok := strings.Cut(f.Software, "OpenSSH_")
+	if !ok {
+		return 0, 0
+	}
+	for i, part := range strings.SplitN(text, ".", 2) {
+		n := 0
+		for _, r := range part {
+			if r < '0' || r > '9' {
+				break
+			}
+			n = n*10 + int(r-'0')
+		}
+		if i == 0 {
+			major = n
+		} else {
+			minor = n
+		}
+	}
+	return major, minor
+}
+
+// AtLeast reports whether it is that version of OpenSSH, or a newer one.
+func (f Facts) AtLeast(major, minor int) bool {
+	a, b := f.version()
+	return a > major || a == major && b >= minor
+}
+
+// Windows reports whether it is OpenSSH for Windows, which has neither sh nor these files.
+func (f Facts) Windows() bool { return strings.Contains(f.Software, "for_Windows") }
+
+// read reads the answer of remote.sh's look.
+func (f *Facts) read(lines []string) {
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, " ")
+		switch name {
+		case "system":
+			f.System = value
+		case "account":
+			f.Account = value
+		case "uid":
+			f.Root = value == "0"
+		case "config":
+			f.ConfigFile = value
+		case "seen":
+			f.SeenAsRoot = value == "root"
+			if f.Config == nil {
+				f.Config = map[string]string{}
+			}
+		case "sshd":
+			if keyword, setting, ok := strings.Cut(value, " "); ok && f.Config != nil {
+				if _, before := f.Config[keyword]; !before { // as of authorizedkeysfile, in one line
+					f.Config[keyword] = setting
+				}
+			}
+		case "error":
+			f.ConfigError = strings.TrimSpace(f.ConfigError + " " + value)
+		case "keysfile":
+			f.KeysFile = value
+		case "loose":
+			f.Loose = append(f.Loose, value)
+		case "key":
+			f.Keys = appendEntry(f.Keys, value)
+		case "ca":
+			f.CAs = appendEntry(f.CAs, value)
+		}
+	}
+	if f.Config != nil {
+		f.ConfigError = "" // warnings
+	}
+}
+
+func appendEntry(list []Entry, line string) []Entry {
+	key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return list
+	}
+	return append(list, Entry{key.Marshal(), options})
+}
