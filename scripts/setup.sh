@@ -17,6 +17,7 @@ readonly TEST_PACKAGES=(
 	shellcheck
 	groff-base # sets the manual pages
 	zsh fish # read what vmux setup writes for them
+	busybox mksh tcsh # shells of servers
 	avahi-daemon avahi-utils dbus # DNS-SD, seen by others than ourselves
 	iproute2 util-linux uidmap nftables # network namespaces, as an ordinary user too
 	git rsync # what people do over ssh

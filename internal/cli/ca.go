@@ -97,7 +97,8 @@ func noCAOf(ctx context.Context) error {
 	return command.WithHint(errors.New("no paired phone has a CA"), "make one on the phone: in the app, or with vmux phone ca create")
 }
 
-const trustText = `a server trusts it when the line above is in a file there, and sshd_config says
+const trustText = `a server is told of it by: vmux server trust --ca USER@HOST
+or by hand: it trusts the CA when the line above is in a file there, and sshd_config says
     TrustedUserCAKeys /etc/ssh/vmux_ca.pub
 Certificates are good for the accounts that are among their principals.`
 

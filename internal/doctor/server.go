@@ -19,7 +19,7 @@ func server(f Facts) (all []Finding) {
 	}
 	all = fine("login", "logged in to %s", s.Host)
 	if f.Status != nil && f.Status.Certificate.State == control.CertificateValid && !s.ByCert {
-		all = append(all, warn("no-ca", "vmux ca says how a server is told of the CA", "%s does not take the session certificate: the phone is asked at each login there", s.Host)...)
+		all = append(all, warn("no-ca", "vmux server check "+s.Host, "%s does not take the session certificate: the phone is asked at each login there", s.Host)...)
 	}
 	if v := versionIn(s.Banner); v.before(8, 4) {
 		all = append(all, warn("no-passkeys", "use a vault key there", "%s runs OpenSSH %s, which takes no passkeys", s.Host, v)...)
@@ -42,5 +42,5 @@ func noLogin(f Facts, s *Server) []Finding {
 	case f.listed() == 0 || f.Status.Locked:
 		return nil
 	}
-	return fail("no-key", "append the line of `ssh-add -L` to ~/.ssh/authorized_keys there", "%s takes none of the phone's keys", s.Host)
+	return fail("no-key", "vmux server trust "+s.Host+", if you can log in there by other means", "%s takes none of the phone's keys", s.Host)
 }

@@ -14,7 +14,7 @@ import (
 
 // patience is how long a server waits for the word that a new login worked before it
 // takes a change back by itself: a person is asked meanwhile.
-const patience = 5 * time.Minute
+var patience = 5 * time.Minute
 
 // Act is what is changed on a server.
 type Act string

@@ -2,6 +2,7 @@ package serveraccess
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -30,8 +31,10 @@ type Options struct {
 	// Terminal: ssh may ask the person, which it does at the terminal by itself. Otherwise
 	// it asks nothing and fails.
 	Terminal bool
-	In       *os.File // the terminal, for the password of sudo
-	Out      *os.File
+	// Program is the ssh that is run; "" is the one on the PATH.
+	Program string
+	In      *os.File // the terminal, for the password of sudo
+	Out     *os.File
 }
 
 // Connection is a login that is kept open: an ssh of our own in the background
@@ -93,7 +96,7 @@ func (c *Connection) run(ctx context.Context, args []string, remote ...string) *
 	if !c.Terminal {
 		args = append(args, "-o", "BatchMode=yes")
 	}
-	cmd := exec.CommandContext(ctx, "ssh", append(append(args, "--", c.Host), remote...)...)
+	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, "ssh"), append(append(args, "--", c.Host), remote...)...)
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }

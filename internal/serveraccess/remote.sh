@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What runs on a server, in POSIX sh (dash, busybox, bash, ksh). The lines before it set:
 #
 #   mark      a random word: each line of the answer begins with it, so that what a login
