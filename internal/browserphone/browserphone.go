@@ -97,7 +97,7 @@ func New(c Config) (*Phone, error) {
 	p := &Phone{
 		cfg:      c,
 		passkeys: identity.Passkeys{Store: c.Store, RelyingParty: rp},
-		vault:    identity.Vault{Store: c.Store, RelyingParty: rp},
+		vault:    identity.Vault{Sealed: identity.Sealed{Store: c.Store, Provider: identity.ProviderVault}, RelyingParty: rp},
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
 	}

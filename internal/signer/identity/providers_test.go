@@ -192,7 +192,7 @@ func TestNewVaultIsAskedTwice(t *testing.T) {
 		{nil, [][]byte{one, one, two}, true},
 	} {
 		a, store := newAuthenticator(t), &testkit.Documents{}
-		vault := Vault{store, party}
+		vault := Vault{Sealed{store, ProviderVault}, party}
 		n, err := vault.Register(a.create([]byte("c")), []byte("c"), NewSalt())
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func TestNewVaultIsAskedTwice(t *testing.T) {
 
 func TestSaltIsWrittenAlike(t *testing.T) {
 	for range 100 {
-		if salt := NewSalt(); base64.RawURLEncoding.EncodeToString(salt) != base64.RawStdEncoding.EncodeToString(salt) || len(salt) != PRFSize {
+		if salt := NewSalt(); base64.RawURLEncoding.EncodeToString(salt) != base64.RawStdEncoding.EncodeToString(salt) || len(salt) != SecretSize {
 			t.Errorf("%x", salt)
 		}
 	}

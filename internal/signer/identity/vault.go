@@ -3,46 +3,19 @@ package identity
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
-
-	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer/documents"
 	"vmux/internal/sshctx"
 	"vmux/internal/webauthn"
-	"vmux/internal/wire"
 )
 
 // ProviderVault is the provider of identities whose private key rests encrypted
 // under a secret that a passkey makes.
 const ProviderVault = "vault"
-
-const (
-	vaultDocument = "vault.json"
-	vaultPrefix   = "vault/"
-	// PRFSize is the size of a PRF output (WebAuthn Level 3 section 10.1.4) and
-	// of the salt it is made from, in bytes.
-	PRFSize = 32
-
-	infoVaultKey   = "vmux vault key v1"
-	infoVaultCheck = "vmux vault check v1"
-	vaultBinding   = "vmux vault key v1\x00"
-)
 
 // Errors of a vault.
 var (
@@ -57,46 +30,34 @@ var (
 	errUnstable   = errors.New("it answers with another secret each time, so that what it locks would stay locked")
 )
 
-// Vault keeps private keys encrypted with AES-256-GCM under a key that follows
-// (HKDF-SHA256) from the output of the PRF extension of one passkey. That output
-// is the secret that Unlock returns. Identity.Ref is the document with the
-// encrypted key.
+// Vault keeps private keys under the output of the PRF extension of one passkey.
 type Vault struct {
-	Store        documents.Store
+	Sealed       // with ProviderVault
 	RelyingParty webauthn.RelyingParty
 }
 
 // VaultInfo is what rests of a vault beside its keys.
 type VaultInfo struct {
 	webauthn.Credential
-	Salt webauthn.Base64URL `json:"salt"` // the PRF's input
-	// Check follows from the vault's secret and tells it from others.
-	Check webauthn.Base64URL `json:"check"`
-}
-
-// sealedKey is a private key as it rests.
-type sealedKey struct {
-	Version int                `json:"version"`
-	Nonce   webauthn.Base64URL `json:"nonce"`
-	Sealed  webauthn.Base64URL `json:"sealed"` // PKCS #8
+	SecretInfo
 }
 
 // Info returns the vault, or ErrNoVault.
 func (v Vault) Info() (VaultInfo, error) {
-	info, err := documents.Load[VaultInfo](v.Store, vaultDocument, "vault")
+	info, err := documents.Load[VaultInfo](v.Store, v.Document(), "vault")
 	if info == nil {
 		return VaultInfo{}, cmp.Or(err, ErrNoVault)
 	}
-	if len(info.ID) == 0 || len(info.Salt) != PRFSize || len(info.Check) != sha256.Size {
-		return VaultInfo{}, errors.New("load vault: the document is damaged")
+	if len(info.ID) == 0 {
+		info.Salt = nil // damaged
 	}
-	return *info, nil
+	return *info, info.Valid()
 }
 
 // NewSalt returns the PRF's input for a new vault. Both alphabets of base64 write it
 // alike: a credential manager of Android was seen to refuse others.
 func NewSalt() []byte {
-	salt := make([]byte, PRFSize)
+	salt := make([]byte, SecretSize)
 	for {
 		_, _ = rand.Read(salt)
 		if !strings.ContainsAny(base64.RawURLEncoding.EncodeToString(salt), "-_") {
@@ -120,7 +81,7 @@ func (v Vault) Register(r webauthn.Registration, challenge, salt []byte) (*NewVa
 	if err != nil {
 		return nil, err
 	}
-	return &NewVault{VaultInfo: VaultInfo{Credential: credential, Salt: salt}}, nil
+	return &NewVault{VaultInfo: VaultInfo{credential, SecretInfo{Salt: salt}}}, nil
 }
 
 // maxGets is how often a passkey is asked for the secret of a new vault: some
@@ -165,205 +126,8 @@ func (v Vault) Create(n *NewVault) error {
 	case !n.proven:
 		return ErrVaultSecret
 	}
-	return documents.Save(v.Store, vaultDocument, n.VaultInfo)
+	return documents.Save(v.Store, v.Document(), n.VaultInfo)
 }
-
-// Empty reports whether no key is in the vault.
-func (v Vault) Empty() (bool, error) {
-	n, err := v.Keys()
-	return n == 0, err
-}
-
-// Keys counts the keys in the vault.
-func (v Vault) Keys() (int, error) {
-	names, err := v.Store.List(vaultPrefix)
-	return len(names), err
-}
-
-// checkOf returns what tells a secret from others.
-func (i VaultInfo) checkOf(secret []byte) ([]byte, error) {
-	if len(secret) != PRFSize {
-		return nil, errSecretSize
-	}
-	check, err := hkdf.Key(sha256.New, secret, i.Salt, infoVaultCheck, sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive the vault's check value: %w", err)
-	}
-	return check, nil
-}
-
-// Check reports whether secret is the vault's: nil, ErrNoVault or ErrVaultSecret.
-func (v Vault) Check(secret []byte) error {
-	info, err := v.Info()
-	if err != nil {
-		return err
-	}
-	check, err := info.checkOf(secret)
-	if errors.Is(err, errSecretSize) {
-		return ErrVaultSecret
-	}
-	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare(info.Check, check) != 1 {
-		return ErrVaultSecret
-	}
-	return nil
-}
-
-// Add encrypts a private key and keeps it, and returns its identity for
-// List.Add or AddCA. If those fail, Forget undoes it. It wipes the key.
-func (v Vault) Add(label string, key crypto.PrivateKey, secret []byte) (Identity, error) {
-	if k, ok := key.(*ed25519.PrivateKey); ok {
-		key = *k
-	}
-	defer Wipe(key)
-	if err := v.Check(secret); err != nil {
-		return Identity{}, err
-	}
-	public, err := publicKey(key)
-	if err != nil {
-		return Identity{}, err
-	}
-	id := Identity{
-		Label: label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: true, Provider: ProviderVault,
-	}
-	id.Ref = sealedDocument(id.PublicKey)
-	if old, err := v.Store.Get(id.Ref); err != nil || old != nil {
-		return Identity{}, errors.Join(err, ErrExists)
-	}
-	plain, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return Identity{}, errors.New("this private key cannot be kept in a vault")
-	}
-	defer clear(plain)
-	aead, err := v.aead(secret)
-	if err != nil {
-		return Identity{}, err
-	}
-	sealed := sealedKey{Version: 1, Nonce: make([]byte, aead.NonceSize())}
-	_, _ = rand.Read(sealed.Nonce)
-	sealed.Sealed = aead.Seal(nil, sealed.Nonce, plain, binding(id))
-	return id, documents.Save(v.Store, id.Ref, sealed)
-}
-
-func sealedDocument(public []byte) string {
-	sum := sha256.Sum256(public)
-	return vaultPrefix + hex.EncodeToString(sum[:16])
-}
-
-// ForgetStray removes what lies in the vault of a key that nothing uses: a store that
-// failed while it was added failed to forget it, too, and Add would refuse it for ever.
-func (v Vault) ForgetStray(key crypto.PrivateKey, used func(ref string) bool) error {
-	public, err := publicKey(key)
-	if err != nil {
-		return nil // Add says so
-	}
-	ref := sealedDocument(public.Marshal())
-	if old, err := v.Store.Get(ref); err != nil || old == nil || used(ref) {
-		return err
-	}
-	return v.Store.Delete(ref)
-}
-
-// binding is the associated data: an encrypted key that stands under another
-// identity's name does not decrypt.
-func binding(id Identity) []byte { return append([]byte(vaultBinding), id.PublicKey...) }
-
-func (v Vault) aead(secret []byte) (cipher.AEAD, error) {
-	info, err := v.Info()
-	if err != nil {
-		return nil, err
-	}
-	key, err := hkdf.Key(sha256.New, secret, info.Salt, infoVaultKey, 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive the vault's key: %w", err)
-	}
-	defer clear(key)
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
-// Unattended tells that a secret given once serves for a grant.
-func (Vault) Unattended() bool { return true }
-
-// Kind implements Provider.
-func (Vault) Kind() wire.ProviderKind { return wire.ProviderUnknown }
-
-// Forget destroys the encrypted key, and the vault's description with the last
-// one: a vault without keys is made anew when it is needed.
-func (v Vault) Forget(id Identity) error {
-	if err := v.Store.Delete(id.Ref); err != nil {
-		return err
-	}
-	return v.ForgetEmpty()
-}
-
-// ForgetEmpty destroys a vault's description if no key is in it.
-func (v Vault) ForgetEmpty() error {
-	if empty, err := v.Empty(); err != nil || !empty {
-		return err
-	}
-	return v.Store.Delete(vaultDocument)
-}
-
-// Sign implements Provider.
-func (v Vault) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
-	secret, err := unlock(ctx, 1)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(secret)
-	key, err := v.open(id, secret)
-	if errors.Is(err, ErrVaultSecret) {
-		return nil, wire.Errorf(wire.CodeAuthenticationFailed, "%s", err.Error())
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer Wipe(key)
-	return signRaw(key, data, algorithm)
-}
-
-func (v Vault) open(id Identity, secret []byte) (crypto.PrivateKey, error) {
-	if err := v.Check(secret); err != nil {
-		return nil, err
-	}
-	b, err := v.Store.Get(id.Ref)
-	if err != nil {
-		return nil, fmt.Errorf("load key: %w", err)
-	}
-	if b == nil {
-		return nil, wire.Errorf(wire.CodeKeyNotFound, "the encrypted key of %s is missing on the phone", id.Label)
-	}
-	aead, err := v.aead(secret)
-	if err != nil {
-		return nil, err
-	}
-	var sealed sealedKey
-	if json.Unmarshal(b, &sealed) != nil || sealed.Version != 1 || len(sealed.Nonce) != aead.NonceSize() {
-		return nil, errDamagedKey
-	}
-	plain, err := aead.Open(nil, sealed.Nonce, sealed.Sealed, binding(id))
-	if err != nil {
-		return nil, errDamagedKey
-	}
-	defer clear(plain)
-	key, err := x509.ParsePKCS8PrivateKey(plain)
-	if err != nil {
-		return nil, errDamagedKey
-	}
-	if public, err := publicKey(key); err != nil || !bytes.Equal(public.Marshal(), id.PublicKey) {
-		Wipe(key)
-		return nil, errDamagedKey
-	}
-	return key, nil
-}
-
-var errDamagedKey = errors.New("the encrypted key is damaged")
 
 // Verify checks that the vault's own passkey has answered the challenge, with
 // the person verified.
@@ -390,6 +154,6 @@ func (v Vault) VerifyNew(n *NewVault, a webauthn.Assertion, challenge []byte) er
 func (v Vault) noteBackup(info VaultInfo, backed bool) {
 	if info.BackedUp != backed {
 		info.BackedUp = backed
-		_ = documents.Save(v.Store, vaultDocument, info)
+		_ = documents.Save(v.Store, v.Document(), info)
 	}
 }

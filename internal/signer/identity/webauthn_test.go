@@ -272,7 +272,7 @@ func TestRegistrationsThatAreNoGood(t *testing.T) {
 
 func TestVaultKeys(t *testing.T) {
 	a, store := newAuthenticator(t), &testkit.Documents{}
-	vault := Vault{Store: store, RelyingParty: party}
+	vault := Vault{Sealed{store, ProviderVault}, party}
 	l := newList(t, store, map[string]Provider{ProviderVault: vault})
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
@@ -326,7 +326,7 @@ func wantSigns(t *testing.T, p Provider, id Identity, algorithm string, secret [
 // A PRF that answers differently must neither open the vault nor lock a new key
 // away under a secret that nobody will see again.
 func TestVaultSecretThatIsAnother(t *testing.T) {
-	a, vault := newAuthenticator(t), Vault{Store: &testkit.Documents{}, RelyingParty: party}
+	a, vault := newAuthenticator(t), Vault{Sealed{&testkit.Documents{}, ProviderVault}, party}
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
 	key, err := Generate("ssh-ed25519", 0)
@@ -354,7 +354,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 // What rests is bound to its identity and to every bit of itself.
 func TestVaultKeysCannotBeExchanged(t *testing.T) {
 	store := &testkit.Documents{}
-	a, vault := newAuthenticator(t), Vault{Store: store, RelyingParty: party}
+	a, vault := newAuthenticator(t), Vault{Sealed{store, ProviderVault}, party}
 	salt, challenge := NewSalt(), []byte("a challenge")
 	a.makeVault(vault, challenge, salt)
 	var ids []Identity
