@@ -316,6 +316,14 @@ var dependencyRules = []rule{
 		why: "what was not tried yet is kept apart from the keys that there are, and from what brings its answers",
 	},
 	{
+		from: "internal/browserphone/away", never: []string{"vmux/..."}, except: []string{"vmux/internal/browserphone/away"},
+		why: "whether somebody looks does not depend on what was granted",
+	},
+	{
+		from: "internal/browserphone/passphrase", never: []string{"vmux/internal/browserphone/...", "vmux/internal/link/..."}, except: []string{"vmux/internal/browserphone/passphrase"},
+		why: "what opens the vault is given a passphrase, and must not know what for",
+	},
+	{
 		from: "cmd/vmux-phone-wasm",
 		never: []string{
 			"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/...", "vmux/internal/control/...",

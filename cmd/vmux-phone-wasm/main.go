@@ -76,12 +76,12 @@ func exports(phone *browserphone.Phone, stop func()) js.Value {
 	}))
 	o.Set("call", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		name, text := args[0].String(), args[1].String()
-		var prf []byte
-		if len(args) > 2 && args[2].Truthy() {
-			prf = bytesOf(args[2])
+		var secrets [][]byte
+		for _, secret := range args[2:] {
+			secrets = append(secrets, bytesOf(secret))
 		}
 		return promise(func() (any, error) {
-			result, err := phone.Call(context.Background(), name, []byte(text), prf)
+			result, err := phone.Call(context.Background(), name, []byte(text), secrets...)
 			if err != nil {
 				return nil, err
 			}

@@ -23,16 +23,13 @@ type approval struct {
 	Joined []string `json:"joined"`
 }
 
-// approve checks what the passkey has answered, and lets the request go on with
-// it. It returns when the request has ended. What is no good leaves the sheet
+// approve checks what the passkey has answered or the person typed, and lets the request
+// go on with it. It returns when the request has ended. What is no good leaves the sheet
 // open, so that the person may try again.
-func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error) {
+func (p *Phone) approve(ctx context.Context, a approval, given []byte) (any, error) {
 	o, err := p.sheets.Get(a.ID)
 	if err != nil {
 		return nil, err
-	}
-	if a.Credential == nil {
-		return nil, &Error{Code: "malformed", Message: "The browser brought no answer of a passkey."}
 	}
 	sheet, challenge, draft := p.sheets.Now(o)
 	if sheet.MustAcknowledge && !a.Acknowledged {
@@ -45,15 +42,17 @@ func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error
 	if err != nil {
 		return nil, err
 	}
-	secret, err := p.unlockWith(o.Signing, challenge, *a.Credential, prf)
+	secret, err := p.unlockWith(o.Signing, challenge, a.Credential, given)
 	if err != nil {
 		return nil, err
 	}
+	shared := bytes.Clone(secret)
+	defer clear(shared)
 	if err := p.sheets.Take(o, sheets.Answer{Approved: true, Draft: draft, Grant: a.Grant}, secret); err != nil {
 		return nil, err
 	}
 	for _, other := range joined {
-		_ = p.sheets.Take(other, sheets.Answer{Approved: true, Joined: true}, bytes.Clone(prf)) // it may have ended a moment ago
+		_ = p.sheets.Take(other, sheets.Answer{Approved: true, Joined: true}, bytes.Clone(shared)) // it may have ended a moment ago
 	}
 	if a.Grant > 0 {
 		p.endGrantLater(a.Grant)
@@ -62,17 +61,22 @@ func (p *Phone) approve(ctx context.Context, a approval, prf []byte) (any, error
 }
 
 // unlockWith returns the secret that the key's provider wants.
-func (p *Phone) unlockWith(key identity.Identity, challenge []byte, a webauthn.Assertion, prf []byte) ([]byte, error) {
-	if key.Provider == identity.ProviderPasskey {
-		if _, err := p.passkeys.Signature(key, challenge, a); err != nil {
+func (p *Phone) unlockWith(key identity.Identity, challenge []byte, a *webauthn.Assertion, given []byte) ([]byte, error) {
+	switch {
+	case key.Provider == identity.ProviderPassphrase:
+		return p.typed.Unlock(given)
+	case a == nil:
+		return nil, &Error{Code: "malformed", Message: "The browser brought no answer of a passkey."}
+	case key.Provider == identity.ProviderPasskey:
+		if _, err := p.passkeys.Signature(key, challenge, *a); err != nil {
 			return nil, badAnswer(err)
 		}
 		return json.Marshal(a)
 	}
-	if err := p.openVault(challenge, a, prf); err != nil {
+	if err := p.openVault(challenge, *a, given); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(prf), nil
+	return bytes.Clone(given), nil
 }
 
 func badAnswer(err error) error {

@@ -16,7 +16,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vmux/internal/browserphone/away"
 	"vmux/internal/browserphone/newkey"
+	"vmux/internal/browserphone/passphrase"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -62,11 +64,12 @@ type Phone struct {
 	signer   *signer.Signer
 	passkeys identity.Passkeys
 	vault    identity.Vault
+	typed    *passphrase.Vault
 	trust    *device.Trust
 
 	sheets  sheets.List
 	made    newkey.Place
-	away    away
+	away    away.Page
 	restart chan struct{} // of capacity 1: the phone has another name
 
 	settingsMu sync.Mutex  // held while settings change
@@ -101,10 +104,13 @@ func New(c Config) (*Phone, error) {
 		trust:    device.NewTrust(document{c.Store, trustDocument}),
 		restart:  make(chan struct{}, 1),
 	}
+	p.typed = passphrase.New(c.Store, c.Now)
 	p.signer, err = signer.New(signer.Config{
 		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
-		Providers: map[string]identity.Provider{identity.ProviderPasskey: p.passkeys, identity.ProviderVault: p.vault},
-		Approver:  signer.Approver{Sign: p.askSign, Certificate: p.askCertificate, Passphrase: p.secret, Paused: p.paused},
+		Providers: map[string]identity.Provider{
+			identity.ProviderPasskey: p.passkeys, identity.ProviderVault: p.vault, identity.ProviderPassphrase: p.typed,
+		},
+		Approver: signer.Approver{Sign: p.askSign, Certificate: p.askCertificate, Passphrase: p.secret, Paused: p.paused},
 	})
 	if err != nil {
 		return nil, err

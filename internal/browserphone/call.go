@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"vmux/internal/browserphone/passphrase"
 	"vmux/internal/signer"
 	"vmux/internal/signer/policy"
 	"vmux/internal/webauthn"
@@ -48,7 +49,9 @@ type arguments struct {
 	// What WebAuthn has answered.
 	Assertion    *webauthn.Assertion    `json:"assertion"`
 	Registration *webauthn.Registration `json:"registration"`
-	prf          []byte
+	// What must not lie about as text: the output of the PRF extension or the passphrase
+	// of the vault that it opens, and the passphrase that it is to open with from now on.
+	secret, newSecret []byte
 }
 
 // decision is the person's: on a certificate's sheet what it shall say, on a
@@ -90,6 +93,10 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"setDefault":     (*Phone).setDefault,
 	"setPrincipals":  (*Phone).setPrincipals,
 	"deleteIdentity": (*Phone).deleteIdentity,
+
+	"changePassphrase":  (*Phone).changePassphrase,
+	"suggestPassphrase": func(*Phone, context.Context, arguments) (any, error) { return passphrase.Suggest(), nil },
+
 	"createCA":       (*Phone).createCA,
 	"setPolicy":      (*Phone).setPolicy,
 	"deleteCA":       (*Phone).deleteCA,
@@ -121,11 +128,16 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"wipe":              (*Phone).wipe,
 }
 
-// Call runs one of the page's functions with arguments in JSON, and the output
-// of the PRF extension if a passkey gave one, which it wipes. What it returns
-// can be written as JSON; AsError makes its errors fit for the page.
-func (p *Phone) Call(ctx context.Context, name string, args, prf []byte) (any, error) {
-	defer clear(prf)
+// Call runs one of the page's functions with arguments in JSON, and at most two
+// secrets, which it wipes: the output of the PRF extension if a passkey gave one, or
+// passphrases. What it returns can be written as JSON; AsError makes its errors fit for
+// the page.
+func (p *Phone) Call(ctx context.Context, name string, args []byte, secrets ...[]byte) (any, error) {
+	defer func() {
+		for _, s := range secrets {
+			clear(s)
+		}
+	}()
 	f := functions[name]
 	if f == nil {
 		return nil, &Error{Code: "unknownFunction", Message: "There is no function " + wire.Show(name) + "."}
@@ -134,16 +146,24 @@ func (p *Phone) Call(ctx context.Context, name string, args, prf []byte) (any, e
 	if err != nil {
 		return nil, err
 	}
-	a.prf = prf
+	if len(secrets) > 0 {
+		a.secret = secrets[0]
+	}
+	if len(secrets) > 1 {
+		a.newSecret = secrets[1]
+	}
 	return f(p, ctx, a)
 }
 
 func (p *Phone) callApprove(ctx context.Context, a arguments) (any, error) {
+	if _, err := p.planApproval(a); err != nil { // with a passphrase nothing else ties the answer to what is shown
+		return nil, err
+	}
 	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged, Joined: a.Joined}
 	if a.Decision != nil {
 		wanted.Grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
 	}
-	return p.approve(ctx, wanted, a.prf)
+	return p.approve(ctx, wanted, a.secret)
 }
 
 func (p *Phone) callDecide(_ context.Context, a arguments) (any, error) {

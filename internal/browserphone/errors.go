@@ -3,9 +3,11 @@ package browserphone
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"vmux/internal/browserphone/newkey"
+	"vmux/internal/browserphone/passphrase"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/keyfile"
@@ -48,6 +50,8 @@ var known = []struct {
 	{identity.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},
 	{identity.ErrEncrypted, Error{Code: "encrypted", Message: "The key file is encrypted.", Hint: "Enter its passphrase."}},
 	{identity.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
+	{passphrase.ErrWrong, Error{Code: "vaultPassphrase", Message: "That is not the passphrase of this phone’s vault.", Hint: "Nothing was opened. Each try takes this device a moment, and whoever guesses as well."}},
+	{passphrase.ErrWeak, Error{Code: "weakPassphrase", Message: fmt.Sprintf("The passphrase is too short: it needs %d characters or more.", passphrase.MinSize), Hint: "Several words, or let the app suggest one."}},
 	{sheets.ErrEnded, Error{Code: "ended", Message: "This request has ended."}},
 	{sheets.ErrNotTogether, Error{Code: "malformed", Message: "These requests cannot be answered together."}},
 	{device.ErrNotInvitation, Error{Code: "notInvitation", Message: "That is not a vmux invitation.", Hint: "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},

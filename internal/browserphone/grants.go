@@ -2,7 +2,6 @@ package browserphone
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"vmux/internal/browserphone/sheets"
@@ -10,10 +9,6 @@ import (
 	"vmux/internal/signer"
 	"vmux/internal/wire"
 )
-
-// maxAway is how long the page may be out of sight before all grants end: the
-// phone may be locked, or in another hand.
-const maxAway = 5 * time.Minute
 
 // GrantState is what may be used without asking.
 type GrantState struct {
@@ -107,50 +102,23 @@ func (p *Phone) endGrant(_ context.Context, a arguments) (any, error) {
 // endGrantLater shows that a grant is over when its time is.
 func (p *Phone) endGrantLater(after time.Duration) { time.AfterFunc(after+time.Second, p.changed) }
 
-// away is since when nobody sees the page.
-type away struct {
-	mu    sync.Mutex
-	since time.Time // zero: it is seen
-	ended bool      // the grants, since
-	timer *time.Timer
-}
-
 // background notes that nobody sees the page any more.
 func (p *Phone) background(context.Context, arguments) (any, error) {
-	a := &p.away
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.since.IsZero() {
-		a.since = p.cfg.Now().Round(0) // the wall clock: a page that sleeps has no other
-		a.timer = time.AfterFunc(maxAway, p.endGrantsWhenAway)
-	}
+	p.away.Left(p.cfg.Now(), p.endGrantsWhenAway)
 	return nil, nil
 }
 
 // returned notes that the page is seen.
 func (p *Phone) returned() {
 	p.endGrantsWhenAway()
-	a := &p.away
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	a.since, a.ended, a.timer = time.Time{}, false, nil
+	p.away.Returned()
 }
 
 // endGrantsWhenAway ends all grants if nobody has seen the page for long. It is
 // asked before each request as well: browsers let pages sleep, with their timers.
 func (p *Phone) endGrantsWhenAway() {
-	a := &p.away
-	a.mu.Lock()
-	now := p.cfg.Now().Round(0)
-	over := !a.since.IsZero() && !a.ended && (now.Sub(a.since) >= maxAway || now.Before(a.since))
-	a.ended = a.ended || over
-	a.mu.Unlock()
-	if !over {
-		return
+	if p.away.Over(p.cfg.Now()) {
+		p.signer.EndGrant("")
+		p.changed()
 	}
-	p.signer.EndGrant("")
-	p.changed()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmux/internal/browserphone/newkey"
+	"vmux/internal/signer/activity"
 	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
@@ -93,12 +94,15 @@ func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 
 // credentialOf returns the passkey of a key, or of the vault that it lies in.
 func (p *Phone) credentialOf(id identity.Identity) newkey.Useless {
-	if id.Provider == identity.ProviderPasskey {
+	switch id.Provider {
+	case identity.ProviderPasskey:
 		if c, err := p.passkeys.Credential(id); err == nil {
 			return newkey.Useless{CredentialID: c.ID, RPID: c.RPID}
 		}
-	} else if info, err := p.vault.Info(); err == nil {
-		return newkey.Useless{CredentialID: info.ID, RPID: info.RPID}
+	case identity.ProviderVault:
+		if info, err := p.vault.Info(); err == nil {
+			return newkey.Useless{CredentialID: info.ID, RPID: info.RPID}
+		}
 	}
 	return newkey.Useless{}
 }
@@ -109,6 +113,18 @@ func (p *Phone) ifGone(c newkey.Useless) newkey.Useless {
 		return newkey.Useless{}
 	}
 	return c
+}
+
+// changePassphrase has the vault that a passphrase opens open with another one.
+func (p *Phone) changePassphrase(_ context.Context, a arguments) (any, error) {
+	return p.alone(func() (any, error) {
+		if err := p.typed.Change(a.secret, a.newSecret); err != nil {
+			return nil, err
+		}
+		return nil, p.signer.Activity.Write(activity.Record{
+			Kind: activity.KindKey, Decision: activity.DecisionChanged, What: wire.Say("the passphrase of the vault"),
+		})
+	})
 }
 
 // line is the identity's line for authorized_keys. A passkey's makes the server

@@ -68,7 +68,7 @@ func (p *Phone) registered(a arguments) (any, error) {
 		if prf := a.Registration.PRF; prf != nil && !*prf {
 			return nil, p.refuse(m, "prfUnsupported", noPRF)
 		}
-		m.Vault.Registered(a.prf)
+		m.Vault.Registered(a.secret)
 	}
 	return again{true, orphan}, nil
 }
@@ -131,7 +131,9 @@ func (p *Phone) add(id identity.Identity, keep, forget func(identity.Identity) e
 
 func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
 	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
-		func(id identity.Identity) (any, error) { return p.add(id, p.signer.Identities.Add, p.vault.Forget) })
+		func(id identity.Identity) (any, error) {
+			return p.add(id, p.signer.Identities.Add, p.vaultOf(a).Forget)
+		})
 }
 
 func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
@@ -140,7 +142,7 @@ func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
 		defer clear(file)
 		return identity.ParsePrivateKey(file, []byte(a.Passphrase))
 	}, func(id identity.Identity) (any, error) {
-		return p.add(id, p.signer.Identities.AddImported, p.vault.Forget)
+		return p.add(id, p.signer.Identities.AddImported, p.vaultOf(a).Forget)
 	})
 }
 
@@ -155,6 +157,9 @@ func (p *Phone) generate(ctx context.Context, algorithm string) (crypto.PrivateK
 // fillVault puts a key into the vault. Without a vault, one is made first, whose
 // passkey has to answer with the same secret twice.
 func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
+	if a.Kind == identity.ProviderPassphrase {
+		return p.alone(func() (any, error) { return p.addToVault(nil, a, makeKey, keep) })
+	}
 	if a.Registration != nil {
 		return p.registered(a)
 	}
@@ -196,28 +201,51 @@ func (p *Phone) alone(change func() (any, error)) (any, error) {
 	return change()
 }
 
-// addToVault makes a key and puts it into the vault, which n is if it is a new one.
-func (p *Phone) addToVault(n *identity.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
-	key, err := makeKey()
-	if err != nil {
-		return nil, err
+// vaultOf returns the vault that a new key is for.
+func (p *Phone) vaultOf(a arguments) identity.Sealed {
+	if a.Kind == identity.ProviderPassphrase {
+		return p.typed.Sealed
+	}
+	return p.vault.Sealed
+}
+
+// openFor returns the secret of the vault that a new key is for, which is made where there
+// is none: from n, or for the passphrase.
+func (p *Phone) openFor(n *identity.NewVault, a arguments) ([]byte, error) {
+	if a.Kind == identity.ProviderPassphrase {
+		return p.typed.Open(a.secret)
 	}
 	if n != nil {
 		if err := p.vault.Create(n); err != nil {
-			identity.Wipe(key)
 			if errors.Is(err, identity.ErrExists) {
 				err = errOtherVault
 			}
 			return nil, err
 		}
 	}
-	if err := p.vault.ForgetStray(key, p.refersTo); err != nil {
+	return a.secret, nil
+}
+
+// addToVault makes a key and puts it into its vault, which n is if it is a new one of a
+// passkey.
+func (p *Phone) addToVault(n *identity.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
+	key, err := makeKey()
+	if err != nil {
+		return nil, err
+	}
+	vault := p.vaultOf(a)
+	secret, err := p.openFor(n, a)
+	defer clear(secret)
+	if err == nil {
+		err = vault.ForgetStray(key, p.refersTo)
+	}
+	if err != nil {
 		identity.Wipe(key)
 		return nil, err
 	}
-	id, err := p.vault.Add(a.Label, key, a.prf)
+	id, err := vault.Add(a.Label, key, secret)
 	if err != nil {
-		return nil, errors.Join(err, p.vault.ForgetEmpty())
+		return nil, errors.Join(err, vault.ForgetEmpty())
 	}
 	return keep(id)
 }
@@ -231,7 +259,7 @@ func (p *Phone) refersTo(document string) bool {
 		slices.ContainsFunc(list, func(id identity.Identity) bool { return id.Ref == document })
 }
 
-const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension."
+const noPRF = "This device's passkeys cannot lock a vault: they lack the PRF extension. A passphrase can, in a weaker vault."
 
 // proveVault takes an answer of the passkey of a vault that is being made.
 func (p *Phone) proveVault(m newkey.Key, a arguments) (proven bool, err error) {
@@ -243,10 +271,10 @@ func (p *Phone) proveVault(m newkey.Key, a arguments) (proven bool, err error) {
 		return false, err
 	}
 	if err = p.vault.VerifyNew(m.Vault, *a.Assertion, call.Challenge); err == nil {
-		if len(a.prf) == 0 {
+		if len(a.secret) == 0 {
 			return false, p.refuse(m, "prfUnsupported", noPRF)
 		}
-		proven, err = m.Vault.Prove(a.prf)
+		proven, err = m.Vault.Prove(a.secret)
 	}
 	if err != nil {
 		return false, p.refuse(m, "unproven", "This passkey cannot lock a vault: "+wire.Show(err.Error())+".")
@@ -263,7 +291,7 @@ func (p *Phone) checkVaultAnswer(a arguments) error {
 	if err != nil {
 		return err
 	}
-	return p.openVault(call.Challenge, *a.Assertion, a.prf)
+	return p.openVault(call.Challenge, *a.Assertion, a.secret)
 }
 
 // openVault checks that the vault's passkey has answered, and with the vault's

@@ -58,7 +58,7 @@ func (p *page) nothingKept() {
 	s, err := p.State()
 	names, _ := p.cfg.Store.List("")
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return !strings.HasPrefix(name, "vault") && !strings.HasPrefix(name, "passkeys")
+		return !strings.HasPrefix(name, "vault") && !strings.HasPrefix(name, "pass") // passkeys, passphrase
 	})
 	if err != nil || len(s.Identities) > 0 || s.CA != nil || s.Vault != nil || len(names) > 0 {
 		p.t.Errorf("kept: %+v, %+v, %+v, %v, %v", s.Identities, s.CA, s.Vault, names, err)

@@ -32,7 +32,7 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 		if err := p.vacant(a.Label); err != nil {
 			return Plan{}, err
 		}
-		return p.planVault()
+		return p.planVault(a.Kind)
 	case "importVault":
 		if err := p.vacant(a.Label); err != nil {
 			return Plan{}, err
@@ -42,7 +42,7 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 		if err != nil && (!errors.Is(err, identity.ErrEncrypted) || a.Passphrase == "") {
 			return Plan{}, err
 		}
-		return p.planVault()
+		return p.planVault(a.Kind)
 	case "createCA":
 		return p.planCA(a)
 	}
@@ -65,6 +65,9 @@ func (p *Phone) planApproval(a arguments) (Plan, error) {
 			}
 			_, challenge, _ = p.sheets.Now(o)
 		}
+	}
+	if o.Signing.Provider == identity.ProviderPassphrase {
+		return Plan{}, nil
 	}
 	get, err := p.getOptions(o.Signing, challenge)
 	if err != nil {
@@ -111,8 +114,11 @@ func (p *Phone) planCreation(label string, salt []byte) (Plan, error) {
 
 // planVault asks for the vault's passkey, or for a new one where there is no
 // vault. A vault without keys is what a crash has left, and its passkey may be gone:
-// it is made anew.
-func (p *Phone) planVault() (Plan, error) {
+// it is made anew. The other kind of vault needs no passkey.
+func (p *Phone) planVault(kind string) (Plan, error) {
+	if kind == identity.ProviderPassphrase {
+		return Plan{}, nil
+	}
 	challenge := webauthn.NewChallenge()
 	if n := p.made.Key().Vault; n != nil {
 		p.made.Plan(newkey.Call{Challenge: challenge})
@@ -137,8 +143,8 @@ func (p *Phone) planCA(a arguments) (Plan, error) {
 	if err := p.noCA(a.Principals); err != nil {
 		return Plan{}, err
 	}
-	if a.Kind == identity.ProviderVault {
-		return p.planVault()
+	if a.Kind != identity.ProviderPasskey {
+		return p.planVault(a.Kind)
 	}
 	if n := p.made.Key().Passkey; n != nil && n.Identity.Label == labelCA {
 		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, n.Test(), nil)}, nil

@@ -31,6 +31,7 @@ type State struct {
 	Push         bool           `json:"push"` // its person wants it to be woken
 	PushProblem  string         `json:"pushProblem,omitempty"`
 	Vault        *VaultState    `json:"vault"`
+	Passphrases  int            `json:"passphrases"` // keys in the vault that a passphrase opens
 	Computers    []Computer     `json:"computers"`
 	Identities   []Identity     `json:"identities"`
 	CA           *CA            `json:"ca"`
@@ -72,7 +73,7 @@ type Identity struct {
 	Fingerprint    string   `json:"fingerprint"`
 	Label          string   `json:"label"`
 	Algorithm      string   `json:"algorithm"`
-	Kind           string   `json:"kind"` // "passkey" or "vault"
+	Kind           string   `json:"kind"` // "passkey", "vault" or "passphrase"
 	Enabled        bool     `json:"enabled"`
 	Default        bool     `json:"default"`
 	CreatedAt      int64    `json:"createdAt"`
@@ -118,6 +119,9 @@ func (p *Phone) State() (State, error) {
 		return s, err
 	}
 	s.Grants, s.Pauses = p.grants(), p.pauses()
+	if s.Passphrases, err = p.typed.Keys(); err != nil {
+		return s, err
+	}
 	s.Vault, err = p.vaultState()
 	return s, err
 }
@@ -228,7 +232,10 @@ func (p *Phone) identities(computers []Computer) ([]Identity, error) {
 
 // describeKey adds what follows from where the private key lives.
 func (p *Phone) describeKey(id identity.Identity, i *Identity, computers []Computer) {
-	if id.Provider == identity.ProviderVault {
+	switch id.Provider {
+	case identity.ProviderPassphrase:
+		return
+	case identity.ProviderVault:
 		if info, err := p.vault.Info(); err == nil {
 			i.BackedUp, i.BackupEligible = &info.BackedUp, info.BackupEligible
 		} else {

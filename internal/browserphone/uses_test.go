@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/browserphone/away"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
@@ -99,17 +100,17 @@ func TestGrantEnds(t *testing.T) {
 		"switched off":      {func(p *page) { p.must("enableGrants", map[string]any{"enabled": false}) }, false},
 		"its time":          {func(*page) { time.Sleep(15 * time.Minute) }, false},
 		"before its time":   {func(*page) { time.Sleep(14 * time.Minute) }, true},
-		"a short look away": {func(p *page) { p.must("background", nil); time.Sleep(maxAway - time.Second) }, true},
-		"away":              {func(p *page) { p.must("background", nil); time.Sleep(maxAway) }, false},
+		"a short look away": {func(p *page) { p.must("background", nil); time.Sleep(away.Max - time.Second) }, true},
+		"away":              {func(p *page) { p.must("background", nil); time.Sleep(away.Max) }, false},
 		"away, and back": {func(p *page) {
 			p.must("background", nil)
-			time.Sleep(maxAway + time.Second)
+			time.Sleep(away.Max + time.Second)
 			p.must("foreground", nil)
 		}, false},
 		"looking away twice": {func(p *page) {
 			for range 2 {
 				p.must("background", nil)
-				time.Sleep(maxAway - time.Minute)
+				time.Sleep(away.Max - time.Minute)
 				p.must("foreground", nil)
 			}
 		}, true},
@@ -148,7 +149,7 @@ func TestGrantEndsThoughNoTimerRan(t *testing.T) {
 	id := p.identity("vault")
 	p.grants(id, 3600)
 	p.must("background", nil)
-	asleep = maxAway
+	asleep = away.Max
 	p.endGrantsWhenAway() // as each request does
 	if list := p.state().Grants.List; len(list) != 0 {
 		t.Errorf("still listed: %+v", list)

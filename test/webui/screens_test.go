@@ -79,6 +79,24 @@ var shots = []shot{
 		p.Tap("Other answers")
 		p.WaitFor(grantButton + ":enabled')")
 	}},
+	{"sign-passphrase", view{}, func(p *tab) {
+		p.arrive("sign({label: 'deploy', keyKind: 'passphrase', fingerprint: fake.full().identities[1].fingerprint})")
+	}},
+	{"create-passphrase", view{}, func(p *tab) {
+		p.Do("fake.set({...fake.desktop(), passphrases: 0})")
+		sheetAt("identities", "Create a key")(p)
+		p.Do("document.querySelector('[data-key=kind-passphrase]').click()")
+		p.Do("document.querySelector('.sheet-body').scrollTo(0, 1e4)")
+	}},
+	{"identity-passphrase", view{}, func(p *tab) {
+		p.Do("fake.set(fake.desktop())")
+		p.Screen(vaultKey)
+		p.Wants("Passphrase key")
+	}},
+	{"change-passphrase", view{}, func(p *tab) {
+		p.Do("fake.set(fake.desktop())")
+		sheetAt(vaultKey, "Change the passphrase Of all 2 keys in the vault")(p)
+	}},
 	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
 	{"granted", view{}, func(p *tab) {
 		p.Do(granted)

@@ -221,8 +221,8 @@ func (l *List) Close(key Key, end End) (End, bool) {
 
 // Joined returns the requests that a sheet has listed, but for those that have
 // ended since. Only what is like it can be answered with it: signatures by one
-// key of the vault, for one computer, without a warning. A passkey is asked for
-// each signature by its nature.
+// key of a vault, for one computer, without a warning. A passkey is asked for each
+// signature by its nature.
 func (l *List) Joined(r *Request, ids []string) ([]*Request, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -243,5 +243,5 @@ func (l *List) Joined(r *Request, ids []string) ([]*Request, error) {
 
 // joins reports whether others can be answered together with the request.
 func (r *Request) joins() bool {
-	return r.Prepare == nil && r.Signing.Provider == identity.ProviderVault && !r.sheet.MustAcknowledge
+	return r.Prepare == nil && r.Signing.Provider != identity.ProviderPasskey && !r.sheet.MustAcknowledge
 }

@@ -26,7 +26,7 @@ type Sheet struct {
 	ComputerID  string    `json:"computerID"`
 	Label       wire.Text `json:"label"`       // of the identity that signs or that a certificate is for
 	Fingerprint string    `json:"fingerprint"` // the same
-	KeyKind     string    `json:"keyKind"`     // of the key that signs: "passkey" or "vault"
+	KeyKind     string    `json:"keyKind"`     // of the key that signs: "passkey", "vault" or "passphrase"
 	Expires     int64     `json:"expires"`     // Unix milliseconds
 	Waiting     int       `json:"waiting"`     // other requests
 	Ready       bool      `json:"ready"`       // can be approved

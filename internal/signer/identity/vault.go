@@ -13,9 +13,12 @@ import (
 	"vmux/internal/webauthn"
 )
 
-// ProviderVault is the provider of identities whose private key rests encrypted
-// under a secret that a passkey makes.
-const ProviderVault = "vault"
+// Providers of identities whose private key rests encrypted in a browser: under a
+// secret that a passkey makes, or one that a passphrase opens.
+const (
+	ProviderVault      = "vault"
+	ProviderPassphrase = "passphrase"
+)
 
 // Errors of a vault.
 var (

@@ -43,10 +43,10 @@ function kindOf(r) {
 
 /**
  * Whether two requests can be answered together: of one computer, for one key of
- * the vault. A passkey is asked for each signature; a warning stands alone.
+ * a vault. A passkey is asked for each signature; a warning stands alone.
  * @param {Request} a @param {Request} b
  */
-export const like = (a, b) => a.id !== b.id && [a, b].every((r) => r.kind === 'sign' && r.keyKind === 'vault' && !r.mustAcknowledge && r.ready) &&
+export const like = (a, b) => a.id !== b.id && [a, b].every((r) => r.kind === 'sign' && r.keyKind !== 'passkey' && !r.mustAcknowledge && r.ready) &&
 	a.computerID === b.computerID && a.fingerprint === b.fingerprint;
 
 /** What is asked besides, on the same sheet. @param {Request[]} joined */

@@ -262,8 +262,8 @@ export function connect() {
 	}
 }
 
-/** @param {string} name @param {object} args @param {Uint8Array} [prf] @returns {Promise<any>} */
-async function invoke(name, args, prf) {
+/** @param {string} name @param {object} args @param {...Uint8Array} secrets which are wiped @returns {Promise<any>} */
+async function invoke(name, args, ...secrets) {
 	if (stopped) {
 		throw stopped;
 	}
@@ -271,22 +271,31 @@ async function invoke(name, args, prf) {
 		throw { code: 'notStarted', message: 'vmux has not started yet.' };
 	}
 	try {
-		const answer = phone.call(name, JSON.stringify(args), prf); // it has copied the secret when it returns
-		prf?.fill(0);
+		const answer = phone.call(name, JSON.stringify(args), ...secrets); // it has copied the secrets when it returns
+		secrets.forEach((s) => s.fill(0));
 		return JSON.parse(await Promise.race([answer, ended]));
 	} catch (error) {
 		throw stopped ?? failure(error);
 	}
 }
 
-// Functions that need WebAuthn. They are planned and called in the very tap.
+/** Passphrases as bytes, however the keyboard composes its letters. @param {string[]} passphrases */
+const bytesOf = (passphrases) => passphrases.map((text) => new TextEncoder().encode(text.normalize('NFC')));
+
+/** Until what the tap has changed is on the screen: while a passphrase is tried the page stands still. */
+const painted = () => new Promise((resolve) => {
+	requestAnimationFrame(() => setTimeout(resolve));
+	setTimeout(resolve, 200); // nobody looks
+});
+
+// Functions that may need WebAuthn. They are planned and called in the very tap.
 const tapped = new Set(['approve', 'createPasskey', 'createVault', 'importVault', 'createCA']);
 
 /**
  * @param {string} name @param {object} args @param {AbortSignal} [signal] @param {boolean} [again]
- * @returns {Promise<any>}
+ * @param {Uint8Array[]} [secrets] @returns {Promise<any>}
  */
-function perform(name, args, signal, again = false) {
+function perform(name, args, signal, again = false, secrets = []) {
 	if (stopped || !phone) {
 		return invoke(name, args);
 	}
@@ -299,8 +308,11 @@ function perform(name, args, signal, again = false) {
 	if (plan.error) {
 		return Promise.reject(plan.error);
 	}
+	if (!plan.create && !plan.get) { // a passphrase opens it
+		return painted().then(() => invoke(name, args, ...secrets));
+	}
 	return webauthn.run(plan, signal).then(
-		({ answer, prf }) => invoke(name, { ...args, ...answer }, prf),
+		({ answer, prf }) => invoke(name, { ...args, ...answer }, ...prf ? [prf] : []),
 		(error) => {
 			// The second call of one tap: some browsers want another tap.
 			throw again && !['badAnswer', 'noAnswer'].includes(error.code) ?
@@ -355,18 +367,20 @@ const own = {
 /**
  * Runs one of the functions. Those that make keys have to be called straight
  * from a tap.
- * @param {string} name @param {any} [args] @returns {Promise<any>}
+ * @param {string} name @param {any} [args] @param {...string} passphrases of the vault
+ * @returns {Promise<any>}
  */
-export function call(name, args = {}) {
+export function call(name, args = {}, ...passphrases) {
 	if (own[name]) {
 		return own[name](args).catch((error) => {
 			throw failure(error);
 		});
 	}
 	if (tapped.has(name)) {
-		return perform(name, args).then(noteResult(name)).then(keep);
+		return perform(name, args, undefined, false, bytesOf(passphrases)).then(noteResult(name, args), noteLack).then(keep);
 	}
-	return invoke(name, args).then(async (result) => {
+	const ready = passphrases.length ? painted() : Promise.resolve();
+	return ready.then(() => invoke(name, args, ...bytesOf(passphrases))).then(async (result) => {
 		if (result?.credentialID) {
 			await webauthn.forget(result.rpID, result.credentialID);
 		}
@@ -384,24 +398,37 @@ function keep(result) {
 /** @type {'yes' | undefined} what was found by trying: one provider that lacks it says nothing of others */
 let prfFound;
 
-/** @param {string} name */
-const noteResult = (name) => (/** @type {any} */ result) => {
-	if (name === 'createVault' || name === 'importVault') {
+/** @param {string} name @param {any} args */
+const noteResult = (name, args) => (/** @type {any} */ result) => {
+	if ((name === 'createVault' || name === 'importVault') && args.kind !== 'passphrase') {
 		prfFound = 'yes';
 	}
 	return result;
 };
 
+/** Whether a passkey could not be made, or locks no vault: then a passphrase is offered. */
+let passkeysLack = false;
+
+/** @param {any} error @returns {never} */
+function noteLack(error) {
+	if (/^(prfUnsupported|unproven|webauthnMissing|webauthnFailed|authenticatorUnsuitable|providerFailed|rpUnusable)$/.test(error?.code)) {
+		passkeysLack = true;
+		change();
+	}
+	throw error;
+}
+
 /**
  * Approves a sheet. Call it straight from the tap, with no await before it.
  * @param {Sheet} sheet
  * @param {{validitySeconds?: number, principals?: string[], acknowledged?: boolean, grantSeconds?: number, joined?: string[]}} [decision]
+ * @param {...string} passphrases one, where that opens the key
  */
-export function approve(sheet, decision = {}) {
+export function approve(sheet, decision = {}, ...passphrases) {
 	const controller = new AbortController();
 	approvals.set(sheet.id, controller);
 	const { acknowledged = false, joined = [], ...choice } = decision;
-	return perform('approve', { id: sheet.id, decision: choice, acknowledged, joined }, controller.signal)
+	return perform('approve', { id: sheet.id, decision: choice, acknowledged, joined }, controller.signal, false, bytesOf(passphrases))
 		.finally(() => approvals.delete(sheet.id));
 }
 
@@ -456,6 +483,7 @@ async function support(current) {
 	return {
 		webauthn: Boolean(credential) && !current.rpProblem,
 		prf: prfFound ?? (current.vault?.keys > 0 ? 'yes' : guess),
+		passphrase: guess === 'no' || Boolean(current.rpProblem) || !platformAuthenticator || passkeysLack || current.passphrases > 0,
 		localNetwork, platformAuthenticator, persisted, space, ...push.status(current.push, current.pushProblem),
 	};
 }

@@ -111,7 +111,7 @@ export function field(label, attributes, hint) {
 /**
  * A choice of one, as large targets.
  * @param {string} legend @param {string} group
- * @param {{value: string, title: string, text?: Child | Child[], disabled?: boolean}[]} options
+ * @param {{value: string, title: string, text?: Child | Child[], disabled?: boolean, hidden?: boolean}[]} options
  * @param {string} chosen @param {(value: string) => void} [onchange] @param {string} [style] a class
  */
 export function choices(legend, group, options, chosen, onchange, style = 'choice') {
@@ -121,7 +121,7 @@ export function choices(legend, group, options, chosen, onchange, style = 'choic
 			onchange: () => onchange?.(o.value),
 		});
 		input.checked = o.value === chosen;
-		return h('label', { class: style }, input, h('span', { class: 'choice-text' },
+		return h('label', { class: style, hidden: o.hidden }, input, h('span', { class: 'choice-text' },
 			h('span', { class: 'choice-title' }, o.title), o.text && h('span', { class: 'choice-sub' }, /** @type {any} */ (o.text))));
 	}));
 	const value = () => /** @type {HTMLInputElement | null} */ (element.querySelector('input:checked'))?.value ?? '';

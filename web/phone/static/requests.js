@@ -3,10 +3,12 @@
 // there is, Deny and Approve.
 
 import * as core from './core.js';
-import { fill, h, icon, replace, svg, theirs } from './dom.js';
+import { fill, h, icon, replace, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
 import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
+import { Ring } from './ring.js';
+import { typed } from './views/passphrase.js';
 import { clean, count, duration, inGroups, isLogin, isSudo, lineName, sentence } from './text.js';
 import { fit } from './viewport.js';
 
@@ -220,9 +222,13 @@ class RequestSheet {
 		this.body = h('div', { class: 'sheet-body', tabindex: '0', role: 'group', 'aria-label': 'What is asked' });
 		this.status = h('p', { class: 'request-status', role: 'status' });
 		this.deny = button('Deny', { kind: 'danger', icon: 'cross', key: 'deny', onclick: () => this.denied() });
-		this.approve = button('Approve', { kind: 'primary approve', icon: 'finger', key: 'approve', onclick: () => this.approved() });
+		this.icon = request.keyKind === 'passphrase' ? 'lock' : 'finger';
+		this.secret = request.keyKind === 'passphrase' ? typed('Passphrase of the vault') : null;
+		this.approve = button('Approve', { kind: 'primary approve', icon: this.icon, key: 'approve', onclick: () => this.approved() });
 		this.grant = request.again ? button(`Approve, and the like for ${grantMinutes} minutes`, { icon: 'clock', key: 'grant-offered', onclick: () => this.approved({ grantSeconds: 60 * grantMinutes }) }) : null;
 		this.foot = h('div', { class: 'sheet-foot' }, this.status,
+			this.secret && h('form', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.approved(); } },
+				this.secret.element, h('button', { type: 'submit', hidden: true })), // for Enter
 			this.grant && h('p', { class: 'hint' }, `You have approved ${request.again} like it within a minute.`), this.grant,
 			h('div', { class: 'decide' }, this.deny, this.approve),
 			request.kind === 'sign' && button('Other answers', { kind: 'quiet', key: 'other-answers', onclick: () => this.others() }));
@@ -248,7 +254,7 @@ class RequestSheet {
 		const r = this.request;
 		replace(this.from, icon('laptop'), theirs(r.computer, 'strong'), wish(r), this.queue);
 		replace(this.heading, theirs(heading(r)));
-		this.approve.replaceChildren(icon('finger'), h('span', null, this.joined.length ? `Approve ${this.joined.length + 1}` : 'Approve'));
+		this.approve.replaceChildren(icon(this.icon), h('span', null, this.joined.length ? `Approve ${this.joined.length + 1}` : 'Approve'));
 		this.deny.replaceChildren(icon('cross'), h('span', null, this.joined.length ? `Deny ${this.joined.length + 1}` : 'Deny'));
 		replace(this.body, together(this.joined), r.kind === 'certificate' ? this.certificate() : signing(r, r.mustAcknowledge ? this.acknowledge() : null));
 		this.counted();
@@ -362,10 +368,19 @@ class RequestSheet {
 		if (this.inert || this.stale || this.approve.disabled) {
 			return;
 		}
+		let passphrases;
+		try {
+			passphrases = this.secret ? [this.secret.take()] : [];
+		} catch (error) {
+			this.menu?.close();
+			this.status.textContent = failure(error).message;
+			this.secret?.input.focus();
+			return;
+		}
 		// The browser lets WebAuthn ask only from within the tap: nothing is awaited before.
-		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged }, ...more, ...this.listed(more) });
+		const answer = core.approve(this.request, { ...this.choice, ...this.request.mustAcknowledge && { acknowledged: this.acknowledged }, ...more, ...this.listed(more) }, ...passphrases);
 		this.menu?.close();
-		this.wait('Waiting for you to confirm it is you…', answer);
+		this.wait(this.secret ? 'Unlocking the key…' : 'Waiting for you to confirm it is you…', answer);
 	}
 
 	/** @param {{mute?: boolean}} [choice] */
@@ -407,6 +422,7 @@ class RequestSheet {
 				this.status.className = 'request-status bad';
 				replace(this.status, icon('warning'), theirs(hint ? `${message} ${hint}` : message));
 				this.arm();
+				this.secret?.input.focus();
 			}
 		} finally {
 			this.asking = false;
@@ -419,6 +435,7 @@ class RequestSheet {
 	end(text, tone) {
 		this.ended = true;
 		this.menu?.close();
+		this.secret?.clear();
 		this.buttons();
 		const names = { good: 'check', plain: 'info', warn: 'clock', bad: 'warning' };
 		this.dialog.classList.add('ended');
@@ -446,6 +463,7 @@ class RequestSheet {
 		}
 		open = null;
 		this.menu?.close();
+		this.secret?.clear();
 		clearTimeout(this.timer);
 		handOn(this.dialog);
 		this.dialog.close();
@@ -565,7 +583,7 @@ const group = (iconName, tone, title, lines) => lines.length > 0 && h('div', { c
 
 /** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */
 function facts(r, name) {
-	const kind = badge(r.keyKind === 'passkey' ? 'Passkey' : 'Vault', 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock');
+	const kind = badge({ passkey: 'Passkey', vault: 'Vault', passphrase: 'Passphrase' }[r.keyKind], 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock');
 	const issued = r.kind === 'certificate'; // then the key that signs is the CA's
 	return h('dl', { class: 'facts' },
 		h('div', null, h('dt', null, name), h('dd', null, theirs(r.label, 'value strong'), ' ', !issued && kind,
@@ -573,28 +591,4 @@ function facts(r, name) {
 		issued && h('div', null, h('dt', null, 'Signed by'), h('dd', null, h('span', { class: 'value' }, 'The CA of this phone'), ' ', kind)),
 		h('div', null, h('dt', null, 'Computer'), h('dd', null, theirs(r.computer, 'value'),
 			h('span', { class: 'mono' }, inGroups(r.computerID).slice(0, 19), '…'))));
-}
-
-/** The seconds that are left, as a ring and as a number. */
-class Ring {
-	constructor() {
-		this.arc = svg('circle', { cx: '22', cy: '22', r: '19', class: 'ring-left', pathLength: '100', 'stroke-dasharray': '100' });
-		this.number = h('span', { class: 'ring-number' });
-		this.spoken = h('span', { class: 'unseen' }, ' seconds left');
-		this.element = h('div', { class: 'ring', role: 'timer' }, fill(
-			svg('svg', { viewBox: '0 0 44 44', 'aria-hidden': 'true' }),
-			svg('circle', { cx: '22', cy: '22', r: '19', class: 'ring-whole' }), this.arc), this.number, this.spoken);
-	}
-
-	/** @param {number} left @param {number} whole */
-	show(left, whole) {
-		const seconds = Math.max(0, Math.ceil(left));
-		this.number.textContent = String(seconds);
-		this.arc.setAttribute('stroke-dashoffset', String(100 - 100 * Math.max(0, left) / whole));
-		this.element.classList.toggle('hurry', left < 15);
-	}
-
-	stop() {
-		this.element.classList.add('stopped');
-	}
 }

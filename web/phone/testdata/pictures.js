@@ -17,7 +17,7 @@ function full() {
 		version: '0.1.0', hub: { url: 'https://hub.example.org', connected: true, error: '' },
 		deviceName: 'Ada’s phone', deviceID: '6rri5lnou2v2k4mzq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba',
 		rpID: 'hub.example.org',
-		support: { webauthn: true, prf: 'yes', platformAuthenticator: true, persisted: true, push: 'off' },
+		support: { webauthn: true, prf: 'yes', passphrase: false, platformAuthenticator: true, persisted: true, push: 'off' }, passphrases: 0,
 		computers: [
 			{ id: 'mq7xw3ytbh5cfdgja2ses4lkpvo6iunrq7mba6rri5lnou2v2k4z', name: 'studio', connected: true, since: now - 42 * 60000, clockDifferenceSeconds: 0, opensshVersion: 'OpenSSH_10.3p1' },
 			{ id: 'yo6iunrq7mba6rri5lnou2v2k4zmq7xw3ytbh5cfdgja2ses4lkp', name: 'old-laptop', connected: false, since: now - 3 * hour, clockDifferenceSeconds: 41, opensshVersion: 'OpenSSH_9.2p1', lastError: 'No answer within 15 s.' },
@@ -118,6 +118,12 @@ export function connect() {}
 export function beginAnew() {}
 export async function approve() {}
 
+/** A computer whose browser has no passkeys that open a vault. @returns {any} */
+const desktop = () => ({
+	support: { ...full().support, prf: 'no', passphrase: true, platformAuthenticator: false }, passphrases: 2,
+	identities: full().identities?.map((id) => id.kind === 'vault' ? { ...id, kind: 'passphrase', backedUp: null } : id),
+});
+
 /** @param {any} sheet */
 export const deny = async ({ id }) => end(id, 'denied');
 
@@ -181,4 +187,4 @@ const certificate = (change) => request({
 });
 
 /** What the tests show. */
-Object.assign(globalThis, { fake: { answers, set, end, sign, certificate, full } });
+Object.assign(globalThis, { fake: { answers, set, end, sign, certificate, full, desktop } });

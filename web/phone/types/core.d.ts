@@ -2,7 +2,7 @@
 
 /** asker: of a line, said by the host that asks for sudo. */
 export type Quality = 'unknown' | 'claimed' | 'verified' | 'asker';
-export type KeyKind = 'passkey' | 'vault';
+export type KeyKind = 'passkey' | 'vault' | 'passphrase';
 
 export interface Computer {
 	id: string;
@@ -130,6 +130,8 @@ export interface Certificate {
 export interface Support {
 	webauthn: boolean;
 	prf: 'yes' | 'no' | 'unknown';
+	/** Whether to offer the vault that a passphrase opens. */
+	passphrase: boolean;
 	platformAuthenticator: boolean;
 	persisted: boolean;
 	/** How many bytes the browser lets the app store yet. */
@@ -193,6 +195,8 @@ export interface State {
 	rpProblem?: string;
 	support: Support;
 	vanished?: boolean;
+	/** How many keys are in the vault that a passphrase opens. */
+	passphrases: number;
 	computers: Computer[] | null;
 	identities: Identity[] | null;
 	ca: CA | null;

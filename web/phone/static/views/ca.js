@@ -7,7 +7,8 @@ import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, checks, choices, codeLine, confirm, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, duration, names } from '../text.js';
 import { certificateRow, revocationRow, unexpired } from './certificates.js';
-import { aboutHostName, aboutTrial, giveUp, makeKey, noVault, unable } from './create.js';
+import { firstKind, giveUp, kinds, makeKey, ofKind } from './create.js';
+import { kindName } from './identities.js';
 import { problems } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
@@ -36,28 +37,25 @@ function none(state) {
 				h('li', null, h('strong', null, 'Tell your servers'), h('span', null, 'One line in sshd_config, shown here afterwards.')),
 				h('li', null, h('strong', null, 'Approve once'), h('span', null, 'Choose for how long, and under which account names.')))),
 		],
-		actions: [button('Create a CA', {
-			kind: 'primary', icon: 'plus', onclick: () => create(state),
-			disabled: unable(state),
-		})],
+		actions: [button('Create a CA', { kind: 'primary', icon: 'plus', onclick: () => create(state) })],
 	};
 }
 
 /** @param {State} state */
 function create(state) {
-	const kind = choices('Kind', 'ca-kind', [
-		{
-			value: 'vault', title: 'Vault key', disabled: Boolean(noVault(state)),
-			text: noVault(state) || ['Rests encrypted in this browser, unlocked by a passkey for each certificate. ', h('strong', null, 'Every OpenSSH server accepts it.')],
-		},
-		{
-			value: 'passkey', title: 'Passkey',
-			text: ['This device’s authenticator signs. ', h('strong', null, 'Servers before OpenSSH 10.3 need one more line'), ' in sshd_config.'],
-		},
-	], noVault(state) ? 'passkey' : 'vault');
+	const [passkey, vault, passphrase] = kinds(state);
+	const texts = {
+		passkey: ['This device’s authenticator signs. ', h('strong', null, 'Servers before OpenSSH 10.3 need one more line'), ' in sshd_config.'],
+		vault: ['Rests encrypted in this browser, unlocked by a passkey for each certificate. ', h('strong', null, 'Every OpenSSH server accepts it.')],
+		passphrase: ['Rests encrypted in this browser, under a passphrase that you type for each certificate. ', h('strong', null, 'The weaker vault, for browsers whose passkeys open none.'), ' Every OpenSSH server accepts it.'],
+	};
+	const depends = ofKind(state), first = firstKind(state, 'vault');
+	const kind = choices('Kind', 'ca-kind', [vault, passkey, passphrase].map((k) => (
+		k.disabled ? k : { ...k, text: /** @type {any} */ (texts)[k.value] })), first, depends.show);
+	depends.show(first);
 	const accounts = field('Account names', { placeholder: 'for example: alice, deploy', required: true },
 		'The accounts computers may log in to. Do not put root here unless you mean it.');
-	const go = button('Create', { kind: 'primary', icon: 'finger', type: 'submit' });
+	const go = button('Create', { kind: 'primary', icon: 'plus', type: 'submit' });
 	go.setAttribute('form', 'create-ca');
 	const place = h('div');
 	const fix = (/** @type {boolean} */ fixed) => { kind.element.disabled = fixed; };
@@ -65,17 +63,20 @@ function create(state) {
 		id: 'create-ca', onsubmit: (/** @type {Event} */ e) => {
 			e.preventDefault();
 			busy(go, async () => {
-				if (await makeKey('createCA', { kind: kind.value(), principals: names(accounts.input.value) }, go, place, fix)) {
+				if (await makeKey('createCA', { kind: kind.value(), principals: names(accounts.input.value) }, go, place, fix, ...depends.take(kind.value()))) {
 					s.close();
 					note('The CA is ready. Tell your servers.', 'good');
 				}
 			});
 		},
-	}, kind.element, accounts.element, aboutTrial(), place);
+	}, kind.element, accounts.element, depends.body, place);
 	const s = sheet({
-		title: 'Create a CA', body: [form, aboutHostName(state)],
+		title: 'Create a CA', body: [form, depends.address],
 		actions: [button('Cancel', { onclick: () => s.close() }), go],
-		onclose: giveUp,
+		onclose: () => {
+			depends.clear();
+			giveUp();
+		},
 	});
 }
 
@@ -89,7 +90,7 @@ function existing(authority, certificates) {
 			(policy.principals?.length ?? 0) === 0 && callout('warn', 'No account names',
 				h('p', null, 'Nothing can be issued until the policy names an account, or the identity does.')),
 			section('Public key', codeLine(authority.line, 'CA public key'),
-				h('p', { class: 'badges' }, badge(authority.kind === 'passkey' ? 'Passkey' : 'Vault key', 'plain', authority.kind === 'passkey' ? 'finger' : 'lock'),
+				h('p', { class: 'badges' }, badge(kindName(authority), 'plain', authority.kind === 'passkey' ? 'finger' : 'lock'),
 					h('span', { class: 'mono' }, clean(authority.fingerprint)))),
 			section('Policy', rows(
 				toggle('Computers may ask by themselves', 'On connecting and before a certificate expires. You approve each one.', policy.automaticIssuance,

@@ -5,7 +5,7 @@ import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
 import { button, callout, choices, busy, field, note, sheet, failure } from '../parts.js';
 import { clean } from '../text.js';
-import { problems } from './welcome.js';
+import { forNewKey, weaker } from './passphrase.js';
 
 /** @typedef {import('../../types/core').State} State */
 
@@ -13,31 +13,66 @@ import { problems } from './welcome.js';
 const maxKeyFile = 64 * 1024;
 
 /** The rule about host names, said before the first passkey. @param {State} state */
-export const aboutHostName = (state) => callout('plain', 'Passkeys belong to this address',
+const aboutHostName = (state) => callout('plain', 'Passkeys belong to this address',
 	h('p', null, 'They are bound to ', theirs(state.rpID, 'strong'), '. The app opened under another host name cannot use them: choose the name you will stay with.'));
 
-/** Whether no key can be made here, of any kind. @param {State} state */
-export const unable = (state) => Boolean(state.rpProblem) || !state.support.webauthn;
+/** Why no passkey can be made, if so. @param {State} state */
+const noPasskey = ({ rpProblem, support }) => rpProblem ? 'Not at this address.' : !support.webauthn && 'Not in this browser: it has no WebAuthn.';
 
 /** Why no vault key can be made, if so. @param {State} state */
-export const noVault = ({ support }) => support.prf === 'no' &&
+const noVault = (state) => noPasskey(state) || state.support.prf === 'no' &&
 	'Not in this browser: its passkeys cannot unlock a vault (WebAuthn PRF is missing).';
+
+/** What a passphrase key is. */
+const aboutPassphrase = 'Rests encrypted in this browser, under a passphrase that you type for each signature. ';
 
 /** @param {State} state */
 export const kinds = (state) => [
 	{
-		value: 'passkey', title: 'Passkey',
-		text: ['The secure hardware or password manager of this device signs; the private key is never seen by this app. Servers can insist on your face or finger. ',
+		value: 'passkey', title: 'Passkey', disabled: Boolean(noPasskey(state)),
+		text: noPasskey(state) || ['The secure hardware or password manager of this device signs; the private key is never seen by this app. Servers can insist on your face or finger. ',
 			h('strong', null, 'Computers need OpenSSH 10.3 or newer.')],
 	},
 	{
 		value: 'vault', title: 'Vault key', disabled: Boolean(noVault(state)),
 		text: noVault(state) || ['Rests encrypted in this browser. A passkey unlocks it for each signature, and it is in memory for that moment. ', h('strong', null, 'Works with every SSH client and server.')],
 	},
+	{
+		value: 'passphrase', title: 'Passphrase key', hidden: !state.support.passphrase,
+		text: [aboutPassphrase, h('strong', null, 'The weaker vault, for browsers whose passkeys open none.'), ' Works with every SSH client and server.'],
+	},
 ];
 
+/**
+ * What depends on the kind that is chosen: hints, and the passphrase.
+ * @param {State} state @param {HTMLElement} [more] what else a vault key wants to know
+ */
+export function ofKind(state, more) {
+	const secret = forNewKey(state);
+	const locked = h('div', { class: 'passphrase' }, state.passphrases ? '' : weaker(), secret.element);
+	const trial = h('div', null, aboutTrial());
+	const address = aboutHostName(state);
+	return {
+		body: [locked, trial], address, clear: secret.clear,
+		/** @param {string} kind */
+		show(kind) {
+			locked.hidden = kind !== 'passphrase';
+			trial.hidden = kind === 'passphrase';
+			address.hidden = kind === 'passphrase';
+			if (more) {
+				more.hidden = kind === 'passkey';
+			}
+		},
+		/** The passphrases for a key of this kind. @param {string} kind */
+		take: (kind) => kind === 'passphrase' ? [secret.take()] : [],
+	};
+}
+
+/** The kind that is chosen at first, of those that there are. @param {State} state @param {string} best */
+export const firstKind = (state, best) => noPasskey(state) ? 'passphrase' : best === 'vault' && noVault(state) ? 'passkey' : best;
+
 /** Said before a passkey is made. */
-export const aboutTrial = () => h('p', { class: 'hint' }, 'Your device asks twice for a new passkey: to make it, and to try it before its line is shown.');
+const aboutTrial = () => h('p', { class: 'hint' }, 'Your device asks twice for a new passkey: to make it, and to try it before its line is shown.');
 
 /**
  * Makes a key by one of core's functions. Where the browser wants a tap of its own
@@ -45,14 +80,15 @@ export const aboutTrial = () => h('p', { class: 'hint' }, 'Your device asks twic
  * said in the sheet, which can begin anew.
  * @param {string} name @param {object} args @param {HTMLButtonElement} go the sheet's button
  * @param {HTMLElement} place of what is said
- * @param {(fixed: boolean) => void} [fix] whether what the passkey is made for can be changed
+ * @param {(fixed: boolean) => void} fix whether what the passkey is made for can be changed
+ * @param {...string} passphrases
  * @returns {Promise<boolean>} whether the key is there
  */
-export async function makeKey(name, args, go, place, fix) {
+export async function makeKey(name, args, go, place, fix, ...passphrases) {
 	const { label } = go.dataset, text = /** @type {HTMLElement} */ (go.querySelector('span'));
 	go.dataset.label ??= text.textContent;
 	try {
-		await core.call(name, args);
+		await core.call(name, args, ...passphrases);
 		return true;
 	} catch (error) {
 		const { code, message, hint } = failure(error);
@@ -64,8 +100,13 @@ export async function makeKey(name, args, go, place, fix) {
 			callout('plain', 'One more tap', h('p', null, 'The passkey is made. Tap “Try it”: the key is shown once it has signed a test.')) :
 			callout('bad', 'No key was made', h('p', null, message), h('p', null, hint)));
 		place.scrollIntoView({ block: 'nearest' });
+		if (!again) { // then there is another way
+			const other = go.form?.querySelector('[value=passphrase]');
+			other?.closest('label')?.removeAttribute('hidden');
+			other?.closest('fieldset')?.removeAttribute('hidden');
+		}
 		text.replaceChildren(again ? 'Try it' : label ?? text.textContent);
-		fix?.(again);
+		fix(again);
 		return false;
 	}
 }
@@ -85,9 +126,10 @@ const vaultAlgorithms = [
 export function createKey(state) {
 	const label = field('Name', { placeholder: 'for example: work', maxlength: '100', required: true });
 	const algorithm = choices('Algorithm', 'algorithm', vaultAlgorithms, 'ssh-ed25519', undefined, 'segment');
-	algorithm.element.hidden = true;
-	const kind = choices('Kind', 'kind', kinds(state), 'passkey', (value) => { algorithm.element.hidden = value !== 'vault'; });
-	const create = button('Create', { kind: 'primary', icon: 'finger', type: 'submit', disabled: unable(state) });
+	const depends = ofKind(state, algorithm.element), first = firstKind(state, 'passkey');
+	const kind = choices('Kind', 'kind', kinds(state), first, depends.show);
+	depends.show(first);
+	const create = button('Create', { kind: 'primary', icon: 'plus', type: 'submit' });
 	create.setAttribute('form', 'create-key');
 	const place = h('div');
 	const fix = (/** @type {boolean} */ fixed) => {
@@ -96,9 +138,8 @@ export function createKey(state) {
 	};
 	const make = async () => {
 		const name = label.input.value.trim();
-		const made = kind.value() === 'vault'
-			? makeKey('createVault', { label: name, algorithm: algorithm.value() }, create, place, fix)
-			: makeKey('createPasskey', { label: name }, create, place, fix);
+		const made = kind.value() === 'passkey' ? makeKey('createPasskey', { label: name }, create, place, fix)
+			: makeKey('createVault', { label: name, kind: kind.value(), algorithm: algorithm.value() }, create, place, fix, ...depends.take(kind.value()));
 		if (await made) {
 			s.close();
 			note(`${clean(name)} is ready. Put its line on your servers.`, 'good');
@@ -106,29 +147,28 @@ export function createKey(state) {
 	};
 	const form = h('form', {
 		id: 'create-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(create, make); },
-	}, label.element, kind.element, algorithm.element, aboutTrial(), place);
+	}, label.element, kind.element, algorithm.element, depends.body, place);
 	const s = sheet({
 		title: 'Create a key',
-		body: unable(state) ? problems(state) : [form, aboutHostName(state)],
+		body: [form, depends.address],
 		actions: [button('Cancel', { onclick: () => s.close() }), create],
-		onclose: giveUp,
+		onclose: () => {
+			depends.clear();
+			giveUp();
+		},
 	});
 }
 
 /** @param {State} state */
 export function importKey(state) {
-	if (unable(state) || noVault(state)) {
-		const s = sheet({
-			title: 'Import a key',
-			body: unable(state) ? problems(state) : [callout('warn', 'Not in this browser', h('p', null, 'An imported key goes into the vault, and the passkeys of this browser cannot unlock one (WebAuthn PRF is missing). Create a passkey instead.'))],
-			actions: [button('Close', { onclick: () => s.close() })],
-		});
-		return;
-	}
 	const label = field('Name', { placeholder: 'for example: old laptop', maxlength: '100', required: true });
 	const file = field('Key file', { type: 'file' });
 	const text = field('Or paste the private key', { rows: '4', class: 'mono', placeholder: '-----BEGIN OPENSSH PRIVATE KEY-----' });
-	const passphrase = field('Passphrase', { type: 'password', autocomplete: 'off' }, 'Empty if the file has none. It is used once and not kept.');
+	const passphrase = field('Passphrase of the file', { type: 'password', autocomplete: 'off' }, 'Empty if the file has none. It is used once and not kept.');
+	const depends = ofKind(state), first = noVault(state) ? 'passphrase' : 'vault';
+	const kind = choices('Kind', 'kind', kinds(state).filter((k) => k.value !== 'passkey'), first, depends.show);
+	kind.element.hidden = !state.support.passphrase;
+	depends.show(first);
 	const go = button('Import', { kind: 'primary', icon: 'import', type: 'submit' });
 	go.setAttribute('form', 'import-key');
 
@@ -146,7 +186,8 @@ export function importKey(state) {
 	});
 	const place = h('div');
 	const run = async () => {
-		const done = makeKey('importVault', { label: label.input.value.trim(), file: text.input.value, passphrase: passphrase.input.value }, go, place);
+		const done = makeKey('importVault', { label: label.input.value.trim(), kind: kind.value(), file: text.input.value, passphrase: passphrase.input.value }, go, place, () => {},
+			...depends.take(kind.value()));
 		try {
 			if (!await done) {
 				return;
@@ -163,14 +204,15 @@ export function importKey(state) {
 	};
 	const form = h('form', {
 		id: 'import-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(go, run); },
-	}, label.element, file.element, text.element, passphrase.element, aboutTrial(), place);
+	}, label.element, file.element, text.element, passphrase.element, kind.element, depends.body, place);
 	const s = sheet({
 		title: 'Import a key',
-		body: [h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, aboutHostName(state)],
+		body: [h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, depends.address],
 		actions: [button('Cancel', { onclick: () => s.close() }), go],
 		onclose: () => {
 			text.input.value = '';
 			passphrase.input.value = '';
+			depends.clear();
 			giveUp();
 		},
 	});

@@ -6,6 +6,7 @@ import { h, icon, theirs } from '../dom.js';
 import { badge, busy, button, callout, codeLine, confirm, empty, field, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { algorithmName, clean, names, short, when } from '../text.js';
 import { createKey, importKey } from './create.js';
+import { change } from './passphrase.js';
 import { allowedUses } from './rules.js';
 import { problems } from './welcome.js';
 
@@ -44,8 +45,8 @@ export const identityRow = (id) => row({
 	],
 });
 
-/** @param {Identity} id */
-const kindName = (id) => id.kind === 'passkey' ? 'Passkey' : 'Vault key';
+/** @param {{kind: import('../../types/core').KeyKind}} id */
+export const kindName = (id) => ({ passkey: 'Passkey', vault: 'Vault key', passphrase: 'Passphrase key' })[id.kind];
 
 /** @param {Given} given @returns {Screen} */
 export function identity({ state, argument }) {
@@ -72,6 +73,8 @@ export function identity({ state, argument }) {
 				row({ icon: 'pen', title: 'Rename', key: 'rename', onclick: () => rename(id) }),
 				row({ icon: 'seal', title: 'Accounts for session certificates', key: 'principals', onclick: () => principals(id),
 					text: id.principals?.length ? theirs(id.principals.join(', ')) : 'As the CA says' }),
+				id.kind === 'passphrase' && row({ icon: 'lock', title: 'Change the passphrase', key: 'change-passphrase', onclick: () => change(state),
+					text: state.passphrases > 1 ? `Of all ${state.passphrases} keys in the vault` : null }),
 				row({ icon: 'trash', tone: 'bad', title: 'Delete', key: 'delete', onclick: () => remove(id) }),
 			)),
 		],
@@ -113,9 +116,11 @@ function switches(id) {
 
 /** @param {Identity} id */
 function about(id) {
-	const where = id.kind === 'passkey'
-		? 'In this device’s authenticator. Each signature is a WebAuthn assertion.'
-		: 'In this browser, encrypted. Only a passkey of yours can unlock it: for each signature, or for what you approve in advance.';
+	const where = {
+		passkey: 'In this device’s authenticator. Each signature is a WebAuthn assertion.',
+		vault: 'In this browser, encrypted. Only a passkey of yours can unlock it: for each signature, or for what you approve in advance.',
+		passphrase: 'In this browser, encrypted under your passphrase: for each signature you type it, or for what you approve in advance. Whoever copies this browser’s storage can guess the passphrase; no authenticator confirms that it is you.',
+	}[id.kind];
 	return h('dl', { class: 'card facts' },
 		h('div', null, h('dt', null, 'Fingerprint'), h('dd', { class: 'mono' }, clean(id.fingerprint))),
 		h('div', null, h('dt', null, 'Where it is'), h('dd', null, where)),

@@ -12,7 +12,7 @@ import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../plat
 
 /** @param {State} state @param {() => void} refresh @returns {import('../app.js').Screen} */
 export function welcome(state, refresh) {
-	const elsewhere = mustInstallFirst() || !state.support.webauthn; // is where to begin
+	const elsewhere = mustInstallFirst(); // is where to begin
 	return {
 		title: 'vmux',
 		main: [
@@ -21,10 +21,10 @@ export function welcome(state, refresh) {
 			h('div', { class: 'hero' },
 				h('img', { src: 'icons/icon.svg', alt: '', width: '88', height: '88' }),
 				h('p', { class: 'hero-title' }, 'Your SSH keys, on this phone'),
-				h('p', { class: 'para' }, 'Your computer holds none of them. When ssh or git needs a signature, this phone shows what it is for, and you approve it with your face, finger or screen lock.')),
+				h('p', { class: 'para' }, 'Your computer holds none of them. When ssh or git needs a signature, this phone shows what it is for, and you approve it with your face, finger, screen lock or a passphrase.')),
 			problems(state),
 			mustInstallFirst() ? installFirst() : null,
-			state.support.webauthn && section('How to begin', h('ol', { class: 'card steps' },
+			section('How to begin', h('ol', { class: 'card steps' },
 				!isInstalled() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
 					? 'Share, then Add to Home Screen. Go on in the installed app.' : 'It then opens offline and can be notified.'),
 				canOfferInstall() && button('Install', { icon: 'import', onclick: () => install().then(refresh) })),
@@ -65,11 +65,11 @@ export function problems(state) {
 			h('p', null, space === 0 ? 'The browser could not store what vmux gave it. Until it can, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.'
 				: `The browser lets vmux store ${megabytes(space)} more. When that is used up, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.`),
 			h('p', null, 'Free some space on this device.')),
-		state.rpProblem && callout('bad', 'No keys can be made at this address', h('p', null, theirs(state.rpProblem)),
-			h('p', null, 'Open the app by the hub’s host name.')),
-		!state.rpProblem && !state.support.webauthn && callout('bad', 'This browser has no WebAuthn',
-			h('p', null, 'Neither passkeys nor vault keys can be made or used here: no request can be approved. Pairing, the log and the settings work.'),
-			h('p', null, 'For keys, open this address in Safari (iOS 18 or newer), or in a current Chrome, Edge or Firefox. Or keep them on a second machine, with ', h('code', null, 'vmux phone'), '.')),
+		state.rpProblem && callout('warn', 'No passkeys at this address', h('p', null, theirs(state.rpProblem)),
+			h('p', null, 'Open the app by the hub’s host name. Here you can make passphrase keys, which are weaker.')),
+		!state.rpProblem && !state.support.webauthn && callout('warn', 'This browser has no WebAuthn',
+			h('p', null, 'Neither passkeys nor vault keys can be made or used here. You can make passphrase keys, which are weaker.'),
+			h('p', null, 'For the others, open this address in Safari (iOS 18 or newer), or in a current Chrome, Edge or Firefox. Or keep keys on a second machine, with ', h('code', null, 'vmux phone'), '.')),
 	];
 }
 
@@ -116,8 +116,9 @@ export function abilities({ support, rpProblem }) {
 		: line(false, 'No screen lock', 'Set up a screen lock, or use a security key or another phone as authenticator.');
 	return [
 		support.webauthn ? line(true, 'Passkeys', 'SSH keys in this device’s secure hardware or password manager.')
-			: line(false, 'No passkeys', rpProblem ? 'None can be made at this address.' : 'This browser has no WebAuthn: no key can be made here.'),
+			: line(false, 'No passkeys', rpProblem ? 'None can be made at this address.' : 'This browser has no WebAuthn.'),
 		prf[support.webauthn ? support.prf : 'none'] ?? prf.unknown,
+		...support.passphrase ? [line(true, 'Passphrase keys', 'The weaker vault: Ed25519, RSA and P-256 keys, under a passphrase that you type for each signature.')] : [],
 		...support.webauthn ? [confirms] : [], // the person, for a passkey
 		support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
 			: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
