@@ -54,31 +54,29 @@ func TestFirefox(t *testing.T) {
 	w.logsIn("hardware", sshdtest.New(t))
 	w.logsIn("everywhere", sshdtest.Old(t))
 	w.isDenied("everywhere")
+	w.makePassphraseKey("desktop")
+	w.passphrase = phrase
+	w.logsIn("desktop", sshdtest.Old(t))
 	w.staysPaired()
 	w.opensOffline()
 }
 
-// WebKitGTK has no WebAuthn. The app says what does not work, offers what does,
-// and is paired, stored and opened offline as anywhere.
+// WebKitGTK has no WebAuthn. The app says what does not work and offers what does: keys
+// under a passphrase, which log in to any server. It is paired, stored and opened offline
+// as anywhere.
 func TestWebKit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, browser.StartWebKit(t, *dark))
-	w.page.Wants("This browser has no WebAuthn", "no request can be approved", "Safari (iOS 18 or newer)", "vmux phone",
-		"No passkeys This browser has no WebAuthn", "No vault keys Only a passkey could unlock them.", "No notifications")
-	w.page.Lacks("Passkeys work", "Create a key", "screen lock, or use a security key")
-	w.pair("Pair here all the same")
-	w.page.Screen("identities")
-	w.page.Wants("This browser has no WebAuthn")
-	for _, name := range []string{"Create a key", "Import"} {
-		w.page.Tap(name)
-		w.page.WaitFor(browser.Topmost + ".innerText.includes('This browser has no WebAuthn')")
-		w.page.WaitFor(browser.Topmost + ".querySelector('form, button.primary:enabled') === null")
-		w.page.Click(".sheet-head .icon-button")
-	}
-	w.page.Screen("ca")
-	w.page.Wants("This browser has no WebAuthn")
-	w.page.WaitFor("document.querySelector('#actions button').disabled")
+	w.page.Wants("This browser has no WebAuthn", "passphrase keys, which are weaker", "Safari (iOS 18 or newer)", "vmux phone",
+		"No passkeys This browser has no WebAuthn", "No vault keys Only a passkey could unlock them.", "Passphrase keys The weaker vault", "No notifications")
+	w.page.Lacks("Passkeys work", "screen lock, or use a security key")
+	w.pair("Pair a computer")
+	w.makePassphraseKey("desktop")
+	w.passphrase = phrase
+	w.logsIn("desktop", sshdtest.Old(t))
+	w.isDenied("desktop")
 	w.staysPaired()
+	w.logsIn("desktop", sshdtest.Old(t))
 	w.opensOffline()
 }
 
@@ -115,7 +113,11 @@ type world struct {
 	hub   *web.Hub
 	agent *web.Agent
 	page  *browser.Remote
+	// passphrase is typed before Approve is tapped.
+	passphrase string
 }
+
+const phrase = "correct horse battery"
 
 // newWorld has the app open at the size of a phone, and its phone is new.
 func newWorld(t *testing.T, page *browser.Remote) *world {
@@ -164,6 +166,16 @@ func (w *world) makeKey(name, kind string) {
 	w.page.Wants(name + " is ready.")
 }
 
+// makePassphraseKey makes the first key of the vault that opens with a passphrase.
+func (w *world) makePassphraseKey(name string) {
+	w.t.Helper()
+	w.fillKey(name, "passphrase")
+	w.page.Fill("New passphrase", phrase)
+	w.page.Fill("Once more", phrase)
+	w.page.Tap("Create")
+	w.page.Wants(name + " is ready.")
+}
+
 // line is what the page of a key shows for authorized_keys.
 func (w *world) line(name string) string {
 	w.t.Helper()
@@ -193,6 +205,9 @@ func (w *world) login(key string, client sshdtest.OpenSSH, button string) (strin
 		w.t.Fatal(err)
 	}
 	w.page.Wants("Checked by this phone", key)
+	if w.passphrase != "" && button == "Approve" {
+		w.page.Fill("Passphrase of the vault", w.passphrase)
+	}
 	w.page.Tap(button)
 	err := cmd.Wait()
 	return out.String(), err

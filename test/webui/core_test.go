@@ -117,11 +117,11 @@ func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var said struct {
-		Name   string
-		Args   json.RawMessage
-		PRF    []byte
-		Active bool
-		Page   browserphone.Config // what a page knows of it
+		Name    string
+		Args    json.RawMessage
+		Secrets [][]byte
+		Active  bool
+		Page    browserphone.Config // what a page knows of it
 	}
 	if err := json.NewDecoder(r.Body).Decode(&said); err != nil {
 		c.t.Errorf("%s: %v", r.URL.Path, err)
@@ -137,7 +137,7 @@ func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/core/start":
 		err = c.start(said.Page)
 	case "/core/call":
-		answer.Value, err = c.note(said.Name, said.Args, false).Call(r.Context(), said.Name, said.Args, said.PRF)
+		answer.Value, err = c.note(said.Name, said.Args, false).Call(r.Context(), said.Name, said.Args, said.Secrets...)
 	case "/core/prepare":
 		answer.Plan, err = c.note("tap "+said.Name, said.Args, said.Active).Prepare(said.Name, said.Args)
 	}

@@ -35,9 +35,9 @@ async function vmuxStart(host) {
 	await posted('start', { page: { origin, host: hostname, secure, version, name } });
 	return {
 		stop: () => events.close(),
-		/** @param {string} name @param {string} args @param {Uint8Array} [prf] */
-		call: async (name, args, prf) => {
-			const { error, value, events: n } = await posted('call', { name, args: JSON.parse(args), prf: prf && btoa(String.fromCharCode(...prf)) });
+		/** @param {string} name @param {string} args @param {...Uint8Array} secrets */
+		call: async (name, args, ...secrets) => {
+			const { error, value, events: n } = await posted('call', { name, args: JSON.parse(args), secrets: secrets.map((s) => btoa(String.fromCharCode(...s))) });
 			await heard(n);
 			if (error) {
 				throw error;
