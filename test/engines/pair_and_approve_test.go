@@ -34,13 +34,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// All that a person does, in Firefox: a phone that is paired, has keys of both
+// All that a person does, in Firefox: a phone that is paired, has keys of all
 // kinds, approves logins, denies one, and opens without its hub.
 func TestFirefox(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, browser.StartFirefox(t, *dark))
 	w.page.Wants("Passkeys SSH keys in this device’s", "Vault keys: perhaps", "Notifications: off")
 	w.pair("Pair a computer")
+	w.makePassphraseKey("desktop") // there is no authenticator yet
+	w.passphrase = phrase
+	w.logsIn("desktop", sshdtest.Old(t))
+	w.passphrase = ""
 	remove := w.page.AddAuthenticator(false)
 	w.fillKey("hardware", "passkey")
 	w.page.Tap("Create")
@@ -54,9 +58,6 @@ func TestFirefox(t *testing.T) {
 	w.logsIn("hardware", sshdtest.New(t))
 	w.logsIn("everywhere", sshdtest.Old(t))
 	w.isDenied("everywhere")
-	w.makePassphraseKey("desktop")
-	w.passphrase = phrase
-	w.logsIn("desktop", sshdtest.Old(t))
 	w.staysPaired()
 	w.opensOffline()
 }
