@@ -224,6 +224,11 @@ var dependencyRules = []rule{
 		why:    "what is done on servers goes through the person's own ssh, and holds no way to the agent's keys",
 	},
 	{
+		from: "internal/cli/setupcmd", never: []string{"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/hub/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/setupcmd", "vmux/internal/cli/command", "vmux/internal/cli/gitcmd"},
+		why:    "it asks and tells; what is written is package setup's, and an agent is asked by its control socket",
+	},
+	{
 		from: "internal/hub/store", never: []string{"vmux/..."}, except: []string{"vmux/internal/hub/store", "vmux/internal/filelock"},
 		why: "it keeps any values, and knows neither devices nor what they want kept",
 	},

@@ -13,6 +13,7 @@ import (
 	"vmux/internal/cli/gitcmd"
 	"vmux/internal/cli/phonecmd"
 	"vmux/internal/cli/servercmd"
+	"vmux/internal/cli/setupcmd"
 	"vmux/internal/wire"
 )
 
@@ -76,7 +77,7 @@ func newRoot(a *app) *cobra.Command {
 		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a), newDoctorCommand(a),
 		a.Group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
 		a.Group("git", "Sign commits and tags with a phone-held key", gitcmd.NewSetup(a.IO)),
-		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), newSetupCommand(a), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO),
+		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), setupcmd.New(a.IO, setupcmd.Rest{Commands: Commands, Upstream: upstreamSocket}), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO),
 	)
 	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))

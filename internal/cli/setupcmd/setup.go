@@ -1,4 +1,5 @@
-package cli
+// Package setupcmd is `vmux setup`: it asks, shows and tells; package setup writes.
+package setupcmd
 
 import (
 	"cmp"
@@ -28,7 +29,23 @@ type setupFlags struct {
 	hub, upstream string
 }
 
-func newSetupCommand(a *app) *cobra.Command {
+// Rest is what setup needs of the other commands.
+type Rest struct {
+	// Commands makes the whole tree of commands.
+	Commands func() *cobra.Command
+	// Upstream checks the socket of an upstream agent beside the agent's own.
+	Upstream func(upstream, own string) (string, error)
+}
+
+// app is what every command of this package works with.
+type app struct {
+	*command.IO
+	rest Rest
+}
+
+// New makes `vmux setup`.
+func New(io *command.IO, rest Rest) *cobra.Command {
+	a := &app{io, rest}
 	var f setupFlags
 	cmd := &cobra.Command{
 		Use:   "setup",
@@ -51,7 +68,7 @@ what you wrote meanwhile stays. Files that cannot be written to are left alone.`
   vmux setup --yes --parts ssh,service
   vmux setup --undo`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			wish, home, err := f.wish()
+			wish, home, err := a.wish(&f)
 			if err != nil {
 				return err
 			}
@@ -78,7 +95,7 @@ what you wrote meanwhile stays. Files that cannot be written to are left alone.`
 
 // wish is what the flags ask for, with the agent's socket as the configuration file
 // has it.
-func (f *setupFlags) wish() (setup.Wish, state.Home, error) {
+func (a *app) wish(f *setupFlags) (setup.Wish, state.Home, error) {
 	w := setup.Wish{Parts: f.parts, Shells: f.shells}
 	home, err := state.Find()
 	if err != nil {
@@ -102,7 +119,7 @@ func (f *setupFlags) wish() (setup.Wish, state.Home, error) {
 		return w, home, err
 	}
 	if !f.undo { // which has to work whatever the file says
-		if err := f.settings(&w, home); err != nil {
+		if err := a.settings(f, &w, home); err != nil {
 			return w, home, err
 		}
 	}
@@ -132,14 +149,14 @@ func (f *setupFlags) checkShells(w *setup.Wish) error {
 
 // settings finds out where `vmux agent` serves when it is started without flags, and
 // what is to be added to its configuration file.
-func (f *setupFlags) settings(w *setup.Wish, home state.Home) (err error) {
+func (a *app) settings(f *setupFlags, w *setup.Wish, home state.Home) (err error) {
 	if w.Socket, err = home.AgentSocket(); err != nil {
 		return err
 	}
 	if w.ConfigFile, err = home.ConfigFile(); err != nil {
 		return err
 	}
-	there, err := agentSettings(nil)
+	there, err := a.agentSettings(nil)
 	if err != nil {
 		return err
 	}
@@ -151,7 +168,7 @@ func (f *setupFlags) settings(w *setup.Wish, home state.Home) (err error) {
 		if below, ok := strings.CutPrefix(f.upstream, "~/"); ok { // as no shell expands it behind a =
 			f.upstream = filepath.Join(w.Home, below)
 		}
-		if f.upstream, err = upstreamSocket(f.upstream, w.Socket); err != nil {
+		if f.upstream, err = a.rest.Upstream(f.upstream, w.Socket); err != nil {
 			return err
 		}
 	}
@@ -170,13 +187,13 @@ func (f *setupFlags) settings(w *setup.Wish, home state.Home) (err error) {
 			w.Config = append(w.Config, s.TOML())
 		}
 	}
-	_, err = agentSettings(wanted) // are they right?
+	_, err = a.agentSettings(wanted) // are they right?
 	return err
 }
 
 // agentSettings are the settings of `vmux agent`, with some given as flags.
-func agentSettings(given map[string]string) ([]config.Setting, error) {
-	root := Commands()
+func (a *app) agentSettings(given map[string]string) ([]config.Setting, error) {
+	root := a.rest.Commands()
 	agent, _, err := root.Find([]string{"agent"})
 	if err != nil {
 		return nil, err
@@ -271,7 +288,7 @@ func (a *app) written(ctx context.Context, plan []setup.Change) error {
 	if !slices.ContainsFunc(plan, setup.Change.Restarts) {
 		return nil
 	}
-	if _, err := agentSettings(nil); err != nil {
+	if _, err := a.agentSettings(nil); err != nil {
 		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
 	}
 	if slices.ContainsFunc(plan, setup.Change.MovesSocket) { // which would be the old one if the agent alone were started again
