@@ -117,8 +117,10 @@ type Config struct {
 	// PairHosts are the addresses that an invitation names; default all of
 	// this machine's, loopback only if there is no other.
 	PairHosts []string
-	// ProgramVersion is shown in the status.
+	// ProgramVersion is shown in the status, and so are Flags: what the program was
+	// started with.
 	ProgramVersion string
+	Flags          map[string]string
 	// Notify tells the user something outside of any terminal; nothing waits for
 	// it. Default: the desktop's notifications. NoNotify turns them off.
 	Notify desktop.Screen

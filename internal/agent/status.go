@@ -30,7 +30,7 @@ func (a *Agent) Status() control.Status {
 		ConnectionLine: connectionLine(peers), Connected: anyConnected(peers),
 		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
-		PID: os.Getpid(), Version: a.cfg.ProgramVersion, StartedAt: a.started.Round(0),
+		PID: os.Getpid(), Version: a.cfg.ProgramVersion, Flags: a.cfg.Flags, StartedAt: a.started.Round(0),
 		Locked: a.lockedNow.Load(), Notifications: a.wantedNotices(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(),
 	}
 	s.CertificateLine = certificateLine(s.Certificate)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"vmux/internal/agent"
 	"vmux/internal/agent/origin"
@@ -43,6 +44,7 @@ type agentFlags struct {
 	upstream         string
 	forwardUpstream  bool
 	hub              hubFlags
+	given            map[string]string // by their names
 }
 
 func newAgentCommand(a *app) *cobra.Command {
@@ -78,6 +80,8 @@ Each flag can stand in the configuration file, below [agent]: vmux config.`,
 			if file, found := settings.File(); found {
 				log.Info("configuration read", "file", file)
 			}
+			f.given = map[string]string{}
+			cmd.Flags().Visit(func(given *pflag.Flag) { f.given[given.Name] = given.Value.String() })
 			return a.runAgent(cmd.Context(), f, log)
 		},
 	}
@@ -207,6 +211,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 		MaxKeys:         cmp.Or(f.maxKeys, -1), // 0 is all
 		OpenSSHVersion:  sync.OnceValue(func() string { return opensshVersion(ctx) }),
 		ProgramVersion:  command.Version,
+		Flags:           f.given,
 		Log:             log,
 
 		ForwardCertificate: f.forward,

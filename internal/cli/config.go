@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/config"
 	"vmux/internal/wire"
 )
@@ -27,12 +28,14 @@ configuration file, below [agent] and [phone], by the flag's name:
 A flag that is given wins. The file is config.toml in $XDG_CONFIG_HOME/vmux or
 ~/.config/vmux (macOS: ~/Library/Application Support/vmux), and in $VMUX_HOME if
 that is set. It is read at the start of the two programs, which never change it.
+Flags of an agent that runs now are told beside its settings.
 
 Shows what holds for a program that is started now, without flags, as a file of
 the same form. An unknown or wrong setting is told with its line: exit status 2.`,
 		Example: "  vmux config\n  vmux config --config FILE\n  vmux config --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.showConfig(config.Of(cmd.Root()), file)
+			running, _ := command.Client().Status(cmd.Context()) // if none runs, it has no flags
+			return a.showConfig(config.Of(cmd.Root()), file, running.Flags)
 		},
 	})
 	cmd.Flags().StringVar(&file, "config", "", "read `FILE` in place of the configuration file; none shows the defaults")
@@ -44,10 +47,12 @@ type configAnswer struct {
 	File     string           `json:"file"`  // empty with --config none
 	Found    bool             `json:"found"` // whether there is such a file
 	Settings []config.Setting `json:"settings"`
+	// Running are the flags of the agent that runs now, which win for it.
+	Running map[string]string `json:"running,omitempty"`
 }
 
-func (a *app) showConfig(commands []*config.Command, file string) error {
-	var all configAnswer
+func (a *app) showConfig(commands []*config.Command, file string, running map[string]string) error {
+	all := configAnswer{Running: running}
 	for _, c := range commands {
 		if err := c.Load(file); err != nil {
 			return err
@@ -79,6 +84,9 @@ func configText(all configAnswer) string {
 		from := "default"
 		if s.Source == config.InFile {
 			from = fmt.Sprintf("%s:%d", wire.Show(all.File), s.Line)
+		}
+		if flag, given := all.Running[s.Key]; given && s.Table == config.TableAgent {
+			from += "; the agent that runs has --" + s.Key + " " + command.ShellWord(wire.Show(flag))
 		}
 		fmt.Fprintf(&b, "%-36s # %s\n", s.TOML(), from)
 	}

@@ -68,6 +68,8 @@ type Status struct {
 	PID        int       `json:"pid"`
 	Version    string    `json:"version"`
 	StartedAt  time.Time `json:"startedAt"`
+	// Flags are those that the agent was started with, by their names.
+	Flags map[string]string `json:"flags,omitempty"`
 }
 
 // Hub is how it stands with the agent's hub.
