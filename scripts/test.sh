@@ -21,10 +21,13 @@ counted() {
 		--jsonfile-timing-events "$(mktemp "$times/XXXXXX")" --post-run-command "bash -c '$hook'" "$@" || status=1
 }
 
-# What only root can show where no service manager gives an ordinary user a
-# control group. .ci/run runs it as root; a named test is run in any case.
-needs_root=(TestSystemdService TestSetupUnderSystemd) elsewhere=()
-if [ $# = 0 ] && [ "$(id -u)" != 0 ] && ! systemd-run --user --scope --quiet true 2>/dev/null; then
+# What only root can show: other accounts, and a service manager where none gives an
+# ordinary user a control group. .ci/run runs it as root; a named test is run in any case.
+needs_root=(TestSetupInFreshAccounts TestSetupLeadsToTheFirstLogin) elsewhere=()
+if ! systemd-run --user --scope --quiet true 2>/dev/null; then
+	needs_root+=(TestSystemdService TestSetupUnderSystemd)
+fi
+if [ $# = 0 ] && [ "$(id -u)" != 0 ]; then
 	elsewhere=(-skip "^($(IFS='|' && echo "${needs_root[*]}"))\$")
 fi
 

@@ -173,11 +173,22 @@ ln -s "$(readlink -f $HOME/.local/bin/vmux)" $HOME/.local/vmux # the program is 
 PATH=$HOME/.local:/usr/bin:/bin:/usr/sbin:/sbin vmux setup --yes --hub none
 echo "moved: $(systemctl --user show -p ExecStart vmux-agent.service | grep -o 'path=[^ ]*')"
 [ "$(systemctl --user show -p NeedDaemonReload --value vmux-agent.service)" = no ] || echo "something is to be reloaded"
+sed -i "/^\[agent\]/a socket = \"$HOME/moved.sock\"" $HOME/.config/vmux/config.toml
+vmux setup --yes
+echo "at another socket: $(SSH_AUTH_SOCK=$HOME/moved.sock ssh-add -l)"
+[ ! -e $HOME/.ssh/vmux-agent.sock ] || echo "something is left of the old socket"
+sed -i "/^socket = /d" $HOME/.config/vmux/config.toml
 vmux setup --undo
+[ ! -e $HOME/moved.sock ] || echo "something is left of the new socket"
 [ "$(systemctl --user is-active vmux-agent.socket vmux-agent.service | sort -u)" = inactive ] || echo "something still runs"
 echo "$before" >/run/before
 files >/run/after
 diff /run/before /run/after && echo "as it was"
+XDG_CONFIG_HOME=$HOME/elsewhere vmux setup --yes --parts service,environment
+echo "by another XDG_CONFIG_HOME: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh-add -l)"
+[ ! -e $HOME/elsewhere ] || echo "something is where systemd does not look"
+XDG_CONFIG_HOME=$HOME/elsewhere vmux setup --undo
+files | diff /run/before - && echo "as it was by another XDG_CONFIG_HOME"
 vmux setup --yes --parts ssh,service
 systemctl --user disable --now vmux-agent.socket vmux-agent.service
 rm $HOME/.config/systemd/user/vmux-agent.*
@@ -222,6 +233,9 @@ func TestSetupUnderSystemd(t *testing.T) {
 		"started again after a crash\n",
 		"moved: path=" + h.dir + "/.local/vmux\n",
 		"as it was\n",
+		"at another socket: The agent has no identities.\n",
+		"by another XDG_CONFIG_HOME: The agent has no identities.\n",
+		"as it was by another XDG_CONFIG_HOME\n",
 		"as it was, though the units were gone\n",
 		"vmux agent, has the state folder " + h.dir + "/.local/state/vmux/agent open\nhint: end that agent, then vmux setup again",
 		"beside an agent: 1\n",

@@ -14,6 +14,7 @@ import (
 	"vmux/internal/cli/phonecmd"
 	"vmux/internal/cli/servercmd"
 	"vmux/internal/cli/setupcmd"
+	"vmux/internal/control"
 	"vmux/internal/wire"
 )
 
@@ -69,6 +70,7 @@ func Commands() *cobra.Command { return newRoot(&app{&command.IO{}}) }
 
 func newRoot(a *app) *cobra.Command {
 	root := newBareRoot(a)
+	rest := setupcmd.Rest{Commands: Commands, Upstream: upstreamSocket, Pair: func(ctx context.Context) error { return a.pair(ctx, control.PairOptions{}) }}
 	root.AddCommand(
 		newAgentCommand(a), newPairCommand(a), newStatusCommand(a),
 		a.Group("keys", "Refresh the list of phone-held keys", newKeysRefreshCommand(a)),
@@ -77,7 +79,7 @@ func newRoot(a *app) *cobra.Command {
 		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a), newDoctorCommand(a),
 		a.Group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
 		a.Group("git", "Sign commits and tags with a phone-held key", gitcmd.NewSetup(a.IO)),
-		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), setupcmd.New(a.IO, setupcmd.Rest{Commands: Commands, Upstream: upstreamSocket}), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO),
+		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), setupcmd.New(a.IO, rest), setupcmd.NewUninstall(a.IO, rest), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO),
 	)
 	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))

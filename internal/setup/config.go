@@ -1,6 +1,9 @@
 package setup
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // agentTable begins the agent's settings.
 const agentTable = "[agent]\n"
@@ -17,4 +20,23 @@ func (w Wish) config() (all []Change) {
 		})
 	}
 	return all
+}
+
+// dotted is a setting of the agent outside of its table.
+var dotted = regexp.MustCompile(`^\s*(agent|"agent"|'agent')\s*[.=]`)
+
+// otherForm returns the line in which the agent's settings begin in a form to which no
+// table can be added (TOML has it only once): agent.hub = "none", agent = { hub = "none" }.
+func otherForm(text string) int {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "["):
+			return 0
+		case dotted.MatchString(line):
+			return n
+		}
+	}
+	return 0
 }

@@ -88,7 +88,7 @@ func (f *file) write(text string) error {
 // its table or host stays if a person wrote something below: that would go to another.
 func without(text, piece string) (string, bool) {
 	before, after, _ := strings.Cut(text, piece)
-	for _, heading := range []string{agentTable, allHosts} {
+	for _, heading := range []string{agentTable, allHosts, gitInclude} {
 		gap, setting, found := strings.Cut(strings.ReplaceAll(piece, marked, ""), heading)
 		if found && setting != "" && strings.Trim(gap, "\n") == "" && belongs(after) {
 			before += gap + heading

@@ -1,7 +1,13 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package setup
 
-// Parts are those that there are here, in the order in which they are made: launchd's
-// service is written by hand still.
+// Parts are those that there are here, in the order in which they are made.
 var Parts = []string{PartSSH, PartShell}
+
+func (w Wish) service() []Change { return nil }
+
+func (w Wish) environment() []Change { return nil }
+
+// bashFile is what bash reads in a new terminal.
+func (w Wish) bashFile() string { return ".bashrc" }

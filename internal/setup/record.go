@@ -38,7 +38,7 @@ type entry struct {
 	Text string `json:"text"` // what was put there
 	// Made says that there was no such file before.
 	Made bool `json:"made,omitempty"`
-	// Unit is a unit of systemd that was enabled, in place of a file.
+	// Unit is what the service manager was told to start, in place of a file.
 	Unit string `json:"unit,omitempty"`
 }
 
@@ -86,6 +86,18 @@ func (r *Record) add(e entry, files ...string) error {
 		r.Folders = append(r.Folders, foldersFor(path)...)
 	}
 	return r.save()
+}
+
+// enable records the units before they are enabled, with the folders that this makes.
+func (r *Record) enable(c Change) error {
+	e := entry{Part: c.part, Path: c.Path, Unit: c.Unit}
+	if err := r.drop(e); err != nil {
+		return err
+	}
+	if err := r.add(e, linksOf(c.Path, c.Unit)...); err != nil {
+		return err
+	}
+	return start(c.Path, c.Unit)
 }
 
 func (r *Record) drop(e entry) error {
@@ -144,7 +156,7 @@ func (r *Record) Undo(told func(path string)) ([]Left, error) {
 // takeBack takes back one change, or returns why it is left.
 func (r *Record) takeBack(e entry) (why string, err error) {
 	if e.Unit != "" {
-		if err := disable(e.Path); err != nil {
+		if err := disable(e.Path, e.Unit); err != nil {
 			return "", err
 		}
 		return "", r.drop(e)
@@ -163,7 +175,7 @@ func (r *Record) takeBack(e entry) (why string, err error) {
 	default:
 		after, ok := without(f.text, e.Text)
 		switch {
-		case !ok && !strings.Contains(f.text, marked): // taken out by hand
+		case !ok && !strings.Contains(f.text, marked) && !strings.Contains(f.text, markedXML): // taken out by hand
 			return "", r.drop(e)
 		case !ok:
 			return "its lines were changed since", nil

@@ -4,6 +4,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +20,11 @@ import (
 const (
 	PartConfig      = "config"      // the configuration file, if there is something for it
 	PartSSH         = "ssh"         // ~/.ssh/config
-	PartService     = "service"     // systemd's user units
+	PartService     = "service"     // systemd's user units, launchd's agents
 	PartEnvironment = "environment" // of programs that the desktop starts
 	PartShell       = "shell"       // of terminals
+	PartTray        = "tray"        // vmux-tray, started with the desktop
+	PartGit         = "git"         // git's signatures, if they are wished for
 )
 
 // Wish is what a person wants, and where it goes.
@@ -37,6 +40,13 @@ type Wish struct {
 	// ConfigFile.
 	ConfigFile string
 	Config     []string
+	// Managed is where the service manager looks for its files, if that is elsewhere:
+	// see ManagersFolder.
+	Managed string
+	// Tray is the vmux-tray that the desktop starts; empty: none.
+	Tray string
+	// Git is how git signs; nil: as it does.
+	Git *Git
 	// Environment is what the service has to have to find the same files, as
 	// "NAME=value".
 	Environment []string
@@ -47,8 +57,10 @@ type Change struct {
 	Path  string
 	Lines string // what is put there
 	Own   bool   // as a file of its own; else at the end of the file
+	Top   bool   // at the file's beginning
 	Below string // a line of the file, if it is there, below which they stand in place of its end
-	Unit  string // of systemd, to be enabled, in place of a file
+	Unit  string // of the service manager, to be enabled, in place of a file
+	Again bool   // it is enabled, and is started again
 
 	part  string
 	mode  fs.FileMode // of a file that is made
@@ -58,10 +70,14 @@ type Change struct {
 // What says in words what is done.
 func (c Change) What() string {
 	switch {
+	case c.Again:
+		return "start " + c.Unit + " again, with the new socket"
 	case c.Unit != "":
 		return "enable and start " + c.Unit
 	case c.older != nil:
 		return "replace what setup wrote into " + c.Path
+	case c.Top:
+		return "add to the beginning of " + c.Path
 	case c.Own:
 		return "write " + c.Path
 	case c.Below != "":
@@ -71,18 +87,17 @@ func (c Change) What() string {
 }
 
 // wanted are all changes that the wish needs on a fresh account.
-func (w Wish) wanted() []Change {
-	var all []Change
-	for _, part := range append([]string{PartConfig}, Parts...) {
-		if part != PartConfig && !slices.Contains(w.Parts, part) {
+func (w Wish) wanted() (all []Change) {
+	made := map[string]func() []Change{
+		PartConfig: w.config, PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment,
+		PartShell: w.shell, PartTray: w.tray, PartGit: w.git,
+	}
+	for _, part := range slices.Concat([]string{PartConfig}, Parts, []string{PartGit}) {
+		if slices.Contains(Parts, part) && !slices.Contains(w.Parts, part) {
 			continue
 		}
-		for _, c := range map[string]func() []Change{
-			PartConfig: w.config, PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment, PartShell: w.shell,
-		}[part]() {
-			if c.part == "" {
-				c.part = part
-			}
+		for _, c := range made[part]() {
+			c.part = cmp.Or(c.part, part)
 			all = append(all, c)
 		}
 	}
@@ -98,6 +113,7 @@ func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
 		if c.Unit != "" && slices.ContainsFunc(left, func(l Left) bool { return filepath.Dir(l.Path) == c.Path }) {
 			continue // its units are a person's own
 		}
+		c.Again = c.Unit != "" && slices.ContainsFunc(plan, Change.MovesSocket)
 		todo, why, err := r.missing(&c)
 		switch {
 		case err != nil:
@@ -115,7 +131,7 @@ func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
 func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	e, written := r.of(c.part, c.Path)
 	if c.Unit != "" {
-		return !enabled(c.Unit), "", nil
+		return c.Again || !enabled(c.Unit), "", nil
 	}
 	f, err := look(c.Path)
 	if err == nil {
@@ -137,6 +153,8 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 		return false, "is there already, and setup has not written it", nil
 	case strings.Contains(f.text, c.body(c.Lines)):
 		return false, "", nil
+	case strings.HasPrefix(c.part, PartConfig) && otherForm(f.text) > 0:
+		return false, fmt.Sprintf("has settings of the agent in another form, in line %d", otherForm(f.text)), nil
 	}
 	return true, "", nil
 }
@@ -145,6 +163,9 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 func (r *Record) Make(c Change) error {
 	if c.Unit != "" {
 		return r.enable(c)
+	}
+	if c.MovesSocket() {
+		letGo(c.Path)
 	}
 	if c.older != nil {
 		if why, err := r.takeBack(*c.older); err != nil || why != "" {
@@ -198,6 +219,10 @@ func (c Change) body(piece string) string {
 
 // into puts the lines into a text, and returns what exactly was put there.
 func (c Change) into(text string) (after, piece string) {
+	if c.Top {
+		rest := strings.TrimPrefix(text, byteOrderMark)
+		return text[:len(text)-len(rest)] + c.Lines + rest, c.Lines
+	}
 	if head, rest, ok := cutBelow(text, c.Below); ok {
 		piece = appended(head, c.body(c.Lines))
 		return head + piece + rest, piece
@@ -205,6 +230,9 @@ func (c Change) into(text string) (after, piece string) {
 	piece = appended(text, c.Lines)
 	return text + piece, piece
 }
+
+// byteOrderMark is what some editors begin a file with; nothing may stand before it.
+const byteOrderMark = "\ufeff"
 
 // cutBelow cuts a text behind a line.
 func cutBelow(text, line string) (head, rest string, found bool) {
@@ -214,12 +242,15 @@ func cutBelow(text, line string) (head, rest string, found bool) {
 	for l := range strings.Lines(text) {
 		head += l
 		before, _, _ := strings.Cut(l, "#")
-		if strings.Join(strings.Fields(before), "") == line {
+		if unquoted.Replace(strings.Join(strings.Fields(before), "")) == line {
 			return head, text[len(head):], true
 		}
 	}
 	return "", "", false
 }
+
+// unquoted takes the quotes off, since ["agent"] is [agent] to TOML.
+var unquoted = strings.NewReplacer(`"`, "", "'", "")
 
 // CheckOwner refuses to write into another user's home folder, as root would by sudo:
 // the files there would be root's from then on.

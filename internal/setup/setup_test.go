@@ -409,7 +409,7 @@ func TestUnitsAreValid(t *testing.T) {
 	a.put("a $dir/100%/vmux", "#!/bin/sh\n", 0o755)
 	a.Socket = filepath.Join(a.home, "100%.sock")
 	a.Environment = []string{"VMUX_HOME=/x y/100%"}
-	for _, c := range a.service() {
+	for _, c := range a.systemd() {
 		if c.Unit == "" {
 			a.put(strings.TrimPrefix(c.Path, a.home), c.Lines, 0o600)
 		}

@@ -21,10 +21,15 @@ func (o *IO) Interactive() bool {
 	return ok
 }
 
-// Confirmed asks on the terminal whether to do what cannot be undone. It returns
-// at once when ctx ends, by ^C: that is no.
+// Confirmed asks on the terminal whether to do what cannot be undone.
 func (o *IO) Confirmed(ctx context.Context, question string) bool {
-	o.Aside(question + " Type yes: ")
+	return o.Asked(ctx, question+" Type yes: ") == "yes"
+}
+
+// Asked asks on the terminal for one line. It returns at once when ctx ends, by ^C: then,
+// as at the end of the input, the line is empty.
+func (o *IO) Asked(ctx context.Context, question string) string {
+	o.Aside(question)
 	typed := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(o.In).ReadString('\n')
@@ -32,9 +37,9 @@ func (o *IO) Confirmed(ctx context.Context, question string) bool {
 	}()
 	select {
 	case line := <-typed:
-		return strings.TrimSpace(line) == "yes"
+		return strings.TrimSpace(line)
 	case <-ctx.Done():
 		o.Aside("\n")
-		return false
+		return ""
 	}
 }

@@ -17,13 +17,13 @@ import (
 	"vmux/internal/wire"
 )
 
-// gitProgram is what git is to run as gpg.ssh.program, which is a single word: this
+// Program is what git is to run as gpg.ssh.program, which is a single word: this
 // program, which takes ssh-keygen's `-Y` in the place of a command. A name is found
 // through PATH, after an upgrade and in a container that copies git's configuration
 // too; where PATH does not lead here, it is the path that was called, since one
 // with its symbolic links resolved would lead to a version that goes. With
 // VMUX_HOME, which git need not have, it is a script.
-func gitProgram() (string, error) {
+func Program() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
@@ -171,6 +171,18 @@ func setGitConfig(ctx context.Context, args ...string) error {
 		return fmt.Errorf("git config %s: %w: %s", args[1], err, wire.Show(string(out)))
 	}
 	return nil
+}
+
+// Undo takes back what `vmux git setup` has written for the user.
+func Undo(ctx context.Context, io *command.IO) error {
+	a := &app{io}
+	return a.undo(ctx, "--global")
+}
+
+// Written reports whether there is something for Undo.
+func Written(ctx context.Context) bool {
+	r, err := openGitRecord(ctx, "--global")
+	return err == nil && len(r.Config) > 0
 }
 
 // undo takes back what setUp has written, unless it has been changed since.

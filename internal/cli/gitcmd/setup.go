@@ -71,15 +71,15 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	if err != nil {
 		return err
 	}
-	id, err := signingKey(status, name)
+	id, err := SigningKey(status, name)
 	if err != nil {
 		return err
 	}
-	email, err := gitEmail(ctx)
+	email, err := Email(ctx)
 	if err != nil {
 		return err
 	}
-	program, err := gitProgram()
+	program, err := Program()
 	if err != nil {
 		return err
 	}
@@ -126,9 +126,9 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	})
 }
 
-// signingKey returns the identity of that comment or fingerprint, or the first
+// SigningKey returns the identity of that comment or fingerprint, or the first
 // that git can use: a session certificate is none, since it expires.
-func signingKey(s control.Status, name string) (control.Identity, error) {
+func SigningKey(s control.Status, name string) (control.Identity, error) {
 	for _, id := range s.Identities {
 		if !id.Certificate && (name == "" || id.Comment == name || id.Fingerprint == name) {
 			return id, nil
@@ -140,9 +140,9 @@ func signingKey(s control.Status, name string) (control.Identity, error) {
 	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
 }
 
-// gitEmail is the address that git commits with, if it can stand in a file of
+// Email is the address that git commits with, if it can stand in a file of
 // allowed signers, where some characters make a pattern or end the name.
-func gitEmail(ctx context.Context) (string, error) {
+func Email(ctx context.Context) (string, error) {
 	const set = "git config --global user.email you@example.com"
 	email, err := gitConfig(ctx, "user.email")
 	if err != nil || email == "" {
@@ -162,42 +162,59 @@ func gitConfig(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// allowSigner adds the key to the file of allowed signers (ssh-keygen(1),
-// ALLOWED SIGNERS), once, and returns the file, and the line if it is new.
-func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
-	file, err = gitConfig(ctx, "gpg.ssh.allowedSignersFile")
+// Signers is the file of allowed signers that git knows, or the usual one.
+func Signers(ctx context.Context) (string, error) {
+	file, err := gitConfig(ctx, "gpg.ssh.allowedSignersFile")
 	if err != nil {
-		return "", "", fmt.Errorf("git config: %w", err)
+		return "", fmt.Errorf("git config: %w", err)
 	}
 	if rest, ok := strings.CutPrefix(file, "~/"); ok || file == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", "", fmt.Errorf("find the home folder: %w", err)
+			return "", fmt.Errorf("find the home folder: %w", err)
 		}
 		if file == "" {
 			rest = ".ssh/allowed_signers"
 		}
 		file = filepath.Join(home, rest)
 	}
+	return file, nil
+}
+
+// SignersLine lets a key sign for an address (ssh-keygen(1), ALLOWED SIGNERS). It is
+// empty if the file has it.
+func SignersLine(file, email, publicKey string) (string, error) {
 	line := email + ` namespaces="git" ` + publicKey
 	old, err := sshconfig.ReadFile(file, maxSigners)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return line, nil
+	case err != nil || slices.Contains(strings.Split(string(old), "\n"), line):
+		return "", err
+	}
+	return line, nil
+}
+
+// allowSigner adds the key to the file of allowed signers, once, and returns the file,
+// and the line if it is new.
+func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
+	if file, err = Signers(ctx); err != nil {
 		return "", "", err
 	}
-	if slices.Contains(strings.Split(string(old), "\n"), line) {
-		return file, "", nil
+	if added, err = SignersLine(file, email, publicKey); err != nil || added == "" {
+		return file, "", err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", "", err
 	}
 	lead := ""
-	if len(old) > 0 && old[len(old)-1] != '\n' {
+	if old, err := sshconfig.ReadFile(file, maxSigners); err == nil && len(old) > 0 && old[len(old)-1] != '\n' {
 		lead = "\n"
 	}
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return "", "", err
 	}
-	_, err = f.WriteString(lead + line + "\n")
-	return file, line, errors.Join(err, f.Close())
+	_, err = f.WriteString(lead + added + "\n")
+	return file, added, errors.Join(err, f.Close())
 }

@@ -1,24 +1,12 @@
 package setup
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
-
-// environment tells the programs that the desktop starts (environment.d(5)); it
-// counts from the next login.
-func (w Wish) environment() []Change {
-	socket := w.Socket
-	if below, ok := strings.CutPrefix(socket, filepath.Clean(w.Home)+"/"); ok {
-		socket = "${HOME}/" + below
-	}
-	return []Change{{
-		Path: filepath.Join(w.configurations(), "environment.d", "vmux.conf"), Own: true, mode: 0o600,
-		Lines: marked + "SSH_AUTH_SOCK=" + socket + "\n",
-	}}
-}
 
 // configurations is where the person's programs look for their files.
 func (w Wish) configurations() string {
@@ -26,6 +14,21 @@ func (w Wish) configurations() string {
 		return dir
 	}
 	return filepath.Join(w.Home, ".config")
+}
+
+// managed is where the service manager looks for its files.
+func (w Wish) managed() string { return cmp.Or(w.Managed, w.configurations()) }
+
+// bashProfile is the one file that bash reads in a login shell (bash(1), INVOCATION): to
+// make an earlier one would hide those that there are.
+func (w Wish) bashProfile() string {
+	names := []string{".bash_profile", ".bash_login", ".profile"}
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(w.Home, name)); err == nil {
+			return name
+		}
+	}
+	return names[0]
 }
 
 // shell tells ssh-add and other programs that do not read ssh's configuration. A login
@@ -37,7 +40,7 @@ func (w Wish) shell() (all []Change) {
 	}
 	line := "\n" + marked + `[ -n "${SSH_CONNECTION-}" ] || export SSH_AUTH_SOCK=` + socket + "\n"
 	if slices.Contains(w.Shells, "bash") {
-		all = append(all, Change{Path: filepath.Join(w.Home, ".bashrc"), mode: 0o644, Lines: line})
+		all = append(all, Change{Path: filepath.Join(w.Home, w.bashFile()), mode: 0o644, Lines: line})
 	}
 	if slices.Contains(w.Shells, "zsh") {
 		folder := w.Home

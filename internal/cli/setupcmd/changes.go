@@ -1,0 +1,155 @@
+package setupcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"vmux/internal/cli/command"
+	"vmux/internal/setup"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// setUp makes the changes, once they were shown and agreed to. It reports whether the
+// agent was started.
+func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, yes bool) (started bool, err error) {
+	if slices.Contains(w.Parts, setup.PartService) {
+		if err := setup.HasServices(); err != nil {
+			a.Say("%v: it is left out", setup.ErrNoServices)
+			a.Hint("%s", setup.Otherwise(w.Program))
+			w.Parts = slices.DeleteFunc(slices.Clone(w.Parts), func(part string) bool { return part == setup.PartService })
+		}
+	}
+	plan, left, err := a.plan(record, *w)
+	if err != nil {
+		return false, err
+	}
+	if len(plan) > 0 && !yes {
+		switch {
+		case !a.Interactive():
+			return false, command.Usage("nothing is changed: there is no terminal to ask on", "vmux setup --yes makes the changes")
+		case !a.Confirmed(ctx, "Make these changes?"):
+			return false, errors.New("nothing is changed")
+		}
+	}
+	if err := makeAll(record, plan); err != nil {
+		return false, err
+	}
+	if len(plan) == 0 && len(left) == 0 {
+		a.Say("all of it is there already")
+	}
+	a.leftAlone(left)
+	if err := a.written(ctx, plan); err != nil {
+		return false, err
+	}
+	a.whoWins(ctx, *w)
+	return slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" }), nil
+}
+
+// plan shows what is to be changed.
+func (a *app) plan(record *setup.Record, w setup.Wish) ([]setup.Change, []setup.Left, error) {
+	plan, left, err := record.Plan(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, l := range left {
+		if l.Path == w.ConfigFile { // without it, the rest would do something else than was asked for
+			return nil, nil, command.Usage(fmt.Sprintf("%s %s", wire.Show(l.Path), l.Why), "add to it yourself: "+strings.Join(w.Config, ", "))
+		}
+	}
+	for _, c := range plan {
+		a.Say("%s", wire.Show(c.What()))
+		a.Aside(indented(c.Lines))
+		if c.Unit != "" && !c.Again {
+			if err := noOtherAgent(); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return plan, left, nil
+}
+
+func makeAll(record *setup.Record, plan []setup.Change) error {
+	for _, c := range plan {
+		if err := record.Make(c); err != nil {
+			return command.OrHint(fmt.Errorf("%s: %w", c.What(), err), "vmux setup --undo takes out what was written so far")
+		}
+	}
+	return nil
+}
+
+func (a *app) leftAlone(left []setup.Left) {
+	for _, l := range left {
+		a.Say("%s %s; it is left alone, and would get:", wire.Show(l.Path), l.Why)
+		a.Aside(indented(l.Text))
+	}
+}
+
+// written reads the configuration file again, and says when what was written counts.
+func (a *app) written(ctx context.Context, plan []setup.Change) error {
+	again := slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" })
+	if !slices.ContainsFunc(plan, setup.Change.Restarts) {
+		return nil
+	}
+	if _, err := a.agentSettings(nil); err != nil {
+		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
+	}
+	if _, err := command.Client().Status(ctx); err == nil && !again {
+		a.Say("for the agent that runs this counts when it is started again")
+		a.Hint("%s", setup.RestartHint)
+	}
+	return nil
+}
+
+// noOtherAgent refuses to start the service beside an agent that a person has started:
+// it could not have the state folder.
+func noOtherAgent() error {
+	home, err := state.Find()
+	if err != nil {
+		return err
+	}
+	dir, err := home.Agent()
+	if err != nil {
+		return err
+	}
+	release, err := dir.Own("vmux setup")
+	if errors.As(err, new(*state.Owned)) {
+		return command.WithHint(err, "end that agent, then vmux setup again; or vmux setup --parts without service")
+	}
+	if err == nil {
+		release()
+	}
+	return err
+}
+
+func (a *app) undoSetup(record *setup.Record) error {
+	if record.Empty() {
+		a.Say("setup has written nothing that is still there")
+		return nil
+	}
+	left, err := record.Undo(func(path string) { a.Say("taken out: %s", wire.Show(path)) })
+	for _, l := range left {
+		a.Say("%s %s; of setup's there was:", wire.Show(l.Path), l.Why)
+		a.Aside(indented(l.Text))
+	}
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return command.WithHint(fmt.Errorf("%s left", command.Counted(len(left), "file")), "take these lines out by hand, then vmux setup --undo")
+	}
+	return nil
+}
+
+func indented(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(strings.ReplaceAll(strings.Trim(text, "\n"), "\t", "    ")) {
+		line = strings.TrimRight(line, "\n")
+		text := strings.TrimLeft(line, " ")
+		b.WriteString("    " + line[:len(line)-len(text)] + wire.Show(text) + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,148 @@
+package setupcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"vmux/internal/cli/command"
+	"vmux/internal/control"
+	"vmux/internal/wire"
+)
+
+// firstLogin logs in to a server by the person's own ssh, as they have it, and says what
+// is missing.
+func (a *app) firstLogin(ctx context.Context, target, socket string, asks bool) error {
+	if target == "" && asks {
+		target = a.Asked(ctx, "A server to log in to now, as user@host (Enter: none): ")
+	}
+	if target == "" {
+		return ctx.Err()
+	}
+	err := a.login(ctx, target, socket)
+	if asks && errors.Is(err, errNoKeyThere) && a.Confirmed(ctx, command.Sentence(err)+". Put it there, by the way that you log in today?") {
+		if err := a.trusted(ctx, target, socket); err != nil {
+			return err
+		}
+		err = a.login(ctx, target, socket)
+	}
+	return err
+}
+
+// errNoKeyThere is a server's that takes none of the phone's keys.
+var errNoKeyThere = errors.New("takes none of the phone's keys")
+
+var (
+	acceptedKey = regexp.MustCompile(`(?m)^debug1: Server accepts key: .*(SHA256:\S+)`)
+	authentic   = regexp.MustCompile(`(?m)^Authenticated to .* using "publickey"`)
+)
+
+// login is `ssh target true`, with ssh's own log kept apart from what it asks.
+func (a *app) login(ctx context.Context, target, socket string) error {
+	dir, err := os.MkdirTemp("", "vmux-setup-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "log")
+	ssh := exec.CommandContext(ctx, "ssh", "-v", "-E", file, "-o", "PreferredAuthentications=publickey", "-o", "ControlPath=none", "--", target, "true")
+	ssh.Stdin, ssh.Stderr = a.In, a.Err
+	began := time.Now()
+	a.Say("logging in to %s", wire.Show(target))
+	runs := ssh.Run()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("run ssh: %w", errors.Join(runs, err))
+	}
+	s, err := command.Client().Status(ctx)
+	if err != nil {
+		return err
+	}
+	log := string(text)
+	if authentic.MatchString(log) {
+		all := acceptedKey.FindAllStringSubmatch(log, -1)
+		for _, id := range s.Identities {
+			switch {
+			case len(all) == 0 || id.Fingerprint != all[len(all)-1][1]:
+			case id.Certificate:
+				a.Say("logged in to %s by the session certificate, which asks nobody", wire.Show(target))
+				return nil
+			default:
+				a.Say("logged in to %s by the phone's key %s", wire.Show(target), wire.Show(id.Comment))
+				return nil
+			}
+		}
+		return command.WithHint(fmt.Errorf("logged in to %s, but by a key that is not the phone's", wire.Show(target)), "%s", a.trustHint(target, socket))
+	}
+	return a.whyNot(target, socket, log, s, began)
+}
+
+// whyNot finds the first thing that kept a login from being one.
+func (a *app) whyNot(target, socket, log string, s control.Status, began time.Time) error {
+	if failed := s.LastFailure; failed != nil && failed.Kind == "sign" && failed.At.After(began) {
+		return command.WithHint(errors.New(failed.Sentence), "%s", failed.Hint)
+	}
+	offered, last := false, "ssh says nothing"
+	for line := range strings.Lines(log) {
+		for _, id := range s.Identities {
+			offered = offered || strings.HasPrefix(line, "debug1: Offering public key: ") && strings.Contains(line, id.Fingerprint)
+		}
+		if !strings.HasPrefix(line, "debug1:") && strings.TrimSpace(line) != "" {
+			last = strings.TrimSpace(line)
+		}
+	}
+	denied := strings.Contains(last, "Permission denied")
+	switch {
+	case denied && offered:
+		return command.WithHint(fmt.Errorf("%s %w", wire.Show(target), errNoKeyThere), "%s", a.trustHint(target, socket))
+	case denied:
+		return command.WithHint(fmt.Errorf("%s was offered no key of the phone's", wire.Show(target)), "vmux doctor --host %s", command.ShellWord(target))
+	}
+	return command.WithHint(fmt.Errorf("no login to %s: %s", wire.Show(target), wire.Show(last)), "ssh %s, until it works; then vmux setup --login %s",
+		command.ShellWord(target), command.ShellWord(target))
+}
+
+// trustCommand tells a server of the phone's keys, over the login that there is today.
+func (a *app) trustCommand(target, socket string) (environment string, args []string) {
+	if cmd, rest, err := a.rest.Commands().Find([]string{"server", "trust"}); err == nil && len(rest) == 0 && cmd.Name() == "trust" {
+		return "", []string{"vmux", "server", "trust", target}
+	}
+	return "SSH_AUTH_SOCK=" + socket, []string{"ssh-copy-id", target}
+}
+
+func (a *app) trustHint(target, socket string) string {
+	environment, args := a.trustCommand(target, socket)
+	if environment != "" {
+		name, value, _ := strings.Cut(environment, "=")
+		environment = name + "=" + command.ShellWord(value) + " "
+	}
+	last := len(args) - 1
+	return environment + strings.Join(args[:last], " ") + " " + command.ShellWord(args[last]) + ", by the way that you log in today"
+}
+
+// trusted runs it on this terminal.
+func (a *app) trusted(ctx context.Context, target, socket string) error {
+	environment, args := a.trustCommand(target, socket)
+	if args[0] == "vmux" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		args[0] = self
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	if environment != "" {
+		cmd.Env = append(os.Environ(), environment)
+	}
+	if err := cmd.Run(); err != nil {
+		return command.WithHint(fmt.Errorf("the key is not there: %w", err), "%s", a.trustHint(target, socket))
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package setupcmd
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"vmux/internal/setup"
+	"vmux/internal/wire"
+)
+
+// whoWins says which other agents there are, and where one stands before vmux.
+func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
+	for _, other := range wish.Agents(ctx) {
+		a.Say("%s answers, too, at %s", other.Name, wire.Show(other.Socket))
+		if wish.Upstream == "" {
+			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", wire.Show(other.Socket))
+		}
+	}
+	if slices.Contains(wish.Parts, setup.PartSSH) {
+		other := identityAgent(ctx)
+		if below, ok := strings.CutPrefix(other, "~/"); ok {
+			other = filepath.Join(wish.Home, below)
+		}
+		if other != "" && other != wish.Socket {
+			a.Say("ssh asks another agent, which its configuration names first: %s", wire.Show(other))
+			a.Hint("take that IdentityAgent out, or set it for single hosts only; `ssh -G` of a host tells which one it asks")
+		}
+	}
+	switch now := os.Getenv("SSH_AUTH_SOCK"); {
+	case !slices.Contains(wish.Parts, setup.PartShell):
+	case len(wish.Shells) == 0:
+		a.Say("no shell is told of vmux: SHELL names none of bash, zsh and fish")
+		a.Hint("vmux setup --shells bash,zsh tells those that you use")
+	case now != wish.Socket:
+		a.Say("SSH_AUTH_SOCK in this terminal is %s; new ones have vmux's", wire.Show(orNotSet(now)))
+	}
+}
+
+// orNotSet is an environment variable's value as it is told.
+func orNotSet(value string) string {
+	if value == "" {
+		return "not set"
+	}
+	return value
+}
+
+// identityAgent is the agent that ssh asks for a host that no configuration names, as
+// ssh says itself; empty if there is none or it cannot be told.
+func identityAgent(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ssh", "-G", "vmux-setup.invalid").Output()
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(out)) {
+		if path, ok := strings.CutPrefix(line, "identityagent "); ok {
+			return strings.TrimSpace(strings.ReplaceAll(path, "%%", "%"))
+		}
+	}
+	return ""
+}

@@ -1,0 +1,79 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// RestartHint is how a person starts the agent again.
+const RestartHint = "launchctl kickstart -k gui/$(id -u)/vmux.agent, or end and start it as you did"
+
+// HasServices reports whether launchd runs agents for this user: it does for who is
+// logged in at the screen, and not for a login by ssh alone.
+func HasServices() error {
+	if _, err := launchctl("print", session()); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoServices, err)
+	}
+	return nil
+}
+
+// ManagersFolder is for service managers that can be told another folder.
+func ManagersFolder(string) string { return "" }
+
+func session() string { return fmt.Sprintf("gui/%d", os.Getuid()) }
+
+func launchctl(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "launchctl", args...).CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil && text != "" {
+		err = errors.New(strings.Join(strings.Fields(text), " "))
+	}
+	return text, err
+}
+
+// enabled reports whether launchd has all of the agents.
+func enabled(labels string) bool {
+	for _, label := range strings.Fields(labels) {
+		if _, err := launchctl("print", session()+"/"+label); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func linksOf(_, _ string) []string { return nil }
+
+func start(folder, labels string) error {
+	for _, label := range strings.Fields(labels) {
+		_, _ = launchctl("bootout", session()+"/"+label) // as it was before
+		if _, err := launchctl("bootstrap", session(), filepath.Join(folder, label+".plist")); err != nil {
+			return fmt.Errorf("start %s: %w", label, err)
+		}
+	}
+	return nil
+}
+
+func disable(_, labels string) error {
+	for _, label := range strings.Fields(labels) {
+		if _, err := launchctl("bootout", session()+"/"+label); err != nil && enabled(label) {
+			return fmt.Errorf("end %s: %w", label, err)
+		}
+		if label == launchdEnvironment {
+			_, _ = launchctl("unsetenv", "SSH_AUTH_SOCK")
+		}
+	}
+	return nil
+}
+
+// letGo has nothing to do: the agent removes its socket when it ends.
+func letGo(string) {}
+
+func reload() {}

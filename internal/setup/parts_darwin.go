@@ -1,0 +1,12 @@
+package setup
+
+// Parts are those that there are here, in the order in which they are made. The menu bar
+// is launched at login by System Settings.
+var Parts = []string{PartSSH, PartService, PartEnvironment, PartShell}
+
+func (w Wish) service() []Change { return w.launchd() }
+
+func (w Wish) environment() []Change { return w.launchctlSetenv() }
+
+// bashFile is what bash reads in a new terminal: a login shell, each time.
+func (w Wish) bashFile() string { return w.bashProfile() }

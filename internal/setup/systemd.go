@@ -1,0 +1,58 @@
+package setup
+
+import (
+	_ "embed"
+	"path/filepath"
+	"strings"
+)
+
+// units are enabled together: the socket is there from the login on, and the agent, too,
+// since one that only the first ssh starts has yet to find the phone.
+var units = []string{"vmux-agent.socket", "vmux-agent.service"}
+
+// The units as packages install them, for every user of a computer.
+var (
+	//go:embed vmux-agent.socket
+	socketUnit string
+	//go:embed vmux-agent.service
+	serviceUnit string
+)
+
+// systemd is the agent as two user units of systemd, which holds the socket.
+func (w Wish) systemd() []Change {
+	folder := filepath.Join(w.managed(), "systemd", "user")
+	start := "ExecStart=" + systemdQuote(w.Program) + " agent\n"
+	for _, e := range w.Environment {
+		start += "Environment=" + systemdQuote(e) + "\n"
+	}
+	socket := "ListenStream=" + strings.ReplaceAll(w.Socket, "%", "%%") + "\n"
+	return []Change{
+		{Path: filepath.Join(folder, units[0]), Own: true, mode: 0o600,
+			Lines: marked + strings.Replace(socketUnit, "ListenStream=%h/.ssh/vmux-agent.sock\n", socket, 1)},
+		{Path: filepath.Join(folder, units[1]), Own: true, mode: 0o600,
+			Lines: marked + strings.Replace(serviceUnit, "ExecStart=/usr/bin/vmux agent\n", start, 1)},
+		{Path: folder, Unit: strings.Join(units, " ")},
+	}
+}
+
+// systemdQuote makes one word of s in a unit (systemd.syntax(7), systemd.service(5)).
+func systemdQuote(s string) string {
+	s = strings.ReplaceAll(s, "%", "%%")
+	if strings.ContainsAny(s, " \t'\"\\;") {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	}
+	return s
+}
+
+// environmentD tells the programs that the desktop starts (environment.d(5)); it
+// counts from the next login.
+func (w Wish) environmentD() []Change {
+	socket := w.Socket
+	if below, ok := strings.CutPrefix(socket, filepath.Clean(w.Home)+"/"); ok {
+		socket = "${HOME}/" + below
+	}
+	return []Change{{
+		Path: filepath.Join(w.managed(), "environment.d", "vmux.conf"), Own: true, mode: 0o600,
+		Lines: marked + "SSH_AUTH_SOCK=" + socket + "\n",
+	}}
+}
