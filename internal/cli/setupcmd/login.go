@@ -18,19 +18,19 @@ import (
 
 // firstLogin logs in to a server by the person's own ssh, as they have it, and says what
 // is missing.
-func (a *app) firstLogin(ctx context.Context, target, socket string, asks bool) error {
+func (a *app) firstLogin(ctx context.Context, target string, asks bool) error {
 	if target == "" && asks {
 		target = a.Asked(ctx, "A server to log in to now, as user@host (Enter: none): ")
 	}
 	if target == "" {
 		return ctx.Err()
 	}
-	err := a.login(ctx, target, socket)
+	err := a.login(ctx, target)
 	if asks && errors.Is(err, errNoKeyThere) && a.Confirmed(ctx, command.Sentence(err)+". Put it there, by the way that you log in today?") {
-		if err := a.trusted(ctx, target, socket); err != nil {
+		if err := a.trusted(ctx, target); err != nil {
 			return err
 		}
-		err = a.login(ctx, target, socket)
+		err = a.login(ctx, target)
 	}
 	return err
 }
@@ -44,7 +44,7 @@ var (
 )
 
 // login is `ssh target true`, with ssh's own log kept apart from what it asks.
-func (a *app) login(ctx context.Context, target, socket string) error {
+func (a *app) login(ctx context.Context, target string) error {
 	dir, err := os.MkdirTemp("", "vmux-setup-")
 	if err != nil {
 		return err
@@ -78,13 +78,13 @@ func (a *app) login(ctx context.Context, target, socket string) error {
 				return nil
 			}
 		}
-		return command.WithHint(fmt.Errorf("logged in to %s, but by a key that is not the phone's", wire.Show(target)), "%s", a.trustHint(target, socket))
+		return command.WithHint(fmt.Errorf("logged in to %s, but by a key that is not the phone's", wire.Show(target)), "%s", trustHint(target))
 	}
-	return a.whyNot(target, socket, log, s, began)
+	return whyNot(target, log, s, began)
 }
 
 // whyNot finds the first thing that kept a login from being one.
-func (a *app) whyNot(target, socket, log string, s control.Status, began time.Time) error {
+func whyNot(target, log string, s control.Status, began time.Time) error {
 	if failed := s.LastFailure; failed != nil && failed.Kind == "sign" && failed.At.After(began) {
 		return command.WithHint(errors.New(failed.Sentence), "%s", failed.Hint)
 	}
@@ -100,7 +100,7 @@ func (a *app) whyNot(target, socket, log string, s control.Status, began time.Ti
 	denied := strings.Contains(last, "Permission denied")
 	switch {
 	case denied && offered:
-		return command.WithHint(fmt.Errorf("%s %w", wire.Show(target), errNoKeyThere), "%s", a.trustHint(target, socket))
+		return command.WithHint(fmt.Errorf("%s %w", wire.Show(target), errNoKeyThere), "%s", trustHint(target))
 	case denied:
 		return command.WithHint(fmt.Errorf("%s was offered no key of the phone's", wire.Show(target)), "vmux doctor --host %s", command.ShellWord(target))
 	}
@@ -108,41 +108,19 @@ func (a *app) whyNot(target, socket, log string, s control.Status, began time.Ti
 		command.ShellWord(target), command.ShellWord(target))
 }
 
-// trustCommand tells a server of the phone's keys, over the login that there is today.
-func (a *app) trustCommand(target, socket string) (environment string, args []string) {
-	if cmd, rest, err := a.rest.Commands().Find([]string{"server", "trust"}); err == nil && len(rest) == 0 && cmd.Name() == "trust" {
-		return "", []string{"vmux", "server", "trust", target}
-	}
-	return "SSH_AUTH_SOCK=" + socket, []string{"ssh-copy-id", target}
-}
+// trustHint tells a server of the phone's keys.
+func trustHint(target string) string { return "vmux server trust " + command.ShellWord(target) }
 
-func (a *app) trustHint(target, socket string) string {
-	environment, args := a.trustCommand(target, socket)
-	if environment != "" {
-		name, value, _ := strings.Cut(environment, "=")
-		environment = name + "=" + command.ShellWord(value) + " "
+// trusted runs that on this terminal.
+func (a *app) trusted(ctx context.Context, target string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
 	}
-	last := len(args) - 1
-	return environment + strings.Join(args[:last], " ") + " " + command.ShellWord(args[last]) + ", by the way that you log in today"
-}
-
-// trusted runs it on this terminal.
-func (a *app) trusted(ctx context.Context, target, socket string) error {
-	environment, args := a.trustCommand(target, socket)
-	if args[0] == "vmux" {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("find this program: %w", err)
-		}
-		args[0] = self
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, self, "server", "trust", target)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
-	if environment != "" {
-		cmd.Env = append(os.Environ(), environment)
-	}
 	if err := cmd.Run(); err != nil {
-		return command.WithHint(fmt.Errorf("the key is not there: %w", err), "%s", a.trustHint(target, socket))
+		return command.WithHint(fmt.Errorf("the key is not there: %w", err), "%s", trustHint(target))
 	}
 	return nil
 }

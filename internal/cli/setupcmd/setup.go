@@ -128,5 +128,5 @@ func (a *app) firstSteps(ctx context.Context, f setupFlags, record *setup.Record
 	if err := a.gitSigns(ctx, f, record, w, s, asks); err != nil {
 		return err
 	}
-	return a.firstLogin(ctx, f.login, w.Socket, asks)
+	return a.firstLogin(ctx, f.login, asks)
 }
