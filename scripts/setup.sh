@@ -30,6 +30,7 @@ readonly TEST_PACKAGES=(
 	systemd dunst xvfb # the service of docs/login-service.md, and its notifications
 	xfce4-panel xclip # the tray of a desktop, and its clipboard
 	chromium chromium-headless-shell fonts-inter # the web app, and how it looks in the screenshots
+	sudo libpam-ssh-agent-auth # sudo by phone
 	libnss3-tools # tells a browser to trust a hub's own CA
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates

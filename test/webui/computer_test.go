@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,6 +107,7 @@ type wanted struct {
 	host      string        // as the computer calls it
 	answers   string        // the server that answers there, if it is another
 	purpose   string        // of a signature that is no login
+	sudo      string        // the command of sudo on that host, which is no login either
 	unnamed   bool          // what is signed does not name the server, as with old clients
 	within    time.Duration // how long the computer waits
 }
@@ -114,6 +116,15 @@ type wanted struct {
 func (w wanted) context(key ssh.PublicKey) (data sshctx.Context, bindings [][]byte, err error) {
 	if w.purpose != "" {
 		return sshctx.Context{Kind: sshctx.SSHSIG, Namespace: w.purpose, HashAlgorithm: "sha512", Hash: random(64)}, nil, nil
+	}
+	if w.sudo != "" {
+		return sshctx.Context{
+			Kind: sshctx.Sudo, User: w.user, Service: "pam_ssh_agent_auth", Algorithm: key.Type(), PublicKey: key.Marshal(),
+			Challenge: &sshctx.Challenge{
+				Cookie: random(16), Account: w.user, Program: "sudo", Directory: "/srv", Host: w.host,
+				Arguments: strings.Fields(w.sudo), Time: uint64(time.Now().Unix()),
+			},
+		}, nil, nil
 	}
 	seed := sha256.Sum256([]byte(cmp.Or(w.answers, w.host))) // each has its key
 	server, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed[:]))
@@ -148,7 +159,7 @@ func (o *computer) asks(w wanted) *asked {
 		o.t.Fatal(err)
 	}
 	said := wire.Context{ContextQuality: wire.QualityClaimed, Programs: []string{"ssh", "zsh", "tmux"}}
-	if w.host != nameless && w.purpose == "" {
+	if w.host != nameless && w.purpose == "" && w.sudo == "" {
 		said.HostName = w.host
 	}
 	r := &wire.RemoteSignRequest{

@@ -123,6 +123,24 @@ func TestRequestsQueue(t *testing.T) {
 	p.WaitFor(noSheet + " && document.title === 'vmux'")
 }
 
+// Of sudo all is the word of the host that asks, and the sheet says so.
+func TestSudoOnASheet(t *testing.T) {
+	t.Parallel()
+	p, studio := paired(t, view{})
+	request := studio.asks(wanted{sudo: "sudo -u postgres psql"})
+	p.armed()
+	p.Wants("studio asks for", "Sudo on web-1.example.org by deploy (claimed)", "Only the host that asks says so",
+		"a challenge of pam_ssh_agent_auth, which logs in nowhere", "Said by the host that asks, not checked", "sudo -u postgres psql", "/srv", "Said by the computer, not checked")
+	p.Hides("The server is not checked")
+	p.Tap("Approve")
+	p.says("Signed for studio.")
+	request.signed()
+	p.WaitFor(noSheet)
+	p.Screen("activity")
+	p.Do("Array.from(document.querySelectorAll('.log summary')).find((s) => s.innerText.includes('Sudo on web-1')).click()")
+	p.Wants("sudo -u postgres psql (said by the host that asks)", "ssh ← zsh ← tmux (said by the computer)")
+}
+
 // A request can wait while the person looks something up; it is not forgotten.
 func TestRequestPutAside(t *testing.T) {
 	t.Parallel()

@@ -181,6 +181,7 @@ func TestAllowedUses(t *testing.T) {
 	p.Fill("Servers", "web-1.example.org "+host)
 	p.Tap("allow logins that do not name the host key (OpenSSH before 8.9)")
 	p.Fill("Accounts", "deploy, ada")
+	p.Fill("Sudo", "web-1.example.org")
 	p.Tap("use through another server")
 	p.Fill("Hours", "9 to 5")
 	p.Tap("Save")
@@ -188,9 +189,9 @@ func TestAllowedUses(t *testing.T) {
 	p.WaitFor("document.querySelector('dialog .note.bad') !== null")
 	p.Fill("Hours", "Mon-Fri 08:00-18:00")
 	p.Tap("Save")
-	p.Wants("This holds from now on.", "Also where a login does not name the server: old servers", "Only as deploy, ada", "Never for use through another server", "Only at mon-fri 08:00-18:00", "No request has been refused yet.")
+	p.Wants("This holds from now on.", "Also where a login does not name the server: old servers", "Only as deploy, ada", "Sudo only on web-1.example.org", "Never for use through another server", "Only at mon-fri 08:00-18:00", "No request has been refused yet.")
 	rules := fmt.Sprintf("%+v", *p.core.identity("work").Rules)
-	for _, want := range []string{"Forbid:[forwarded]", "Hosts:[web-1.example.org " + host + "]", "Hours:mon-fri 08:00-18:00", "OldServers:true", "Users:[deploy ada]"} {
+	for _, want := range []string{"Forbid:[forwarded]", "Hosts:[web-1.example.org " + host + "]", "Hours:mon-fri 08:00-18:00", "OldServers:true", "Users:[deploy ada]", "Sudo:[web-1.example.org]"} {
 		if !strings.Contains(rules, want) {
 			t.Errorf("the rules are %s, want %s", rules, want)
 		}
