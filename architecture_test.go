@@ -305,6 +305,19 @@ var dependencyRules = []rule{
 		why: "it owns the phone's state and does what commands ask for, and must not know which there are",
 	},
 	{
+		from: "internal/nativephone/terminal", never: []string{"vmux/internal/nativephone/...", "vmux/internal/link/...", "vmux/internal/state", "vmux/internal/control"},
+		except: []string{"vmux/internal/nativephone/terminal", "vmux/internal/nativephone/remember"},
+		why:    "what is asked and which key answers does not depend on how a request came, or on who owns the phone",
+	},
+	{
+		from: "internal/nativephone/remember", never: []string{"vmux/..."}, except: []string{"vmux/internal/nativephone/remember"},
+		why: "it keeps secrets for a time, and must not know what they open",
+	},
+	{
+		from: "internal/nativephone/asking", never: []string{"vmux/internal/link/...", "vmux/internal/state", "vmux/internal/control"},
+		why: "where a person is asked does not depend on how a request came, or on who owns the phone",
+	},
+	{
 		from: "internal/browserphone/...", never: []string{"vmux/...", "os/exec", "net/http/httptest"},
 		except: []string{
 			"vmux/internal/browserphone/...", "vmux/internal/signer/...", "vmux/internal/keyfile", "vmux/internal/webauthn", "vmux/internal/link/...", "vmux/internal/sshctx/...",

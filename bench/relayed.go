@@ -13,7 +13,7 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
-	"vmux/internal/nativephone"
+	"vmux/internal/nativephone/terminal"
 	"vmux/internal/signer"
 	"vmux/internal/signer/identity"
 	"vmux/internal/testkit"
@@ -91,7 +91,7 @@ func (b *bench) startRelayedPhone(url string, agent *web.Agent) {
 func (b *bench) newSigner(now func() time.Time) (*signer.Signer, inMemory) {
 	keys := inMemory{}
 	s, err := signer.New(signer.Config{
-		Store: &testkit.Documents{}, Approver: nativephone.Always(nil, func(string) {}), Now: now,
+		Store: &testkit.Documents{}, Approver: terminal.Always(nil, func(string) {}), Now: now,
 		Providers: map[string]identity.Provider{"memory": keys},
 	})
 	b.must(err)

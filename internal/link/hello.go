@@ -149,13 +149,19 @@ func (n *Node) identify(ctx context.Context, c *conn, cs *tls.ConnectionState, i
 	case !paired:
 		return t, none, c.refuse(errNotPaired)
 	}
-	if name := wire.Clean(hello.DeviceName); name != t.Name {
-		t.Name = name
-		if err := n.trust.Reached(id, hello.DeviceName, ""); err != nil {
-			n.log.Warn("noting the name", "peer", id.Short(), "error", err)
+	t.Name = n.noteName(t, hello)
+	return t, hello, nil
+}
+
+// noteName keeps the name that a paired device calls itself by now, and returns it.
+func (n *Node) noteName(t device.Peer, hello wire.Hello) wire.Text {
+	name := wire.Clean(hello.DeviceName)
+	if hello.DeviceName != "" && name != t.Name {
+		if err := n.trust.Reached(t.ID, hello.DeviceName, ""); err != nil {
+			n.log.Warn("noting the name", "peer", t.ID.Short(), "error", err)
 		}
 	}
-	return t, hello, nil
+	return name
 }
 
 // pairNew pairs with the device. Its hello, or its going, tells that it has stored

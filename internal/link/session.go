@@ -134,6 +134,7 @@ func (s *session) keepAlive(read <-chan struct{}) {
 		case <-read:
 			return
 		case <-s.again:
+			_ = s.node.noteName(s.peer, s.lastHello())
 			if l, ok := s.node.handler.(HelloListener); ok {
 				l.HelloChanged(s.peer, s.lastHello())
 			}

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/link"
+	"vmux/internal/nativephone/terminal"
 	"vmux/internal/wire"
 )
 
@@ -30,9 +31,9 @@ func (h *handler) LinkUp(peer device.Peer, hello wire.Hello, _ string) {
 	h.mu.Lock()
 	h.up = append(h.up, peer)
 	h.mu.Unlock()
-	h.say("Connected to " + named(peer.Name))
+	h.say("Connected to " + terminal.Named(peer.Name))
 	if off := time.Until(hello.Clock()).Abs(); off >= wire.ClockWarning {
-		h.say(fmt.Sprintf("the clock of %s differs from this one by %d s", named(peer.Name), int(off.Seconds())))
+		h.say(fmt.Sprintf("the clock of %s differs from this one by %d s", terminal.Named(peer.Name), int(off.Seconds())))
 	}
 }
 
@@ -47,12 +48,12 @@ func (h *handler) LinkDown(peer device.Peer, reason error) {
 	if len(h.up) > 0 {
 		var names []string
 		for _, p := range h.up {
-			names = append(names, named(p.Name))
+			names = append(names, terminal.Named(p.Name))
 		}
 		state = "Connected to " + strings.Join(names, ", ")
 	}
 	h.mu.Unlock()
-	h.say(state + ": " + named(peer.Name) + " is gone: " + quoted(wire.Clean(reason.Error())))
+	h.say(state + ": " + terminal.Named(peer.Name) + " is gone: " + terminal.Quoted(wire.Clean(reason.Error())))
 }
 
 // Unpaired forgets a computer that has ended the pairing: it will not come back.
@@ -65,7 +66,7 @@ func (h *handler) Unpaired(peer device.Peer) {
 		h.log.Error("forget a computer", "peer", peer.ID.Short(), "error", err)
 		return
 	}
-	h.say(named(peer.Name) + " has ended the pairing")
+	h.say(terminal.Named(peer.Name) + " has ended the pairing")
 }
 
 // Paired implements link.Handler.
@@ -73,7 +74,7 @@ func (h *handler) Paired(peer device.Peer) {
 	if online := h.phone.running(); online != nil {
 		online.hubs.refresh()
 	}
-	h.say("Paired with " + named(peer.Name))
+	h.say("Paired with " + terminal.Named(peer.Name))
 }
 
 // Serve implements link.Handler. A command may end the pairing meanwhile: what is

@@ -1,6 +1,5 @@
-// Package nativephone is the native phone: the signer over files, a listener on the
-// local network and a person at a terminal. What is signed and why is decided
-// in package signer, not here.
+// Package nativephone is the native phone: the signer over files, on the network. What is
+// signed and why is decided in package signer, and a person asked in package terminal.
 package nativephone
 
 import (
@@ -36,6 +35,9 @@ type Phone struct {
 	Trust  *device.Trust
 	// ProgramVersion is told to computers; empty tells what the build knows.
 	ProgramVersion string
+	// Forget wipes the passphrases that are remembered and returns how many there were;
+	// nil: there are none. To be set before Run.
+	Forget func() int
 
 	dir     *state.Dir
 	key     *device.Key
@@ -107,7 +109,8 @@ func keptName(dir *state.Dir) (string, error) {
 }
 
 // Rename keeps the name by which computers know this phone; empty is the host name
-// again. Those that are paired already learn it at their next connection.
+// again. Those that are paired already learn it when tellChanges is called, or at their
+// next connection.
 func (p *Phone) Rename(name string) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,6 +138,17 @@ func hostName() string {
 	}
 	short, _, _ := strings.Cut(name, ".")
 	return short
+}
+
+// Lock ends what was given for a while: grants, and passphrases that are remembered. It
+// returns how many there were.
+func (p *Phone) Lock() (passphrases, grants int) {
+	grants = len(p.Signer.Grants())
+	p.Signer.EndGrant("")
+	if p.Forget != nil {
+		passphrases = p.Forget()
+	}
+	return passphrases, grants
 }
 
 // hello is what the phone adds to its hello.

@@ -21,6 +21,7 @@ import (
 const (
 	socketName  = "control.sock"
 	performPath = "/v1/perform/"
+	attachPath  = "/v1/attach"
 	// maxArguments bounds what a command sends, the certificates of --hub-ca most of
 	// all: a system's whole bundle, written in base64.
 	maxArguments = 1 << 20
@@ -144,11 +145,35 @@ func (r *Remote) ask(ctx context.Context, name string, arguments []byte) (io.Rea
 		return answer.Body, nil
 	}
 	defer answer.Body.Close()
-	refused = new(control.Error)
+	return nil, refusal(answer)
+}
+
+func refusal(answer *http.Response) error {
+	refused := new(control.Error)
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxArguments)).Decode(refused); err != nil || refused.Code == "" {
-		return nil, fmt.Errorf("the phone answered %s", answer.Status)
+		return fmt.Errorf("the phone answered %s", answer.Status)
 	}
-	return nil, refused
+	return refused
+}
+
+// Attach brings a terminal to the phone: it returns the connection that was upgraded to the
+// protocol.
+func (r *Remote) Attach(ctx context.Context, protocol string) (io.ReadWriteCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://phone"+attachPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", protocol)
+	answer, err := r.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if connection, ok := answer.Body.(io.ReadWriteCloser); ok && answer.StatusCode == http.StatusSwitchingProtocols {
+		return connection, nil
+	}
+	defer answer.Body.Close()
+	return nil, refusal(answer)
 }
 
 // serveCommands answers this user's commands until the presence ends.
@@ -156,6 +181,9 @@ func (o *presence) serveCommands(l net.Listener) error {
 	m := http.NewServeMux()
 	m.HandleFunc("POST "+performPath+"{$}", func(http.ResponseWriter, *http.Request) {}) // Remote.there
 	m.HandleFunc("POST "+performPath+"{name}", o.perform)
+	if o.config.Attach != nil {
+		m.HandleFunc("POST "+attachPath, o.config.Attach)
+	}
 	return control.Server{Owner: "phone", Handler: m, MaxRequest: maxArguments, Patience: time.Minute, Log: o.config.Log}.Serve(o.ctx, l)
 }
 

@@ -53,6 +53,12 @@ func openAsking(t *testing.T, home state.Home, approver signer.Approver) *Phone 
 	return p
 }
 
+// patience bounds every wait.
+const patience = 60 * time.Second
+
+// waitFor waits for what nothing announces.
+var waitFor = testkit.WaitFor
+
 // words collects what a phone says.
 type words struct {
 	mu   sync.Mutex

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 
 	"vmux/internal/control"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
+	"vmux/internal/nativephone/remember"
 	"vmux/internal/wire"
 )
 
@@ -31,6 +33,8 @@ type RunConfig struct {
 	Log   *slog.Logger
 	// Perform does what commands ask for over the control socket: see Remote.Perform.
 	Perform Performer
+	// Attach serves a terminal that `vmux phone attach` brings: see Remote.Attach.
+	Attach http.HandlerFunc
 }
 
 // presence is the phone on the network.
@@ -100,6 +104,12 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 		func() error { return o.node.Serve(o.ctx, l) },
 		func() error { return p.advertise(o.ctx, l, c) },
 		func() error { return o.serveCommands(commands) },
+		func() error {
+			if err := remember.BeforeSleep(o.ctx, func() { p.Lock() }); err != nil {
+				c.Log.Debug("the machine's sleep is not told of beforehand", "error", err)
+			}
+			return nil
+		},
 		func() error { lan.Watch(o.ctx, func() { o.node.Wake(); o.hubs.wake() }); return nil },
 	}
 	done := make(chan error, len(parts))
@@ -116,7 +126,8 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	return err
 }
 
-func (p *Phone) ownName() string {
+// Name is that by which computers know the phone.
+func (p *Phone) Name() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.name
@@ -128,8 +139,8 @@ func (p *Phone) setOnline(o *presence) {
 	p.online = o
 }
 
-// tellChanges tells the linked computers when the CA, its policy, what it has
-// revoked or the list of keys has changed.
+// tellChanges tells the linked computers when the phone's name, the CA, its policy, what it
+// has revoked or the list of keys has changed.
 func (o *presence) tellChanges() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -150,7 +161,8 @@ func (p *Phone) news(before []byte) []byte {
 	now, err := json.Marshal(struct {
 		Hello wire.Hello
 		Keys  *wire.KeyListResponse
-	}{p.hello(), keys})
+		Name  string
+	}{p.hello(), keys, p.Name()})
 	if err != nil {
 		return before
 	}
@@ -165,7 +177,7 @@ func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) erro
 		return nil
 	}
 	c.State("Advertising, listening on "+a.String(), "")
-	if err := lan.Advertise(ctx, p.ID(), p.ownName(), a.Port, c.Log); err != nil && ctx.Err() == nil {
+	if err := lan.Advertise(ctx, p.ID(), p.Name(), a.Port, c.Log); err != nil && ctx.Err() == nil {
 		// Computers that know the address still find the phone.
 		c.State("DNS-SD does not work here: "+wire.Show(err.Error()), "")
 	}

@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ type Approver struct {
 	// the second attempt on. An error that is no *wire.Error is told to the
 	// asker as CodeAuthenticationFailed.
 	Passphrase func(context.Context, PassphraseRequest) ([]byte, error)
+	// Unlocked tells that a secret which Passphrase has returned was the right one, unless
+	// it was remembered. It keeps a copy, if anything. Not called when it is nil.
+	Unlocked func(r PassphraseRequest, secret []byte)
 
 	// Paused tells that a computer is paused after several denials, which the log
 	// has by then, so that the person can think about its pairing: see
@@ -149,7 +153,11 @@ type CertificateDecision struct {
 // PassphraseRequest says what a passphrase is for.
 type PassphraseRequest struct {
 	Label   wire.Text // the key's
+	Key     string    // its fingerprint
 	Attempt int       // from 1
+	// Remembered is called where nobody types the secret, since it is remembered: the
+	// record says so.
+	Remembered func()
 	// RequestID and From are those of the sheet that was approved.
 	RequestID string
 	From      device.ID
@@ -190,19 +198,44 @@ func (a Approver) certificate(ctx context.Context, sheet CertificateSheet) (Cert
 	return d, err
 }
 
-// unlock asks for the secret of a key for the request that a sheet shows.
-func (a Approver) unlock(label wire.Text, sheet Sheet) identity.Unlock {
-	return func(ctx context.Context, attempt int) ([]byte, error) {
-		if a.Passphrase == nil {
-			return nil, wire.NewError(wire.CodeAuthenticationFailed)
-		}
-		secret, err := a.Passphrase(ctx, PassphraseRequest{
-			Label: label, Attempt: attempt, RequestID: sheet.RequestID, From: sheet.From.ID,
-		})
-		var told *wire.Error
-		if err != nil && !errors.As(err, &told) {
-			err = fmt.Errorf("%w (%w)", wire.NewError(wire.CodeAuthenticationFailed), err)
-		}
-		return secret, err
+// unlocking asks for the secret of one key for the request that a sheet shows.
+type unlocking struct {
+	approver Approver
+	request  PassphraseRequest
+	record   *record
+	typed    []byte // what may have to be remembered
+}
+
+func (a Approver) unlock(label wire.Text, key string, sheet Sheet, rec *record) *unlocking {
+	return &unlocking{approver: a, record: rec, request: PassphraseRequest{
+		Label: label, Key: key, RequestID: sheet.RequestID, From: sheet.From.ID,
+		Remembered: func() { rec.Remembered = true },
+	}}
+}
+
+// ask is the identity.Unlock.
+func (u *unlocking) ask(ctx context.Context, attempt int) ([]byte, error) {
+	if u.approver.Passphrase == nil {
+		return nil, wire.NewError(wire.CodeAuthenticationFailed)
 	}
+	u.request.Attempt, u.record.Remembered = attempt, false
+	secret, err := u.approver.Passphrase(ctx, u.request)
+	clear(u.typed)
+	u.typed = nil
+	if u.approver.Unlocked != nil && !u.record.Remembered {
+		u.typed = bytes.Clone(secret)
+	}
+	var told *wire.Error
+	if err != nil && !errors.As(err, &told) {
+		err = fmt.Errorf("%w (%w)", wire.NewError(wire.CodeAuthenticationFailed), err)
+	}
+	return secret, err
+}
+
+// done tells the approver what was typed, if a signature was made by it.
+func (u *unlocking) done(err error) {
+	if err == nil && u.typed != nil {
+		u.approver.Unlocked(u.request, u.typed)
+	}
+	clear(u.typed)
 }

@@ -65,7 +65,7 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 		if err != nil {
 			return err
 		}
-		cert, err = s.issue(ctx, draft, r, sheet)
+		cert, err = s.issue(ctx, draft, r, sheet, rec)
 		return err
 	})
 	if err != nil {

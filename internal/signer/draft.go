@@ -80,7 +80,7 @@ func prepare(ca CA, p plan, from device.Peer, decision CertificateDecision, now 
 }
 
 // issue signs a draft of this request, if the phone would still make it.
-func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest, sheet Sheet) (*ssh.Certificate, error) {
+func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest, sheet Sheet, rec *record) (*ssh.Certificate, error) {
 	if err := s.stands(d, r, sheet.From); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,9 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	if provider == nil {
 		return nil, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach the CA's key")
 	}
-	signature, err := provider.Sign(ctx, d.ca.identity(), d.Data(), d.ca.Algorithm, s.cfg.Approver.unlock(wire.Clean(caLabel), sheet))
+	unlock := s.cfg.Approver.unlock(wire.Clean(caLabel), d.ca.identity().Fingerprint(), sheet, rec)
+	signature, err := provider.Sign(ctx, d.ca.identity(), d.Data(), d.ca.Algorithm, unlock.ask)
+	unlock.done(err)
 	if err != nil {
 		return nil, err
 	}

@@ -90,3 +90,53 @@ func TestNothingSecretRestsInTheStore(t *testing.T) {
 		}
 	}
 }
+
+// The approver is told of a secret that was typed and was right, to remember it, and of no
+// other; the record says of one that nobody typed.
+func TestUnlocked(t *testing.T) {
+	p := newPhone(t)
+	id, err := p.Identities.Create("a", "ssh-ed25519", 0, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []string
+	var told []string
+	remembers := false
+	p.approver.Passphrase = func(_ context.Context, r PassphraseRequest) ([]byte, error) {
+		if r.Key != id.Fingerprint() {
+			t.Errorf("asked for the key %s", r.Key)
+		}
+		if remembers && r.Attempt == 1 {
+			r.Remembered()
+		}
+		return []byte(answers[r.Attempt-1]), nil
+	}
+	p.cfg.Approver.Unlocked = func(r PassphraseRequest, secret []byte) { told = append(told, r.Key+" "+string(secret)) }
+	right := string(secret)
+	for _, c := range []struct {
+		name       string
+		answers    []string
+		remembers  bool
+		told       int
+		remembered bool // of the record
+	}{
+		{"right", []string{right}, false, 1, false},
+		{"right at last", []string{"wrong", right}, false, 1, false},
+		{"wrong", []string{"wrong", "wrong", "wrong"}, false, 0, false},
+		{"remembered", []string{right}, true, 0, true},
+		{"remembered another one", []string{"of before", right}, true, 1, false},
+	} {
+		answers, remembers, told = c.answers, c.remembers, nil
+		answer := p.ask(t.Context(), p.request(id))
+		if len(told) != c.told || c.told == 1 && told[0] != id.Fingerprint()+" "+right {
+			t.Errorf("%s: told of %q", c.name, told)
+		}
+		if answer.Error != nil {
+			continue
+		}
+		records, err := p.Activity.Records()
+		if err != nil || records[len(records)-1].Remembered != c.remembered {
+			t.Errorf("%s: the record: %+v, %v", c.name, records[len(records)-1], err)
+		}
+	}
+}

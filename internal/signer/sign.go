@@ -146,12 +146,14 @@ func (q *signing) askAndSign(ctx context.Context, asked Sheet) error {
 	if id.Rules.ByName(q.sheet.use()) && !q.sheet.byName { // limited while it waited: nobody has acknowledged it
 		return policy.Forbidden(id.Label, "no login to %s", q.sheet.Destination.Fingerprint())
 	}
-	unlock := q.s.cfg.Approver.unlock(wire.Clean(id.Label), q.sheet.Sheet)
+	asking := q.s.cfg.Approver.unlock(wire.Clean(id.Label), q.sheet.Fingerprint, q.sheet.Sheet, &q.rec)
+	unlock := asking.ask
 	if decision.Grant > 0 && q.sheet.Grantable() && !q.sheet.MustAcknowledge() {
 		q.kept.grant = decision.Grant
 		unlock = q.kept.of(unlock)
 	}
 	q.signature, err = q.s.cfg.Providers[id.Provider].Sign(ctx, id, q.sheet.Data, q.algorithm, unlock)
+	asking.done(err)
 	return err
 }
 

@@ -169,7 +169,7 @@ func TestNothingIsApprovedWithoutAPerson(t *testing.T) {
 	if got := codeOf(p.askCertificate(certificateRequest(t, p)).Error); got != wire.CodeUserDenied {
 		t.Errorf("certificate: %q", got)
 	}
-	if _, err := p.cfg.Approver.unlock(wire.Clean("a"), Sheet{})(t.Context(), 1); wire.CodeOf(err) != wire.CodeAuthenticationFailed {
+	if _, err := p.cfg.Approver.unlock(wire.Clean("a"), "", Sheet{}, new(record)).ask(t.Context(), 1); wire.CodeOf(err) != wire.CodeAuthenticationFailed {
 		t.Errorf("passphrase: %v", err)
 	}
 }

@@ -132,11 +132,14 @@ func recordLine(r activity.Record) string {
 	if others := len(r.Asked) > 1; others {
 		what += ", and others"
 	}
-	grant := ""
-	if r.Grant {
-		grant = "by a grant, nobody was asked"
+	how := ""
+	switch {
+	case r.Grant:
+		how = "by a grant, nobody was asked"
+	case r.Remembered:
+		how = "the passphrase was remembered"
 	}
-	for _, text := range []string{what, grant, r.Message.String()} {
+	for _, text := range []string{what, how, r.Message.String()} {
 		if text != "" {
 			fields = append(fields, wire.Show(text))
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/nativephone"
+	"vmux/internal/nativephone/terminal"
 	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
 	"vmux/internal/wire"
@@ -48,7 +49,7 @@ func (a *app) showPause(p pauseAnswer) error {
 		for _, asked := range p.Asked {
 			a.Say("asked for %s", asked)
 		}
-		a.Hint("%s", nativephone.LogCommand(p.Pause))
+		a.Hint("%s", terminal.LogCommand(p.Pause))
 		a.Hint("vmux phone unpair %s", p.DeviceID.Short())
 		return err
 	})

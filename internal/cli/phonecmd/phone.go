@@ -18,7 +18,7 @@ const hubNone = "none"
 func New(io *command.IO) *cobra.Command {
 	a := &app{io}
 	cmd := a.Group("phone", "Be the phone: hold SSH keys and sign with them after approval",
-		newRunCommand(a), newIdentityCommand(a),
+		newRunCommand(a), newAttachCommand(a), newLockCommand(a), newNameCommand(a), newIdentityCommand(a),
 		a.Group("ca", "The certificate authority that issues session certificates",
 			newCACertificatesCommand(a), newCARevokeCommand(a), newCAKRLCommand(a),
 			newCACreateCommand(a), newCAShowCommand(a), newCAPolicyCommand(a), newCADeleteCommand(a)),

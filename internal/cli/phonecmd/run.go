@@ -7,23 +7,38 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/config"
+	"vmux/internal/desktop"
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone"
+	"vmux/internal/nativephone/asking"
+	"vmux/internal/nativephone/remember"
+	"vmux/internal/nativephone/terminal"
 	"vmux/internal/signer"
 	"vmux/internal/signer/activity"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
-type runFlags struct{ approve, passphraseFile, listen, hub, hubCA, name string }
+type runFlags struct {
+	approve, passphraseFile, listen, hub, hubCA, name string
+	remember                                          time.Duration
+	notifications                                     []string
+}
+
+// maxRemember is the longest time that a passphrase is remembered.
+const maxRemember = 24 * time.Hour
 
 func newRunCommand(a *app) *cobra.Command {
 	var f runFlags
@@ -31,9 +46,15 @@ func newRunCommand(a *app) *cobra.Command {
 		Use:   "run",
 		Short: "Serve paired computers: show what they ask, sign what you approve",
 		Long: `Listens for paired computers, announces itself on the local network by DNS-SD,
-and asks on this terminal for each signature. Ends on ^C. A sheet takes no key until
+and asks on this terminal for each signature. Without a terminal, as a service, it
+asks at the one of "vmux phone attach". Ends on ^C. A sheet takes no key until
 half a second has passed without one. When a question is withdrawn or expires, what is
 typed is thrown away until Enter, or until two seconds have passed without a key.
+
+With --remember a passphrase is asked for once in that time, and each request is
+still asked about. It is kept in memory, for the terminal at which it was typed, and
+forgotten at the end of its time, when the machine sleeps, by the key l, by "vmux
+phone lock", and when the phone ends.
 
 With a hub, computers reach it from anywhere. It goes to each hub that it has been
 told of once, here or by an invitation, until --hub none makes it forget them.
@@ -41,6 +62,7 @@ told of once, here or by an invitation, until --hub none makes it forget them.
 Each flag can stand in the configuration file, below [phone]: vmux config.`,
 		Example: `  vmux phone run
   vmux phone run --hub https://hub.example
+  vmux phone run --remember 15m
   vmux phone run --listen 192.0.2.7:41234
   vmux phone run --approve always --passphrase-file FILE    for tests only`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd, f) },
@@ -48,6 +70,8 @@ Each flag can stand in the configuration file, below [phone]: vmux config.`,
 	cmd.Flags().StringVar(&f.approve, "approve", "prompt", "`HOW` to approve: prompt, or always (for tests and demonstrations only)")
 	cmd.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen at; port 0 is that of last time (default all addresses, port 0)")
 	nameFlag(cmd, &f.name)
+	cmd.Flags().DurationVar(&f.remember, "remember", 0, "how long a passphrase that was typed is not asked for again at this terminal, at most 24h (default not at all)")
+	cmd.Flags().StringSliceVar(&f.notifications, "notifications", []string{"all"}, "which desktop notifications you want: all, none, or waiting (a request waits)")
 	hub := pflag.NewFlagSet("hub", pflag.ContinueOnError)
 	hub.StringVar(&f.hub, "hub", "", "the `URL` of a hub to be at as well, from now on; none forgets all hubs")
 	hub.StringVar(&f.hubCA, "hub-ca", "", "also believe the certificates in `FILE` (PEM) when connecting to that hub, from now on")
@@ -77,16 +101,25 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	if _, err := home.PhoneSocket(); err != nil { // for commands, while it runs
 		return err
 	}
-	asking, err := a.approver(ctx, f)
+	asked, err := a.asked(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer asking.close()
+	defer asked.close()
 	// What the person needs to know stands in states and sheets, and what was
 	// asked in `vmux phone log`: the terminal is kept free for them.
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
-	log := slog.New(slog.NewTextHandler(aboveWriter{a.Logs(), asking.above}, warnings))
-	p, running, err := nativephone.Reach(ctx, home, "vmux phone run", asking.Approver, log)
+	log := slog.New(slog.NewTextHandler(aboveWriter{a.Logs(), asked.above}, warnings))
+	ctx, cancel := context.WithCancel(ctx)
+	if f.notifies() {
+		desk := desktop.New(nil, log)
+		var showing sync.WaitGroup
+		showing.Go(func() { desk.Run(ctx) })
+		defer showing.Wait()
+		asked.Approver = asking.Notifying(asked.Approver, desk, asked.where)
+	}
+	defer cancel()
+	p, running, err := nativephone.Reach(ctx, home, "vmux phone run", asked.Approver, log)
 	switch {
 	case err != nil:
 		return inUse(err)
@@ -95,7 +128,7 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	}
 	defer p.Close()
 	p.ProgramVersion = command.Version
-	asking.help(p)
+	asked.begin(p)
 	if cmd.Flags().Changed("name") {
 		if err := p.Rename(f.name); err != nil {
 			return err
@@ -113,14 +146,15 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	err = p.Run(ctx, nativephone.RunConfig{
 		Listen: f.listen,
 		State: func(text, hint string) {
-			asking.above(func() {
+			asked.above(func() {
 				a.Say("%s", wire.Show(text))
 				if hint != "" {
 					a.Hint("%s", wire.Show(hint))
 				}
 			})
+			asked.say(wire.Show(text))
 		},
-		Log: log, Perform: perform,
+		Log: log, Perform: perform, Attach: asked.attach,
 	})
 	return notRun(err)
 }
@@ -148,6 +182,14 @@ func (f *runFlags) check() (nativephone.Hub, error) {
 	case f.approve == "always" && f.passphraseFile == "":
 		return none, command.Usagef("--approve always needs --passphrase-file: there is nobody to ask")
 	}
+	if f.remember < 0 || f.remember > maxRemember {
+		return none, command.Usagef("--remember accepts a time up to 24h, such as 15m")
+	}
+	switch strings.Join(f.notifications, ",") {
+	case "all", "none", "waiting":
+	default:
+		return none, command.Usagef("--notifications accepts all, none, or waiting")
+	}
 	if err := command.CheckName(f.name); err != nil {
 		return none, err
 	}
@@ -170,6 +212,9 @@ func (f *runFlags) check() (nativephone.Hub, error) {
 	return nativephone.Hub{URL: u, CA: string(ca)}, err
 }
 
+// notifies tells whether the desktop is to show what waits.
+func (f *runFlags) notifies() bool { return strings.Join(f.notifications, ",") != "none" }
+
 // certificatesIn reads a file of --hub-ca; no file is none.
 func certificatesIn(file string) ([]byte, error) {
 	if file == "" {
@@ -185,14 +230,6 @@ func certificatesIn(file string) ([]byte, error) {
 	return pem, nil
 }
 
-// asking is how a running phone asks: on a terminal, or nobody.
-type asking struct {
-	signer.Approver
-	above func(func()) // writes without tearing what is asked
-	close func()
-	help  func(*nativephone.Phone) // tells what can be done about denials
-}
-
 // aboveWriter writes whole lines above what is asked.
 type aboveWriter struct {
 	to    io.Writer
@@ -204,44 +241,84 @@ func (w aboveWriter) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-func (a *app) approver(ctx context.Context, f runFlags) (asking, error) {
+// asked is how a running phone asks: on terminals, or nobody.
+type asked struct {
+	signer.Approver
+	above  func(func())     // writes without tearing what is asked
+	say    func(string)     // tells an attached terminal
+	where  func() string    // how a person is asked that is not there yet, behind a notification
+	attach http.HandlerFunc // serves a terminal that is attached
+	begin  func(*nativephone.Phone)
+	close  func()
+}
+
+func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 	var secret []byte
 	var err error
 	if f.passphraseFile != "" {
 		if secret, err = a.passphrase(ctx, f.passphraseFile, "", false); err != nil {
-			return asking{}, err
+			return asked{}, err
 		}
 	}
-	switch {
-	case f.approve == "always":
+	direct := func(write func()) { write() }
+	if f.approve == "always" {
 		a.Say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
-		approver := nativephone.Always(secret, func(s string) { a.Say("%s", s) })
-		return asking{approver, func(write func()) { write() }, func() {}, func(*nativephone.Phone) {}}, nil
+		return asked{
+			Approver: terminal.Always(secret, func(s string) { a.Say("%s", s) }),
+			above:    direct, say: func(string) {}, where: func() string { return "" },
+			attach: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "nothing is asked", http.StatusConflict) },
+			begin:  func(*nativephone.Phone) {}, close: func() {},
+		}, nil
 	}
-	tty, err := a.terminal()
-	if err != nil {
-		return asking{}, err
+	var phone *nativephone.Phone // set before anything is asked
+	terminals := asking.New(asking.Config{
+		Make: func(t *terminal.Terminal) signer.Approver {
+			t.Remedies = terminal.Remedies{
+				Report: func(pause signer.Pause) (activity.Report, error) {
+					return phone.Signer.Activity.Report(pause.DeviceID, pause.Since)
+				},
+				Unpair: phone.Unpair,
+			}
+			t.Lock = func() { phone.Lock() }
+			if f.remember > 0 && secret == nil {
+				t.Memory = remember.New(f.remember)
+			}
+			return t.Approver(secret)
+		},
+		Name: func() string { return phone.Name() },
+	})
+	all := asked{
+		Approver: terminals.Approver(), above: direct, say: terminals.Say, attach: terminals.Serve, close: func() {},
+		where: func() string {
+			if terminals.Asked() {
+				return ""
+			}
+			return "\nvmux phone attach"
+		},
 	}
-	t := nativephone.NewTerminal(tty)
-	help := func(p *nativephone.Phone) {
-		t.Remedies = nativephone.Remedies{
-			Report: func(pause signer.Pause) (activity.Report, error) {
-				return p.Signer.Activity.Report(pause.DeviceID, pause.Since)
-			},
-			Unpair: p.Unpair,
+	tty, there := a.terminal()
+	var own *terminal.Terminal
+	if there {
+		own = terminal.New(terminal.File{File: tty})
+		all.above, all.close = own.Above, func() { own.Close(); own.Memory.Clear() }
+	}
+	all.begin = func(p *nativephone.Phone) {
+		phone, p.Forget = p, terminals.Forget
+		if there {
+			terminals.Own(own)
+		} else {
+			a.Say("no terminal to ask on: requests wait for one")
+			a.Hint("vmux phone attach")
 		}
 	}
-	return asking{t.Approver(secret), t.Above, t.Close, help}, nil
+	return all, nil
 }
 
-// terminal returns the terminal to ask on: the one that controls this process,
-// or standard input if that is one.
-func (a *app) terminal() (*os.File, error) {
+// terminal returns the terminal to ask on, if there is one: the one that controls this
+// process, or standard input.
+func (a *app) terminal() (*os.File, bool) {
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
-		return tty, nil
+		return tty, true
 	}
-	if in, ok := command.Terminal(a.In); ok {
-		return in, nil
-	}
-	return nil, command.Usage("there is no terminal to ask on", "run it in a terminal; --approve always is for tests")
+	return command.Terminal(a.In)
 }

@@ -58,8 +58,9 @@ type Record struct {
 	Quality     wire.ContextQuality `json:"contextQuality,omitempty"`
 	What        wire.Text           `json:"what,omitzero"` // the sheet's title; of a change, what it is now
 	Lines       []Line              `json:"lines,omitempty"`
-	Grant       bool                `json:"grant,omitempty"` // no person was asked: a grant was
-	Decision    string              `json:"decision"`        // approved, denied, expired, withdrawn, refused, revoked; or what was changed
+	Grant       bool                `json:"grant,omitempty"`      // no person was asked: a grant was
+	Remembered  bool                `json:"remembered,omitempty"` // nobody typed the passphrase: the phone remembered it
+	Decision    string              `json:"decision"`             // approved, denied, expired, withdrawn, refused, revoked; or what was changed
 	Code        wire.Code           `json:"code,omitempty"`
 	Reason      string              `json:"reason,omitempty"` // tells refusals of one code apart
 	Message     wire.Text           `json:"message,omitzero"`

@@ -1,4 +1,4 @@
-package nativephone
+package terminal
 
 import (
 	"fmt"
@@ -33,9 +33,9 @@ func marked(l activity.Line) string {
 	case wire.QualityVerified:
 		return l.Value.String() + "  (verified)"
 	case activity.QualityAsker:
-		return quoted(l.Value) + "  (so the host says)"
+		return Quoted(l.Value) + "  (so the host says)"
 	}
-	return quoted(l.Value) + "  (so the computer says)"
+	return Quoted(l.Value) + "  (so the computer says)"
 }
 
 func certificateText(s signer.CertificateSheet) string {
@@ -52,7 +52,7 @@ func certificateText(s signer.CertificateSheet) string {
 }
 
 func title(b *strings.Builder, name wire.Text, asks string) {
-	fmt.Fprintf(b, "---- %s %s\n", quoted(name), asks)
+	fmt.Fprintf(b, "---- %s %s\n", Quoted(name), asks)
 }
 
 func row(b *strings.Builder, name, text string) {
@@ -60,7 +60,7 @@ func row(b *strings.Builder, name, text string) {
 }
 
 func nameOf(s signer.Sheet) string {
-	return quoted(s.From.Name) + "  (device " + s.From.ID.Short() + ")"
+	return Quoted(s.From.Name) + "  (device " + s.From.ID.Short() + ")"
 }
 
 // validity writes a duration without the units that are zero: 8h, 1h30m.

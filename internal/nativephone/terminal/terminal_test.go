@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package nativephone
+package terminal
 
 import (
 	"bytes"
@@ -55,7 +55,7 @@ func sitDown(t *testing.T) (*Terminal, *person) {
 			}
 		}
 	})
-	terminal := NewTerminal(tty)
+	terminal := New(File{tty})
 	t.Cleanup(func() {
 		terminal.Close()
 		_ = tty.Close()
@@ -528,7 +528,7 @@ func TestWordsStandAboveTheQuestion(t *testing.T) {
 	terminal, p := sitDown(t)
 	c := asks(t.Context(), terminal.Approver([]byte("x")), sheet("laptop", 60*time.Second))
 	p.sees(" s left")
-	terminal.Above(func() { _, _ = terminal.tty.WriteString("vmux: Connected to desktop\n") })
+	terminal.Above(func() { terminal.write("vmux: Connected to desktop\n") })
 	p.sees("vmux: Connected to desktop\r\n\rAnswer")
 	p.keepsTyping("n", func() bool { return len(c) > 0 })
 }

@@ -1,4 +1,4 @@
-package nativephone
+package terminal
 
 import (
 	"cmp"
@@ -52,8 +52,8 @@ func (t *Terminal) paused(p signer.Pause) {
 func (t *Terminal) pausedText(p signer.Pause) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n---- %s is paused for %s: several of its requests were denied within a minute\n",
-		quoted(p.DeviceName), time.Until(p.Until).Round(time.Second))
-	row(&b, "computer", quoted(p.DeviceName)+"  (device "+p.DeviceID.Short()+")")
+		Quoted(p.DeviceName), time.Until(p.Until).Round(time.Second))
+	row(&b, "computer", Quoted(p.DeviceName)+"  (device "+p.DeviceID.Short()+")")
 	if t.Remedies.Report != nil {
 		report, err := t.Remedies.Report(p)
 		if err != nil {
@@ -102,7 +102,7 @@ func (t *Terminal) offerUnpair(ctx context.Context, p signer.Pause) (again bool)
 		return false
 	}
 	defer t.screen.give()
-	name := named(p.DeviceName)
+	name := Named(p.DeviceName)
 	for began := time.Now(); ; {
 		t.draw(fmt.Sprintf("End the pairing with %s?  u unpair it now, k keep it   %d s left ", name, secondsLeft(p.Until)))
 		typed, err := t.read(ctx)

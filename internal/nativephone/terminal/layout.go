@@ -1,4 +1,4 @@
-package nativephone
+package terminal
 
 import (
 	"strings"
@@ -80,10 +80,10 @@ func columnsOf(r rune) int {
 	return 1
 }
 
-// named is another device's name in a line that is not laid out, since it is no part of a
+// Named is another device's name in a line that is not laid out, since it is no part of a
 // sheet, though it may stand below one: short, for where the terminal breaks the line the
 // rest of a long name could be drawn like a row.
-func named(text wire.Text) string {
+func Named(text wire.Text) string {
 	const most = 32 // columns
 	name, used := text.String(), 0
 	for at, r := range name {
@@ -95,9 +95,9 @@ func named(text wire.Text) string {
 	return inQuotes(name)
 }
 
-// quoted is text of another device's, in quotes where its brackets could pass for
+// Quoted is text of another device's, in quotes where its brackets could pass for
 // the mark behind it.
-func quoted(text wire.Text) string { return inQuotes(text.String()) }
+func Quoted(text wire.Text) string { return inQuotes(text.String()) }
 
 func inQuotes(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return unicode.In(r, unicode.Ps, unicode.Pe) }) < 0 {

@@ -1,4 +1,4 @@
-package nativephone
+package terminal
 
 import (
 	"context"

@@ -1,19 +1,21 @@
-package nativephone
+// Package terminal asks a person at a terminal: what a request's sheet says, which key
+// answers it, and what that key must not be mistaken for. It decides nothing.
+package terminal
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/term"
-
 	"vmux/internal/device"
+	"vmux/internal/nativephone/remember"
 	"vmux/internal/signer"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/wire"
@@ -35,19 +37,41 @@ const (
 // ErrHungUp is returned when nobody can answer: the terminal is gone.
 var ErrHungUp = errors.New("the terminal is gone")
 
+// ErrElsewhere is the cause of a context whose question is asked at another terminal now.
+var ErrElsewhere = errors.New("it is asked at another terminal")
+
+// Device is what a person sits at.
+type Device interface {
+	// Keystrokes switches to single keys without echo, and throws away what was typed
+	// before.
+	Keystrokes() (restore func(), err error)
+	// ReadKeys returns what has been typed, perhaps nothing, within about a tenth of a
+	// second, and an error where nobody will type any more.
+	ReadKeys(b []byte) (int, error)
+	// Columns is its width; 0 if it does not say.
+	Columns() int
+	io.Writer
+}
+
 // Terminal asks a person at a terminal, one question after the other. Each ends
 // with its outcome, also when the computer withdraws it or its time is over.
 // Safe for concurrent use.
 type Terminal struct {
 	// Remedies are offered after several denials; to be set before anything is
-	// asked.
+	// asked, as what follows is.
 	Remedies Remedies
+	// Memory keeps the passphrases that are typed here, for here alone; nil: it keeps none.
+	Memory *remember.Memory
+	// Lock forgets what is remembered; nil: Memory is cleared.
+	Lock func()
 
-	tty    *os.File
+	tty    Device
 	screen screen
 	groups groups
 	silent bool // no passphrase is asked for
-	inert  time.Duration
+	// offering tells that a line offers to lock what is remembered.
+	offering atomic.Bool
+	inert    time.Duration
 
 	// life ends with Close, and with it what is offered after denials and what
 	// discards the rest of an answer.
@@ -63,13 +87,13 @@ type Terminal struct {
 	restore func() // of the terminal's mode; owned by who has the screen
 }
 
-// NewTerminal returns a Terminal that asks on tty. Between questions the
+// New returns a Terminal that asks on tty. Between questions the
 // terminal stays as it was found.
-func NewTerminal(tty *os.File) *Terminal {
+func New(tty Device) *Terminal {
 	t := &Terminal{tty: tty, inert: inert}
 	t.life, t.die = context.WithCancel(context.Background())
 	t.screen.enter = func() (err error) {
-		t.restore, err = keystrokes(int(tty.Fd()))
+		t.restore, err = tty.Keystrokes()
 		return err
 	}
 	t.screen.leave = func() { t.restore() }
@@ -79,9 +103,9 @@ func NewTerminal(tty *os.File) *Terminal {
 // Approver returns the functions that ask. With a passphrase, that one is used
 // instead of asking for any.
 func (t *Terminal) Approver(passphrase []byte) signer.Approver {
-	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Paused: t.paused}
+	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Unlocked: t.unlocked, Paused: t.paused}
 	if passphrase != nil {
-		a.Passphrase = WithPassphrase(passphrase)
+		a.Passphrase, a.Unlocked = WithPassphrase(passphrase), nil
 		t.silent = true
 	}
 	return a
@@ -105,6 +129,9 @@ func (t *Terminal) Above(f func()) {
 	t.redraw(standing)
 }
 
+// Say writes lines above the question that stands there.
+func (t *Terminal) Say(text string) { t.Above(func() { t.write(layOut(text, t.tty.Columns())) }) }
+
 func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDecision, error) {
 	asked, keys := "Sign?  y yes, n no, m no and mute for an hour", "ynm"
 	switch {
@@ -126,7 +153,7 @@ func (t *Terminal) sign(ctx context.Context, s signer.SignSheet) (signer.SignDec
 	defer t.groups.leave(m)
 	listed := []*member{m}
 	key, err := t.ask(m.ctx, question{
-		sheet: s.Sheet, text: signText(s), asked: asked, keys: keys,
+		sheet: s.Sheet, key: s.Fingerprint, text: signText(s), asked: asked, keys: keys,
 		joined: func() string {
 			added := t.groups.like(m, listed)
 			listed = append(listed, added...)
@@ -158,7 +185,7 @@ func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (
 	if s.Validity > time.Hour {
 		asked, keys = "Issue it?  y yes, h yes but for one hour, n no", "yhn"
 	}
-	key, err := t.ask(ctx, question{sheet: s.Sheet, text: certificateText(s), asked: asked, keys: keys})
+	key, err := t.ask(ctx, question{sheet: s.Sheet, key: s.CA.Fingerprint(), text: certificateText(s), asked: asked, keys: keys})
 	d := signer.CertificateDecision{Approved: key == 'y' || key == 'h'}
 	if key == 'h' {
 		d.Validity = time.Hour
@@ -169,6 +196,7 @@ func (t *Terminal) certificate(ctx context.Context, s signer.CertificateSheet) (
 // question is a sheet and the keys that answer it.
 type question struct {
 	sheet       signer.Sheet
+	key         string // fingerprint of the one that will sign
 	text        string
 	asked, keys string
 	// joined returns what has to be shown of requests that joined the sheet
@@ -206,8 +234,11 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	t.print("\n" + q.text + q.asked + "\n")
+	t.print("\n" + q.text + t.unlockedText(q.key) + q.asked + "\n")
 	key, err := t.countDown(ctx, q)
+	if err != nil && errors.Is(context.Cause(ctx), ErrElsewhere) {
+		err = ErrElsewhere
+	}
 	if err == nil && q.answered != nil {
 		q.answered(key)
 	}
@@ -283,6 +314,10 @@ func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
 			continue
 		}
 		for _, b := range typed {
+			if t.locksBy(b, q.key) {
+				changed = time.Now()
+				break
+			}
 			if strings.IndexByte(q.keys, b) >= 0 {
 				return b, nil
 			}
@@ -311,7 +346,9 @@ func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		outcome = "Expired: the time to answer is over."
 	case errors.Is(err, context.Canceled):
-		outcome = "Withdrawn: " + named(s.From.Name) + " no longer waits."
+		outcome = "Withdrawn: " + Named(s.From.Name) + " no longer waits."
+	case errors.Is(err, ErrElsewhere):
+		outcome = "Asked at another terminal now: vmux phone attach."
 	case err != nil:
 		outcome = "Not answered: " + err.Error() + "."
 	case key == 'n':
@@ -329,6 +366,9 @@ func (t *Terminal) finish(s signer.Sheet, key byte, err error) {
 // passphrase asks for a passphrase, of which nothing appears on the screen.
 // ^D gives up.
 func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
+	if secret := t.remembered(r); secret != nil {
+		return secret, nil
+	}
 	return t.groups.passphrase(ctx, r, t.askPassphrase)
 }
 
@@ -396,30 +436,17 @@ func (t *Terminal) read(ctx context.Context) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	const tooSoon = 10 * time.Millisecond // nothing was typed, and yet it did not wait: hung up
 	var b [64]byte
-	began := time.Now()
-	n, err := readKeys(int(t.tty.Fd()), b[:])
-	if err != nil || n == 0 && time.Since(began) < tooSoon {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrHungUp, err)
-		}
+	n, err := t.tty.ReadKeys(b[:])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHungUp, err)
 	}
 	return b[:n], nil
 }
 
 // print writes lines, broken to the terminal's width.
 func (t *Terminal) print(text string) {
-	columns, _, err := term.GetSize(int(t.tty.Fd()))
-	if err != nil {
-		columns = 0
-	}
-	t.printWhole(layOut(text, columns))
+	t.printWhole(layOut(text, t.tty.Columns()))
 }
 
 // printWhole writes lines as they are: to be copied.
@@ -427,7 +454,7 @@ func (t *Terminal) printWhole(text string) {
 	t.drawing.Lock()
 	defer t.drawing.Unlock()
 	t.redraw("")
-	_, _ = t.tty.WriteString(text)
+	t.write(text)
 }
 
 // draw replaces the last line.
@@ -445,17 +472,17 @@ func (t *Terminal) end(line string) {
 		t.redraw(line) // what stands there already is not written again
 	} else { // it stands for good: it may wrap
 		t.redraw("")
-		_, _ = t.tty.WriteString("\r" + line)
+		t.write("\r" + line)
 	}
-	_, _ = t.tty.WriteString("\n")
+	t.write("\n")
 	t.line = ""
 }
 
 // fit cuts a line to the terminal's width: one that wraps cannot be overwritten,
 // and each redraw of it would scroll the screen.
 func (t *Terminal) fit(line string) string {
-	width, _, err := term.GetSize(int(t.tty.Fd()))
-	if err != nil || width <= 0 {
+	width := t.tty.Columns()
+	if width <= 0 {
 		return line
 	}
 	left := width - 1 // the last column makes some terminals wrap
@@ -479,6 +506,9 @@ func (t *Terminal) redraw(line string) {
 	if rest > 0 {
 		text += strings.Repeat(" ", rest) + strings.Repeat("\b", rest)
 	}
-	_, _ = t.tty.WriteString(text)
+	t.write(text)
 	t.line = line
 }
+
+// write writes what nobody can be told of when it fails: reading keys fails as well then.
+func (t *Terminal) write(text string) { _, _ = io.WriteString(t.tty, text) }

@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package nativephone
+package terminal
 
 import "errors"
 

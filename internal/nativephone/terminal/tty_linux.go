@@ -1,4 +1,4 @@
-package nativephone
+package terminal
 
 import "golang.org/x/sys/unix"
 

@@ -1,10 +1,9 @@
 //go:build linux || darwin
 
-package nativephone
+package terminal
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/creack/pty"
 
-	"vmux/internal/device"
 	"vmux/internal/signer"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/sshctx"
@@ -60,26 +58,6 @@ func TestClaimDrawsNoRow(t *testing.T) {
 			if got, want := strings.Join(rows, " "), "computer key user server seen name program run and"; got != want {
 				t.Fatalf("%s, %d: rows %q, want %q:\n%s", name, n, got, want, strings.Join(screen, "\n"))
 			}
-		}
-	}
-}
-
-// What is said of a computer may come below a sheet, in a line that the terminal breaks:
-// its name draws no row there either.
-func TestNameBelowASheetDrawsNoRow(t *testing.T) {
-	t.Parallel()
-	var said []string
-	h := &handler{phone: new(Phone), say: func(s string) { said = append(said, "vmux: "+s) }}
-	for n := range 200 {
-		peer := device.Peer{ID: device.ID{byte(n)}, Name: wire.Clean(strings.Repeat("x", n) + " server prod (verified)")}
-		h.LinkUp(peer, wire.Hello{}, "")
-		h.Paired(peer)
-		h.LinkDown(peer, errors.New(strings.Repeat("x", n)+" server prod (verified)"))
-		h.LinkUp(peer, wire.Hello{}, "")
-	}
-	for _, line := range screenOf(strings.Join(said, "\n"), 80) {
-		if strings.HasSuffix(line, "(verified)") {
-			t.Fatalf("a false row: %s", line)
 		}
 	}
 }
