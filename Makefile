@@ -14,7 +14,7 @@ endif
 # What a plain `go build` makes, without its paths and tables for debuggers.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/
 
-.PHONY: build app web help demo test test-fast test-wasm lint bench fuzz screenshots setup setup-demo tools man clean
+.PHONY: build app web help demo test test-fast test-wasm lint bench fuzz screenshots setup setup-demo tools man release clean
 
 build: web ## build the programs into bin/
 	@echo "building bin/ (minutes, the first time)"
@@ -71,11 +71,14 @@ setup-demo:
 tools:
 	@GOBIN=$(TOOLS) $(GO) -C tools install tool
 
-man: ## write the manual pages into man/
-	@$(GO) -C tools run ./man "$(CURDIR)/man/man1"
+man: ## write the manual pages into man/, and what shells complete into completions/
+	@$(GO) -C tools run ./man "$(CURDIR)/man/man1" "$(CURDIR)/completions"
+
+release: ## make archives, packages and recipes in release/ (URL, KEY, MAINTAINER; see docs/releasing.md)
+	@$(GO) -C tools run ./release $(if $(URL),-url '$(URL)') $(if $(KEY),-key '$(KEY)') $(if $(MAINTAINER),-maintainer '$(MAINTAINER)') $(RELEASEFLAGS)
 
 clean: ## remove what was built
-	rm -rf bin man .cache
+	rm -rf bin man completions release .cache
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10

@@ -35,9 +35,12 @@ readonly TEST_PACKAGES=(
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates
 	nginx-light haproxy caddy # proxies before the hub
+	mmdebstrap rpm # a clean Debian for the packages, and what reads those for others
 )
 # What the tests take from npm, at the versions that test/npm pins.
 readonly NPM_CACHE=.cache/npm
+# A clean Debian in one file, into which the tests install vmux's packages.
+readonly CLEAN_DEBIAN=.cache/debian.tar
 # Units of the packages above that must not start on their own.
 readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket nginx.service haproxy.service caddy.service caddy-api.service)
 
@@ -151,6 +154,15 @@ setup_npm() {
 	mv "$NPM_CACHE.new" "$NPM_CACHE"
 }
 
+setup_clean_debian() {
+	[ ! -e "$CLEAN_DEBIAN" ] || return 0
+	echo "setup: fetching a clean Debian 12, some 50 MB" >&2
+	# Not kept, so it need not be safe on the disk at each step.
+	mmdebstrap --quiet --variant=apt --include=openssh-client,openssh-server --dpkgopt=force-unsafe-io \
+		bookworm .cache/new.debian.tar ${VMUX_DEBIAN_MIRROR:+"$VMUX_DEBIAN_MIRROR"} >&2
+	mv .cache/new.debian.tar "$CLEAN_DEBIAN"
+}
+
 check_go() {
 	local version
 	version=$(go env GOVERSION 2>/dev/null) || die "Go 1.26 or newer is needed (go.dev)"
@@ -174,6 +186,7 @@ setup_test() {
 		missing=$(packages_missing "${TEST_PACKAGES[@]}")
 		# shellcheck disable=SC2086 # one word per package
 		[ -z "$missing" ] || apt_install $missing
+		setup_clean_debian
 	elif [ "$(uname -s)" = Darwin ]; then
 		missing=$(programs_missing brew cc git rsync shellcheck plink)
 		[ -z "$missing" ] ||

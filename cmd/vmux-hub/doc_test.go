@@ -55,6 +55,17 @@ func TestDocsNameFlagsThatExist(t *testing.T) {
 	}
 }
 
+// The unit in the docs is the one of the package.
+func TestDocsHaveTheUnit(t *testing.T) {
+	unit, err := os.ReadFile("../../packaging/vmux-hub.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if indented := regexp.MustCompile("(?m)^(.)").ReplaceAllString(string(unit), "    $1"); !strings.Contains(page(t, "running-a-hub.md"), indented) {
+		t.Errorf("docs/running-a-hub.md has another unit than\n%s", indented)
+	}
+}
+
 // block returns the indented lines of a page that begin with a line.
 func block(t *testing.T, text, first string) string {
 	t.Helper()

@@ -14,7 +14,7 @@ import (
 // the command's flags.
 func TestManualPages(t *testing.T) {
 	folder := t.TempDir()
-	if out, err := exec.Command("go", "-C", "../../tools", "run", "./man", folder).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "-C", "../../tools", "run", "./man", folder, t.TempDir()).CombinedOutput(); err != nil {
 		t.Fatalf("make man: %v\n%s", err, out)
 	}
 	var visit func(*cobra.Command)

@@ -1,11 +1,13 @@
-// Command man writes the manual pages of vmux into a folder, one for each command;
-// `make man` runs it. It is not part of vmux, which would otherwise carry a Markdown
+// Command man writes the manual pages of vmux into a folder, one for each command, and
+// what bash, zsh and fish complete at Tab into a second one; `make man` runs it. It is not part of vmux, which would otherwise carry a Markdown
 // and a YAML parser. SOURCE_DATE_EPOCH in the environment is the pages' date.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra/doc"
 
@@ -21,14 +23,20 @@ func main() {
 }
 
 func write(args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("want the folder to write to")
+	if len(args) != 2 {
+		return fmt.Errorf("want a folder for the manual pages and one for the completions")
 	}
-	if err := os.MkdirAll(args[0], 0o755); err != nil {
+	pages, completions := args[0], args[1]
+	if err := errors.Join(os.MkdirAll(pages, 0o755), os.MkdirAll(completions, 0o755)); err != nil {
 		return err
 	}
 	root := cli.Commands()
 	root.DisableAutoGenTag = true
 	header := &doc.GenManHeader{Section: "1", Source: "vmux " + command.Version, Manual: "vmux"}
-	return doc.GenManTree(root, header, args[0])
+	return errors.Join(
+		doc.GenManTree(root, header, pages),
+		root.GenBashCompletionFileV2(filepath.Join(completions, "vmux.bash"), true),
+		root.GenZshCompletionFile(filepath.Join(completions, "_vmux")),
+		root.GenFishCompletionFile(filepath.Join(completions, "vmux.fish"), true),
+	)
 }

@@ -75,7 +75,9 @@ func (o options) build() error {
 // compile builds the signer and compresses it, if it is another than the one that
 // is there.
 func (o options) compile(wasm string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", wasm, signer)
+	// Not the revision, which would make the app another one at each commit, and where the
+	// source came without git.
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", wasm, signer)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", signer, err, out)

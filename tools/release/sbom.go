@@ -1,0 +1,64 @@
+package main
+
+import (
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/CycloneDX/cyclonedx-go"
+)
+
+// sbom lists what each program of a platform is made of, as `go version -m` reads it out of
+// the program itself, in CycloneDX's JSON.
+func (o options) sbom(s source, p platform) error {
+	for _, program := range p.programs {
+		info, err := buildinfo.ReadFile(filepath.Join(p.stage, "bin", program))
+		if err != nil {
+			return err
+		}
+		f, err := os.Create(o.path(fmt.Sprintf("%s_%s_%s_%s.cdx.json", program, s.version, p.os, p.arch)))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := cyclonedx.NewBOMEncoder(f, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bill(s, program, info)); err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func bill(s source, program string, info *debug.BuildInfo) *cyclonedx.BOM {
+	bom := cyclonedx.NewBOM()
+	settings := []cyclonedx.Property{{Name: "go:version", Value: info.GoVersion}}
+	for _, setting := range info.Settings {
+		settings = append(settings, cyclonedx.Property{Name: "go:" + setting.Key, Value: setting.Value})
+	}
+	bom.Metadata = &cyclonedx.Metadata{
+		Timestamp: s.date.Format("2006-01-02T15:04:05Z"),
+		Component: &cyclonedx.Component{
+			BOMRef: program, Type: cyclonedx.ComponentTypeApplication, Name: program, Version: s.version, Properties: &settings,
+		},
+	}
+	components := []cyclonedx.Component{{
+		BOMRef: "std", Type: cyclonedx.ComponentTypeLibrary, Name: "std", Version: info.GoVersion,
+		PackageURL: "pkg:golang/std@" + info.GoVersion[len("go"):],
+	}}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		url := "pkg:golang/" + m.Path + "@" + m.Version
+		components = append(components, cyclonedx.Component{
+			BOMRef: url, Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: url,
+			Properties: &[]cyclonedx.Property{{Name: "go:sum", Value: m.Sum}},
+		})
+	}
+	bom.Components = &components
+	return bom
+}
