@@ -4,8 +4,11 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -180,4 +183,73 @@ func TestSetupLeadsToTheFirstLogin(t *testing.T) {
 	if strings.Count(out, "logged in to ") != 2 || t.Failed() {
 		t.Errorf("the account:\n%s", out)
 	}
+}
+
+// newUserScript is a terminal of somebody with nothing of vmux but the program, who logs in
+// to a server by a key file today. $1 is the home folder.
+const newUserScript = `set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/user/0
+mount --bind $1 /root
+export HOME=/root XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
+unset SSH_AUTH_SOCK DISPLAY WAYLAND_DISPLAY
+PATH=/root/.local/bin:$PATH
+/lib/systemd/systemd --user --log-target=null &
+n=0; until systemctl --user daemon-reload 2>/dev/null; do n=$((n+1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done
+vmux setup
+echo "ended $?"
+ssh web-1 true && echo "and again"
+vmux setup --undo
+systemctl --user exit
+wait
+`
+
+// One command and six answers lead a new user from the program to a login by the phone's
+// key: the agent runs as a service, the phone is paired, and the server that knows another
+// key is told of this one.
+func TestNewUserAtATerminal(t *testing.T) {
+	t.Parallel()
+	w := hubless(t, "ssh-ed25519")
+	w.startPhone("--name", "phone")
+	o := sshdtest.Old(t)
+	there := newHome(t) // of the account on the server
+	old := filepath.Join(there.dir, "old")
+	o.Keygen(t, "-q", "-t", "ed25519", "-N", "", "-C", "old", "-f", old)
+	server := o.StartServer(t, sshdtest.Config{Extra: []string{
+		"SetEnv HOME=" + there.dir, "AuthorizedKeysFile " + filepath.Join(there.dir, ".ssh", "authorized_keys") + " " + old + ".pub",
+	}})
+	h := newHome(t)
+	private, err := os.ReadFile(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(h.dir, ".local", "bin")
+	if err := errors.Join(os.MkdirAll(bin, 0o700), os.Symlink(vmux(t), filepath.Join(bin, "vmux")), os.Mkdir(filepath.Join(h.dir, ".ssh"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	h.file(".ssh/id_ed25519", string(private))
+	config := fmt.Sprintf("Host web-1\n    HostName 127.0.0.1\n    Port %d\n    User %s\n    StrictHostKeyChecking accept-new\n", server.Port, server.User)
+	h.file(".ssh/config", config)
+	began := time.Now()
+	desk := onTerminal(t, serviceManager(t.Context(), t, newUserScript, h.dir))
+	desk.waitCount("A number (Enter: as it is):", 1, "")
+	desk.types("4\n")
+	desk.waitCount("Make these changes? Type yes:", 1, "")
+	desk.types("yes\n")
+	desk.waitCount("it works once, until ", 1, "")
+	invitation := regexp.MustCompile(`vmux://pair#[^\s']+`).FindString(desk.text())
+	w.phone.runInput(invitation+"\n", "phone", "pair", "-")
+	desk.waitCount("A server to log in to now, as user@host (Enter: none):", 1, "")
+	desk.types("web-1\n")
+	desk.waitCount("web-1 takes none of the phone's keys, and let in another key. Put it there, by the way that you log in today? Type yes:", 1, "")
+	desk.types("yes\n")
+	desk.waitCount("logged in to web-1 by the phone's key ssh-ed25519", 1, "")
+	t.Logf("from the first key to the first login: %v", time.Since(began).Round(time.Second))
+	desk.waitCount("ended 0", 1, "")
+	desk.waitCount("and again", 1, "")
+	desk.waitCount("taken out: /root/.ssh/config\r", 1, "")
+	waitFor(t, "ssh's configuration to be as it was", func() bool {
+		text, err := os.ReadFile(filepath.Join(h.dir, ".ssh", "config"))
+		return err == nil && string(text) == config
+	})
 }

@@ -91,23 +91,29 @@ func TestSystemdService(t *testing.T) {
 // service manager, and returns what it says.
 func underServiceManager(t *testing.T, script, home string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := serviceManager(ctx, t, script, home).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// serviceManager is a script in namespaces of its own, where it can start a service manager.
+func serviceManager(ctx context.Context, t *testing.T, script, home string) *exec.Cmd {
+	t.Helper()
 	for _, p := range []string{"unshare", "systemctl", "/lib/systemd/systemd"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Fatalf("%v: run `make setup`", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
 	args := []string{"unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", home}
 	if os.Getuid() != 0 { // a control group of its own, which only the service manager can give
 		args = append([]string{"systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"}, args...)
 		args = append(args[:7], append([]string{"--user", "--map-root-user"}, args[7:]...)...)
 	}
-	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
+	return exec.CommandContext(ctx, args[0], args[1:]...)
 }
 
 // install puts the program, the units and the session's environment where

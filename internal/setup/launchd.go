@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"encoding/xml"
 	"path/filepath"
 	"strings"
 )
@@ -63,7 +62,5 @@ func (w Wish) launchdFile(label string, arguments []string, more string) []Chang
 }
 
 func xmlText(s string) string {
-	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s)) // a strings.Builder takes all
-	return b.String()
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
 }

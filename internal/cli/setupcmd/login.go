@@ -65,22 +65,41 @@ func (a *app) login(ctx context.Context, target string) error {
 		return err
 	}
 	log := string(text)
-	if authentic.MatchString(log) {
-		all := acceptedKey.FindAllStringSubmatch(log, -1)
+	if !authentic.MatchString(log) {
+		return whyNot(target, log, s, began)
+	}
+	all := acceptedKey.FindAllStringSubmatch(log, -1)
+	for _, id := range s.Identities {
+		switch {
+		case len(all) == 0 || id.Fingerprint != all[len(all)-1][1]:
+		case id.Certificate:
+			a.Say("logged in to %s by the session certificate, which asks nobody", wire.Show(target))
+			return nil
+		default:
+			a.Say("logged in to %s by the phone's key %s", wire.Show(target), wire.Show(id.Comment))
+			return nil
+		}
+	}
+	if !offered(log, s) {
+		return notOffered(target)
+	}
+	return command.WithHint(fmt.Errorf("%s %w, and let in another key", wire.Show(target), errNoKeyThere), "%s", trustHint(target))
+}
+
+// offered reports whether ssh has offered a key of the phone's.
+func offered(log string, s control.Status) bool {
+	for line := range strings.Lines(log) {
 		for _, id := range s.Identities {
-			switch {
-			case len(all) == 0 || id.Fingerprint != all[len(all)-1][1]:
-			case id.Certificate:
-				a.Say("logged in to %s by the session certificate, which asks nobody", wire.Show(target))
-				return nil
-			default:
-				a.Say("logged in to %s by the phone's key %s", wire.Show(target), wire.Show(id.Comment))
-				return nil
+			if strings.HasPrefix(line, "debug1: Offering public key: ") && strings.Contains(line, id.Fingerprint) {
+				return true
 			}
 		}
-		return command.WithHint(fmt.Errorf("logged in to %s, but by a key that is not the phone's", wire.Show(target)), "%s", trustHint(target))
 	}
-	return whyNot(target, log, s, began)
+	return false
+}
+
+func notOffered(target string) error {
+	return command.WithHint(fmt.Errorf("%s was offered no key of the phone's", wire.Show(target)), "vmux doctor --host %s", command.ShellWord(target))
 }
 
 // whyNot finds the first thing that kept a login from being one.
@@ -88,21 +107,17 @@ func whyNot(target, log string, s control.Status, began time.Time) error {
 	if failed := s.LastFailure; failed != nil && failed.Kind == "sign" && failed.At.After(began) {
 		return command.WithHint(errors.New(failed.Sentence), "%s", failed.Hint)
 	}
-	offered, last := false, "ssh says nothing"
+	last := "ssh says nothing"
 	for line := range strings.Lines(log) {
-		for _, id := range s.Identities {
-			offered = offered || strings.HasPrefix(line, "debug1: Offering public key: ") && strings.Contains(line, id.Fingerprint)
-		}
 		if !strings.HasPrefix(line, "debug1:") && strings.TrimSpace(line) != "" {
 			last = strings.TrimSpace(line)
 		}
 	}
-	denied := strings.Contains(last, "Permission denied")
-	switch {
-	case denied && offered:
+	switch denied := strings.Contains(last, "Permission denied"); {
+	case denied && offered(log, s):
 		return command.WithHint(fmt.Errorf("%s %w", wire.Show(target), errNoKeyThere), "%s", trustHint(target))
 	case denied:
-		return command.WithHint(fmt.Errorf("%s was offered no key of the phone's", wire.Show(target)), "vmux doctor --host %s", command.ShellWord(target))
+		return notOffered(target)
 	}
 	return command.WithHint(fmt.Errorf("no login to %s: %s", wire.Show(target), wire.Show(last)), "ssh %s, until it works; then vmux setup --login %s",
 		command.ShellWord(target), command.ShellWord(target))

@@ -20,6 +20,10 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 		if wish.Upstream == "" {
 			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", wire.Show(other.Socket))
 		}
+		if strings.HasPrefix(other.Name, "GNOME") && slices.Contains(wish.Parts, setup.PartEnvironment) {
+			a.Say("it names itself to the desktop's programs, whatever environment.d says")
+			a.Hint("systemctl --user mask gcr-ssh-agent.socket gcr-ssh-agent.service, and log in anew")
+		}
 	}
 	if slices.Contains(wish.Parts, setup.PartSSH) {
 		other := identityAgent(ctx)
