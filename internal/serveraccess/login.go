@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,35 +68,39 @@ func (c *Connection) logIn(ctx context.Context, id Identity) error {
 		return errors.Join(err, readErr)
 	}
 	taken, in := acceptedIn(string(said))
+	last := ""
+	if len(taken) > 0 {
+		last = taken[len(taken)-1]
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case !in && strings.Contains(string(said), "Connection refused"):
 		return errRefused
-	case !in && id.Line != "" && taken == id.Fingerprint:
+	case id.Line != "" && slices.Contains(taken, id.Fingerprint) && (!in || last != id.Fingerprint):
 		return wire.WithHint(errors.New("the server takes the key, and nobody signed"), "vmux status")
 	case !in && id.Line != "":
 		return fmt.Errorf("the server does not take it: %s", lastWords(string(said)))
 	case !in:
 		return errors.New(lastWords(string(said)))
-	case id.Line != "" && taken != id.Fingerprint:
-		return errors.New("the server took another key first")
+	case id.Line != "" && last != id.Fingerprint:
+		return errors.New("the server takes another key, and not this one")
 	}
 	return nil // whatever `true` is there
 }
 
-// acceptedIn is the fingerprint of the last key that the server took, and whether the
-// login succeeded (sshconnect2.c, input_userauth_pk_ok).
-func acceptedIn(log string) (fingerprint string, in bool) {
+// acceptedIn are the fingerprints of the keys that the server took, for the last of which
+// somebody signed if the login succeeded (sshconnect2.c, input_userauth_pk_ok).
+func acceptedIn(log string) (fingerprints []string, in bool) {
 	for line := range strings.Lines(log) {
 		if _, key, ok := strings.Cut(line, "Server accepts key: "); ok && !in {
 			for _, word := range strings.Fields(key) {
 				if strings.HasPrefix(word, "SHA256:") {
-					fingerprint = word
+					fingerprints = append(fingerprints, word)
 				}
 			}
 		}
 		in = in || strings.HasPrefix(strings.TrimPrefix(line, "debug1: "), "Authenticated to ")
 	}
-	return fingerprint, in
+	return fingerprints, in
 }

@@ -154,7 +154,6 @@ look() {
 refuse() {
 	take_back
 	say refused "$*"
-	rm -rf "$w"
 	exit 0
 }
 
@@ -223,6 +222,7 @@ take_back() {
 	done
 	[ -z "$made_folder" ] || rmdir "$made_folder" 2>/dev/null
 	[ -z "$reloaded" ] || reload || start
+	reloaded='' made_folder=''
 }
 
 # reload: the daemon reads its configuration again. It ends if it cannot, so that
@@ -392,8 +392,7 @@ take_key() {
 
 # await: what the worker does when it has changed something.
 await() {
-	trap '' HUP INT PIPE
-	trap 'undo' TERM
+	trap undo TERM
 	i=0
 	while [ $i -lt "$patience" ] && [ -d "$d" ] && [ ! -e "$d/back" ]; do
 		[ ! -e "$d/keep" ] || finish kept
@@ -427,6 +426,10 @@ finish() {
 
 work() {
 	changes=0 made_folder='' reloaded='' left='' gone_folder=''
+	# A terminal that closes is no end, here and in await. Any other is no half change.
+	trap '' HUP INT PIPE
+	trap 'exit 1' TERM
+	trap 'take_back; rm -rf "$w"' EXIT
 	chmod 711 "$w"
 	hostkey=''
 	find_daemon
@@ -449,6 +452,7 @@ work() {
 	say applied
 	# Nothing of this session's is held open: it would wait for that.
 	(await) </dev/null >/dev/null 2>&1 &
+	trap - EXIT
 }
 
 # session: has the worker work, and tells it how it ended.
