@@ -60,7 +60,13 @@ func (f Facts) Judge(c Candidate) Verdict {
 
 // missing is the first thing that is.
 func (f Facts) missing(c Candidate, key ssh.PublicKey, passkey bool) (line, in string) {
-	config := func(keyword string) string { return f.Config[strings.ToLower(keyword)] }
+	config := func(keyword string) string {
+		value := f.Config[strings.ToLower(keyword)]
+		if value == "none" {
+			return ""
+		}
+		return value
+	}
 	if major, _ := f.version(); passkey && major > 0 && !f.AtLeast(8, 4) {
 		return "OpenSSH 8.4 or newer, for passkeys", ""
 	}
@@ -87,13 +93,12 @@ func (f Facts) missing(c Candidate, key ssh.PublicKey, passkey bool) (line, in s
 		!seen && passkey && !f.AtLeast(10, 3) {
 		return "CASignatureAlgorithms +" + signature, f.ConfigFile
 	}
-	if file := config("TrustedUserCAKeys"); f.Config != nil && (file == "" || file == "none") {
+	if file := config("TrustedUserCAKeys"); f.Config != nil && file == "" {
 		return "TrustedUserCAKeys " + ownCAFile(f.ConfigFile), f.ConfigFile
 	} else if _, ok := find(f.CAs, key.Marshal()); !ok {
 		return strings.TrimSpace(c.Line), file
 	}
-	principals := config("AuthorizedPrincipalsFile")
-	if (principals == "" || principals == "none") && config("AuthorizedPrincipalsCommand") == "" &&
+	if config("AuthorizedPrincipalsFile") == "" && config("AuthorizedPrincipalsCommand") == "" &&
 		len(c.Principals) > 0 && !slices.Contains(c.Principals, f.Account) {
 		return fmt.Sprintf("%s among the certificate's principals (%s)", f.Account, strings.Join(c.Principals, ", ")), ""
 	}
@@ -106,6 +111,8 @@ func (f Facts) missingKey(c Candidate, key ssh.PublicKey, passkey bool) (line, i
 	}
 	entry, ok := find(f.Keys, key.Marshal())
 	switch {
+	case !ok && f.Config["authorizedkeyscommand"] != "" && f.Config["authorizedkeyscommand"] != "none":
+		return KeyLine(c.Line), f.KeysFile + ", unless AuthorizedKeysCommand prints it"
 	case !ok:
 		return KeyLine(c.Line), f.KeysFile
 	case slices.ContainsFunc(entry.Options, func(o string) bool { return strings.EqualFold(o, "cert-authority") }):

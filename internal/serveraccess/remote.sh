@@ -54,6 +54,7 @@ find_daemon() {
 		fi
 		p=$up
 	done
+	unit=$(sed -n 's|.*/\([^/]*\.service\)$|\1|p' "/proc/$listener/cgroup" 2>/dev/null | sed 1q)
 	# shellcheck disable=SC2086 # words
 	set -- $args
 	[ $# = 0 ] || sshd=$1
@@ -235,9 +236,9 @@ reload() {
 
 # start: the daemon has ended all the same.
 start() {
-	kill -0 "$listener" 2>/dev/null && return
-	systemctl start ssh 2>/dev/null || systemctl start sshd 2>/dev/null || service ssh start || service sshd start || $args &
-} >/dev/null 2>&1
+	kill -0 "$listener" && return
+	[ -n "$unit" ] && systemctl start "$unit" || $args &
+} </dev/null >/dev/null 2>&1
 
 # add FILE MODE: puts the line at its end.
 add() {

@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -367,6 +369,33 @@ func TestTakenBack(t *testing.T) {
 			})
 		}
 	})
+}
+
+// A daemon that has ended is started again.
+func TestDaemonIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t, sshdtest.Old(t), "TrustedUserCAKeys none", "PidFile %s/pid")
+	t.Cleanup(func() { // it is no child of the test's
+		if pid, err := strconv.Atoi(strings.TrimSpace(s.get(s.dir + "/pid"))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	})
+	c := s.open()
+	before := s.all()
+	_, err := c.Apply(s.deadline(), Change{Act: PutCA, Line: newKey}, func(context.Context, Result) error {
+		daemon, err := os.FindProcess(s.PID())
+		if err == nil {
+			err = daemon.Kill()
+		}
+		<-s.Exited
+		return errors.Join(errors.New("no"), err)
+	}, noted)
+	if err == nil || err.Error() != "no" || s.all() != before {
+		t.Errorf("%v\n%s", err, s.all())
+	}
+	if err := c.LogIn(s.deadline(), Identity{}); err != nil {
+		t.Errorf("a new login: %v", err)
+	}
 }
 
 // Where the end of the connection is not seen, time runs out.
