@@ -195,8 +195,9 @@ func openBrowser(page string) error {
 // awaitKeys waits for what is made on the page.
 func (d *demo) awaitKeys(ctx context.Context) error {
 	old := d.oldOpenSSH(ctx)
-	text := "   On the page: Identities, \"Create a key\". A vault key works with every SSH client;\n" +
-		"   a passkey needs OpenSSH 10.3 or newer"
+	text := "   On the page: Identities, \"Create a key\". A vault key works with every SSH client,\n" +
+		"   and so does a passphrase key, for a browser that has no passkeys; a passkey needs\n" +
+		"   OpenSSH 10.3 or newer"
 	if old != "" {
 		text += ", which this computer (" + old + ") does not have"
 	}
@@ -204,7 +205,7 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 	if err := d.Text(text); err != nil {
 		return err
 	}
-	hint := sync.OnceFunc(func() { d.Say("a passkey cannot be used with %s: create a vault key as well", old) })
+	hint := sync.OnceFunc(func() { d.Say("a passkey cannot be used with %s: create a vault key or a passphrase key as well", old) })
 	var failed error
 	err := d.person(ctx, pagePatience, "a key and a CA", func() bool {
 		// The phone tells of new keys at the next link-up, or when it is asked.

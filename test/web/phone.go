@@ -16,6 +16,7 @@ type State struct {
 		WebAuthn              bool   `json:"webauthn"`
 		PRF                   string `json:"prf"`
 		PlatformAuthenticator bool   `json:"platformAuthenticator"`
+		Passphrase            bool   `json:"passphrase"`
 		Persisted             bool   `json:"persisted"`
 		Push                  string `json:"push"`
 	} `json:"support"`

@@ -263,13 +263,8 @@ func TestDeviceKeyCannotBeCopied(t *testing.T) {
 	}
 }
 
-// Nothing secret rests in clear: neither a vault's keys nor its secret.
-func TestVaultRestsEncrypted(t *testing.T) {
-	page := NewBrowser(t).Open(StartHub(t).URL + "/")
-	page.Authenticator(browser.AuthenticatorOptions{})
-	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
-	var stored []string
-	err := page.Run(`
+// storedDocuments reads all that the page has stored.
+const storedDocuments = `
 		const database = await new Promise((resolve) => {
 			const request = indexedDB.open('vmux');
 			request.onsuccess = () => resolve(request.result);
@@ -279,7 +274,15 @@ func TestVaultRestsEncrypted(t *testing.T) {
 			request.onsuccess = () => resolve(request.result);
 		});
 		database.close();
-		return values.map((value) => new TextDecoder().decode(value));`, &stored)
+		return values.map((value) => new TextDecoder().decode(value));`
+
+// Nothing secret rests in clear: neither a vault's keys nor its secret.
+func TestVaultRestsEncrypted(t *testing.T) {
+	page := NewBrowser(t).Open(StartHub(t).URL + "/")
+	page.Authenticator(browser.AuthenticatorOptions{})
+	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
+	var stored []string
+	err := page.Run(storedDocuments, &stored)
 	if err != nil || len(stored) < 3 {
 		t.Fatalf("%v: %q", err, stored)
 	}

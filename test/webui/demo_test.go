@@ -148,17 +148,62 @@ func TestDemoWeb(t *testing.T) {
 	}
 }
 
-// openPage opens an address with what comes after the hub's own.
+// A browser without any authenticator does as well, with any SSH client.
+func TestDemoWebWithoutAuthenticator(t *testing.T) {
+	t.Parallel()
+	programs, _ := desktop(t, sshdtest.Old(t))
+	d := startDemo(t, programs, "--web")
+	p := d.openBarePage(chromium(t), d.says(`^ +(http://(?:vmux\.)?localhost:\S+#\S+)$`))
+	p.Wants("Pair with this computer?")
+	p.Tap("Pair")
+	p.says("Paired with")
+	d.says("so does a passphrase key, for a browser that has no passkeys")
+	account := d.says(`for the account (\S+),`)
+	p.Screen("identities")
+	p.Tap("Create a key")
+	p.Fill("Name", "demo")
+	p.Click("[data-key=kind-passphrase]")
+	p.Fill("New passphrase", phrase)
+	p.Fill("Once more", phrase)
+	p.Tap("Create")
+	p.says("demo is ready.")
+	p.Screen("ca")
+	p.Tap("Create a CA")
+	p.Click("[data-key=ca-kind-passphrase]")
+	p.Fill("Account names", account)
+	p.Fill("Passphrase of the vault", phrase)
+	p.Tap("Create")
+	p.says("The CA is ready.")
+	d.acceptsCA(p)
+	for _, request := range []string{"wants to log in as " + account, "asks for a Session certificate"} {
+		p.Wants(request)
+		p.Fill("Passphrase of the vault", phrase)
+		p.approve(request)
+	}
+	d.says(`accepted ED25519 SHA256:`)
+	d.says(`accepted ECDSA-CERT SHA256:`)
+	d.ends()
+	p.Tolerate("ERR_CONNECTION_REFUSED") // the hub is gone
+}
+
+// openPage opens an address with what comes after the hub's own, where there is an
+// authenticator.
 func (d *demo) openPage(c *browser.Chromium, address string) *tab {
+	d.t.Helper()
+	p := d.openBarePage(c, address)
+	p.Authenticator(browser.AuthenticatorOptions{})
+	return p
+}
+
+// openBarePage does so where there is none.
+func (d *demo) openBarePage(c *browser.Chromium, address string) *tab {
 	d.t.Helper()
 	url, path, _ := strings.Cut(address, "/#")
 	h := &hub{t: d.t, Server: &httptest.Server{URL: url}}
 	if path != "" {
 		path = "#" + path
 	}
-	p := openIn(d.t, c, h, view{path: path})
-	p.Authenticator(browser.AuthenticatorOptions{})
-	return p
+	return openIn(d.t, c, h, view{path: path})
 }
 
 // byHand does on the page what the demonstration asks for, from the pairing on.
@@ -176,7 +221,7 @@ func (d *demo) byHand(p *tab, passkeys bool) {
 	} else {
 		login = "accepted ED25519 SHA256:"
 		p.makeKey("useless", "")
-		d.says("a passkey cannot be used with OpenSSH 9.* create a vault key as well")
+		d.says("a passkey cannot be used with OpenSSH 9.* create a vault key or a passphrase key as well")
 		p.makeCA("vault", account)
 		d.acceptsCA(p)
 		p.Click("[data-key=\"switch-Computers may ask by themselves\"]")

@@ -95,7 +95,7 @@ var shots = []shot{
 	}},
 	{"change-passphrase", view{}, func(p *tab) {
 		p.Do("fake.set(fake.desktop())")
-		sheetAt(vaultKey, "Change the passphrase Of all 2 keys in the vault")(p)
+		sheetAt(vaultKey, "Change the passphrase Of the 2 keys in the vault")(p)
 	}},
 	{"certificate", view{}, func(p *tab) { p.arrive("certificate()") }},
 	{"granted", view{}, func(p *tab) {

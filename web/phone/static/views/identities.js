@@ -74,7 +74,7 @@ export function identity({ state, argument }) {
 				row({ icon: 'seal', title: 'Accounts for session certificates', key: 'principals', onclick: () => principals(id),
 					text: id.principals?.length ? theirs(id.principals.join(', ')) : 'As the CA says' }),
 				id.kind === 'passphrase' && row({ icon: 'lock', title: 'Change the passphrase', key: 'change-passphrase', onclick: () => change(state),
-					text: state.passphrases > 1 ? `Of all ${state.passphrases} keys in the vault` : null }),
+					text: state.passphrases > 1 ? `Of the ${state.passphrases} keys in the vault` : null }),
 				row({ icon: 'trash', tone: 'bad', title: 'Delete', key: 'delete', onclick: () => remove(id) }),
 			)),
 		],

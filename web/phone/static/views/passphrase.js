@@ -94,7 +94,7 @@ export const forNewKey = (state) => state.passphrases > 0 ?
 
 /** Asks for another passphrase. @param {State} state */
 export function change({ passphrases }) {
-	const old = typed('Passphrase until now');
+	const old = typed('Current passphrase');
 	const next = chosen(true);
 	const save = button('Change', { kind: 'primary', type: 'submit' });
 	save.setAttribute('form', 'change-passphrase');
@@ -115,8 +115,8 @@ export function change({ passphrases }) {
 	const s = sheet({
 		title: 'Change the passphrase',
 		body: [
-			h('p', { class: 'para' }, passphrases > 1 ? `All ${passphrases} keys of the vault have one passphrase. ` : '',
-				'Whoever has copied the vault before can still open that copy with the passphrase until now. If somebody may have, make new keys and take the old ones off your servers.'),
+			h('p', { class: 'para' }, passphrases > 1 ? `The ${passphrases} keys of the vault have one passphrase. ` : '',
+				'Whoever has copied the vault before can still open that copy with the current passphrase. If somebody may have, make new keys and take the old ones off your servers.'),
 			form,
 		],
 		actions: [button('Cancel', { onclick: () => s.close() }), save],
