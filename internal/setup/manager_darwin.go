@@ -14,6 +14,12 @@ import (
 // RestartHint is how a person starts the agent again.
 const RestartHint = "launchctl kickstart -k gui/$(id -u)/vmux.agent, or end and start it as you did"
 
+// RestartService starts the agent again, if the service that setup has written runs it.
+func RestartService() bool {
+	_, err := launchctl("kickstart", "-k", session()+"/"+launchdAgent)
+	return err == nil
+}
+
 // HasServices reports whether launchd runs agents for this user: it does for who is
 // logged in at the screen, and not for a login by ssh alone.
 func HasServices() error {

@@ -15,6 +15,15 @@ import (
 // RestartHint is how a person starts the agent again.
 const RestartHint = "systemctl --user restart vmux-agent, or end and start it as you did"
 
+// RestartService starts the agent again, if the service that setup has written runs it.
+func RestartService() bool {
+	if _, err := systemctl("is-active", "--quiet", units[1]); err != nil {
+		return false
+	}
+	_, err := systemctl("restart", units[1])
+	return err == nil
+}
+
 // HasServices reports whether systemd runs services for this user: it does not in a
 // container, in WSL without it, with another init, and often after su or sudo.
 func HasServices() error {

@@ -5,6 +5,9 @@ package setup
 // RestartHint is how a person starts the agent again.
 const RestartHint = "end it and start it as you did"
 
+// RestartService starts the agent again, if a service that setup has written runs it.
+func RestartService() bool { return false }
+
 // HasServices reports whether there is a service manager that setup knows.
 func HasServices() error { return ErrNoServices }
 

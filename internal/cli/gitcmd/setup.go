@@ -75,7 +75,7 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	if err != nil {
 		return err
 	}
-	email, err := Email(ctx)
+	email, err := Email(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -140,31 +140,33 @@ func SigningKey(s control.Status, name string) (control.Identity, error) {
 	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
 }
 
-// Email is the address that git commits with, if it can stand in a file of
+// Email is the address that git commits with in a folder ("": this one), if it can stand in a file of
 // allowed signers, where some characters make a pattern or end the name.
-func Email(ctx context.Context) (string, error) {
+func Email(ctx context.Context, folder string) (string, error) {
 	const set = "git config --global user.email you@example.com"
-	email, err := gitConfig(ctx, "user.email")
+	email, err := gitConfig(ctx, folder, "user.email")
 	if err != nil || email == "" {
 		return "", command.WithHint(errors.New("git does not know your e-mail address"), set)
 	}
-	if strings.ContainsAny(email, " \t,\"!*?#") {
+	if strings.ContainsAny(email, " \t\r\n,\"!*?#") {
 		return "", command.WithHint(fmt.Errorf("%s cannot stand in a file of allowed signers", wire.Show(email)), set)
 	}
 	return email, nil
 }
 
-func gitConfig(ctx context.Context, name string) (string, error) {
-	out, err := exec.CommandContext(ctx, "git", "config", "--get", name).Output()
+func gitConfig(ctx context.Context, folder, name string) (string, error) {
+	git := exec.CommandContext(ctx, "git", "config", "--get", name)
+	git.Dir = folder
+	out, err := git.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 		return "", nil // not set
 	}
 	return strings.TrimSpace(string(out)), err
 }
 
-// Signers is the file of allowed signers that git knows, or the usual one.
-func Signers(ctx context.Context) (string, error) {
-	file, err := gitConfig(ctx, "gpg.ssh.allowedSignersFile")
+// Signers is the file of allowed signers that git knows in a folder, or the usual one.
+func Signers(ctx context.Context, folder string) (string, error) {
+	file, err := gitConfig(ctx, folder, "gpg.ssh.allowedSignersFile")
 	if err != nil {
 		return "", fmt.Errorf("git config: %w", err)
 	}
@@ -198,7 +200,7 @@ func SignersLine(file, email, publicKey string) (string, error) {
 // allowSigner adds the key to the file of allowed signers, once, and returns the file,
 // and the line if it is new.
 func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
-	if file, err = Signers(ctx); err != nil {
+	if file, err = Signers(ctx, ""); err != nil {
 		return "", "", err
 	}
 	if added, err = SignersLine(file, email, publicKey); err != nil || added == "" {

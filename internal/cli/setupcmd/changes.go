@@ -42,11 +42,11 @@ func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, ye
 		a.Say("all of it is there already")
 	}
 	a.leftAlone(left)
-	if err := a.written(ctx, plan); err != nil {
-		return false, err
+	started, err = a.written(ctx, plan)
+	if err == nil || errors.Is(err, errStale) {
+		a.whoWins(ctx, *w)
 	}
-	a.whoWins(ctx, *w)
-	return slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" }), nil
+	return started, err
 }
 
 // plan shows what is to be changed.
@@ -88,21 +88,31 @@ func (a *app) leftAlone(left []setup.Left) {
 	}
 }
 
-// written reads the configuration file again, and says when what was written counts.
-func (a *app) written(ctx context.Context, plan []setup.Change) error {
-	again := slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" })
+// written reads the configuration file again, and has what was written count. An agent
+// that has no phone is started again; for another one, or one that runs by hand, it says how.
+func (a *app) written(ctx context.Context, plan []setup.Change) (started bool, err error) {
+	started = slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" })
 	if !slices.ContainsFunc(plan, setup.Change.Restarts) {
-		return nil
+		return started, nil
 	}
 	if _, err := a.agentSettings(nil); err != nil {
-		return command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
+		return false, command.WithHint(fmt.Errorf("what was added does not fit there: %w", err), "vmux setup --undo takes it out; then write it yourself")
 	}
-	if _, err := command.Client().Status(ctx); err == nil && !again {
+	switch s, err := command.Client().Status(ctx); {
+	case err != nil || started:
+	case len(s.Phones) == 0 && setup.RestartService():
+		a.Say("the agent is started again")
+		return true, nil
+	default:
 		a.Say("for the agent that runs this counts when it is started again")
 		a.Hint("%s", setup.RestartHint)
+		return false, errStale
 	}
-	return nil
+	return started, nil
 }
+
+// errStale is that the agent that runs does not have what was written.
+var errStale = errors.New("start the agent again first")
 
 // noOtherAgent refuses to start the service beside an agent that a person has started:
 // it could not have the state folder.

@@ -52,6 +52,10 @@ func (a *app) gitSigns(ctx context.Context, f setupFlags, record *setup.Record, 
 	return nil
 }
 
+// anywhere is a folder in no repository: what is written counts for all of them, and one
+// that came from elsewhere may not have a say in it.
+const anywhere = "/"
+
 // gitWish is how git is to sign, and what to ask; "" if it stays as it is.
 func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (about string, err error) {
 	file, err := gitFile(w.Home)
@@ -62,7 +66,7 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 	if err != nil {
 		return "", err
 	}
-	email, err := gitcmd.Email(ctx)
+	email, err := gitcmd.Email(ctx, anywhere)
 	if err != nil {
 		return "", err
 	}
@@ -84,7 +88,7 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 			return "", nil
 		}
 	}
-	if g.Signers, err = gitcmd.Signers(ctx); err != nil {
+	if g.Signers, err = gitcmd.Signers(ctx, anywhere); err != nil {
 		return "", err
 	}
 	if g.Signer, err = gitcmd.SignersLine(g.Signers, email, g.Key); err != nil {

@@ -61,11 +61,11 @@ var errEnough = errors.New("enough")
 
 // firstKey waits for a phone-held key; 0 is without limit.
 func firstKey(ctx context.Context, limit time.Duration) (s control.Status, err error) {
-	bounded, cancel := context.WithCancel(ctx)
-	defer cancel()
+	bounded, cancel := ctx, func() {}
 	if limit > 0 {
-		time.AfterFunc(limit, cancel)
+		bounded, cancel = context.WithTimeout(ctx, limit)
 	}
+	defer cancel()
 	err = command.Client().Watch(bounded, func(now control.Status) error {
 		if s = now; hasKey(s) {
 			return errEnough

@@ -4,6 +4,7 @@ package setupcmd
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -102,11 +103,12 @@ func (a *app) run(ctx context.Context, f setupFlags) error {
 	}
 	a.wrongUser()
 	started, err := a.setUp(ctx, record, &w, f.yes)
-	if err != nil {
-		return err
-	}
-	if !asks && !f.pair && !f.git && f.login == "" {
+	further := f.pair || f.git || f.login != ""
+	switch {
+	case errors.Is(err, errStale) && !further, err == nil && !further && !asks:
 		return nil
+	case err != nil:
+		return err
 	}
 	return a.firstSteps(ctx, f, record, w, asks, started)
 }

@@ -158,7 +158,12 @@ func (a *app) remains(ctx context.Context, home state.Home, record *setup.Record
 	}
 	config, err := home.ConfigFile()
 	if err == nil && exists(config) {
-		all = append(all, remains{"config", wire.Show(config), "Remove the configuration file?", func() error { return os.Remove(config) }})
+		all = append(all, remains{"config", wire.Show(config), "Remove the configuration file?", func() error {
+			if err := os.Remove(config); !errors.Is(err, os.ErrNotExist) { // setup may have taken it back
+				return err
+			}
+			return nil
+		}})
 	}
 	return all, err
 }
