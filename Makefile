@@ -59,7 +59,8 @@ bench: setup build ## measure against OpenSSH, side by side, and print a table
 fuzz: ## search for bad input, FUZZTIME (10s) for each target
 	@GO=$(GO) scripts/fuzz.sh
 
-screenshots: setup ## draw the phone app's pictures in docs/ and its icons anew
+screenshots: setup ## draw the phone app's pictures in docs/ and its icons anew, and record the demonstration
+	$(GO) test ./test -count=1 -run TestRecordingIsOfThisProgram -write
 	$(GO) test ./test/webui -count=1 -run 'TestScreenshots|TestIcons' -write
 
 setup: ## install what the tests need

@@ -9,7 +9,7 @@ import (
 	"vmux/internal/sshdtest"
 )
 
-// docs/destinations.md: each command works as it stands there, in this order,
+// docs/destinations.md and docs/git.md: each command works as it stands there, in this order,
 // and each line of a sheet is explained.
 func TestPageOnDestinations(t *testing.T) {
 	t.Parallel()
@@ -31,9 +31,13 @@ func TestPageOnDestinations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("../docs/destinations.md")
-	if err != nil {
-		t.Fatal(err)
+	var page []byte
+	for _, name := range []string{"destinations", "git"} {
+		text, err := os.ReadFile("../docs/" + name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = append(page, text...)
 	}
 	words := strings.NewReplacer(
 		"FINGERPRINT", fingerprintOf(t, n["prod-1.example.com"].HostKey),

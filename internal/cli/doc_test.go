@@ -128,11 +128,36 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 	}
 }
 
-// typedLines are what a page sets as typed: code between backquotes, and lines
-// that are indented.
+// Each page is found by what people look for.
+func TestIndexNamesEveryPage(t *testing.T) {
+	index := read(t, "docs/README.md")
+	for _, name := range pages(t) {
+		target, isDoc := strings.CutPrefix(name, "docs/")
+		if !isDoc {
+			target = "../" + name
+		}
+		if name != "docs/README.md" && name != "README.md" && name != "CHANGELOG.md" && !strings.Contains(index, "]("+target) {
+			t.Errorf("docs/README.md does not name %s", name)
+		}
+	}
+}
+
+// typedLines are what a page sets as typed: code between backquotes, lines that are
+// indented, and in blocks between fences those behind a prompt.
 func typedLines(text string) []string {
 	var typed []string
+	fenced := false
 	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+			continue
+		}
+		if fenced {
+			if _, command, prompted := strings.Cut(line, "$ "); prompted {
+				typed = append(typed, command)
+			}
+			continue
+		}
 		if strings.HasPrefix(line, "    ") {
 			typed = append(typed, line)
 			continue
@@ -158,6 +183,9 @@ func exists(root *cobra.Command, words []string) error {
 		return fmt.Errorf("no such command")
 	}
 	for _, word := range rest {
+		if regexp.MustCompile(`^-[a-z]$`).MatchString(word) && word != "-h" && cmd.Flags().ShorthandLookup(word[1:]) == nil && !cmd.DisableFlagParsing {
+			return fmt.Errorf("no flag %s", word)
+		}
 		if name, ok := strings.CutPrefix(word, "--"); ok {
 			name, _, _ = strings.Cut(name, "=")
 			if name != "help" && cmd.Flag(strings.TrimRight(name, ".,;:")) == nil {
