@@ -55,12 +55,23 @@ tries answers
 echo "started anew: $(ssh-add -l)"
 [ "$(stat -c %i $SSH_AUTH_SOCK)" = $file ] || echo "another socket"
 systemctl --user stop vmux-agent.socket vmux-agent
+systemctl --user enable --now vmux-phone
+tries vmux phone lock # it answers
+phone() { systemctl --user show -p MainPID --value vmux-phone; }
+first=$(phone)
+kill -KILL $first
+again() { [ "$(phone)" != 0 ] && [ "$(phone)" != $first ] && vmux phone lock; }
+tries again
+echo "phone, after a kill: $(systemctl --user is-active vmux-phone) $(tr '\0' ' ' </proc/$(phone)/cmdline)"
+(sleep 1; printf '\003') | script -qec 'vmux phone attach' /dev/null
+systemctl --user stop vmux-phone
+echo "phone, stopped: $(systemctl --user show -p ActiveState,Result,ExecMainStatus vmux-phone | sort | tr '\n' ' ')"
 systemctl --user exit
 wait
 `
 
-// The units that the docs tell to write start the agent under a real systemd, start
-// it again after a crash, and end it cleanly; by socket activation the socket is the
+// The units that the docs tell to write start agent and phone under a real systemd, start
+// them again after a crash, and end them cleanly; by socket activation the socket is the
 // same all the while, and no client fails.
 func TestSystemdService(t *testing.T) {
 	t.Parallel()
@@ -77,6 +88,10 @@ func TestSystemdService(t *testing.T) {
 		"activated: The agent has no identities.\n",
 		"after a kill of it: The agent has no identities.\n",
 		"started anew: The agent has no identities.\n",
+		"phone, after a kill: active " + h.dir + "/.local/bin/vmux phone run \n",
+		"Attached to the phone ",
+		"vmux: detached: the phone goes on",
+		"phone, stopped: ActiveState=inactive ExecMainStatus=0 Result=success \n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q", want)
@@ -130,7 +145,7 @@ func install(t *testing.T, h *home) {
 		t.Fatal(err)
 	}
 	errs := []error{os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))}
-	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "environment.d/vmux.conf"} {
+	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "systemd/user/vmux-phone.service", "environment.d/vmux.conf"} {
 		_, text, found := strings.Cut(string(page), "`~/.config/"+name+"`:\n\n")
 		if !found {
 			t.Fatalf("docs/login-service.md has no %s", name)

@@ -30,8 +30,9 @@ func (m *manager) Inhibit(what, _, _, mode string) (dbus.UnixFD, *dbus.Error) {
 	if err != nil || what != "sleep" || mode != "delay" {
 		return 0, dbus.MakeFailedError(err)
 	}
+	fd := dbus.UnixFD(write.Fd())
 	m.delayed <- delay{read, write}
-	return dbus.UnixFD(write.Fd()), nil
+	return fd, nil
 }
 
 // startLogind starts a system bus of the test's own and a logind on it.
@@ -114,5 +115,5 @@ func TestForgottenBeforeSleep(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	_, _ = last.read.Close(), last.write.Close()
+	_ = last.read.Close() // the other end may have to be sent yet
 }
