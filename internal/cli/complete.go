@@ -8,6 +8,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/cli/phonecmd"
+	"vmux/internal/cli/servercmd"
 	"vmux/internal/signer/policy"
 )
 
@@ -63,11 +64,12 @@ func completes(root *cobra.Command) {
 		"vmux phone identity delete": phonecmd.Labels, "vmux phone identity export": phonecmd.Labels,
 		"vmux phone policy": phonecmd.Labels, "vmux phone unpair": phonecmd.Computers, "vmux phone pauses end": phonecmd.Computers,
 		"vmux unpair": phones, "vmux ring": phones, "vmux ca accept": phones,
+		"vmux server trust": servercmd.Hosts, "vmux server check": servercmd.Hosts, "vmux server untrust": servercmd.Hosts,
 	}
 	flags := map[string]func(context.Context) []string{
 		"algorithm": fixed(phonecmd.Algorithms...), "approve": fixed("prompt", "always"), "passkeys": fixed("last", "never", "no-certificate"),
 		"unbound-certificate": fixed("first", "always", "never"), "forbid": fixed(policy.Uses...), "namespaces": fixed("git", "file"),
-		"computer": phonecmd.Computers, "phone": phones, "identity": comments,
+		"computer": phonecmd.Computers, "phone": phones, "identity": comments, "key": comments,
 	}
 	for _, cmd := range root.Commands() {
 		if list := arguments[cmd.CommandPath()]; list != nil {

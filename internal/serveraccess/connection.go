@@ -92,7 +92,7 @@ func (c *Connection) command(ctx context.Context, args ...string) *exec.Cmd {
 
 func (c *Connection) run(ctx context.Context, args []string, remote ...string) *exec.Cmd {
 	args = append(args, "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no",
-		"-o", "PermitLocalCommand=no", "-o", "ConnectTimeout=15")
+		"-o", "PermitLocalCommand=no", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 	if !c.Terminal {
 		args = append(args, "-o", "BatchMode=yes")
 	}

@@ -63,15 +63,20 @@ func (c *choice) targets(args []string) ([]string, error) {
 	case !c.all:
 		return args, nil
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return nil, err
-	}
-	hosts := sshconfig.Hosts(home)
+	hosts := Hosts(context.Background())
 	if len(hosts) == 0 {
 		return nil, command.WithHint(errors.New("~/.ssh/config names no host"), "name the server")
 	}
 	return hosts, nil
+}
+
+// Hosts are those that the user's ssh configuration names.
+func Hosts(context.Context) []string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil
+	}
+	return sshconfig.Hosts(home)
 }
 
 // subject is what a server is told of.
