@@ -95,3 +95,37 @@ func TestOtherFormsOfTheAgentsTable(t *testing.T) {
 		}
 	}
 }
+
+// Where a package has brought the units, they are enabled and not written, unless they
+// would start something else.
+func TestUnitsOfAPackage(t *testing.T) {
+	a := newAccount(t)
+	a.Packaged = t.TempDir()
+	changes := func() int { return len(a.systemd()) }
+	if changes() != 3 {
+		t.Errorf("without a package: %d changes", changes())
+	}
+	for name, unit := range map[string]string{units[0]: socketUnit, units[1]: serviceUnit} {
+		if err := os.WriteFile(filepath.Join(a.Packaged, name), []byte(unit), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changes() != 1 || a.systemd()[0].Unit == "" {
+		t.Errorf("with a package: %v", a.systemd())
+	}
+	for _, other := range []func(){
+		func() { a.Socket = "/elsewhere" }, func() { a.Program = "/opt/vmux" }, func() { a.Environment = []string{"VMUX_HOME=/x"} },
+		func() {
+			if err := os.WriteFile(filepath.Join(a.Packaged, units[1]), []byte("[Service]\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		before := a.Wish
+		other()
+		if changes() != 3 {
+			t.Errorf("with what a package's do not do: %d changes", changes())
+		}
+		a.Wish = before
+	}
+}

@@ -43,6 +43,8 @@ type Wish struct {
 	// Managed is where the service manager looks for its files, if that is elsewhere:
 	// see ManagersFolder.
 	Managed string
+	// Packaged is the folder of systemd's units that packages have installed.
+	Packaged string
 	// Tray is the vmux-tray that the desktop starts; empty: none.
 	Tray string
 	// Git is how git signs; nil: as it does.

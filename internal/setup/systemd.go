@@ -2,6 +2,7 @@ package setup
 
 import (
 	_ "embed"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -25,14 +26,32 @@ func (w Wish) systemd() []Change {
 	for _, e := range w.Environment {
 		start += "Environment=" + systemdQuote(e) + "\n"
 	}
+	enable := Change{Path: folder, Unit: strings.Join(units, " ")}
+	if w.packaged() {
+		return []Change{enable}
+	}
 	socket := "ListenStream=" + strings.ReplaceAll(w.Socket, "%", "%%") + "\n"
 	return []Change{
 		{Path: filepath.Join(folder, units[0]), Own: true, mode: 0o600,
 			Lines: marked + strings.Replace(socketUnit, "ListenStream=%h/.ssh/vmux-agent.sock\n", socket, 1)},
 		{Path: filepath.Join(folder, units[1]), Own: true, mode: 0o600,
 			Lines: marked + strings.Replace(serviceUnit, "ExecStart=/usr/bin/vmux agent\n", start, 1)},
-		{Path: folder, Unit: strings.Join(units, " ")},
+		enable,
 	}
+}
+
+// packaged reports whether a package's units do what this person's would: then those that
+// come with its next version count.
+func (w Wish) packaged() bool {
+	if w.Program != "/usr/bin/vmux" || len(w.Environment) > 0 || w.Socket != filepath.Join(w.Home, ".ssh", "vmux-agent.sock") {
+		return false
+	}
+	for name, unit := range map[string]string{units[0]: socketUnit, units[1]: serviceUnit} {
+		if b, err := os.ReadFile(filepath.Join(w.Packaged, name)); err != nil || string(b) != unit {
+			return false
+		}
+	}
+	return true
 }
 
 // systemdQuote makes one word of s in a unit (systemd.syntax(7), systemd.service(5)).

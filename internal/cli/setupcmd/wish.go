@@ -1,6 +1,7 @@
 package setupcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // wish is what the flags ask for, but for what depends on the configuration file: --undo
 // has to work whatever that says.
 func (a *app) wish(f *setupFlags) (setup.Wish, state.Home, error) {
-	w := setup.Wish{Parts: f.parts, Shells: f.shells}
+	w := setup.Wish{Parts: f.parts, Shells: f.shells, Packaged: "/usr/lib/systemd/user"}
 	home, err := state.Find()
 	if err != nil {
 		return w, home, err
@@ -165,12 +166,18 @@ func installedProgram() (string, error) {
 	return self, nil
 }
 
-// trayProgram is vmux-tray beside this program or on PATH, if there is a desktop.
+// trayProgram is vmux-tray beside this program or on PATH, if there is a desktop that no
+// package has told of it.
 func trayProgram(program string) string {
 	if os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
 		return ""
 	}
 	const name = "vmux-tray"
+	for _, folder := range filepath.SplitList(cmp.Or(os.Getenv("XDG_CONFIG_DIRS"), "/etc/xdg")) {
+		if exists(filepath.Join(folder, "autostart", name+".desktop")) {
+			return ""
+		}
+	}
 	beside := filepath.Join(filepath.Dir(program), name)
 	if _, err := exec.LookPath(beside); err == nil {
 		return beside
