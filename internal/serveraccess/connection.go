@@ -219,4 +219,14 @@ func (f *Facts) readLog(log string) {
 	}
 }
 
+// word quotes what a shell would not take as one word.
+func word(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("/._-", r) && (r > 'z' || r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a')
+	}) {
+		return quoted(s)
+	}
+	return s
+}
+
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/wire"
 )
 
 // Candidate is an identity that is asked about.
@@ -23,7 +25,8 @@ type Verdict struct {
 	Kind  string `json:"kind"` // "key", "passkey", "certificate"
 	Name  string `json:"name"`
 	Works bool   `json:"works"`
-	// Missing is why not: the line that is missing, and In, the file where.
+	// Missing is why not: the line that is missing, fit to be shown, and In, the file where,
+	// as the server calls it.
 	Missing string `json:"missing,omitempty"`
 	In      string `json:"in,omitempty"`
 	// Trust: `vmux server trust` puts it there.
@@ -94,13 +97,13 @@ func (f Facts) missing(c Candidate, key ssh.PublicKey, passkey bool) (line, in s
 		return "CASignatureAlgorithms +" + signature, f.ConfigFile
 	}
 	if file := config("TrustedUserCAKeys"); f.Config != nil && file == "" {
-		return "TrustedUserCAKeys " + ownCAFile(f.ConfigFile), f.ConfigFile
+		return "TrustedUserCAKeys " + wire.Show(ownCAFile(f.ConfigFile)), f.ConfigFile
 	} else if _, ok := find(f.CAs, key.Marshal()); !ok {
 		return strings.TrimSpace(c.Line), file
 	}
 	if config("AuthorizedPrincipalsFile") == "" && config("AuthorizedPrincipalsCommand") == "" &&
 		len(c.Principals) > 0 && !slices.Contains(c.Principals, f.Account) {
-		return fmt.Sprintf("%s among the certificate's principals (%s)", f.Account, strings.Join(c.Principals, ", ")), ""
+		return fmt.Sprintf("%s among the certificate's principals (%s)", wire.Show(f.Account), wire.Show(strings.Join(c.Principals, ", "))), ""
 	}
 	return "", ""
 }
@@ -118,7 +121,7 @@ func (f Facts) missingKey(c Candidate, key ssh.PublicKey, passkey bool) (line, i
 	case slices.ContainsFunc(entry.Options, func(o string) bool { return strings.EqualFold(o, "cert-authority") }):
 		return "a line of the key without cert-authority", f.KeysFile
 	case len(f.Loose) > 0 && f.Config["strictmodes"] != "no":
-		return "chmod go-w " + f.Loose[0], ""
+		return "chmod go-w " + word(wire.Show(f.Loose[0])), ""
 	}
 	return "", ""
 }
