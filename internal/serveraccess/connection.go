@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vmux/internal/wire"
@@ -24,6 +25,14 @@ var remoteScript string
 
 // maxAnswer bounds what is read of a server's answer, in bytes.
 const maxAnswer = 4 << 20
+
+// lookTime is how long it may take to log in and to look: a person has 140 s to approve,
+// and what answers there may be a menu that waits for a choice for ever.
+var lookTime = 5 * time.Minute
+
+// ending is how long ssh may take to end once nothing more is expected of it. It would
+// not, where the server goes on to write what nobody reads.
+const ending = 5 * time.Second
 
 // Options say how a server is reached.
 type Options struct {
@@ -97,6 +106,8 @@ func (c *Connection) run(ctx context.Context, args []string, remote ...string) *
 		args = append(args, "-o", "BatchMode=yes")
 	}
 	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, "ssh"), append(append(args, "--", c.Host), remote...)...)
+	// ssh may be asking for a password, and then gives the terminal its echo back.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
@@ -108,12 +119,14 @@ type session struct {
 	out   *bufio.Scanner
 	mark  string
 	words *os.File // what ssh and the login say
+	stop  func()   // ends ssh
 }
 
 // begin starts remote.sh with a person's login shell, whichever that is: a word, and one
 // in plain quotes. The script comes by standard input, of which the rest is read later.
 func (c *Connection) begin(ctx context.Context, act string, set map[string]string, args ...string) (*session, error) {
-	s := &session{mark: rand.Text()}
+	ctx, stop := context.WithCancel(ctx)
+	s := &session{mark: rand.Text(), stop: stop}
 	var script strings.Builder
 	fmt.Fprintf(&script, "mark=%s act=%s\n", s.mark, act)
 	for name, value := range set {
@@ -122,6 +135,7 @@ func (c *Connection) begin(ctx context.Context, act string, set map[string]strin
 	script.WriteString(remoteScript)
 	words, err := os.Create(c.path("words"))
 	if err != nil {
+		stop()
 		return nil, err
 	}
 	s.words = words
@@ -137,6 +151,7 @@ func (c *Connection) begin(ctx context.Context, act string, set map[string]strin
 		}
 	}
 	if err != nil {
+		stop()
 		words.Close()
 		return nil, fmt.Errorf("run ssh: %w", err)
 	}
@@ -158,6 +173,7 @@ func (s *session) next() string {
 
 // end ends the session.
 func (s *session) end() error {
+	defer time.AfterFunc(ending, s.stop).Stop()
 	s.in.Close()
 	for s.out.Scan() { // or ssh would wait to write
 	}
@@ -167,7 +183,10 @@ func (s *session) end() error {
 
 // fail ends a session whose answer broke off: ssh, or the login, may have said why.
 func (s *session) fail(err error) error {
-	err = errors.Join(err, s.end())
+	ended := s.end()
+	if _, status := errors.AsType[*exec.ExitError](ended); !status { // which says no more
+		err = errors.Join(err, ended)
+	}
 	if text, readErr := os.ReadFile(s.words.Name()); readErr == nil && lastWords(string(text)) != "" {
 		return errors.New(lastWords(string(text)))
 	}
@@ -178,10 +197,13 @@ var errNoShell = errors.New("no shell of the account answers there")
 
 // ask has remote.sh answer, and nothing else.
 func (c *Connection) ask(ctx context.Context, act string, set map[string]string, args ...string) (lines []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	s, err := c.begin(ctx, act, set, args...)
 	if err != nil {
 		return nil, err
 	}
+	s.in.Close() // what is no shell ends then, too
 	for line := s.next(); line != ""; line = s.next() {
 		if line == "end look" {
 			return lines, s.end()
