@@ -157,6 +157,7 @@ setup_npm() {
 setup_clean_debian() {
 	[ ! -e "$CLEAN_DEBIAN" ] || return 0
 	echo "setup: fetching a clean Debian 12, some 50 MB" >&2
+	mkdir -p .cache
 	# Not kept, so it need not be safe on the disk at each step.
 	mmdebstrap --quiet --variant=apt --include=openssh-client,openssh-server --dpkgopt=force-unsafe-io \
 		bookworm .cache/new.debian.tar ${VMUX_DEBIAN_MIRROR:+"$VMUX_DEBIAN_MIRROR"} >&2
