@@ -79,3 +79,24 @@ func TestGitSignsUnlessAPersonSaysOtherwise(t *testing.T) {
 		})
 	}
 }
+
+// A file of git's that cannot be written, as home-manager's, is left alone, and the lines
+// that belong there are told.
+func TestGitsFileThatCannotBeWrittenStays(t *testing.T) {
+	a := newAccount(t)
+	a.Parts, a.ConfigFile = nil, filepath.Join(a.home, "config.toml")
+	a.Git = &Git{File: filepath.Join(a.home, ".config", "git", "config"), Key: "ssh-ed25519 AAAA", Program: "vmux", Signers: filepath.Join(a.home, ".ssh", "allowed_signers")}
+	a.put("store/gitconfig", "[user]\n\tname = Zoë\n", 0o444)
+	a.put(".config/git/ignore", "", 0o644)
+	if err := os.Symlink("../../store/gitconfig", a.Git.File); err != nil {
+		t.Fatal(err)
+	}
+	before := a.all()
+	n, left := a.setUp()
+	if n != 1 || len(left) != 1 || left[0].Path != a.Git.File || !strings.Contains(left[0].Text, gitInclude) {
+		t.Errorf("%d changes, left %v", n, left)
+	}
+	if a.undo(); a.all() != before {
+		t.Errorf("after undo:\n%s", a.all())
+	}
+}
