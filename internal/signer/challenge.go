@@ -61,7 +61,7 @@ func describeChallenge(k sshctx.Context, verified func(string, wire.Text)) (list
 	case len(command) > maxCommand:
 		verified("caution", wire.Say("the command goes on: %s bytes of it are not shown", wire.Clean(strconv.Itoa(len(command)-maxCommand))))
 	case isCut:
-		verified("caution", wire.Say("the command may go on: the host tells the beginning of what is long"))
+		verified("caution", wire.Say("the command may go on: of what is long only the beginning is told and shown"))
 	}
 	name := "command"
 	for command = command[:min(len(command), maxCommand)]; command != ""; name = "…" {
@@ -77,13 +77,19 @@ func describeChallenge(k sshctx.Context, verified func(string, wire.Text)) (list
 	return list
 }
 
-// commandOf is the command as it could be typed, and whether the module may have cut
-// something off. What is more than a word stands in quotes, as in a title.
+// maxShown is how long an argument is shown whole for certain: quotes, and signs that move
+// a cursor or hide, as ends of lines do, are longer as they are shown, and wire.Show cuts.
+const maxShown = wire.MaxNameSize - utf8.UTFMax
+
+// commandOf is the command as it could be typed, and whether something may be missing of
+// an argument. What is not one word stands in quotes, as in a title.
 func commandOf(arguments []string) (command string, isCut bool) {
 	words := make([]string, len(arguments))
 	for i, a := range arguments {
-		isCut = isCut || len(a) >= sshctx.MaxArgument
-		words[i] = brief(wire.Clean(a), wire.MaxNameSize).String()
+		if words[i] = brief(wire.Clean(a), wire.MaxNameSize).String(); words[i] == "" {
+			words[i] = `""`
+		}
+		isCut = isCut || len(a) >= sshctx.MaxArgument || len(words[i]) >= maxShown
 	}
 	return strings.Join(words, " "), isCut || len(arguments) == sshctx.MaxArguments
 }

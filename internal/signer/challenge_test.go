@@ -97,9 +97,16 @@ func TestSudoIsShownWhole(t *testing.T) {
 		t.Errorf("command %q, want %q", command, want)
 	}
 	for name, change := range map[string]func(*sshctx.Challenge){
-		"bytes of it are not shown":     func(c *sshctx.Challenge) { c.Arguments = slices.Repeat([]string{strings.Repeat("x", 200)}, 40) },
-		"the command may go on":         func(c *sshctx.Challenge) { c.Arguments = []string{"sudo", strings.Repeat("x", sshctx.MaxArgument)} },
-		"may go on: the host tells":     func(c *sshctx.Challenge) { c.Arguments = slices.Repeat([]string{"x"}, sshctx.MaxArguments) },
+		"bytes of it are not shown":      func(c *sshctx.Challenge) { c.Arguments = slices.Repeat([]string{strings.Repeat("x", 200)}, 40) },
+		"the command may go on":          func(c *sshctx.Challenge) { c.Arguments = []string{"sudo", strings.Repeat("x", sshctx.MaxArgument)} },
+		"the command may go on: of what": func(c *sshctx.Challenge) { c.Arguments = slices.Repeat([]string{"x"}, sshctx.MaxArguments) },
+		"may go on: of what is long only": func(c *sshctx.Challenge) {
+			c.Arguments = []string{"sudo", "sh", "-c", strings.Repeat("true\n", 42) + "reboot"}
+		},
+		"may go on: of what is long only the beginning": func(c *sshctx.Challenge) {
+			c.Arguments = []string{"sudo", "sh", "-c", strings.Repeat(`a "" `, 42) + "; reboot"}
+		},
+		`sudo -u "" id`:                 func(c *sshctx.Challenge) { c.Arguments = []string{"sudo", "-u", " ", "id"} },
 		"does not say which command":    func(c *sshctx.Challenge) { c.Arguments = nil },
 		"sudo on unknown by ada":        func(c *sshctx.Challenge) { c.Host = "" },
 		`"sudo, as root" on web-1 by a`: func(c *sshctx.Challenge) { c.Program = "sudo, as root" },
