@@ -52,6 +52,8 @@ type Result struct {
 	Already, Absent, Changed bool
 	// Kept is a directive that stays, since it is not what was put in.
 	Kept string
+	// Still is a file in which the key stands all the same, in another line.
+	Still string
 }
 
 // Apply makes a change, has confirm show that it does no harm, and keeps it; or the
@@ -148,6 +150,8 @@ func (c *Connection) readResult(ctx context.Context, s *session, r *Result) erro
 			r.Changed = true
 		case "kept":
 			r.Kept = value
+		case "still":
+			r.Still = value
 		case "waiting":
 			return nil
 		case "end":

@@ -89,16 +89,32 @@ effective() {
 
 setting() { sed -n "s/^$1 //p" "$w/settings"; }
 
-# in_use FILE: where the lines of authorized_keys belong (sshd_config(5), TOKENS).
-in_use() {
-	name=$(setting authorizedkeysfile)
-	name=${name%% *}
-	[ -n "$name" ] || name=.ssh/authorized_keys
-	name=$(printf '%s\n' "$name" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$uid|g; s|%%|%|g")
-	case $name in
-	/* | none) printf '%s\n' "$name" ;;
-	*) printf '%s\n' "$home/$name" ;;
-	esac
+# key_files: where sshd looks for the account's keys (sshd_config(5), TOKENS), in that
+# order. in_use: the first of them, where a new line belongs.
+key_files() {
+	names=$(setting authorizedkeysfile)
+	for name in ${names:-.ssh/authorized_keys}; do
+		name=$(printf '%s\n' "$name" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$uid|g; s|%%|%|g")
+		case $name in
+		/* | none) printf '%s\n' "$name" ;;
+		*) printf '%s\n' "$home/$name" ;;
+		esac
+	done
+}
+in_use() { key_files | sed 1q; }
+
+# has_line FILE: the line is in it. has_key FILE: the key is, in a line that is no comment.
+has_line() { [ -f "$1" ] && grep -qxF -e "$line" "$1"; }
+has_key() { [ -f "$1" ] && grep -vE '^[[:space:]]*#' "$1" | grep -qF -e "$blob"; }
+
+# holding TEST: the first of the account's files for which the test holds.
+holding() {
+	key_files | while IFS= read -r f; do
+		if "$1" "$f"; then
+			printf '%s\n' "$f"
+			break
+		fi
+	done
 }
 
 # loose FILE: what sshd does not trust on the way to it (misc.c, safe_path), if it looks.
@@ -142,7 +158,9 @@ look() {
 	say keysfile "$f"
 	if [ "$f" != none ]; then
 		loose "$f"
-		[ ! -f "$f" ] || dd if="$f" bs=1024 count=256 2>/dev/null | each key
+		key_files | while IFS= read -r f; do
+			[ ! -f "$f" ] || dd if="$f" bs=1024 count=256 2>/dev/null | each key
+		done
 	fi
 	f=$(setting trustedusercakeys)
 	case ${f:-none} in
@@ -284,7 +302,7 @@ has() { [ -f "$1" ] && grep -qxF -e "$2" "$1"; }
 # take FILE: takes the line out, and the file if it was made for it.
 take() {
 	say file "$1"
-	if has "$1" "$line"; then
+	if has_line "$1"; then
 		without "$1" "$line" >"$w/rest"
 		if [ -s "$w/rest" ] || [ "$made" != yes ]; then
 			change "$1" 600 <"$w/rest" || return 1
@@ -313,7 +331,7 @@ put_ca() {
 	file=$(settings) || refuse broken "$(tr '\n' ' ' <"$w/error")"
 	own=$(dirname "$conf")/vmux_ca.pub
 	case ${file:-none} in none) file=$own ;; esac
-	if [ -f "$file" ] && grep -qF -e "$blob" "$file"; then
+	if has_key "$file"; then
 		say file "$file"
 		say already
 	else
@@ -374,8 +392,9 @@ put_key() {
 	effective >"$w/settings" 2>/dev/null
 	f=$(in_use)
 	[ "$f" != none ] || refuse no-file
-	if [ -f "$f" ] && grep -vE '^[[:space:]]*#' "$f" | grep -qF -e "$blob"; then
-		say file "$f"
+	there=$(holding has_key)
+	if [ -n "$there" ]; then
+		say file "$there"
 		say already
 		return
 	fi
@@ -387,7 +406,12 @@ take_key() {
 	f=$(in_use)
 	[ "$f" != none ] || refuse no-file
 	made_folder=''
+	there=$(holding has_line)
+	f=${there:-$(holding has_key)}
+	f=${f:-$(in_use)}
 	take "$f" || refuse unwritable "$f"
+	there=$(holding has_key)
+	[ -z "$there" ] || say still "$there"
 	if [ -n "$folder" ] && [ ! -e "$f" ]; then rmdir "$folder" 2>/dev/null && gone_folder=$folder; fi
 }
 

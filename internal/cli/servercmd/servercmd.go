@@ -168,6 +168,8 @@ type result struct {
 	serveraccess.Placed
 	// Kept is a line of sshd's configuration that stays, since somebody has changed it.
 	Kept string `json:"kept,omitempty"`
+	// Still is a file in which a key that was taken out stands in another line.
+	Still string `json:"still,omitempty"`
 	// Config is who read sshd's configuration: "root", "account", or "" if nobody could.
 	Config   *string                `json:"config,omitempty"`
 	Verdicts []serveraccess.Verdict `json:"identities,omitempty"`

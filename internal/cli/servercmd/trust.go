@@ -169,7 +169,7 @@ func (a *app) untrust(ctx context.Context, conn *serveraccess.Connection, s subj
 		}
 		return nil
 	}, func(serveraccess.Result) error { return nil })
-	r.Line, r.File, r.Kept = change.Line, done.File, done.Kept
+	r.Line, r.File, r.Kept, r.Still = change.Line, done.File, done.Kept, done.Still
 	if err != nil {
 		return err
 	}
@@ -197,6 +197,9 @@ func (a *app) showUntrusted(s subject, r result) error {
 	}
 	if r.Kept != "" {
 		a.Say("%s stays in sshd's configuration: it is not what trust put there", wire.Show(r.Kept))
+	}
+	if r.Still != "" {
+		a.Say("the key still logs in there: %s has it in another line, which trust did not put in", wire.Show(r.Still))
 	}
 	return a.Line("%s%s was taken out of %s", where, s.name, wire.Show(r.File))
 }
