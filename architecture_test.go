@@ -175,6 +175,15 @@ var dependencyRules = []rule{
 		why:    "it remembers certificates, and cannot make one",
 	},
 	{
+		from: "internal/signer/backup", never: []string{"vmux/internal/signer/..."},
+		except: []string{"vmux/internal/signer/backup", "vmux/internal/signer/hosts", "vmux/internal/signer/policy", "vmux/internal/signer/documents"},
+		why:    "it is a file's form: which keys go in, and what becomes of those that come out, is decided elsewhere",
+	},
+	{
+		from: "internal/browserphone/secondway", never: []string{"vmux/internal/browserphone/...", "vmux/internal/link/..."}, except: []string{"vmux/internal/browserphone/secondway"},
+		why: "what is known of a backup does not depend on what the page can do besides",
+	},
+	{
 		from: "internal/link/race", never: []string{"vmux/..."}, except: []string{"vmux/internal/link/race"},
 		why: "it knows nothing of what is connected to",
 	},
@@ -227,6 +236,16 @@ var dependencyRules = []rule{
 		from: "internal/cli/setupcmd", never: []string{"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/hub/...", "vmux/internal/cli/..."},
 		except: []string{"vmux/internal/cli/setupcmd", "vmux/internal/cli/command", "vmux/internal/cli/gitcmd"},
 		why:    "it asks and tells; what is written is package setup's, and an agent is asked by its control socket",
+	},
+	{
+		from: "internal/cli/backupcmd", never: []string{"vmux/internal/agent/...", "vmux/internal/hub/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/backupcmd", "vmux/internal/cli/phonecmd", "vmux/internal/cli/command"},
+		why:    "it works where the phone is, on a machine that runs no agent",
+	},
+	{
+		from: "internal/cli/retirecmd", never: []string{"vmux/internal/agent/...", "vmux/internal/nativephone/...", "vmux/internal/signer/...", "vmux/internal/cli/..."},
+		except: []string{"vmux/internal/cli/retirecmd", "vmux/internal/cli/command", "vmux/internal/signer/policy", "vmux/internal/signer/hosts", "vmux/internal/signer/documents"},
+		why:    "what to do about a phone that is gone is known without it",
 	},
 	{
 		from: "internal/hub/store", never: []string{"vmux/..."}, except: []string{"vmux/internal/hub/store", "vmux/internal/filelock"},
@@ -357,7 +376,7 @@ var dependencyRules = []rule{
 // standard library's cryptography imports net and os all the same.
 var purePackages = []string{
 	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/admission", "internal/signer/documents",
-	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/sshctx", "internal/webauthn",
+	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/signer/backup", "internal/sshctx", "internal/webauthn",
 }
 
 var impure = []string{

@@ -23,6 +23,7 @@ readonly TEST_PACKAGES=(
 	git rsync # what people do over ssh
 	curl putty-tools python3-paramiko # SSH clients other than OpenSSH
 	openssl                           # makes a host key that only ssh can verify
+	age # opens a backup without vmux
 	gnupg gpg-agent softhsm2          # agents and tokens behind vmux
 	autossh # a client that tries again by itself
 	procps strace

@@ -19,6 +19,7 @@ import (
 	"vmux/internal/browserphone/away"
 	"vmux/internal/browserphone/newkey"
 	"vmux/internal/browserphone/passphrase"
+	"vmux/internal/browserphone/secondway"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -69,6 +70,7 @@ type Phone struct {
 
 	sheets  sheets.List
 	made    newkey.Place
+	opened  secondway.Place
 	away    away.Page
 	restart chan struct{} // of capacity 1: the phone has another name
 

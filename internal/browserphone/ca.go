@@ -42,7 +42,7 @@ func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
 	switch a.Kind {
 	case identity.ProviderVault, identity.ProviderPassphrase:
 		makeKey := func() (crypto.PrivateKey, error) { return p.generate(ctx, ssh.KeyAlgoECDSA256) }
-		return p.fillVault(a, makeKey, func(id identity.Identity) (any, error) { return p.addCA(id, a.Principals, p.vaultOf(a).Forget) })
+		return p.addToVault(a, makeKey, func(id identity.Identity) (any, error) { return p.addCA(id, a.Principals, p.vaultOf(a).Forget) })
 	case identity.ProviderPasskey:
 		if a.Registration != nil {
 			return p.registered(a)

@@ -8,13 +8,14 @@ import (
 
 	"vmux/internal/browserphone/passphrase"
 	"vmux/internal/signer"
+	"vmux/internal/signer/backup"
 	"vmux/internal/signer/policy"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
-// maxArguments bounds what the page passes: an imported key file is the largest.
-const maxArguments = 1 << 20
+// maxArguments bounds what the page passes: a backup is the largest, in base64.
+const maxArguments = 2 * backup.MaxSize
 
 // errNotAsked is for an answer of a passkey that nobody asked for.
 var errNotAsked = errors.New("it answers no question of this page")
@@ -27,6 +28,7 @@ type arguments struct {
 	Fingerprint string          `json:"fingerprint"`
 	Enabled     bool            `json:"enabled"`
 	File        string          `json:"file"`
+	Backup      []byte          `json:"backup"`
 	Passphrase  string          `json:"passphrase"`
 	Kind        string          `json:"kind"`
 	Name        string          `json:"name"`
@@ -125,6 +127,12 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"pushFailed":        (*Phone).pushFailed,
 	"testPush":          (*Phone).testPush,
 	"exportPublicKeys":  (*Phone).exportPublicKeys,
+	"newPassphrase":     (*Phone).newPassphrase,
+	"makeBackup":        (*Phone).makeBackup,
+	"openBackup":        (*Phone).openBackup,
+	"haveAnotherWay":    (*Phone).haveAnotherWay,
+	"closeBackup":       (*Phone).closeBackup,
+	"restoreBackup":     (*Phone).restoreBackup,
 	"wipe":              (*Phone).wipe,
 }
 

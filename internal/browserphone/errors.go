@@ -14,6 +14,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
 	"vmux/internal/signer"
+	"vmux/internal/signer/backup"
 	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
@@ -52,6 +53,11 @@ var known = []struct {
 	{identity.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the key file's passphrase."}},
 	{passphrase.ErrWrong, Error{Code: "vaultPassphrase", Message: "That is not the passphrase of this phone’s vault.", Hint: "Nothing was opened. Each try takes this device a moment, and whoever guesses as well."}},
 	{passphrase.ErrWeak, Error{Code: "weakPassphrase", Message: fmt.Sprintf("The passphrase is too short: it needs %d characters or more.", passphrase.MinSize), Hint: "Several words, or let the app suggest one."}},
+	{backup.ErrWrongPassphrase, Error{Code: "wrongPassphrase", Message: "That is not the backup’s passphrase, or the file is damaged.", Hint: "Enter it as it was written down."}},
+	{backup.ErrDamaged, Error{Code: "damaged", Message: "The backup is damaged or cut off. Nothing was restored.", Hint: "Copy it anew from where it was kept, or take another copy."}},
+	{backup.ErrNewer, Error{Code: "newer", Message: "A newer version of vmux made this backup. Nothing was restored.", Hint: "Bring this app to that version: Settings, Version."}},
+	{backup.ErrNotBackup, Error{Code: "notBackup", Message: "This is no backup of vmux.", Hint: "Choose a file that this app or `vmux phone backup` has made."}},
+	{backup.ErrTooCostly, Error{Code: "tooCostly", Message: "The backup takes more memory to open than a phone has.", Hint: "Encrypt it anew on a computer: age -d FILE | age -p -o NEW"}},
 	{sheets.ErrEnded, Error{Code: "ended", Message: "This request has ended."}},
 	{sheets.ErrNotTogether, Error{Code: "malformed", Message: "These requests cannot be answered together."}},
 	{device.ErrNotInvitation, Error{Code: "notInvitation", Message: "That is not a vmux invitation.", Hint: "Run `vmux pair` on the computer and scan the code, or paste the whole link."}},

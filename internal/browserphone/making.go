@@ -130,14 +130,14 @@ func (p *Phone) add(id identity.Identity, keep, forget func(identity.Identity) e
 }
 
 func (p *Phone) createVault(ctx context.Context, a arguments) (any, error) {
-	return p.fillVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
+	return p.addToVault(a, func() (crypto.PrivateKey, error) { return p.generate(ctx, a.Algorithm) },
 		func(id identity.Identity) (any, error) {
 			return p.add(id, p.signer.Identities.Add, p.vaultOf(a).Forget)
 		})
 }
 
 func (p *Phone) importVault(_ context.Context, a arguments) (any, error) {
-	return p.fillVault(a, func() (crypto.PrivateKey, error) {
+	return p.addToVault(a, func() (crypto.PrivateKey, error) {
 		file := []byte(a.File)
 		defer clear(file)
 		return identity.ParsePrivateKey(file, []byte(a.Passphrase))
@@ -154,11 +154,11 @@ func (p *Phone) generate(ctx context.Context, algorithm string) (crypto.PrivateK
 	return identity.Generate(algorithm, 0)
 }
 
-// fillVault puts a key into the vault. Without a vault, one is made first, whose
-// passkey has to answer with the same secret twice.
-func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
+// fillVault puts keys into the vault. Without a vault, one is made first, whose
+// passkey has to answer with the same secret twice: fill is given it for openFor.
+func (p *Phone) fillVault(a arguments, fill func(*identity.NewVault) (any, error)) (any, error) {
 	if a.Kind == identity.ProviderPassphrase {
-		return p.alone(func() (any, error) { return p.addToVault(nil, a, makeKey, keep) })
+		return p.alone(func() (any, error) { return fill(nil) })
 	}
 	if a.Registration != nil {
 		return p.registered(a)
@@ -175,7 +175,7 @@ func (p *Phone) fillVault(a arguments, makeKey func() (crypto.PrivateKey, error)
 	} else if !p.made.Claim(m) {
 		return nil, badAnswer(errNotAsked)
 	}
-	result, err := p.alone(func() (any, error) { return p.addToVault(m.Vault, a, makeKey, keep) })
+	result, err := p.alone(func() (any, error) { return fill(m.Vault) })
 	switch {
 	case err == nil || m.Vault == nil:
 	case errors.Is(err, errOtherVault):
@@ -226,28 +226,34 @@ func (p *Phone) openFor(n *identity.NewVault, a arguments) ([]byte, error) {
 	return a.secret, nil
 }
 
-// addToVault makes a key and puts it into its vault, which n is if it is a new one of a
-// passkey.
-func (p *Phone) addToVault(n *identity.NewVault, a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
-	key, err := makeKey()
-	if err != nil {
-		return nil, err
-	}
-	vault := p.vaultOf(a)
-	secret, err := p.openFor(n, a)
-	defer clear(secret)
-	if err == nil {
-		err = vault.ForgetStray(key, p.refersTo)
-	}
-	if err != nil {
+// addToVault makes a key and puts it into its vault.
+func (p *Phone) addToVault(a arguments, makeKey func() (crypto.PrivateKey, error), keep func(identity.Identity) (any, error)) (any, error) {
+	return p.fillVault(a, func(n *identity.NewVault) (any, error) {
+		key, err := makeKey()
+		if err != nil {
+			return nil, err
+		}
+		secret, err := p.openFor(n, a)
+		defer clear(secret)
+		if err != nil {
+			identity.Wipe(key)
+			return nil, err
+		}
+		id, err := p.keepKey(p.vaultOf(a), a.Label, key, secret)
+		if err != nil {
+			return nil, errors.Join(err, p.vaultOf(a).ForgetEmpty())
+		}
+		return keep(id)
+	})
+}
+
+// keepKey puts a key into a vault, and wipes it.
+func (p *Phone) keepKey(vault identity.Sealed, label string, key crypto.PrivateKey, secret []byte) (identity.Identity, error) {
+	if err := vault.ForgetStray(key, p.refersTo); err != nil {
 		identity.Wipe(key)
-		return nil, err
+		return identity.Identity{}, err
 	}
-	id, err := vault.Add(a.Label, key, secret)
-	if err != nil {
-		return nil, errors.Join(err, vault.ForgetEmpty())
-	}
-	return keep(id)
+	return vault.Add(label, key, secret)
 }
 
 // refersTo reports whether an identity or the CA is the key of a document, also if that

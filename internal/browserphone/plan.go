@@ -5,8 +5,10 @@ import (
 	"slices"
 
 	"vmux/internal/browserphone/newkey"
+	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
+	"vmux/internal/wire"
 )
 
 // Plan is the WebAuthn call that a tap has to make at once, before anything is
@@ -45,6 +47,20 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 		return p.planVault(a.Kind)
 	case "createCA":
 		return p.planCA(a)
+	case "makeBackup":
+		if err := backup.CheckPassphrase([]byte(a.Passphrase)); err != nil {
+			return Plan{}, &Error{Code: "invalid", Message: asSentence(wire.Show(err.Error()))}
+		}
+		if empty, err := p.vault.Empty(); err != nil || empty {
+			return Plan{}, err
+		}
+		return p.planUnlock()
+	case "restoreBackup":
+		if doc, needsKeys := p.opened.Get(); doc == nil {
+			return Plan{}, errNoBackup
+		} else if needsKeys {
+			return p.planVault(a.Kind)
+		}
 	}
 	return Plan{}, nil
 }
@@ -119,8 +135,8 @@ func (p *Phone) planVault(kind string) (Plan, error) {
 	if kind == identity.ProviderPassphrase {
 		return Plan{}, nil
 	}
-	challenge := webauthn.NewChallenge()
 	if n := p.made.Key().Vault; n != nil {
+		challenge := webauthn.NewChallenge()
 		p.made.Plan(newkey.Call{Challenge: challenge})
 		return Plan{Get: p.passkeys.RelyingParty.AskFor(n.Credential, challenge, n.Salt)}, nil
 	}
@@ -131,6 +147,12 @@ func (p *Phone) planVault(kind string) (Plan, error) {
 	if empty {
 		return p.planCreation("vmux vault", identity.NewSalt())
 	}
+	return p.planUnlock()
+}
+
+// planUnlock asks for the vault's passkey.
+func (p *Phone) planUnlock() (Plan, error) {
+	challenge := webauthn.NewChallenge()
 	get, err := p.getOptions(identity.Identity{Provider: identity.ProviderVault}, challenge)
 	if err != nil {
 		return Plan{}, err

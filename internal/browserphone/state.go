@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"vmux/internal/browserphone/secondway"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/confusable"
 	"vmux/internal/device"
@@ -22,16 +23,19 @@ import (
 
 // State is what the page shows. Times are Unix milliseconds, 0 if there is none.
 type State struct {
-	Version      string         `json:"version"`
-	Hub          HubState       `json:"hub"`
-	DeviceName   string         `json:"deviceName"`
-	DeviceID     string         `json:"deviceID"`
-	RPID         string         `json:"rpID"`
-	RPProblem    string         `json:"rpProblem,omitempty"`
-	Push         bool           `json:"push"` // its person wants it to be woken
-	PushProblem  string         `json:"pushProblem,omitempty"`
-	Vault        *VaultState    `json:"vault"`
-	Passphrases  int            `json:"passphrases"` // keys in the vault that a passphrase opens
+	Version     string      `json:"version"`
+	Hub         HubState    `json:"hub"`
+	DeviceName  string      `json:"deviceName"`
+	DeviceID    string      `json:"deviceID"`
+	RPID        string      `json:"rpID"`
+	RPProblem   string      `json:"rpProblem,omitempty"`
+	Push        bool        `json:"push"` // its person wants it to be woken
+	PushProblem string      `json:"pushProblem,omitempty"`
+	Vault       *VaultState `json:"vault"`
+	Passphrases int         `json:"passphrases"` // keys in the vault that a passphrase opens
+
+	SecondWay secondway.State `json:"secondWay"`
+
 	Computers    []Computer     `json:"computers"`
 	Identities   []Identity     `json:"identities"`
 	CA           *CA            `json:"ca"`
@@ -104,6 +108,9 @@ func (p *Phone) State() (State, error) {
 	}
 	set, err := p.settings()
 	s.Push, s.PushProblem = err == nil && set.Push, set.PushProblem
+	if s.SecondWay, err = p.secondWay(set); err != nil {
+		return s, err
+	}
 	computers, err := p.computers()
 	if err != nil {
 		return s, err

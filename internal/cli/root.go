@@ -9,9 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/backupcmd"
 	"vmux/internal/cli/command"
 	"vmux/internal/cli/gitcmd"
 	"vmux/internal/cli/phonecmd"
+	"vmux/internal/cli/retirecmd"
 	"vmux/internal/cli/servercmd"
 	"vmux/internal/cli/setupcmd"
 	"vmux/internal/control"
@@ -79,7 +81,7 @@ func newRoot(a *app) *cobra.Command {
 		newDevicesCommand(a), newUnpairCommand(a), newRingCommand(a), newDoctorCommand(a),
 		a.Group("hub", "Compare the page that a hub serves with the one of this version", newHubVerifyCommand(a)),
 		a.Group("git", "Sign commits and tags with a phone-held key", gitcmd.NewSetup(a.IO)),
-		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), setupcmd.New(a.IO, rest), setupcmd.NewUninstall(a.IO, rest), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO),
+		gitcmd.NewSign(a.IO), newDemoCommand(a), newConfigCommand(a), setupcmd.New(a.IO, rest), setupcmd.NewUninstall(a.IO, rest), servercmd.New(a.IO), newVersionCommand(a), phonecmd.New(a.IO, append(backupcmd.New(a.IO), retirecmd.New(a.IO))...),
 	)
 	completes(root)
 	root.SetHelpCommand(newHelpCommand(a))

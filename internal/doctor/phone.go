@@ -201,6 +201,6 @@ func waysIn(f Facts) []Finding {
 	if holders = slices.Compact(holders); len(holders) > 1 {
 		return fine("several", "keys are held by %s", strings.Join(holders, ", "))
 	}
-	return warn("one", "pair a second phone and put its key on your servers, or keep a key of another kind there",
+	return warn("one", "pair a second phone and put its key on your servers; keep a backup: vmux phone backup FILE, or in the app Settings, Second way in",
 		"%s alone holds your keys: without it there is no login", strings.Join(holders, ""))
 }

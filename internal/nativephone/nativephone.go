@@ -4,6 +4,7 @@ package nativephone
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -156,6 +157,12 @@ func (p *Phone) hello() wire.Hello {
 	h := p.Signer.Hello()
 	h.ProgramVersion = p.ProgramVersion
 	return h
+}
+
+// AddKey keeps a private key in a key file under the passphrase, for an identity or the CA.
+// It wipes the key.
+func (p *Phone) AddKey(label string, key crypto.PrivateKey, passphrase []byte) (identity.Identity, error) {
+	return identity.Files{Store: p.dir}.Add(label, key, passphrase)
 }
 
 // ID returns the phone's device ID.

@@ -15,6 +15,7 @@ import (
 
 	"vmux/internal/control"
 	"vmux/internal/signer"
+	"vmux/internal/signer/backup"
 	"vmux/internal/state"
 )
 
@@ -22,9 +23,8 @@ const (
 	socketName  = "control.sock"
 	performPath = "/v1/perform/"
 	attachPath  = "/v1/attach"
-	// maxArguments bounds what a command sends, the certificates of --hub-ca most of
-	// all: a system's whole bundle, written in base64.
-	maxArguments = 1 << 20
+	// maxArguments bounds what a command sends, a backup most of all, written in base64.
+	maxArguments = 2 * backup.MaxSize
 	// sendTime is how long a command may take to send them.
 	sendTime = 10 * time.Second
 	// maxAnswer bounds what it is answered: the exported log, written in base64.

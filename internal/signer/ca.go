@@ -107,18 +107,20 @@ func (s *Signer) AddCA(key identity.Identity, principals []string) (CA, error) {
 		CreatedAt: s.cfg.Now().UTC(),
 		Policy:    policy.DefaultIssuing(principals),
 	}
-	return ca, s.locked(func() error { return s.keepCA(ca) })
+	return ca, s.keepCA(ca, activity.DecisionCreated, ca.Algorithm+", "+ca.Provider)
 }
 
-func (s *Signer) keepCA(ca CA) error {
-	if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
-		return errors.Join(err, identity.ErrExists)
-	}
-	return s.Identities.Without(ca.PublicKey, func() error {
-		if err := s.Activity.Write(caRecord(ca, activity.DecisionCreated, ca.Algorithm+", "+ca.Provider)); err != nil {
-			return err
+func (s *Signer) keepCA(ca CA, decision, what string) error {
+	return s.locked(func() error {
+		if _, err := s.CA(); !errors.Is(err, ErrNoCA) {
+			return errors.Join(err, identity.ErrExists)
 		}
-		return documents.Save(s.cfg.Store, caDocument, ca)
+		return s.Identities.Without(ca.PublicKey, func() error {
+			if err := s.Activity.Write(caRecord(ca, decision, what)); err != nil {
+				return err
+			}
+			return documents.Save(s.cfg.Store, caDocument, ca)
+		})
 	})
 }
 

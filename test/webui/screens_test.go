@@ -133,11 +133,40 @@ var shots = []shot{
 	}},
 	{"activity", view{}, at("activity")},
 	{"settings", view{}, at("settings")},
+	{"only-one-way-in", view{}, func(p *tab) {
+		p.Do("fake.set({secondWay: {at: 0, uncovered: ['deploy'], missing: ['work'], alone: true}})")
+		p.Wants("There is only one way in")
+	}},
+	{"backup", view{}, at("backup")},
+	{"make-backup", view{}, func(p *tab) {
+		makeBackup(p)
+		p.WaitFor("document.querySelector('dialog input').value !== ''")
+	}},
+	{"backup-made", view{}, func(p *tab) {
+		makeBackup(p)
+		p.Do("document.querySelector('[data-key=noted]').click()")
+		p.Tap("Make the backup")
+		p.Wants("The backup is made")
+	}},
+	{"restore-backup", view{}, func(p *tab) {
+		p.Screen("backup")
+		p.Do("document.querySelector('[data-key=restore-backup]').click()")
+		p.Do("const d = new DataTransfer(); d.items.add(new File(['age'], 'phone.age')); document.querySelector('dialog [type=file]').files = d.files;" +
+			" document.querySelector('dialog [type=password]').value = 'K7QXM-2VDTA-ZB4HP-N6RWC'")
+		p.Tap("Open")
+		p.Wants("A backup of", "restored as archive 2")
+	}},
+	{"recovery", view{}, at("recovery")},
 	{"about", view{}, sheetAt("settings", "What this app can and cannot do")},
 	{"computer", view{}, func(p *tab) {
 		p.Screen("home")
 		p.Do("document.querySelector('[data-key^=computer-yo6]').click()")
 	}},
+}
+
+func makeBackup(p *tab) {
+	p.Screen("backup")
+	p.Do("document.querySelector('[data-key=make-backup]').click()")
 }
 
 // arrive lets a request come, and waits until it can be approved.

@@ -41,7 +41,7 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 			if _, err := checkNewCA(cmd.Context(), nothing{}); err != nil {
 				return err
 			}
-			secret, err := a.passphrase(cmd.Context(), passphraseFile, "New passphrase for the CA", true)
+			secret, err := a.Passphrase(cmd.Context(), passphraseFile, "New passphrase for the CA", true)
 			if err != nil {
 				return err
 			}

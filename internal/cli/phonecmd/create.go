@@ -172,7 +172,7 @@ var makeIdentity = operation("identity create", func(_ context.Context, p *nativ
 })
 
 func (a *app) makeKey(ctx context.Context, f createFlags) (identity.Identity, error) {
-	secret, err := a.passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
+	secret, err := a.Passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
 	if err != nil {
 		return identity.Identity{}, err
 	}
@@ -198,7 +198,7 @@ func (a *app) importKey(ctx context.Context, f createFlags) (identity.Identity, 
 	if encrypted {
 		prompt = "Passphrase of " + wire.Show(filepath.Base(f.file))
 	}
-	secret, err := a.passphrase(ctx, f.passphraseFile, prompt, !encrypted)
+	secret, err := a.Passphrase(ctx, f.passphraseFile, prompt, !encrypted)
 	if err != nil {
 		return identity.Identity{}, err
 	}

@@ -58,6 +58,11 @@ func operation[In, Out any](name string, do func(context.Context, *nativephone.P
 	}
 }
 
+// Operation makes such a function for commands of another package.
+func Operation[In, Out any](name string, do func(context.Context, *nativephone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
+	return operation(name, do)
+}
+
 var errOtherVersion = command.WithHint(errors.New("the phone that runs does not know this command"), "end `vmux phone run` and start it again: it is of another version")
 
 // given is a flag's value for an operation that changes what was named alone.

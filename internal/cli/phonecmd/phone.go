@@ -14,8 +14,8 @@ type app struct{ *command.IO }
 // hubNone is in the place of a hub's URL.
 const hubNone = "none"
 
-// New makes `vmux phone` and all below it.
-func New(io *command.IO) *cobra.Command {
+// New makes `vmux phone` and all below it, others among that.
+func New(io *command.IO, others ...*cobra.Command) *cobra.Command {
 	a := &app{io}
 	cmd := a.Group("phone", "Be the phone: hold SSH keys and sign with them after approval",
 		newRunCommand(a), newAttachCommand(a), newLockCommand(a), newNameCommand(a), newIdentityCommand(a),
@@ -24,10 +24,12 @@ func New(io *command.IO) *cobra.Command {
 			newCACreateCommand(a), newCAShowCommand(a), newCAPolicyCommand(a), newCADeleteCommand(a)),
 		newPairCommand(a), newDevicesCommand(a), newUnpairCommand(a), newLogCommand(a),
 		newPolicyCommand(a), newGrantsCommand(a), newHostsCommand(a), newPausesCommand(a))
+	cmd.AddCommand(others...)
 	cmd.Long = `The phone's side, on any second machine: it holds the SSH keys in encrypted
 files, shows what paired computers ask for, and signs what you approve.
 
-All of these commands work whether or not "vmux phone run" is running.`
+All of these commands but retire, which asks the agent of this computer, work whether
+or not "vmux phone run" is running.`
 	return cmd
 }
 

@@ -256,7 +256,7 @@ func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 	var secret []byte
 	var err error
 	if f.passphraseFile != "" {
-		if secret, err = a.passphrase(ctx, f.passphraseFile, "", false); err != nil {
+		if secret, err = a.Passphrase(ctx, f.passphraseFile, "", false); err != nil {
 			return asked{}, err
 		}
 	}

@@ -173,6 +173,52 @@ func (l *List) Remember(d Destination, known sshctx.Context, claimedName wire.Te
 	return documents.Save(l.store, hostsDocument, hostDocument{Version: 1, Hosts: newest(hosts)})
 }
 
+// Merge adds servers that another phone remembers, if save is set, and returns how many
+// there are. What this phone remembers stays as it is: a server that it knows is known,
+// and one by whose name it knows another host key is left out, and named. Otherwise a
+// backup would have a changed host key look like an expected one.
+func (l *List) Merge(others []Host, save bool) (added int, differ []wire.Text, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own, err := l.All()
+	if err != nil {
+		return 0, nil, err
+	}
+	list := slices.Clone(own)
+	for _, h := range others {
+		if len(h.HostKey) == 0 || len(h.HostKey) > wire.MaxBlobSize || len(h.Names) > maxNames || len(h.Users) > maxUsers {
+			return 0, nil, errors.New("a server to remember is damaged")
+		}
+		name, elsewhere := nameTaken(own, h)
+		switch {
+		case elsewhere:
+			differ = append(differ, name)
+		case index(list, h.HostKey) < 0 && len(list) < maxHosts:
+			list = append(list, h)
+		}
+	}
+	if added = len(list) - len(own); added == 0 || !save {
+		return added, differ, nil
+	}
+	return added, differ, documents.Save(l.store, hostsDocument, hostDocument{Version: 1, Hosts: list})
+}
+
+// nameTaken returns a name of a host that another host key of its type has here.
+func nameTaken(own []Host, h Host) (name wire.Text, taken bool) {
+	if index(own, h.HostKey) >= 0 {
+		return name, false
+	}
+	for _, other := range own {
+		for _, name := range h.Names {
+			like := func(theirs wire.Text) bool { return alike(theirs, name) }
+			if sshctx.KeyType(other.HostKey) == sshctx.KeyType(h.HostKey) && slices.ContainsFunc(other.Names, like) {
+				return name, true
+			}
+		}
+	}
+	return name, false
+}
+
 // alike reports whether a person could take one host name for the other: also
 // with another dot, one at the end, brackets, a user, or the port that is meant anyway.
 func alike(a, b wire.Text) bool {

@@ -139,14 +139,45 @@ func (Files) Kind() wire.ProviderKind { return wire.ProviderUnknown }
 // Forget destroys the key file.
 func (p Files) Forget(id Identity) error { return p.Store.Delete(id.Ref) }
 
-// Sign implements Provider.
-func (p Files) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+// Add encrypts a private key under the passphrase and keeps it, and returns its identity.
+// Forget undoes it. It wipes the key.
+func (p Files) Add(label string, key crypto.PrivateKey, passphrase []byte) (Identity, error) {
+	defer Wipe(key)
+	id, file, err := Encrypt(label, key, passphrase)
+	if err != nil {
+		return Identity{}, err
+	}
+	return id, p.Store.Put(id.Ref, file)
+}
+
+// TakeOut returns the private key, or ErrWrongPassphrase.
+func (p Files) TakeOut(id Identity, passphrase []byte) (crypto.PrivateKey, error) {
+	file, err := p.load(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(passphrase) == 0 {
+		return nil, ErrWrongPassphrase
+	}
+	return keyfile.Parse(file, passphrase)
+}
+
+func (p Files) load(id Identity) ([]byte, error) {
 	file, err := p.Store.Get(id.Ref)
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}
 	if file == nil {
 		return nil, wire.Errorf(wire.CodeKeyNotFound, "the key file of %s is missing on the phone", id.Label)
+	}
+	return file, nil
+}
+
+// Sign implements Provider.
+func (p Files) Sign(ctx context.Context, id Identity, data []byte, algorithm string, unlock Unlock) (*ssh.Signature, error) {
+	file, err := p.load(id)
+	if err != nil {
+		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
 		key, err := unlockFile(ctx, file, attempt, unlock)

@@ -238,7 +238,7 @@ func (s Sealed) Sign(ctx context.Context, id Identity, data []byte, algorithm st
 		return nil, err
 	}
 	defer clear(secret)
-	key, err := s.open(id, secret)
+	key, err := s.TakeOut(id, secret)
 	if errors.Is(err, ErrVaultSecret) {
 		return nil, wire.Errorf(wire.CodeAuthenticationFailed, "%s", err.Error())
 	}
@@ -249,7 +249,8 @@ func (s Sealed) Sign(ctx context.Context, id Identity, data []byte, algorithm st
 	return signRaw(key, data, algorithm)
 }
 
-func (s Sealed) open(id Identity, secret []byte) (crypto.PrivateKey, error) {
+// TakeOut returns the private key: ErrVaultSecret for the secret of another vault.
+func (s Sealed) TakeOut(id Identity, secret []byte) (crypto.PrivateKey, error) {
 	if err := s.Check(secret); err != nil {
 		return nil, err
 	}

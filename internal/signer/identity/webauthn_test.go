@@ -338,7 +338,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, secret := range map[string][]byte{"another": a.prf([]byte("x")), "short": a.prf(salt)[:31], "none": nil} {
-		if _, err := vault.open(id, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
+		if _, err := vault.TakeOut(id, bytes.Clone(secret)); !errors.Is(err, ErrVaultSecret) {
 			t.Errorf("%s opens: %v", name, err)
 		}
 		fresh, _ := Generate("ssh-ed25519", 0)
@@ -346,7 +346,7 @@ func TestVaultSecretThatIsAnother(t *testing.T) {
 			t.Errorf("%s locks: %v", name, err)
 		}
 	}
-	if _, err := vault.open(id, a.prf(salt)); err != nil {
+	if _, err := vault.TakeOut(id, a.prf(salt)); err != nil {
 		t.Errorf("the right one: %v", err)
 	}
 }
@@ -371,7 +371,7 @@ func TestVaultKeysCannotBeExchanged(t *testing.T) {
 	if err := store.Put(ids[0].Ref, two); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := vault.open(ids[0], a.prf(salt)); err == nil {
+	if _, err := vault.TakeOut(ids[0], a.prf(salt)); err == nil {
 		t.Error("another identity's key opens")
 	}
 	var sealed sealedKey
@@ -383,7 +383,7 @@ func TestVaultKeysCannotBeExchanged(t *testing.T) {
 		if err := documents.Save(store, ids[0].Ref, sealed); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := vault.open(ids[0], a.prf(salt)); !errors.Is(err, errDamagedKey) {
+		if _, err := vault.TakeOut(ids[0], a.prf(salt)); !errors.Is(err, errDamagedKey) {
 			t.Fatalf("with byte %d changed: %v", i, err)
 		}
 		sealed.Sealed[i] ^= 1
@@ -391,7 +391,7 @@ func TestVaultKeysCannotBeExchanged(t *testing.T) {
 	if bytes.Contains(one, []byte("PRIVATE")) || vault.Store.Delete(ids[0].Ref) != nil {
 		t.Error("not encrypted")
 	}
-	if _, err := vault.open(ids[0], a.prf(salt)); wire.CodeOf(err) != wire.CodeKeyNotFound {
+	if _, err := vault.TakeOut(ids[0], a.prf(salt)); wire.CodeOf(err) != wire.CodeKeyNotFound {
 		t.Errorf("a missing key: %v", err)
 	}
 }

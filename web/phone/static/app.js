@@ -13,11 +13,13 @@ import { clean } from './text.js';
 import * as update from './update.js';
 import * as viewport from './viewport.js';
 import { activity } from './views/activity.js';
+import { backup } from './views/backup.js';
 import { ca } from './views/ca.js';
 import { home, showComputer, unpair } from './views/home.js';
 import { hosts } from './views/hosts.js';
 import { identities, identity } from './views/identities.js';
 import { pair } from './views/pair.js';
+import { recovery } from './views/recovery.js';
 import { settings } from './views/settings.js';
 
 /** @typedef {import('../types/core').State} State */
@@ -29,7 +31,7 @@ import { settings } from './views/settings.js';
  */
 
 /** @type {Record<string, (given: Given) => Screen>} */
-const screens = { home, identities, identity, ca, pair, activity, settings, hosts };
+const screens = { home, identities, identity, ca, pair, activity, settings, hosts, backup, recovery };
 
 const tabs = [
 	{ name: 'home', icon: 'home', text: 'Home' },
@@ -99,7 +101,7 @@ function frame(name, shown) {
 	replace(element('top'),
 		shown.back ? h('a', { class: 'icon-button back', href: shown.back, 'aria-label': 'Back', 'data-key': 'back' }, icon('back')) : null,
 		h('h1', { id: 'title', tabindex: '-1', 'data-key': 'title' }, shown.title), shown.top);
-	const current = { identity: 'identities', pair: 'home', hosts: 'settings' }[name] ?? name;
+	const current = { identity: 'identities', pair: 'home', hosts: 'settings', backup: 'settings', recovery: 'settings' }[name] ?? name;
 	const nav = element('tabs');
 	nav.hidden = false;
 	replace(nav, h('ul', null, tabs.map((t) => h('li', null, h('a', {

@@ -289,7 +289,7 @@ const painted = () => new Promise((resolve) => {
 });
 
 // Functions that may need WebAuthn. They are planned and called in the very tap.
-const tapped = new Set(['approve', 'createPasskey', 'createVault', 'importVault', 'createCA']);
+const tapped = new Set(['approve', 'createPasskey', 'createVault', 'importVault', 'createCA', 'makeBackup', 'restoreBackup']);
 
 /**
  * @param {string} name @param {object} args @param {AbortSignal} [signal] @param {boolean} [again]
@@ -312,7 +312,7 @@ function perform(name, args, signal, again = false, secrets = []) {
 		return painted().then(() => invoke(name, args, ...secrets));
 	}
 	return webauthn.run(plan, signal).then(
-		({ answer, prf }) => invoke(name, { ...args, ...answer }, ...prf ? [prf] : []),
+		({ answer, prf }) => invoke(name, { ...args, ...answer }, ...prf ? [prf] : [], ...secrets),
 		(error) => {
 			// The second call of one tap: some browsers want another tap.
 			throw again && !['badAnswer', 'noAnswer'].includes(error.code) ?

@@ -2,6 +2,7 @@
 // The parts that screens are made of: cards, rows, buttons, sheets, notes.
 
 import { h, icon, fill, byKey } from './dom.js';
+import { isIOS, isInstalled } from './platform.js';
 import { clean } from './text.js';
 import { fit } from './viewport.js';
 
@@ -317,10 +318,22 @@ export function handOn(closing) {
 }
 
 /**
- * Gives the person a file.
+ * Gives the person a file. An app on the Home Screen of iOS has no downloads: it would
+ * show the file over itself with no way back. There the share sheet saves it.
  * @param {string} name @param {BlobPart} data @param {string} type
  */
 export function download(name, data, type) {
+	const file = new File([data], name, { type });
+	if (isIOS && isInstalled() && navigator.canShare?.({ files: [file] })) {
+		navigator.share({ files: [file] }).catch((error) => {
+			if (error.name === 'NotAllowedError') { // the tap was too long ago
+				note('The file is ready.', 'plain', undefined, { text: 'Save it', run: () => download(name, data, type) });
+			} else if (error.name !== 'AbortError') {
+				fail(error);
+			}
+		});
+		return;
+	}
 	const url = URL.createObjectURL(new Blob([data], { type }));
 	h('a', { href: url, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(url), 60000);

@@ -51,12 +51,13 @@ function full() {
 			validAfter: now - 2 * hour, validBefore: now + 6 * hour, issuedAt: now - 2 * hour,
 		}],
 		grants: { enabled: true, list: [] }, pauses: [],
+		secondWay: { at: now - 50 * hour, uncovered: ['archive'], missing: ['work', 'vmux CA'], alone: false },
 		sheets: [],
 	};
 }
 
 /** @returns {State} */
-const fresh = () => ({ ...full(), computers: [], identities: [], ca: null, certificates: [], support: { ...full().support, persisted: false, prf: 'unknown' } });
+const fresh = () => ({ ...full(), computers: [], identities: [], ca: null, certificates: [], secondWay: { at: 0, uncovered: [], missing: [], alone: false }, support: { ...full().support, persisted: false, prf: 'unknown' } });
 
 const isFresh = /** @type {any} */ (globalThis).fresh;
 /** @type {State} */
@@ -131,6 +132,18 @@ export const deny = async ({ id }) => end(id, 'denied');
 const played = {
 	activity: isFresh ? [] : records,
 	decodeQR: '',
+	newPassphrase: 'K7QXM-2VDTA-ZB4HP-N6RWC',
+	makeBackup: {
+		file: btoa('-----BEGIN AGE ENCRYPTED FILE-----'), keys: ['deploy', 'archive'], ca: false, servers: 12,
+		missing: [{ label: 'work', publicKey: '', provider: 'passkey' }, { label: 'vmux-ca', publicKey: '', provider: 'passkey' }],
+	},
+	openBackup: { createdAt: now - 50 * hour, needsKeys: true, outcomes: [
+		{ what: 'key', name: 'deploy', state: 'kept', text: 'is on this phone already, and stays as it is' },
+		{ what: 'key', name: 'archive', state: 'restored', text: 'is restored as archive 2, since another key here has its name' },
+		{ what: 'ca', name: 'vmux-ca', state: 'differs', text: 'is not restored, since this phone has another CA, which stays; delete that one first if it is the wrong one' },
+		{ what: 'servers', name: 'servers', state: 'restored', text: '11 of 12 are restored; this phone knows the others, or has no room' },
+		{ what: 'key', name: 'work', state: 'missing', text: 'is not in the backup, since a passkey never leaves its device: make a key here in its place', publicKey: 'sk-ecdsa…' },
+	] },
 	previewInvitation: { name: 'studio', id: device.deviceID, hubURL: 'https://hub.example.org' },
 	hosts: isFresh ? [] : [
 		{ fingerprint: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE', names: ['web-1.example.org', 'web-1'], users: ['deploy', 'ada'], firstSeen: now - 90 * 24 * hour, lastSeen: now - hour },

@@ -203,7 +203,38 @@ export interface State {
 	certificates: Certificate[] | null;
 	grants?: { enabled: boolean; list: Grant[] };
 	pauses?: Pause[] | null;
+	secondWay?: SecondWay;
 	sheets: Sheet[] | null;
+}
+
+/** What is known of a way in beside this phone. Labels of keys. */
+export interface SecondWay {
+	at: number; // of the last backup
+	uncovered: string[];
+	missing: string[];
+	alone: boolean;
+}
+
+export interface MadeBackup {
+	file: string; // base64
+	keys: string[] | null;
+	ca: boolean;
+	servers: number;
+	missing: { label: string; publicKey: string; provider: string }[] | null;
+}
+
+export interface Outcome {
+	what: 'key' | 'ca' | 'servers' | string;
+	name: string;
+	state: 'restored' | 'kept' | 'differs' | 'missing' | string;
+	text: string;
+	publicKey?: string;
+}
+
+export interface FoundBackup {
+	createdAt: number;
+	outcomes: Outcome[];
+	needsKeys: boolean;
 }
 
 export interface ActivityRecord {

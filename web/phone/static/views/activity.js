@@ -35,7 +35,7 @@ const changes = {
 			renamed: 'Key renamed', enabled: 'Key switched on', disabled: 'Key switched off', default: 'Key made the default', changed: 'What a key may do was changed',
 		},
 	},
-	ca: { icon: 'seal', heed: ['deleted'], words: { created: 'CA created', deleted: 'CA deleted', changed: 'The CA’s policy was changed' } },
+	ca: { icon: 'seal', heed: ['exported', 'deleted'], words: { created: 'CA created', imported: 'CA restored', exported: 'The CA’s key exported', deleted: 'CA deleted', changed: 'The CA’s policy was changed' } },
 	pairing: { icon: 'laptop', words: { paired: 'Computer paired', unpaired: 'Pairing ended' } },
 	grants: { icon: 'clock', words: { enabled: 'Approving in advance switched on', disabled: 'Approving in advance switched off' } },
 };

@@ -20,7 +20,7 @@ const aboutHostName = (state) => callout('plain', 'Passkeys belong to this addre
 const noPasskey = ({ rpProblem, support }) => rpProblem ? 'Not at this address.' : !support.webauthn && 'Not in this browser: it has no WebAuthn.';
 
 /** Why no vault key can be made, if so. @param {State} state */
-const noVault = (state) => noPasskey(state) || state.support.prf === 'no' &&
+export const noVault = (state) => noPasskey(state) || state.support.prf === 'no' &&
 	'Not in this browser: its passkeys cannot unlock a vault (WebAuthn PRF is missing).';
 
 /** What a passphrase key is. */

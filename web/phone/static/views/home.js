@@ -7,6 +7,7 @@ import { h, icon, replace, theirs } from '../dom.js';
 import { badge, busy, button, callout, card, confirm, download, failure, note, row, rows, section, sheet } from '../parts.js';
 import { again, signInAddress, whyOffline } from '../reach.js';
 import { ago, clean, duration, inGroups, when } from '../text.js';
+import { alone } from './backup.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
 import { localNetwork, loss, problems, welcome } from './welcome.js';
@@ -32,6 +33,7 @@ export function home({ state, refresh }) {
 			localNetwork(state),
 			problems(state),
 			grants(state),
+			alone(state, true),
 			section('Computers', state.computers?.length
 				? rows(state.computers.map((c) => computerRow(c, state)))
 				: card(h('p', { class: 'para' }, 'No computer is paired yet: none can ask this phone for anything.'))),

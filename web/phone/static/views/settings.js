@@ -32,7 +32,9 @@ export function settings({ state }) {
 				row({ icon: 'import', title: 'Look for a new version', key: 'check-version',
 					onclick: () => update.check().then(() => note(update.available() ? 'A new version is there.' : 'No other version is known yet.')).catch(fail) })),
 			h('p', { class: 'hint' }, 'The hash covers every file of the app. Compare it with the one a release names: the guide says how, and what that can and cannot prove.')),
-			section('Keys', rows(row({ icon: 'key', title: 'Export public keys', text: 'All of them as authorized_keys lines.', key: 'export', onclick: () => exportKeys() }))),
+			section('Keys', rows(
+				row({ icon: 'lock', tone: state.secondWay?.alone ? 'warn' : 'plain', title: 'Second way in', text: 'Backup, and what to do when this phone is gone.', href: '#backup', key: 'second-way' }),
+				row({ icon: 'key', title: 'Export public keys', text: 'All of them as authorized_keys lines.', key: 'export', onclick: () => exportKeys() }))),
 			section('About', rows(
 				row({ icon: 'shield', title: 'What this app can and cannot do', key: 'about', onclick: () => about(state) }),
 				row({ icon: 'question', title: 'What this browser can do', key: 'abilities', onclick: () => browser(state) }))),

@@ -1,4 +1,4 @@
-package phonecmd
+package command
 
 import (
 	"bytes"
@@ -12,13 +12,12 @@ import (
 
 	"github.com/creack/pty"
 
-	"vmux/internal/cli/command"
 	"vmux/internal/testkit"
 )
 
-// deskOf returns an app at a terminal, the end that a person types at, and what
+// deskOf returns an IO at a terminal, the end that a person types at, and what
 // has been said.
-func deskOf(t *testing.T) (*app, *os.File, func() string) {
+func deskOf(t *testing.T) (*IO, *os.File, func() string) {
 	t.Helper()
 	end, tty, err := pty.Open()
 	if err != nil {
@@ -26,7 +25,7 @@ func deskOf(t *testing.T) (*app, *os.File, func() string) {
 	}
 	t.Cleanup(func() { _ = end.Close(); _ = tty.Close() })
 	said := &lockedBuffer{}
-	return &app{&command.IO{In: tty, Out: said, Err: said}}, end, said.String
+	return &IO{In: tty, Out: said, Err: said}, end, said.String
 }
 
 type lockedBuffer struct {
@@ -54,12 +53,12 @@ func waitSaid(t *testing.T, said func() string, text string) {
 // ^C at a prompt ends it at once, and not at the next Enter: it arrives as the
 // end of the context.
 func TestSignalEndsAPrompt(t *testing.T) {
-	for name, ask := range map[string]func(*app, context.Context) error{
-		"passphrase": func(a *app, ctx context.Context) error {
-			_, err := a.passphrase(ctx, "", "Passphrase", false)
+	for name, ask := range map[string]func(*IO, context.Context) error{
+		"passphrase": func(a *IO, ctx context.Context) error {
+			_, err := a.Passphrase(ctx, "", "Passphrase", false)
 			return err
 		},
-		"yes": func(a *app, ctx context.Context) error {
+		"yes": func(a *IO, ctx context.Context) error {
 			if a.Confirmed(ctx, "Destroy it?") {
 				return errors.New("confirmed by nobody")
 			}
@@ -92,12 +91,12 @@ func TestShortPassphraseIsRefused(t *testing.T) {
 	a, end, said := deskOf(t)
 	done := make(chan error, 1)
 	go func() {
-		_, err := a.passphrase(t.Context(), "", "New passphrase", true)
+		_, err := a.Passphrase(t.Context(), "", "New passphrase", true)
 		done <- err
 	}()
 	waitSaid(t, said, "New passphrase: ")
 	_, _ = end.WriteString("x\n")
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || command.HintOf(err) == "" {
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || HintOf(err) == "" {
 		t.Errorf("one letter: %v", err)
 	}
 	if strings.Contains(said(), "The same again") {

@@ -1,0 +1,147 @@
+package browserphone
+
+import (
+	"context"
+	"crypto"
+	"errors"
+
+	"vmux/internal/browserphone/secondway"
+	"vmux/internal/signer"
+	"vmux/internal/signer/backup"
+	"vmux/internal/signer/identity"
+)
+
+func (p *Phone) newPassphrase(context.Context, arguments) (any, error) {
+	return backup.NewPassphrase(), nil
+}
+
+// makeBackup gives the page the encrypted backup. The vault's passkey has answered for it,
+// the passphrase of the other vault was typed, or both.
+func (p *Phone) makeBackup(_ context.Context, a arguments) (any, error) {
+	secrets, err := p.vaultSecrets(a)
+	defer func() {
+		for _, s := range secrets {
+			clear(s)
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := p.allKeys()
+	if err != nil {
+		return nil, err
+	}
+	made, err := p.signer.Backup(secrets, []byte(a.Passphrase))
+	if err != nil {
+		return nil, err
+	}
+	at := secondway.NewMade(p.cfg.Now(), keys)
+	if err := p.change(func(s *settings) { s.Backup = at }); err != nil {
+		return nil, err
+	}
+	p.changed()
+	return made, nil
+}
+
+// vaultSecrets are what opens the vaults that hold keys.
+func (p *Phone) vaultSecrets(a arguments) (secrets [][]byte, err error) {
+	typed := a.secret
+	if empty, err := p.vault.Empty(); err != nil {
+		return nil, err
+	} else if !empty {
+		if err := p.checkVaultAnswer(a); err != nil {
+			return nil, err
+		}
+		secrets, typed = append(secrets, a.secret), a.newSecret
+	}
+	if empty, err := p.typed.Empty(); err != nil || empty {
+		return secrets, err
+	}
+	secret, err := p.typed.Unlock(typed)
+	return append(secrets, secret), err
+}
+
+// allKeys are the identities, and the CA's key as one of them.
+func (p *Phone) allKeys() ([]identity.Identity, error) {
+	keys, err := p.signer.Identities.All()
+	if err != nil {
+		return nil, err
+	}
+	ca, err := p.signer.CA()
+	if errors.Is(err, signer.ErrNoCA) {
+		return keys, nil
+	}
+	return append(keys, identity.Identity{Label: labelCA, Algorithm: ca.Algorithm, PublicKey: ca.PublicKey, Provider: ca.Provider, Ref: ca.Ref}), err
+}
+
+func (p *Phone) secondWay(s settings) (secondway.State, error) {
+	keys, err := p.allKeys()
+	return secondway.Of(s.Backup, s.OtherWay, keys, func(id identity.Identity) bool {
+		c, err := p.passkeys.Credential(id)
+		return err == nil && c.BackedUp
+	}), err
+}
+
+// haveAnotherWay is told that there is a way in of which this phone knows nothing.
+func (p *Phone) haveAnotherWay(context.Context, arguments) (any, error) {
+	err := p.change(func(s *settings) { s.OtherWay = true })
+	p.changed()
+	return nil, err
+}
+
+// openBackup decrypts a backup with the passphrase that was typed, keeps it for restoreBackup
+// and tells what would become of it.
+func (p *Phone) openBackup(_ context.Context, a arguments) (any, error) {
+	doc, err := backup.Open(a.Backup, a.secret)
+	if err != nil {
+		return nil, err
+	}
+	outcomes, err := p.signer.Restore(doc, nil)
+	if err != nil {
+		doc.Wipe()
+		return nil, err
+	}
+	found := secondway.NewFound(doc, outcomes)
+	p.opened.Put(doc, found.NeedsKeys)
+	return found, nil
+}
+
+func (p *Phone) closeBackup(context.Context, arguments) (any, error) {
+	p.opened.Put(nil, false)
+	return nil, nil
+}
+
+// restoreBackup adds what is in the backup that was opened. Its keys go into the vault of
+// the kind that was chosen, which is made where there is none.
+func (p *Phone) restoreBackup(_ context.Context, a arguments) (any, error) {
+	doc, needsKeys := p.opened.Get()
+	switch {
+	case doc == nil:
+		return nil, errNoBackup
+	case !needsKeys:
+		return p.restore(doc, p.vault.Sealed, nil)
+	}
+	return p.fillVault(a, func(n *identity.NewVault) (any, error) {
+		secret, err := p.openFor(n, a)
+		defer clear(secret)
+		if err != nil {
+			return nil, err
+		}
+		return p.restore(doc, p.vaultOf(a), secret)
+	})
+}
+
+var errNoBackup = &Error{Code: "notFound", Message: "No backup is open.", Hint: "Choose its file once more."}
+
+func (p *Phone) restore(doc *backup.Document, vault identity.Sealed, secret []byte) (any, error) {
+	outcomes, err := p.signer.Restore(doc, func(label string, key crypto.PrivateKey) (identity.Identity, error) {
+		return p.keepKey(vault, label, key, secret)
+	})
+	if err != nil {
+		return nil, errors.Join(err, vault.ForgetEmpty())
+	}
+	found := secondway.NewFound(doc, outcomes)
+	p.opened.Put(nil, false)
+	p.keysChanged()
+	return found, nil
+}

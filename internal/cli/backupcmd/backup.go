@@ -1,0 +1,343 @@
+// Package backupcmd is `vmux phone backup` and `vmux phone restore`. Files, terminals and
+// passphrases are theirs; what is in a backup, and what becomes of it, is the phone's.
+package backupcmd
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vmux/internal/cli/command"
+	"vmux/internal/cli/phonecmd"
+	"vmux/internal/nativephone"
+	"vmux/internal/signer"
+	"vmux/internal/signer/backup"
+	"vmux/internal/signer/identity"
+	"vmux/internal/state"
+	"vmux/internal/wire"
+)
+
+// app is what the two commands work with.
+type app struct{ *command.IO }
+
+// New makes the two commands.
+func New(io *command.IO) []*cobra.Command {
+	a := &app{io}
+	return []*cobra.Command{newBackupCommand(a), newRestoreCommand(a)}
+}
+
+// secretFiles name where a backup's passphrase, and those of the keys, are read from.
+type secretFiles struct{ backup, keys string }
+
+func (f *secretFiles) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.backup, "passphrase-file", "", "read the backup's passphrase from `FILE` (- is standard input) instead of asking")
+	cmd.Flags().StringVar(&f.keys, "key-passphrase-file", "", "read the passphrase of the keys on this phone from `FILE` instead of asking")
+}
+
+func newBackupCommand(a *app) *cobra.Command {
+	var from secretFiles
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "backup FILE", Short: "Write the keys, the CA and the policies to an encrypted file",
+		Long: `Writes the identities with their private keys, the CA, what they may do, and the
+servers that this phone remembers to a new file, encrypted under a passphrase of its
+own. "vmux phone restore" and the web app read it on another phone, and so does
+"age -d". - is standard output.
+
+Each key's own passphrase is asked for before the key leaves, and the log says that it
+did. Not in the file are keys of other agents (which are named in it), the pairings, the
+certificates that were issued, and the log.
+
+Whoever has the file and its passphrase has the keys: keep the two apart.`,
+		Example: "  vmux phone backup ~/usb/phone.age",
+		RunE:    func(cmd *cobra.Command, v []string) error { return a.backup(cmd.Context(), v[0], from) },
+	})
+	from.flags(cmd)
+	return cmd
+}
+
+func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
+	if path != "-" {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return command.Usage(wire.Show(path)+" is there already, or cannot be looked at", "a FILE that is not there yet: an older backup is replaced by nobody but you")
+		}
+	}
+	secrets, err := a.keySecrets(ctx, from.keys)
+	defer func() {
+		for _, s := range secrets {
+			clear(s)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	passphrase, err := a.newBackupPassphrase(ctx, from.backup)
+	if err != nil {
+		return err
+	}
+	defer clear(passphrase)
+	made, err := makeBackup(ctx, backupOf{secrets, passphrase})
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		return a.Text(string(made.File))
+	}
+	if err := command.WrongFile(state.WriteFile(path, made.File, 0o600), "a FILE in a folder that is there"); err != nil {
+		return err
+	}
+	made.File = nil
+	return a.Answer(made, func() error { return a.showBackup(path, made) })
+}
+
+func (a *app) showBackup(path string, made signer.Made) error {
+	for _, label := range made.Keys {
+		if err := a.Line("key  %s", wire.Show(label)); err != nil {
+			return err
+		}
+	}
+	if made.CA {
+		if err := a.Line("CA"); err != nil {
+			return err
+		}
+	}
+	if made.Servers > 0 {
+		if err := a.Line("%s", command.Counted(made.Servers, "remembered server")); err != nil {
+			return err
+		}
+	}
+	for _, m := range made.Missing {
+		a.Say("not in this backup: %s, which is held elsewhere", wire.Show(m.Label))
+	}
+	a.Say("keep %s and its passphrase in two places, and try it: vmux phone restore --dry-run %s", wire.Show(path), command.ShellWord(path))
+	return nil
+}
+
+// keySecrets returns passphrases that open all keys. Each is tried on all of them.
+func (a *app) keySecrets(ctx context.Context, file string) (secrets [][]byte, err error) {
+	const most = 3
+	tried := map[string]int{}
+	for {
+		label, err := lockedKey(ctx, secrets)
+		if err != nil || label == "" {
+			return secrets, err
+		}
+		tried[label]++
+		switch {
+		case file != "" && len(secrets) > 0:
+			return secrets, command.WithHint(fmt.Errorf("the passphrase in %s is not that of %s", wire.Show(file), wire.Show(label)), "without --key-passphrase-file you are asked for each key's passphrase")
+		case tried[label] > most:
+			return secrets, wire.NewError(wire.CodeAuthenticationFailed)
+		case tried[label] > 1:
+			a.Say("wrong passphrase")
+		}
+		secret, err := a.Passphrase(ctx, file, "Passphrase of "+wire.Show(label), false)
+		if err != nil {
+			return secrets, command.OrHint(err, "--key-passphrase-file FILE")
+		}
+		secrets = append(secrets, secret)
+	}
+}
+
+// newBackupPassphrase reads or asks for one; on a terminal, Enter makes it.
+func (a *app) newBackupPassphrase(ctx context.Context, file string) ([]byte, error) {
+	in, ok := command.Terminal(a.In)
+	if file != "" || !ok {
+		secret, err := a.Passphrase(ctx, file, "", false)
+		return secret, errors.Join(err, checkedPassphrase(err, secret))
+	}
+	first, err := a.Hidden(ctx, in, "Passphrase for the backup (Enter alone: make one)")
+	if err != nil {
+		return nil, err
+	}
+	if len(first) == 0 {
+		made := backup.NewPassphrase()
+		a.Say("the backup's passphrase, which is shown only now: write it down\n\n    %s\n", made)
+		return []byte(made), nil
+	}
+	if err := backup.CheckPassphrase(first); err != nil {
+		clear(first)
+		return nil, command.OrHint(err, "run it again, and press Enter alone to have one made")
+	}
+	second, err := a.Hidden(ctx, in, "The same again")
+	defer clear(second)
+	if err == nil && string(first) != string(second) {
+		err = command.WithHint(errors.New("the two are not the same"), "run it again")
+	}
+	if err != nil {
+		clear(first)
+		return nil, err
+	}
+	return first, nil
+}
+
+func checkedPassphrase(read error, secret []byte) error {
+	if read != nil {
+		return nil
+	}
+	return command.OrHint(backup.CheckPassphrase(secret), "a longer one; on a terminal, without --passphrase-file, one is made")
+}
+
+// lockedKey names a key that none of the passphrases opens, "" if there is none.
+var lockedKey = phonecmd.Operation("backup (check)", func(_ context.Context, p *nativephone.Phone, secrets [][]byte) (string, error) {
+	err := p.Signer.Unlocked(secrets)
+	if locked, ok := errors.AsType[*signer.LockedError](err); ok && errors.Is(err, identity.ErrWrongPassphrase) {
+		return locked.Label, nil
+	}
+	return "", err
+})
+
+type backupOf struct {
+	Keys       [][]byte // passphrases
+	Passphrase []byte
+}
+
+var makeBackup = phonecmd.Operation("backup", func(_ context.Context, p *nativephone.Phone, in backupOf) (signer.Made, error) {
+	defer clear(in.Passphrase)
+	return p.Signer.Backup(in.Keys, in.Passphrase)
+})
+
+func newRestoreCommand(a *app) *cobra.Command {
+	var from secretFiles
+	var dry bool
+	cmd := a.WithJSON(&cobra.Command{
+		Use: "restore FILE", Short: "Add the keys, the CA and the policies of a backup to this phone",
+		Long: `Adds what is in a backup and not on this phone, whichever kind of phone has made it:
+all of it or, on an error, nothing. What is on this phone stays as it is, and what
+differs is named. The keys are encrypted anew, under a passphrase that you choose here.
+- is standard input.
+
+Pairings are not in a backup: pair this phone with your computers next. If the phone
+that made it is lost, "vmux phone retire" says what else to do.`,
+		Example: "  vmux phone restore --dry-run ~/usb/phone.age\n  vmux phone restore ~/usb/phone.age",
+		RunE:    func(cmd *cobra.Command, v []string) error { return a.restore(cmd.Context(), v[0], dry, from) },
+	})
+	from.flags(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "decrypt the backup, say what would become of each part, and change nothing")
+	return cmd
+}
+
+func (a *app) restore(ctx context.Context, path string, dry bool, from secretFiles) error {
+	file, err := a.readBackup(path)
+	if err != nil {
+		return err
+	}
+	passphrase, err := a.Passphrase(ctx, from.backup, "Passphrase of the backup", false)
+	if err != nil {
+		return err
+	}
+	defer clear(passphrase)
+	in := restoreOf{File: file, Passphrase: passphrase}
+	found, err := restoreBackup(ctx, in) // also finds what is wrong before anybody chooses a passphrase
+	if err != nil || dry {
+		return errors.Join(err, a.showRestored(err, found))
+	}
+	in.KeyPassphrase = []byte{}
+	if found.hasKeys() {
+		if in.KeyPassphrase, err = a.Passphrase(ctx, from.keys, "New passphrase for the keys on this phone", true); err != nil {
+			return command.OrHint(err, "--key-passphrase-file FILE")
+		}
+		defer clear(in.KeyPassphrase)
+	}
+	done, err := restoreBackup(ctx, in)
+	if err != nil {
+		return err
+	}
+	if err := a.showRestored(nil, done); err != nil {
+		return err
+	}
+	a.Hint("vmux phone pair INVITATION, with what `vmux pair` prints on your computer")
+	return nil
+}
+
+func (a *app) readBackup(path string) ([]byte, error) {
+	const hint = "a FILE that `vmux phone backup` or the app has made"
+	in := a.In
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, command.WrongFile(fmt.Errorf("read backup: %w", err), hint)
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, backup.MaxSize+1))
+	if err != nil {
+		return nil, command.WrongFile(fmt.Errorf("read backup: %w", err), hint)
+	}
+	return b, nil
+}
+
+// restoreOf is a backup to be restored; without KeyPassphrase, to be looked at.
+type restoreOf struct{ File, Passphrase, KeyPassphrase []byte }
+
+// restored is what became of a backup, or would.
+type restored struct {
+	CreatedAt time.Time        `json:"createdAt"`
+	Outcomes  []signer.Outcome `json:"outcomes"`
+}
+
+func (r restored) hasKeys() bool {
+	for _, o := range r.Outcomes {
+		if o.State == signer.Restored && o.What != "servers" {
+			return true
+		}
+	}
+	return false
+}
+
+var restoreBackup = phonecmd.Operation("restore", func(_ context.Context, p *nativephone.Phone, in restoreOf) (restored, error) {
+	defer clear(in.Passphrase)
+	defer clear(in.KeyPassphrase)
+	doc, err := backup.Open(in.File, in.Passphrase)
+	if err != nil {
+		return restored{}, command.WithHint(err, "%s", whyNotOpened(err))
+	}
+	defer doc.Wipe()
+	var add func(string, crypto.PrivateKey) (identity.Identity, error)
+	if in.KeyPassphrase != nil {
+		add = func(label string, key crypto.PrivateKey) (identity.Identity, error) {
+			return p.AddKey(label, key, in.KeyPassphrase)
+		}
+	}
+	outcomes, err := p.Signer.Restore(doc, add)
+	return restored{doc.CreatedAt, outcomes}, err
+})
+
+func whyNotOpened(err error) string {
+	switch {
+	case errors.Is(err, backup.ErrWrongPassphrase):
+		return "type it as it was written down; `age -d FILE` tries one, too"
+	case errors.Is(err, backup.ErrNewer):
+		return "bring vmux on this phone to the version that made it"
+	case errors.Is(err, backup.ErrNotBackup):
+		return "a FILE that `vmux phone backup` or the app has made, under a passphrase"
+	case errors.Is(err, backup.ErrTooCostly):
+		return "encrypt it anew: age -d FILE | age -p -o NEW"
+	}
+	return "copy it anew from where it was kept, or take another copy"
+}
+
+func (a *app) showRestored(err error, r restored) error {
+	if err != nil {
+		return nil
+	}
+	return a.Answer(r, func() error {
+		a.Say("the backup is of %s", command.LocalTime(r.CreatedAt))
+		for _, o := range r.Outcomes {
+			if err := a.Line("%s  %s  %s", o.What, wire.Show(o.Name), wire.Show(o.Text)); err != nil {
+				return err
+			}
+			if o.PublicKey != "" {
+				a.Say("its public line, to be taken out of your servers if that phone is gone: %s", o.PublicKey)
+			}
+		}
+		return nil
+	})
+}

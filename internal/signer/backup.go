@@ -1,0 +1,391 @@
+package signer
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/signer/activity"
+	"vmux/internal/signer/backup"
+	"vmux/internal/signer/identity"
+	"vmux/internal/wire"
+)
+
+// Made is a backup, and what is in it.
+type Made struct {
+	File    []byte           `json:"file"`
+	Keys    []string         `json:"keys"` // labels
+	CA      bool             `json:"ca"`
+	Servers int              `json:"servers"`
+	Missing []backup.Missing `json:"missing"`
+}
+
+// LockedError tells of a key that no secret opened.
+type LockedError struct {
+	Label string
+	err   error
+}
+
+// Error says which key it is.
+func (e *LockedError) Error() string { return fmt.Sprintf("%s: %v", e.Label, e.err) }
+
+// Unwrap is why.
+func (e *LockedError) Unwrap() error { return e.err }
+
+// Backup encrypts the identities, the CA, what they may do, and the servers that this phone
+// remembers. The secrets open the keys, each as many as it does; a key that none opens is a
+// *LockedError. The log knows of each key before it leaves. Pairings, the device key, grants
+// and the log are the phone's own and stay.
+func (s *Signer) Backup(secrets [][]byte, passphrase []byte) (Made, error) {
+	var made Made
+	if err := backup.CheckPassphrase(passphrase); err != nil {
+		return made, err
+	}
+	ids, err := s.Identities.All()
+	if err != nil {
+		return made, err
+	}
+	doc := backup.Document{CreatedAt: s.cfg.Now().UTC()}
+	defer doc.Wipe()
+	var leaving []identity.Identity
+	for _, id := range ids {
+		key, err := s.takeOut(id, secrets)
+		switch {
+		case errors.Is(err, errNotHere):
+			doc.Missing = append(doc.Missing, backup.Missing{Label: id.Label, PublicKey: id.AuthorizedKey(), Provider: id.Provider})
+		case err != nil:
+			return made, err
+		default:
+			leaving, made.Keys = append(leaving, id), append(made.Keys, id.Label)
+			doc.Keys = append(doc.Keys, backup.Key{
+				Label: id.Label, PublicKey: id.AuthorizedKey(), PrivateKey: key, Enabled: id.Enabled, Default: id.Default,
+				CreatedAt: id.CreatedAt, Principals: id.Principals, Rules: id.Rules,
+			})
+		}
+	}
+	ca, err := s.CA()
+	if err == nil {
+		var key backup.PrivateKey
+		key, err = s.takeOut(ca.identity(), secrets)
+		if err == nil {
+			made.CA = true
+			doc.CA = &backup.CA{PublicKey: ca.AuthorizedKey(), PrivateKey: key, CreatedAt: ca.CreatedAt, Policy: ca.Policy}
+		} else if errors.Is(err, errNotHere) {
+			doc.Missing = append(doc.Missing, backup.Missing{Label: caLabel, PublicKey: ca.AuthorizedKey(), Provider: ca.Provider, CA: true})
+			err = nil
+		}
+	}
+	if err != nil && !errors.Is(err, ErrNoCA) {
+		return made, err
+	}
+	if doc.Servers, err = s.Hosts.All(); err != nil {
+		return made, err
+	}
+	made.Servers, made.Missing = len(doc.Servers), doc.Missing
+	file, err := backup.Seal(doc, passphrase)
+	if err != nil {
+		return made, err
+	}
+	const how = "in an encrypted backup"
+	err = s.Identities.Exported(leaving, how)
+	if err == nil && made.CA {
+		err = s.Activity.Write(caRecord(ca, activity.DecisionExported, how))
+	}
+	if err != nil {
+		return made, err
+	}
+	made.File = file
+	return made, nil
+}
+
+// Unlocked reports whether the secrets open all keys that would be in a backup: nil, or a
+// *LockedError.
+func (s *Signer) Unlocked(secrets [][]byte) error {
+	ids, err := s.Identities.All()
+	if err != nil {
+		return err
+	}
+	ca, err := s.CA()
+	if err == nil {
+		ids = append(ids, ca.identity())
+	} else if !errors.Is(err, ErrNoCA) {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := s.takeOut(id, secrets); err != nil && !errors.Is(err, errNotHere) {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNotHere is of a key whose private half is not on this phone.
+var errNotHere = errors.New("the private key is not on this phone")
+
+func (s *Signer) takeOut(id identity.Identity, secrets [][]byte) (backup.PrivateKey, error) {
+	p, ok := s.cfg.Providers[id.Provider].(identity.Opener)
+	if !ok {
+		return backup.PrivateKey{}, errNotHere
+	}
+	err := identity.ErrWrongPassphrase
+	for _, secret := range secrets {
+		var key crypto.PrivateKey
+		key, err = p.TakeOut(id, secret)
+		if err == nil {
+			defer identity.Wipe(key)
+			return backup.NewPrivateKey(key, id.Label)
+		}
+		if !errors.Is(err, identity.ErrWrongPassphrase) && !errors.Is(err, identity.ErrVaultSecret) {
+			break
+		}
+	}
+	return backup.PrivateKey{}, &LockedError{id.Label, err}
+}
+
+// Outcome is what becomes of one part of a backup.
+type Outcome struct {
+	// What is "key", "ca" or "servers"; of a key Name is the label in the backup.
+	What string `json:"what"`
+	Name string `json:"name"`
+	// State is "restored"; "kept", what is on this phone already stays as it is; "differs",
+	// this phone has another one; or "missing", it is not in the backup.
+	State string `json:"state"`
+	Text  string `json:"text"` // the same in words, to stand behind the name
+	// PublicKey is the line of a key that is missing.
+	PublicKey string `json:"publicKey,omitempty"`
+}
+
+// States of an Outcome.
+const (
+	Restored = "restored"
+	Kept     = "kept"
+	Differs  = "differs"
+	Missing  = "missing"
+)
+
+// Restore adds what is in a backup and not on this phone: all of it or, on an error,
+// nothing. What is here stays as it is. Add encrypts a private key and keeps it, and wipes
+// it; nil only finds out what would become of each part.
+func (s *Signer) Restore(doc *backup.Document, add func(label string, key crypto.PrivateKey) (identity.Identity, error)) (outcomes []Outcome, err error) {
+	r := restoring{signer: s, add: add, from: "from a backup of " + doc.CreatedAt.UTC().Format(time.DateOnly)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.undo())
+		}
+	}()
+	if err := r.keys(doc.Keys); err != nil {
+		return nil, err
+	}
+	if err := r.ca(doc.CA); err != nil {
+		return nil, err
+	}
+	if err := r.servers(doc); err != nil {
+		return nil, err
+	}
+	for _, m := range doc.Missing {
+		what, text := "key", "is not in the backup: its private key was held elsewhere"
+		if m.Provider == identity.ProviderPasskey {
+			text = "is not in the backup, since a passkey never leaves its device: make a key here in its place"
+		}
+		if m.CA {
+			what = "ca"
+		}
+		r.say(what, wire.Show(m.Label), Missing, text, wire.Show(m.PublicKey))
+	}
+	return r.outcomes, nil
+}
+
+// restoring is one backup that is being restored.
+type restoring struct {
+	signer   *Signer
+	add      func(string, crypto.PrivateKey) (identity.Identity, error)
+	from     string
+	outcomes []Outcome
+	done     []func() error // undo what was done
+}
+
+func (r *restoring) say(what, name, state, text, publicKey string) {
+	r.outcomes = append(r.outcomes, Outcome{what, name, state, text, publicKey})
+}
+
+// undo takes back what was done, the last first.
+func (r *restoring) undo() (err error) {
+	for n := len(r.done) - 1; n >= 0; n-- {
+		err = errors.Join(err, r.done[n]())
+	}
+	return err
+}
+
+// put keeps a key with its provider.
+func (r *restoring) put(label string, key crypto.PrivateKey) (identity.Identity, error) {
+	id, err := r.add(label, key)
+	if err != nil {
+		return id, err
+	}
+	if p, ok := r.signer.cfg.Providers[id.Provider].(identity.Opener); ok {
+		r.done = append(r.done, func() error { return p.Forget(id) })
+	}
+	return id, nil
+}
+
+func (r *restoring) keys(list []backup.Key) error {
+	here, err := r.signer.Identities.All()
+	if err != nil {
+		return err
+	}
+	var restored []identity.Identity
+	for _, k := range list {
+		key, public, err := k.PrivateKey.Key(k.PublicKey)
+		if err != nil {
+			return err
+		}
+		id := identity.Identity{
+			Label: k.Label, Algorithm: public.Type(), PublicKey: public.Marshal(), Enabled: k.Enabled, Default: k.Default,
+			CreatedAt: k.CreatedAt, Principals: k.Principals, Rules: k.Rules,
+		}
+		text := "is restored"
+		if err := id.Check(); err != nil {
+			identity.Wipe(key)
+			return fmt.Errorf("%w: %w", backup.ErrDamaged, err)
+		}
+		if n := indexOf(here, id.PublicKey); n >= 0 {
+			identity.Wipe(key)
+			r.say("key", k.Label, Kept, keptAs(k, here[n]), "")
+			continue
+		}
+		if id.Label = freeLabel(id.Label, here); id.Label != k.Label {
+			text = "is restored as " + id.Label + ", since another key here has its name"
+		}
+		if r.add == nil {
+			identity.Wipe(key)
+		} else {
+			kept, err := r.put(id.Label, key)
+			if err != nil {
+				return err
+			}
+			id.Provider, id.Ref = kept.Provider, kept.Ref
+		}
+		here, restored = append(here, id), append(restored, id)
+		r.say("key", k.Label, Restored, text, "")
+	}
+	if len(here) > wire.MaxKeys {
+		return fmt.Errorf("with the keys of the backup there would be %d, and a phone holds %d", len(here), wire.MaxKeys)
+	}
+	if r.add == nil || len(restored) == 0 {
+		return nil
+	}
+	if err := r.signer.Identities.Restore(restored, r.from); err != nil {
+		return err
+	}
+	r.done = append(r.done, func() error { return r.signer.Identities.TakeBack(restored) })
+	return nil
+}
+
+// keptAs says what stays, and whether the backup says otherwise.
+func keptAs(k backup.Key, here identity.Identity) string {
+	text := "is on this phone already, and stays as it is"
+	if here.Label != k.Label {
+		text = "is on this phone already, as " + here.Label + ", and stays as it is"
+	}
+	if k.Rules.ChangeOf(here.Rules) != "" {
+		text += "; what it may do is different in the backup"
+	}
+	return text
+}
+
+func indexOf(list []identity.Identity, publicKey []byte) int {
+	for n, id := range list {
+		if bytes.Equal(id.PublicKey, publicKey) {
+			return n
+		}
+	}
+	return -1
+}
+
+// freeLabel is a label that no key has yet.
+func freeLabel(label string, here []identity.Identity) string {
+	taken := func(label string) bool {
+		for _, id := range here {
+			if id.Label == label {
+				return true
+			}
+		}
+		return false
+	}
+	free := label
+	for n := 2; taken(free); n++ {
+		free = fmt.Sprintf("%s %d", label, n)
+	}
+	return free
+}
+
+func (r *restoring) ca(c *backup.CA) error {
+	if c == nil {
+		return nil
+	}
+	key, public, err := c.PrivateKey.Key(c.PublicKey)
+	if err != nil {
+		return err
+	}
+	if public.Type() != ssh.KeyAlgoECDSA256 || c.Policy.Check() != nil {
+		identity.Wipe(key)
+		return backup.ErrDamaged
+	}
+	here, err := r.signer.CA()
+	switch {
+	case err == nil && bytes.Equal(here.PublicKey, public.Marshal()):
+		r.say("ca", caLabel, Kept, "is on this phone already, and stays as it is, with its policy", "")
+	case err == nil:
+		r.say("ca", caLabel, Differs, "is not restored, since this phone has another CA, which stays; delete that one first if it is the wrong one", "")
+	case !errors.Is(err, ErrNoCA):
+		identity.Wipe(key)
+		return err
+	default:
+		r.say("ca", caLabel, Restored, "is restored, with its policy; certificates that were revoked before are not in the backup", "")
+		if r.add != nil {
+			return r.restoreCA(*c, key)
+		}
+	}
+	identity.Wipe(key)
+	return nil
+}
+
+func (r *restoring) restoreCA(c backup.CA, key crypto.PrivateKey) error {
+	id, err := r.put(caLabel, key)
+	if err != nil {
+		return err
+	}
+	ca := CA{
+		Version: 1, Algorithm: id.Algorithm, PublicKey: id.PublicKey, Provider: id.Provider, Ref: id.Ref,
+		CreatedAt: c.CreatedAt, Policy: c.Policy,
+	}
+	if err := r.signer.keepCA(ca, activity.DecisionImported, ca.Algorithm+", "+ca.Provider+", "+r.from); err != nil {
+		return err
+	}
+	r.done = append(r.done, func() error {
+		return r.signer.locked(func() error { return r.signer.cfg.Store.Delete(caDocument) })
+	})
+	return nil
+}
+
+// servers comes last: it changes one document, and nothing fails after it.
+func (r *restoring) servers(doc *backup.Document) error {
+	added, differ, err := r.signer.Hosts.Merge(doc.Servers, r.add != nil)
+	if err != nil || len(doc.Servers) == 0 {
+		return err
+	}
+	r.say("servers", "servers", Restored, fmt.Sprintf("%d of %d are restored; this phone knows the others, or has no room", added, len(doc.Servers)-len(differ)), "")
+	if len(differ) > 0 {
+		var names []string
+		for _, name := range differ {
+			names = append(names, name.String())
+		}
+		r.say("servers", "servers", Differs, "are not restored where this phone knows another host key by the name: "+wire.Show(strings.Join(names, ", ")), "")
+	}
+	return nil
+}
