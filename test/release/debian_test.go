@@ -18,7 +18,7 @@ import (
 const world = `set -e
 ip link set lo up
 mount -t tmpfs -o mode=755 tmpfs "$2"
-tar -C "$2" --numeric-owner -xf "$1"
+tar -C "$2" --numeric-owner --exclude='./dev/*' -xf "$1"
 mount --rbind /dev "$2/dev"
 mount -t proc proc "$2/proc"
 mkdir "$2/packages"

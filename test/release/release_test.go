@@ -136,6 +136,7 @@ func TestRelease(t *testing.T) {
 	})
 	t.Run("signed", func(t *testing.T) { testSignature(t, release, key) })
 	t.Run("bill of materials", func(t *testing.T) { testSBOM(t, release) })
+	t.Run("units", func(t *testing.T) { testUnits(t, release) })
 	t.Run("rpm", func(t *testing.T) { testRPM(t, release) })
 	t.Run("recipes", func(t *testing.T) { testRecipes(t, release) })
 	t.Run("deb", func(t *testing.T) { testDebian(t, release) })
@@ -184,6 +185,21 @@ func testSBOM(t *testing.T, release string) {
 	}
 }
 
+// systemd has nothing to say against the units, and each program comes with the licenses of
+// what is in it (Go has two files).
+func testUnits(t *testing.T, release string) {
+	out := must(t, t.TempDir(), "sh", "-euc", `for deb in "$1"/*.deb; do dpkg-deb -x $deb .; done
+for unit in usr/lib/systemd/*/*; do sed -i "s|=/usr/bin/|=$PWD/usr/bin/|" $unit; done
+systemd-analyze verify --man=no $PWD/usr/lib/systemd/system/vmux-hub.service
+XDG_RUNTIME_DIR=$PWD systemd-analyze --user verify --man=no $PWD/usr/lib/systemd/user/*
+grep -h '^==== ' usr/share/doc/*/licenses.txt | cut -d ' ' -f 2 | sort | uniq -c`, "sh", release)
+	for _, want := range []string{" 6 Go", " 1 github.com/nats-io/nats-server/v2", " golang.org/x/crypto", " 1 fyne.io/systray"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+}
+
 // Each .rpm has its files with their owners and modes, and its scripts.
 func testRPM(t *testing.T, release string) {
 	for name, want := range map[string][]string{
@@ -194,7 +210,7 @@ func testRPM(t *testing.T, release string) {
 		},
 		"vmux-hub": {
 			"-rwxr-xr-x root root /usr/bin/vmux-hub", "-rw-r--r-- root root /usr/lib/systemd/system/vmux-hub.service",
-			"-rw-r--r-- root root /usr/lib/sysusers.d/vmux-hub.conf", "config /etc/default/vmux-hub", "shadow-utils", "postinstall scriptlet",
+			"-rw-r--r-- root root /usr/lib/sysusers.d/vmux-hub.conf", "config /etc/default/vmux-hub", "/usr/share/licenses/vmux-hub/LICENSE", "shadow-utils", "postinstall scriptlet",
 		},
 		"vmux-tray": {"-rwxr-xr-x root root /usr/bin/vmux-tray", "/etc/xdg/autostart/vmux-tray.desktop", "requires vmux"},
 	} {
@@ -229,7 +245,7 @@ func testRecipes(t *testing.T, release string) {
 for p in "${pkgname[@]}"; do
 	pkgdir=$PWD/pkg/$p
 	(package_$p; for f in "${backup[@]}"; do test -f "$pkgdir/$f"; done)
-	dpkg-deb --fsys-tarfile "$1"/${p}_0*.deb | tar -t | sed -n 's/^\.//; s|/usr/share/doc/[^/]*/copyright|/usr/share/licenses/'$p'/LICENSE|; s|zsh/vendor-completions|zsh/site-functions|; /[^/]$/p' | sort >deb
+	dpkg-deb --fsys-tarfile "$1"/${p}_0*.deb | tar -t | sed -n 's/^\.//; s|/usr/share/doc/[^/]*/copyright|/usr/share/licenses/'$p'/LICENSE|; /licenses.txt$/d; s|zsh/vendor-completions|zsh/site-functions|; /[^/]$/p' | sort >deb
 	(cd "$pkgdir" && find . -type f | sed 's/^\.//' | sort) | diff deb - && echo "$p as in the .deb"
 done`, "bash", release)
 	if strings.Count(out, "as in the .deb") != 3 {

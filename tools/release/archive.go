@@ -15,7 +15,7 @@ import (
 
 // archived is what an archive holds, as patterns. Units are for Linux alone.
 var (
-	archived  = []string{"bin/*", "man/man1/*", "completions/*", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md"}
+	archived  = []string{"bin/*", "licenses/*", "man/man1/*", "completions/*", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md"}
 	ofSystemd = []string{"internal/setup/vmux-agent.*", "packaging/vmux-hub.service", "packaging/vmux-hub.default", "packaging/vmux-hub.sysusers"}
 )
 
@@ -97,7 +97,7 @@ func (o options) sourceArchive(s source) error {
 func sourceName(s source) string { return "vmux-" + s.version }
 
 func compress(w io.Writer, b []byte) error {
-	z := gzip.NewWriter(w)
+	z, _ := gzip.NewWriterLevel(w, gzip.BestCompression) // the level is a valid one
 	if _, err := io.Copy(z, bytes.NewReader(b)); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 type platform struct {
 	os, arch string
 	programs []string
-	stage    string // folder with bin/; man/ and completions/ are in all beside it
+	stage    string // folder with bin/ and licenses/; man/ and completions/ are in all beside it
 }
 
 // manuals writes the manual pages, compressed as packages have them, and the completions.
@@ -68,7 +68,7 @@ func (s source) build(name, stage string) (platform, error) {
 // repository.
 func (p platform) find(name string) string {
 	switch first, _, _ := strings.Cut(name, "/"); first {
-	case "bin":
+	case "bin", "licenses":
 		return filepath.Join(p.stage, name)
 	case "man", "completions":
 		return filepath.Join(filepath.Dir(p.stage), "all", name)

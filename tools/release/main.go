@@ -69,6 +69,9 @@ func (o options) release() error {
 	for platform := range strings.SplitSeq(o.platforms, ",") {
 		p, err := s.build(platform, stage)
 		if err == nil {
+			err = s.licenses(p)
+		}
+		if err == nil {
 			err = errors.Join(o.archive(s, p), o.packages(s, p), o.sbom(s, p))
 		}
 		if err != nil {

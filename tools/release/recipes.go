@@ -85,13 +85,10 @@ func (o options) installed(s source, name string) (built, error) {
 		}
 	}
 	for _, c := range config.Contents {
-		if c.Packager == "deb" {
+		if c.Packager == "deb" || path.Dir(c.Source) == "licenses" { // those are of what is built here
 			continue
 		}
 		to := c.Destination
-		if path.Base(to) == "copyright" {
-			to = "/usr/share/licenses/" + name + "/LICENSE"
-		}
 		if strings.HasPrefix(c.Type, "config") {
 			b.Configs = append(b.Configs, strings.TrimPrefix(to, "/"))
 		}
