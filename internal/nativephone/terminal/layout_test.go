@@ -114,3 +114,21 @@ func TestListedRequestKeepsItsLines(t *testing.T) {
 		get(t, c)
 	}
 }
+
+// Of sudo all is the word of the host that asks, and of nobody else.
+func TestSheetOfSudo(t *testing.T) {
+	s := sheet("laptop", time.Minute)
+	s.Destination = hosts.Destination{}
+	s.Known = sshctx.Context{Kind: sshctx.Sudo, User: "ada", Challenge: &sshctx.Challenge{
+		Account: "ada", Program: "sudo", Host: "web-1 (verified)", Arguments: []string{"sudo", "id"},
+	}}
+	text := signText(s)
+	for _, want := range []string{
+		`asks: sudo on "web-1 (verified)" by ada (claimed)`, "kind      a challenge of pam_ssh_agent_auth, which logs in nowhere  (verified)\n",
+		"command   sudo id  (so the host says)\n", `host      "web-1 (verified)"  (so the host says)`, "program   ssh ← git  (so the computer says)\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the sheet does not say %q:\n%s", want, text)
+		}
+	}
+}
