@@ -4,9 +4,13 @@ package terminal
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// lineMode is what a terminal does by itself when a line is typed on it.
+const lineMode = unix.ICANON | unix.ECHO
 
 // keystrokes switches the terminal to single keys without echo, and throws away
 // what was typed before. Reading then waits for a tenth of a second at most:
@@ -18,7 +22,7 @@ func keystrokes(fd int) (restore func(), err error) {
 		return nil, err
 	}
 	keys := *old
-	keys.Lflag &^= unix.ICANON | unix.ECHO
+	keys.Lflag &^= lineMode
 	keys.Cc[unix.VMIN], keys.Cc[unix.VTIME] = 0, 1
 	if err := unix.IoctlSetTermios(fd, setTermiosFlush, &keys); err != nil {
 		return nil, err
@@ -27,8 +31,25 @@ func keystrokes(fd int) (restore func(), err error) {
 }
 
 // readKeys returns what has been typed, perhaps nothing, within a tenth of a
-// second.
+// second. A shell that goes on with a stopped job (fg) gives it the terminal in the
+// shell's own mode, which would show a passphrase: that is undone. Until then the read
+// could wait for a whole line, so it is not begun before there is something.
 func readKeys(fd int, b []byte) (int, error) {
+	mode, err := unix.IoctlGetTermios(fd, getTermios)
+	if err == nil && mode.Lflag&lineMode != 0 {
+		_, err = keystrokes(fd)
+	}
+	if err != nil {
+		return 0, err
+	}
+	var ready unix.FdSet
+	ready.Set(fd)
+	wait := unix.NsecToTimeval((100 * time.Millisecond).Nanoseconds())
+	if n, err := unix.Select(fd+1, &ready, nil, nil, &wait); errors.Is(err, unix.EINTR) || err == nil && n == 0 {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
 	n, err := unix.Read(fd, b)
 	if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
 		return 0, nil
