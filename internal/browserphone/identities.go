@@ -121,9 +121,13 @@ func (p *Phone) changePassphrase(_ context.Context, a arguments) (any, error) {
 		if err := p.typed.Change(a.secret, a.newSecret); err != nil {
 			return nil, err
 		}
-		return nil, p.signer.Activity.Write(activity.Record{
+		err := p.signer.Activity.Write(activity.Record{
 			Kind: activity.KindKey, Decision: activity.DecisionChanged, What: wire.Say("the passphrase of the vault"),
 		})
+		if err != nil { // who takes it for not changed forgets the passphrase that counts
+			return nil, &Error{Code: "storage", Message: "The vault opens with the new passphrase, but this could not be written into the log.", Hint: "Keep the new passphrase. Free some space on this device."}
+		}
+		return nil, nil
 	})
 }
 

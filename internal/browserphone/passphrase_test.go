@@ -3,6 +3,7 @@ package browserphone
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,29 @@ func TestPassphraseIsChanged(t *testing.T) {
 		return r.Kind == activity.KindKey && r.Decision == activity.DecisionChanged && r.What.String() == "the passphrase of the vault"
 	}) {
 		t.Errorf("not on record: %+v, %v", log, err)
+	}
+}
+
+// A full disk keeps the change out of the log: then it is said which passphrase counts.
+func TestPassphraseIsChangedOffTheRecord(t *testing.T) {
+	store := &slowStore{}
+	p := newPage(t, func(c *Config) { c.Store = store })
+	p.mustType("createVault", desktopKey("desktop"), typed)
+	store.writing = func(name string) error {
+		if name != p.typed.Document() {
+			return errors.New("QuotaExceededError")
+		}
+		return nil
+	}
+	const next = "staple staple staple"
+	_, err := p.types("changePassphrase", nil, typed, next)
+	if e := AsError(err); err == nil || e.Code != "storage" || !strings.Contains(e.Message, "opens with the new passphrase") || strings.Contains(e.Hint, "try again") {
+		t.Errorf("%+v", err)
+	}
+	if secret, err := p.typed.Unlock([]byte(next)); err != nil {
+		t.Error(err)
+	} else {
+		clear(secret)
 	}
 }
 
