@@ -128,7 +128,7 @@ func TestOnABareAddress(t *testing.T) {
 	const problem = "This page was opened by an IP address. Passkeys belong to a host name"
 	p := open(t, h, view{})
 	p.Wants("No passkeys at this address", problem, "No passkeys None can be made at this address.", "No vault keys", "Passphrase keys The weaker vault")
-	p.Lacks("This browser has no WebAuthn", "screen lock ") // it has all
+	p.Lacks("This browser has no WebAuthn", "Face, finger or screen lock", "No screen lock") // it has all
 	p.Screen("identities")
 	p.Wants(problem)
 	p.Tap("Create a key")

@@ -137,6 +137,7 @@ func TestSudoOnASheet(t *testing.T) {
 	request.signed()
 	p.WaitFor(noSheet)
 	p.Screen("activity")
+	p.WaitFor("Array.from(document.querySelectorAll('.log summary')).some((s) => s.innerText.includes('Sudo on web-1'))")
 	p.Do("Array.from(document.querySelectorAll('.log summary')).find((s) => s.innerText.includes('Sudo on web-1')).click()")
 	p.Wants("sudo -u postgres psql (said by the host that asks)", "ssh ← zsh ← tmux (said by the computer)")
 }

@@ -246,7 +246,7 @@ export interface ActivityRecord {
 	deviceName: string;
 	label?: string;
 	key?: string;
-	contextQuality?: Quality;
+	contextQuality?: Exclude<Quality, 'asker'>;
 	what?: string;
 	lines?: Line[] | null;
 	grant?: boolean;
