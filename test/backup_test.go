@@ -1,0 +1,136 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+
+	"vmux/internal/sshdtest"
+)
+
+const backupPassphrase = "K7QXM-2VDTA-ZB4HP-N6RWC"
+
+// backup makes a backup of a phone and returns its path.
+func (w *world) backup() string {
+	w.Helper()
+	path := filepath.Join(w.phone.dir, "phone.age")
+	w.phone.run("phone", "backup", path, "--passphrase-file", w.phone.file("backup.pass", backupPassphrase+"\n"), "--key-passphrase-file", w.passphraseFile)
+	return path
+}
+
+// The phone is gone. Its backup, restored on another machine, logs in with the same key;
+// and on the computer retire says what to do about the first.
+func TestRestoredPhoneLogsIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	line := w.identity("ssh-ed25519").PublicKey
+	ca := w.requestCertificate()
+	file := w.backup() // while the phone runs
+	if out := w.phone.run("phone", "log"); !strings.Contains(out, "in an encrypted backup") {
+		t.Errorf("the log does not know of the backup:\n%s", out)
+	}
+	w.phoneRun.stop()
+	w.waitStatus("Phone not connected")
+	script := w.computer.run("phone", "retire", deviceOf(t, w.computer.run("devices", "--json")))
+	blob := strings.Fields(line)[1]
+	for _, want := range []string{blob, strings.Fields(ca)[1], "vmux server untrust --key retired-1.pub --all", "vmux server untrust --ca", "ssh-keygen -k -f retired.krl retired-ca.pub", "vmux unpair "} {
+		if !strings.Contains(script, want) {
+			t.Errorf("retire does not say %q:\n%s", want, script)
+		}
+	}
+
+	w.phone = newHome(t)
+	w.passphraseFile = w.phone.file("passphrase", passphrase+"\n")
+	pass := w.phone.file("backup.pass", "k7qxm 2vdta zb4hp n6rwc\n")
+	if out := w.phone.run("phone", "restore", file, "--dry-run", "--passphrase-file", pass); !strings.Contains(out, "ssh-ed25519  is restored") || len(w.identities()) > 0 {
+		t.Errorf("to look at the backup said %q", out)
+	}
+	w.phone.run("phone", "restore", file, "--passphrase-file", pass, "--key-passphrase-file", w.passphraseFile)
+	if got := strings.TrimSpace(w.phone.run("phone", "ca", "show")); strings.Fields(got)[1] != strings.Fields(ca)[1] {
+		t.Errorf("the CA is %q, was %q", got, ca)
+	}
+	w.startPhone()
+	w.pair()
+	o := sshdtest.Old(t)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{line}})
+	must(t, server.Command(deadline(t), t, o, w.computer.socket(), "true"))
+}
+
+// What cannot be restored says so in one sentence with a hint, and changes nothing.
+func TestBackupsThatCannotBeRestored(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("work", "ssh-ed25519")
+	whole := w.backup()
+	text, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.phone.try("phone", "backup", whole, "--key-passphrase-file", w.passphraseFile); r.exit != 2 || !strings.Contains(r.stderr, "is there already") {
+		t.Errorf("a backup over another: exit %d, %q", r.exit, r.stderr)
+	}
+	wrong := w.phone.file("wrong", "not the passphrase\n")
+	elsewhere := filepath.Join(w.phone.dir, "other.age")
+	if r := w.phone.try("phone", "backup", elsewhere, "--passphrase-file", wrong, "--key-passphrase-file", wrong); r.exit != 1 || !strings.Contains(r.stderr, "is not that of work") {
+		t.Errorf("a backup without the key's passphrase: exit %d, %q", r.exit, r.stderr)
+	}
+	if _, err := os.Stat(elsewhere); err == nil {
+		t.Error("and it is there")
+	}
+	fresh := newHome(t)
+	right := fresh.file("right", backupPassphrase+"\n")
+	before := fresh.run("phone", "identity", "list", "--json")
+	for name, r := range map[string]result{
+		"wrong passphrase": fresh.try("phone", "restore", whole, "--passphrase-file", wrong),
+		"cut off":          fresh.try("phone", "restore", fresh.file("cut.age", string(text[:len(text)*2/3])), "--passphrase-file", right),
+		"no backup":        fresh.try("phone", "restore", right, "--passphrase-file", right),
+	} {
+		if r.exit == 0 || r.stdout != "" || strings.Count(r.stderr, "vmux:") != 1 || !strings.Contains(r.stderr, "hint: ") || strings.Contains(r.stderr, backupPassphrase) {
+			t.Errorf("%s: exit %d, %q, %q", name, r.exit, r.stdout, r.stderr)
+		}
+	}
+	if after := fresh.run("phone", "identity", "list", "--json"); after != before {
+		t.Errorf("the keys became %s", after)
+	}
+}
+
+// `age -d` of another maker opens a backup, and what is in it is a key that ssh takes.
+func TestAgeOpensABackup(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("work", "ssh-ed25519")
+	cmd := exec.CommandContext(deadline(t), "age", "-d", "-o", filepath.Join(w.phone.dir, "plain.json"), w.backup()) // `make setup` installs it
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	if _, err := tty.WriteString(backupPassphrase + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("age -d: %v", err)
+	}
+	plain, err := os.ReadFile(filepath.Join(w.phone.dir, "plain.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Version int
+		Keys    []struct{ Label, PrivateKey string }
+	}
+	if err := json.Unmarshal(plain, &doc); err != nil || doc.Version != 1 || len(doc.Keys) != 1 || doc.Keys[0].Label != "work" {
+		t.Fatalf("in it is %s: %v", bytes.TrimSpace(plain)[:60], err)
+	}
+	key := w.phone.file("work.key", doc.Keys[0].PrivateKey)
+	public, err := exec.CommandContext(deadline(t), "ssh-keygen", "-y", "-f", key).Output()
+	if want := strings.Fields(w.identity("work").PublicKey)[1]; err != nil || strings.Fields(string(public))[1] != want {
+		t.Errorf("its key is %s, want %s: %v", public, want, err)
+	}
+}
