@@ -14,7 +14,7 @@ import (
 
 // maxDownload bounds what each visitor of the web app downloads of the signer,
 // in bytes, compressed with brotli. Reading and showing sudo's challenges is 8,000 of it,
-// the vault that a passphrase opens 13,000, and a backup in the age format 144,000: age
+// the vault that a passphrase opens 13,000, and a backup in the age format 158,000: age
 // brings regexp and hpke, which nothing else needs.
 const maxDownload = 2_483_000
 
