@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 
@@ -146,6 +147,15 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := open(); len(r.entries) != 0 {
+		t.Errorf("%+v", r.entries)
+	}
+
+	// Two commands at once, of which each waits for a person.
+	first, second := open(), open()
+	if err := errors.Join(first.Put(f, newKey, put), second.Put(Facts{HostKey: "SHA256:other"}, newKey, put)); err != nil {
+		t.Fatal(err)
+	}
+	if r := open(); len(r.entries) != 2 {
 		t.Errorf("%+v", r.entries)
 	}
 }

@@ -31,14 +31,19 @@ func OpenRecord(home state.Home) (*Record, error) {
 		return nil, err
 	}
 	r := &Record{dir: dir}
-	b, err := dir.Get(document)
+	return r, r.read()
+}
+
+func (r *Record) read() error {
+	r.entries = nil
+	b, err := r.dir.Get(document)
 	if err == nil && b != nil {
 		err = json.Unmarshal(b, &r.entries)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read what was put into servers: %w", err)
+		return fmt.Errorf("read what was put into servers: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 // of: whatever stands beside the key, it is the same.
@@ -59,13 +64,24 @@ func (r *Record) Of(f Facts, line string) (string, Placed) {
 
 // Put records what was put in.
 func (r *Record) Put(f Facts, line string, p Placed) error {
-	r.entries = append(r.without(f, line), recorded{f.HostKey, f.Account, line, p})
-	return r.save()
+	return r.change(f, line, recorded{f.HostKey, f.Account, line, p})
 }
 
 // Taken records that it was taken out.
-func (r *Record) Taken(f Facts, line string) error {
-	r.entries = r.without(f, line)
+func (r *Record) Taken(f Facts, line string) error { return r.change(f, line) }
+
+// change puts entries in the place of a line's. What stands there is read again: another
+// command may have changed it while this one waited for a person and a server.
+func (r *Record) change(f Facts, line string, entries ...recorded) error {
+	unlock, err := r.dir.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.read(); err != nil {
+		return err
+	}
+	r.entries = append(r.without(f, line), entries...)
 	return r.save()
 }
 
