@@ -70,8 +70,8 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	if s.before != nil {
 		s.before.close(ErrReplaced)
 	}
-	go s.run()
-	// A device that was unpaired while it said hello had no link yet to be ended.
+	// A device that was unpaired while it said hello had no link yet to be ended. This
+	// comes before anything is read, or else a request would be served.
 	now, err := n.trust.Get(t.ID)
 	switch {
 	case errors.Is(err, device.ErrNotPaired):
@@ -79,6 +79,7 @@ func (n *Node) adopt(c *conn, t device.Peer, hello wire.Hello, route string, ran
 	case err == nil && !now.PairedAt.Equal(t.PairedAt): // and paired anew
 		s.closeAfter(ErrUnpairedHere, ErrUnpairedHere)
 	}
+	go s.run()
 	return s, nil
 }
 
