@@ -69,9 +69,11 @@ func recordDemo(t *testing.T) (list []said) {
 	begun := time.Now()
 	host, _ := os.Hostname()
 	name := regexp.MustCompile(`\b` + regexp.QuoteMeta(host) + `\b`)
+	account := regexp.MustCompile(`--principals \S+`)
 	long := regexp.MustCompile(`\b([A-Za-z0-9+/]{12})[A-Za-z0-9+/]{40,}=*`)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		text := long.ReplaceAllString(name.ReplaceAllString(lines.Text(), "laptop"), "$1…")
+		text := account.ReplaceAllString(name.ReplaceAllString(lines.Text(), "laptop"), "--principals root")
+		text = long.ReplaceAllString(text, "$1…")
 		list = append(list, said{time.Since(begun), text})
 	}
 	if err := cmd.Wait(); err != nil {

@@ -88,17 +88,6 @@ func (s *busyStore) Save(doc []byte) error {
 	return s.Store.Save(doc)
 }
 
-// linkUp is a handler that is told of the link and does something.
-type linkUp struct {
-	*actor
-	do func()
-}
-
-func (l *linkUp) LinkUp(p device.Peer, h wire.Hello, route string) {
-	l.do()
-	l.actor.LinkUp(p, h, route)
-}
-
 // TestLinkOutlivesItsListener: an invitation's listener ends as soon as its link is
 // up, when the accepting side may still be busy with the connection.
 func TestLinkOutlivesItsListener(t *testing.T) {
@@ -114,13 +103,17 @@ func TestLinkOutlivesItsListener(t *testing.T) {
 			<-store.saving
 			return wire.Hello{}
 		})
-		cfg.Handler = &linkUp{cfg.Handler.(*actor), func() { endListener(); close(store.release) }}
 	})
 	c.phone.trust = c.phone.Node.trust
 	c.phone.trusts(c.agent)
 	c.agent.trusts(c.phone)
 	c.agent.run()
-	if err := c.phone.Node.Serve(ctx, c.net); err != nil {
+	served := make(chan error, 1)
+	go func() { served <- c.phone.Node.Serve(ctx, c.net) }()
+	testkit.WaitFor(t, "the link", func() bool { return c.phone.Connected(c.agent.id) })
+	endListener()
+	close(store.release)
+	if err := <-served; err != nil {
 		t.Error(err)
 	}
 	asking, cancel := context.WithTimeout(t.Context(), 20*time.Second)
