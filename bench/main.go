@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// limit ends a run that hangs. An ordinary one takes five minutes.
-const limit = 10 * time.Minute
+// limit ends a run that hangs. An ordinary one takes some ten minutes.
+const limit = 20 * time.Minute
 
 // roles are what this program runs itself as: agents on a socket.
 var roles = map[string]func(socket string) error{
