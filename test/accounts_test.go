@@ -204,7 +204,7 @@ systemctl --user exit
 wait
 `
 
-// One command and six answers lead a new user from the program to a login by the phone's
+// One command and four typed answers lead a new user from the program to a login by the phone's
 // key: the agent runs as a service, the phone is paired, and the server that knows another
 // key is told of this one.
 func TestNewUserAtATerminal(t *testing.T) {
