@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,10 @@ func (o *IO) typed(ctx context.Context, prompt string, fresh bool) ([]byte, erro
 	if len(first) < shortPassphrase {
 		clear(first)
 		return nil, WithHint(fmt.Errorf("the passphrase is too short: at least %d characters, as for ssh-keygen", shortPassphrase), "run it again and type a longer one")
+	}
+	if bytes.ContainsRune(first, '\x1b') { // which a sheet's question leaves out
+		clear(first)
+		return nil, WithHint(errors.New("the passphrase has a key that is no character, such as an arrow"), "run it again and type characters alone; pasting may add such")
 	}
 	second, err := o.Hidden(ctx, in, "The same again")
 	defer clear(second)

@@ -86,20 +86,27 @@ func TestSignalEndsAPrompt(t *testing.T) {
 }
 
 // ssh-keygen takes no passphrase of fewer than five characters, and asks for it
-// to be typed anew.
-func TestShortPassphraseIsRefused(t *testing.T) {
-	a, end, said := deskOf(t)
-	done := make(chan error, 1)
-	go func() {
-		_, err := a.Passphrase(t.Context(), "", "New passphrase", true)
-		done <- err
-	}()
-	waitSaid(t, said, "New passphrase: ")
-	_, _ = end.WriteString("x\n")
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "too short") || HintOf(err) == "" {
-		t.Errorf("one letter: %v", err)
-	}
-	if strings.Contains(said(), "The same again") {
-		t.Error("a passphrase of one letter was taken")
+// to be typed anew; and what an arrow, or the frame of what is pasted, adds to one could
+// not be typed again.
+func TestPassphraseThatIsNotTaken(t *testing.T) {
+	for typed, why := range map[string]string{
+		"x\n":                               "too short",
+		"correct\x1b[D\n":                   "no character",
+		"\x1b[200~correct horse\x1b[201~\n": "no character",
+	} {
+		a, end, said := deskOf(t)
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Passphrase(t.Context(), "", "New passphrase", true)
+			done <- err
+		}()
+		waitSaid(t, said, "New passphrase: ")
+		_, _ = end.WriteString(typed)
+		if err := <-done; err == nil || !strings.Contains(err.Error(), why) || HintOf(err) == "" {
+			t.Errorf("%q: %v", typed, err)
+		}
+		if strings.Contains(said(), "The same again") {
+			t.Errorf("%q was taken", typed)
+		}
 	}
 }

@@ -66,6 +66,7 @@ type Terminal struct {
 	Lock func()
 
 	tty    Device
+	keys   keys // owned by who has the screen
 	screen screen
 	groups groups
 	silent bool // no passphrase is asked for
@@ -418,11 +419,13 @@ func (t *Terminal) readLine(ctx context.Context) ([]byte, error) {
 				clear(line)
 				return nil, wire.NewError(wire.CodeUserDenied)
 			case b == 0x15: // ^U
-				clear(line)
-				line = line[:0]
+				line = cut(line, 0)
+			case b == 0x17: // ^W
+				line = cut(line, bytes.LastIndexByte(bytes.TrimRight(line, " "), ' ')+1)
+			case b == escape: // a key that is no character, or the frame of what is pasted
 			case b == 0x7f || b == '\b':
 				_, size := utf8.DecodeLastRune(line)
-				line = line[:len(line)-size]
+				line = cut(line, len(line)-size)
 			case len(line) < maxTyped:
 				line = append(line, b)
 			}
@@ -431,7 +434,14 @@ func (t *Terminal) readLine(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// read returns what was typed, perhaps nothing, within a tenth of a second.
+// cut wipes what is behind the first n bytes.
+func cut(line []byte, n int) []byte {
+	clear(line[n:])
+	return line[:n]
+}
+
+// read returns the characters that were typed, perhaps none, within a tenth of a second.
+// A key that is none, as an arrow, is an ESC.
 func (t *Terminal) read(ctx context.Context) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -441,7 +451,7 @@ func (t *Terminal) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHungUp, err)
 	}
-	return b[:n], nil
+	return t.keys.only(b[:n]), nil
 }
 
 // print writes lines, broken to the terminal's width.
