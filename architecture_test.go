@@ -180,6 +180,18 @@ var dependencyRules = []rule{
 		why:    "it is a file's form: which keys go in, and what becomes of those that come out, is decided elsewhere",
 	},
 	{
+		from: "internal/signer/authority", never: []string{"vmux/internal/signer/..."},
+		except: []string{
+			"vmux/internal/signer/authority", "vmux/internal/signer/activity", "vmux/internal/signer/documents", "vmux/internal/signer/hosts",
+			"vmux/internal/signer/identity", "vmux/internal/signer/policy",
+		},
+		why: "what keeps the CA and its policy must not know who wants a certificate",
+	},
+	{
+		from: "internal/signer/transfer", never: []string{"vmux/internal/signer", "vmux/internal/signer/admission", "vmux/internal/signer/certificates"},
+		why: "what leaves in a backup and comes back does not depend on requests, or on what was granted or issued",
+	},
+	{
 		from: "internal/browserphone/secondway", never: []string{"vmux/internal/browserphone/...", "vmux/internal/link/..."}, except: []string{"vmux/internal/browserphone/secondway"},
 		why: "what is known of a backup does not depend on what the page can do besides",
 	},
@@ -376,7 +388,8 @@ var dependencyRules = []rule{
 // standard library's cryptography imports net and os all the same.
 var purePackages = []string{
 	"internal/wire", "internal/device", "internal/keyfile", "internal/signer", "internal/signer/activity", "internal/signer/admission", "internal/signer/documents",
-	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/signer/backup", "internal/sshctx", "internal/webauthn",
+	"internal/signer/hosts", "internal/signer/policy", "internal/signer/identity", "internal/signer/certificates", "internal/signer/backup",
+	"internal/signer/authority", "internal/signer/transfer", "internal/sshctx", "internal/webauthn",
 }
 
 var impure = []string{

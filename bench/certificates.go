@@ -21,7 +21,7 @@ const certificatePause = 7 * time.Hour
 func (b *bench) measureCertificates() {
 	now := time.Now()
 	ca, keys := b.newSigner(func() time.Time { return now })
-	_, err := ca.AddCA(keys.add(b, "ca"), []string{"root"})
+	_, err := ca.CA.Add(keys.add(b, "ca"), []string{"root"})
 	b.must(err)
 	public := keys.add(b, "session").PublicKey
 	from := device.Peer{ID: device.ID{1}, Name: wire.Clean("bench")}

@@ -154,7 +154,7 @@ func startHandset(t *testing.T, approves func() bool) *handset {
 	if _, err := s.Identities.Create("mine", ssh.KeyAlgoED25519, 0, passphrase); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CreateCA([]string{"root"}, passphrase); err != nil {
+	if _, err := s.CA.Create([]string{"root"}, passphrase); err != nil {
 		t.Fatal(err)
 	}
 	key, err := device.NewKey()

@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"vmux/internal/browserphone/secondway"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
 )
@@ -31,7 +31,7 @@ func (p *Phone) makeBackup(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := p.signer.Backup(secrets, []byte(a.Passphrase))
+	made, err := p.signer.Backups.Make(secrets, []byte(a.Passphrase))
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (p *Phone) allKeys() ([]identity.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, err := p.signer.CA()
-	if errors.Is(err, signer.ErrNoCA) {
+	ca, err := p.signer.CA.Get()
+	if errors.Is(err, authority.ErrNoCA) {
 		return keys, nil
 	}
 	return append(keys, identity.Identity{Label: labelCA, Algorithm: ca.Algorithm, PublicKey: ca.PublicKey, Provider: ca.Provider, Ref: ca.Ref}), err
@@ -96,7 +96,7 @@ func (p *Phone) openBackup(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	outcomes, err := p.signer.Restore(doc, nil)
+	outcomes, err := p.signer.Backups.Restore(doc, nil)
 	if err != nil {
 		doc.Wipe()
 		return nil, err
@@ -134,7 +134,7 @@ func (p *Phone) restoreBackup(_ context.Context, a arguments) (any, error) {
 var errNoBackup = &Error{Code: "notFound", Message: "No backup is open.", Hint: "Choose its file once more."}
 
 func (p *Phone) restore(doc *backup.Document, vault identity.Sealed, secret []byte) (any, error) {
-	outcomes, err := p.signer.Restore(doc, func(label string, key crypto.PrivateKey) (identity.Identity, error) {
+	outcomes, err := p.signer.Backups.Restore(doc, func(label string, key crypto.PrivateKey) (identity.Identity, error) {
 		return p.keepKey(vault, label, key, secret)
 	})
 	if err != nil {

@@ -13,15 +13,16 @@ import (
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/identity"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/testkit"
 )
 
 const backupPassphrase = "a backup's own passphrase"
 
 // madeBackup is a backup of a page's phone.
-func (p *page) madeBackup() signer.Made {
+func (p *page) madeBackup() transfer.Made {
 	p.t.Helper()
-	return p.must("makeBackup", map[string]any{"passphrase": backupPassphrase}).(signer.Made)
+	return p.must("makeBackup", map[string]any{"passphrase": backupPassphrase}).(transfer.Made)
 }
 
 func (p *page) open(file []byte) secondway.Found {
@@ -119,7 +120,7 @@ func TestBackupOfBothVaults(t *testing.T) {
 		t.Errorf("after the backup: %+v", s)
 	}
 	desktop := newPage(t)
-	desktop.open(made.(signer.Made).File)
+	desktop.open(made.(transfer.Made).File)
 	desktop.mustType("restoreBackup", map[string]any{"kind": "passphrase"}, typed)
 	if got := labels(desktop); !slices.Equal(got, []string{"work", "desktop"}) || desktop.taps != 0 {
 		t.Errorf("restored %v with %d taps", got, desktop.taps)
@@ -141,7 +142,7 @@ func TestBackupOfANativePhone(t *testing.T) {
 	if _, err := native.Identities.Create("server", "ssh-ed25519", 0, []byte("its own")); err != nil {
 		t.Fatal(err)
 	}
-	made, err := native.Backup([][]byte{[]byte("its own")}, []byte(backupPassphrase))
+	made, err := native.Backups.Make([][]byte{[]byte("its own")}, []byte(backupPassphrase))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/browserphone/newkey"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
@@ -18,11 +18,11 @@ const labelCA = "vmux CA"
 
 // noCA reports why no CA of these principals can be made.
 func (p *Phone) noCA(principals []string) error {
-	_, err := p.signer.CA()
+	_, err := p.signer.CA.Get()
 	switch {
 	case err == nil:
 		return &Error{Code: "exists", Message: "This phone has a certificate authority already."}
-	case !errors.Is(err, signer.ErrNoCA):
+	case !errors.Is(err, authority.ErrNoCA):
 		return err
 	}
 	if len(principals) == 0 {
@@ -53,7 +53,7 @@ func (p *Phone) createCA(ctx context.Context, a arguments) (any, error) {
 }
 
 func (p *Phone) addCA(id identity.Identity, principals []string, forget func(identity.Identity) error) (any, error) {
-	if _, err := p.signer.AddCA(id, principals); err != nil {
+	if _, err := p.signer.CA.Add(id, principals); err != nil {
 		return nil, errors.Join(err, forget(id))
 	}
 	p.keysChanged()
@@ -64,9 +64,9 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 	if a.Policy == nil {
 		return nil, &Error{Code: "malformed", Message: "No policy was given."}
 	}
-	_, err := p.signer.SetPolicy(func(policy *policy.Issuing) { *policy = *a.Policy })
+	_, err := p.signer.CA.SetPolicy(func(policy *policy.Issuing) { *policy = *a.Policy })
 	if err != nil {
-		if !errors.Is(err, ErrStorage) && !errors.Is(err, signer.ErrNoCA) {
+		if !errors.Is(err, ErrStorage) && !errors.Is(err, authority.ErrNoCA) {
 			err = &Error{Code: "invalid", Message: wire.Show(err.Error())}
 		}
 		return nil, err
@@ -78,10 +78,10 @@ func (p *Phone) setPolicy(_ context.Context, a arguments) (any, error) {
 func (p *Phone) deleteCA(context.Context, arguments) (any, error) {
 	return p.alone(func() (any, error) {
 		var gone newkey.Useless
-		if ca, err := p.signer.CA(); err == nil {
+		if ca, err := p.signer.CA.Get(); err == nil {
 			gone = p.credentialOf(identity.Identity{Provider: ca.Provider, Ref: ca.Ref})
 		}
-		if err := p.signer.DeleteCA(); err != nil {
+		if err := p.signer.CA.Delete(); err != nil {
 			return nil, err
 		}
 		p.keysChanged()

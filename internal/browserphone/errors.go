@@ -13,7 +13,7 @@ import (
 	"vmux/internal/keyfile"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/identity"
@@ -45,7 +45,7 @@ var known = []struct {
 	{ErrStorage, Error{Code: "storage", Hint: "Free some space on this device, or leave private browsing, then try again. Nothing that was stored is lost."}},
 	{identity.ErrVaultSecret, Error{Code: "prfMismatch", Message: "The vault's passkey answered with another secret than the one that locks the vault.", Hint: "Unlock it on the device and with the passkey it was made with."}},
 	{identity.ErrNoVault, Error{Code: "noVault", Message: "There is no vault on this phone yet."}},
-	{signer.ErrNoCA, Error{Code: "noCA", Message: "This phone has no certificate authority."}},
+	{authority.ErrNoCA, Error{Code: "noCA", Message: "This phone has no certificate authority."}},
 	{certificates.ErrNoCertificate, Error{Code: "notFound", Message: "That certificate has been revoked already, or this phone has forgotten it."}},
 	{identity.ErrNoIdentity, Error{Code: "notFound", Message: "There is no such key on this phone."}},
 	{identity.ErrExists, Error{Code: "exists", Message: "There is one like it already."}},

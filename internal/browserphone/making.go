@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/browserphone/newkey"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
@@ -260,8 +260,8 @@ func (p *Phone) keepKey(vault identity.Sealed, label string, key crypto.PrivateK
 // cannot be told.
 func (p *Phone) refersTo(document string) bool {
 	list, err := p.signer.Identities.All()
-	ca, caErr := p.signer.CA()
-	return err != nil || caErr != nil && !errors.Is(caErr, signer.ErrNoCA) || ca.Ref == document ||
+	ca, caErr := p.signer.CA.Get()
+	return err != nil || caErr != nil && !errors.Is(caErr, authority.ErrNoCA) || ca.Ref == document ||
 		slices.ContainsFunc(list, func(id identity.Identity) bool { return id.Ref == document })
 }
 

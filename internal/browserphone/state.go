@@ -14,7 +14,7 @@ import (
 	"vmux/internal/confusable"
 	"vmux/internal/device"
 	"vmux/internal/link"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
@@ -283,8 +283,8 @@ func tooOld(version string) bool {
 }
 
 func (p *Phone) ca() (*CA, error) {
-	ca, err := p.signer.CA()
-	if errors.Is(err, signer.ErrNoCA) {
+	ca, err := p.signer.CA.Get()
+	if errors.Is(err, authority.ErrNoCA) {
 		return nil, nil
 	}
 	if err != nil {

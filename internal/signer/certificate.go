@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
 	"vmux/internal/wire"
@@ -40,8 +41,8 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 		return nil, err
 	}
 	defer leave()
-	ca, err := s.CA()
-	if errors.Is(err, ErrNoCA) {
+	ca, err := s.CA.Get()
+	if errors.Is(err, authority.ErrNoCA) {
 		return nil, wire.Errorf(wire.CodePolicyDenied, "policy: this phone has no CA; make one there (in the app, or with `vmux phone ca create`)")
 	}
 	if err != nil {
@@ -76,8 +77,8 @@ func (s *Signer) issueApproved(ctx context.Context, from device.Peer, e wire.Env
 }
 
 // askCertificate asks the person, and returns what is to be signed.
-func (s *Signer) askCertificate(ctx context.Context, ca CA, p plan, sheet CertificateSheet, rec *record) (*Draft, error) {
-	sheet.CA, sheet.Principals, sheet.Validity = ca.identity(), slices.Clone(p.principals), p.lasts(s.cfg.Now())
+func (s *Signer) askCertificate(ctx context.Context, ca authority.CA, p plan, sheet CertificateSheet, rec *record) (*Draft, error) {
+	sheet.CA, sheet.Principals, sheet.Validity = ca.Identity(), slices.Clone(p.principals), p.lasts(s.cfg.Now())
 	sheet.Prepare = func(d CertificateDecision) (*Draft, error) { return prepare(ca, p, sheet.From, d, s.cfg.Now()) }
 	decision, err := s.cfg.Approver.certificate(ctx, sheet)
 	if wire.CodeOf(err) == wire.CodeUserDenied {
@@ -109,7 +110,7 @@ func (p *plan) lasts(now time.Time) time.Duration {
 	return min(p.validity, p.hoursEnd.Sub(now))
 }
 
-func (s *Signer) plan(ca CA, r *wire.CertificateRequest) (plan, error) {
+func (s *Signer) plan(ca authority.CA, r *wire.CertificateRequest) (plan, error) {
 	var p plan
 	var err error
 	if r.Automatic && !ca.Policy.AutomaticIssuance {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
@@ -47,11 +48,11 @@ func (p *phone) wantCertificate(r *wire.CertificateRequest) *ssh.Certificate {
 func TestCertificateIsWhatTheDesignSays(t *testing.T) {
 	p := newPhone(t)
 	id := p.create("work", "ssh-ed25519")
-	ca, err := p.CreateCA([]string{"root", "deploy"}, secret)
+	ca, err := p.CA.Create([]string{"root", "deploy"}, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.SetPolicy(func(p *policy.Issuing) {
+	if _, err := p.CA.SetPolicy(func(p *policy.Issuing) {
 		p.SourceAddress, p.ForceCommand = []string{"192.0.2.0/24", "2001:db8::1"}, "uptime"
 	}); err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func TestCertificateRefusals(t *testing.T) {
 	want("no identity", wire.CodeKeyNotFound, nil)
 	a, off := p.create("a", "ssh-ed25519"), p.create("off", "ssh-ed25519")
 	want("no principals", wire.CodePolicyDenied, nil)
-	if _, err := p.SetPolicy(func(p *policy.Issuing) { p.Principals = []string{"deploy"} }); err != nil {
+	if _, err := p.CA.SetPolicy(func(p *policy.Issuing) { p.Principals = []string{"deploy"} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Identities.SetEnabled(off, false); err != nil {
@@ -182,7 +183,7 @@ func TestCertificateIsNarrowed(t *testing.T) {
 	if cert := p.wantCertificate(certificateRequest(t, p)); cert.ValidPrincipals[0] != "alice" || len(cert.ValidPrincipals) != 1 {
 		t.Errorf("the identity's own principals: %s", cert.ValidPrincipals)
 	}
-	if _, err := p.SetPolicy(func(p *policy.Issuing) { p.AutomaticIssuance = true }); err != nil {
+	if _, err := p.CA.SetPolicy(func(p *policy.Issuing) { p.AutomaticIssuance = true }); err != nil {
 		t.Fatal(err)
 	}
 	r := certificateRequest(t, p)
@@ -198,14 +199,14 @@ func TestCertificateIsNarrowed(t *testing.T) {
 func TestCAKeyIsNoIdentity(t *testing.T) {
 	p := newPhone(t)
 	a := p.create("a", "ecdsa-sha2-nistp256")
-	if _, err := p.AddCA(a, []string{"root"}); err == nil {
+	if _, err := p.CA.Add(a, []string{"root"}); err == nil {
 		t.Error("made an identity's key the CA's")
 	}
-	if _, err := p.AddCA(p.keys.add(t, "rsa", "ssh-rsa"), []string{"root"}); wire.CodeOf(err) != wire.CodeAlgorithmUnsupported {
+	if _, err := p.CA.Add(p.keys.add(t, "rsa", "ssh-rsa"), []string{"root"}); wire.CodeOf(err) != wire.CodeAlgorithmUnsupported {
 		t.Errorf("an RSA CA: %v", err)
 	}
 	ca := p.createCA("root")
-	if _, err := p.CreateCA([]string{"root"}, secret); !errors.Is(err, identity.ErrExists) {
+	if _, err := p.CA.Create([]string{"root"}, secret); !errors.Is(err, identity.ErrExists) {
 		t.Errorf("a second CA: %v", err)
 	}
 	if names, _ := p.cfg.Store.List("keys/"); len(names) != 0 {
@@ -246,7 +247,7 @@ func tbsCertificate(t *testing.T) []byte {
 
 func TestPolicyIsChecked(t *testing.T) {
 	p := newPhone(t)
-	if _, err := p.SetPolicy(func(*policy.Issuing) {}); !errors.Is(err, ErrNoCA) {
+	if _, err := p.CA.SetPolicy(func(*policy.Issuing) {}); !errors.Is(err, authority.ErrNoCA) {
 		t.Errorf("without a CA: %v", err)
 	}
 	p.createCA("root")
@@ -261,11 +262,11 @@ func TestPolicyIsChecked(t *testing.T) {
 		"bits behind a mask": func(p *policy.Issuing) { p.SourceAddress = []string{"192.0.2.1/24"} },
 		"no extension":       func(p *policy.Issuing) { p.Extensions = []string{"permit pty"} },
 	} {
-		if _, err := p.SetPolicy(change); err == nil {
+		if _, err := p.CA.SetPolicy(change); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if ca, err := p.CA(); err != nil || len(ca.Policy.Principals) != 1 || ca.Policy.MaxValiditySeconds != 28800 {
+	if ca, err := p.CA.Get(); err != nil || len(ca.Policy.Principals) != 1 || ca.Policy.MaxValiditySeconds != 28800 {
 		t.Errorf("a refused change left %+v, %v", ca.Policy, err)
 	}
 }
@@ -277,20 +278,20 @@ func FuzzCA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := s.AddCA(keys.add(f, "ca", "ecdsa-sha2-nistp256"), []string{"root"}); err != nil {
+	if _, err := s.CA.Add(keys.add(f, "ca", "ecdsa-sha2-nistp256"), []string{"root"}); err != nil {
 		f.Fatal(err)
 	}
-	seed, _ := store.Get(caDocument)
+	seed, _ := store.Get("ca.json")
 	f.Add(seed)
 	f.Add([]byte(`{"version":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		store := &testkit.Documents{}
-		_ = store.Put(caDocument, b)
+		_ = store.Put("ca.json", b)
 		s, err := New(Config{Store: store})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ca, err := s.CA()
+		ca, err := s.CA.Get()
 		if hello := s.Hello(); err != nil && (hello.AutomaticIssuance || hello.CAPublicKey != nil) {
 			t.Error("a damaged CA is advertised")
 		}

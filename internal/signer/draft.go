@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/device"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
@@ -33,7 +34,7 @@ const (
 // validity are fixed.
 type Draft struct {
 	cert     ssh.Certificate
-	ca       CA
+	ca       authority.CA
 	identity identity.Identity
 	validity time.Duration
 }
@@ -52,7 +53,7 @@ func (d *Draft) Validity() time.Duration { return d.validity }
 func (d *Draft) Principals() []string { return slices.Clone(d.cert.ValidPrincipals) }
 
 // prepare makes the certificate that a decision leaves of a plan.
-func prepare(ca CA, p plan, from device.Peer, decision CertificateDecision, now time.Time) (*Draft, error) {
+func prepare(ca authority.CA, p plan, from device.Peer, decision CertificateDecision, now time.Time) (*Draft, error) {
 	if err := p.narrow(decision); err != nil {
 		return nil, err
 	}
@@ -88,8 +89,8 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 	if provider == nil {
 		return nil, wire.Errorf(wire.CodeKeyNotFound, "this phone cannot reach the CA's key")
 	}
-	unlock := s.cfg.Approver.unlock(wire.Clean(caLabel), d.ca.identity().Fingerprint(), sheet, rec)
-	signature, err := provider.Sign(ctx, d.ca.identity(), d.Data(), d.ca.Algorithm, unlock.ask)
+	unlock := s.cfg.Approver.unlock(wire.Clean(authority.Label), d.ca.Identity().Fingerprint(), sheet, rec)
+	signature, err := provider.Sign(ctx, d.ca.Identity(), d.Data(), d.ca.Algorithm, unlock.ask)
 	unlock.done(err)
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func (s *Signer) issue(ctx context.Context, d *Draft, r *wire.CertificateRequest
 // identities may have changed while the sheet was shown, and a draft may have
 // come from another sheet.
 func (s *Signer) stands(d *Draft, r *wire.CertificateRequest, from device.Peer) error {
-	ca, err := s.CA()
+	ca, err := s.CA.Get()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
@@ -51,24 +52,24 @@ func TestDraftIsSignedAsItIs(t *testing.T) {
 func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
 	for name, change := range map[string]func(p *phone, id identity.Identity) error{
 		"another principal": func(p *phone, _ identity.Identity) error {
-			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Principals = []string{"deploy"} })
+			_, err := p.CA.SetPolicy(func(policy *policy.Issuing) { policy.Principals = []string{"deploy"} })
 			return err
 		},
 		"a shorter validity": func(p *phone, _ identity.Identity) error {
-			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.MaxValiditySeconds = 60 })
+			_, err := p.CA.SetPolicy(func(policy *policy.Issuing) { policy.MaxValiditySeconds = 60 })
 			return err
 		},
 		"a forced command": func(p *phone, _ identity.Identity) error {
-			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.ForceCommand = "uptime" })
+			_, err := p.CA.SetPolicy(func(policy *policy.Issuing) { policy.ForceCommand = "uptime" })
 			return err
 		},
 		"no extensions": func(p *phone, _ identity.Identity) error {
-			_, err := p.SetPolicy(func(policy *policy.Issuing) { policy.Extensions = nil })
+			_, err := p.CA.SetPolicy(func(policy *policy.Issuing) { policy.Extensions = nil })
 			return err
 		},
 		"an identity that is off": func(p *phone, id identity.Identity) error { return p.Identities.SetEnabled(id, false) },
 		"another CA": func(p *phone, _ identity.Identity) error {
-			if err := p.DeleteCA(); err != nil {
+			if err := p.CA.Delete(); err != nil {
 				return err
 			}
 			p.createCA("root")
@@ -77,7 +78,7 @@ func TestDraftDoesNotOutliveItsPolicy(t *testing.T) {
 		"another default identity": func(p *phone, _ identity.Identity) error {
 			return p.Identities.SetDefault(p.create("home", "ssh-ed25519"))
 		},
-		"no CA": func(p *phone, _ identity.Identity) error { return p.DeleteCA() },
+		"no CA": func(p *phone, _ identity.Identity) error { return p.CA.Delete() },
 	} {
 		p := newPhone(t)
 		id := p.create("work", "ssh-ed25519")
@@ -129,14 +130,14 @@ func TestPrepareRefusesWhatIsNotFollowed(t *testing.T) {
 
 func TestDeleteCA(t *testing.T) {
 	p := newPhone(t)
-	if err := p.DeleteCA(); !errors.Is(err, ErrNoCA) {
+	if err := p.CA.Delete(); !errors.Is(err, authority.ErrNoCA) {
 		t.Errorf("without one: %v", err)
 	}
 	ca := p.createCA("root")
-	if err := p.DeleteCA(); err != nil {
+	if err := p.CA.Delete(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.CA(); !errors.Is(err, ErrNoCA) || p.keys[ca.Ref] != nil {
+	if _, err := p.CA.Get(); !errors.Is(err, authority.ErrNoCA) || p.keys[ca.Ref] != nil {
 		t.Errorf("the CA is still there: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ func TestCertificateEndsWithTheHours(t *testing.T) {
 	p := newPhone(t)
 	p.create("work", "ssh-ed25519")
 	id := p.create("other", "ssh-ed25519")
-	if _, err := p.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := p.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -94,7 +94,7 @@ func TestRevokedOfTwoCAs(t *testing.T) {
 		p.createCA("root")
 		p.create("work", "ssh-ed25519")
 		first := p.wantCertificate(certificateRequest(t, p))
-		if err := p.cfg.Store.Delete(caDocument); err != nil {
+		if err := p.cfg.Store.Delete("ca.json"); err != nil {
 			t.Fatal(err)
 		}
 		second := p.createCA("root")

@@ -70,7 +70,7 @@ func TestNothingSecretRestsInTheStore(t *testing.T) {
 	if _, err := s.Identities.Create("a", "ecdsa-sha2-nistp256", 0, secret); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := s.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	names, _ := store.List("")

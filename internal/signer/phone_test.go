@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/identity"
 	"vmux/internal/sshctx"
@@ -80,9 +81,9 @@ func (p *phone) create(label, algorithm string) identity.Identity {
 	return id
 }
 
-func (p *phone) createCA(principals ...string) CA {
+func (p *phone) createCA(principals ...string) authority.CA {
 	p.t.Helper()
-	ca, err := p.AddCA(p.keys.add(p.t, "ca", "ecdsa-sha2-nistp256"), principals)
+	ca, err := p.CA.Add(p.keys.add(p.t, "ca", "ecdsa-sha2-nistp256"), principals)
 	if err != nil {
 		p.t.Fatal(err)
 	}

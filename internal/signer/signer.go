@@ -1,7 +1,7 @@
-// Package signer is the phone: identities, approval, the certificate authority
-// with its policy, the guard against replays, and the activity log. It is pure:
-// storage, keys and people stand behind small interfaces, so that it runs
-// natively and in a browser. It knows no files, sockets or terminals.
+// Package signer is the phone: it answers requests, asks its person for approval, and
+// holds the rooms of what rests on a phone (identities, the CA, servers, certificates, the
+// log). It is pure: storage, keys and people stand behind small interfaces, so that it
+// runs natively and in a browser. It knows no files, sockets or terminals.
 package signer
 
 import (
@@ -15,10 +15,12 @@ import (
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/admission"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/documents"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/wire"
 )
 
@@ -42,6 +44,8 @@ type Signer struct {
 	Hosts        *hosts.List
 	Identities   *identity.List
 	Certificates *certificates.List
+	CA           *authority.Keeper
+	Backups      transfer.Backups
 	gate         admission.Gate
 
 	mu sync.Mutex // guards changes of documents by this process
@@ -73,6 +77,8 @@ func New(cfg Config) (*Signer, error) {
 		cfg: cfg, Activity: log, Hosts: hosts.New(cfg.Store, cfg.Now, cfg.Log), Certificates: certificates.New(cfg.Store, cfg.Now, log),
 	}
 	s.Identities = identity.New(identity.Config{Store: cfg.Store, Log: log, Now: cfg.Now, Providers: providers, Taken: s.isCA})
+	s.CA = authority.New(authority.Config{Store: cfg.Store, Activity: log, Identities: s.Identities, Providers: providers, Now: cfg.Now})
+	s.Backups = transfer.New(transfer.Config{Identities: s.Identities, CA: s.CA, Hosts: s.Hosts, Providers: providers, Now: cfg.Now})
 	return s, nil
 }
 
@@ -83,7 +89,7 @@ func (s *Signer) Hello() wire.Hello {
 		s.cfg.Log.Error("certificates", "err", err)
 	}
 	h := wire.Hello{RevokedSerials: revoked}
-	if ca, err := s.CA(); err == nil {
+	if ca, err := s.CA.Get(); err == nil {
 		h.AutomaticIssuance, h.CAPublicKey = ca.Policy.AutomaticIssuance, ca.PublicKey
 	}
 	return h
@@ -137,6 +143,9 @@ func (s *Signer) kindOf(id identity.Identity) wire.ProviderKind {
 	}
 	return wire.ProviderUnknown
 }
+
+// isCA reports whether a public key is the CA's.
+func (s *Signer) isCA(publicKey []byte) bool { return authority.Has(s.cfg.Store, publicKey) }
 
 // locked runs a change of documents alone.
 func (s *Signer) locked(change func() error) error {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"vmux/internal/signer"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/sshdtest"
 )
 
@@ -21,7 +21,7 @@ func TestBackupOfTheAppLogsInNatively(t *testing.T) {
 	w.page.MustCall("createVault", map[string]any{"label": "work", "algorithm": "ssh-ed25519"}, nil)
 	w.page.MustCall("createPasskey", map[string]any{"label": "face"}, nil)
 	line := w.page.Identity("work").PublicKey
-	var made signer.Made
+	var made transfer.Made
 	w.page.MustCall("makeBackup", map[string]any{"passphrase": backupPassphrase}, &made)
 	if len(made.Missing) != 1 || made.Missing[0].Label != "face" {
 		t.Errorf("not in the backup: %+v", made.Missing)

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"vmux/internal/signer"
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
+	"vmux/internal/signer/transfer"
 )
 
 // Made is the last backup, as it is kept among the settings.
@@ -64,15 +64,15 @@ func Of(last *Made, otherWay bool, keys []identity.Identity, copied func(identit
 
 // Found is what a backup holds, and what would become of each part.
 type Found struct {
-	CreatedAt int64            `json:"createdAt"` // Unix milliseconds
-	Outcomes  []signer.Outcome `json:"outcomes"`
-	NeedsKeys bool             `json:"needsKeys"` // the vault has to be opened, or made
+	CreatedAt int64              `json:"createdAt"` // Unix milliseconds
+	Outcomes  []transfer.Outcome `json:"outcomes"`
+	NeedsKeys bool               `json:"needsKeys"` // the vault has to be opened, or made
 }
 
 // NewFound reports what was found in a backup.
-func NewFound(doc *backup.Document, outcomes []signer.Outcome) Found {
-	f := Found{CreatedAt: doc.CreatedAt.UnixMilli(), Outcomes: append([]signer.Outcome{}, outcomes...)}
-	f.NeedsKeys = slices.ContainsFunc(outcomes, func(o signer.Outcome) bool { return o.State == signer.Restored && o.What != "servers" })
+func NewFound(doc *backup.Document, outcomes []transfer.Outcome) Found {
+	f := Found{CreatedAt: doc.CreatedAt.UnixMilli(), Outcomes: append([]transfer.Outcome{}, outcomes...)}
+	f.NeedsKeys = slices.ContainsFunc(outcomes, func(o transfer.Outcome) bool { return o.State == transfer.Restored && o.What != "servers" })
 	return f
 }
 

@@ -17,9 +17,9 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/cli/phonecmd"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
@@ -96,7 +96,7 @@ func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
 	return a.Answer(made, func() error { return a.showBackup(path, made) })
 }
 
-func (a *app) showBackup(path string, made signer.Made) error {
+func (a *app) showBackup(path string, made transfer.Made) error {
 	for _, label := range made.Keys {
 		if err := a.Line("key  %s", wire.Show(label)); err != nil {
 			return err
@@ -186,8 +186,8 @@ func checkedPassphrase(read error, secret []byte) error {
 
 // lockedKey names a key that none of the passphrases opens, "" if there is none.
 var lockedKey = phonecmd.Operation("backup (check)", func(_ context.Context, p *nativephone.Phone, secrets [][]byte) (string, error) {
-	err := p.Signer.Unlocked(secrets)
-	if locked, ok := errors.AsType[*signer.LockedError](err); ok && errors.Is(err, identity.ErrWrongPassphrase) {
+	err := p.Signer.Backups.Unlocked(secrets)
+	if locked, ok := errors.AsType[*transfer.LockedError](err); ok && errors.Is(err, identity.ErrWrongPassphrase) {
 		return locked.Label, nil
 	}
 	return "", err
@@ -198,9 +198,9 @@ type backupOf struct {
 	Passphrase []byte
 }
 
-var makeBackup = phonecmd.Operation("backup", func(_ context.Context, p *nativephone.Phone, in backupOf) (signer.Made, error) {
+var makeBackup = phonecmd.Operation("backup", func(_ context.Context, p *nativephone.Phone, in backupOf) (transfer.Made, error) {
 	defer clear(in.Passphrase)
-	return p.Signer.Backup(in.Keys, in.Passphrase)
+	return p.Signer.Backups.Make(in.Keys, in.Passphrase)
 })
 
 func newRestoreCommand(a *app) *cobra.Command {
@@ -279,13 +279,13 @@ type restoreOf struct{ File, Passphrase, KeyPassphrase []byte }
 
 // restored is what became of a backup, or would.
 type restored struct {
-	CreatedAt time.Time        `json:"createdAt"`
-	Outcomes  []signer.Outcome `json:"outcomes"`
+	CreatedAt time.Time          `json:"createdAt"`
+	Outcomes  []transfer.Outcome `json:"outcomes"`
 }
 
 func (r restored) hasKeys() bool {
 	for _, o := range r.Outcomes {
-		if o.State == signer.Restored && o.What != "servers" {
+		if o.State == transfer.Restored && o.What != "servers" {
 			return true
 		}
 	}
@@ -306,7 +306,7 @@ var restoreBackup = phonecmd.Operation("restore", func(_ context.Context, p *nat
 			return p.AddKey(label, key, in.KeyPassphrase)
 		}
 	}
-	outcomes, err := p.Signer.Restore(doc, add)
+	outcomes, err := p.Signer.Backups.Restore(doc, add)
 	return restored{doc.CreatedAt, outcomes}, err
 })
 

@@ -12,7 +12,7 @@ import (
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
-	"vmux/internal/signer"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/policy"
 	"vmux/internal/sshctx"
 )
@@ -66,15 +66,15 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 	return cmd
 }
 
-var presentCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (signer.CA, error) {
-	ca, err := p.Signer.CA()
+var presentCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (authority.CA, error) {
+	ca, err := p.Signer.CA.Get()
 	return ca, noCA(err)
 })
 
 // checkNewCA finds out whether one can be made, before anybody is asked for a
 // passphrase.
 var checkNewCA = operation("ca create (check)", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
-	if _, err := p.Signer.CA(); err == nil {
+	if _, err := p.Signer.CA.Get(); err == nil {
 		return nothing{}, command.WithHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 	}
 	return nothing{}, nil
@@ -85,13 +85,13 @@ type newCA struct {
 	Passphrase []byte
 }
 
-var createCA = operation("ca create", func(_ context.Context, p *nativephone.Phone, in newCA) (signer.CA, error) {
+var createCA = operation("ca create", func(_ context.Context, p *nativephone.Phone, in newCA) (authority.CA, error) {
 	defer clear(in.Passphrase)
-	return p.Signer.CreateCA(in.Principals, in.Passphrase)
+	return p.Signer.CA.Create(in.Principals, in.Passphrase)
 })
 
 var deleteCA = operation("ca delete", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
-	return nothing{}, p.Signer.DeleteCA()
+	return nothing{}, p.Signer.CA.Delete()
 })
 
 // policyChange is what changes of a CA's policy; nil stays as it is.
@@ -103,7 +103,7 @@ type policyChange struct {
 }
 
 var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (policy.Issuing, error) {
-	policy, err := p.Signer.SetPolicy(func(p *policy.Issuing) {
+	policy, err := p.Signer.CA.SetPolicy(func(p *policy.Issuing) {
 		change(&p.Principals, in.Principals)
 		change(&p.Extensions, in.Extensions)
 		change(&p.SourceAddress, in.SourceAddress)
@@ -114,7 +114,7 @@ var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone
 	return policy, noCA(err)
 })
 
-func (a *app) showCA(ca signer.CA) error {
+func (a *app) showCA(ca authority.CA) error {
 	answer := caAnswer{ca.AuthorizedKey(), sshctx.Fingerprint(ca.PublicKey), ca.CreatedAt, ca.Policy}
 	return a.Answer(answer, func() error {
 		a.Say("fingerprint: %s", answer.Fingerprint) // what `vmux ca accept` wants compared
@@ -142,7 +142,7 @@ func newCAShowCommand(a *app) *cobra.Command {
 }
 
 func noCA(err error) error {
-	if errors.Is(err, signer.ErrNoCA) {
+	if errors.Is(err, authority.ErrNoCA) {
 		return command.WithHint(err, "vmux phone ca create --principals NAMES")
 	}
 	return err

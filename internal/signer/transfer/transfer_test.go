@@ -1,4 +1,4 @@
-package signer
+package transfer_test
 
 import (
 	"bytes"
@@ -9,20 +9,25 @@ import (
 	"strings"
 	"testing"
 
+	"vmux/internal/signer"
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/sshctx"
 	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
-var backupPassphrase = []byte("a backup's own passphrase")
+var (
+	secret           = []byte("a passphrase")
+	backupPassphrase = []byte("a backup's own passphrase")
+)
 
 // filed is a phone whose keys are in key files.
 type filed struct {
-	*Signer
+	*signer.Signer
 	t     *testing.T
 	store *brittle
 }
@@ -45,7 +50,7 @@ func (b *brittle) Put(name string, doc []byte) error {
 func newFiled(t *testing.T, labels ...string) *filed {
 	t.Helper()
 	store := &brittle{Documents: &testkit.Documents{}}
-	s, err := New(Config{Store: store})
+	s, err := signer.New(signer.Config{Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +70,7 @@ func (f *filed) add(label string, key crypto.PrivateKey) (identity.Identity, err
 
 func (f *filed) backup() *backup.Document {
 	f.t.Helper()
-	made, err := f.Backup([][]byte{secret}, backupPassphrase)
+	made, err := f.Backups.Make([][]byte{secret}, backupPassphrase)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -76,9 +81,9 @@ func (f *filed) backup() *backup.Document {
 	return doc
 }
 
-func (f *filed) restore(doc *backup.Document) []Outcome {
+func (f *filed) restore(doc *backup.Document) []transfer.Outcome {
 	f.t.Helper()
-	outcomes, err := f.Restore(doc, f.add)
+	outcomes, err := f.Backups.Restore(doc, f.add)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -123,7 +128,7 @@ func (f *filed) server(hostKey []byte, name string) {
 	}
 }
 
-func states(outcomes []Outcome) string {
+func states(outcomes []transfer.Outcome) string {
 	var list []string
 	for _, o := range outcomes {
 		list = append(list, o.Name+" "+o.State)
@@ -143,7 +148,7 @@ func TestBackupIsRestoredOnAnEmptyPhone(t *testing.T) {
 	if err := old.Identities.SetEnabled(work, false); err != nil {
 		t.Fatal(err)
 	}
-	ca, err := old.CreateCA([]string{"root"}, secret)
+	ca, err := old.CA.Create([]string{"root"}, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +160,7 @@ func TestBackupIsRestoredOnAnEmptyPhone(t *testing.T) {
 	fresh := newFiled(t)
 	doc := old.backup()
 	before := fresh.everything()
-	looked, err := fresh.Restore(doc, nil)
+	looked, err := fresh.Backups.Restore(doc, nil)
 	if err != nil || fresh.everything() != before {
 		t.Fatalf("to look at a backup has changed the phone, or failed: %v", err)
 	}
@@ -170,10 +175,10 @@ func TestBackupIsRestoredOnAnEmptyPhone(t *testing.T) {
 	if !fresh.label("git").Default {
 		t.Error("another key is the default")
 	}
-	if again, err := fresh.CA(); err != nil || !bytes.Equal(again.PublicKey, ca.PublicKey) || again.Policy.Principals[0] != "root" {
+	if again, err := fresh.CA.Get(); err != nil || !bytes.Equal(again.PublicKey, ca.PublicKey) || again.Policy.Principals[0] != "root" {
 		t.Errorf("the CA is %+v, %v", again, err)
 	}
-	if err := fresh.Unlocked([][]byte{secret}); err != nil {
+	if err := fresh.Backups.Unlocked([][]byte{secret}); err != nil {
 		t.Errorf("the restored keys do not open: %v", err)
 	}
 	if list, err := fresh.Hosts.All(); err != nil || len(list) != 1 || list[0].Names[0].String() != "web-1.example.org" {
@@ -188,7 +193,7 @@ func TestBackupIsRestoredOnAnEmptyPhone(t *testing.T) {
 // What leaves the phone, and what comes, the log knows.
 func TestBackupsAreRecorded(t *testing.T) {
 	old, fresh := newFiled(t, "work"), newFiled(t)
-	if _, err := old.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := old.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	fresh.restore(old.backup())
@@ -218,19 +223,19 @@ func TestBackupsAreRecorded(t *testing.T) {
 func TestKeysLeaveOnlyWithTheirPassphrase(t *testing.T) {
 	f := newFiled(t, "work")
 	for _, secrets := range [][][]byte{nil, {nil}, {[]byte("wrong")}} {
-		made, err := f.Backup(secrets, backupPassphrase)
-		locked, ok := errors.AsType[*LockedError](err)
+		made, err := f.Backups.Make(secrets, backupPassphrase)
+		locked, ok := errors.AsType[*transfer.LockedError](err)
 		if !ok || locked.Label != "work" || made.File != nil {
 			t.Errorf("%q: %v", secrets, err)
 		}
 	}
-	if _, err := f.Backup([][]byte{secret}, []byte("short")); err == nil {
+	if _, err := f.Backups.Make([][]byte{secret}, []byte("short")); err == nil {
 		t.Error("a backup under a short passphrase")
 	}
 	if records, err := f.Activity.Records(); err != nil || len(records) != 1 {
 		t.Errorf("the log knows of a key that did not leave: %+v, %v", records, err)
 	}
-	if _, err := f.Backup([][]byte{[]byte("wrong"), secret}, backupPassphrase); err != nil {
+	if _, err := f.Backups.Make([][]byte{[]byte("wrong"), secret}, backupPassphrase); err != nil {
 		t.Error(err)
 	}
 }
@@ -238,11 +243,11 @@ func TestKeysLeaveOnlyWithTheirPassphrase(t *testing.T) {
 // What is on the phone stays, whatever the backup says, and each difference is named.
 func TestRestoreOverwritesNothing(t *testing.T) {
 	old := newFiled(t, "work", "same")
-	if _, err := old.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := old.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	here := newFiled(t, "work")
-	if _, err := here.CreateCA([]string{"deploy"}, secret); err != nil {
+	if _, err := here.CA.Create([]string{"deploy"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	doc := old.backup()
@@ -259,7 +264,7 @@ func TestRestoreOverwritesNothing(t *testing.T) {
 	old.server(pool, "web-1.example.org")
 	old.server(third, "git.example.org")
 	here.server(other, "web-1.example.org")
-	ca, err := here.CA()
+	ca, err := here.CA.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,14 +273,14 @@ func TestRestoreOverwritesNothing(t *testing.T) {
 		t.Errorf("outcomes: %s", got)
 	}
 	for _, want := range []string{"restored as work 2", "as mine, and stays as it is; what it may do is different", "another CA", "web-1.example.org"} {
-		if !slices.ContainsFunc(outcomes, func(o Outcome) bool { return strings.Contains(o.Text, want) }) {
+		if !slices.ContainsFunc(outcomes, func(o transfer.Outcome) bool { return strings.Contains(o.Text, want) }) {
 			t.Errorf("nothing says %q: %+v", want, outcomes)
 		}
 	}
 	if !bytes.Equal(here.label("work").PublicKey, other) || !bytes.Equal(here.label("work 2").PublicKey, pool) || here.label("mine").Rules.IsZero() {
 		t.Error("a key that was here has changed")
 	}
-	if again, err := here.CA(); err != nil || !bytes.Equal(again.PublicKey, ca.PublicKey) || again.Policy.Principals[0] != "deploy" {
+	if again, err := here.CA.Get(); err != nil || !bytes.Equal(again.PublicKey, ca.PublicKey) || again.Policy.Principals[0] != "deploy" {
 		t.Errorf("the CA is another one: %v", err)
 	}
 	// A changed host key still is one after the restore.
@@ -289,7 +294,7 @@ func TestRestoreOverwritesNothing(t *testing.T) {
 // Wherever the disk fills up, nothing is changed, and all can be restored later.
 func TestRestoreIsAllOrNothing(t *testing.T) {
 	old := newFiled(t, "work", "git")
-	if _, err := old.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := old.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	old.server(old.label("git").PublicKey, "web-1.example.org")
@@ -299,7 +304,7 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 		f := newFiled(t, "here")
 		before := f.everything()
 		f.store.failAt = n
-		_, err := f.Restore(doc, f.add)
+		_, err := f.Backups.Restore(doc, f.add)
 		if err == nil {
 			break
 		}
@@ -321,7 +326,7 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 // A backup that opens can still be wrong in itself.
 func TestWrongBackups(t *testing.T) {
 	old := newFiled(t, "work", "git")
-	if _, err := old.CreateCA([]string{"root"}, secret); err != nil {
+	if _, err := old.CA.Create([]string{"root"}, secret); err != nil {
 		t.Fatal(err)
 	}
 	whole := old.backup()
@@ -343,7 +348,7 @@ func TestWrongBackups(t *testing.T) {
 		doc.Keys, doc.CA = slices.Clone(whole.Keys), &ca
 		fresh := newFiled(t)
 		change(&doc)
-		if _, err := fresh.Restore(&doc, fresh.add); err == nil || fresh.everything() != "" && fresh.everything() != nobody {
+		if _, err := fresh.Backups.Restore(&doc, fresh.add); err == nil || fresh.everything() != "" && fresh.everything() != nobody {
 			t.Errorf("%s: %v, and there is\n%s", name, err, fresh.everything())
 		}
 	}

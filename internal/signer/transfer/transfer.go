@@ -1,4 +1,6 @@
-package signer
+// Package transfer takes the phone's keys out into a backup, and those of a backup in. It
+// asks nobody: who may have that done, and whose secrets open the keys, is decided elsewhere.
+package transfer
 
 import (
 	"bytes"
@@ -10,11 +12,27 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/signer/activity"
+	"vmux/internal/signer/authority"
 	"vmux/internal/signer/backup"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
 )
+
+// Config says what is in the phone's backups.
+type Config struct {
+	Identities *identity.List
+	CA         *authority.Keeper
+	Hosts      *hosts.List
+	Providers  map[string]identity.Provider
+	Now        func() time.Time
+}
+
+// Backups makes backups of a phone and restores them. Safe for concurrent use.
+type Backups struct{ cfg Config }
+
+// New returns the backups of a phone.
+func New(c Config) Backups { return Backups{c} }
 
 // Made is a backup, and what is in it.
 type Made struct {
@@ -37,24 +55,24 @@ func (e *LockedError) Error() string { return fmt.Sprintf("%s: %v", e.Label, e.e
 // Unwrap is why.
 func (e *LockedError) Unwrap() error { return e.err }
 
-// Backup encrypts the identities, the CA, what they may do, and the servers that this phone
+// Make encrypts the identities, the CA, what they may do, and the servers that this phone
 // remembers. The secrets open the keys, each as many as it does; a key that none opens is a
 // *LockedError. The log knows of each key before it leaves. Pairings, the device key, grants
 // and the log are the phone's own and stay.
-func (s *Signer) Backup(secrets [][]byte, passphrase []byte) (Made, error) {
+func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 	var made Made
 	if err := backup.CheckPassphrase(passphrase); err != nil {
 		return made, err
 	}
-	ids, err := s.Identities.All()
+	ids, err := b.cfg.Identities.All()
 	if err != nil {
 		return made, err
 	}
-	doc := backup.Document{CreatedAt: s.cfg.Now().UTC()}
+	doc := backup.Document{CreatedAt: b.cfg.Now().UTC()}
 	defer doc.Wipe()
 	var leaving []identity.Identity
 	for _, id := range ids {
-		key, err := s.takeOut(id, secrets)
+		key, err := b.takeOut(id, secrets)
 		switch {
 		case errors.Is(err, errNotHere):
 			doc.Missing = append(doc.Missing, backup.Missing{Label: id.Label, PublicKey: id.AuthorizedKey(), Provider: id.Provider})
@@ -68,22 +86,22 @@ func (s *Signer) Backup(secrets [][]byte, passphrase []byte) (Made, error) {
 			})
 		}
 	}
-	ca, err := s.CA()
+	ca, err := b.cfg.CA.Get()
 	if err == nil {
 		var key backup.PrivateKey
-		key, err = s.takeOut(ca.identity(), secrets)
+		key, err = b.takeOut(ca.Identity(), secrets)
 		if err == nil {
 			made.CA = true
 			doc.CA = &backup.CA{PublicKey: ca.AuthorizedKey(), PrivateKey: key, CreatedAt: ca.CreatedAt, Policy: ca.Policy}
 		} else if errors.Is(err, errNotHere) {
-			doc.Missing = append(doc.Missing, backup.Missing{Label: caLabel, PublicKey: ca.AuthorizedKey(), Provider: ca.Provider, CA: true})
+			doc.Missing = append(doc.Missing, backup.Missing{Label: authority.Label, PublicKey: ca.AuthorizedKey(), Provider: ca.Provider, CA: true})
 			err = nil
 		}
 	}
-	if err != nil && !errors.Is(err, ErrNoCA) {
+	if err != nil && !errors.Is(err, authority.ErrNoCA) {
 		return made, err
 	}
-	if doc.Servers, err = s.Hosts.All(); err != nil {
+	if doc.Servers, err = b.cfg.Hosts.All(); err != nil {
 		return made, err
 	}
 	made.Servers, made.Missing = len(doc.Servers), doc.Missing
@@ -92,9 +110,9 @@ func (s *Signer) Backup(secrets [][]byte, passphrase []byte) (Made, error) {
 		return made, err
 	}
 	const how = "in an encrypted backup"
-	err = s.Identities.Exported(leaving, how)
+	err = b.cfg.Identities.Exported(leaving, how)
 	if err == nil && made.CA {
-		err = s.Activity.Write(caRecord(ca, activity.DecisionExported, how))
+		err = b.cfg.CA.Exported(ca, how)
 	}
 	if err != nil {
 		return made, err
@@ -105,19 +123,19 @@ func (s *Signer) Backup(secrets [][]byte, passphrase []byte) (Made, error) {
 
 // Unlocked reports whether the secrets open all keys that would be in a backup: nil, or a
 // *LockedError.
-func (s *Signer) Unlocked(secrets [][]byte) error {
-	ids, err := s.Identities.All()
+func (b Backups) Unlocked(secrets [][]byte) error {
+	ids, err := b.cfg.Identities.All()
 	if err != nil {
 		return err
 	}
-	ca, err := s.CA()
+	ca, err := b.cfg.CA.Get()
 	if err == nil {
-		ids = append(ids, ca.identity())
-	} else if !errors.Is(err, ErrNoCA) {
+		ids = append(ids, ca.Identity())
+	} else if !errors.Is(err, authority.ErrNoCA) {
 		return err
 	}
 	for _, id := range ids {
-		if _, err := s.takeOut(id, secrets); err != nil && !errors.Is(err, errNotHere) {
+		if _, err := b.takeOut(id, secrets); err != nil && !errors.Is(err, errNotHere) {
 			return err
 		}
 	}
@@ -127,8 +145,8 @@ func (s *Signer) Unlocked(secrets [][]byte) error {
 // errNotHere is of a key whose private half is not on this phone.
 var errNotHere = errors.New("the private key is not on this phone")
 
-func (s *Signer) takeOut(id identity.Identity, secrets [][]byte) (backup.PrivateKey, error) {
-	p, ok := s.cfg.Providers[id.Provider].(identity.Opener)
+func (b Backups) takeOut(id identity.Identity, secrets [][]byte) (backup.PrivateKey, error) {
+	p, ok := b.cfg.Providers[id.Provider].(identity.Opener)
 	if !ok {
 		return backup.PrivateKey{}, errNotHere
 	}
@@ -171,8 +189,8 @@ const (
 // Restore adds what is in a backup and not on this phone: all of it or, on an error,
 // nothing. What is here stays as it is. Add encrypts a private key and keeps it, and wipes
 // it; nil only finds out what would become of each part.
-func (s *Signer) Restore(doc *backup.Document, add func(label string, key crypto.PrivateKey) (identity.Identity, error)) (outcomes []Outcome, err error) {
-	r := restoring{signer: s, add: add, from: "from a backup of " + doc.CreatedAt.UTC().Format(time.DateOnly)}
+func (b Backups) Restore(doc *backup.Document, add func(label string, key crypto.PrivateKey) (identity.Identity, error)) (outcomes []Outcome, err error) {
+	r := restoring{phone: b.cfg, add: add, from: "from a backup of " + doc.CreatedAt.UTC().Format(time.DateOnly)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.undo())
@@ -202,7 +220,7 @@ func (s *Signer) Restore(doc *backup.Document, add func(label string, key crypto
 
 // restoring is one backup that is being restored.
 type restoring struct {
-	signer   *Signer
+	phone    Config
 	add      func(string, crypto.PrivateKey) (identity.Identity, error)
 	from     string
 	outcomes []Outcome
@@ -227,14 +245,14 @@ func (r *restoring) put(label string, key crypto.PrivateKey) (identity.Identity,
 	if err != nil {
 		return id, err
 	}
-	if p, ok := r.signer.cfg.Providers[id.Provider].(identity.Opener); ok {
+	if p, ok := r.phone.Providers[id.Provider].(identity.Opener); ok {
 		r.done = append(r.done, func() error { return p.Forget(id) })
 	}
 	return id, nil
 }
 
 func (r *restoring) keys(list []backup.Key) error {
-	here, err := r.signer.Identities.All()
+	here, err := r.phone.Identities.All()
 	if err != nil {
 		return err
 	}
@@ -279,10 +297,10 @@ func (r *restoring) keys(list []backup.Key) error {
 	if r.add == nil || len(restored) == 0 {
 		return nil
 	}
-	if err := r.signer.Identities.Restore(restored, r.from); err != nil {
+	if err := r.phone.Identities.Restore(restored, r.from); err != nil {
 		return err
 	}
-	r.done = append(r.done, func() error { return r.signer.Identities.TakeBack(restored) })
+	r.done = append(r.done, func() error { return r.phone.Identities.TakeBack(restored) })
 	return nil
 }
 
@@ -336,17 +354,17 @@ func (r *restoring) ca(c *backup.CA) error {
 		identity.Wipe(key)
 		return backup.ErrDamaged
 	}
-	here, err := r.signer.CA()
+	here, err := r.phone.CA.Get()
 	switch {
 	case err == nil && bytes.Equal(here.PublicKey, public.Marshal()):
-		r.say("ca", caLabel, Kept, "is on this phone already, and stays as it is, with its policy", "")
+		r.say("ca", authority.Label, Kept, "is on this phone already, and stays as it is, with its policy", "")
 	case err == nil:
-		r.say("ca", caLabel, Differs, "is not restored, since this phone has another CA, which stays; delete that one first if it is the wrong one", "")
-	case !errors.Is(err, ErrNoCA):
+		r.say("ca", authority.Label, Differs, "is not restored, since this phone has another CA, which stays; delete that one first if it is the wrong one", "")
+	case !errors.Is(err, authority.ErrNoCA):
 		identity.Wipe(key)
 		return err
 	default:
-		r.say("ca", caLabel, Restored, "is restored, with its policy; certificates that were revoked before are not in the backup", "")
+		r.say("ca", authority.Label, Restored, "is restored, with its policy; certificates that were revoked before are not in the backup", "")
 		if r.add != nil {
 			return r.restoreCA(*c, key)
 		}
@@ -356,26 +374,21 @@ func (r *restoring) ca(c *backup.CA) error {
 }
 
 func (r *restoring) restoreCA(c backup.CA, key crypto.PrivateKey) error {
-	id, err := r.put(caLabel, key)
+	id, err := r.put(authority.Label, key)
 	if err != nil {
 		return err
 	}
-	ca := CA{
-		Version: 1, Algorithm: id.Algorithm, PublicKey: id.PublicKey, Provider: id.Provider, Ref: id.Ref,
-		CreatedAt: c.CreatedAt, Policy: c.Policy,
-	}
-	if err := r.signer.keepCA(ca, activity.DecisionImported, ca.Algorithm+", "+ca.Provider+", "+r.from); err != nil {
+	ca := authority.CA{Algorithm: id.Algorithm, PublicKey: id.PublicKey, Provider: id.Provider, Ref: id.Ref, CreatedAt: c.CreatedAt, Policy: c.Policy}
+	if err := r.phone.CA.Restore(ca, r.from); err != nil {
 		return err
 	}
-	r.done = append(r.done, func() error {
-		return r.signer.locked(func() error { return r.signer.cfg.Store.Delete(caDocument) })
-	})
+	r.done = append(r.done, r.phone.CA.TakeBack)
 	return nil
 }
 
 // servers comes last: it changes one document, and nothing fails after it.
 func (r *restoring) servers(doc *backup.Document) error {
-	added, differ, err := r.signer.Hosts.Merge(doc.Servers, r.add != nil)
+	added, differ, err := r.phone.Hosts.Merge(doc.Servers, r.add != nil)
 	if err != nil || len(doc.Servers) == 0 {
 		return err
 	}
