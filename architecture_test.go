@@ -365,6 +365,11 @@ var dependencyRules = []rule{
 		why: "what was not tried yet is kept apart from the keys that there are, and from what brings its answers",
 	},
 	{
+		from: "internal/browserphone/pagestate", never: []string{"vmux/internal/browserphone/..."},
+		except: []string{"vmux/internal/browserphone/pagestate", "vmux/internal/browserphone/secondway", "vmux/internal/browserphone/sheets"},
+		why:    "what the page shows follows from the facts that it is given, and it must not look for more by itself",
+	},
+	{
 		from: "internal/browserphone/away", never: []string{"vmux/..."}, except: []string{"vmux/internal/browserphone/away"},
 		why: "whether somebody looks does not depend on what was granted",
 	},

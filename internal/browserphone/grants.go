@@ -4,73 +4,37 @@ import (
 	"context"
 	"time"
 
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer"
-	"vmux/internal/wire"
 )
 
-// GrantState is what may be used without asking.
-type GrantState struct {
-	Enabled bool    `json:"enabled"`
-	List    []Grant `json:"list"`
-}
-
-// Grant is a signer.Grant as the page shows it.
-type Grant struct {
-	ID       string    `json:"id"`
-	Label    wire.Text `json:"label"`
-	Computer wire.Text `json:"computer"`
-	What     wire.Text `json:"what"`
-	Since    int64     `json:"since"` // Unix milliseconds
-	Until    int64     `json:"until"`
-}
-
-// Pause is a signer.Pause as the page shows it.
-type Pause struct {
-	ComputerID string    `json:"computerID"`
-	Computer   wire.Text `json:"computer"`
-	Program    wire.Text `json:"program,omitzero"` // empty: the whole computer
-	Until      int64     `json:"until"`            // Unix milliseconds
-}
-
 // grants returns what cannot be read as none: then nothing is granted either.
-func (p *Phone) grants() GrantState {
-	s := GrantState{List: []Grant{}}
+func (p *Phone) grants() pagestate.Grants {
 	on, err := p.signer.GrantsEnabled()
 	if err != nil {
 		p.cfg.Log.Error("grants", "err", err)
-		return s
+		return pagestate.Grants{List: []pagestate.Grant{}}
 	}
-	s.Enabled = on
-	for _, g := range p.signer.Grants() {
-		s.List = append(s.List, Grant{
-			ID: g.ID, Label: g.Label, Computer: g.DeviceName, What: g.What,
-			Since: milliseconds(g.Since), Until: milliseconds(g.Until),
-		})
-	}
-	return s
+	return pagestate.Grants{Enabled: on, List: pagestate.GrantsOf(p.signer.Grants())}
 }
 
-func (p *Phone) pauses() []Pause {
+func (p *Phone) pauses() []pagestate.Pause {
 	all, err := p.signer.Pauses()
 	if err != nil {
 		p.cfg.Log.Error("pauses", "err", err)
 	}
-	list := []Pause{}
+	list := []pagestate.Pause{}
 	for _, one := range all {
-		list = append(list, pauseOf(one))
+		list = append(list, pagestate.PauseOf(one))
 	}
 	return list
 }
 
-func pauseOf(p signer.Pause) Pause {
-	return Pause{ComputerID: p.DeviceID.String(), Computer: p.DeviceName, Program: p.Program, Until: milliseconds(p.Until)}
-}
-
 // paused implements signer.Approver.Paused.
 func (p *Phone) paused(pause signer.Pause) {
-	p.cfg.Emit("paused", pauseOf(pause))
+	p.cfg.Emit("paused", pagestate.PauseOf(pause))
 	for _, o := range p.sheets.Of(pause.DeviceID) { // to be denied one after the other would be no pause
 		_ = p.sheets.Take(o, sheets.Answer{Joined: true}, nil)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmux/internal/browserphone/newkey"
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/signer/activity"
 	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
@@ -94,17 +95,14 @@ func (p *Phone) deleteIdentity(_ context.Context, a arguments) (any, error) {
 
 // credentialOf returns the passkey of a key, or of the vault that it lies in.
 func (p *Phone) credentialOf(id identity.Identity) newkey.Useless {
-	switch id.Provider {
-	case identity.ProviderPasskey:
-		if c, err := p.passkeys.Credential(id); err == nil {
-			return newkey.Useless{CredentialID: c.ID, RPID: c.RPID}
-		}
-	case identity.ProviderVault:
-		if info, err := p.vault.Info(); err == nil {
-			return newkey.Useless{CredentialID: info.ID, RPID: info.RPID}
-		}
+	if id.Provider == identity.ProviderPassphrase {
+		return newkey.Useless{}
 	}
-	return newkey.Useless{}
+	c, err := p.credential(id)
+	if err != nil {
+		return newkey.Useless{}
+	}
+	return newkey.Useless{CredentialID: c.ID, RPID: c.RPID}
 }
 
 // ifGone leaves the vault's passkey out as long as other keys lie in the vault.
@@ -131,15 +129,6 @@ func (p *Phone) changePassphrase(_ context.Context, a arguments) (any, error) {
 	})
 }
 
-// line is the identity's line for authorized_keys. A passkey's makes the server
-// insist on user verification.
-func line(id identity.Identity) string {
-	if id.Provider == identity.ProviderPasskey {
-		return "verify-required " + id.AuthorizedKey()
-	}
-	return id.AuthorizedKey()
-}
-
 func (p *Phone) exportPublicKeys(context.Context, arguments) (any, error) {
 	list, err := p.signer.Identities.All()
 	if err != nil {
@@ -147,7 +136,7 @@ func (p *Phone) exportPublicKeys(context.Context, arguments) (any, error) {
 	}
 	var b strings.Builder
 	for _, id := range list {
-		b.WriteString(line(id) + "\n")
+		b.WriteString(pagestate.Line(id) + "\n")
 	}
 	return b.String(), nil
 }

@@ -3,8 +3,8 @@ package browserphone
 import (
 	"context"
 	"errors"
-	"slices"
 
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
@@ -39,33 +39,16 @@ func (p *Phone) refusals(_ context.Context, a arguments) (any, error) {
 	var r refused
 	for _, record := range all {
 		if n := id.RefusedByRules(record); n > 0 {
-			r.Count, r.Last = r.Count+n, milliseconds(record.Last())
+			r.Count, r.Last = r.Count+n, pagestate.Milliseconds(record.Last())
 		}
 	}
 	return r, err
 }
 
-// Host is a hosts.Host as the page shows it.
-type Host struct {
-	Fingerprint string      `json:"fingerprint"`
-	Names       []wire.Text `json:"names"`
-	Users       []wire.Text `json:"users"`
-	FirstSeen   int64       `json:"firstSeen"` // Unix milliseconds
-	LastSeen    int64       `json:"lastSeen"`
-}
-
 // hosts returns the servers that this phone remembers, the last seen first.
 func (p *Phone) hosts(context.Context, arguments) (any, error) {
 	all, err := p.signer.Hosts.All()
-	list := []Host{}
-	for _, h := range all {
-		list = append(list, Host{
-			Fingerprint: h.Fingerprint(), Names: append([]wire.Text{}, h.Names...), Users: append([]wire.Text{}, h.Users...),
-			FirstSeen: milliseconds(h.FirstSeen), LastSeen: milliseconds(h.LastSeen),
-		})
-	}
-	slices.SortStableFunc(list, func(a, b Host) int { return int(max(-1, min(1, b.LastSeen-a.LastSeen))) })
-	return list, err
+	return pagestate.Hosts(all), err
 }
 
 func (p *Phone) forgetHost(_ context.Context, a arguments) (any, error) {

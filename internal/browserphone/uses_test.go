@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/browserphone/away"
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/browserphone/sheets"
 	"vmux/internal/device"
 	"vmux/internal/signer/activity"
@@ -58,7 +59,7 @@ func (p *page) denies(id identity.Identity, mute bool) {
 	<-answer
 }
 
-func (p *page) state() State {
+func (p *page) state() pagestate.State {
 	p.t.Helper()
 	s, err := p.State()
 	if err != nil {
@@ -201,7 +202,7 @@ func TestPauses(t *testing.T) {
 		p.end()
 	}
 	p.denies(id, false)
-	pause, ok := (<-p.events).payload.(Pause)
+	pause, ok := (<-p.events).payload.(pagestate.Pause)
 	if !ok || pause.Computer.String() != "laptop" || pause.ComputerID != p.computer.ID.String() || pause.Program.String() != "" {
 		t.Errorf("told of %+v", pause)
 	}
@@ -291,7 +292,7 @@ func TestComputersOfOneName(t *testing.T) {
 		}
 		p.must("deny", map[string]any{"id": sheet.ID})
 		p.end()
-		if !slices.ContainsFunc(p.state().Computers, func(c Computer) bool { return c.Name.String() == want }) {
+		if !slices.ContainsFunc(p.state().Computers, func(c pagestate.Computer) bool { return c.Name.String() == want }) {
 			t.Errorf("%+v lack %q", p.state().Computers, want)
 		}
 	}
@@ -335,13 +336,13 @@ func TestHosts(t *testing.T) {
 	sheet, answer := p.sheetOf(p.identity("face"))
 	p.must("approve", map[string]any{"id": sheet.ID})
 	<-answer
-	list := p.must("hosts", nil).([]Host)
+	list := p.must("hosts", nil).([]pagestate.Host)
 	if len(list) != 1 || !strings.HasPrefix(list[0].Fingerprint, "SHA256:") || list[0].Users[0].String() != "root" || list[0].Names == nil || list[0].LastSeen == 0 {
 		t.Fatalf("hosts %+v", list)
 	}
 	p.must("forgetHost", map[string]any{"fingerprint": list[0].Fingerprint})
 	p.wantFailure("notFound", "forgetHost", map[string]any{"fingerprint": list[0].Fingerprint})
-	if list := p.must("hosts", nil).([]Host); len(list) != 0 {
+	if list := p.must("hosts", nil).([]pagestate.Host); len(list) != 0 {
 		t.Errorf("remembered: %+v", list)
 	}
 }

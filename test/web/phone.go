@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"strings"
 
-	"vmux/internal/browserphone"
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/browserphone/sheets"
 )
 
 // State is what core.state() returns.
 type State struct {
-	browserphone.State
+	pagestate.State
 	Support struct {
 		WebAuthn              bool   `json:"webauthn"`
 		PRF                   string `json:"prf"`
@@ -62,7 +62,7 @@ func (p *Page) WaitComputer() State {
 }
 
 // Identity returns the phone's key of a label.
-func (p *Page) Identity(label string) browserphone.Identity {
+func (p *Page) Identity(label string) pagestate.Identity {
 	p.T.Helper()
 	var s State
 	p.State(&s)
@@ -72,7 +72,7 @@ func (p *Page) Identity(label string) browserphone.Identity {
 		}
 	}
 	p.T.Fatalf("no key %q on the phone", label)
-	return browserphone.Identity{}
+	return pagestate.Identity{}
 }
 
 // Sheet waits for a request to be shown and returns it.

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"vmux/internal/browserphone"
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/relay"
@@ -92,7 +92,7 @@ func (p *tab) computer(name string) *computer {
 	o := p.core.computer(name)
 	p.call("pair", map[string]any{"invitation": o.invites()})
 	waitFor(p.t, name+" is connected", func() bool {
-		return slices.ContainsFunc(p.core.state().Computers, func(c browserphone.Computer) bool { return c.ID == o.id.String() && c.Connected })
+		return slices.ContainsFunc(p.core.state().Computers, func(c pagestate.Computer) bool { return c.ID == o.id.String() && c.Connected })
 	})
 	return o
 }

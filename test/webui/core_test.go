@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"vmux/internal/browserphone"
+	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/device"
 	"vmux/internal/link/relay"
 	"vmux/internal/link/relay/hubtest"
@@ -254,7 +255,7 @@ func (p *tab) vaultKey(label string) {
 }
 
 // state is the phone's own.
-func (c *core) state() browserphone.State {
+func (c *core) state() pagestate.State {
 	c.mu.Lock()
 	phone := c.phone
 	c.mu.Unlock()
@@ -266,7 +267,7 @@ func (c *core) state() browserphone.State {
 }
 
 // identity is the phone's key of a name.
-func (c *core) identity(label string) (found browserphone.Identity) {
+func (c *core) identity(label string) (found pagestate.Identity) {
 	for _, id := range c.state().Identities {
 		if id.Label == label {
 			found = id
