@@ -53,7 +53,7 @@ test-wasm: setup ## run the tests of the phone's core as WebAssembly under Node
 lint: setup tools ## check the code, and build it for every platform
 	@GO=$(GO) TOOLS=$(TOOLS) scripts/lint.sh
 
-bench: setup build ## measure against OpenSSH, side by side, and print a table
+bench: setup build ## measure against OpenSSH, side by side, row by row
 	$(GO) run ./bench $(BENCHFLAGS)
 
 fuzz: ## search for bad input, FUZZTIME (10s) for each target

@@ -32,11 +32,11 @@ type bench struct {
 	// The variants: vmux, both ssh-agents, and the plain Go agent.
 	vmux, agent9, agent10, plain variant
 
-	table table
+	table *table
 }
 
-func newBench(s *scope, o options) *bench {
-	b := &bench{scope: s, options: o, rounds: 9, duration: 300 * time.Millisecond}
+func newBench(s *scope, o options, t *table) *bench {
+	b := &bench{scope: s, options: o, table: t, rounds: 9, duration: 300 * time.Millisecond}
 	if b.quick {
 		b.rounds, b.duration = 1, 20*time.Millisecond
 	}

@@ -92,6 +92,21 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// A run that is cut off has printed what it measured.
+func TestEachRowIsPrintedAtOnce(t *testing.T) {
+	var out bytes.Buffer
+	table := newTable(&out)
+	for _, what := range []string{"first", "second"} {
+		table.add(row{what, "other", seconds, []float64{1}, []float64{2}, atLeast(1)})
+		if last := out.String()[strings.LastIndex(strings.TrimSpace(out.String()), "\n")+1:]; !strings.HasPrefix(last, what+" ") || !strings.Contains(last, "0.50") {
+			t.Errorf("%s is not printed yet:\n%s", what, out.String())
+		}
+	}
+	if table.end(); !strings.HasSuffix(out.String(), "\n2 of the targets missed\n") {
+		t.Errorf("the end:\n%s", out.String())
+	}
+}
+
 // A failure gives back what was started, and nothing twice.
 func TestScope(t *testing.T) {
 	s := &scope{}

@@ -1,7 +1,8 @@
 // Bench measures vmux side by side with OpenSSH's ssh-agent and with a plain Go
-// agent, and prints a table of ratios: `make bench`, or `go run ./bench`. The
-// variants are interleaved round by round, since machines have good and bad
-// seconds. Absolute times are printed, but only ratios are judged.
+// agent, and prints a table of ratios, each row as soon as it is measured: `make
+// bench`, or `go run ./bench`. The variants are interleaved round by round, since
+// machines have good and bad seconds. Absolute times are printed, but only ratios are
+// judged.
 //
 // It is no test: it fails when it cannot measure, not when a target is missed.
 package main
@@ -71,8 +72,8 @@ func run(out io.Writer, o options) (err error) {
 	})
 	defer late.Stop()
 	return s.catch(func() {
-		b := newBench(s, o)
-		b.measureAll()
-		b.table.print(out)
+		t := newTable(out)
+		newBench(s, o, t).measureAll()
+		t.end()
 	})
 }

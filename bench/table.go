@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 )
 
 // row compares vmux with a yardstick by paired rounds.
@@ -72,42 +70,38 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// table is what is printed in the end.
+// table prints each row as soon as it is measured: a run that is cut off has shown what it has.
 type table struct {
-	notes []string
-	rows  []row
+	out    io.Writer
+	missed int
 }
 
-func (t *table) note(format string, args ...any) {
-	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+// Widths of the columns: of the longest of what is measured and its figures.
+const columns = "%-72s  %-10s  %-28s  %-10s  %-6s  %-13s  %-6s  %s\n"
+
+func newTable(out io.Writer) *table {
+	fmt.Fprintln(out, "ratio: vmux to the yardstick, median of the paired rounds; spread: least and greatest")
+	fmt.Fprintf(out, columns, "what", "vmux", "yardstick", "", "ratio", "spread", "target", "met")
+	return &table{out: out}
 }
 
-func (t *table) add(r row) { t.rows = append(t.rows, r) }
+// note says something about the rows before or after it.
+func (t *table) note(format string, args ...any) { fmt.Fprintf(t.out, "  "+format+"\n", args...) }
+
+func (t *table) add(r row) {
+	ratios := r.ratios()
+	ratio := ratios[len(ratios)/2]
+	wanted, met := r.verdict(ratio)
+	if met == "no" {
+		t.missed++
+	}
+	fmt.Fprintf(t.out, columns, r.what, r.unit(median(r.vmux)), r.yardstick, r.unit(median(r.other)),
+		fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%.2f–%.2f", ratios[0], ratios[len(ratios)-1]), wanted, met)
+}
 
 // within adds a row for what is compared with nothing but a bound.
 func (t *table) within(what string, u unit, values []float64, bound float64) {
 	t.add(row{what, "bound", u, values, slices.Repeat([]float64{bound}, len(values)), atMost(1)})
 }
 
-func (t *table) print(w io.Writer) {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	print := func(cells ...string) { fmt.Fprintln(out, strings.Join(cells, "\t")) }
-	print("what", "vmux", "yardstick", "", "ratio", "spread", "target", "met")
-	missed := 0
-	for _, r := range t.rows {
-		ratios := r.ratios()
-		ratio := ratios[len(ratios)/2]
-		wanted, met := r.verdict(ratio)
-		if met == "no" {
-			missed++
-		}
-		print(r.what, r.unit(median(r.vmux)), r.yardstick, r.unit(median(r.other)),
-			fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%.2f–%.2f", ratios[0], ratios[len(ratios)-1]), wanted, met)
-	}
-	out.Flush()
-	fmt.Fprintln(w, "\nratio: vmux to the yardstick, median of the paired rounds; spread: least and greatest")
-	for _, note := range t.notes {
-		fmt.Fprintln(w, note)
-	}
-	fmt.Fprintf(w, "%d of the targets missed\n", missed)
-}
+func (t *table) end() { fmt.Fprintf(t.out, "%d of the targets missed\n", t.missed) }
