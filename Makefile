@@ -73,7 +73,7 @@ tools:
 	@GOBIN=$(TOOLS) $(GO) -C tools install tool
 
 man: ## write the manual pages into man/, and what shells complete into completions/
-	@$(GO) -C tools run ./man "$(CURDIR)/man/man1" "$(CURDIR)/completions"
+	@$(GO) -C tools run ./man "$(CURDIR)/man" "$(CURDIR)/completions"
 
 release: ## make archives, packages and recipes in release/ (URL, KEY, MAINTAINER; see docs/releasing.md)
 	@$(GO) -C tools run ./release $(if $(URL),-url '$(URL)') $(if $(KEY),-key '$(KEY)') $(if $(MAINTAINER),-maintainer '$(MAINTAINER)') $(RELEASEFLAGS)

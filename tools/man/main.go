@@ -1,6 +1,7 @@
-// Command man writes the manual pages of vmux into a folder, one for each command, and
-// what bash, zsh and fish complete at Tab into a second one; `make man` runs it. It is not part of vmux, which would otherwise carry a Markdown
-// and a YAML parser. SOURCE_DATE_EPOCH in the environment is the pages' date.
+// Command man writes manual pages below a folder, one for each command of vmux and one for
+// each program beside it, and what bash, zsh and fish complete at Tab into a second folder;
+// `make man` runs it. It is not part of vmux, which would otherwise carry a Markdown and a
+// YAML parser. SOURCE_DATE_EPOCH in the environment is the pages' date.
 package main
 
 import (
@@ -26,9 +27,14 @@ func write(args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("want a folder for the manual pages and one for the completions")
 	}
-	pages, completions := args[0], args[1]
+	pages, completions := filepath.Join(args[0], "man1"), args[1]
 	if err := errors.Join(os.MkdirAll(pages, 0o755), os.MkdirAll(completions, 0o755)); err != nil {
 		return err
+	}
+	for _, p := range programs {
+		if err := p.write(args[0]); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
 	root := cli.Commands()
 	root.DisableAutoGenTag = true

@@ -13,12 +13,12 @@ import (
 type platform struct {
 	os, arch string
 	programs []string
-	stage    string // folder with bin/ and licenses/; man/ and completions/ are in all beside it
+	stage    string // folder with bin/ and licenses/; man/, completions/ and changelogs/ are in all beside it
 }
 
 // manuals writes the manual pages, compressed as packages have them, and the completions.
 func manuals(s source, to string) error {
-	pages := filepath.Join(to, "man", "man1")
+	pages := filepath.Join(to, "man")
 	if err := run(s.environment(), "go", "-C", "tools", "run", "./man", pages, filepath.Join(to, "completions")); err != nil {
 		return fmt.Errorf("the manual pages: %w", err)
 	}
@@ -70,7 +70,7 @@ func (p platform) find(name string) string {
 	switch first, _, _ := strings.Cut(name, "/"); first {
 	case "bin", "licenses":
 		return filepath.Join(p.stage, name)
-	case "man", "completions":
+	case "man", "completions", "changelogs":
 		return filepath.Join(filepath.Dir(p.stage), "all", name)
 	}
 	return name

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +17,7 @@ func (s source) licenses(p platform) error {
 		return err
 	}
 	for _, program := range p.programs {
-		info, err := buildinfo.ReadFile(filepath.Join(p.stage, "bin", program))
+		info, err := s.modulesOf(p, program)
 		if err != nil {
 			return err
 		}
@@ -38,6 +37,9 @@ func (s source) licenses(p platform) error {
 		err = noticesOf(&text, "Go "+info.GoVersion, root)
 		for i, folder := range strings.Split(folders, "\n") { // one for each that was asked for
 			err = errors.Join(err, noticesOf(&text, info.Deps[i].Path+" "+info.Deps[i].Version, folder))
+		}
+		if program == "vmux-hub" {
+			err = errors.Join(err, noticesOf(&text, fromNPM, fromNPMFolder))
 		}
 		if err := errors.Join(err, os.WriteFile(filepath.Join(to, program+".txt"), []byte(text.String()), 0o644)); err != nil {
 			return err

@@ -4,12 +4,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"net/mail"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -27,10 +31,10 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.to, "to", "release", "write to this `folder`, which is emptied before")
+	flag.StringVar(&o.to, "to", "release", "write to this `folder`; a release that is there is removed")
 	flag.StringVar(&o.platforms, "platforms", platforms, "`OS/ARCH`, separated by commas")
 	flag.StringVar(&o.url, "url", "", "where the files will be, as a `URL`: names them in the Homebrew formula and the AUR recipe, which are left out without it")
-	flag.StringVar(&o.maintainer, "maintainer", "vmux maintainers <maintainers@vmux.invalid>", "`NAME <ADDRESS>` of who answers for the packages")
+	flag.StringVar(&o.maintainer, "maintainer", "", "`NAME <ADDRESS>` of who answers for the packages (default: who made the commit)")
 	flag.StringVar(&o.key, "key", "", "sign SHA256SUMS by ssh-keygen -Y sign with this `file`: a private key, or the public key of one that the SSH agent has")
 	flag.Parse()
 	if err := o.release(); err != nil {
@@ -43,12 +47,19 @@ func (o options) release() error {
 	if err := os.Chdir(filepath.Clean(root())); err != nil {
 		return err
 	}
+	if err := keepFetching(); err != nil {
+		return err
+	}
 	s, err := lookAtSource()
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "release: version", s.version)
-	if err := errors.Join(os.RemoveAll(o.to), os.MkdirAll(o.to, 0o755)); err != nil {
+	o.maintainer = cmp.Or(o.maintainer, s.committer)
+	if _, err := mail.ParseAddress(o.maintainer); err != nil {
+		return fmt.Errorf("-maintainer: want NAME <ADDRESS>, not %q", o.maintainer)
+	}
+	if err := o.makeFolder(); err != nil {
 		return err
 	}
 	stage, err := os.MkdirTemp("", "vmux-release-")
@@ -62,6 +73,9 @@ func (o options) release() error {
 	}
 	if err := manuals(s, filepath.Join(stage, "all")); err != nil {
 		return err
+	}
+	if err := o.changelogs(s, filepath.Join(stage, "all", "changelogs")); err != nil {
+		return fmt.Errorf("the changelogs: %w", err)
 	}
 	if err := o.sourceArchive(s); err != nil {
 		return fmt.Errorf("the source: %w", err)
@@ -82,6 +96,24 @@ func (o options) release() error {
 		return err
 	}
 	return o.sums()
+}
+
+// ofRelease are the names of files that a release may have.
+var ofRelease = regexp.MustCompile(`^(vmux[-_.].*|PKGBUILD|SHA256SUMS(\.sig)?)$`)
+
+// makeFolder makes the folder anew, unless it is one that something else is in, as
+// `-to ~` would name it.
+func (o options) makeFolder() error {
+	there, err := os.ReadDir(o.to)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range there {
+		if e.IsDir() || !ofRelease.MatchString(e.Name()) {
+			return fmt.Errorf("%s has %s, which is of no release: name another folder", o.to, e.Name())
+		}
+	}
+	return errors.Join(os.RemoveAll(o.to), os.MkdirAll(o.to, 0o755))
 }
 
 // root is the repository's folder: `go -C tools run ./release` runs in tools.

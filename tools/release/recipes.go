@@ -7,11 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+
+	"vmux/internal/cli/command"
 )
 
 // recipe is what the templates in packaging/ are given.
 type recipe struct {
 	Version     string // as the recipe's own system has it
+	Program     string // as `vmux version` has it
+	Before      bool   // it is a version before that one
 	URL, SHA256 string // of the source archive
 	Folder      string // which the archive makes
 	Homepage    string
@@ -40,7 +44,7 @@ func (o options) recipes(s source) error {
 	}
 	r := recipe{
 		// pacman allows no hyphen, and takes 1.0.dev for a version before 1.0.
-		Version: strings.ReplaceAll(s.version, "-", "."), URL: strings.TrimSuffix(o.url, "/") + "/" + name, SHA256: sum,
+		Version: strings.ReplaceAll(s.version, "-", "."), Program: command.Version, Before: s.version != command.Version, URL: strings.TrimSuffix(o.url, "/") + "/" + name, SHA256: sum,
 		Folder: sourceName(s), Homepage: o.url,
 	}
 	for _, name := range packaged {

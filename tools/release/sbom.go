@@ -1,10 +1,9 @@
 package main
 
 import (
-	"debug/buildinfo"
 	"fmt"
 	"os"
-	"path/filepath"
+	"regexp"
 	"runtime/debug"
 
 	"github.com/CycloneDX/cyclonedx-go"
@@ -13,8 +12,17 @@ import (
 // sbom lists what each program of a platform is made of, as `go version -m` reads it out of
 // the program itself, in CycloneDX's JSON.
 func (o options) sbom(s source, p platform) error {
+	page, err := os.ReadFile("DEPENDENCIES.md")
+	if err != nil {
+		return err
+	}
+	found := regexp.MustCompile("\\[`" + fromNPM + "`\\]\\(\\S+\\) (\\d[\\d.]*)").FindSubmatch(page)
+	if found == nil {
+		return fmt.Errorf("DEPENDENCIES.md has no version of %s", fromNPM)
+	}
+	version := string(found[1])
 	for _, program := range p.programs {
-		info, err := buildinfo.ReadFile(filepath.Join(p.stage, "bin", program))
+		info, err := s.modulesOf(p, program)
 		if err != nil {
 			return err
 		}
@@ -23,7 +31,7 @@ func (o options) sbom(s source, p platform) error {
 			return err
 		}
 		defer f.Close()
-		if err := cyclonedx.NewBOMEncoder(f, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bill(s, program, info)); err != nil {
+		if err := cyclonedx.NewBOMEncoder(f, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bill(s, program, version, info)); err != nil {
 			return err
 		}
 		if err := f.Close(); err != nil {
@@ -33,7 +41,7 @@ func (o options) sbom(s source, p platform) error {
 	return nil
 }
 
-func bill(s source, program string, info *debug.BuildInfo) *cyclonedx.BOM {
+func bill(s source, program, version string, info *debug.BuildInfo) *cyclonedx.BOM {
 	bom := cyclonedx.NewBOM()
 	settings := []cyclonedx.Property{{Name: "go:version", Value: info.GoVersion}}
 	for _, setting := range info.Settings {
@@ -50,13 +58,16 @@ func bill(s source, program string, info *debug.BuildInfo) *cyclonedx.BOM {
 		PackageURL: "pkg:golang/std@" + info.GoVersion[len("go"):],
 	}}
 	for _, m := range info.Deps {
-		if m.Replace != nil {
-			m = m.Replace
-		}
 		url := "pkg:golang/" + m.Path + "@" + m.Version
 		components = append(components, cyclonedx.Component{
 			BOMRef: url, Type: cyclonedx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: url,
 			Properties: &[]cyclonedx.Property{{Name: "go:sum", Value: m.Sum}},
+		})
+	}
+	if program == "vmux-hub" {
+		url := "pkg:npm/" + fromNPM + "@" + version
+		components = append(components, cyclonedx.Component{
+			BOMRef: url, Type: cyclonedx.ComponentTypeLibrary, Name: fromNPM, Version: version, PackageURL: url,
 		})
 	}
 	bom.Components = &components
