@@ -2,7 +2,6 @@ package test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"vmux/internal/sshctx"
 	"vmux/internal/sshdtest"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -291,14 +291,7 @@ type serverKey struct{ ssh.Signer }
 
 func newServerKey(t testing.TB) serverKey {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signer := testkit.NewKey(t)
 	return serverKey{signer}
 }
 

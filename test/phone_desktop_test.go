@@ -5,13 +5,13 @@ package test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 
 	"vmux/internal/sshdtest"
+	"vmux/internal/testkit"
 )
 
 // A desktop tells that a request waits for the phone, and how it is answered, until it is.
@@ -79,18 +79,11 @@ func TestSleepLocksThePhone(t *testing.T) {
 	t.Parallel()
 	w := unpairedWorld(t)
 	w.createIdentity("ssh-ed25519", "ssh-ed25519")
-	bus := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+w.phone.dir+"/bus")
-	if err := bus.Start(); err != nil {
-		t.Fatalf("%v: run `make setup`", err)
+	address := testkit.Bus(t, w.phone.dir+"/bus")
+	logind, err := dbus.Connect(address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = bus.Process.Kill(); _ = bus.Wait() })
-	address := "unix:path=" + w.phone.dir + "/bus"
-	var logind *dbus.Conn
-	waitFor(t, "the bus", func() (there bool) {
-		var err error
-		logind, err = dbus.Connect(address)
-		return err == nil
-	})
 	t.Cleanup(func() { _ = logind.Close() })
 	const name, path = "org.freedesktop.login1", "/org/freedesktop/login1"
 	m := manager{make(chan [2]*os.File, 2)}

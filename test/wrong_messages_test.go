@@ -3,7 +3,6 @@ package test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
@@ -192,14 +191,7 @@ func pairWrongPhone(w *world) *wrongPhone {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { l.Close() })
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		w.Fatal(err)
-	}
-	p := &wrongPhone{t: w}
-	if p.key, err = ssh.NewSignerFromKey(private); err != nil {
-		w.Fatal(err)
-	}
+	p := &wrongPhone{t: w, key: testkit.NewKey(w)}
 	node := link.New(link.Config{Key: key, Trust: trust, Name: "wrong phone", Routes: []link.Route{lan.NewDialer(false, nil)}})
 	w.invite(func(invitation string) {
 		inv, err := device.ParseInvitation(invitation)

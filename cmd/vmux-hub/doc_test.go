@@ -29,7 +29,7 @@ func page(t *testing.T, name string) string {
 
 // Every vmux-hub command and flag in the docs is one that there is.
 func TestDocsNameFlagsThatExist(t *testing.T) {
-	var help output
+	var help testkit.Output
 	if status := run(t.Context(), []string{"--help"}, strings.NewReader(""), &help); status != 0 {
 		t.Fatalf("status %d: %s", status, &help)
 	}

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 	"vmux/web/phone"
 )
 
@@ -24,34 +24,16 @@ func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
 // running is a hub in this process.
 type running struct {
 	t      *testing.T
-	log    *output
+	log    *testkit.Output
 	input  *io.PipeWriter
 	status chan int
-}
-
-// output is written and read at once.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // start runs a hub until its input ends, with the test.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
 	in, input := io.Pipe()
-	r := &running{t: t, log: &output{}, input: input, status: make(chan int, 1)}
+	r := &running{t: t, log: &testkit.Output{}, input: input, status: make(chan int, 1)}
 	go func() { r.status <- run(context.Background(), append(args, "--end-with-input"), in, r.log) }()
 	t.Cleanup(r.stop)
 	r.waitFor("hub is ready")
@@ -180,7 +162,7 @@ func TestStatuses(t *testing.T) {
 		if !strings.Contains(test.args, "--state") {
 			args = append(args, "--state", state)
 		}
-		var errs output
+		var errs testkit.Output
 		if status := run(t.Context(), args, strings.NewReader(""), &errs); status != test.status || !strings.Contains(errs.String(), test.want) {
 			t.Errorf("%s: status %d, %s", test.args, status, &errs)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"vmux/internal/hub/front"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/testkit"
 )
 
 // proxies run with the configurations that the docs recommend, at other addresses.
@@ -101,7 +102,7 @@ func before(t *testing.T, configure func(*testing.T, proxy) *exec.Cmd, hub strin
 			cmd.Path, cmd.Err = path, nil
 		}
 	}
-	log := &output{}
+	log := &testkit.Output{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: run make setup", err)

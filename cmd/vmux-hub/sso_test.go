@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/testkit"
 )
 
 // A login for people before the hub, as docs/places.md sets it up: devices come
@@ -43,7 +44,7 @@ func TestBehindALogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/usr/sbin/nginx", "-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "sso.conf"))
-	log := &output{}
+	log := &testkit.Output{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: run make setup", err)

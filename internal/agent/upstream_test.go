@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,19 +19,15 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 // behind puts an upstream agent behind the world's, and returns it.
 func (w *world) behind() sshagentclient.Agent {
 	w.t.Helper()
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { os.RemoveAll(dir) })
 	keyring := sshagentclient.NewKeyring()
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	l, err := net.Listen("unix", filepath.Join(testkit.SocketDir(w.t), "s"))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -41,30 +41,13 @@ type computer struct {
 	*agent.Agent
 	dir     string
 	control *control.Client
-	log     *safeBuffer
+	log     *testkit.Output
 	stop    func()
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func startComputer(t *testing.T, dir string) *computer {
 	t.Helper()
-	c := &computer{dir: dir, log: &safeBuffer{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName), nil)}
+	c := &computer{dir: dir, log: &testkit.Output{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName), nil)}
 	a, err := agent.New(agent.Config{
 		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Name: "computer",
 		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"}, Notify: agent.NoNotify,

@@ -1,37 +1,17 @@
 package desktop
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-)
 
-// sessionBusAt starts a real dbus-daemon that listens at the path.
-func sessionBusAt(t *testing.T, path string) (address string) {
-	t.Helper()
-	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+path, "--print-address=1")
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatalf("%v: run `make setup`", err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(line)
-}
+	"vmux/internal/testkit"
+)
 
 // notificationServer is the part of a desktop that shows notifications.
 type notificationServer struct {
@@ -89,7 +69,7 @@ func TestShow(t *testing.T) {
 			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a bus")
 			}
-			address := sessionBusAt(t, filepath.Join(runtime, "bus"))
+			address := testkit.Bus(t, filepath.Join(runtime, "bus"))
 			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a desktop")
 			}

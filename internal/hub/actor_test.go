@@ -35,7 +35,7 @@ type testHub struct {
 	*Hub
 	t   testing.TB
 	url string
-	log *logBuffer
+	log *testkit.Output
 
 	closed bool
 }
@@ -50,7 +50,7 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	t.Helper()
 	mux := http.NewServeMux()
 	server := httptest.NewUnstartedServer(mux)
-	log := &logBuffer{}
+	log := &testkit.Output{}
 	c := Config{
 		PublicURL: "http://" + server.Listener.Addr().String(),
 		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -117,24 +117,6 @@ func (a *addresses) waiting() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.unproven
-}
-
-// logBuffer is what a hub has logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // actor is a device that speaks to a hub by hand.

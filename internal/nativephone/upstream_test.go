@@ -17,17 +17,14 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/signer/identity"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
 // upstream starts OpenSSH's own agent with a fresh key of each type.
 func upstream(t *testing.T, types ...string) (socket string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "up") // short: a socket's path is limited
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := testkit.SocketDir(t)
 	socket = filepath.Join(dir, "s")
 	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
 	if err := cmd.Start(); err != nil {

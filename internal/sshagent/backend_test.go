@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 )
 
 // keys is a Backend with one key at hand and one that a person has to approve.
@@ -125,16 +125,7 @@ func serve(t testing.TB, cfg Config) string {
 	return path
 }
 
-// socketPath is short: t.TempDir carries the test's name.
-func socketPath(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
-}
+func socketPath(t testing.TB) string { return filepath.Join(testkit.SocketDir(t), "s") }
 
 func dial(t testing.TB, path string) net.Conn {
 	t.Helper()

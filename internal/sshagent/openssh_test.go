@@ -17,6 +17,7 @@ import (
 
 	"vmux/internal/sshagent"
 	"vmux/internal/sshdtest"
+	"vmux/internal/testkit"
 )
 
 // oneKey is a Backend that is asked for each signature and approves.
@@ -55,12 +56,7 @@ func serveOneKey(t *testing.T) (*oneKey, string) {
 	}
 	signer, _ := ssh.NewSignerFromKey(private)
 	k := &oneKey{signer: signer}
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(testkit.SocketDir(t), "s")
 	l, err := sshagent.Listen(path)
 	if err != nil {
 		t.Fatal(err)

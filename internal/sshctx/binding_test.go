@@ -2,12 +2,13 @@ package sshctx
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/testkit"
 )
 
 func newBinding(t testing.TB) Binding { return bindingOf(t, bytes.Repeat([]byte{3}, 32)) }
@@ -15,14 +16,7 @@ func newBinding(t testing.TB) Binding { return bindingOf(t, bytes.Repeat([]byte{
 // bindingOf is what a host signs for a session of that ID.
 func bindingOf(t testing.TB, id []byte) Binding {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := testkit.NewKey(t)
 	signature, err := host.Sign(rand.Reader, id)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package sshctx
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -15,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/testkit"
 )
 
 const application = "phone.example"
@@ -142,14 +143,7 @@ func TestParseCertificateRefuses(t *testing.T) {
 		}
 	}
 	// One whose signature has bytes behind it, for a format that has none there.
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := testkit.NewKey(t)
 	plain := *whole
 	if err := plain.SignCert(rand.Reader, ca); err != nil {
 		t.Fatal(err)

@@ -2,19 +2,19 @@ package sshdtest
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"vmux/internal/process"
+	"vmux/internal/testkit"
 )
 
 // StartAgent runs a plain ssh-agent until the test ends and returns its
 // socket's path and its process ID.
 func (o OpenSSH) StartAgent(t TB) (socket string, pid int) {
 	t.Helper()
-	dir := shortTempDir(t)
+	dir := testkit.SocketDir(t)
 	socket = filepath.Join(dir, "agent.sock")
 	agent, err := process.Start("ssh-agent", exec.Command(o.SSHAgent, "-D", "-a", socket), filepath.Join(dir, "log"))
 	if err != nil {
@@ -26,18 +26,6 @@ func (o OpenSSH) StartAgent(t TB) (socket string, pid int) {
 		t.Fatalf("%v", err)
 	}
 	return socket, agent.PID()
-}
-
-// shortTempDir is for sockets, whose paths must stay below 104 bytes: t.TempDir
-// carries the test's name.
-func shortTempDir(t TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		t.Fatalf("make a scratch folder: %v", err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // Add runs `ssh-add ARGS…` against an agent and returns what it printed.

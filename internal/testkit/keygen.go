@@ -1,11 +1,26 @@
 package testkit
 
 import (
-	"os"
+	"crypto/ed25519"
 	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 )
+
+// NewKey makes an Ed25519 key.
+func NewKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
 
 // Keygen runs the real ssh-keygen and returns what it prints.
 func Keygen(t *testing.T, args ...string) string {
@@ -18,15 +33,4 @@ func Keygen(t *testing.T, args ...string) string {
 		t.Fatalf("ssh-keygen %s: %v: %s", args[0], err, out)
 	}
 	return string(out)
-}
-
-// WriteFile writes a file of this name, for its owner alone, into a folder that the
-// test's end removes, and returns its path.
-func WriteFile(t *testing.T, name string, b []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

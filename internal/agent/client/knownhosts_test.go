@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/sshconfig"
+	"vmux/internal/testkit"
 )
 
 func hostKey(t *testing.T) ssh.PublicKey {
@@ -73,14 +74,7 @@ func TestHostNameOf(t *testing.T) {
 // A server with a host certificate is known by its CA, and by the names that
 // the certificate gives it.
 func TestHostNameOfCertificate(t *testing.T) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := testkit.NewKey(t)
 	prod := hostKey(t)
 	cert := &ssh.Certificate{Key: prod, CertType: ssh.HostCert, ValidPrincipals: []string{"prod.example", "192.0.2.7"}}
 	if err := cert.SignCert(rand.Reader, ca); err != nil {

@@ -4,7 +4,6 @@ package promises
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"net"
 	"os"
@@ -181,34 +180,11 @@ func startAgent(t *testing.T, home string, change func(*agent.Config)) *world {
 	return w
 }
 
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func newSigner(t *testing.T) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // startPhone runs a phone that holds key.
 func startPhone(t *testing.T, name string, key ssh.Signer) *phone {
 	t.Helper()
-	p := &phone{key: key, two: newSigner(t)}
-	ca := newSigner(t)
+	p := &phone{key: key, two: testkit.NewKey(t)}
+	ca := testkit.NewKey(t)
 	p.ca.Store(&ca)
 	deviceKey, err := device.NewKey()
 	if err != nil {
@@ -253,8 +229,8 @@ func (w *world) pair(t *testing.T, p *phone) {
 // pairedWorld is an agent and a phone, paired over the control socket.
 func pairedWorld(t *testing.T, change func(*agent.Config)) *world {
 	t.Helper()
-	w := startAgent(t, shortDir(t), change)
-	w.phone = startPhone(t, "iPhone", newSigner(t))
+	w := startAgent(t, testkit.SocketDir(t), change)
+	w.phone = startPhone(t, "iPhone", testkit.NewKey(t))
 	w.pair(t, w.phone)
 	waitFor(t, "the phone's key", func() bool { k, err := w.ssh.List(); return err == nil && len(k) == 1 })
 	return w
@@ -449,7 +425,7 @@ func TestAnotherCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := newSigner(t)
+	ca := testkit.NewKey(t)
 	w.phone.ca.Store(&ca)
 	if _, err := w.control.RequestCertificate(t.Context(), control.CertificateOptions{}); wire.CodeOf(err) != control.CodeCAChanged {
 		t.Fatalf("%v", err)

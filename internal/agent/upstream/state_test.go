@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"vmux/internal/sshagent"
+	"vmux/internal/testkit"
 )
 
 // A status that is asked for again and again asks for one list, however long that takes, and
 // does not wait for it: a prompt has 0.2 s, and the other agent may ask a person.
 func TestStateDoesNotWait(t *testing.T) {
 	speak, asked := make(chan struct{}), make(chan struct{}, 100)
-	key := identity{Blob: newKey(t).PublicKey().Marshal()}
+	key := identity{Blob: testkit.NewKey(t).PublicKey().Marshal()}
 	socket := answering(t, func(msg []byte) []byte {
 		if msg[0] == msgRequestIdentities {
 			asked <- struct{}{}

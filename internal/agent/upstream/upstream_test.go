@@ -29,6 +29,7 @@ import (
 	"vmux/internal/leakcheck"
 	"vmux/internal/sshagent"
 	"vmux/internal/sshctx"
+	"vmux/internal/testkit"
 )
 
 func TestMain(m *testing.M) { os.Exit(leakcheck.Run(m)) }
@@ -39,12 +40,7 @@ const patience = 30 * time.Second
 // serve lets a function serve each connection to a socket until the test ends.
 func serve(t *testing.T, connection func(net.Conn)) (socket string, stop func()) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vmux")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket = filepath.Join(dir, "s")
+	socket = filepath.Join(testkit.SocketDir(t), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -120,19 +116,6 @@ func newAgent(t *testing.T, socket string) *Agent {
 	}})
 }
 
-func newKey(t *testing.T) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func comments(list []sshagent.Identity) string {
 	var all []string
 	for _, id := range list {
@@ -162,7 +145,7 @@ func TestListAndSign(t *testing.T) {
 	if err := ssh.Unmarshal(blob, &signature); err != nil || key.Verify([]byte("data"), &signature) != nil {
 		t.Errorf("the signature: %v", err)
 	}
-	if _, err := a.Sign(t.Context(), sshagent.SignRequest{Blob: newKey(t).PublicKey().Marshal()}); !errors.Is(err, ErrRefused) {
+	if _, err := a.Sign(t.Context(), sshagent.SignRequest{Blob: testkit.NewKey(t).PublicKey().Marshal()}); !errors.Is(err, ErrRefused) {
 		t.Errorf("an unknown key: %v", err)
 	}
 }
@@ -196,13 +179,13 @@ func TestBindingsComeFirst(t *testing.T) {
 // A key of a type that is newer than this program is listed as it is. One that is malformed
 // would have ssh refuse the whole list, the phone-held keys with it.
 func TestKeysThatCannotBeRead(t *testing.T) {
-	good := newKey(t).PublicKey().Marshal()
+	good := testkit.NewKey(t).PublicKey().Marshal()
 	short, err := ssh.NewPublicKey(&rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1000), E: 65537})
 	if err != nil {
 		t.Fatal(err)
 	}
 	newer := sshctx.AppendString(sshctx.AppendString(nil, "ssh-mldsa44-ed25519"), make([]byte, 1344))
-	ca, certified := newKey(t), &ssh.Certificate{Key: newKey(t).PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity}
+	ca, certified := testkit.NewKey(t), &ssh.Certificate{Key: testkit.NewKey(t).PublicKey(), CertType: ssh.UserCert, ValidBefore: ssh.CertTimeInfinity}
 	if err := certified.SignCert(rand.Reader, ca); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +222,7 @@ func TestLongList(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	key := identity{Blob: newKey(t).PublicKey().Marshal()}
+	key := identity{Blob: testkit.NewKey(t).PublicKey().Marshal()}
 	for name, answer := range map[string][]byte{
 		"another message":     frame([]byte{14, 0, 0, 0, 0}),
 		"more keys than said": listing(1, key, key)([]byte{msgRequestIdentities}),

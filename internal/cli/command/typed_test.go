@@ -1,12 +1,10 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,25 +22,8 @@ func deskOf(t *testing.T) (*IO, *os.File, func() string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = end.Close(); _ = tty.Close() })
-	said := &lockedBuffer{}
+	said := &testkit.Output{}
 	return &IO{In: tty, Out: said, Err: said}, end, said.String
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func waitSaid(t *testing.T, said func() string, text string) {

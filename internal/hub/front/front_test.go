@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,6 +25,7 @@ import (
 	"time"
 
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 )
 
 // TestMain fails when a test has left a goroutine behind.
@@ -569,20 +569,6 @@ func TestServeEndsWhenListenerFails(t *testing.T) {
 // logger collects what the front writes.
 func logger(t *testing.T) (*slog.Logger, func() string) {
 	t.Helper()
-	var mu sync.Mutex
-	var b bytes.Buffer
-	w := writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return b.Write(p)
-	})
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})), func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return b.String()
-	}
+	var out testkit.Output
+	return slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), out.String
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
+
+	"vmux/internal/testkit"
 )
 
 // keyFile is a file in memory.
@@ -30,24 +31,12 @@ func (f *keyFile) Save(b []byte) error {
 	return f.fail
 }
 
-// locked is a buffer for a log.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 // Lost keys cost every subscription, and nobody was told: a store that had lost
 // them got new ones without a word (public reports of the same: grappa-irc 1323,
 // hapi 1316, web-push-php 58). They are in a file as well; where that is lost too,
 // what was subscribed to the old ones is forgotten, and it is said.
 func TestKeysOutliveTheStore(t *testing.T) {
-	file, log := &keyFile{}, &locked{}
+	file, log := &keyFile{}, &testkit.Output{}
 	start := func(store Store) *Service {
 		t.Helper()
 		s, err := New(t.Context(), Config{Store: store, KeyFile: file, Subject: "mailto:root@hub.example.org", Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -62,35 +51,35 @@ func TestKeysOutliveTheStore(t *testing.T) {
 		t.Fatalf("in the file: %s", file.b)
 	}
 	for what, stored := range map[string]string{"an empty store": "", "damaged ones in it": `{"private":"AAAA"}`, "nonsense in it": "x"} {
-		log.b.Reset()
+		log = &testkit.Output{}
 		store := &memory{}
 		if stored != "" {
 			store.put(vapidName, []byte(stored))
 		}
-		if got := start(store).VAPIDKey(); got != first || !strings.Contains(log.b.String(), "had lost the VAPID keys") {
-			t.Errorf("%s: %s, at first %s; %s", what, got, first, &log.b)
+		if got := start(store).VAPIDKey(); got != first || !strings.Contains(log.String(), "had lost the VAPID keys") {
+			t.Errorf("%s: %s, at first %s; %s", what, got, first, log)
 		}
 		if b, err := store.Get(t.Context(), vapidName); err != nil || !bytes.Equal(b, file.b) {
 			t.Errorf("%s: not put back: %s, %v", what, b, err)
 		}
 	}
 
-	log.b.Reset()
+	log = &testkit.Output{}
 	file.b = nil
 	store := &memory{}
 	store.put(subscriptionPrefix+"phone", []byte("{}"))
-	if got := start(store).VAPIDKey(); got == first || !strings.Contains(log.b.String(), "the hub has new VAPID keys") {
-		t.Errorf("both lost: %s; %s", got, &log.b)
+	if got := start(store).VAPIDKey(); got == first || !strings.Contains(log.String(), "the hub has new VAPID keys") {
+		t.Errorf("both lost: %s; %s", got, log)
 	}
 	if keys, err := store.Keys(t.Context()); err != nil || len(keys) != 1 {
 		t.Errorf("of what cannot be woken any more there is %q, %v", keys, err)
 	}
 
-	log.b.Reset()
+	log = &testkit.Output{}
 	file.b, file.fail = nil, errors.New("no space left on device")
 	start(store) // the store has them
-	if !strings.Contains(log.b.String(), "in the store only") {
-		t.Errorf("the file cannot be written: %s", &log.b)
+	if !strings.Contains(log.String(), "in the store only") {
+		t.Errorf("the file cannot be written: %s", log)
 	}
 }
 

@@ -1,18 +1,17 @@
 package remember
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"vmux/internal/testkit"
 )
 
 // manager is logind, as far as a sleep is concerned.
@@ -38,22 +37,10 @@ func (m *manager) Inhibit(what, _, _, mode string) (dbus.UnixFD, *dbus.Error) {
 // startLogind starts a system bus of the test's own and a logind on it.
 func startLogind(t *testing.T) *manager {
 	t.Helper()
-	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+filepath.Join(t.TempDir(), "bus"), "--print-address=1")
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatalf("%v: run `make setup`", err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := strings.TrimSpace(line)
+	address := testkit.Bus(t, filepath.Join(t.TempDir(), "bus"))
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
 	m := &manager{delayed: make(chan delay, 8)}
+	var err error
 	if m.bus, err = dbus.Connect(address); err != nil {
 		t.Fatal(err)
 	}
