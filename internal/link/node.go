@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -310,7 +309,6 @@ func (n *Node) Peers() []PeerStatus {
 		}
 		list = append(list, s)
 	}
-	slices.SortStableFunc(list, func(a, b PeerStatus) int { return cmp.Compare(a.Name.String(), b.Name.String()) })
 	return list
 }
 

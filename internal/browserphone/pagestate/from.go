@@ -192,6 +192,8 @@ func PauseOf(p signer.Pause) Pause {
 
 // Hosts are the servers that the phone remembers, the last seen first.
 func Hosts(all []hosts.Host) []Host {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b hosts.Host) int { return b.LastSeen.Compare(a.LastSeen) })
 	list := []Host{}
 	for _, h := range all {
 		list = append(list, Host{
@@ -199,6 +201,5 @@ func Hosts(all []hosts.Host) []Host {
 			FirstSeen: Milliseconds(h.FirstSeen), LastSeen: Milliseconds(h.LastSeen),
 		})
 	}
-	slices.SortStableFunc(list, func(a, b Host) int { return int(max(-1, min(1, b.LastSeen-a.LastSeen))) })
 	return list
 }

@@ -124,6 +124,7 @@ func (l *List) Recall(d *Destination, known sshctx.Context, claimedName wire.Tex
 	if claimedName == (wire.Text{}) || slices.Contains(d.Names, claimedName) {
 		return
 	}
+	var others []string
 	for _, h := range hosts {
 		like := slices.IndexFunc(h.Names, func(name wire.Text) bool { return alike(name, claimedName) })
 		switch {
@@ -136,11 +137,13 @@ func (l *List) Recall(d *Destination, known sshctx.Context, claimedName wire.Tex
 		case sshctx.KeyType(h.HostKey) == sshctx.KeyType(d.HostKey):
 			d.Memory, d.Before = Changed, append(d.Before, wire.Clean(h.Fingerprint()))
 		default:
-			d.OtherTypes = append(d.OtherTypes, wire.Clean(sshctx.KeyType(h.HostKey)))
+			others = append(others, sshctx.KeyType(h.HostKey))
 		}
 	}
-	slices.SortFunc(d.OtherTypes, func(a, b wire.Text) int { return strings.Compare(a.String(), b.String()) })
-	d.OtherTypes = slices.Compact(d.OtherTypes)
+	slices.Sort(others)
+	for _, kind := range slices.Compact(others) {
+		d.OtherTypes = append(d.OtherTypes, wire.Clean(kind))
+	}
 }
 
 // Remember notes an approved login. The name stays with the host keys that
