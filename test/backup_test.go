@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"golang.org/x/crypto/ssh/agent"
 
 	"vmux/internal/sshdtest"
 )
@@ -132,5 +134,52 @@ func TestAgeOpensABackup(t *testing.T) {
 	public, err := exec.CommandContext(deadline(t), "ssh-keygen", "-y", "-f", key).Output()
 	if want := strings.Fields(w.identity("work").PublicKey)[1]; err != nil || strings.Fields(string(public))[1] != want {
 		t.Errorf("its key is %s, want %s: %v", public, want, err)
+	}
+}
+
+// The new phone has the name, a key and the CA of the one that is gone. Each is told by its
+// ID, and what both have is not to be taken off the servers for nothing.
+func TestRetiringOneOfTwoPhonesOfOneName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	ca := w.requestCertificate()
+	w.phone.run("phone", "name", "--name", "iPhone")
+	file := w.backup()
+	w.createIdentity("own", "ssh-ed25519")
+	gone := deviceOf(t, w.computer.run("devices", "--json"))
+	restored := &world{TB: t, computer: w.computer, phone: newHome(t)}
+	restored.passphraseFile = restored.phone.file("passphrase", passphrase+"\n")
+	restored.phone.run("phone", "restore", file, "--passphrase-file", restored.phone.file("backup.pass", backupPassphrase), "--key-passphrase-file", restored.passphraseFile)
+	restored.phone.run("phone", "name", "--name", "iPhone")
+	restored.startPhone()
+	restored.pair()
+	waitFor(t, "all keys of both phones", func() bool {
+		return strings.Count(read(t, w.computer.dir+"/agent/cached-keys.json"), `"fingerprint"`) == 3
+	})
+	if r := w.computer.try("phone", "retire", "iPhone"); r.exit == 0 || !strings.Contains(r.stderr, "by its ID") {
+		t.Errorf("by the name of both: exit %d, %q, %q", r.exit, r.stdout, r.stderr)
+	}
+	script := w.computer.run("phone", "retire", gone[:8])
+	for _, want := range []string{"# Key ssh-ed25519\n# It is also on iPhone: take it off", "# Key own\necho ", "on all servers that trust it.\n# It is also on iPhone: take it off", "untrust --ca --phone " + gone, "vmux unpair " + gone} {
+		if !strings.Contains(script, want) {
+			t.Errorf("retire does not say %q:\n%s", want, script)
+		}
+	}
+	if out := w.computer.run("ca"); strings.Count(out, "ecdsa") != 1 || !strings.Contains(out, strings.Fields(ca)[1]) {
+		t.Errorf("one CA of two phones is %q", out)
+	}
+	if r := w.computer.try("doctor", "--json"); !strings.Contains(r.stdout, "keys are held by iPhone, iPhone") {
+		t.Errorf("two phones of one name are one to vmux doctor:\n%s", r.stdout)
+	}
+	c, err := net.Dial("unix", w.computer.socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := agent.NewClient(c).Lock([]byte("lock")); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.computer.try("phone", "retire", gone); r.exit == 0 || r.stdout != "" || !strings.Contains(r.stderr, "ssh-add -X") {
+		t.Errorf("of a locked agent: exit %d, %q, %q", r.exit, r.stdout, r.stderr)
 	}
 }

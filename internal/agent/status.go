@@ -122,7 +122,7 @@ func describeIdentity(id *keys.Key, peers map[device.ID]link.PeerStatus) control
 	}
 	for _, holder := range id.Phones {
 		if p, ok := peers[holder]; ok {
-			d.Phones = append(d.Phones, p.Name.String())
+			d.Phones, d.PhoneIDs = append(d.Phones, p.Name.String()), append(d.PhoneIDs, holder.String())
 			d.Available = d.Available || p.Connected
 		}
 	}

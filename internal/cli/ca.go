@@ -44,7 +44,7 @@ func (a *app) showCA(ctx context.Context, device string) error {
 		return err
 	}
 	if device != "" {
-		all = slices.DeleteFunc(all, func(ca control.CA) bool { return !isNamed(ca, device) })
+		all = slices.DeleteFunc(all, func(ca control.CA) bool { return !command.NamesDevice(device, ca.Phone, ca.DeviceID) })
 		if len(all) == 0 {
 			return command.WithHint(fmt.Errorf("no paired phone %s has a CA", wire.Show(device)), "vmux devices")
 		}
@@ -61,7 +61,7 @@ func (a *app) showCA(ctx context.Context, device string) error {
 			a.Hint("vmux ca accept %s", ca.DeviceID)
 		}
 	}
-	switch {
+	switch all = control.DistinctCAs(all); {
 	case len(all) == 0:
 		return noCAOf(ctx)
 	case len(confirmed) == 0:
@@ -78,11 +78,6 @@ func (a *app) showCA(ctx context.Context, device string) error {
 	}
 	a.Say("%s", trustText)
 	return nil
-}
-
-// isNamed reports whether the word names the CA's phone.
-func isNamed(ca control.CA, device string) bool {
-	return ca.Phone == device || len(device) >= 6 && strings.HasPrefix(ca.DeviceID, device)
 }
 
 // noCAOf says why there is no CA.
@@ -156,7 +151,7 @@ func (a *app) acceptCA(ctx context.Context, device, fingerprint string) error {
 func changedCA(all []control.CA, device string) (control.CA, error) {
 	var found []control.CA
 	for _, ca := range all {
-		if !ca.Confirmed && (device == "" || isNamed(ca, device)) {
+		if !ca.Confirmed && (device == "" || command.NamesDevice(device, ca.Phone, ca.DeviceID)) {
 			found = append(found, ca)
 		}
 	}

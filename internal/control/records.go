@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"vmux/internal/wire"
@@ -139,8 +140,9 @@ type Identity struct {
 	Certificate  bool              `json:"certificate,omitempty"`
 	DisplayName  string            `json:"displayName,omitempty"`
 	ProviderKind wire.ProviderKind `json:"providerKind,omitempty"`
-	Phones       []string          `json:"phones,omitempty"` // names of those that hold it
-	Available    bool              `json:"available"`        // one of them is connected, or it is the certificate
+	Phones       []string          `json:"phones,omitempty"`   // names of those that hold it
+	PhoneIDs     []string          `json:"phoneIDs,omitempty"` // their device IDs, in the same order
+	Available    bool              `json:"available"`          // one of them is connected, or it is the certificate
 	// Servers are the fingerprints of host keys that the phone limits the key to;
 	// none: it is listed for all.
 	Servers []string `json:"servers,omitempty"`
@@ -348,4 +350,15 @@ type CA struct {
 	Confirmed bool `json:"confirmed"`
 	// Previous is the fingerprint accepted so far, after a change.
 	Previous string `json:"previous,omitempty"`
+}
+
+// DistinctCAs leaves one of each CA: where one was restored from a backup, two phones have
+// the same. One that waits to be accepted is none of those that are.
+func DistinctCAs(all []CA) (distinct []CA) {
+	for _, ca := range all {
+		if !slices.ContainsFunc(distinct, func(d CA) bool { return d.Line == ca.Line && d.Confirmed == ca.Confirmed }) {
+			distinct = append(distinct, ca)
+		}
+	}
+	return distinct
 }

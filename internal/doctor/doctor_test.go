@@ -36,7 +36,7 @@ func whole() Facts {
 			Certificate: control.Certificate{State: control.CertificateValid, ValidBefore: time.Now().Add(time.Hour)},
 			Hub:         &control.Hub{URL: "https://hub.example.com", Connected: true},
 			Identities: []control.Identity{
-				{Comment: "work", Fingerprint: "SHA256:x", Algorithm: "ssh-ed25519", Phones: []string{"Alice's phone", "spare"}},
+				{Comment: "work", Fingerprint: "SHA256:x", Algorithm: "ssh-ed25519", Phones: []string{"Alice's phone", "spare"}, PhoneIDs: []string{"a", "b"}},
 				{Comment: "vmux-session-cert", Certificate: true},
 			},
 		},
@@ -117,7 +117,7 @@ var worlds = []struct {
 	{"another CA", func(f *Facts) { f.Phones[0].CAChangedTo = "SHA256:y" }, "failure certificate ca-changed"},
 	{"an agent of before", func(f *Facts) { f.Status.Version = "0.0.9" }, "warning versions agent"},
 	{"a phone of before", func(f *Facts) { f.Phones[0].ProgramVersion = "0.2.3" }, "warning versions phone"},
-	{"one way in", func(f *Facts) { f.Status.Identities[0].Phones = []string{"Alice's phone"} }, "warning ways in one"},
+	{"one way in", func(f *Facts) { f.Status.Identities[0].PhoneIDs = []string{"a"} }, "warning ways in one"},
 	{"something does not answer", func(f *Facts) { f.Late, f.SSH.Config = []string{"ssh"}, nil }, "warning looking late"},
 	{"the server is not there", func(f *Facts) { f.Server = &Server{Unclear: "connection refused"} }, "failure server not-reached"},
 	{"the server has another key", func(f *Facts) { f.Server = &Server{Banner: "OpenSSH_9.2", Unclear: "Host key verification failed."} }, "failure server host-key"},

@@ -191,14 +191,13 @@ func waysIn(f Facts) []Finding {
 	if f.listed() == 0 || f.Status.Locked {
 		return nil
 	}
-	var holders []string
-	for _, i := range f.Status.Identities {
-		if !i.Certificate {
-			holders = append(holders, i.Phones...)
+	var holders []string // by ID: a new phone often has the name of the old one
+	for _, d := range f.Phones {
+		if slices.ContainsFunc(f.Status.Identities, func(i control.Identity) bool { return slices.Contains(i.PhoneIDs, d.ID) }) {
+			holders = append(holders, d.Name)
 		}
 	}
-	slices.Sort(holders)
-	if holders = slices.Compact(holders); len(holders) > 1 {
+	if len(holders) > 1 {
 		return fine("several", "keys are held by %s", strings.Join(holders, ", "))
 	}
 	return warn("one", "pair a second phone and put its key on your servers; keep a backup: vmux phone backup FILE, or in the app Settings, Second way in",

@@ -86,3 +86,9 @@ func (o *IO) WithJSON(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "answer in JSON, one value on one line")
 	return cmd
 }
+
+// NamesDevice reports whether a word names a device: its name, or the beginning of its ID.
+func NamesDevice(word, name, id string) bool {
+	const shortest = 6
+	return name == word || len(word) >= shortest && strings.HasPrefix(id, strings.ToLower(word))
+}

@@ -46,6 +46,8 @@ type plan struct {
 	Device control.Device `json:"device"`
 	Keys   []key          `json:"keys"`
 	CA     string         `json:"ca,omitempty"` // its line
+	// CAAlsoOn are other phones that have the CA, restored from a backup.
+	CAAlsoOn []string `json:"caAlsoOn,omitempty"`
 	// Others are the phones that are left.
 	Others []string `json:"others"`
 }
@@ -66,16 +68,24 @@ func look(ctx context.Context, name string) (plan, error) {
 	if p.Device, err = find(status.Phones, name); err != nil {
 		return p, err
 	}
+	if status.Locked {
+		return p, command.WithHint(errors.New("the agent is locked, and tells of no key"), "SSH_AUTH_SOCK=%s ssh-add -X", command.ShellWord(status.Socket))
+	}
 	for _, d := range status.Phones {
 		if d.ID != p.Device.ID {
 			p.Others = append(p.Others, d.Name)
 		}
 	}
 	for _, i := range status.Identities {
-		if i.Certificate || !slices.Contains(i.Phones, p.Device.Name) {
+		if i.Certificate || !slices.Contains(i.PhoneIDs, p.Device.ID) {
 			continue
 		}
-		also := slices.DeleteFunc(slices.Clone(i.Phones), func(name string) bool { return name == p.Device.Name })
+		var also []string // by ID: a restored phone may have the name of the one that is gone
+		for n, id := range i.PhoneIDs {
+			if id != p.Device.ID {
+				also = append(also, i.Phones[n])
+			}
+		}
 		p.Keys = append(p.Keys, key{i.Comment, i.PublicKey, also})
 	}
 	cas, err := command.Client().CA(ctx)
@@ -87,14 +97,18 @@ func look(ctx context.Context, name string) (plan, error) {
 			p.CA = ca.Line
 		}
 	}
+	for _, ca := range cas {
+		if ca.DeviceID != p.Device.ID && ca.Line == p.CA {
+			p.CAAlsoOn = append(p.CAAlsoOn, ca.Phone)
+		}
+	}
 	return p, nil
 }
 
 func find(phones []control.Device, name string) (control.Device, error) {
-	const shortest = 6
 	var found []control.Device
 	for _, d := range phones {
-		if d.Name == name || len(name) >= shortest && strings.HasPrefix(d.ID, strings.ToLower(name)) {
+		if command.NamesDevice(name, d.Name, d.ID) {
 			found = append(found, d)
 		}
 	}
@@ -104,7 +118,7 @@ func find(phones []control.Device, name string) (control.Device, error) {
 	case 1:
 		return found[0], nil
 	}
-	return control.Device{}, command.WithHint(errors.New("several phones are called that"), "name it by its ID: vmux devices")
+	return control.Device{}, command.WithHint(errors.New("several phones are called that"), "name it by its ID, as `vmux devices` and its recovery sheet have it")
 }
 
 // lines are a shell script of which each step can be left out.
@@ -119,18 +133,23 @@ func (p plan) lines() []string {
 		file := fmt.Sprintf("retired-%d.pub", n+1)
 		add("# Key " + wire.Show(k.Comment))
 		if len(k.AlsoOn) > 0 {
-			add("# It is also on " + wire.Show(strings.Join(k.AlsoOn, ", ")) + ": take it off your servers only if " + name + " may be in wrong hands.")
+			add("# It is also on " + shown(k.AlsoOn) + ": take it off your servers only if " + name + " may be in wrong hands.")
 		}
 		add("echo "+command.ShellQuote(k.PublicKey+" "+wire.Show(k.Comment))+" > "+file,
 			"vmux server untrust --key "+file+" --all   # the hosts in ~/.ssh/config; others: USER@HOST in place of --all", "")
 	}
 	if len(p.Keys) == 0 {
 		add("# The agent knows no key of it. Look at authorized_keys on your servers.", "")
+	} else {
+		add("# Keys that were switched off on it are not known here: its recovery sheet has them.", "")
 	}
 	if p.CA != "" {
-		add("# Its CA: certificates that it has issued are good until they expire, on all servers that trust it.",
-			"echo "+command.ShellQuote(p.CA)+" > retired-ca.pub",
-			"vmux server untrust --ca --phone "+command.ShellWord(p.Device.Name)+" --all",
+		add("# Its CA: certificates that it has issued are good until they expire, on all servers that trust it.")
+		if len(p.CAAlsoOn) > 0 {
+			add("# It is also on " + shown(p.CAAlsoOn) + ": take it off your servers only if " + name + " may be in wrong hands.")
+		}
+		add("echo "+command.ShellQuote(p.CA)+" > retired-ca.pub",
+			"vmux server untrust --ca --phone "+p.Device.ID+" --all",
 			"# Or have a server refuse it at once: put this list where RevokedKeys of its sshd_config says.",
 			"ssh-keygen -k -f retired.krl retired-ca.pub", "")
 	}
@@ -138,3 +157,5 @@ func (p plan) lines() []string {
 		"# Last, since it makes the agent forget its keys:", "vmux unpair "+p.Device.ID)
 	return list
 }
+
+func shown(names []string) string { return wire.Show(strings.Join(names, ", ")) }

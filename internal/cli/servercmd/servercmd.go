@@ -42,7 +42,7 @@ func (c *choice) flags(cmd *cobra.Command, what string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&c.key, "key", "", "comment or fingerprint of the phone-held `KEY`, or a file with its public half")
 	f.BoolVar(&c.ca, "ca", false, what+" the phone's CA, for all accounts of the server; root's rights are needed")
-	f.StringVar(&c.phone, "phone", "", "name of the `PHONE` whose CA it is, where several have one")
+	f.StringVar(&c.phone, "phone", "", "the `DEVICE` whose CA it is, where several have one: name, or beginning of its ID")
 	return c.hosts(cmd)
 }
 
@@ -135,8 +135,10 @@ func (c *choice) authority(ctx context.Context, status control.Status, gone bool
 	if err != nil {
 		return subject{}, err
 	}
-	all = slices.DeleteFunc(all, func(ca control.CA) bool { return !ca.Confirmed || c.phone != "" && ca.Phone != c.phone })
-	switch {
+	all = slices.DeleteFunc(all, func(ca control.CA) bool {
+		return !ca.Confirmed || c.phone != "" && !command.NamesDevice(c.phone, ca.Phone, ca.DeviceID)
+	})
+	switch all = control.DistinctCAs(all); {
 	case len(all) == 0:
 		return subject{}, command.WithHint(errors.New("no paired phone has a CA that is accepted"), "vmux ca")
 	case len(all) > 1:
@@ -144,7 +146,7 @@ func (c *choice) authority(ctx context.Context, status control.Status, gone bool
 		for _, ca := range all {
 			phones = append(phones, wire.Show(ca.Phone))
 		}
-		return subject{}, command.Usage("several phones have a CA: "+strings.Join(phones, ", "), "--phone "+command.ShellWord(all[0].Phone))
+		return subject{}, command.Usage("several phones have a CA: "+strings.Join(phones, ", "), "--phone "+all[0].DeviceID)
 	}
 	ca, cert := all[0], status.Certificate
 	if !gone && (cert.State != control.CertificateValid || cert.CAFingerprint != ca.Fingerprint) {
