@@ -5,6 +5,8 @@ package desktop
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -27,8 +29,12 @@ type Screen interface {
 // Notifier shows notifications, one after the other.
 type Notifier struct {
 	screen Screen
-	queue  chan change
 	log    *slog.Logger
+	came   chan struct{} // of capacity 1: something waits
+
+	mu      sync.Mutex
+	waiting []change
+	named   map[string]bool // what was taken in, and not withdrawn yet
 }
 
 // change shows a notification, or takes back the one of that name.
@@ -42,36 +48,74 @@ func New(screen Screen, log *slog.Logger) *Notifier {
 	if screen == nil {
 		screen = Own{}
 	}
-	return &Notifier{screen: screen, queue: make(chan change, maxWaiting), log: log}
+	return &Notifier{screen: screen, log: log, came: make(chan struct{}, 1), named: map[string]bool{}}
 }
 
 // Notify shows the text some time soon. It does not wait. Under a name, "" is none, it can
 // be withdrawn.
-func (n *Notifier) Notify(name, text string) { n.add(change{name: name, text: text}) }
+func (n *Notifier) Notify(name, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.waiting) >= maxWaiting {
+		return
+	}
+	if name != "" {
+		n.named[name] = true
+	}
+	n.add(change{name: name, text: text})
+}
 
-// Withdraw takes back the notification of that name, where the desktop can.
-func (n *Notifier) Withdraw(name string) { n.add(change{name: name, withdraw: true}) }
+// Withdraw takes back the notification of that name, where the desktop can. However slow
+// that is, it is not forgotten: what has come to an end must not stand there for ever.
+func (n *Notifier) Withdraw(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.named[name] {
+		return
+	}
+	delete(n.named, name)
+	if i := slices.IndexFunc(n.waiting, func(c change) bool { return c.name == name && !c.withdraw }); i >= 0 {
+		n.waiting = slices.Delete(n.waiting, i, i+1)
+		return
+	}
+	n.add(change{name: name, withdraw: true})
+}
 
+// add is for who holds the lock.
 func (n *Notifier) add(c change) {
+	n.waiting = append(n.waiting, c)
 	select {
-	case n.queue <- c:
+	case n.came <- struct{}{}:
 	default:
 	}
+}
+
+// next is what is to be done now, if something is.
+func (n *Notifier) next() (c change, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.waiting) == 0 {
+		return c, false
+	}
+	c, n.waiting = n.waiting[0], n.waiting[1:]
+	return c, true
 }
 
 // Run shows what Notify is given until ctx ends, and then takes back what has a name.
 func (n *Notifier) Run(ctx context.Context) {
 	shown := map[string]uint32{}
-	for {
+	for ctx.Err() == nil {
+		if c, ok := n.next(); ok {
+			n.show(ctx, shown, c)
+			continue
+		}
 		select {
 		case <-ctx.Done():
-			for name := range shown {
-				n.show(context.WithoutCancel(ctx), shown, change{name: name, withdraw: true})
-			}
-			return
-		case c := <-n.queue:
-			n.show(ctx, shown, c)
+		case <-n.came:
 		}
+	}
+	for name := range shown {
+		n.show(context.WithoutCancel(ctx), shown, change{name: name, withdraw: true})
 	}
 }
 

@@ -35,6 +35,7 @@ func TestWithdraw(t *testing.T) {
 		n.Notify("", "stays")
 		n.Notify("first", "waits")
 		n.Notify("second", "waits")
+		synctest.Wait()
 		n.Withdraw("first")
 		n.Withdraw("first")
 		n.Withdraw("unknown")
@@ -47,6 +48,49 @@ func TestWithdraw(t *testing.T) {
 		if !slices.Equal(closed, []uint32{2, 3}) {
 			t.Errorf("closed %v at the end", closed)
 		}
+	})
+}
+
+// A computer asks for many things while the desktop is slow: what has been answered meanwhile
+// is not shown at all, and nothing that was shown stays when it is over.
+func TestWithdrawFromASlowDesktop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shown := map[uint32]bool{}
+		id := uint32(0)
+		n := New(screen{
+			func(context.Context, string) (uint32, error) {
+				time.Sleep(showTimeout / 2)
+				id++
+				shown[id] = true
+				return id, nil
+			},
+			func(id uint32) { time.Sleep(showTimeout / 2); delete(shown, id) },
+		}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); n.Run(ctx) }()
+		notify := func(name string, all int) {
+			for i := range all {
+				n.Notify(fmt.Sprint(name, i), "waits")
+			}
+		}
+		notify("first", maxWaiting)
+		time.Sleep(time.Hour)
+		if len(shown) != maxWaiting {
+			t.Fatalf("%d are shown", len(shown))
+		}
+		notify("second", maxWaiting)
+		for _, name := range []string{"first", "second"} {
+			for i := range maxWaiting {
+				n.Withdraw(fmt.Sprint(name, i))
+			}
+		}
+		time.Sleep(time.Hour)
+		if len(shown) != 0 || id > maxWaiting+1 {
+			t.Errorf("%d stay, %d were shown", len(shown), id)
+		}
+		cancel()
+		<-ended
 	})
 }
 
