@@ -77,11 +77,15 @@ func (h *handler) Paired(peer device.Peer) {
 	h.say("Paired with " + terminal.Named(peer.Name))
 }
 
-// Serve implements link.Handler. A command may end the pairing meanwhile: what is
+// Serve implements link.Handler. After a sleep that nobody has told of beforehand nothing
+// is answered by what was given before. A command may end the pairing meanwhile: what is
 // approved then does not leave the phone.
 func (h *handler) Serve(ctx context.Context, r *link.Request) (wire.Kind, any) {
 	if err := h.stillPaired(r.From.ID); err != nil {
 		return wire.KindError, wire.AsError(err)
+	}
+	if h.phone.sleeps.Another() {
+		h.phone.Lock()
 	}
 	kind, answer := h.phone.Signer.Serve(ctx, r.From, r.Envelope, r.Received)
 	if err := h.stillPaired(r.From.ID); err != nil {

@@ -17,6 +17,7 @@ import (
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/link/relay"
+	"vmux/internal/nativephone/remember"
 	"vmux/internal/signer"
 	"vmux/internal/signer/identity"
 	"vmux/internal/state"
@@ -43,6 +44,7 @@ type Phone struct {
 	dir     *state.Dir
 	key     *device.Key
 	release func()
+	sleeps  remember.Sleeps
 	pairing chan struct{} // of capacity 1: taken by Pair, which goes to hubs before it remembers them
 
 	mu     sync.Mutex // guards what follows

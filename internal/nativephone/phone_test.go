@@ -182,9 +182,17 @@ func TestUnpairWhileItIsAsked(t *testing.T) {
 	}
 }
 
-// A computer that is unpaired, by whichever side, has no grants when it is paired
-// anew.
-func TestGrantsEndWithThePairing(t *testing.T) {
+// granting is a phone that approves each request, and the like of it for an hour, and how a
+// paired computer asks it.
+type granting struct {
+	*Phone
+	*handler
+	peer device.Peer
+	ask  func()
+}
+
+func newGranting(t *testing.T) granting {
+	t.Helper()
 	p, home := newPhone(t)
 	p.Close()
 	running := openAsking(t, home, signer.Approver{
@@ -206,13 +214,8 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 		Kind: sshctx.HostBound, SessionID: make([]byte, 32), User: "root", Service: "ssh-connection",
 		Algorithm: id.Algorithm, PublicKey: id.PublicKey, HostKey: id.PublicKey,
 	}
-	for name, end := range map[string]func() error{
-		"by a command":    func() error { return running.Unpair(peer.ID) },
-		"by the computer": func() error { h.Unpaired(peer); return nil },
-	} {
-		if err := running.Trust.Add(peer); err != nil {
-			t.Fatal(err)
-		}
+	return granting{running, h, peer, func() {
+		t.Helper()
 		r := wire.RemoteSignRequest{
 			Asking:       wire.NewAsking(peer.ID.String(), "laptop", time.Now(), time.Minute),
 			KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin, DataToSign: login.Marshal(),
@@ -225,15 +228,59 @@ func TestGrantsEndWithThePairing(t *testing.T) {
 		if kind, answer := h.Serve(t.Context(), &link.Request{From: peer, Envelope: e}); kind != wire.KindSignResponse {
 			t.Fatalf("answered by %s: %+v", kind, answer)
 		}
-		if g := running.Signer.Grants(); len(g) != 1 {
-			t.Fatalf("grants %+v", g)
+	}}
+}
+
+// A computer that is unpaired, by whichever side, has no grants when it is paired
+// anew.
+func TestGrantsEndWithThePairing(t *testing.T) {
+	g := newGranting(t)
+	for name, end := range map[string]func() error{
+		"by a command":    func() error { return g.Unpair(g.peer.ID) },
+		"by the computer": func() error { g.Unpaired(g.peer); return nil },
+	} {
+		if err := g.Trust.Add(g.peer); err != nil {
+			t.Fatal(err)
+		}
+		g.ask()
+		if list := g.Signer.Grants(); len(list) != 1 {
+			t.Fatalf("grants %+v", list)
 		}
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
-		if g := running.Signer.Grants(); len(g) != 0 {
-			t.Errorf("unpaired %s: grants %+v", name, g)
+		if list := g.Signer.Grants(); len(list) != 0 {
+			t.Errorf("unpaired %s: grants %+v", name, list)
 		}
+	}
+}
+
+// Where no logind tells of a sleep, nothing passes after it by what was granted before.
+func TestGrantsEndWithASleep(t *testing.T) {
+	g := newGranting(t)
+	var slept time.Duration
+	forgotten := 0
+	g.sleeps.Slept = func() time.Duration { return slept }
+	g.Forget = func() int { forgotten++; return 0 }
+	if err := g.Trust.Add(g.peer); err != nil {
+		t.Fatal(err)
+	}
+	granted := func() time.Time {
+		t.Helper()
+		g.ask()
+		list := g.Signer.Grants()
+		if len(list) != 1 {
+			t.Fatalf("grants %+v", list)
+		}
+		return list[0].Until
+	}
+	first := granted()
+	if again := granted(); !again.Equal(first) || forgotten != 0 {
+		t.Errorf("asked though it was granted: until %v and %v; %d times forgotten", first, again, forgotten)
+	}
+	slept = time.Minute
+	if again := granted(); again.Equal(first) || forgotten != 1 {
+		t.Errorf("not asked though it has slept: until %v and %v; %d times forgotten", first, again, forgotten)
 	}
 }
 

@@ -105,9 +105,7 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 		func() error { return p.advertise(o.ctx, l, c) },
 		func() error { return o.serveCommands(commands) },
 		func() error {
-			if err := remember.BeforeSleep(o.ctx, func() { p.Lock() }); err != nil {
-				c.Log.Debug("the machine's sleep is not told of beforehand", "error", err)
-			}
+			remember.WatchLogind(o.ctx, func() { p.Lock() }, c.Log)
 			return nil
 		},
 		func() error { lan.Watch(o.ctx, func() { o.node.Wake(); o.hubs.wake() }); return nil },

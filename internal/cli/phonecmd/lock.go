@@ -24,7 +24,8 @@ func newLockCommand(a *app) *cobra.Command {
 		Use:   "lock",
 		Short: "Forget the passphrases that are remembered, and end all grants",
 		Long: `Has the phone that runs forget the passphrases that it remembers (vmux phone run
---remember) and end what was approved in advance. The machine's sleep does the same.`,
+--remember) and end what was approved in advance. The machine's sleep
+and a locked screen do the same.`,
 		Example: "  vmux phone lock",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := lockPhone(cmd.Context(), nothing{})

@@ -53,8 +53,8 @@ typed is thrown away until Enter, or until two seconds have passed without a key
 
 With --remember a passphrase is asked for once in that time, and each request is
 still asked about. It is kept in memory, for the terminal at which it was typed, and
-forgotten at the end of its time, when the machine sleeps, by the key l, by "vmux
-phone lock", and when the phone ends.
+forgotten at the end of its time, when the machine sleeps or its screen is locked, by
+the key l, by "vmux phone lock", and when the phone ends.
 
 With a hub, computers reach it from anywhere. It goes to each hub that it has been
 told of once, here or by an invitation, until --hub none makes it forget them.
