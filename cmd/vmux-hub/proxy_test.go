@@ -19,7 +19,9 @@ import (
 
 	"vmux/internal/hub/front"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/link/relay"
 	"vmux/internal/testkit"
+	"vmux/internal/wire"
 )
 
 // proxies run with the configurations that the docs recommend, at other addresses.
@@ -168,6 +170,46 @@ func TestBehindProxies(t *testing.T) {
 			}
 			if m, err := hubwire.ParseMessage(b); err != nil || m.Type != hubwire.TypeChallenge || m.Origin != "https://hub.example.org" {
 				t.Errorf("the hub begins with %+v, %v", m, err)
+			}
+		})
+	}
+}
+
+// A proxy that is set up as for any other site, without a word of WebSockets (ws 780,
+// hive 5199): a computer says that it is that which is missing.
+func TestProxyWithoutWebSockets(t *testing.T) {
+	r := start(t, "--behind-proxy", "--public-url", "https://hub.example.org", "--listen", "127.0.0.1:0", "--state", t.TempDir())
+	for name, lines := range map[string][]string{
+		"HTTP 1.0":   {"proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $connection_upgrade;"},
+		"no upgrade": {"proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $connection_upgrade;"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var way relay.Way
+			before(t, func(t *testing.T, p proxy) *exec.Cmd {
+				way.Address = p.address
+				cmd := nginx(t, p)
+				file := filepath.Join(p.dir, "nginx.conf")
+				config, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := string(config)
+				for _, line := range lines {
+					text = strings.ReplaceAll(text, line, "")
+				}
+				p.write(t, "nginx.conf", text)
+				pem, err := os.ReadFile(filepath.Join(p.dir, "cert.pem"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if way.Roots, err = relay.Roots(pem); err != nil {
+					t.Fatal(err)
+				}
+				return cmd
+			}, r.logged("address"))
+			_, err := relay.OpenSocket(t.Context(), "https://hub.example.org"+hubwire.Path, way)
+			if err == nil || !strings.Contains(err.Error(), "passes no WebSockets on") || !strings.Contains(wire.HintOf(err), "proxy_http_version 1.1") {
+				t.Errorf("%v, hint: %s", err, wire.HintOf(err))
 			}
 		})
 	}

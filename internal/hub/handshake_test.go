@@ -218,6 +218,10 @@ func TestOtherRequests(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", name, got.StatusCode, test.status)
 		}
 	}
+	// A page that was opened at another address learns of the hub's own.
+	if own := get("/healthz", nil).Header.Get("Vmux-Hub"); own != h.Origin() {
+		t.Errorf("the hub is at %q, and says %q", h.Origin(), own)
+	}
 }
 
 // A client of another protocol learns that it is one.

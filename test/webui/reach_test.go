@@ -94,7 +94,8 @@ const ofReach = `
 let now = 0;
 Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { onLine: true } });
 performance.now = () => now;
-globalThis.fetch = async () => new Response('ok\n');
+globalThis.location = { origin: 'https://hub.example.org' };
+globalThis.fetch = async () => new Response('ok\n', { headers: { 'Vmux-Hub': 'https://hub.example.org' } });
 const { whyOffline, again } = await import(process.argv[2]);
 const said = [];
 for (const later of [again + 1, 1, 20 * again, again + 1, 0]) {
@@ -113,6 +114,16 @@ func TestHubThatIsBackIsNotHeldBack(t *testing.T) {
 	if said := saidOfReach(t, ofReach); said != want {
 		t.Errorf("%s; want %s", said, want)
 	}
+}
+
+// A page that was opened at another address than the hub's (plausible 205) says which one
+// that is, before anything is made there: devices are not let in from it.
+func TestAnotherAddressOfTheHub(t *testing.T) {
+	t.Parallel()
+	real := realHub(t)
+	p := open(t, &hub{t: t, Server: &httptest.Server{URL: strings.Replace(real.URL, "vmux.localhost", "localhost", 1)}}, view{})
+	p.Wants("The hub has another address", "Open the app at "+real.URL+".")
+	p.Tolerate("WebSocket connection to")
 }
 
 // saidOfReach is what a program says that Node runs with reach.js.

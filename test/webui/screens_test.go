@@ -206,6 +206,7 @@ func TestScreens(t *testing.T) {
 				}
 				p.checkAxe(what, string(axe))
 			}
+			p.checkVerbatim()
 		})
 	}
 }
@@ -240,6 +241,29 @@ func (p *tab) checkFits(what string) {
 		.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).map((e) => e.outerHTML.slice(0, 120))`)
 	for _, s := range zooming {
 		p.t.Errorf("%s: Safari on iOS zooms in on letters under 16 pixels: %s", what, s)
+	}
+}
+
+// checkVerbatim finds names, keys and commands that a browser would translate, and fields
+// whose text it would correct.
+func (p *tab) checkVerbatim() {
+	p.t.Helper()
+	found := browser.Eval[[]string](p, `(() => {
+		const found = [], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+		for (let node; (node = nodes.nextNode());) {
+			if (/SHA256:[0-9A-Za-z+/]|example\.org|ssh-ed25519|ecdsa-sha2|vmux [a-z]+ [a-z]+$|^([0-9a-z]{4} ){3}/.test(node.data) && node.parentElement.translate) {
+				found.push(node.data.slice(0, 80));
+			}
+		}
+		return found;
+	})()`)
+	for _, f := range found {
+		p.t.Errorf("a browser would translate %q", f)
+	}
+	corrected := browser.Eval[[]string](p, `Array.from(document.querySelectorAll('input[type=text], textarea'))
+		.filter((e) => !e.readOnly && e.getAttribute('autocorrect') !== 'off').map((e) => e.outerHTML.slice(0, 120))`)
+	for _, c := range corrected {
+		p.t.Errorf("Safari would correct what is typed: %s", c)
 	}
 }
 

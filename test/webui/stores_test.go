@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"vmux/test/browser"
@@ -20,17 +21,28 @@ func troubled(t *testing.T) *tab {
 	h := startHub(t)
 	h.serve(map[string]string{"sw.js": browser.QuirkScript(t, "lost-database-server") + ";\n" + browser.QuirkScript(t, "hung-transaction") + `;
 		background.caches = () => { caches.open = () => new Promise(() => {}); };
+		background.bodies = () => { Cache.prototype.match = async () => new Response(new ReadableStream({})); };
 		addEventListener('message', ({ data, ports }) => {
 			if (data.background) {
 				background[data.background[0]](...data.background.slice(1));
 				ports[0].postMessage('done');
 			}
 		});
-		` + string(worker)})
+		` + hasty(t, string(worker))})
 	p := open(t, h, view{})
 	p.WaitFor("navigator.serviceWorker.controller?.state === 'activated'")
 	t.Cleanup(func() { p.Tolerate("favicon.ico"); p.Tolerate("503") })
 	return p
+}
+
+// hasty is the worker with less patience for what never comes in the test.
+func hasty(t *testing.T, worker string) string {
+	t.Helper()
+	const patient = "readPatience = 20000"
+	if !strings.Contains(worker, patient) {
+		t.Fatalf("the worker has no %q", patient)
+	}
+	return strings.Replace(worker, patient, "readPatience = 500", 1)
 }
 
 // trouble makes the worker's stores so, and opens the app again.
@@ -66,6 +78,28 @@ func TestWorkerWhoseStoresDoNotAnswer(t *testing.T) {
 	if browser.Eval[bool](p, "document.querySelector('code, button') !== null") {
 		t.Error("another version is offered")
 	}
+}
+
+// Files that a browser's store begins to give and never ends are loaded again.
+func TestWorkerWhoseFilesNeverEnd(t *testing.T) {
+	t.Parallel()
+	p := troubled(t)
+	p.trouble("bodies")
+	p.WaitFor("location.search === '?again' && " + versionShown + " === " + browser.Quoted(p.hub.app.Version()))
+}
+
+// A worker that cannot tidy up its stores when it takes over still takes over: browsers
+// keep back pushes, and what pages ask for, until it has.
+func TestWorkerThatCannotTidyUp(t *testing.T) {
+	t.Parallel()
+	h, p := installed(t)
+	worker, err := os.ReadFile(filepath.Join(root, "web/phone/static/sw.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.serve(map[string]string{"sw.js": "caches.keys = () => new Promise(() => {});\n" + string(worker)})
+	p.Do("globalThis.own = await navigator.serviceWorker.getRegistration(); globalThis.before = own.active; await own.update();")
+	p.WaitFor("own.active !== before && own.active.state === 'activated'")
 }
 
 // A file that fits the accepted list is served though there is no space to keep it.

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,7 +28,7 @@ const (
 	requestTime  = 10 * time.Second
 	idleTime     = 2 * time.Minute
 	writeTime    = 5 * time.Minute
-	maxHeaders   = 16 << 10
+	maxHeaders   = 64 << 10 // browsers send the cookies of a login before the hub, on localhost those of all that is there
 	shutdownTime = 2 * time.Second
 )
 
@@ -232,9 +233,33 @@ func (f *Front) server(h http.Handler) *http.Server {
 		IdleTimeout:    idleTime,
 		WriteTimeout:   writeTime,
 		MaxHeaderBytes: maxHeaders,
-		// Anybody can cause these: broken handshakes, mostly.
-		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		ErrorLog:       log.New(&complaints{log: f.log}, "", 0),
 	}
+}
+
+// complaints logs what an http.Server complains of. Anybody can cause most of it, by
+// broken handshakes. That the hub can take no connections any more, as without open files
+// left, is for who runs it, once in a while: it is tried each second.
+type complaints struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	told time.Time
+}
+
+// Write implements io.Writer.
+func (c *complaints) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !strings.HasPrefix(text, "http: Accept error") || time.Since(c.told) < time.Minute {
+		c.log.Debug(text)
+		return len(p), nil
+	}
+	c.told = time.Now()
+	c.log.Warn("the hub takes no new connections at the moment", "reason", text,
+		"hint", "each device is an open file: raise LimitNOFILE of its service, or ulimit -n")
+	return len(p), nil
 }
 
 func shutdown(server *http.Server) {

@@ -550,7 +550,9 @@ func TestLongHeaders(t *testing.T) {
 	if resp, _ := request(t, f, "GET", "/", "X-Long", strings.Repeat("x", 2*maxHeaders)); resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	if resp, _ := request(t, f, "GET", "/", "X-Long", strings.Repeat("x", maxHeaders/2)); resp.StatusCode != http.StatusOK {
+	// All that nginx passes on by default: logins before the hub keep much in cookies
+	// (oauth2-proxy 644), and on localhost each program's are sent to all (supabase 761).
+	if resp, _ := request(t, f, "GET", "/", "Cookie", strings.Repeat("x", 32<<10)); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }

@@ -36,6 +36,7 @@ type answer struct {
 	reason     string        // for people; without the endpoint
 	retryAfter time.Duration // usualPause where it says nothing
 	clock      time.Time     // its Date; zero if it says none
+	dropped    bool          // taken and thrown away, as Microsoft's service says in a header of its own
 }
 
 // readAnswer reads and closes the response. What is left unread costs the
@@ -55,7 +56,9 @@ func readAnswer(resp *http.Response, endpoint string, now time.Time) answer {
 			a.retryAfter = max(0, date.Sub(now))
 		}
 	}
-	if a.status/100 != 2 {
+	status := strings.ToLower(cmp.Or(resp.Header.Get("X-Wns-Status"), resp.Header.Get("X-Wns-Notificationstatus")))
+	a.dropped = a.status/100 == 2 && (status == "dropped" || status == "channelthrottled")
+	if a.status/100 != 2 || a.dropped {
 		a.reason = reasonOf(body, resp.Header, endpoint)
 	}
 	return a

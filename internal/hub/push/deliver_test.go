@@ -300,6 +300,22 @@ func TestReasonIsTold(t *testing.T) {
 	}
 }
 
+// Microsoft's service takes pushes that it throws away, and says so in a header alone
+// (microsoft/WindowsAppSDK 3677): such a phone is not woken.
+func TestTakenAndDropped(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(phone, agent)
+	for status, header := range map[string]string{"dropped": "X-WNS-Status", "channelThrottled": "X-WNS-NotificationStatus"} {
+		w.answers(reply{status: http.StatusCreated, header: map[string]string{header: status}})
+		refused, ok := errors.AsType[*RefusedError](w.Wake(t.Context(), agent, phone))
+		if !ok || refused.Reason != status {
+			t.Errorf("%s: %v", status, refused)
+		}
+	}
+	w.answers(reply{status: http.StatusCreated, header: map[string]string{"X-WNS-Status": "received"}})
+	w.wake(agent, phone, nil)
+}
+
 // What a push service wants is for its own subscription: a new one is woken at once.
 func TestRestEndsWithTheSubscription(t *testing.T) {
 	w := newWorld(t)

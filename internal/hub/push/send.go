@@ -118,6 +118,8 @@ func withoutURL(err error) error {
 func (s *Service) judge(ctx context.Context, to device.ID, sub *storedSubscription, got answer) error {
 	log := s.log.With("device", to.Short(), "service", serviceOf(sub.Endpoint), "status", got.status, "reason", got.reason)
 	switch {
+	case got.dropped:
+		log.Warn("push taken and dropped")
 	case got.status >= 200 && got.status < 300:
 		s.log.Debug("push taken", "device", to.Short(), "service", serviceOf(sub.Endpoint), "status", got.status)
 		return nil

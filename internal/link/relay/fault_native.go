@@ -41,6 +41,7 @@ const (
 	hintPath      = "a firewall or VPN that lets connections begin and then drops packets does that (try without it, or with an MTU of 1280), and so does a server that hangs: curl -v %s"
 	hintHTTPProxy = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
 	hintAllProxy  = "ALL_PROXY is set, which vmux does not read: write that proxy into HTTPS_PROXY (http://, https:// or socks5://), if %s is behind it"
+	hintUpgrade   = "let the proxy before the hub pass WebSockets on (nginx: proxy_http_version 1.1, and the headers Upgrade and Connection): \"Behind a proxy\" in docs/running-a-hub.md"
 	hintProxy     = "start the hub behind that proxy, and see the proxy's log"
 )
 
@@ -149,6 +150,9 @@ func answered(u *url.URL, r *http.Response) *Fault {
 	case err == nil, r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusNetworkAuthenticationRequired:
 		f.text = fmt.Sprintf("a login page answers in place of the hub: HTTP status %d", r.StatusCode)
 		f.hint = hintLoginPage
+	case r.StatusCode == http.StatusUpgradeRequired: // the hub's answer to what a proxy has made of the request
+		f.text = "something on the way to the hub passes no WebSockets on: HTTP status 426" + said
+		f.hint = hintUpgrade
 	case said != "": // in words: it knows more
 	case r.StatusCode == http.StatusForbidden:
 		f.hint = hintLoginPage

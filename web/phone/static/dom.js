@@ -7,6 +7,9 @@ import { clean } from './text.js';
 /** @typedef {Node | string | number | null | undefined | false} One */
 /** @typedef {One | One[]} Child */
 
+/** Elements of names, keys and commands, as of the class "mono": browsers that translate pages must leave these. */
+const verbatim = new Set(['bdi', 'code', 'pre']);
+
 /**
  * Makes an element. Properties that begin with "on" are listeners, `class` and
  * all others are attributes; true is an attribute without value, and false, null
@@ -19,6 +22,9 @@ import { clean } from './text.js';
  */
 export function h(tag, properties, ...children) {
 	const element = document.createElement(tag);
+	if (verbatim.has(tag) || /(^| )mono( |$)/.test(properties?.class ?? '')) {
+		element.translate = false;
+	}
 	for (const [name, value] of Object.entries(properties ?? {})) {
 		if (name.startsWith('on') && typeof value === 'function') {
 			element.addEventListener(name.slice(2), value);

@@ -97,7 +97,7 @@ export const para = (...children) => h('p', { class: 'para' }, ...children);
 export function field(label, attributes, hint) {
 	const id = newID('field');
 	const properties = {
-		id, autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false',
+		id, autocomplete: 'off', autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false',
 		'aria-describedby': hint && `${id}-hint`, ...attributes,
 	};
 	const input = attributes.rows ? h('textarea', properties) : h('input', { type: 'text', ...properties });
@@ -244,7 +244,11 @@ export const spoken = () => h('div', { class: 'unseen spoken', 'aria-live': 'ass
 /** Has a screen reader say it: in the sheet that is open, since what lies below is out of its reach. @param {string} text */
 export function say(text) {
 	const open = document.querySelectorAll('dialog[open] > .spoken');
-	(open[open.length - 1] ?? document.querySelector('#live'))?.replaceChildren(text);
+	const place = /** @type {HTMLElement | null} */ (open[open.length - 1] ?? document.querySelector('#live'));
+	if (place) {
+		place.translate = false; // it has names
+		place.replaceChildren(text);
+	}
 }
 
 /**

@@ -21,6 +21,15 @@ const heldBack = {
 	text: 'The hub answers, but its WebSocket does not get through. Whoever runs the proxy before the hub has to let /v1/connect through, without a login.',
 };
 
+/**
+ * The page was opened at an address that is not the hub's own, where it takes no devices.
+ * @param {string} origin the hub's @returns {Reason}
+ */
+const elsewhere = (origin) => ({
+	title: 'The hub has another address',
+	text: `Open the app at ${origin}. At this one it cannot be reached by computers, and what is made here is not there.`,
+});
+
 // A hub that has just come back answers before the app's next attempt, which may be 15
 // seconds away.
 const back = { title: 'The hub answers', text: 'The app connects to it.' };
@@ -46,8 +55,9 @@ async function look(answered) {
 	if (answer.headers.get('Content-Type')?.startsWith('text/html') && answer.ok) {
 		return login;
 	}
+	const origin = answer.headers.get('Vmux-Hub');
 	if (answer.ok && said === 'ok') {
-		return answered ? heldBack : back;
+		return origin && origin !== location.origin ? elsewhere(origin) : answered ? heldBack : back;
 	}
 	return { title: 'The hub is out of order', text: `A server answers in its place (HTTP status ${answer.status}). Whoever runs it finds the reason in its log.` };
 }

@@ -19,6 +19,7 @@ const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (
 const stateStore = 'vmux-state';
 const patience = 60000; // for files that were lost, while a page waits, in milliseconds
 const storePatience = 5000; // for one answer of the browser's stores, which WebKit may owe for ever
+const readPatience = 20000; // for all of a file that they have begun to give
 
 /** @param {string} name */
 const addressOf = (name) => new URL(name, worker.registration.scope).href;
@@ -28,11 +29,11 @@ const storeOf = (version) => `vmux-app-${version}`;
 
 /**
  * Fails if the browser's store does not answer.
- * @template T @param {Promise<T>} promise @returns {Promise<T>}
+ * @template T @param {Promise<T>} promise @param {number} [time] @returns {Promise<T>}
  */
-function answered(promise) {
+function answered(promise, time = storePatience) {
 	return Promise.race([promise, new Promise((_, reject) => {
-		setTimeout(() => reject(new Error('the browser does not answer')), storePatience);
+		setTimeout(() => reject(new Error('the browser does not answer')), time);
 	})]);
 }
 
@@ -94,8 +95,8 @@ function parsed(text) {
 async function accepted() {
 	const copies = await Promise.allSettled([
 		inDatabase('readonly', (lists) => lists.get('accepted')),
-		inState().then((state) => answered(state.match(addressOf('accepted')))).then((found) => found?.text())
-			.then((text) => text?.startsWith('{') ? parsed(text) : text ? listOf(text) : null),
+		answered(inState().then((state) => state.match(addressOf('accepted'))).then((found) => found?.text())
+			.then((text) => text?.startsWith('{') ? parsed(text) : text ? listOf(text) : null), readPatience),
 	]);
 	const found = copies.map((copy) => copy.status === 'fulfilled' && copy.value?.files ? copy.value : null);
 	const list = found.find((copy) => copy !== null) ?? null;
@@ -159,7 +160,7 @@ const kept = ({ version }, name) =>
 /** The file as it was kept, or null. @param {List} list @param {string} name */
 async function keptFile(list, name) {
 	const found = await kept(list, name);
-	const hash = await found?.clone().arrayBuffer().then(hexHash).catch(() => ''); // '': not readable now
+	const hash = found && await answered(found.clone().arrayBuffer(), readPatience).then(hexHash).catch(() => ''); // '': not readable now
 	if (hash && hash !== list.files[name]) { // damaged: the next start shall know
 		await answered(caches.open(storeOf(list.version)).then((store) => store.delete(addressOf(name)))).catch(() => {});
 	}
@@ -173,7 +174,7 @@ async function keptFile(list, name) {
  * which there is no space is good for this time: its hash was compared
  * @returns {Promise<Response>}
  */
-async function file(list, name, { signal, mustKeep = false } = {}) {
+async function file(list, name, { signal = AbortSignal.timeout(patience), mustKeep = false } = {}) {
 	const found = await keptFile(list, name);
 	if (found) {
 		return found;
@@ -331,7 +332,9 @@ function nameOf(request) {
 
 worker.addEventListener('install', (event) => event.waitUntil(install()));
 
-worker.addEventListener('activate', (event) => event.waitUntil(tidy().then(() => first ? worker.clients.claim() : undefined)));
+// Until this has ended the browser holds back all that pages ask for.
+worker.addEventListener('activate', (event) => event.waitUntil(answered(tidy()).catch(() => {}) // later, then
+	.then(() => first ? worker.clients.claim() : undefined)));
 
 worker.addEventListener('fetch', (event) => {
 	const name = nameOf(event.request);

@@ -22,7 +22,7 @@ const clockWarning = 30;
 /** @param {import('../app.js').Given} given @returns {import('../app.js').Screen} */
 export function home({ state, refresh }) {
 	if (!state.computers?.length && !state.identities?.length && !state.ca) {
-		return welcome(state, refresh);
+		return welcome(state, refresh, offline(state));
 	}
 	return {
 		title: 'vmux',

@@ -22,7 +22,7 @@ const owner = () => h('input', {
 });
 
 /** @param {string} label @param {'current-password' | 'new-password'} autocomplete @param {string} [hint] */
-const secretField = (label, autocomplete, hint) => field(label, { type: 'password', autocomplete, autocorrect: 'off', maxlength: '1000' }, hint);
+const secretField = (label, autocomplete, hint) => field(label, { type: 'password', autocomplete, maxlength: '1000' }, hint);
 
 /**
  * The passphrase that is there, to be typed. It stays in the field no longer than until it

@@ -10,13 +10,14 @@ import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../plat
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../parts.js').Tone} Tone */
 
-/** @param {State} state @param {() => void} refresh @returns {import('../app.js').Screen} */
-export function welcome(state, refresh) {
+/** @param {State} state @param {() => void} refresh @param {HTMLElement | false} offline what keeps it from its hub @returns {import('../app.js').Screen} */
+export function welcome(state, refresh, offline) {
 	const elsewhere = mustInstallFirst(); // is where to begin
 	return {
 		title: 'vmux',
 		main: [
 			loss(state),
+			offline,
 			localNetwork(state),
 			h('div', { class: 'hero' },
 				h('img', { src: 'icons/icon.svg', alt: '', width: '88', height: '88' }),
