@@ -10,7 +10,6 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/nativephone/asking"
-	"vmux/internal/nativephone/terminal"
 	"vmux/internal/signer"
 	"vmux/internal/state"
 )
@@ -54,10 +53,11 @@ func (a *app) attach(ctx context.Context) error {
 	if err != nil {
 		return command.OrHint(err, "end `vmux phone run` and start it again: it is of another version, or asks nobody (--approve always)")
 	}
-	if err := asking.Attach(ctx, terminal.File{File: tty}, connection); err != nil {
+	err = asking.Attach(ctx, tty, connection)
+	a.Aside("\n") // below a question that stands there
+	if err != nil {
 		return command.OrHint(err, "vmux phone attach")
 	}
-	a.Aside("\n")
 	a.Say("detached: the phone goes on")
 	return nil
 }

@@ -299,7 +299,10 @@ func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 	tty, there := a.terminal()
 	var own *terminal.Terminal
 	if there {
-		own = terminal.New(terminal.File{File: tty})
+		own = terminal.New(tty)
+		if _, same := command.Terminal(a.Err); same {
+			a.Err = tty // which nobody waits for
+		}
 		all.above, all.close = own.Above, func() { own.Close(); own.Memory.Clear() }
 	}
 	all.begin = func(p *nativephone.Phone) {
@@ -316,9 +319,10 @@ func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 
 // terminal returns the terminal to ask on, if there is one: the one that controls this
 // process, or standard input.
-func (a *app) terminal() (*os.File, bool) {
-	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
+func (a *app) terminal() (*terminal.File, bool) {
+	if tty, err := terminal.OpenFile(); err == nil {
 		return tty, true
 	}
-	return command.Terminal(a.In)
+	in, ok := command.Terminal(a.In)
+	return terminal.NewFile(in), ok
 }

@@ -7,11 +7,15 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"vmux/internal/device"
 	"vmux/internal/nativephone/terminal"
 	"vmux/internal/signer"
 )
+
+// askAgain is how long a terminal that could not be asked is left alone.
+const askAgain = time.Second
 
 // Terminals are those at which a phone asks, one at a time: the one that was attached
 // last, else the phone's own. Without any, requests wait for one until they expire. A
@@ -22,6 +26,7 @@ type Terminals struct {
 
 	mu       sync.Mutex
 	own      *seat
+	lost     bool // the own one could not be asked when it was tried last
 	attached *seat
 	turn     *turn // nil: there is no terminal
 	changed  chan struct{}
@@ -148,7 +153,7 @@ func (s *Terminals) take(ctx context.Context) (*turn, error) {
 func (s *Terminals) Asked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.turn != nil
+	return s.turn != nil && (s.turn.seat != s.own || !s.lost)
 }
 
 // Approver returns the functions that ask.
@@ -189,15 +194,32 @@ func ask[D any](ctx context.Context, s *Terminals, sheet signer.Sheet, at func(c
 			s.note(ctx, request{sheet.From.ID, sheet.RequestID}, t.seat)
 		}
 		t.seat.using.Done()
-		hungUp := errors.Is(err, terminal.ErrHungUp) && t.seat != s.own
+		hungUp := errors.Is(err, terminal.ErrHungUp)
+		s.lose(t, hungUp, err)
 		if ctx.Err() != nil || !hungUp && !errors.Is(err, terminal.ErrElsewhere) && t.ctx.Err() == nil || err == nil {
 			return d, err
 		}
 		end(nil)
 		select {
-		case <-t.ctx.Done(): // soon: it has hung up
+		case <-t.ctx.Done(): // soon, where an attached one has hung up
+		case <-time.After(askAgain): // the own terminal can be back
 		case <-ctx.Done():
 		}
+	}
+}
+
+// lose notes whether the phone's own terminal could be asked, and says there if not: it may
+// still be seen.
+func (s *Terminals) lose(t *turn, hungUp bool, why error) {
+	s.mu.Lock()
+	own := t.seat == s.own
+	says := own && hungUp && !s.lost
+	if own {
+		s.lost = hungUp
+	}
+	s.mu.Unlock()
+	if says {
+		t.seat.terminal.Say("A request waits, and cannot be asked here: " + why.Error() + ". Elsewhere: vmux phone attach\n")
 	}
 }
 

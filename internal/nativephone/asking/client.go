@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"time"
 
 	"vmux/internal/nativephone/terminal"
 )
@@ -36,14 +37,15 @@ func Attach(ctx context.Context, t terminal.Device, connection io.ReadWriteClose
 func carryKeys(ctx context.Context, t terminal.Device, to io.Writer, ended <-chan struct{}) error {
 	var frame [3 + maxKeys]byte
 	defer clear(frame[:])
+	var told time.Time
 	for columns := -1; ctx.Err() == nil; {
 		select {
 		case <-ended:
 			return ErrEnded
 		default:
 		}
-		if now := t.Columns(); now != columns {
-			columns = now
+		if now := t.Columns(); now != columns || time.Since(told) >= tellTime {
+			columns, told = now, time.Now()
 			frame[0] = frameColumns
 			binary.BigEndian.PutUint16(frame[1:], uint16(max(0, min(columns, 1<<15))))
 			if _, err := to.Write(frame[:3]); err != nil {

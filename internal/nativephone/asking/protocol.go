@@ -16,11 +16,12 @@ import (
 // How an attached terminal and the phone talk, over the phone's control socket: after an
 // upgrade of the HTTP connection the phone sends what is to be written, as it is. Its other
 // direction carries keys and the terminal's width, each a byte that says what it is and two
-// bytes: a length and so many keys, or the columns. The program that attaches reads nothing
+// bytes: a length and so many keys, or the columns. The width comes again each second, which
+// tells that the program runs: it may have been stopped by ^Z. The program that attaches reads nothing
 // of what it carries: what a key means is the phone's to say.
 
 // Protocol is what the connection is upgraded to.
-const Protocol = "vmux-terminal-1"
+const Protocol = "vmux-terminal-2"
 
 const (
 	frameKeys    = 'k'
@@ -28,9 +29,9 @@ const (
 	// maxKeys is how many keys one frame has, and maxTyped how many wait until the phone
 	// reads them.
 	maxKeys, maxTyped = 64, 4096
-	// writeTime is how long an attached terminal may not read: it has been stopped, or
-	// what it stood on is gone, and nobody waits for it (tmux pull request 5444).
-	writeTime = 3 * time.Second
+	// tellTime is how often the width is sent, and silentTime how long a terminal may send
+	// nothing.
+	tellTime, silentTime = time.Second, 10 * time.Second
 )
 
 // attachedDevice is an attached terminal, as the phone has it.
@@ -90,7 +91,7 @@ func (d *attachedDevice) Columns() int {
 
 // Write implements terminal.Device.
 func (d *attachedDevice) Write(b []byte) (int, error) {
-	err := d.deadline(time.Now().Add(writeTime))
+	err := d.deadline(time.Now().Add(terminal.WriteTime))
 	n := 0
 	if err == nil {
 		n, err = d.connection.Write(b)
@@ -168,7 +169,7 @@ func (s *Terminals) Serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := &attachedDevice{connection: connection, deadline: connection.SetWriteDeadline, came: make(chan struct{}, 1)}
-	_ = connection.SetDeadline(time.Time{}) // that of the request's head
+	_ = connection.SetDeadline(time.Now().Add(silentTime)) // not that of the request's head
 	defer d.leave()
 	if _, err := io.WriteString(d, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+Protocol+"\r\n\r\n"); err != nil {
 		return
@@ -189,6 +190,7 @@ func (s *Terminals) Serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.greet(t)
 	for d.read(buffered) == nil {
+		_ = connection.SetReadDeadline(time.Now().Add(silentTime))
 	}
 	d.leave()
 	s.detach(seat)

@@ -98,7 +98,7 @@ func LogCommand(p signer.Pause) string {
 // offerUnpair asks whether to end the pairing, until ctx ends. It reports that it
 // has given way to a request of somebody's, and is to be called again.
 func (t *Terminal) offerUnpair(ctx context.Context, p signer.Pause) (again bool) {
-	if t.screen.take(ctx, last) != nil {
+	if t.take(ctx, last) != nil {
 		return false
 	}
 	defer t.screen.give()

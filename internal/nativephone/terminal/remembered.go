@@ -78,34 +78,36 @@ func (t *Terminal) lock() {
 // nothing is asked.
 func (t *Terminal) offerLock() {
 	for again := true; again; {
-		for t.screen.take(t.life, last) == nil {
-			ended := t.standsUnlocked(t.life)
-			t.screen.give()
-			if ended {
-				break
+		var ended bool
+		var err error
+		for !ended && err == nil {
+			if err = t.take(t.life, last); err == nil {
+				ended, err = t.standsUnlocked(t.life)
+				t.screen.give()
 			}
 		}
 		t.offering.Store(false)
-		// Something may have been typed meanwhile.
-		again = t.life.Err() == nil && !t.Memory.Last().IsZero() && t.offering.CompareAndSwap(false, true)
+		// Something may have been typed meanwhile. Where nobody can be asked, the next
+		// passphrase that is typed offers it again.
+		again = err == nil && !t.Memory.Last().IsZero() && t.offering.CompareAndSwap(false, true)
 	}
 }
 
 // standsUnlocked reports that nothing is remembered any more, or that it gives way to a
 // request and is to be called again.
-func (t *Terminal) standsUnlocked(ctx context.Context) (ended bool) {
+func (t *Terminal) standsUnlocked(ctx context.Context) (ended bool, err error) {
 	for {
 		until := t.Memory.Last()
 		if until.IsZero() {
 			t.end("Locked: each passphrase is asked for again.")
-			return true
+			return true, nil
 		}
 		t.draw("Unlocked for " + minutesLeft(until) + ". l locks ")
 		typed, err := t.read(ctx)
 		switch {
 		case err != nil, t.screen.others() > 0:
 			t.draw("")
-			return err != nil
+			return false, err
 		case strings.ContainsAny(string(typed), "lL"):
 			t.lock()
 		}

@@ -19,7 +19,7 @@ import (
 func TestPassphraseIsNotShownAfterAStop(t *testing.T) {
 	t.Parallel()
 	terminal, p := sitDown(t)
-	fd := int(terminal.tty.(File).Fd())
+	fd := int(terminal.tty.(*File).tty.Fd())
 	shells, err := term.GetState(fd)
 	if err != nil {
 		t.Fatal(err)

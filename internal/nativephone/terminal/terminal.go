@@ -34,8 +34,17 @@ const (
 	maxTyped = 1024
 )
 
-// ErrHungUp is returned when nobody can answer: the terminal is gone.
+// ErrHungUp is returned when nobody can answer here, at least for the time: see errStuck and
+// errBackground.
 var ErrHungUp = errors.New("the terminal is gone")
+
+// hungUp is an ErrHungUp.
+func hungUp(err error) error {
+	if errors.Is(err, ErrHungUp) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrHungUp, err)
+}
 
 // ErrElsewhere is the cause of a context whose question is asked at another terminal now.
 var ErrElsewhere = errors.New("it is asked at another terminal")
@@ -85,6 +94,7 @@ type Terminal struct {
 	drawing sync.Mutex
 	offered map[device.ID]context.CancelFunc
 	line    string // the question that stands there unfinished
+	failed  error  // of the last that was written
 	restore func() // of the terminal's mode; owned by who has the screen
 }
 
@@ -94,8 +104,10 @@ func New(tty Device) *Terminal {
 	t := &Terminal{tty: tty, inert: inert}
 	t.life, t.die = context.WithCancel(context.Background())
 	t.screen.enter = func() (err error) {
-		t.restore, err = tty.Keystrokes()
-		return err
+		if t.restore, err = tty.Keystrokes(); err != nil {
+			return hungUp(err)
+		}
+		return nil
 	}
 	t.screen.leave = func() { t.restore() }
 	return t
@@ -227,7 +239,7 @@ func (q question) requests() int {
 // ctx when the window closes or the computer withdraws the request.
 func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 	shown(q.sheet) // one that waits is shown as a number below the sheet before it
-	if err := t.screen.take(ctx, inTurn); err != nil {
+	if err := t.take(ctx, inTurn); err != nil {
 		return 0, err
 	}
 	if time.Until(q.sheet.Expires) <= t.inert { // nobody could answer it any more
@@ -253,6 +265,18 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 		t.screen.give()
 	}
 	return key, err
+}
+
+// take waits for the screen until ctx ends. What was not shown of the question before
+// it is no fault of the next one.
+func (t *Terminal) take(ctx context.Context, r rank) error {
+	if err := t.screen.take(ctx, r); err != nil {
+		return err
+	}
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	t.failed = nil
+	return nil
 }
 
 // giveAfterSilence passes the screen on once the rest of an answer that was
@@ -374,7 +398,7 @@ func (t *Terminal) passphrase(ctx context.Context, r signer.PassphraseRequest) (
 }
 
 func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest) ([]byte, error) {
-	if err := t.screen.take(ctx, first); err != nil {
+	if err := t.take(ctx, first); err != nil {
 		return nil, err
 	}
 	question := "Passphrase of " + r.Label.String() + ": "
@@ -448,8 +472,12 @@ func (t *Terminal) read(ctx context.Context) ([]byte, error) {
 	}
 	var b [64]byte
 	n, err := t.tty.ReadKeys(b[:])
+	if err == nil {
+		err = t.unseen()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHungUp, err)
+		clear(b[:])
+		return nil, hungUp(err)
 	}
 	return t.keys.only(b[:n]), nil
 }
@@ -520,5 +548,16 @@ func (t *Terminal) redraw(line string) {
 	t.line = line
 }
 
-// write writes what nobody can be told of when it fails: reading keys fails as well then.
-func (t *Terminal) write(text string) { _, _ = io.WriteString(t.tty, text) }
+// write keeps how it has failed: nobody answers what was not shown. The caller holds drawing.
+func (t *Terminal) write(text string) {
+	if _, err := io.WriteString(t.tty, text); err != nil {
+		t.failed = err
+	}
+}
+
+// unseen is why not all of a question was shown; nil if it was.
+func (t *Terminal) unseen() error {
+	t.drawing.Lock()
+	defer t.drawing.Unlock()
+	return t.failed
+}

@@ -55,7 +55,7 @@ func sitDown(t *testing.T) (*Terminal, *person) {
 			}
 		}
 	})
-	terminal := New(File{tty})
+	terminal := New(NewFile(tty))
 	t.Cleanup(func() {
 		terminal.Close()
 		_ = tty.Close()
