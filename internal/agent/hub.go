@@ -91,9 +91,9 @@ func (a *Agent) orHubAway(err error) error {
 	return control.Errorf(wire.CodePhoneNotReachable, hint, "The phone is not reachable, and the hub is not connected: %s.", strings.TrimSuffix(h.LastError, "."))
 }
 
-// Ring implements control.Service: without a name it wakes all phones that have said
+// Wake implements control.Service: without a name it wakes all phones that have said
 // whether they can be woken.
-func (a *Agent) Ring(ctx context.Context, name string) ([]control.Woken, error) {
+func (a *Agent) Wake(ctx context.Context, name string) ([]control.Woken, error) {
 	if a.hub == nil {
 		return nil, control.Errorf(control.CodeInvalid, "vmux agent --hub URL", "The agent uses no hub, and only a hub can ring a phone.")
 	}

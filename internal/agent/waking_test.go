@@ -43,7 +43,7 @@ type pushHub struct {
 	mu     sync.Mutex
 	wakes  []device.ID
 	fails  error
-	slow   bool // rings, and does not say so
+	slow   bool // wakes, and does not say so
 	away   bool // not connected, and thus silent and slow
 	onWake func(device.ID)
 }
@@ -115,18 +115,18 @@ func withHub(t *testing.T, f func(t *testing.T, w *world, p *phone, b *pushHub, 
 	})
 }
 
-// A phone that is away is rung once, comes, and signs. The status says that it
-// was rung.
+// A phone that is away is woken once, comes, and signs. The status says that it
+// was woken.
 func TestPhoneIsWoken(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		if d := w.Status().Phones[0]; !d.Wakeable {
 			t.Error("the status does not say that the phone can be woken")
 		}
-		var rung bool
+		var woken bool
 		b.onWake = func(device.ID) {
 			w.tasks.run(func(context.Context) {
 				time.Sleep(6 * time.Second) // a notification, a pocket, a thumb
-				rung = w.Status().Waiting[0].Woken
+				woken = w.Status().Waiting[0].Woken
 				w.connect(p)
 			})
 		}
@@ -137,8 +137,8 @@ func TestPhoneIsWoken(t *testing.T) {
 		if took := time.Since(began); took > 7*time.Second || took < 6*time.Second {
 			t.Errorf("signed after %v", took)
 		}
-		if !rung || !slices.Equal(b.woken(), []device.ID{p.peer.ID}) {
-			t.Errorf("rung %v, status says %v", b.woken(), rung)
+		if !woken || !slices.Equal(b.woken(), []device.ID{p.peer.ID}) {
+			t.Errorf("woken %v, status says %v", b.woken(), woken)
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestNobodyComes(t *testing.T) {
 			t.Errorf("failed with %v", err)
 		}
 		if n := len(b.woken()); n != 1 {
-			t.Errorf("rung %d times", n)
+			t.Errorf("woken %d times", n)
 		}
 		if f := w.Status().LastFailure; f == nil || f.Code != wire.CodePhoneNotReachable || !strings.Contains(f.Sentence, "it was rung") {
 			t.Errorf("the status says %+v", f)
@@ -159,8 +159,8 @@ func TestNobodyComes(t *testing.T) {
 	})
 }
 
-// A program that asks again and again does not make the phone ring all day, and
-// the requests of one moment ring once.
+// A program that asks again and again does not wake the phone all day, and
+// the requests of one moment wake it once.
 func TestWakesAreFew(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		began := time.Now()
@@ -172,19 +172,19 @@ func TestWakesAreFew(t *testing.T) {
 			asked.Wait()
 		}
 		if n := len(b.woken()); n > maxWakes || n < 2 {
-			t.Errorf("rung %d times in %v", n, wakeSpan)
+			t.Errorf("woken %d times in %v", n, wakeSpan)
 		}
 		time.Sleep(wakeSpan)
 		before := len(b.woken())
 		_, _ = w.Sign(t.Context(), request(key, "a session long after"))
 		if len(b.woken()) != before+1 {
-			t.Error("not rung any more, long after")
+			t.Error("not woken any more, long after")
 		}
 	})
 }
 
-// A program that goes away while the hub rings does not keep the ring from being
-// counted: the hub rings all the same.
+// A program that goes away while the hub wakes the phone does not keep that from being
+// counted: the hub wakes it all the same.
 func TestWakesForWhoGoesAwayAreFew(t *testing.T) {
 	for name, away := range map[string]bool{"at the hub": false, "the hub is away": true} {
 		t.Run(name, func(t *testing.T) {
@@ -197,14 +197,14 @@ func TestWakesForWhoGoesAwayAreFew(t *testing.T) {
 					cancel()
 				}
 				if n := len(b.woken()); !away && (n > maxWakes || n < 2) {
-					t.Errorf("rung %d times in %v", n, wakeSpan)
+					t.Errorf("woken %d times in %v", n, wakeSpan)
 				}
 				before := len(b.woken())
 				b.slow, b.away = false, false
 				time.Sleep(wakePause)
 				_, _ = w.Sign(t.Context(), request(key, "a session"))
 				if n := len(b.woken()) - before; away && n != 1 {
-					t.Errorf("once the hub is back, rung %d times", n)
+					t.Errorf("once the hub is back, woken %d times", n)
 				}
 			})
 		})
@@ -212,14 +212,14 @@ func TestWakesForWhoGoesAwayAreFew(t *testing.T) {
 }
 
 // A login over another host asks twice. The phone has come for the first request, has
-// approved it and was put away: the second one rings it again, and is not taken for one
-// of those that the first ring was for.
+// approved it and was put away: the second one wakes it again, and is not taken for one
+// of those that the first wake-up was for.
 func TestPhoneThatWasPutAwayIsWokenAgain(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.onWake = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
 		for n, name := range []string{"jump host", "target"} {
 			if _, err := w.Sign(t.Context(), request(key, name)); err != nil || len(b.woken()) != n+1 {
-				t.Errorf("%s: %v, rung %d times", name, err, len(b.woken()))
+				t.Errorf("%s: %v, woken %d times", name, err, len(b.woken()))
 			}
 			w.disconnect(p)
 		}
@@ -227,20 +227,20 @@ func TestPhoneThatWasPutAwayIsWokenAgain(t *testing.T) {
 }
 
 // A link that is there but leads to a page that its system has frozen: the
-// request is not shown, so the phone is rung after all. One that shows it is
+// request is not shown, so the phone is woken after all. One that shows it is
 // not.
 func TestPhoneOfASilentLinkIsWoken(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		w.connect(p)
 		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.woken()) > 0 {
-			t.Errorf("%v, rung %d times", err, len(b.woken()))
+			t.Errorf("%v, woken %d times", err, len(b.woken()))
 		}
 		p.signing(key, silent)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		_, _ = w.Sign(ctx, request(key, "session"))
 		cancel()
 		if len(b.woken()) > 0 {
-			t.Error("rung though it showed the request")
+			t.Error("woken though it showed the request")
 		}
 		p.signing(key, func(ctx context.Context, _ *wire.RemoteSignRequest, _ func()) error {
 			<-ctx.Done()
@@ -249,12 +249,12 @@ func TestPhoneOfASilentLinkIsWoken(t *testing.T) {
 		began := time.Now()
 		b.onWake = func(device.ID) {
 			if took := time.Since(began); took < wakeUnshown {
-				t.Errorf("rung after %v", took)
+				t.Errorf("woken after %v", took)
 			}
 		}
 		_, _ = w.Sign(t.Context(), request(key, "session"))
 		if len(b.woken()) != 1 {
-			t.Errorf("rung %d times", len(b.woken()))
+			t.Errorf("woken %d times", len(b.woken()))
 		}
 	})
 }
@@ -268,14 +268,14 @@ func TestCertificateWakes(t *testing.T) {
 		w.tells(p, testHub, true)
 		b.onWake = func(device.ID) { w.tasks.run(func(context.Context) { w.connect(p) }) }
 		if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil || len(b.woken()) != 1 {
-			t.Errorf("%v, rung %d times", err, len(b.woken()))
+			t.Errorf("%v, woken %d times", err, len(b.woken()))
 		}
 		w.stop()
 	})
 }
 
 // Which phones can be woken survives a restart; by another hub, after it said
-// that it cannot be, or unpaired, a phone is not rung, and a malformed update
+// that it cannot be, or unpaired, a phone is not woken, and a malformed update
 // changes nothing.
 func TestWakeablePhonesAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestWakeablePhonesAreKept(t *testing.T) {
 		ringable := func(want bool, why string) {
 			t.Helper()
 			if got := again.waker.Wakeable(ids); (len(got) == 1) != want {
-				t.Errorf("%s: can be rung %v", why, got)
+				t.Errorf("%s: can be woken %v", why, got)
 			}
 		}
 		ringable(true, "after a restart")
@@ -318,7 +318,7 @@ func TestWakeablePhonesAreKept(t *testing.T) {
 }
 
 // A hub that knows no subscription is not asked again for that request, and the
-// reason does not claim that the phone was rung.
+// reason does not claim that the phone was woken.
 func TestHubThatCannotWake(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = &relay.Error{Code: hubwire.CodeNotSubscribed}
@@ -329,7 +329,7 @@ func TestHubThatCannotWake(t *testing.T) {
 	})
 }
 
-// A ring that fails is tried again while the request waits: the hub's connection
+// A wake-up that fails is tried again while the request waits: the hub's connection
 // to the push service was dead, or the hub is just coming back.
 func TestFailedWakeIsTriedAgain(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
@@ -351,7 +351,7 @@ func TestFailedWakeIsTriedAgain(t *testing.T) {
 }
 
 // It fails for as long as the request waits: a few attempts, and no claim that the
-// phone was rung.
+// phone was woken.
 func TestFailedWakesAreFew(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = errors.New("the push service answered 503")
@@ -367,7 +367,7 @@ func TestFailedWakesAreFew(t *testing.T) {
 }
 
 // A phone that saves power shows a push late: its person has the whole window from
-// the ring on, and the request that the phone gets has it, too.
+// the wake-up on, and the request that the phone gets has it, too.
 func TestWindowCountsFromTheWake(t *testing.T) {
 	for name, linked := range map[string]bool{"away": false, "a frozen page": true} {
 		t.Run(name, func(t *testing.T) {
@@ -390,13 +390,13 @@ func TestWindowCountsFromTheWake(t *testing.T) {
 				if linked {
 					w.connect(p)
 				}
-				var rung time.Time
+				var woken time.Time
 				b.onWake = func(device.ID) {
-					rung = time.Now()
+					woken = time.Now()
 					w.tasks.run(func(context.Context) {
 						time.Sleep(80 * time.Second)
-						if until := w.Status().Waiting[0].Until; !until.Equal(rung.Add(wire.MaxWindow).Round(0)) {
-							t.Errorf("rung at %v, the status says until %v", rung, until)
+						if until := w.Status().Waiting[0].Until; !until.Equal(woken.Add(wire.MaxWindow).Round(0)) {
+							t.Errorf("woken at %v, the status says until %v", woken, until)
 						}
 						close(thawed)
 						w.connect(p)
@@ -406,8 +406,8 @@ func TestWindowCountsFromTheWake(t *testing.T) {
 					t.Fatal(err)
 				}
 				last := asked[len(asked)-1]
-				if end := rung.Add(wire.MaxWindow); last.ExpiresAt().Sub(end).Abs() > time.Second || len(b.woken()) != 1 {
-					t.Errorf("rung %d times, at %v, the phone's request ends at %v", len(b.woken()), rung, last.ExpiresAt())
+				if end := woken.Add(wire.MaxWindow); last.ExpiresAt().Sub(end).Abs() > time.Second || len(b.woken()) != 1 {
+					t.Errorf("woken %d times, at %v, the phone's request ends at %v", len(b.woken()), woken, last.ExpiresAt())
 				}
 			})
 		})
@@ -415,7 +415,7 @@ func TestWindowCountsFromTheWake(t *testing.T) {
 }
 
 // Another phone of the same key shows the request, with the usual window, and nobody looks
-// at it: its end is not that of the phone that was rung.
+// at it: its end is not that of the phone that was woken.
 func TestWindowOutlivesThatOfAnotherPhone(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		tablet := w.addPhone(2, "tablet")
@@ -442,7 +442,7 @@ func TestWindowOutlivesThatOfAnotherPhone(t *testing.T) {
 			})
 		}
 		if _, err := w.Sign(t.Context(), request(key, "session")); err != nil || len(b.woken()) != 1 {
-			t.Errorf("%v, rung %d times", err, len(b.woken()))
+			t.Errorf("%v, woken %d times", err, len(b.woken()))
 		}
 		w.disconnect(p)
 		b.onWake = nil

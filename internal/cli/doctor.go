@@ -38,7 +38,7 @@ Exit status: 0 nothing that keeps a login from working, 1 a failure.`,
 		},
 	})
 	cmd.Flags().StringVar(&o.Host, "host", "", "also log in to `USER@HOST`, which may ask the phone")
-	cmd.Flags().BoolVar(&o.Ring, "ring", false, "also ring the phones")
+	cmd.Flags().BoolVar(&o.Wake, "ring", false, "also ring the phones")
 	cmd.Flags().BoolVar(&report, "report", false, "print what can be posted: no names, addresses or keys")
 	return cmd
 }

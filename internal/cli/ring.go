@@ -24,7 +24,7 @@ test in the app's Settings sees it arrive.
 Exit status: 0 rung, 3 when a phone cannot be rung.`,
 		Example: "  vmux ring\n  vmux ring my-phone",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			list, err := command.Client().Ring(cmd.Context(), strings.Join(names, ""))
+			list, err := command.Client().Wake(cmd.Context(), strings.Join(names, ""))
 			if err != nil {
 				return err
 			}

@@ -110,10 +110,10 @@ func (c *Client) Unpair(ctx context.Context, device string) (Device, error) {
 	return call[Device](ctx, c, http.MethodDelete, "devices/"+url.PathEscape(device), nil)
 }
 
-// Ring has the hub ring the phone of that name, or all that have said that they can
-// be rung, and returns what came of it.
-func (c *Client) Ring(ctx context.Context, device string) ([]Woken, error) {
-	return call[[]Woken](ctx, c, http.MethodPost, "ring", ring{device})
+// Wake has the hub wake the phone of that name, or all that have said that they can
+// be woken, and returns what came of it.
+func (c *Client) Wake(ctx context.Context, device string) ([]Woken, error) {
+	return call[[]Woken](ctx, c, http.MethodPost, "ring", wake{device})
 }
 
 // CA lists the CAs of the paired phones that have one.
@@ -139,7 +139,7 @@ func (c *Client) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	return call[hubpage.Report](ctx, c, http.MethodPost, "hub/verify", nil)
 }
 
-type ring struct {
+type wake struct {
 	Device string `json:"device,omitempty"`
 }
 

@@ -35,7 +35,7 @@ func (r refusing) RequestCertificate(context.Context, CertificateOptions) (Certi
 func (r refusing) Devices() ([]Device, error)             { return nil, r.err }
 func (r refusing) Ping(context.Context) ([]Device, error) { return nil, r.err }
 func (r refusing) Unpair(string) (Device, error)          { return Device{}, r.err }
-func (r refusing) Ring(context.Context, string) ([]Woken, error) {
+func (r refusing) Wake(context.Context, string) ([]Woken, error) {
 	return nil, r.err
 }
 func (r refusing) CA() ([]CA, error)                   { return nil, r.err }

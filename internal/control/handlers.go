@@ -37,11 +37,11 @@ func (h *handler) routes() http.Handler {
 	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
 	on("POST /v1/ping", h.do(func(r *http.Request) (any, error) { return s.Ping(r.Context()) }))
 	on("POST /v1/ring", h.do(func(r *http.Request) (any, error) {
-		var o ring
+		var o wake
 		if err := decode(r, &o); err != nil {
 			return nil, err
 		}
-		return s.Ring(r.Context(), o.Device)
+		return s.Wake(r.Context(), o.Device)
 	}))
 	on("GET /v1/ca", h.get(func() (any, error) { return s.CA() }))
 	on("POST /v1/ca/accept", h.do(func(r *http.Request) (any, error) {

@@ -45,8 +45,8 @@ type Service interface {
 	// Ping measures the round trips to the connected phones, and returns all phones.
 	Ping(ctx context.Context) ([]Device, error)
 	Unpair(device string) (Device, error)
-	// Ring has the hub ring the phone of that name, or all that can be.
-	Ring(ctx context.Context, device string) ([]Woken, error)
+	// Wake has the hub wake the phone of that name, or all that can be.
+	Wake(ctx context.Context, device string) ([]Woken, error)
 	CA() ([]CA, error)
 	AcceptCA(device, fingerprint string) (CA, error)
 	// ClaimGit notes what a git signature is for; it must not wait.

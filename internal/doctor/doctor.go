@@ -53,7 +53,7 @@ var checks = []struct {
 	{"phone", phone},
 	{"latency", latency},
 	{"clock", clock},
-	{"ring", ring},
+	{"ring", waking},
 	{"certificate", certificate},
 	{"versions", versions},
 	{"ways in", waysIn},

@@ -111,7 +111,7 @@ var worlds = []struct {
 	{"the phone cannot be rung", func(f *Facts) { f.Phones[0].WakeProblem, f.Phones[0].WakeHint = "notifications are off", "in the app" }, "warning ring cannot"},
 	{"the last ring failed", func(f *Facts) { f.Phones[0].LastWake = &control.Wake{Error: "410"} }, "warning ring failed"},
 	{"ringing fails", func(f *Facts) {
-		f.Rung = []control.Woken{{Name: "x", Error: control.Errorf("x", "open the app", "gone")}}
+		f.Woken = []control.Woken{{Name: "x", Error: control.Errorf("x", "open the app", "gone")}}
 	}, "warning ring failed"},
 	{"the certificate has expired", func(f *Facts) { f.Status.Certificate.State = control.CertificateExpired }, "warning certificate expired"},
 	{"another CA", func(f *Facts) { f.Phones[0].CAChangedTo = "SHA256:y" }, "failure certificate ca-changed"},
@@ -169,7 +169,7 @@ func TestNamesWhatIsWrongAndNothingElse(t *testing.T) {
 	}
 }
 
-// A phone that is asleep and can be rung is no failure, nor is it that an app of no
+// A phone that is asleep and can be woken is no failure, nor is it that an app of no
 // release has no version.
 func TestWhatIsNotWrong(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
@@ -249,7 +249,7 @@ func (stuck) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	<-ctx.Done()
 	return hubpage.Report{}, wire.NewError(wire.CodeInternalError)
 }
-func (stuck) Ring(ctx context.Context, _ string) ([]control.Woken, error) {
+func (stuck) Wake(ctx context.Context, _ string) ([]control.Woken, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -267,7 +267,7 @@ func TestNothingIsWaitedForForLong(t *testing.T) {
 		t.Errorf("%+v", l.facts)
 	}
 	cancel() // a person who has seen enough
-	f := Look(ctx, Options{Agent: stuck{*whole().Status}, Socket: socket, Ring: true})
+	f := Look(ctx, Options{Agent: stuck{*whole().Status}, Socket: socket, Wake: true})
 	if !slices.Contains(f.Late, "the phones") {
 		t.Errorf("late: %v", f.Late)
 	}

@@ -30,7 +30,7 @@ type Facts struct {
 	Others  []string // names of other agents that run
 	Service Service
 	Page    Page
-	Rung    []control.Woken // with --ring alone
+	Woken   []control.Woken // with --ring alone
 	Server  *Server         // with --host alone
 }
 

@@ -28,7 +28,7 @@ const (
 	programTime = 10 * time.Second
 	pingTime    = 8 * time.Second
 	pageTime    = 20 * time.Second
-	ringTime    = 20 * time.Second
+	wakeTime    = 20 * time.Second
 	loginTime   = 2 * time.Minute // a person is asked
 )
 
@@ -37,7 +37,7 @@ type Agent interface {
 	Status(ctx context.Context) (control.Status, error)
 	Ping(ctx context.Context) ([]control.Device, error)
 	VerifyHub(ctx context.Context) (hubpage.Report, error)
-	Ring(ctx context.Context, device string) ([]control.Woken, error)
+	Wake(ctx context.Context, device string) ([]control.Woken, error)
 }
 
 // Options say where to look.
@@ -47,11 +47,11 @@ type Options struct {
 	Socket  string   // where the agent's is, unless it says otherwise
 	State   []string // folders that others must not change
 	Host    string   // a server to log in to; ssh may ask the phone for it
-	Ring    bool     // ring the phones
+	Wake    bool     // wake the phones
 }
 
 // Look looks at everything. It changes nothing, but for a login with Options.Host and
-// the notification on the phone with Options.Ring.
+// the notification on the phone with Options.Wake.
 func Look(ctx context.Context, o Options) Facts {
 	l := &looker{Options: o, facts: Facts{Version: o.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH}}
 	l.home, _ = os.UserHomeDir() // "": nothing is found there
@@ -72,8 +72,8 @@ func Look(ctx context.Context, o Options) Facts {
 		if h := l.facts.Status.Hub; h != nil && h.Connected {
 			at("the hub's page", pageTime, l.page)
 		}
-		if o.Ring {
-			at("ringing", ringTime, l.ring)
+		if o.Wake {
+			at("ringing", wakeTime, l.wake)
 		}
 	}
 	if o.Host != "" {
@@ -281,12 +281,12 @@ func (l *looker) page(ctx context.Context) func(*Facts) {
 	return func(f *Facts) { f.Page = Page{true, r, err} }
 }
 
-func (l *looker) ring(ctx context.Context) func(*Facts) {
-	rung, err := l.Agent.Ring(ctx, "")
+func (l *looker) wake(ctx context.Context) func(*Facts) {
+	woken, err := l.Agent.Wake(ctx, "")
 	if err != nil {
-		rung = []control.Woken{{Name: "the phone", Error: control.AsError(err)}}
+		woken = []control.Woken{{Name: "the phone", Error: control.AsError(err)}}
 	}
-	return func(f *Facts) { f.Rung = rung }
+	return func(f *Facts) { f.Woken = woken }
 }
 
 func lastLine(text string) string {

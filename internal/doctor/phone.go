@@ -117,19 +117,19 @@ func clock(f Facts) (all []Finding) {
 	return all
 }
 
-// ring is whether phones can be rung, by what is known of them; with --ring it was tried.
-func ring(f Facts) (all []Finding) {
+// waking is whether phones can be woken, by what is known of them; with --ring it was tried.
+func waking(f Facts) (all []Finding) {
 	if f.Status == nil || hubDown(f) {
 		return nil
 	}
-	for _, w := range f.Rung {
+	for _, w := range f.Woken {
 		if w.Error != nil {
 			all = append(all, warn("failed", w.Error.Hint, "%s was not rung: %s", w.Name, w.Error.Sentence)...)
 		} else {
 			all = append(all, fine("rung", "%s was rung: look at it", w.Name)...)
 		}
 	}
-	if len(f.Rung) > 0 {
+	if len(f.Woken) > 0 {
 		return all
 	}
 	for _, d := range f.Phones {

@@ -26,7 +26,7 @@ const (
 	Certificate Kind = "certificate" // it is about to expire, or is gone
 	CA          Kind = "ca"          // a phone's has changed
 	Pairing     Kind = "pairing"     // a phone was added or removed
-	Ringing     Kind = "ringing"     // a phone could not be rung
+	Ringing     Kind = "ringing"     // a phone could not be woken
 )
 
 // Kinds are all of them, in the order of the documentation.
@@ -162,7 +162,7 @@ func (w *Watcher) certificate(s control.Status, now time.Time) (show []Notice, a
 	return show, 0
 }
 
-// phones tells of those that were added or removed, and of those that could not be rung.
+// phones tells of those that were added or removed, and of those that could not be woken.
 func (w *Watcher) phones(s control.Status) (show []Notice) {
 	before := map[string]control.Device{}
 	for _, p := range w.before.Phones {

@@ -11,16 +11,16 @@ import (
 func TestWaitingSaysWhetherThePhoneWasRung(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {
-		shown, rung bool
-		want        string
+		shown, woken bool
+		want         string
 	}{
 		{false, false, "30 s left, not shown there yet"},
 		{false, true, "30 s left, not shown there yet, the phone was rung"},
 		{true, true, "30 s left"},
 	} {
-		r := control.Request{Kind: "sign", Identity: "work", Until: now.Add(30 * time.Second), Shown: test.shown, Woken: test.rung}
+		r := control.Request{Kind: "sign", Identity: "work", Until: now.Add(30 * time.Second), Shown: test.shown, Woken: test.woken}
 		if got := waitingFor(r, now); !strings.HasSuffix(got, test.want) {
-			t.Errorf("shown %v, rung %v: %q", test.shown, test.rung, got)
+			t.Errorf("shown %v, woken %v: %q", test.shown, test.woken, got)
 		}
 	}
 }

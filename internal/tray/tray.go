@@ -1,5 +1,5 @@
 // Package tray decides what a menu bar or tray shows of the agent, and what each line of
-// its menu does (DESIGN section 9). It draws the icon, too. It reads a status and makes
+// its menu does. It draws the icon, too. It reads a status and makes
 // text: how a system shows that, and what a click comes to, is for cmd/vmux-tray.
 package tray
 

@@ -105,28 +105,28 @@ func (s *pushService) last() string {
 	return s.pushed[len(s.pushed)-1]
 }
 
-// ringing is what `vmux status` says of the phone.
-type ringing struct {
+// wakeable is what `vmux status` says of the phone.
+type wakeable struct {
 	Wakeable              bool
 	WakeProblem, WakeHint string
 }
 
-func (w *world) ringing(t *testing.T) ringing {
+func (w *world) wakeable(t *testing.T) wakeable {
 	t.Helper()
-	var status struct{ Phones []ringing }
+	var status struct{ Phones []wakeable }
 	if err := json.Unmarshal([]byte(w.agent.MustVmux("status", "--json")), &status); err != nil {
 		t.Fatal(err)
 	}
 	if len(status.Phones) != 1 {
-		return ringing{}
+		return wakeable{}
 	}
 	return status.Phones[0]
 }
 
-func (w *world) waitRinging(t *testing.T, problem string) {
+func (w *world) waitWakeable(t *testing.T, problem string) {
 	t.Helper()
-	waitFor(t, "the computer knows that it can ring, or why not: "+problem, func() bool {
-		r := w.ringing(t)
+	waitFor(t, "the computer knows that it can wake it, or why not: "+problem, func() bool {
+		r := w.wakeable(t)
 		return r.Wakeable == (problem == "") && strings.Contains(r.WakeProblem, problem)
 	})
 }
@@ -142,14 +142,14 @@ func (w *world) startPush(t *testing.T) {
 	w.page.Go(w.hub.URL + "/")
 	w.agent = StartAgent(t, w.hub.URL)
 	w.agent.Pair(w.page)
-	w.waitRinging(t, "notifications are off")
+	w.waitWakeable(t, "notifications are off")
 	w.page.MustCall("subscribePush", nil, nil)
-	w.waitRinging(t, "")
+	w.waitWakeable(t, "")
 	w.wantPush(t, "on")
 }
 
 // The subscription goes to the hub, and the computers learn that the phone can
-// be rung. `vmux ring` tries it.
+// be woken. `vmux ring` tries it.
 func TestPushSubscription(t *testing.T) {
 	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
@@ -157,13 +157,13 @@ func TestPushSubscription(t *testing.T) {
 		t.Errorf("pushed to %q: %s", s.last(), out)
 	}
 	w.page.MustCall("unsubscribePush", nil, nil)
-	w.waitRinging(t, "notifications are off")
+	w.waitWakeable(t, "notifications are off")
 	w.wantPush(t, "off")
-	w.cannotRing(t, "notifications are off")
+	w.cannotWake(t, "notifications are off")
 }
 
-// cannotRing runs `vmux ring`, which fails.
-func (w *world) cannotRing(t *testing.T, why string) {
+// cannotWake runs `vmux ring`, which fails.
+func (w *world) cannotWake(t *testing.T, why string) {
 	t.Helper()
 	cmd := w.agent.Vmux(deadline(t), "ring")
 	out, err := cmd.CombinedOutput()
@@ -178,16 +178,16 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	s.answers(http.StatusGone)
-	w.cannotRing(t, "no push subscription")
-	w.waitRinging(t, "no push subscription")
+	w.cannotWake(t, "no push subscription")
+	w.waitWakeable(t, "no push subscription")
 	s.answers(http.StatusCreated)
 	w.page.Quirk("subscription-died", 2)
 	w.page.Reload()
-	w.waitRinging(t, "")
+	w.waitWakeable(t, "")
 	w.wantPush(t, "on")
 	w.agent.MustVmux("ring")
 	if s.last() != "/4" { // 2 and 3 are hidden behind made-up ones
-		t.Errorf("rung at %s", s.last())
+		t.Errorf("woken at %s", s.last())
 	}
 }
 
@@ -213,7 +213,7 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 	w.page.Do(`globalThis.goOn()`)
 	w.page.WaitFor("globalThis.made === true && localStorage['stand-in-subscription'] === 'null'")
 	w.wantPush(t, "off")
-	w.waitRinging(t, "notifications are off")
+	w.waitWakeable(t, "notifications are off")
 }
 
 // A push service that answers no more: Settings and the computers say so.
@@ -224,7 +224,7 @@ func TestPushServiceFallsSilent(t *testing.T) {
 	w.page.Do(`localStorage['stand-in-subscription'] = 'null'`)
 	w.page.Reload()
 	w.wantPush(t, "broken")
-	w.waitRinging(t, "do not work there")
+	w.waitWakeable(t, "do not work there")
 	w.page.Go(w.hub.URL + "/#settings")
 	w.page.Wants("This phone cannot be rung The browser’s push service does not answer.")
 }
@@ -236,13 +236,13 @@ func TestPermissionRevoked(t *testing.T) {
 	w.startPush(t)
 	w.page.Do(`localStorage['stand-in-permission'] = '"denied"'`)
 	w.page.Reload()
-	w.waitRinging(t, "does not let the app notify")
+	w.waitWakeable(t, "does not let the app notify")
 	w.wantPush(t, "denied")
 	for _, c := range []struct{ permission, push, problem string }{
 		{"granted", "on", ""}, {"denied", "denied", "does not let the app notify"}, {"granted", "on", ""}, {"default", "broken", "does not let the app notify"},
 	} {
 		w.page.Do(fmt.Sprintf("setPermission(%q)", c.permission))
-		w.waitRinging(t, c.problem)
+		w.waitWakeable(t, c.problem)
 		w.wantPush(t, c.push)
 	}
 	w.page.Go(w.hub.URL + "/#settings")
@@ -315,13 +315,13 @@ func TestRingMe(t *testing.T) {
 		while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20));
 		return true;
 	})()`)
-	// A ring while the app is looked at leaves nothing behind, and reaches the app.
+	// A wake-up while the app is looked at leaves nothing behind, and reaches the app.
 	w.page.Check(`(async () => {
-		globalThis.rings = 0;
-		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.rings += data.type === 'woken'; });
+		globalThis.wakes = 0;
+		navigator.serviceWorker.addEventListener('message', ({ data }) => { globalThis.wakes += data.type === 'woken'; });
 		return true;
 	})()`)
 	w.agent.MustVmux("ring")
-	w.page.WaitFor("globalThis.rings === 1")
+	w.page.WaitFor("globalThis.wakes === 1")
 	w.page.Check(`(async () => { while (` + shown + `.length > 0) await new Promise((r) => setTimeout(r, 20)); return true; })()`)
 }

@@ -87,7 +87,7 @@ const pushing = `{
 	globalThis.setTimeout = (f, delay, ...args) => later(f, delay === 30000 ? 500 : delay, ...args);
 };`
 
-// Settings say how it stands with being rung, and what to do.
+// Settings say how it stands with being woken, and what to do.
 func TestSettingsOfNotifications(t *testing.T) {
 	t.Parallel()
 	settings := func(before string) *tab {

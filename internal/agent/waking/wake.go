@@ -27,7 +27,7 @@ const (
 	attemptTimeout = 20 * time.Second
 	// pause is the least time between two pushes to one phone, and maxWakes how
 	// many there can be within wakeSpan: whoever can use the agent's socket could
-	// make the phone ring all day.
+	// wake the phone all day.
 	pause    = 10 * time.Second
 	maxWakes = 5
 	wakeSpan = 5 * time.Minute

@@ -1,6 +1,6 @@
 // Package waking has a hub wake phones that do not show a request: by a push
-// notification, seldom enough that nobody who can use the agent's socket makes a
-// phone ring all day. It knows which phones can be woken and what came of it, keeps
+// notification, seldom enough that nobody who can use the agent's socket wakes a
+// phone all day. It knows which phones can be woken and what came of it, keeps
 // the time that a person has, and says why a phone is not reached.
 package waking
 

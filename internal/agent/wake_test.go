@@ -18,7 +18,7 @@ import (
 var errNoSubscription = &relay.Error{Code: hubwire.CodeNotSubscribed, Message: "the device has no push subscription"}
 
 // A hub that knows no subscription of the phone: the computer no longer believes that
-// it can ring, also after a restart, until the phone says so again.
+// it can wake it, also after a restart, until the phone says so again.
 func TestDeadSubscriptionIsNotUsedAgain(t *testing.T) {
 	withHub(t, func(t *testing.T, w *world, p *phone, b *pushHub, key ssh.Signer) {
 		b.fails = errNoSubscription
@@ -45,7 +45,7 @@ func TestDeadSubscriptionIsNotUsedAgain(t *testing.T) {
 	})
 }
 
-// What a phone says of why it cannot be rung stands in the status, with what to do.
+// What a phone says of why it cannot be woken stands in the status, with what to do.
 func TestPhoneSaysWhyItCannotBeWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -72,41 +72,41 @@ func TestPhoneSaysWhyItCannotBeWoken(t *testing.T) {
 	})
 }
 
-// `vmux ring` rings those that have said whether they can be, or the one it names, and
+// `vmux ring` wakes those that have said whether they can be, or the one it names, and
 // believes the hub.
-func TestRing(t *testing.T) {
+func TestWake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		b := &pushHub{}
 		p := w.addPhone(1, "phone")
-		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != control.CodeInvalid {
+		if _, err := w.Wake(t.Context(), ""); wire.CodeOf(err) != control.CodeInvalid {
 			t.Errorf("without a hub: %v", err)
 		}
 		w.useHub(b, testHub)
-		if _, err := w.Ring(t.Context(), ""); wire.CodeOf(err) != wire.CodePhoneNotReachable {
+		if _, err := w.Wake(t.Context(), ""); wire.CodeOf(err) != wire.CodePhoneNotReachable {
 			t.Errorf("nothing is known of any phone: %v", err)
 		}
-		if _, err := w.Ring(t.Context(), "unknown"); wire.CodeOf(err) != control.CodeNoSuchDevice {
+		if _, err := w.Wake(t.Context(), "unknown"); wire.CodeOf(err) != control.CodeNoSuchDevice {
 			t.Errorf("an unknown phone: %v", err)
 		}
 		w.tellsWhy(p, testHub, false, wire.WakeDenied)
 		b.fails = errNoSubscription
 		for _, name := range []string{"", "phone", p.peer.ID.String()} {
-			list, err := w.Ring(t.Context(), name)
+			list, err := w.Wake(t.Context(), name)
 			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "does not let the app notify") {
 				t.Errorf("%q: %+v, %v", name, list, err)
 			}
 		}
 		b.fails = errors.New("the push service answered 403")
 		w.tells(p, testHub, true)
-		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "403") {
+		if list, err := w.Wake(t.Context(), ""); err != nil || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, "403") {
 			t.Errorf("%+v, %v", list, err)
 		}
 		if d := w.Status().Phones[0]; !d.Wakeable || d.LastWake == nil || !strings.Contains(d.LastWake.Error, "403") {
 			t.Errorf("%+v", d)
 		}
 		b.fails = nil
-		if list, err := w.Ring(t.Context(), ""); err != nil || list[0].Error != nil {
+		if list, err := w.Wake(t.Context(), ""); err != nil || list[0].Error != nil {
 			t.Errorf("%+v, %v", list, err)
 		}
 		if d := w.Status().Phones[0]; d.LastWake == nil || d.LastWake.Error != "" {
@@ -134,7 +134,7 @@ func TestRingOfOneThatThisHubDoesNotKnow(t *testing.T) {
 		w.useHub(&pushHub{fails: errNoSubscription}, testHub)
 		w.tells(p, "https://other.example", true)
 		for name, want := range map[string]string{"native phone": "no push subscription", "phone of another hub": "other.example"} {
-			list, err := w.Ring(t.Context(), name)
+			list, err := w.Wake(t.Context(), name)
 			if err != nil || len(list) != 1 || list[0].Error == nil || !strings.Contains(list[0].Error.Sentence, want) || list[0].Error.Hint == "" {
 				t.Errorf("%s: %+v, %v", name, list, err)
 			}
