@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -243,10 +242,8 @@ const (
 )
 
 func noAnswer(window time.Duration) error {
-	return wire.Errorf(wire.CodeRequestExpired, "No answer within %s.", seconds(window))
+	return wire.Errorf(wire.CodeRequestExpired, "No answer within %.0f s.", window.Seconds())
 }
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) }
 
 // connected returns which of the phones have a link.
 func (a *Agent) connected(phones []device.ID) map[device.ID]bool {

@@ -194,7 +194,7 @@ func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) 
 	asked.Wait()
 	for _, r := range results {
 		if r.Error == nil {
-			return control.RefreshResult{Phones: results, Identities: a.identities()}, nil
+			return control.RefreshResult{Phones: results, Identities: a.identities(a.node.Peers())}, nil
 		}
 	}
 	return control.RefreshResult{}, results[0].Error

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"vmux/internal/agent/keys"
 	"vmux/internal/agent/waking"
 	"vmux/internal/control"
@@ -28,7 +26,7 @@ func (a *Agent) Status() control.Status {
 	peers := a.node.Peers()
 	s := control.Status{
 		ConnectionLine: connectionLine(peers), Connected: anyConnected(peers),
-		Certificate: a.ShowCertificate(), Identities: a.identitiesWith(peers), Phones: a.devices(peers),
+		Certificate: a.ShowCertificate(), Identities: a.identities(peers), Phones: a.devices(peers),
 		DeviceID: a.self.String(), DeviceName: a.cfg.Name, Socket: a.cfg.Socket,
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, Flags: a.cfg.Flags, StartedAt: a.started.Round(0),
 		Locked: a.lockedNow.Load(), Notifications: a.wantedNotices(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(),
@@ -88,9 +86,7 @@ func (a *Agent) nameOf(id device.ID) string {
 }
 
 // identities are what SSH clients see, but for the upstream agent's.
-func (a *Agent) identities() []control.Identity { return a.identitiesWith(a.node.Peers()) }
-
-func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
+func (a *Agent) identities(peers []link.PeerStatus) []control.Identity {
 	byID := map[device.ID]link.PeerStatus{}
 	for _, p := range peers {
 		byID[p.ID] = p
@@ -100,7 +96,7 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 	for _, listed := range s.unbound(time.Now()).Identities() {
 		if id := s.byBlob[string(listed.Blob)]; id != nil {
 			list = append(list, describeIdentity(id, byID))
-		} else if cert, ok := parseCertificate(listed.Blob); ok {
+		} else if cert, err := sshctx.ParseCertificate(listed.Blob); err == nil { // also one by a passkey
 			list = append(list, control.Identity{
 				Comment: listed.Comment, Fingerprint: sshctx.Fingerprint(cert.Key.Marshal()), Algorithm: cert.Type(),
 				PublicKey: sshctx.AuthorizedLine(cert), Certificate: true, Available: true,
@@ -108,11 +104,6 @@ func (a *Agent) identitiesWith(peers []link.PeerStatus) []control.Identity {
 		}
 	}
 	return list
-}
-
-func parseCertificate(blob []byte) (*ssh.Certificate, bool) {
-	cert, err := sshctx.ParseCertificate(blob) // also one by a passkey
-	return cert, err == nil
 }
 
 func describeIdentity(id *keys.Key, peers map[device.ID]link.PeerStatus) control.Identity {

@@ -55,7 +55,7 @@ func (p *Phone) approve(ctx context.Context, a approval, given []byte) (any, err
 		_ = p.sheets.Take(other, sheets.Answer{Approved: true, Joined: true}, bytes.Clone(shared)) // it may have ended a moment ago
 	}
 	if a.Grant > 0 {
-		p.endGrantLater(a.Grant)
+		time.AfterFunc(a.Grant+time.Second, p.changed) // it is over then
 	}
 	return p.await(ctx, o)
 }

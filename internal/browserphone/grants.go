@@ -2,7 +2,6 @@ package browserphone
 
 import (
 	"context"
-	"time"
 
 	"vmux/internal/browserphone/pagestate"
 	"vmux/internal/browserphone/sheets"
@@ -63,19 +62,10 @@ func (p *Phone) endGrant(_ context.Context, a arguments) (any, error) {
 	return nil, nil
 }
 
-// endGrantLater shows that a grant is over when its time is.
-func (p *Phone) endGrantLater(after time.Duration) { time.AfterFunc(after+time.Second, p.changed) }
-
 // background notes that nobody sees the page any more.
 func (p *Phone) background(context.Context, arguments) (any, error) {
 	p.away.Left(p.cfg.Now(), p.endGrantsWhenAway)
 	return nil, nil
-}
-
-// returned notes that the page is seen.
-func (p *Phone) returned() {
-	p.endGrantsWhenAway()
-	p.away.Returned()
 }
 
 // endGrantsWhenAway ends all grants if nobody has seen the page for long. It is

@@ -130,7 +130,8 @@ func (p *Phone) rename(_ context.Context, a arguments) (any, error) {
 
 // foreground looks at once for what has come while the page was asleep.
 func (p *Phone) foreground(context.Context, arguments) (any, error) {
-	p.returned()
+	p.endGrantsWhenAway()
+	p.away.Returned()
 	hub, node := p.running()
 	if hub != nil {
 		hub.Wake()

@@ -119,7 +119,7 @@ func (a *app) watchStatus(ctx context.Context) error {
 
 func (a *app) showStatus(s control.Status) error {
 	return a.Answer(s, func() error {
-		text := statusText(s)
+		text := wire.Show(s.ConnectionLine) + "\n" + wire.Show(s.CertificateLine) + "\n" + identityLines(s.Identities)
 		if columns := a.Columns(); columns > 0 {
 			text = statusview.Table(s, columns, time.Now())
 		}
@@ -136,15 +136,6 @@ func (a *app) showStatus(s control.Status) error {
 		}
 		return nil
 	})
-}
-
-// statusText is the three lines' worth that the status has been asked for.
-func statusText(s control.Status) string {
-	var b strings.Builder
-	b.WriteString(wire.Show(s.ConnectionLine) + "\n")
-	b.WriteString(wire.Show(s.CertificateLine) + "\n")
-	b.WriteString(identityLines(s.Identities))
-	return b.String()
 }
 
 // identityLines are the identities as people compare them with ssh-keygen -l.

@@ -23,10 +23,6 @@ func newRecord(kind string, from device.Peer, e wire.Envelope) record {
 	return record{Record: activity.Record{Kind: kind, RequestID: wire.Clean(e.ID), DeviceID: from.ID.String(), DeviceName: from.Name}}
 }
 
-func (r *record) describe(s SignSheet) {
-	r.Quality, r.What, r.Lines = s.Quality, s.Title(), s.Lines()
-}
-
 func (r *record) decide(err error) {
 	r.Code = wire.CodeOf(err)
 	switch r.Code {

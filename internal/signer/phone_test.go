@@ -138,7 +138,7 @@ func (p *phone) request(id identity.Identity) *wire.RemoteSignRequest {
 	return &wire.RemoteSignRequest{
 		Asking:       wire.NewAsking(p.computer.ID.String(), "laptop", time.Now(), wire.Window),
 		KeyAlgorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Origin: wire.Origin,
-		SignatureFlags: flagRSASHA512, DataToSign: data.Marshal(), Context: wire.Context{ContextQuality: wire.QualityUnknown},
+		SignatureFlags: sshctx.FlagRSASHA512, DataToSign: data.Marshal(), Context: wire.Context{ContextQuality: wire.QualityUnknown},
 	}
 }
 

@@ -18,12 +18,6 @@ import (
 	"vmux/internal/wire"
 )
 
-// Flags of SSH_AGENTC_SIGN_REQUEST (RFC 9987 section 6.5).
-const (
-	flagRSASHA256 = 2
-	flagRSASHA512 = 4
-)
-
 // signing is one request for a signature on its way through the phone.
 type signing struct {
 	s        *Signer
@@ -86,7 +80,7 @@ func (q *signing) known(context.Context) error {
 		return err
 	}
 	q.sheet, err = q.s.signSheet(id, q.from, &q.request)
-	q.rec.describe(q.sheet) // also of what is refused: somebody may want to know
+	q.rec.Quality, q.rec.What, q.rec.Lines = q.sheet.Quality, q.sheet.Title(), q.sheet.Lines() // also of what is refused
 	if err != nil {
 		return err
 	}
@@ -247,11 +241,8 @@ func signatureAlgorithm(id identity.Identity, r *wire.RemoteSignRequest) (string
 	if id.Algorithm != ssh.KeyAlgoRSA {
 		return id.Algorithm, nil
 	}
-	switch {
-	case r.SignatureFlags&flagRSASHA256 != 0: // with both, as ssh-agent does
-		return ssh.KeyAlgoRSASHA256, nil
-	case r.SignatureFlags&flagRSASHA512 != 0:
-		return ssh.KeyAlgoRSASHA512, nil
+	if algorithm := sshctx.RSAAlgorithm(r.SignatureFlags); algorithm != "" {
+		return algorithm, nil
 	}
 	return "", wire.Errorf(wire.CodeAlgorithmUnsupported, "ssh-rsa signatures use SHA-1, which this phone does not make: ask for rsa-sha2-256 or rsa-sha2-512")
 }

@@ -25,9 +25,9 @@ func TestSignatureFormats(t *testing.T) {
 		flags uint32
 		want  string
 	}{
-		{rsaKey, flagRSASHA256, "rsa-sha2-256"}, {rsaKey, flagRSASHA512, "rsa-sha2-512"},
-		{rsaKey, flagRSASHA256 | flagRSASHA512, "rsa-sha2-256"},
-		{ed, 0, "ssh-ed25519"}, {ed, flagRSASHA512, "ssh-ed25519"},
+		{rsaKey, sshctx.FlagRSASHA256, "rsa-sha2-256"}, {rsaKey, sshctx.FlagRSASHA512, "rsa-sha2-512"},
+		{rsaKey, sshctx.FlagRSASHA256 | sshctx.FlagRSASHA512, "rsa-sha2-256"},
+		{ed, 0, "ssh-ed25519"}, {ed, sshctx.FlagRSASHA512, "ssh-ed25519"},
 	} {
 		r := p.request(c.id)
 		r.SignatureFlags = c.flags

@@ -69,6 +69,24 @@ func signs(algorithm string, blob []byte) bool {
 	return false
 }
 
+// Flags of SSH_AGENTC_SIGN_REQUEST (RFC 9987, "Signature Flags").
+const (
+	FlagRSASHA256 = 2
+	FlagRSASHA512 = 4
+)
+
+// RSAAlgorithm returns the algorithm that the flags ask an RSA key for: "" if they ask for
+// none, and of both the one that ssh-agent takes.
+func RSAAlgorithm(flags uint32) string {
+	switch {
+	case flags&FlagRSASHA256 != 0:
+		return ssh.KeyAlgoRSASHA256
+	case flags&FlagRSASHA512 != 0:
+		return ssh.KeyAlgoRSASHA512
+	}
+	return ""
+}
+
 // isName reports whether s is an algorithm name: 1 to 64 printable US-ASCII
 // characters without comma or space (RFC 4251 section 6).
 func isName(s string) bool {

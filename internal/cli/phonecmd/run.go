@@ -111,7 +111,7 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
 	log := slog.New(slog.NewTextHandler(aboveWriter{a.Logs(), asked.above}, warnings))
 	ctx, cancel := context.WithCancel(ctx)
-	if f.notifies() {
+	if strings.Join(f.notifications, ",") != "none" {
 		desk := desktop.New(nil, log)
 		var showing sync.WaitGroup
 		showing.Go(func() { desk.Run(ctx) })
@@ -211,9 +211,6 @@ func (f *runFlags) check() (nativephone.Hub, error) {
 	ca, err := certificatesIn(f.hubCA)
 	return nativephone.Hub{URL: u, CA: string(ca)}, err
 }
-
-// notifies tells whether the desktop is to show what waits.
-func (f *runFlags) notifies() bool { return strings.Join(f.notifications, ",") != "none" }
 
 // certificatesIn reads a file of --hub-ca; no file is none.
 func certificatesIn(file string) ([]byte, error) {
