@@ -13,10 +13,11 @@ import (
 // Each command has a manual page, which groff sets without a warning and which has
 // the command's flags.
 func TestManualPages(t *testing.T) {
-	folder := t.TempDir()
-	if out, err := exec.Command("go", "-C", "../../tools", "run", "./man", folder, t.TempDir()).CombinedOutput(); err != nil {
+	man := t.TempDir()
+	if out, err := exec.Command("go", "-C", "../../tools", "run", "./man", man, t.TempDir()).CombinedOutput(); err != nil {
 		t.Fatalf("make man: %v\n%s", err, out)
 	}
+	folder := filepath.Join(man, "man1")
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
 		for _, sub := range cmd.Commands() {
