@@ -113,7 +113,7 @@ func keptName(dir *state.Dir) (string, error) {
 
 // Rename keeps the name by which computers know this phone; empty is the host name
 // again. Those that are paired already learn it when tellChanges is called, or at their
-// next connection.
+// next connection, and the network at once.
 func (p *Phone) Rename(name string) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,7 +129,7 @@ func (p *Phone) Rename(name string) (err error) {
 		return fmt.Errorf("keep the phone's name: %w", err)
 	}
 	if p.online != nil {
-		p.online.node.Rename(p.name)
+		p.online.rename(p.name)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"vmux/internal/control"
+	"vmux/internal/device"
 	"vmux/internal/link"
 	"vmux/internal/link/lan"
 	"vmux/internal/nativephone/remember"
@@ -49,6 +50,9 @@ type presence struct {
 
 	mu   sync.Mutex
 	told []byte // what computers know: see news
+
+	announcing sync.Mutex // may be taken while the phone's lock is held
+	renamed    func()     // ends what is announced under a name; nil before the first
 }
 
 // goOnline makes a presence that nobody can come to yet.
@@ -102,7 +106,7 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	parts := []func() error{
 		func() error { return o.node.Run(o.ctx) },
 		func() error { return o.node.Serve(o.ctx, l) },
-		func() error { return p.advertise(o.ctx, l, c) },
+		func() error { return o.advertise(l.Addr(), lan.Advertise) },
 		func() error { return o.serveCommands(commands) },
 		func() error {
 			remember.WatchLogind(o.ctx, func() { p.Lock() }, c.Log)
@@ -167,18 +171,40 @@ func (p *Phone) news(before []byte) []byte {
 	return now
 }
 
-func (p *Phone) advertise(ctx context.Context, l net.Listener, c RunConfig) error {
-	a := l.Addr().(*net.TCPAddr)
+// announcer is lan.Advertise: it announces a phone under the name until ctx ends.
+type announcer func(ctx context.Context, id device.ID, name string, port int, log *slog.Logger) error
+
+// advertise announces the phone, and anew when it is renamed: the old name may be one that
+// nobody is to hear any more.
+func (o *presence) advertise(at net.Addr, announce announcer) error {
+	a := at.(*net.TCPAddr)
 	if a.IP.IsLoopback() {
-		c.State("Advertising to nobody: listening on "+a.String()+", for this machine alone", "")
-		<-ctx.Done()
+		o.config.State("Advertising to nobody: listening on "+a.String()+", for this machine alone", "")
+		<-o.ctx.Done()
 		return nil
 	}
-	c.State("Advertising, listening on "+a.String(), "")
-	if err := lan.Advertise(ctx, p.ID(), p.Name(), a.Port, c.Log); err != nil && ctx.Err() == nil {
-		// Computers that know the address still find the phone.
-		c.State("DNS-SD does not work here: "+wire.Show(err.Error()), "")
+	o.config.State("Advertising, listening on "+a.String(), "")
+	for o.ctx.Err() == nil {
+		ctx, renamed := context.WithCancel(o.ctx)
+		o.announcing.Lock()
+		o.renamed = renamed
+		o.announcing.Unlock()
+		if err := announce(ctx, o.phone.ID(), o.phone.Name(), a.Port, o.config.Log); err != nil && o.ctx.Err() == nil {
+			// Computers that know the address still find the phone.
+			o.config.State("DNS-SD does not work here: "+wire.Show(err.Error()), "")
+		}
+		<-ctx.Done()
+		renamed()
 	}
-	<-ctx.Done()
 	return nil
+}
+
+// rename tells computers the phone's new name.
+func (o *presence) rename(name string) {
+	o.node.Rename(name)
+	o.announcing.Lock()
+	defer o.announcing.Unlock()
+	if o.renamed != nil {
+		o.renamed()
+	}
 }
