@@ -63,7 +63,7 @@ kill -KILL $first
 again() { [ "$(phone)" != 0 ] && [ "$(phone)" != $first ] && vmux phone lock; }
 tries again
 echo "phone, after a kill: $(systemctl --user is-active vmux-phone) $(tr '\0' ' ' </proc/$(phone)/cmdline)"
-(sleep 1; printf '\003') | script -qec 'vmux phone attach' /dev/null
+(sleep 1; printf '\003') | script -qec 'exec vmux phone attach' /dev/null # else ^C ends some shells, too
 systemctl --user stop vmux-phone
 echo "phone, stopped: $(systemctl --user show -p ActiveState,Result,ExecMainStatus vmux-phone | sort | tr '\n' ' ')"
 systemctl --user exit

@@ -114,7 +114,9 @@ func (p *Page) Ready() {
 func (p *Page) WaitFor(expression string) {
 	p.T.Helper()
 	var err error
-	instead := func() string { return fmt.Sprintf("%s (%v)\nthe page shows:\n%s", expression, err, p.Text()) }
+	instead := func() string {
+		return fmt.Sprintf("%s (%v)\nthe page shows:\n%s\n%s", expression, err, p.Text(), p.loading())
+	}
 	testkit.WaitFor(p.T, testkit.Told(instead), func() (is bool) {
 		err = p.evaluate("Boolean("+expression+")", &is)
 		return is && err == nil
@@ -125,6 +127,21 @@ func (p *Page) WaitFor(expression string) {
 func (p *Page) Text() (text string) {
 	if err := p.evaluate("(document.querySelector('dialog[open]:last-of-type')?.innerText ?? '') + '\\n--\\n' + document.body.innerText", &text); err != nil {
 		return err.Error()
+	}
+	return text
+}
+
+// loading says how the page's load went, and what it wrote to its console.
+func (p *Page) loading() (text string) {
+	const state = `JSON.stringify({
+		at: location.pathname, document: document.readyState, worker: navigator.serviceWorker?.controller?.state ?? null,
+		files: performance.getEntriesByType('resource').map((f) => [f.name.split('/').pop(), f.responseStatus, Math.round(f.duration), f.workerStart > 0].join(' ')),
+	})`
+	if err := p.evaluate(state, &text); err != nil {
+		text = err.Error()
+	}
+	if c, ok := p.driver.(interface{ Console() string }); ok {
+		text += "\n" + c.Console()
 	}
 	return text
 }

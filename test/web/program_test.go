@@ -2,11 +2,14 @@ package web
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -50,6 +53,51 @@ func startProxy(t *testing.T, hub *Hub, change func(*http.Response)) string {
 		ModifyResponse: func(r *http.Response) error { change(r); return nil },
 	}
 	return serveAt(t, proxy)
+}
+
+// A module that does not come, or cannot be read, leaves a page of which nothing runs: it
+// is loaded again, once, and then says so.
+func TestModuleThatDoesNotCome(t *testing.T) {
+	hub := StartHub(t)
+	for _, c := range []struct {
+		what  string
+		times int32 // that it does not come
+		body  string
+		says  string
+	}{
+		{"once", 1, "", ""},
+		{"for a while", 1 << 20, "", "A part of it could not be loaded. See that this device is online, then try again."},
+		{"too new for the browser", 1 << 20, "export new;", "Bring the browser up to date, or use another one."},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			var left atomic.Int32
+			left.Store(c.times)
+			page := NewBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
+				if !strings.HasSuffix(r.Request.URL.Path, "/storage.js") || left.Add(-1) < 0 {
+					return
+				}
+				if c.body == "" {
+					r.StatusCode = http.StatusBadGateway
+					return
+				}
+				r.Header.Del("Content-Encoding")
+				r.Header.Del("ETag") // it is another file
+				r.Header.Set("Content-Type", "text/javascript")
+				r.Header.Set("Content-Length", strconv.Itoa(len(c.body)))
+				r.StatusCode = http.StatusOK // also where it would be "not modified"
+				r.ContentLength, r.Body = int64(len(c.body)), io.NopCloser(strings.NewReader(c.body))
+			}) + "/#v=1&d=none&s=none")
+			if c.says != "" {
+				page.Wants("The app could not start", c.says)
+				if reloads := c.times - left.Load(); reloads != 2 {
+					t.Errorf("loaded %d times", reloads)
+				}
+				left.Store(0)
+				page.Tap("Try again")
+			}
+			page.WaitFor("location.hash === '#pair'") // the invitation was not lost
+		})
+	}
 }
 
 // What the app says where the program cannot be had or run: which of the two it is, and

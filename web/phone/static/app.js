@@ -203,4 +203,5 @@ async function start() {
 	document.documentElement.dataset.ready = 'true';
 }
 
+document.documentElement.dataset.begun = 'true'; // all modules are there; see load.js
 start().catch(broken);

@@ -213,7 +213,8 @@ function stop(why) {
 async function program(end) {
 	const fetching = fetch('vmux.wasm'); // the largest part comes first
 	fetching.catch(() => {}); // told below
-	await import(/* @vite-ignore */ String('./wasm_exec.js')).catch(notImported);
+	const imported = (/** @type {string} */ name) => import(/* @vite-ignore */ name);
+	await imported('./wasm_exec.js').catch(() => imported('./wasm_exec.js?')).catch(notImported); // a name that failed is not tried again
 	const go = new /** @type {any} */ (globalThis).Go();
 	const instance = await instantiate('vmux.wasm', go.importObject, fetching);
 	await ensureAccepted(); // also of the program

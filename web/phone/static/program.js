@@ -8,9 +8,9 @@ const pause = 1000;
 export const notLoaded = (why, hint = 'See that this device is online, then try again.') =>
 	({ code: 'notLoaded', message: `The signer could not be loaded (${why}).`, hint });
 
-/** @param {Promise<Response>} fetching */
-async function loaded(fetching) {
-	const response = await fetching.catch(() => {
+/** What fails is fetched once more: a service worker may have been ended as it answered. @param {string} name @param {Promise<Response>} [fetching] */
+async function loaded(name, fetching = fetch(name)) {
+	const response = await fetching.catch(() => fetch(name)).catch(() => {
 		throw notLoaded('the hub cannot be reached');
 	});
 	if (!response.ok) {
@@ -49,8 +49,8 @@ export const noWebAssembly = {
  * @param {Promise<Response>} [fetching] of that file, if it was begun
  * @returns {Promise<WebAssembly.Instance>} fails with {code, message, hint}
  */
-export async function instantiate(name, imports, fetching = fetch(name)) {
-	let response = await loaded(fetching);
+export async function instantiate(name, imports, fetching) {
+	let response = await loaded(name, fetching);
 	if (typeof globalThis.WebAssembly?.instantiate !== 'function') {
 		throw noWebAssembly;
 	}
@@ -62,7 +62,7 @@ export async function instantiate(name, imports, fetching = fetch(name)) {
 		}
 	}
 	if (response.bodyUsed) {
-		response = await loaded(fetch(name));
+		response = await loaded(name);
 	}
 	const bytes = await response.arrayBuffer().catch(() => {
 		throw notLoaded('the connection to the hub has ended');
