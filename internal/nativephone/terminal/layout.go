@@ -80,6 +80,14 @@ func columnsOf(r rune) int {
 	return 1
 }
 
+// columnsIn is how many columns a line takes, at most.
+func columnsIn(line string) (n int) {
+	for _, r := range line {
+		n += columnsOf(r)
+	}
+	return n
+}
+
 // Named is another device's name in a line that is not laid out, since it is no part of a
 // sheet, though it may stand below one: short, for where the terminal breaks the line the
 // rest of a long name could be drawn like a row.

@@ -247,7 +247,7 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	t.print("\n" + q.text + t.unlockedText(q.key) + q.asked + "\n")
+	t.print(t.textOf(q))
 	key, err := t.countDown(ctx, q)
 	if err != nil && errors.Is(context.Cause(ctx), ErrElsewhere) {
 		err = ErrElsewhere
@@ -315,17 +315,40 @@ func (t *Terminal) discardIfTyped() {
 	clear(typed)
 }
 
+// width is how many columns lines are broken for.
+func (t *Terminal) width() int {
+	if columns := t.tty.Columns(); columns > 0 {
+		return columns
+	}
+	return usualWidth
+}
+
+func (t *Terminal) textOf(q question) string {
+	return "\n" + q.text + t.unlockedText(q.key) + q.asked + "\n"
+}
+
 // countDown reads keys until one of those that answer. A sheet that has changed
 // takes none for a moment, and each that comes within it begins it anew: what was
-// meant for less, or for something else, must not approve more.
+// meant for less, or for something else, must not approve more. Where the terminal has
+// become narrower it breaks lines itself, see layOut: the sheet is shown again.
 func (t *Terminal) countDown(ctx context.Context, q question) (byte, error) {
 	changed := time.Now()
+	laidOut := t.width()
+	columns := laidOut
 	for {
 		if q.joined != nil {
 			if text := q.joined(); text != "" {
 				t.print(text)
+				q.text += text
 				changed = time.Now()
 			}
+		}
+		switch now := t.width(); {
+		case now != columns:
+			columns, changed = now, time.Now()
+		case columns < laidOut && time.Since(changed) >= t.inert:
+			t.print(t.textOf(q))
+			laidOut, changed = columns, time.Now()
 		}
 		t.draw(fmt.Sprintf("%s   %d s left%s ", q.short(), secondsLeft(q.sheet.Expires), more(t.screen.others()+1-q.requests())))
 		typed, err := t.read(ctx)
@@ -532,17 +555,16 @@ func (t *Terminal) fit(line string) string {
 	return line
 }
 
-// redraw overwrites the last line, with spaces where the old one was longer.
+// redraw overwrites the last line, with spaces first where the old one may be longer.
 // The caller holds drawing.
 func (t *Terminal) redraw(line string) {
 	line = t.fit(line)
 	if line == t.line {
 		return
 	}
-	rest := utf8.RuneCountInString(t.line) - utf8.RuneCountInString(line)
 	text := "\r" + line
-	if rest > 0 {
-		text += strings.Repeat(" ", rest) + strings.Repeat("\b", rest)
+	if old := columnsIn(t.line); old > utf8.RuneCountInString(line) {
+		text = "\r" + strings.Repeat(" ", old) + text
 	}
 	t.write(text)
 	t.line = line
