@@ -4,18 +4,22 @@ package test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
 // nobody is an ordinary user, where the tests run as root, who may trace all.
 const nobody = 65534
 
 // Other programs of the same user can neither trace the agent, whose memory has the
-// session certificate's key, nor the phone (ptrace(2), proc(5)).
+// session certificate's key, nor the phone, nor the program that passphrases are typed to
+// (ptrace(2), proc(5)).
 func TestTracingIsForbidden(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -32,14 +36,10 @@ func TestTracingIsForbidden(t *testing.T) {
 	if err := exec.Command("cp", path, vmux).Run(); err != nil {
 		t.Fatal(err)
 	}
-	secret := filepath.Join(dir, "passphrase")
-	if err := os.WriteFile(secret, []byte(passphrase+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var as *syscall.Credential
 	if os.Getuid() == 0 {
 		as = &syscall.Credential{Uid: nobody, Gid: nobody}
-		for _, name := range []string{dir, vmux, secret} {
+		for _, name := range []string{dir, vmux} {
 			if err := os.Chown(name, nobody, nobody); err != nil {
 				t.Fatal(err)
 			}
@@ -54,10 +54,13 @@ func TestTracingIsForbidden(t *testing.T) {
 	readable := func(pid int) bool { return command("ls", fmt.Sprintf("/proc/%d/fd", pid)).Run() == nil }
 	start := func(name string, args ...string) int {
 		cmd := command(name, args...)
-		if err := cmd.Start(); err != nil {
+		// On a terminal of its own, which attach needs.
+		keys, err := pty.StartWithAttrs(cmd, nil, &syscall.SysProcAttr{Credential: as, Setsid: true, Setctty: true})
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		go func() { _, _ = io.Copy(io.Discard, keys) }()
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = keys.Close() })
 		return cmd.Process.Pid
 	}
 	if !readable(start("sleep", "60")) {
@@ -65,13 +68,14 @@ func TestTracingIsForbidden(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"agent", "--lan=false"},
-		{"phone", "run", "--approve", "always", "--passphrase-file", secret, "--listen", "127.0.0.1:0"},
+		{"phone", "run", "--listen", "127.0.0.1:0"},
+		{"phone", "attach"},
 	} {
 		pid := start(vmux, args...)
-		waitFor(t, "vmux "+args[0]+" to forbid tracing", func() bool { return !readable(pid) })
+		waitFor(t, fmt.Sprint("vmux ", args, " to forbid tracing"), func() bool { return !readable(pid) })
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 		if err != nil || len(stat) == 0 || stat[0] == '0' {
-			t.Errorf("vmux %s has ended: %q, %v", args[0], stat, err)
+			t.Errorf("vmux %s has ended: %q, %v", args, stat, err)
 		}
 	}
 }

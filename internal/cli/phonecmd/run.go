@@ -167,6 +167,8 @@ func notRun(err error) error {
 		return command.WithHint(err, "end the other `vmux phone run`, or set VMUX_HOME for a phone of its own")
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &unknown):
 		return command.Wrong(err, "--listen HOST:PORT with an address of this machine, or without it for all that it has")
+	case errors.Is(err, state.ErrReadOnly):
+		return command.WithHint(err, "a phone keeps what it was asked: make the folder writable, or set VMUX_HOME to one that is")
 	case errors.Is(err, syscall.EADDRINUSE):
 		return command.WithHint(err, "--listen with another port; ss -ltnp or lsof -i tells who has this one")
 	}
