@@ -3,7 +3,9 @@ package test
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -118,4 +120,66 @@ func TestCertificateIsForLoginsAlone(t *testing.T) {
 	if n := w.approvals() - before; n != 1 {
 		t.Errorf("the phone approved %d signatures of a commit", n)
 	}
+}
+
+// attacker: root on a server to which `ssh -R` forwards the agent's socket, in the
+// foreground or not. What comes by it is bound as a login of this computer's own; the
+// certificate logs in nowhere from there, and a login by the phone-held key asks.
+func TestCertificateIsNotForwardedAsASocket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ecdsa-sha2-nistp256")
+	byKey := sshdtest.Config{AuthorizedKeys: []string{w.identity("ecdsa-sha2-nistp256").PublicKey}}
+	byCertificate := sshdtest.Config{TrustedUserCAKeys: []string{w.requestCertificate()}}
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		target, other, bastion := o.StartServer(t, byCertificate), o.StartServer(t, byKey), o.StartServer(t, byKey)
+		cert, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.certificateLine(o)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, args := range map[string][]string{
+			"foreground": {"-N"}, "-f": {"-f", "-N"}, "ControlPersist": {"-o", "ControlPersist=yes", "true"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				dir, err := os.MkdirTemp(scratch, "r")
+				if err != nil {
+					t.Fatal(err)
+				}
+				socket, control := filepath.Join(dir, "a"), filepath.Join(dir, "c")
+				args := append([]string{"-R", socket + ":" + w.computer.socket(), "-o", "ControlMaster=yes", "-o", "ControlPath=" + control}, args...)
+				login := bastion.Command(deadline(t), t, o, w.computer.socket(), args...)
+				if err := login.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					must(t, bastion.Command(deadline(t), t, o, w.computer.socket(), "-O", "exit", "-o", "ControlPath="+control))
+					login.Wait()
+				})
+				waitFor(t, "the socket on the server", func() bool { _, err := os.Stat(socket); return err == nil })
+				if name != "foreground" {
+					login.Wait() // what goes on is a process that has forked
+				}
+				before := w.approvals()
+				if _, stderr, err := finish(target.Command(deadline(t), t, o, socket, "true")); err == nil {
+					t.Errorf("the certificate logs in from the server: %s", stderr)
+				}
+				if err := newIntruder(t, socket, cert).login(target); err == nil {
+					t.Error("the certificate logs in from the server, by a client that does not bind")
+				}
+				if list := o.Add(t, socket, "-l"); strings.Contains(list, "vmux-session-cert") {
+					t.Errorf("the certificate is listed there:\n%s", list)
+				}
+				if n := w.approvals() - before; n != 0 {
+					t.Errorf("%d sheets for a certificate", n)
+				}
+				must(t, other.Command(deadline(t), t, o, socket, "true"))
+				if n := w.approvals() - before; n != 1 {
+					t.Errorf("the phone was asked %d times for the phone-held key", n)
+				}
+				must(t, target.Command(deadline(t), t, o, w.computer.socket(), "true"))
+				if n := w.approvals() - before; n != 1 {
+					t.Error("the computer's own login by certificate asks")
+				}
+			})
+		}
+	})
 }

@@ -363,7 +363,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel(nil)
 	a.tasks.start(ctx)
 	served := sshagent.Config{
-		Backend: a, ID: a.id, Log: a.log, MayManage: a.clients.MayManage, MayPassOn: a.clients.MayPassOn,
+		Backend: a, ID: a.id, Log: a.log, MayManage: a.clients.MayManage, MayPassOn: a.clients.MayPassOn, Taken: a.clients.Taken,
 		Closed: a.memory.Closed, Locked: a.locked, AddRefused: a.addRefused, RemoveRefused: a.removeRefused,
 	}
 	if a.upstream != nil {

@@ -73,7 +73,7 @@ func (a *Agent) rebuild() {
 // The upstream agent's keys stand behind all others, unless one has worked at the server.
 func (a *Agent) Listing(ctx context.Context, c sshagent.Connection) *sshagent.Listing {
 	s, now := a.snapshot.Load(), time.Now()
-	all, bound := s.without, len(c.Bindings) > 0 || c.Unproven
+	all, bound := s.without, len(c.Bindings) > 0 || c.Unproven || c.Relayed
 	if s.session.Valid(now) && (!bound || a.use.Lists(c)) {
 		all = s.with
 	}

@@ -21,7 +21,7 @@ import (
 // shows what that host writes.
 func (a *Agent) lineOf(c sshagent.Connection) *client.Line {
 	pid := c.Peer.PID
-	if a.cfg.NoTTYHints || c.Unproven || sshctx.Forwarded(c.Bindings) {
+	if a.cfg.NoTTYHints || c.Unproven || c.Relayed || sshctx.Forwarded(c.Bindings) {
 		pid = 0
 	}
 	return a.terminals.Line(pid)

@@ -37,7 +37,7 @@ type client struct {
 // connection is what the backend is told. Bindings that come later are not seen
 // through it.
 func (c *client) connection() Connection {
-	return Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven, PassedBy: c.passedBy}
+	return c.server.cfg.Taken(Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven, PassedBy: c.passedBy})
 }
 
 func (c *client) serve(ctx context.Context) {

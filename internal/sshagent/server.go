@@ -32,6 +32,9 @@ type Connection struct {
 	// Unproven: a binding of this connection was malformed or not signed by its
 	// host key, so that the connection may come from anywhere.
 	Unproven bool
+	// Relayed: it comes from another host by a way that says nothing of it, as
+	// `ssh -R SOCKET` is. It has no bindings: those that the other host has sent prove nothing.
+	Relayed bool
 	// PassedBy are the agents by which it comes, as ExtensionPassedOn tells.
 	PassedBy []byte
 }
@@ -84,6 +87,9 @@ type Config struct {
 	// Closed is called with what was known of a connection on which identities were
 	// listed, when it has ended. It must not wait. Default: nothing.
 	Closed func(Connection)
+	// Taken says as what a connection is to be taken. It is called concurrently, must not
+	// wait and keeps nothing. Default: as what it is.
+	Taken func(Connection) Connection
 	// ID is of no other agent: IDSize random bytes. See ExtensionPassedOn.
 	ID []byte
 	// PassOn has another agent answer a message: one that adds or removes keys, locks or
@@ -149,6 +155,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.MayPassOn == nil {
 		cfg.MayPassOn = cfg.MayManage
+	}
+	if cfg.Taken == nil {
+		cfg.Taken = func(c Connection) Connection { return c }
 	}
 	if cfg.Closed == nil {
 		cfg.Closed = func(Connection) {}

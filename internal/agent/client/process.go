@@ -25,6 +25,7 @@ type Process struct {
 	Parent   int    // process ID; 0: none
 	Group    int    // process group
 	Terminal bool   // it has a controlling terminal
+	Forked   bool   // it executes nothing of its own yet, but what its parent has (Linux only)
 
 	tty   int64 // that terminal's device, as the system numbers it
 	front int   // that terminal's foreground process group

@@ -34,6 +34,9 @@ func ProcessOf(pid int) (Process, bool) {
 	return p, ok
 }
 
+// forkNoExec is PF_FORKNOEXEC of the kernel's sched.h.
+const forkNoExec = 0x40
+
 func parseStat(stat []byte) (Process, bool) {
 	// The name stands in parentheses and may hold some itself.
 	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
@@ -41,7 +44,7 @@ func parseStat(stat []byte) (Process, bool) {
 		return Process{}, false
 	}
 	// Counted from the third field, the state.
-	const parent, group, terminal, front, started = 1, 2, 4, 5, 19
+	const parent, group, terminal, front, flags, started = 1, 2, 4, 5, 6, 19
 	fields := strings.Fields(string(stat[end+1:]))
 	if len(fields) <= started {
 		return Process{}, false
@@ -59,6 +62,7 @@ func parseStat(stat []byte) (Process, bool) {
 		Name: string(stat[open+1 : end]), Parent: int(number(parent)), Group: int(number(group)),
 		Terminal: number(terminal) != 0, tty: number(terminal), front: int(number(front)),
 	}
+	p.Forked = number(flags)&forkNoExec != 0
 	if failed != nil {
 		return Process{}, false
 	}

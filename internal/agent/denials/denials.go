@@ -129,7 +129,7 @@ func sessionOf(about sshctx.Context) (key [sha256.Size]byte, ok bool) {
 // cannot tell who that is.
 func retryOf(r sshagent.SignRequest, about sshctx.Context) (key [sha256.Size]byte, ok bool) {
 	asker, known := client.ProcessOf(r.Peer.PID)
-	if !known {
+	if !known || r.Relayed {
 		return key, false
 	}
 	begun, starter, known := client.Starter(asker)

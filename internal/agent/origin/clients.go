@@ -24,7 +24,31 @@ const maxClients = 1024
 // knows of none.
 type Clients struct {
 	mu    sync.Mutex
-	first map[client.ID][sha256.Size]byte
+	first sessions
+	own   sessions // those that processes of OpenSSH's client have bound first
+}
+
+// sessions are one SSH session of each process, as a hash of its ID.
+type sessions map[client.ID][sha256.Size]byte
+
+// is reports whether the session is that of the process; it is from now on if there was
+// none. Where too many processes are known it is not.
+func (s *sessions) is(process client.ID, sessionID []byte) bool {
+	session := sha256.Sum256(sessionID)
+	if known, ok := (*s)[process]; ok {
+		return known == session
+	}
+	if len(*s) >= maxClients {
+		maps.DeleteFunc(*s, func(id client.ID, _ [sha256.Size]byte) bool { return !id.Runs() })
+	}
+	if len(*s) >= maxClients {
+		return false
+	}
+	if *s == nil {
+		*s = sessions{}
+	}
+	(*s)[process] = session
+	return true
 }
 
 // FirstSession reports whether the session is the first of the process; it is from
@@ -34,23 +58,34 @@ func (c *Clients) FirstSession(pid int, sessionID []byte) bool {
 	if !ok {
 		return false
 	}
-	session := sha256.Sum256(sessionID)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known, ok := c.first[p.ID]; ok {
-		return known == session
+	return c.first.is(p.ID, sessionID)
+}
+
+// Taken marks a connection that another host has opened by a socket which `ssh` forwards to
+// it (`ssh -R SOCKET`, RemoteForward), and which comes as one of this computer's own. Each
+// process of OpenSSH's client has one session, which it binds before that host can do
+// anything: another one is not its own. Nor is any that a process has which has forked to
+// the background (`ssh -f`, ControlPersist): that comes after the login.
+func (c *Clients) Taken(from sshagent.Connection) sshagent.Connection {
+	p, ok := client.ProcessOf(from.Peer.PID)
+	if ok && p.Program() == "ssh" && !from.Unproven && c.another(p, from.Bindings) {
+		from.Bindings, from.Relayed = nil, true
 	}
-	if len(c.first) >= maxClients {
-		maps.DeleteFunc(c.first, func(id client.ID, _ [sha256.Size]byte) bool { return !id.Runs() })
+	return from
+}
+
+// another reports whether what a process of OpenSSH's client asks for is not of its own session.
+func (c *Clients) another(p client.Process, bindings []sshctx.Binding) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(bindings) == 0 {
+		_, binds := c.own[p.ID]
+		return binds || p.Forked
 	}
-	if len(c.first) >= maxClients {
-		return false
-	}
-	if c.first == nil {
-		c.first = map[client.ID][sha256.Size]byte{}
-	}
-	c.first[p.ID] = session
-	return true
+	own := c.own.is(p.ID, bindings[0].SessionID)
+	return !sshctx.Forwarded(bindings) && (p.Forked || !own)
 }
 
 // NoteLogin remembers the session of a login by a phone-held key, so that a client
@@ -80,7 +115,7 @@ func (c *Clients) relays(p client.Process) bool {
 // Elsewhere reports whether a connection comes from another host, or may do so. Of
 // one that is not bound nothing tells: see FirstSession.
 func (c *Clients) Elsewhere(from sshagent.Connection) bool {
-	if from.Unproven || sshctx.Forwarded(from.Bindings) {
+	if from.Unproven || from.Relayed || sshctx.Forwarded(from.Bindings) {
 		return true
 	}
 	if len(from.Bindings) == 0 {
