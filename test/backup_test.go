@@ -77,6 +77,21 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	if r := w.phone.try("phone", "backup", whole, "--key-passphrase-file", w.passphraseFile); r.exit != 2 || !strings.Contains(r.stderr, "is there already") {
 		t.Errorf("a backup over another: exit %d, %q", r.exit, r.stderr)
 	}
+	small := filepath.Join(w.phone.dir, "small")
+	if err := os.Mkdir(small, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ours := w.phone.file("backup.pass", backupPassphrase+"\n")
+	vmux := w.phone.command(deadline(t), "phone", "backup", filepath.Join(small, "full.age"), "--passphrase-file", ours, "--key-passphrase-file", w.passphraseFile)
+	script := `mount -t tmpfs -o size=4k tmpfs "$0" && head -c 4096 /dev/zero > "$0/other" && "$@"; echo "exit $?"; ls "$0"`
+	onFull := exec.CommandContext(deadline(t), "unshare", append([]string{"-rm", "sh", "-c", script, small, vmux.Path}, vmux.Args[1:]...)...)
+	onFull.Env = vmux.Env
+	if out, err := onFull.CombinedOutput(); err != nil || !strings.Contains(string(out), "free some space there") || !strings.HasSuffix(string(out), "exit 1\nother\n") {
+		t.Errorf("a backup on a full disk: %v\n%s", err, out)
+	}
+	if r := w.phone.try("phone", "backup", filepath.Join(small, "none", "x.age"), "--key-passphrase-file", "is not read"); r.exit != 2 || !strings.Contains(r.stderr, "a folder that is there") {
+		t.Errorf("a backup in no folder: exit %d, %q", r.exit, r.stderr)
+	}
 	wrong := w.phone.file("wrong", "not the passphrase\n")
 	elsewhere := filepath.Join(w.phone.dir, "other.age")
 	if r := w.phone.try("phone", "backup", elsewhere, "--passphrase-file", wrong, "--key-passphrase-file", wrong); r.exit != 1 || !strings.Contains(r.stderr, "is not that of work") {
@@ -90,6 +105,7 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	before := fresh.run("phone", "identity", "list", "--json")
 	for name, r := range map[string]result{
 		"wrong passphrase": fresh.try("phone", "restore", whole, "--passphrase-file", wrong),
+		"marked":           fresh.try("phone", "restore", "-", "--passphrase-file", "-"),
 		"cut off":          fresh.try("phone", "restore", fresh.file("cut.age", string(text[:len(text)*2/3])), "--passphrase-file", right),
 		"no backup":        fresh.try("phone", "restore", right, "--passphrase-file", right),
 	} {

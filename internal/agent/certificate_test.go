@@ -146,6 +146,23 @@ func TestRevoked(t *testing.T) {
 	})
 }
 
+// A phone that has the CA from a backup speaks for the certificates that the one before it
+// has issued, from the first link on.
+func TestRevokedByARestoredPhone(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world, p *phone) {
+		w.connect(p)
+		w.wantState(control.CertificateValid, "after link-up")
+		restored := w.addPhone(2, "restored")
+		restored.hello.CAPublicKey, restored.hello.RevokedSerials = p.hello.CAPublicKey, []string{"7"}
+		blob := w.listedCertificate()
+		w.connect(restored)
+		synctest.Wait()
+		if w.signsLogin(blob) {
+			t.Error("the certificate signs on")
+		}
+	})
+}
+
 func TestRemoveAll(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world, p *phone) {
 		w.connect(p)

@@ -34,6 +34,7 @@ func (h handler) LinkUp(p device.Peer, hello wire.Hello, route string) {
 // listed, a missing certificate is asked for.
 func (a *Agent) afterHandshake(ctx context.Context, p device.Peer, hello wire.Hello) {
 	a.checkCA(p, hello)
+	a.certificate.Revoke(p, hello.RevokedSerials) // once more: of a phone just paired the CA was not known yet
 	if _, err := a.refresh(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("key list", "phone", p.ID.Short(), "error", err)
 		a.journal.Fail(journal.KindKeys, p.Name.String(), err)

@@ -78,7 +78,7 @@ func New(cfg Config) (*Signer, error) {
 	}
 	s.Identities = identity.New(identity.Config{Store: cfg.Store, Log: log, Now: cfg.Now, Providers: providers, Taken: s.isCA})
 	s.CA = authority.New(authority.Config{Store: cfg.Store, Activity: log, Identities: s.Identities, Providers: providers, Now: cfg.Now})
-	s.Backups = transfer.New(transfer.Config{Identities: s.Identities, CA: s.CA, Hosts: s.Hosts, Providers: providers, Now: cfg.Now})
+	s.Backups = transfer.New(transfer.Config{Identities: s.Identities, CA: s.CA, Hosts: s.Hosts, Issued: s.Certificates, Providers: providers, Now: cfg.Now})
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"bytes"
 	"context"
 
 	"vmux/internal/agent/journal"
@@ -51,8 +52,13 @@ func (m *Manager) Forget(phone device.ID) {
 // revokes does not want to be asked at once.
 func (m *Manager) Revoke(phone device.Peer, serials []string) {
 	dropped := false
+	ca, _ := m.CAs.Of(phone.ID)
 	m.change(func() {
-		dropped = m.dropLocked(func(s *Session) bool { return s.Phone == phone.ID && s.hasSerial(serials) })
+		dropped = m.dropLocked(func(s *Session) bool {
+			// A phone that has the CA from a backup speaks for it as well.
+			issued := s.Phone == phone.ID || len(ca) > 0 && bytes.Equal(s.Certificate.SignatureKey.Marshal(), ca)
+			return issued && s.hasSerial(serials)
+		})
 		if dropped {
 			m.held = heldRemoved
 		}

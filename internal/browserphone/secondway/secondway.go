@@ -72,7 +72,7 @@ type Found struct {
 // NewFound reports what was found in a backup.
 func NewFound(doc *backup.Document, outcomes []transfer.Outcome) Found {
 	f := Found{CreatedAt: doc.CreatedAt.UnixMilli(), Outcomes: append([]transfer.Outcome{}, outcomes...)}
-	f.NeedsKeys = slices.ContainsFunc(outcomes, func(o transfer.Outcome) bool { return o.State == transfer.Restored && o.What != "servers" })
+	f.NeedsKeys = transfer.NeedsKeys(outcomes)
 	return f
 }
 

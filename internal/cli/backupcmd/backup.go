@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,6 @@ import (
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/transfer"
-	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -45,14 +45,14 @@ func newBackupCommand(a *app) *cobra.Command {
 	var from secretFiles
 	cmd := a.WithJSON(&cobra.Command{
 		Use: "backup FILE", Short: "Write the keys, the CA and the policies to an encrypted file",
-		Long: `Writes the identities with their private keys, the CA, what they may do, and the
-servers that this phone remembers to a new file, encrypted under a passphrase of its
-own. "vmux phone restore" and the web app read it on another phone, and so does
+		Long: `Writes the identities with their private keys, the CA, what they may do, the servers
+that this phone remembers, and which certificates it has issued and revoked to a new file,
+encrypted under a passphrase of its own. "vmux phone restore" and the web app read it on another phone, and so does
 "age -d". - is standard output.
 
 Each key's own passphrase is asked for before the key leaves, and the log says that it
-did. Not in the file are keys of other agents (which are named in it), the pairings, the
-certificates that were issued, and the log.
+did. Not in the file are keys of other agents (which are named in it), the pairings, and
+the log.
 
 Whoever has the file and its passphrase has the keys: keep the two apart.`,
 		Example: "  vmux phone backup ~/usb/phone.age",
@@ -63,9 +63,15 @@ Whoever has the file and its passphrase has the keys: keep the two apart.`,
 }
 
 func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
+	if from.backup == "-" && from.keys == "-" {
+		return command.Usagef("only one of the two passphrases can be read from standard input")
+	}
 	if path != "-" {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return command.Usage(wire.Show(path)+" is there already, or cannot be looked at", "a FILE that is not there yet: an older backup is replaced by nobody but you")
+			return errThere(path)
+		}
+		if _, err := os.Stat(filepath.Dir(path)); err != nil { // before anybody types a passphrase
+			return command.WrongFile(fmt.Errorf("write the backup: %w", err), hintFolder)
 		}
 	}
 	secrets, err := a.keySecrets(ctx, from.keys)
@@ -89,11 +95,33 @@ func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
 	if path == "-" {
 		return a.Text(string(made.File))
 	}
-	if err := command.WrongFile(state.WriteFile(path, made.File, 0o600), "a FILE in a folder that is there"); err != nil {
+	if err := writeNew(path, made.File); err != nil {
 		return err
 	}
 	made.File = nil
 	return a.Answer(made, func() error { return a.showBackup(path, made) })
+}
+
+const hintFolder = "a FILE in a folder that is there"
+
+func errThere(path string) error {
+	return command.Usage(wire.Show(path)+" is there already, or cannot be looked at", "a FILE that is not there yet: an older backup is replaced by nobody but you")
+}
+
+// writeNew writes a file that is not there yet: as a whole, or it is not there afterwards.
+func writeNew(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist): // since it was looked for
+		return errThere(path)
+	case err != nil:
+		return command.WrongFile(fmt.Errorf("write the backup: %w", err), hintFolder)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return command.WithHint(fmt.Errorf("write the backup: %w", errors.Join(err, os.Remove(path))), "free some space there, or name another FILE")
+	}
+	return nil
 }
 
 func (a *app) showBackup(path string, made transfer.Made) error {
@@ -111,6 +139,14 @@ func (a *app) showBackup(path string, made transfer.Made) error {
 		if err := a.Line("%s", command.Counted(made.Servers, "remembered server")); err != nil {
 			return err
 		}
+	}
+	if made.Certificates > 0 {
+		if err := a.Line("%s", command.Counted(made.Certificates, "certificate")); err != nil {
+			return err
+		}
+	}
+	if len(made.Keys) == 0 && !made.CA {
+		a.Say("there is NO KEY in it: this phone has none that can leave it")
 	}
 	for _, m := range made.Missing {
 		a.Say("not in this backup: %s, which is held elsewhere", wire.Show(m.Label))
@@ -224,6 +260,9 @@ that made it is lost, "vmux phone retire" says what else to do.`,
 }
 
 func (a *app) restore(ctx context.Context, path string, dry bool, from secretFiles) error {
+	if path == "-" && (from.backup == "-" || from.keys == "-") {
+		return command.Usagef("standard input is the backup, and cannot be its passphrase as well")
+	}
 	file, err := a.readBackup(path)
 	if err != nil {
 		return err
@@ -239,7 +278,7 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 		return errors.Join(err, a.showRestored(err, found))
 	}
 	in.KeyPassphrase = []byte{}
-	if found.hasKeys() {
+	if transfer.NeedsKeys(found.Outcomes) {
 		if in.KeyPassphrase, err = a.Passphrase(ctx, from.keys, "New passphrase for the keys on this phone", true); err != nil {
 			return command.OrHint(err, "--key-passphrase-file FILE")
 		}
@@ -281,15 +320,6 @@ type restoreOf struct{ File, Passphrase, KeyPassphrase []byte }
 type restored struct {
 	CreatedAt time.Time          `json:"createdAt"`
 	Outcomes  []transfer.Outcome `json:"outcomes"`
-}
-
-func (r restored) hasKeys() bool {
-	for _, o := range r.Outcomes {
-		if o.State == transfer.Restored && o.What != "servers" {
-			return true
-		}
-	}
-	return false
 }
 
 var restoreBackup = phonecmd.Operation("restore", func(_ context.Context, p *nativephone.Phone, in restoreOf) (restored, error) {

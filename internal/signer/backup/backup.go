@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/policy"
 )
@@ -42,6 +43,8 @@ type Document struct {
 	// Servers are those that the phone remembered.
 	Servers []hosts.Host `json:"servers,omitempty"`
 	Missing []Missing    `json:"missing,omitempty"`
+	// Certificates are those that had not expired, and which of them were revoked.
+	Certificates []certificates.Issued `json:"certificates,omitempty"`
 }
 
 // Key is an identity with its private key.

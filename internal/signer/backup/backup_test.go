@@ -193,6 +193,9 @@ func TestPassphrases(t *testing.T) {
 		strings.ReplaceAll(one, "-", " "):      one,
 		strings.ReplaceAll(one, "-", "\u2013"): one,
 		"\t" + one + "\r\n":                    one,
+		"\ufeff" + one + "\r\n":                one,
+		strings.ReplaceAll(one, "-", "\u00a0"): one,
+		"\ufeffmy own one":                     "my own one",
 		" my own one ":                         "my own one",
 		"my own one, with - dashes":            "my own one, with - dashes",
 	} {

@@ -3,6 +3,7 @@ package backup
 import (
 	"crypto/rand"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"vmux/internal/signer/policy"
@@ -48,7 +49,7 @@ func grouped(text string) string {
 // NewPassphrase without the case and the separators that it was typed with.
 func tidy(p string) string {
 	plain := strings.ToUpper(strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -\u2010\u2011\u2012\u2013\u2014\t\r\n", r) {
+		if unicode.IsSpace(r) || strings.ContainsRune("-\u2010\u2011\u2012\u2013\u2014\u2212"+unseen, r) {
 			return -1
 		}
 		return r
@@ -56,5 +57,9 @@ func tidy(p string) string {
 	if len(plain) == groups*groupSize && strings.Trim(plain, alphabet) == "" {
 		return grouped(plain)
 	}
-	return strings.TrimSpace(p)
+	return strings.TrimFunc(p, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(unseen, r) })
 }
+
+// unseen comes along from an editor or a page: the byte order mark, which is also a space of
+// no width, and soft hyphens.
+const unseen = "\ufeff\u200b\u00ad"

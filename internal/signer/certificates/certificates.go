@@ -149,9 +149,7 @@ func forget(lines []byte, now time.Time) ([]byte, error) {
 func (l *List) Revoke(match func(Issued) bool) ([]Issued, error) {
 	revoked, err := l.revoke(match)
 	for _, i := range revoked {
-		rec := activity.Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
-			Decision: "revoked", Serial: i.Serial, Principals: i.Principals}
-		err = errors.Join(err, l.log.Write(rec))
+		err = errors.Join(err, l.log.Write(revocation(i, "")))
 	}
 	return revoked, err
 }
@@ -163,25 +161,135 @@ func (l *List) revoke(match func(Issued) bool) (revoked []Issued, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines []byte
-	for _, i := range list {
-		if match(i) && !i.Revoked() {
-			i.RevokedAt = l.now().UTC()
-			revoked = append(revoked, i)
+	for n := range list {
+		if match(list[n]) && !list[n].Revoked() {
+			list[n].RevokedAt = l.now().UTC()
+			revoked = append(revoked, list[n])
 		}
-		line, err := json.Marshal(i)
-		if err != nil {
-			return nil, fmt.Errorf("encode certificate: %w", err)
-		}
-		lines = append(append(lines, line...), '\n')
 	}
 	if len(revoked) == 0 {
 		return nil, ErrNoCertificate
 	}
-	if err := l.put(lines); err != nil {
+	if err := l.save(list); err != nil {
 		return nil, err
 	}
 	return revoked, nil
+}
+
+// maxCarried bounds what another phone takes over. Those that are revoked come first.
+const maxCarried = 1024
+
+// Carried are those that a phone has to know which takes this one's place: what is not
+// known could not be revoked, and what is revoked stays so.
+func (l *List) Carried() ([]Issued, error) {
+	list, err := l.All()
+	list = slices.DeleteFunc(list, func(i Issued) bool { return !l.now().Before(i.ValidUntil) })
+	if len(list) > maxCarried {
+		revoked, rest := slices.Clone(list), list
+		revoked = slices.DeleteFunc(revoked, func(i Issued) bool { return !i.Revoked() })
+		rest = slices.DeleteFunc(rest, Issued.Revoked)
+		list = append(latest(rest, maxCarried-min(len(revoked), maxCarried)), latest(revoked, maxCarried)...)
+		slices.SortStableFunc(list, func(a, b Issued) int { return a.IssuedAt.Compare(b.IssuedAt) })
+	}
+	return list, err
+}
+
+func latest(list []Issued, n int) []Issued { return list[max(0, len(list)-n):] }
+
+// Merge adds what another phone has carried, if save is set, and returns how many
+// certificates are new here, how many are revoked that were not, and what undoes it. It
+// takes no revocation back: an older backup does not make good what was revoked since.
+func (l *List) Merge(carried []Issued, from string, save bool) (added, revoked int, undo func() error, err error) {
+	if len(carried) > maxCarried {
+		return 0, 0, nil, errDamaged
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before, err := l.All()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	list, changed := slices.Clone(before), []Issued{}
+	for _, c := range carried {
+		if _, err := strconv.ParseUint(c.Serial, 10, 64); err != nil || len(c.CA) == 0 || len(c.CA) > wire.MaxBlobSize || len(c.Principals) > maxPrincipals {
+			return 0, 0, nil, errDamaged
+		}
+		n := slices.IndexFunc(list, c.is)
+		switch now := l.now(); {
+		case !now.Before(c.ValidUntil) || c.ValidUntil.Sub(now) > farthest:
+			continue
+		case n < 0:
+			added++
+			list = append(list, c)
+		case c.Revoked() && !list[n].Revoked():
+			list[n].RevokedAt = c.RevokedAt
+		default:
+			continue
+		}
+		if changed = append(changed, c); c.Revoked() {
+			revoked++
+		}
+	}
+	if len(changed) == 0 || !save {
+		return added, revoked, nil, nil
+	}
+	for _, c := range changed {
+		if c.Revoked() {
+			if err := l.log.Write(revocation(c, from)); err != nil {
+				return 0, 0, nil, err
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Issued) int { return a.IssuedAt.Compare(b.IssuedAt) })
+	return added, revoked, func() error { return l.takeBack(before, changed) }, l.save(latest(list, maxIssued))
+}
+
+// farthest is further away than the end of any certificate that a phone issues.
+const farthest = 30 * 24 * time.Hour
+
+// maxPrincipals is more than a policy allows.
+const maxPrincipals = 1024
+
+// is reports whether the two are one certificate.
+func (i Issued) is(other Issued) bool { return i.Serial == other.Serial && bytes.Equal(i.CA, other.CA) }
+
+// takeBack undoes Merge, but for what was issued meanwhile.
+func (l *List) takeBack(before, changed []Issued) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, err := l.All()
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(i Issued) bool { return slices.ContainsFunc(changed, i.is) })
+	for _, b := range before {
+		if slices.ContainsFunc(changed, b.is) {
+			list = append(list, b)
+		}
+	}
+	if len(list) == 0 {
+		return l.store.Delete(document)
+	}
+	slices.SortStableFunc(list, func(a, b Issued) int { return a.IssuedAt.Compare(b.IssuedAt) })
+	return l.save(list)
+}
+
+func (l *List) save(list []Issued) error {
+	var lines []byte
+	for _, i := range list {
+		line, err := json.Marshal(i)
+		if err != nil {
+			return fmt.Errorf("encode certificate: %w", err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	return l.put(lines)
+}
+
+// revocation is the record of one; what says how it came about, if not here.
+func revocation(i Issued, what string) activity.Record {
+	return activity.Record{Kind: "revocation", DeviceID: i.DeviceID.String(), DeviceName: i.DeviceName, Label: i.Label,
+		Decision: "revoked", Serial: i.Serial, Principals: i.Principals, What: wire.Clean(what)}
 }
 
 // RevokedSerials are those that computers have to be told of: revoked and not

@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"vmux/internal/signer/authority"
 	"vmux/internal/signer/backup"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
 	"vmux/internal/wire"
@@ -24,6 +26,7 @@ type Config struct {
 	Identities *identity.List
 	CA         *authority.Keeper
 	Hosts      *hosts.List
+	Issued     *certificates.List
 	Providers  map[string]identity.Provider
 	Now        func() time.Time
 }
@@ -41,6 +44,8 @@ type Made struct {
 	CA      bool             `json:"ca"`
 	Servers int              `json:"servers"`
 	Missing []backup.Missing `json:"missing"`
+	// Certificates that have not expired.
+	Certificates int `json:"certificates"`
 }
 
 // LockedError tells of a key that no secret opened.
@@ -56,7 +61,7 @@ func (e *LockedError) Error() string { return fmt.Sprintf("%s: %v", e.Label, e.e
 func (e *LockedError) Unwrap() error { return e.err }
 
 // Make encrypts the identities, the CA, what they may do, and the servers that this phone
-// remembers. The secrets open the keys, each as many as it does; a key that none opens is a
+// remembers, and the certificates that have not expired. The secrets open the keys, each as many as it does; a key that none opens is a
 // *LockedError. The log knows of each key before it leaves. Pairings, the device key, grants
 // and the log are the phone's own and stay.
 func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
@@ -104,7 +109,10 @@ func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 	if doc.Servers, err = b.cfg.Hosts.All(); err != nil {
 		return made, err
 	}
-	made.Servers, made.Missing = len(doc.Servers), doc.Missing
+	if doc.Certificates, err = b.cfg.Issued.Carried(); err != nil {
+		return made, err
+	}
+	made.Servers, made.Missing, made.Certificates = len(doc.Servers), doc.Missing, len(doc.Certificates)
 	file, err := backup.Seal(doc, passphrase)
 	if err != nil {
 		return made, err
@@ -167,7 +175,7 @@ func (b Backups) takeOut(id identity.Identity, secrets [][]byte) (backup.Private
 
 // Outcome is what becomes of one part of a backup.
 type Outcome struct {
-	// What is "key", "ca" or "servers"; of a key Name is the label in the backup.
+	// What is "key", "ca", "certificates" or "servers"; of a key Name is the label in the backup.
 	What string `json:"what"`
 	Name string `json:"name"`
 	// State is "restored"; "kept", what is on this phone already stays as it is; "differs",
@@ -176,6 +184,11 @@ type Outcome struct {
 	Text  string `json:"text"` // the same in words, to stand behind the name
 	// PublicKey is the line of a key that is missing.
 	PublicKey string `json:"publicKey,omitempty"`
+}
+
+// NeedsKeys reports whether private keys are, or would be, put on this phone.
+func NeedsKeys(outcomes []Outcome) bool {
+	return slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.State == Restored && (o.What == "key" || o.What == "ca") })
 }
 
 // States of an Outcome.
@@ -200,6 +213,9 @@ func (b Backups) Restore(doc *backup.Document, add func(label string, key crypto
 		return nil, err
 	}
 	if err := r.ca(doc.CA); err != nil {
+		return nil, err
+	}
+	if err := r.certificates(doc.Certificates); err != nil {
 		return nil, err
 	}
 	if err := r.servers(doc); err != nil {
@@ -337,7 +353,9 @@ func freeLabel(label string, here []identity.Identity) string {
 	}
 	free := label
 	for n := 2; taken(free); n++ {
-		free = fmt.Sprintf("%s %d", label, n)
+		number := fmt.Sprintf(" %d", n)
+		short := strings.ToValidUTF8(label[:min(len(label), wire.MaxNameSize-len(number))], "")
+		free = strings.TrimSpace(short) + number
 	}
 	return free
 }
@@ -364,7 +382,7 @@ func (r *restoring) ca(c *backup.CA) error {
 		identity.Wipe(key)
 		return err
 	default:
-		r.say("ca", authority.Label, Restored, "is restored, with its policy; certificates that were revoked before are not in the backup", "")
+		r.say("ca", authority.Label, Restored, "is restored, with its policy", "")
 		if r.add != nil {
 			return r.restoreCA(*c, key)
 		}
@@ -384,6 +402,18 @@ func (r *restoring) restoreCA(c backup.CA, key crypto.PrivateKey) error {
 	}
 	r.done = append(r.done, r.phone.CA.TakeBack)
 	return nil
+}
+
+// certificates has this phone know which the other one has issued, and revoked.
+func (r *restoring) certificates(carried []certificates.Issued) error {
+	added, revoked, undo, err := r.phone.Issued.Merge(carried, r.from, r.add != nil)
+	if undo != nil {
+		r.done = append(r.done, undo)
+	}
+	if err == nil && added+revoked > 0 {
+		r.say("certificates", "certificates", Restored, fmt.Sprintf("%d that have not expired are restored, so that they can be revoked here; %d are revoked", added, revoked), "")
+	}
+	return err
 }
 
 // servers comes last: it changes one document, and nothing fails after it.

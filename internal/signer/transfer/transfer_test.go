@@ -8,9 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"vmux/internal/device"
 	"vmux/internal/signer"
+	"vmux/internal/signer/activity"
 	"vmux/internal/signer/backup"
+	"vmux/internal/signer/certificates"
 	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
@@ -298,10 +304,13 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	old.server(old.label("git").PublicKey, "web-1.example.org")
+	old.issue(7, time.Hour)
+	old.revoke("7")
 	doc := old.backup()
 	failed := 0
 	for n := 1; ; n++ {
 		f := newFiled(t, "here")
+		f.issueBy(doc.CA.PublicKey, 7, time.Hour)
 		before := f.everything()
 		f.store.failAt = n
 		_, err := f.Backups.Restore(doc, f.add)
@@ -318,7 +327,7 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 			}
 		}
 	}
-	if failed < 6 { // two keys, the CA's, identities.json, ca.json, hosts.json, and the log's
+	if failed < 7 { // two keys, the CA's, identities.json, ca.json, certificates.jsonl, hosts.json
 		t.Errorf("only %d writings could fail", failed)
 	}
 }
@@ -342,6 +351,7 @@ func TestWrongBackups(t *testing.T) {
 		"no public key":              func(d *backup.Document) { d.Keys[1].PublicKey = "work" },
 		"a CA that issues for ever":  func(d *backup.Document) { d.CA.Policy.MaxValiditySeconds = 1 << 40 },
 		"a CA that is an identity":   func(d *backup.Document) { d.Keys[1].PublicKey, d.Keys[1].PrivateKey = d.CA.PublicKey, d.CA.PrivateKey },
+		"a certificate of no number": func(d *backup.Document) { d.Certificates = []certificates.Issued{{Serial: "x", CA: []byte("ca")}} },
 		"a server without a key":     func(d *backup.Document) { d.Servers = []hosts.Host{{}} },
 	} {
 		doc, ca := *whole, *whole.CA
@@ -350,6 +360,86 @@ func TestWrongBackups(t *testing.T) {
 		change(&doc)
 		if _, err := fresh.Backups.Restore(&doc, fresh.add); err == nil || fresh.everything() != "" && fresh.everything() != nobody {
 			t.Errorf("%s: %v, and there is\n%s", name, err, fresh.everything())
+		}
+	}
+}
+
+// issue notes a certificate of the phone's own CA.
+func (f *filed) issue(serial uint64, validity time.Duration) {
+	f.t.Helper()
+	ca, err := f.CA.Get()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.issueBy(ca.AuthorizedKey(), serial, validity)
+}
+
+func (f *filed) issueBy(ca string, serial uint64, validity time.Duration) {
+	f.t.Helper()
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(ca))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cert := &ssh.Certificate{Serial: serial, SignatureKey: key, ValidPrincipals: []string{"root"}, ValidBefore: uint64(time.Now().Add(validity).Unix())}
+	if err := f.Certificates.Note(cert, device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}, wire.Clean("work"), "SHA256:x"); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *filed) revoke(serial string) {
+	f.t.Helper()
+	if _, err := f.Certificates.Revoke(func(i certificates.Issued) bool { return i.Serial == serial }); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// What was revoked stays revoked: on the phone that is restored, which tells computers and
+// servers of it and can revoke the others, and on one with an older backup.
+func TestRevokedCertificatesStayRevoked(t *testing.T) {
+	old := newFiled(t, "work")
+	if _, err := old.CA.Create([]string{"root"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	old.issue(7, time.Hour)
+	old.issue(8, time.Hour)
+	old.issue(9, -time.Hour)
+	older := old.backup()
+	old.revoke("7")
+	newer := old.backup()
+	fresh := newFiled(t)
+	outcomes := fresh.restore(newer)
+	if got := states(outcomes); got != "work restored, vmux-ca restored, certificates restored" || !strings.HasPrefix(outcomes[2].Text, "2 that have not expired") || !strings.HasSuffix(outcomes[2].Text, "; 1 are revoked") {
+		t.Errorf("restored %s: %+v", got, outcomes[2])
+	}
+	if got := fresh.Hello().RevokedSerials; !slices.Equal(got, []string{"7"}) {
+		t.Errorf("computers are told of %v", got)
+	}
+	krl, err := fresh.Certificates.KRL()
+	if want, _ := old.Certificates.KRL(); err != nil || len(krl) != len(want) {
+		t.Errorf("servers are told %x, want the like of %x: %v", krl, want, err)
+	}
+	if records, err := fresh.Activity.Records(); err != nil || !slices.ContainsFunc(records, func(r activity.Record) bool {
+		return r.Decision == "revoked" && r.Serial == "7" && strings.HasPrefix(r.What.String(), "from a backup of 20")
+	}) {
+		t.Errorf("the log does not tell of the revocation: %+v, %v", records, err)
+	}
+	fresh.revoke("8")
+	for name, doc := range map[string]*backup.Document{"older": older, "newer": newer} {
+		if got := states(fresh.restore(doc)); got != "work kept, vmux-ca kept" || len(fresh.Hello().RevokedSerials) != 2 {
+			t.Errorf("after the %s backup: %s, revoked %v", name, got, fresh.Hello().RevokedSerials)
+		}
+	}
+	if got := states(old.restore(fresh.backup())); got != "work kept, vmux-ca kept, certificates restored" || len(old.Hello().RevokedSerials) != 2 {
+		t.Errorf("the first phone, told of the second one's revocation: %s, %v", got, old.Hello().RevokedSerials)
+	}
+}
+
+// There is room for the number behind a name that is taken.
+func TestLongNamesThatAreTaken(t *testing.T) {
+	for _, long := range []string{strings.Repeat("x", wire.MaxNameSize), strings.Repeat("\u00e4", wire.MaxNameSize/2)} {
+		outcomes := newFiled(t, long).restore(newFiled(t, long).backup())
+		if states(outcomes) != long+" restored" {
+			t.Errorf("%s", states(outcomes))
 		}
 	}
 }

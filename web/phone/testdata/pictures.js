@@ -134,7 +134,7 @@ const played = {
 	decodeQR: '',
 	newPassphrase: 'K7QXM-2VDTA-ZB4HP-N6RWC',
 	makeBackup: {
-		file: btoa('-----BEGIN AGE ENCRYPTED FILE-----'), keys: ['deploy', 'archive'], ca: false, servers: 12,
+		file: btoa('-----BEGIN AGE ENCRYPTED FILE-----'), keys: ['deploy', 'archive'], ca: false, servers: 12, certificates: 0,
 		missing: [{ label: 'work', publicKey: '', provider: 'passkey' }, { label: 'vmux-ca', publicKey: '', provider: 'passkey' }],
 	},
 	openBackup: { createdAt: now - 50 * hour, needsKeys: true, outcomes: [

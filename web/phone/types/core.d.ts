@@ -220,11 +220,12 @@ export interface MadeBackup {
 	keys: string[] | null;
 	ca: boolean;
 	servers: number;
+	certificates: number;
 	missing: { label: string; publicKey: string; provider: string }[] | null;
 }
 
 export interface Outcome {
-	what: 'key' | 'ca' | 'servers' | string;
+	what: 'key' | 'ca' | 'certificates' | 'servers' | string;
 	name: string;
 	state: 'restored' | 'kept' | 'differs' | 'missing' | string;
 	text: string;

@@ -82,6 +82,7 @@ function give(made) {
 		title: 'The backup is made',
 		body: [
 			callout('good', 'In it', h('ul', null, keys.map((k) => h('li', null, theirs(k))), made.ca && h('li', null, 'The CA and its policy'),
+				made.certificates > 0 && h('li', null, count(made.certificates, 'certificate'), ' that it has issued'),
 				made.servers > 0 && h('li', null, count(made.servers, 'remembered server')),
 				keys.length === 0 && !made.ca && h('li', null, 'No key'))),
 			missing.length > 0 && callout('warn', 'Not in it', h('ul', null, missing.map((m) => h('li', null, theirs(named(m.label)), ': a passkey never leaves its device')))),
@@ -184,4 +185,4 @@ const states = {
 };
 
 /** @param {Outcome} o */
-const outcome = (o) => row({ ...states[o.state], title: theirs(o.what === 'servers' ? 'Servers' : named(o.name)), text: h('span', null, sentence(clean(o.text))) });
+const outcome = (o) => row({ ...states[o.state], title: theirs({ servers: 'Servers', certificates: 'Certificates' }[o.what] ?? named(o.name)), text: h('span', null, sentence(clean(o.text))) });
