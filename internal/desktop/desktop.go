@@ -46,7 +46,7 @@ type change struct {
 // New makes a notifier. A nil screen is the desktop's own.
 func New(screen Screen, log *slog.Logger) *Notifier {
 	if screen == nil {
-		screen = Own{}
+		screen = NewOwn()
 	}
 	return &Notifier{screen: screen, log: log, came: make(chan struct{}, 1), named: map[string]bool{}}
 }
@@ -140,7 +140,10 @@ func (n *Notifier) show(ctx context.Context, shown map[string]uint32, c change) 
 }
 
 // Own is the desktop's own screen.
-type Own struct{}
+type Own struct{ by map[uint32]string } // which program shows what, by the bus's name of it
+
+// NewOwn makes one.
+func NewOwn() *Own { return &Own{by: map[uint32]string{}} }
 
 // None shows nothing.
 type None struct{}

@@ -15,8 +15,8 @@ import (
 // Show shows a notification by the Desktop Notifications Specification
 // (org.freedesktop.Notifications). Without a session bus it fails; it never
 // starts one, nor a program to show it.
-func (Own) Show(ctx context.Context, title, text string) (id uint32, err error) {
-	err = onBus(ctx, func(call caller) error {
+func (o *Own) Show(ctx context.Context, title, text string) (id uint32, err error) {
+	err = onBus(ctx, func(owner string, call caller) error {
 		var capabilities []string
 		if err := call("GetCapabilities").Store(&capabilities); err != nil {
 			return fmt.Errorf("ask the desktop what it can show: %w", err)
@@ -25,21 +25,35 @@ func (Own) Show(ctx context.Context, title, text string) (id uint32, err error) 
 		if slices.Contains(capabilities, "body-markup") {
 			text = html.EscapeString(text)
 		}
-		return call("Notify", title, uint32(0), "dialog-password", title, text,
+		err := call("Notify", title, uint32(0), "dialog-password", title, text,
 			[]string{}, map[string]dbus.Variant{}, int32(-1)).Store(&id)
+		if err == nil {
+			o.by[id] = owner
+		}
+		return err
 	})
 	return id, err
 }
 
-// Close takes a notification back.
-func (Own) Close(ctx context.Context, id uint32) error {
-	return onBus(ctx, func(call caller) error { return call("CloseNotification", id).Err })
+// Close takes a notification back. What was shown by a program that has been started anew
+// since is gone, and its ID may be another program's notification now.
+func (o *Own) Close(ctx context.Context, id uint32) error {
+	by := o.by[id]
+	delete(o.by, id)
+	return onBus(ctx, func(owner string, call caller) error {
+		if owner != by {
+			return nil
+		}
+		return call("CloseNotification", id).Err
+	})
 }
 
 // caller calls a method of the service that shows notifications.
 type caller func(method string, args ...any) *dbus.Call
 
-func onBus(ctx context.Context, do func(caller) error) error {
+// onBus tells do the bus's own name of the program that shows notifications, which is
+// another one for each that was started.
+func onBus(ctx context.Context, do func(owner string, call caller) error) error {
 	address, err := SessionBus()
 	if err != nil {
 		return err
@@ -49,8 +63,12 @@ func onBus(ctx context.Context, do func(caller) error) error {
 		return fmt.Errorf("connect to the session bus: %w", err)
 	}
 	defer bus.Close()
-	if err := do(func(method string, args ...any) *dbus.Call {
-		return bus.Object("org.freedesktop.Notifications", "/org/freedesktop/Notifications").
+	var owner string
+	if err := bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, "org.freedesktop.Notifications").Store(&owner); err != nil {
+		return fmt.Errorf("nothing shows notifications: %w", err)
+	}
+	if err := do(owner, func(method string, args ...any) *dbus.Call {
+		return bus.Object(owner, "/org/freedesktop/Notifications").
 			CallWithContext(ctx, "org.freedesktop.Notifications."+method, dbus.FlagNoAutoStart, args...)
 	}); err != nil {
 		return fmt.Errorf("notify: %w", err)

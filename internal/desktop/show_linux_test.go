@@ -32,7 +32,7 @@ func (s *notificationServer) CloseNotification(id uint32) *dbus.Error {
 }
 
 // serve takes the desktop's place on the bus.
-func (s *notificationServer) serve(t *testing.T, address string) {
+func (s *notificationServer) serve(t *testing.T, address string) *dbus.Conn {
 	t.Helper()
 	bus, err := dbus.Connect(address)
 	if err != nil {
@@ -46,6 +46,7 @@ func (s *notificationServer) serve(t *testing.T, address string) {
 	if reply, err := bus.RequestName(name, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
 		t.Fatalf("%v, %v", reply, err)
 	}
+	return bus
 }
 
 // The desktop shows the text as it is, also one that reads markup; the bus is found
@@ -66,24 +67,25 @@ func TestShow(t *testing.T) {
 			runtime := t.TempDir()
 			t.Setenv("XDG_RUNTIME_DIR", runtime)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
-			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
+			own := NewOwn()
+			if _, err := own.Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a bus")
 			}
 			address := testkit.Bus(t, filepath.Join(runtime, "bus"))
-			if _, err := (Own{}).Show(t.Context(), title, text); err == nil {
+			if _, err := own.Show(t.Context(), title, text); err == nil {
 				t.Error("shown without a desktop")
 			}
 			s := &notificationServer{test.capabilities, make(chan string, 2)}
 			s.serve(t, address)
 			for _, named := range []string{"", address} {
 				t.Setenv("DBUS_SESSION_BUS_ADDRESS", named)
-				if _, err := (Own{}).Show(t.Context(), title, text); err != nil {
+				if _, err := own.Show(t.Context(), title, text); err != nil {
 					t.Fatalf("bus %q: %v", named, err)
 				}
 				if got := <-s.shown; got != test.want {
 					t.Errorf("bus %q: shown %q, want %q", named, got, test.want)
 				}
-				if err := (Own{}).Close(t.Context(), 1); err != nil {
+				if err := own.Close(t.Context(), 1); err != nil {
 					t.Errorf("bus %q: %v", named, err)
 				}
 				if got := <-s.shown; got != "closed 1" {
@@ -91,6 +93,30 @@ func TestShow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// After the program that shows notifications was started anew its numbers begin anew: that of
+// another program is not closed in place of one that went with it.
+func TestNotificationsOfAProgramThatIsGone(t *testing.T) {
+	address := testkit.Bus(t, filepath.Join(t.TempDir(), "bus"))
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
+	own := NewOwn()
+	shown := make(chan string, 2)
+	first := (&notificationServer{nil, shown}).serve(t, address)
+	if id, err := own.Show(t.Context(), title, "waits"); err != nil || id != 1 {
+		t.Fatalf("%d, %v", id, err)
+	}
+	<-shown
+	if _, err := first.ReleaseName("org.freedesktop.Notifications"); err != nil {
+		t.Fatal(err)
+	}
+	(&notificationServer{nil, shown}).serve(t, address)
+	if err := own.Close(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if len(shown) > 0 {
+		t.Errorf("another's notification: %s", <-shown)
 	}
 }
 
@@ -115,7 +141,7 @@ func TestShowOnBusThatHangs(t *testing.T) {
 		}
 		_, _ = c.Read(make([]byte, 1<<10)) // until it is closed
 	}()
-	if _, err := (Own{}).Show(ctx, title, "text"); err == nil || ctx.Err() == nil {
+	if _, err := NewOwn().Show(ctx, title, "text"); err == nil || ctx.Err() == nil {
 		t.Errorf("%v, context %v", err, ctx.Err())
 	}
 	_ = os.Remove(path)
