@@ -304,7 +304,7 @@ func TestSetupAsksBeforeItChangesAnything(t *testing.T) {
 		s.types(test.answer)
 		s.waitCount(test.says, 1, "")
 	}
-	if !strings.Contains(files(), "/.ssh/config.d/vmux.conf\n") || !strings.Contains(files(), "/.bashrc\n") {
+	if !strings.Contains(files(), "/.ssh/config.d/.vmux.conf\n") || !strings.Contains(files(), "/.bashrc\n") {
 		t.Errorf("after a yes:\n%s", files())
 	}
 }

@@ -41,7 +41,7 @@ var vary = []struct{ pattern, instead string }{
 	{`device ID:? [a-z2-7 ]+`, "device ID"},
 	{`until .*; waiting`, "until TIME; waiting"},
 	{`\d+x\d+`, "SIZE"},
-	{`(it is left out\nhint: ).*`, "${1}OTHERWISE"},
+	{`(the service is left out\nhint: ).*`, "${1}OTHERWISE"},
 }
 
 // vmux setup leads through all of it on a terminal of 80 columns and on one of 40. The

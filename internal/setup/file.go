@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"vmux/internal/state"
 )
@@ -29,6 +30,14 @@ type file struct {
 type unchangeable struct{ path, why string }
 
 func (u *unchangeable) Error() string { return u.path + " " + u.why }
+
+// cause is an error without the paths that the system's calls were about.
+func cause(err error) string {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
+}
 
 // look reads a file. One that is not there is no error.
 func look(path string) (*file, error) {

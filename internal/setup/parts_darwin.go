@@ -8,5 +8,5 @@ func (w Wish) service() []Change { return w.launchd() }
 
 func (w Wish) environment() []Change { return w.launchctlSetenv() }
 
-// bashFile is what bash reads in a new terminal: a login shell, each time.
-func (w Wish) bashFile() string { return w.bashProfile() }
+// bashFiles are what bash reads in a new terminal: a login shell, each time.
+func (w Wish) bashFiles() []string { return []string{w.bashProfile()} }

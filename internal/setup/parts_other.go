@@ -9,5 +9,5 @@ func (w Wish) service() []Change { return nil }
 
 func (w Wish) environment() []Change { return nil }
 
-// bashFile is what bash reads in a new terminal.
-func (w Wish) bashFile() string { return ".bashrc" }
+// bashFiles are what bash reads in a new terminal.
+func (w Wish) bashFiles() []string { return []string{".bashrc"} }

@@ -112,8 +112,8 @@ func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
 	var plan []Change
 	var left []Left
 	for _, c := range w.wanted() {
-		if c.Unit != "" && slices.ContainsFunc(left, func(l Left) bool { return filepath.Dir(l.Path) == c.Path }) {
-			continue // its units are a person's own
+		if c.Unit != "" && ownUnits(left, c) {
+			continue
 		}
 		c.Again = c.Unit != "" && slices.ContainsFunc(plan, Change.MovesSocket)
 		todo, why, err := r.missing(&c)
@@ -142,8 +142,8 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	switch {
 	case errors.As(err, new(*unchangeable)):
 		return false, strings.TrimPrefix(err.Error(), c.Path+" "), nil
-	case err != nil:
-		return false, "", err
+	case err != nil: // one of its folders, as a rule
+		return false, "cannot be read: " + cause(err), nil
 	case written && strings.Count(f.text, e.Text) == 1:
 		if c.body(e.Text) == c.body(c.Lines) {
 			return false, "", nil
@@ -161,11 +161,38 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	return true, "", nil
 }
 
-// Make makes one change of the plan, and records it before.
-func (r *Record) Make(c Change) error {
-	if c.Unit != "" {
-		return r.enable(c)
+// Make makes the changes of the plan, each recorded before. What cannot be written is left
+// alone and returned, as in Plan, and keeps no other change from being made, but for the
+// configuration file.
+func (r *Record) Make(plan []Change) (left []Left, err error) {
+	for _, c := range plan {
+		switch {
+		case c.Unit == "":
+			err = r.put(c)
+		case ownUnits(left, c):
+			continue
+		default:
+			err = r.enable(c)
+		}
+		if u := new(unchangeable); errors.As(err, &u) {
+			left = append(left, Left{c.Path, u.why, c.Lines})
+			if strings.HasPrefix(c.part, PartConfig) {
+				return left, nil // what follows would be for other settings
+			}
+		} else if err != nil {
+			return left, fmt.Errorf("%s: %w", c.What(), err)
+		}
 	}
+	return left, nil
+}
+
+// ownUnits reports whether the files of the units are not what setup would have written.
+func ownUnits(left []Left, c Change) bool {
+	return slices.ContainsFunc(left, func(l Left) bool { return filepath.Dir(l.Path) == c.Path })
+}
+
+// put makes one change to a file.
+func (r *Record) put(c Change) error {
 	if c.MovesSocket() {
 		letGo(c.Path)
 	}
@@ -191,11 +218,12 @@ func (r *Record) Make(c Change) error {
 	if err := r.add(e, c.Path); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return err
+	err = os.MkdirAll(filepath.Dir(f.path), 0o700)
+	if err == nil {
+		err = f.write(after)
 	}
-	if err := f.write(after); err != nil {
-		return err
+	if err != nil { // a folder of another user, a file that is mounted by itself, a full disk
+		return errors.Join(&unchangeable{c.Path, "cannot be written to: " + cause(err)}, r.drop(e))
 	}
 	if c.part == PartService {
 		reload()

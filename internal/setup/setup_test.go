@@ -30,7 +30,7 @@ func newAccount(t *testing.T) *account {
 	for _, name := range []string{"VMUX_HOME", "HOME", "XDG_CONFIG_HOME", "ZDOTDIR"} {
 		t.Setenv(name, map[string]string{"VMUX_HOME": filepath.Join(root, "state"), "HOME": a.home}[name])
 	}
-	if err := os.Mkdir(a.home, 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(a.home, 0o755), os.Unsetenv("ZDOTDIR")); err != nil { // empty, it is / to zsh
 		t.Fatal(err)
 	}
 	a.Wish = Wish{
@@ -83,12 +83,11 @@ func (a *account) setUp() (int, []Left) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	for _, c := range plan {
-		if err := r.Make(c); err != nil {
-			a.t.Fatalf("%s: %v", c.What(), err)
-		}
+	after, err := r.Make(plan)
+	if err != nil {
+		a.t.Fatal(err)
 	}
-	return len(plan), left
+	return len(plan) - len(after), append(left, after...)
 }
 
 func (a *account) undo() []Left {
@@ -284,6 +283,56 @@ func TestFilesThatCannotBeWrittenStay(t *testing.T) {
 	}
 }
 
+// A folder in which nothing can be made keeps nothing else from being written.
+func TestFoldersThatCannotBeWrittenStay(t *testing.T) {
+	a := newAccount(t)
+	a.put(".ssh/config", "Host work\n", 0o600)
+	a.put(".bashrc", "x\n", 0o644)
+	a.put(".zshrc", "x\n", 0o644)
+	if err := os.Symlink("/proc", filepath.Join(a.home, ".config")); err != nil {
+		t.Fatal(err)
+	}
+	before := a.all()
+	n, left := a.setUp()
+	var told []string
+	for _, l := range left {
+		told = append(told, strings.TrimPrefix(l.Path, a.home+"/")+" "+l.Why)
+	}
+	want := []string{
+		".config/environment.d/vmux.conf cannot be written to: no such file or directory",
+		".config/fish/conf.d/vmux.fish cannot be written to: no such file or directory",
+	}
+	if n != 4 || !slices.Equal(told, want) {
+		t.Errorf("%d changes; told %q", n, told)
+	}
+	if left := a.undo(); len(left) > 0 || a.all() != before {
+		t.Errorf("left %v\n%s", left, a.all())
+	}
+	if err := errors.Join(os.Remove(filepath.Join(a.home, ".config")), os.WriteFile(filepath.Join(a.home, ".config"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	n, left = a.setUp()
+	if n != 4 || len(left) != 2 || left[0].Why != "cannot be read: not a directory" {
+		t.Errorf("%d changes; left %v", n, left)
+	}
+}
+
+// The desktop's environment has the path, whatever stands in it.
+func TestEnvironmentOfAnyPath(t *testing.T) {
+	const generator = "/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator"
+	a := newAccount(t)
+	a.Socket = filepath.Join(a.home, `a "dir's" \ $HOME`, "agent.sock")
+	a.setUp()
+	out, err := exec.Command(generator).Output()
+	if err != nil {
+		t.Fatalf("%v: run `make setup`", err)
+	}
+	told, err := exec.Command("sh", "-c", string(out)+"\nprintf %s \"$SSH_AUTH_SOCK\"").Output()
+	if err != nil || string(told) != a.Socket {
+		t.Errorf("%v: %s, by %s", err, told, out)
+	}
+}
+
 // What cannot be taken back keeps nothing else from it.
 func TestUndoGoesOnAfterAFailure(t *testing.T) {
 	a := newAccount(t)
@@ -365,10 +414,11 @@ func TestUndoOfWhatWasCutOff(t *testing.T) {
 }
 
 // ssh asks vmux for each host that the person names no agent for.
+// So it is where the person includes the fragment's folder before them.
 func TestSSHReadsTheFragment(t *testing.T) {
 	a := newAccount(t)
 	a.Socket = filepath.Join(a.home, "a dir", "100%.sock")
-	a.put(".ssh/config", "Host work\n    IdentityAgent /run/work\nHost last\n    User alice", 0o600)
+	a.put(".ssh/config", "Include "+a.home+"/.ssh/config.d/*\n\nHost work\n    IdentityAgent /run/work\nHost last\n    User alice", 0o600)
 	a.setUp()
 	for host, want := range map[string]string{"work": "/run/work", "last": a.Socket, "other.example": a.Socket} {
 		out, err := exec.Command("ssh", "-F", filepath.Join(a.home, ".ssh/config"), "-G", host).CombinedOutput()
@@ -381,21 +431,39 @@ func TestSSHReadsTheFragment(t *testing.T) {
 func TestShellsAreToldOfTheSocket(t *testing.T) {
 	a := newAccount(t)
 	a.Socket = filepath.Join(a.home, "a dir", "it's $HOME.sock")
+	forwarded := filepath.Join(a.home, "forwarded")
+	l, err := net.Listen("unix", forwarded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a.put(".bash_profile", "true\n", 0o644)                                      // which does not read .bashrc
+	a.put(".zshenv", "ZDOTDIR=~/zsh; [[ -o interactive ]] || echo hello", 0o644) // which no other program is told of
+	a.put("zsh/.zshrc", "", 0o644)
 	a.setUp()
 	for _, shell := range [][]string{
 		{"bash", "-u", "-e", "-c", ". ~/.bashrc; echo \"<$SSH_AUTH_SOCK>\""},
+		{"bash", "-u", "-l", "-c", "echo \"<$SSH_AUTH_SOCK>\""},
 		{"zsh", "-i", "-c", "echo \"<$SSH_AUTH_SOCK>\""},
 		{"fish", "-c", "echo \"<$SSH_AUTH_SOCK>\""},
 	} {
-		for connection, want := range map[string]string{"": a.Socket, "192.0.2.1 1 192.0.2.2 22": "/forwarded"} {
+		for _, test := range []struct{ connection, before, want string }{
+			{"", forwarded, a.Socket},
+			{"192.0.2.1 1 192.0.2.2 22", forwarded, forwarded},
+			{"192.0.2.1 1 192.0.2.2 22", forwarded + ".gone", a.Socket}, // in tmux, after that login
+			{"192.0.2.1 1 192.0.2.2 22", "", a.Socket},                  // without ForwardAgent
+		} {
 			cmd := exec.Command(shell[0], shell[1:]...)
-			cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "TERM=dumb", "SSH_AUTH_SOCK=/forwarded"}
-			if connection != "" {
-				cmd.Env = append(cmd.Env, "SSH_CONNECTION="+connection)
+			cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH"), "TERM=dumb"}
+			if test.connection != "" {
+				cmd.Env = append(cmd.Env, "SSH_CONNECTION="+test.connection)
+			}
+			if test.before != "" {
+				cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+test.before)
 			}
 			out, err := cmd.CombinedOutput()
-			if err != nil || string(out) != "<"+want+">\n" {
-				t.Errorf("%s, SSH_CONNECTION %q: %v, %q, want %s", shell[0], connection, err, out, want)
+			if err != nil || string(out) != "<"+test.want+">\n" {
+				t.Errorf("%s, %+v: %v, %q", shell, test, err, out)
 			}
 		}
 	}
@@ -445,7 +513,7 @@ func TestAnotherSocketMovesIt(t *testing.T) {
 			if c.Unit != "" {
 				continue // there may be no service manager
 			}
-			if err := r.Make(c); err != nil {
+			if _, err := r.Make([]Change{c}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,10 +2,13 @@ package setup
 
 import (
 	"cmp"
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // configurations is where the person's programs look for their files.
@@ -18,6 +21,26 @@ func (w Wish) configurations() string {
 
 // managed is where the service manager looks for its files.
 func (w Wish) managed() string { return cmp.Or(w.Managed, w.configurations()) }
+
+// zshFolder is where zsh reads its files, which ~/.zshenv may say without telling other
+// programs of it.
+func (w Wish) zshFolder() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	zsh := exec.CommandContext(ctx, "zsh", "-c", `print -r -- "$ZDOTDIR"`)
+	zsh.Env = append(os.Environ(), "HOME="+w.Home)
+	zsh.WaitDelay = time.Second
+	out, err := zsh.Output()
+	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	folder := lines[len(lines)-1]
+	if err != nil {
+		folder = os.Getenv("ZDOTDIR")
+	}
+	if filepath.IsAbs(folder) {
+		return folder
+	}
+	return w.Home
+}
 
 // bashProfile is the one file that bash reads in a login shell (bash(1), INVOCATION): to
 // make an earlier one would hide those that there are.
@@ -32,27 +55,26 @@ func (w Wish) bashProfile() string {
 }
 
 // shell tells ssh-add and other programs that do not read ssh's configuration. A login
-// from elsewhere keeps the agent that was forwarded with it.
+// from elsewhere keeps the agent that was forwarded with it, while that is there: it is
+// not for who works on in tmux after that login.
 func (w Wish) shell() (all []Change) {
 	socket := shellQuote(w.Socket)
 	if below, ok := strings.CutPrefix(w.Socket, filepath.Clean(w.Home)+"/"); ok {
 		socket = `"$HOME"/` + shellQuote(below)
 	}
-	line := "\n" + marked + `[ -n "${SSH_CONNECTION-}" ] || export SSH_AUTH_SOCK=` + socket + "\n"
+	line := "\n" + marked + `[ -n "${SSH_CONNECTION-}" ] && [ -S "${SSH_AUTH_SOCK-}" ] || export SSH_AUTH_SOCK=` + socket + "\n"
 	if slices.Contains(w.Shells, "bash") {
-		all = append(all, Change{Path: filepath.Join(w.Home, w.bashFile()), mode: 0o644, Lines: line})
+		for _, name := range w.bashFiles() {
+			all = append(all, Change{Path: filepath.Join(w.Home, name), mode: 0o644, Lines: line})
+		}
 	}
 	if slices.Contains(w.Shells, "zsh") {
-		folder := w.Home
-		if dir := os.Getenv("ZDOTDIR"); filepath.IsAbs(dir) {
-			folder = dir
-		}
-		all = append(all, Change{Path: filepath.Join(folder, ".zshrc"), mode: 0o644, Lines: line})
+		all = append(all, Change{Path: filepath.Join(w.zshFolder(), ".zshrc"), mode: 0o644, Lines: line})
 	}
 	if slices.Contains(w.Shells, "fish") {
 		all = append(all, Change{
 			Path: filepath.Join(w.configurations(), "fish", "conf.d", "vmux.fish"), Own: true, mode: 0o644,
-			Lines: marked + "set -q SSH_CONNECTION; or set -gx SSH_AUTH_SOCK " + socket + "\n",
+			Lines: marked + `set -q SSH_CONNECTION; and test -S "$SSH_AUTH_SOCK"; or set -gx SSH_AUTH_SOCK ` + socket + "\n",
 		})
 	}
 	return all

@@ -14,16 +14,18 @@ const allHosts = "Host *\n"
 
 // ssh names the agent to every host for which the person's file names none: ssh takes
 // the first value that it finds, so the piece stands at the end, and below `Host *`,
-// since it would belong to the last host there otherwise.
+// since it would belong to the last host there otherwise. The fragment's name keeps it from
+// an "Include config.d/*" of the person's, by which it would count before their hosts, and
+// it names no host itself, which some programs do not take below another one.
 func (w Wish) ssh() []Change {
 	folder := filepath.Join(w.Home, ".ssh")
-	fragment := filepath.Join(folder, "config.d", "vmux.conf")
-	include := "config.d/vmux.conf" // below the ~/.ssh of the user database
+	fragment := filepath.Join(folder, "config.d", ".vmux.conf")
+	include := "config.d/.vmux.conf" // below the ~/.ssh of the user database
 	if me, err := user.Current(); err != nil || filepath.Clean(me.HomeDir) != filepath.Clean(w.Home) {
 		include = sshQuote(fragment)
 	}
 	return []Change{
-		{Path: fragment, Own: true, mode: 0o600, Lines: marked + allHosts + "    IdentityAgent " + sshPath(w.tilde(w.Socket)) + "\n"},
+		{Path: fragment, Own: true, mode: 0o600, Lines: marked + "IdentityAgent " + sshPath(w.tilde(w.Socket)) + "\n"},
 		{Path: filepath.Join(folder, "config"), mode: 0o600, Lines: "\n" + marked + allHosts + "    Include " + include + "\n"},
 	}
 }

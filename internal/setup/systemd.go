@@ -66,12 +66,18 @@ func systemdQuote(s string) string {
 // environmentD tells the programs that the desktop starts (environment.d(5)); it
 // counts from the next login.
 func (w Wish) environmentD() []Change {
-	socket := w.Socket
+	socket, home := w.Socket, ""
 	if below, ok := strings.CutPrefix(socket, filepath.Clean(w.Home)+"/"); ok {
-		socket = "${HOME}/" + below
+		socket, home = below, "${HOME}/"
 	}
 	return []Change{{
 		Path: filepath.Join(w.managed(), "environment.d", "vmux.conf"), Own: true, mode: 0o600,
-		Lines: marked + "SSH_AUTH_SOCK=" + socket + "\n",
+		Lines: marked + "SSH_AUTH_SOCK=" + home + environmentQuote(socket) + "\n",
 	}}
+}
+
+// environmentQuote makes a part of a value of s in environment.d, where $ begins a name, and
+// quotes and backslashes are a shell's.
+func environmentQuote(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`, "$", "$$").Replace(s)
 }

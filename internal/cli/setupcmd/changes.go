@@ -18,7 +18,7 @@ import (
 func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, yes bool) (started bool, err error) {
 	if slices.Contains(w.Parts, setup.PartService) {
 		if err := setup.HasServices(); err != nil {
-			a.Say("%v: it is left out", setup.ErrNoServices)
+			a.Say("%v: the service is left out", setup.ErrNoServices)
 			a.Hint("%s", setup.Otherwise(w.Program))
 			w.Parts = slices.DeleteFunc(slices.Clone(w.Parts), func(part string) bool { return part == setup.PartService })
 		}
@@ -35,9 +35,11 @@ func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, ye
 			return false, errors.New("nothing is changed")
 		}
 	}
-	if err := makeAll(record, plan); err != nil {
+	after, err := a.makeAll(record, *w, plan)
+	if err != nil {
 		return false, err
 	}
+	left = append(left, after...)
 	if len(plan) == 0 && len(left) == 0 {
 		a.Say("all of it is there already")
 	}
@@ -55,10 +57,8 @@ func (a *app) plan(record *setup.Record, w setup.Wish) ([]setup.Change, []setup.
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, l := range left {
-		if l.Path == w.ConfigFile { // without it, the rest would do something else than was asked for
-			return nil, nil, command.Usage(fmt.Sprintf("%s %s", wire.Show(l.Path), l.Why), "add to it yourself: "+strings.Join(w.Config, ", "))
-		}
+	if err := configured(left, w); err != nil {
+		return nil, nil, err
 	}
 	for _, c := range plan {
 		a.Say("%s", wire.Show(c.What()))
@@ -72,13 +72,24 @@ func (a *app) plan(record *setup.Record, w setup.Wish) ([]setup.Change, []setup.
 	return plan, left, nil
 }
 
-func makeAll(record *setup.Record, plan []setup.Change) error {
-	for _, c := range plan {
-		if err := record.Make(c); err != nil {
-			return command.OrHint(fmt.Errorf("%s: %w", c.What(), err), "vmux setup --undo takes out what was written so far")
+// configured is an error if the configuration file could not be written: without it, the rest
+// would do something else than was asked for.
+func configured(left []setup.Left, w setup.Wish) error {
+	for _, l := range left {
+		if l.Path == w.ConfigFile {
+			return command.Usage(fmt.Sprintf("%s %s", wire.Show(l.Path), l.Why), "add to it yourself: "+strings.Join(w.Config, ", "))
 		}
 	}
 	return nil
+}
+
+// makeAll makes the changes, and returns what could not be written.
+func (a *app) makeAll(record *setup.Record, w setup.Wish, plan []setup.Change) ([]setup.Left, error) {
+	left, err := record.Make(plan)
+	if err != nil {
+		return nil, command.OrHint(err, "vmux setup --undo takes out what was written so far")
+	}
+	return left, configured(left, w)
 }
 
 func (a *app) leftAlone(left []setup.Left) {

@@ -41,10 +41,11 @@ func (a *app) gitSigns(ctx context.Context, f setupFlags, record *setup.Record, 
 			return ctx.Err()
 		}
 	}
-	if err := makeAll(record, plan); err != nil {
+	after, err := a.makeAll(record, w, plan)
+	if err != nil {
 		return err
 	}
-	a.leftAlone(left)
+	a.leftAlone(append(left, after...))
 	if len(plan) > 0 {
 		a.Say("git commit -S and git tag -s ask the phone; git config --global commit.gpgsign true makes that each commit")
 		a.Say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/setup"
 	"vmux/internal/wire"
 )
@@ -18,7 +19,7 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 	for _, other := range wish.Agents(ctx) {
 		a.Say("%s answers, too, at %s", other.Name, wire.Show(other.Socket))
 		if wish.Upstream == "" {
-			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", wire.Show(other.Socket))
+			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", command.ShellWord(other.Socket))
 		}
 		if strings.HasPrefix(other.Name, "GNOME") && slices.Contains(wish.Parts, setup.PartEnvironment) {
 			a.Say("it names itself to the desktop's programs, whatever environment.d says")
@@ -40,6 +41,8 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 	case len(wish.Shells) == 0:
 		a.Say("no shell is told of vmux: SHELL names none of bash, zsh and fish")
 		a.Hint("vmux setup --shells bash,zsh tells those that you use")
+	case os.Getenv("SSH_CONNECTION") != "" && exists(now):
+		a.Say("this login keeps the agent that was forwarded with it; others have vmux's")
 	case now != wish.Socket:
 		a.Say("SSH_AUTH_SOCK in this terminal is %s; new ones have vmux's", wire.Show(orNotSet(now)))
 	}

@@ -48,7 +48,7 @@ func New(io *command.IO, rest Rest) *cobra.Command {
 pairs the phone, and tries a login to a server of your choice:
 
   config       where the phone is, --hub and --upstream, in the configuration file
-  ssh          ~/.ssh/config.d/vmux.conf, and an Include of it at the end of
+  ssh          ~/.ssh/config.d/.vmux.conf, and an Include of it at the end of
                ~/.ssh/config: hosts for which you name an agent keep it
   service      user units of systemd, agents of launchd: vmux agent at login
   environment  ~/.config/environment.d/vmux.conf, or launchctl setenv, for what
