@@ -184,3 +184,25 @@ func TestHubVerify(t *testing.T) {
 		}
 	})
 }
+
+// Another user of this computer, whose hub has the address first, gets no agent to use it: it
+// could serve its own page to the phones of whoever believes it to be theirs.
+func TestAnotherUsersHubIsNotTheAgents(t *testing.T) {
+	t.Parallel()
+	if _, err := program(); err != nil { // with vmux-hub beside it
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	others := startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", "http://vmux.localhost:"+port)
+	w := &world{TB: t, computer: newHome(t)}
+	w.startAgent("--lan=false", "--hub", "local", "--hub-listen", "127.0.0.1:"+port)
+	w.waitStatus("the hub beside the agent does not run: vmux-hub: listen for the hub: listen tcp 127.0.0.1:" + port + ": bind: address already in use")
+	if r := w.computer.try("status"); !strings.Contains(r.stderr, "\nhint: end what listens there; or, if it is another user's hub, give this one a port of its own: hub-listen in ") {
+		t.Errorf("no such hint: %s", r.stderr)
+	}
+	others.stop()
+	w.waitHub(true)
+	if text := w.agent.log(); strings.Index(text, `msg="hub connected"`) < strings.Index(text, `msg="hub is ready"`) {
+		t.Errorf("it was connected to another's hub:\n%s", text)
+	}
+}

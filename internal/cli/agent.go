@@ -170,11 +170,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags, log *slog.Logger) erro
 	if err := f.hub.keepName(home); err != nil {
 		return err
 	}
-	hub, err := f.hub.agentHub(home)
+	local, err := a.findLocalHub(f.hub, log)
 	if err != nil {
 		return err
 	}
-	local, err := a.findLocalHub(f.hub, log)
+	hub, err := f.hub.agentHub(home, local)
 	if err != nil {
 		return err
 	}

@@ -208,8 +208,8 @@ func hostOf(hub string) string {
 	return u.Hostname()
 }
 
-// agentHub is the agent's hub; nil is none.
-func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
+// agentHub is the agent's hub; nil is none. local is its program, if that is beside it.
+func (f *hubFlags) agentHub(home state.Home, local *localHub) (*agent.Hub, error) {
 	if f.hub == hubNone {
 		return nil, nil
 	}
@@ -224,11 +224,11 @@ func (f *hubFlags) agentHub(home state.Home) (*agent.Hub, error) {
 			file = filepath.Join(home.Path(), "hub", hubRoot)
 		}
 	}
-	if file == "" {
-		return hub, nil
-	}
-	// Read at each connect: a local hub makes it when it is started first.
+	// Asked at each connect: a local hub makes its CA when it is started first.
 	hub.Roots = func() (*x509.CertPool, error) {
+		if err := local.serves(); err != nil || file == "" {
+			return nil, err
+		}
 		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read the hub's CA: %w", err)
@@ -247,6 +247,46 @@ type localHub struct {
 	parts  sync.WaitGroup
 	config localhub.Config
 	name   hostname.Name
+
+	mu    sync.Mutex
+	ready bool   // it has said so, and has not ended since
+	said  string // last
+}
+
+// readyLine is in the hub's log as soon as it listens.
+const readyLine = ` msg="hub is ready" `
+
+// serves is an error while the hub beside the agent does not. Whoever listens at its address
+// then is another one, another user's of this computer for example, which could serve its
+// own page to those who believe it to be theirs.
+func (h *localHub) serves() error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.ready:
+		return nil
+	case strings.Contains(h.said, "address already in use"):
+		return command.WithHint(fmt.Errorf("the hub beside the agent does not run: %s", h.said),
+			"end what listens there; or, if it is another user's hub, give this one a port of its own: hub-listen in the configuration file")
+	}
+	return errors.New(strings.TrimSuffix("the hub beside the agent does not run: "+h.said, ": "))
+}
+
+// note keeps what the hub says of how it is.
+func (h *localHub) note(line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = h.ready || strings.Contains(line, readyLine)
+	h.said = line
+}
+
+func (h *localHub) ended() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = false
 }
 
 // findLocalHub finds the program, before anything is started; nil is none.
@@ -258,10 +298,12 @@ func (a *app) findLocalHub(f hubFlags, log *slog.Logger) (*localHub, error) {
 	if err != nil {
 		return nil, command.WithHint(err, "make build, or install %s beside vmux", localhub.ProgramName)
 	}
-	return &localHub{name: f.kept, config: localhub.Config{
-		Program: path, Args: f.args(), Log: log,
-		Lines: func(line string) { _, _ = a.Logs().Write([]byte(line + "\n")) },
-	}}, nil
+	h := &localHub{name: f.kept}
+	h.config = localhub.Config{Program: path, Args: f.args(), Log: log, Ended: h.ended, Lines: func(line string) {
+		h.note(line)
+		_, _ = a.Logs().Write([]byte(line + "\n"))
+	}}
+	return h, nil
 }
 
 // start runs the hub until stop. Without one they do nothing.

@@ -47,6 +47,8 @@ type Config struct {
 	// Lines is given each line that the hub writes, without its end. Calls come
 	// one after the other.
 	Lines func(string)
+	// Ended is called after each end of the hub; nil: nothing is.
+	Ended func()
 	// Log is told of starts and ends; nil discards.
 	Log *slog.Logger
 	// EndTimeout is how long the hub may take to end by itself; 0: 5 s.
@@ -87,6 +89,9 @@ func Run(ctx context.Context, c Config) error {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := c.once(ctx, cmp.Or(c.EndTimeout, 5*time.Second))
+		if c.Ended != nil {
+			c.Ended()
+		}
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -83,7 +83,10 @@ func (a *app) place(ctx context.Context, f *setupFlags, there []config.Setting, 
 		f.hubURL = tailscaleURL(ctx)
 	}
 	if f.hubURL == "" && asks {
-		f.hubURL = a.Asked(ctx, "The URL of this computer in your tailnet (https://….ts.net): ")
+		var err error
+		if f.hubURL, err = a.askURL(ctx, "The URL of this computer in your tailnet (https://….ts.net): "); err != nil {
+			return err
+		}
 	}
 	if f.hubURL == "" {
 		return command.Usage("--phone tailscale needs --hub-url: tailscale does not tell this computer's name", "tailscale up; or --hub-url https://NAME.TAILNET.ts.net")
@@ -111,9 +114,21 @@ func (a *app) askPlace(ctx context.Context, f *setupFlags) error {
 		}
 		f.phone = places[n-1].name
 		if f.phone == placeServer {
-			f.hub = a.Asked(ctx, "The hub's URL: ")
+			f.hub, err = a.askURL(ctx, "The hub's URL: ")
 		}
-		return nil
+		return err
+	}
+}
+
+// askURL asks until it is a hub's URL, or nothing.
+func (a *app) askURL(ctx context.Context, question string) (string, error) {
+	for {
+		answer := a.Asked(ctx, question)
+		_, err := wire.ParseHubURL(answer)
+		if answer == "" || err == nil || ctx.Err() != nil {
+			return answer, ctx.Err()
+		}
+		a.Say("%v", err)
 	}
 }
 
