@@ -189,9 +189,6 @@ func TestHubVerify(t *testing.T) {
 // could serve its own page to the phones of whoever believes it to be theirs.
 func TestAnotherUsersHubIsNotTheAgents(t *testing.T) {
 	t.Parallel()
-	if _, err := program(); err != nil { // with vmux-hub beside it
-		t.Fatal(err)
-	}
 	port := freePort(t)
 	others := startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", "http://vmux.localhost:"+port)
 	w := &world{TB: t, computer: newHome(t)}

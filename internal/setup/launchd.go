@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// The two agents of launchd, by their labels (launchd.plist(5)). They have never run on a
+// The agents of launchd, by their labels (launchd.plist(5)). They have never run on a
 // Mac: what stands in them is compared with what their manual page says, and no more.
 const (
 	launchdAgent       = "vmux.agent"
 	launchdEnvironment = "vmux.environment"
+	launchdPhone       = "vmux.phone"
 )
 
 // markedXML is what marked is in other files: an XML comment has no two dashes.
 const markedXML = "<!-- vmux: vmux setup, with its flag undo, takes this out. -->\n"
 
-// launchd is `vmux agent` from the login on. The agent opens its socket itself: what
-// launchd holds can be taken over by a call of Apple's library only.
-func (w Wish) launchd() []Change {
-	logs := filepath.Join(w.Home, "Library", "Logs", "vmux-agent.log")
+// launchdService is a command of vmux from the login on. The agent opens its socket itself:
+// what launchd holds can be taken over by a call of Apple's library only.
+func (w Wish) launchdService(label string, command ...string) []Change {
+	logs := filepath.Join(w.Home, "Library", "Logs", strings.ReplaceAll(label, ".", "-")+".log")
 	var environment strings.Builder
 	for _, e := range w.Environment {
 		name, value, _ := strings.Cut(e, "=")
@@ -27,7 +28,7 @@ func (w Wish) launchd() []Change {
 	if environment.Len() > 0 {
 		environment.WriteString("  </dict>\n")
 	}
-	return w.launchdFile(launchdAgent, []string{w.Program, "agent"}, "  <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>\n"+
+	return w.launchdFile(label, append([]string{w.Program}, command...), "  <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>\n"+
 		"  <key>StandardErrorPath</key><string>"+xmlText(logs)+"</string>\n"+
 		strings.Replace(environment.String(), "    <key>", "  <key>EnvironmentVariables</key>\n  <dict>\n    <key>", 1))
 }

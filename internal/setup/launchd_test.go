@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,7 @@ import (
 func TestLaunchdsFiles(t *testing.T) {
 	w := Wish{Home: "/Users/zoe", Program: "/opt/R&D/bin/vmux", Socket: "/Users/zoe/.ssh/vmux-agent.sock", Environment: []string{"VMUX_HOME=/Users/zoe/<v>"}}
 	var b strings.Builder
-	for _, c := range append(w.launchd(), w.launchctlSetenv()...) {
+	for _, c := range slices.Concat(w.launchdService(launchdAgent, "agent"), w.launchctlSetenv(), w.launchdService(launchdPhone, "phone", "run")) {
 		b.WriteString("# " + c.What() + "\n" + c.Lines)
 		for d := xml.NewDecoder(strings.NewReader(c.Lines)); ; {
 			if _, err := d.Token(); errors.Is(err, io.EOF) {

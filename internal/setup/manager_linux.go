@@ -77,8 +77,15 @@ func enabled(units string) bool {
 }
 
 // linksOf are the links by which systemd keeps that the units are enabled.
-func linksOf(folder, _ string) []string {
-	return []string{filepath.Join(folder, "sockets.target.wants", units[0]), filepath.Join(folder, "default.target.wants", units[1])}
+func linksOf(folder, units string) (links []string) {
+	for _, unit := range strings.Fields(units) {
+		target := "default.target.wants"
+		if strings.HasSuffix(unit, ".socket") {
+			target = "sockets.target.wants"
+		}
+		links = append(links, filepath.Join(folder, target, unit))
+	}
+	return links
 }
 
 func start(_, units string) error {
@@ -93,8 +100,8 @@ func start(_, units string) error {
 
 // disable stops the units. Where no service manager answers, or it does not know them,
 // none of them runs, and their links are removed all the same.
-func disable(folder, _ string) error {
-	if HasServices() == nil {
+func disable(folder, names string) error {
+	if units := strings.Fields(names); HasServices() == nil {
 		if _, err := systemctl(append([]string{"disable", "--now"}, units...)...); err != nil {
 			_, _ = systemctl(append([]string{"stop"}, units...)...) // a unit that runs though its file is gone
 			if _, runs := systemctl(append([]string{"is-active", "--quiet"}, units...)...); runs == nil {
@@ -102,7 +109,7 @@ func disable(folder, _ string) error {
 			}
 		}
 	}
-	for _, link := range linksOf(folder, "") {
+	for _, link := range linksOf(folder, names) {
 		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

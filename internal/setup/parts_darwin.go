@@ -4,7 +4,9 @@ package setup
 // is launched at login by System Settings.
 var Parts = []string{PartSSH, PartService, PartEnvironment, PartShell}
 
-func (w Wish) service() []Change { return w.launchd() }
+func (w Wish) service() []Change { return w.launchdService(launchdAgent, "agent") }
+
+func (w Wish) phone() []Change { return w.launchdService(launchdPhone, "phone", "run") }
 
 func (w Wish) environment() []Change { return w.launchctlSetenv() }
 

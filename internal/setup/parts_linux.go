@@ -11,6 +11,8 @@ var Parts = []string{PartSSH, PartService, PartEnvironment, PartShell, PartTray}
 
 func (w Wish) service() []Change { return w.systemd() }
 
+func (w Wish) phone() []Change { return w.phoneService() }
+
 func (w Wish) environment() []Change { return w.environmentD() }
 
 // bashFiles are what bash reads in a new terminal: .bashrc, or in a login shell, as tmux and

@@ -7,6 +7,8 @@ var Parts = []string{PartSSH, PartShell}
 
 func (w Wish) service() []Change { return nil }
 
+func (w Wish) phone() []Change { return nil }
+
 func (w Wish) environment() []Change { return nil }
 
 // bashFiles are what bash reads in a new terminal.

@@ -14,7 +14,8 @@ func TestUnitsOfTheDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := strings.ReplaceAll(string(b), "\n    ", "\n")
-	for name, unit := range map[string]string{units[0]: socketUnit, units[1]: strings.Replace(serviceUnit, "/usr/bin/vmux", "%h/.local/bin/vmux", 1)} {
+	for name, unit := range unitTexts {
+		unit = strings.Replace(unit, "/usr/bin/vmux", "%h/.local/bin/vmux", 1)
 		if !strings.Contains(page, "`~/.config/systemd/user/"+name+"`:\n\n"+unit) {
 			t.Errorf("docs/login-service.md has another %s than\n%s", name, unit)
 		}
@@ -40,7 +41,7 @@ func TestOtherwise(t *testing.T) {
 			}
 			return ""
 		}, func(path string) bool { return path == test.file })
-		if got := s.otherwise("/usr/bin/vmux"); !strings.Contains(got, test.want) {
+		if got := s.otherwise("/usr/bin/vmux agent"); !strings.Contains(got, test.want) {
 			t.Errorf("%s %s: %s", test.environment, test.file, got)
 		}
 	}
@@ -105,13 +106,13 @@ func TestUnitsOfAPackage(t *testing.T) {
 	if changes() != 3 {
 		t.Errorf("without a package: %d changes", changes())
 	}
-	for name, unit := range map[string]string{units[0]: socketUnit, units[1]: serviceUnit} {
+	for name, unit := range unitTexts {
 		if err := os.WriteFile(filepath.Join(a.Packaged, name), []byte(unit), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if changes() != 1 || a.systemd()[0].Unit == "" {
-		t.Errorf("with a package: %v", a.systemd())
+	if phone := a.phoneService(); changes() != 1 || a.systemd()[0].Unit == "" || len(phone) != 1 || phone[0].Unit != phoneUnit {
+		t.Errorf("with a package: %v, %v", a.systemd(), phone)
 	}
 	for _, other := range []func(){
 		func() { a.Socket = "/elsewhere" }, func() { a.Program = "/opt/vmux" }, func() { a.Environment = []string{"VMUX_HOME=/x"} },

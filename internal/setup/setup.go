@@ -25,7 +25,11 @@ const (
 	PartShell       = "shell"       // of terminals
 	PartTray        = "tray"        // vmux-tray, started with the desktop
 	PartGit         = "git"         // git's signatures, if they are wished for
+	PartPhone       = "phone"       // vmux phone as a service, on a machine that is one
 )
+
+// AllParts are Parts, and the one that a person has to name.
+var AllParts = slices.Concat(Parts, []string{PartPhone})
 
 // Wish is what a person wants, and where it goes.
 type Wish struct {
@@ -92,10 +96,10 @@ func (c Change) What() string {
 func (w Wish) wanted() (all []Change) {
 	made := map[string]func() []Change{
 		PartConfig: w.config, PartSSH: w.ssh, PartService: w.service, PartEnvironment: w.environment,
-		PartShell: w.shell, PartTray: w.tray, PartGit: w.git,
+		PartShell: w.shell, PartTray: w.tray, PartGit: w.git, PartPhone: w.phone,
 	}
-	for _, part := range slices.Concat([]string{PartConfig}, Parts, []string{PartGit}) {
-		if slices.Contains(Parts, part) && !slices.Contains(w.Parts, part) {
+	for _, part := range slices.Concat([]string{PartConfig}, AllParts, []string{PartGit}) {
+		if slices.Contains(AllParts, part) && !slices.Contains(w.Parts, part) {
 			continue
 		}
 		for _, c := range made[part]() {
@@ -115,7 +119,7 @@ func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
 		if c.Unit != "" && ownUnits(left, c) {
 			continue
 		}
-		c.Again = c.Unit != "" && slices.ContainsFunc(plan, Change.MovesSocket)
+		c.Again = c.Unit != "" && c.part == PartService && slices.ContainsFunc(plan, Change.MovesSocket)
 		todo, why, err := r.missing(&c)
 		switch {
 		case err != nil:
@@ -188,7 +192,9 @@ func (r *Record) Make(plan []Change) (left []Left, err error) {
 
 // ownUnits reports whether the files of the units are not what setup would have written.
 func ownUnits(left []Left, c Change) bool {
-	return slices.ContainsFunc(left, func(l Left) bool { return filepath.Dir(l.Path) == c.Path })
+	return slices.ContainsFunc(left, func(l Left) bool {
+		return filepath.Dir(l.Path) == c.Path && slices.Contains(strings.Fields(c.Unit), strings.TrimSuffix(filepath.Base(l.Path), ".plist"))
+	})
 }
 
 // put makes one change to a file.
@@ -225,7 +231,7 @@ func (r *Record) put(c Change) error {
 	if err != nil { // a folder of another user, a file that is mounted by itself, a full disk
 		return errors.Join(&unchangeable{c.Path, "cannot be written to: " + cause(err)}, r.drop(e))
 	}
-	if c.part == PartService {
+	if c.part == PartService || c.part == PartPhone {
 		reload()
 	}
 	return nil
@@ -236,6 +242,9 @@ func (r *Record) put(c Change) error {
 func (c Change) Restarts() bool {
 	return strings.HasPrefix(c.part, PartConfig) || c.part == PartService && c.older != nil
 }
+
+// OfPhone reports whether the change is about vmux phone, and not about the agent.
+func (c Change) OfPhone() bool { return c.part == PartPhone }
 
 // MovesSocket reports whether systemd has to let go of the socket for the change to count.
 func (c Change) MovesSocket() bool {

@@ -11,43 +11,66 @@ import (
 // since one that only the first ssh starts has yet to find the phone.
 var units = []string{"vmux-agent.socket", "vmux-agent.service"}
 
+const phoneUnit = "vmux-phone.service"
+
 // The units as packages install them, for every user of a computer.
 var (
 	//go:embed vmux-agent.socket
-	socketUnit string
+	socketText string
 	//go:embed vmux-agent.service
-	serviceUnit string
+	serviceText string
+	//go:embed vmux-phone.service
+	phoneText string
+
+	unitTexts = map[string]string{units[0]: socketText, units[1]: serviceText, phoneUnit: phoneText}
 )
 
 // systemd is the agent as two user units of systemd, which holds the socket.
 func (w Wish) systemd() []Change {
 	folder := filepath.Join(w.managed(), "systemd", "user")
-	start := "ExecStart=" + systemdQuote(w.Program) + " agent\n"
-	for _, e := range w.Environment {
-		start += "Environment=" + systemdQuote(e) + "\n"
-	}
 	enable := Change{Path: folder, Unit: strings.Join(units, " ")}
-	if w.packaged() {
+	if w.packaged(units...) && w.Socket == filepath.Join(w.Home, ".ssh", "vmux-agent.sock") {
 		return []Change{enable}
 	}
 	socket := "ListenStream=" + strings.ReplaceAll(w.Socket, "%", "%%") + "\n"
 	return []Change{
 		{Path: filepath.Join(folder, units[0]), Own: true, mode: 0o600,
-			Lines: marked + strings.Replace(socketUnit, "ListenStream=%h/.ssh/vmux-agent.sock\n", socket, 1)},
+			Lines: marked + strings.Replace(unitTexts[units[0]], "ListenStream=%h/.ssh/vmux-agent.sock\n", socket, 1)},
 		{Path: filepath.Join(folder, units[1]), Own: true, mode: 0o600,
-			Lines: marked + strings.Replace(serviceUnit, "ExecStart=/usr/bin/vmux agent\n", start, 1)},
+			Lines: marked + w.starting(unitTexts[units[1]])},
 		enable,
 	}
 }
 
+// phoneService is vmux phone as a user unit of systemd.
+func (w Wish) phoneService() []Change {
+	folder := filepath.Join(w.managed(), "systemd", "user")
+	enable := Change{Path: folder, Unit: phoneUnit}
+	if w.packaged(phoneUnit) {
+		return []Change{enable}
+	}
+	return []Change{{Path: filepath.Join(folder, phoneUnit), Own: true, mode: 0o600, Lines: marked + w.starting(unitTexts[phoneUnit])}, enable}
+}
+
+// starting is a unit that starts this person's vmux, with what it has to have.
+func (w Wish) starting(unit string) string {
+	before, after, _ := strings.Cut(unit, "ExecStart=/usr/bin/vmux")
+	command, after, _ := strings.Cut(after, "\n")
+	start := "ExecStart=" + systemdQuote(w.Program) + command + "\n"
+	for _, e := range w.Environment {
+		start += "Environment=" + systemdQuote(e) + "\n"
+	}
+	return before + start + after
+}
+
 // packaged reports whether a package's units do what this person's would: then those that
 // come with its next version count.
-func (w Wish) packaged() bool {
-	if w.Program != "/usr/bin/vmux" || len(w.Environment) > 0 || w.Socket != filepath.Join(w.Home, ".ssh", "vmux-agent.sock") {
+func (w Wish) packaged(units ...string) bool {
+	if w.Program != "/usr/bin/vmux" || len(w.Environment) > 0 {
 		return false
 	}
-	for name, unit := range map[string]string{units[0]: socketUnit, units[1]: serviceUnit} {
-		if b, err := os.ReadFile(filepath.Join(w.Packaged, name)); err != nil || string(b) != unit {
+	for _, name := range units {
+		if b, err := os.ReadFile(filepath.Join(w.Packaged, name)); err != nil || string(b) != unitTexts[name] {
 			return false
 		}
 	}

@@ -16,11 +16,11 @@ import (
 // setUp makes the changes, once they were shown and agreed to. It reports whether the
 // agent was started.
 func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, yes bool) (started bool, err error) {
-	if slices.Contains(w.Parts, setup.PartService) {
-		if err := setup.HasServices(); err != nil {
+	for _, s := range [][2]string{{setup.PartService, "agent"}, {setup.PartPhone, "phone run"}} {
+		if slices.Contains(w.Parts, s[0]) && setup.HasServices() != nil {
 			a.Say("%v: the service is left out", setup.ErrNoServices)
-			a.Hint("%s", setup.Otherwise(w.Program))
-			w.Parts = slices.DeleteFunc(slices.Clone(w.Parts), func(part string) bool { return part == setup.PartService })
+			a.Hint("%s", setup.Otherwise(w.Program+" "+s[1]))
+			w.Parts = slices.DeleteFunc(slices.Clone(w.Parts), func(part string) bool { return part == s[0] })
 		}
 	}
 	plan, left, err := a.plan(record, *w)
@@ -64,7 +64,7 @@ func (a *app) plan(record *setup.Record, w setup.Wish) ([]setup.Change, []setup.
 		a.Say("%s", wire.Show(c.What()))
 		a.Aside(indented(c.Lines))
 		if c.Unit != "" && !c.Again {
-			if err := noOtherAgent(); err != nil {
+			if err := notRunning(c); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -102,7 +102,7 @@ func (a *app) leftAlone(left []setup.Left) {
 // written reads the configuration file again, and has what was written count. An agent
 // that has no phone is started again; for another one, or one that runs by hand, it says how.
 func (a *app) written(ctx context.Context, plan []setup.Change) (started bool, err error) {
-	started = slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" })
+	started = slices.ContainsFunc(plan, func(c setup.Change) bool { return c.Unit != "" && !c.OfPhone() })
 	if !slices.ContainsFunc(plan, setup.Change.Restarts) {
 		return started, nil
 	}
@@ -125,20 +125,24 @@ func (a *app) written(ctx context.Context, plan []setup.Change) (started bool, e
 // errStale is that the agent that runs does not have what was written.
 var errStale = errors.New("start the agent again first")
 
-// noOtherAgent refuses to start the service beside an agent that a person has started:
-// it could not have the state folder.
-func noOtherAgent() error {
+// notRunning refuses to start a service beside an agent, or a phone, that a person has
+// started: it could not have the state folder.
+func notRunning(c setup.Change) error {
 	home, err := state.Find()
 	if err != nil {
 		return err
 	}
-	dir, err := home.Agent()
+	open, name, part := home.Agent, "agent", setup.PartService
+	if c.OfPhone() {
+		open, name, part = home.Phone, "phone", setup.PartPhone
+	}
+	dir, err := open()
 	if err != nil {
 		return err
 	}
 	release, err := dir.Own("vmux setup")
 	if errors.As(err, new(*state.Owned)) {
-		return command.WithHint(err, "end that agent, then vmux setup again; or vmux setup --parts without service")
+		return command.WithHint(err, "end that %s, then vmux setup again; or vmux setup --parts without %s", name, part)
 	}
 	if err == nil {
 		release()

@@ -68,6 +68,7 @@ func (a *app) place(ctx context.Context, f *setupFlags, there []config.Setting, 
 		return command.Usagef("--phone accepts %s, not %s", strings.Join(placeNames(), ", "), wire.Show(f.phone))
 	}
 	if f.phone == placeMachine {
+		a.Say("on that machine, vmux setup --parts phone starts vmux phone at login")
 		return nil // on the local network it is found without a hub
 	}
 	if _, err := localhub.Find(); err != nil {

@@ -56,6 +56,8 @@ pairs the phone, and tries a login to a server of your choice:
   shell        a line in the file that bash or zsh reads, or a file of fish's
   tray         vmux-tray at login, if it is installed and there is a desktop
   git          with --git, or if you want it: an include in git's own file
+  phone        if --parts names it, on a machine that is the phone: vmux phone run
+               at login, which asks at vmux phone attach
 
 Every change is shown before any is made, and nothing is changed twice. A record
 of what was written is kept, and --undo takes exactly that out, byte for byte:
@@ -66,6 +68,7 @@ Without a terminal, and with --parts, nothing is asked: each step has its flag.`
   vmux setup --phone server --hub https://hub.example
   vmux setup --yes --parts ssh,service
   vmux setup --yes --phone machine --pair --git --login alice@web-1
+  vmux setup --parts phone
   vmux setup --undo`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
@@ -76,7 +79,7 @@ Without a terminal, and with --parts, nothing is asked: each step has its flag.`
 	flags.StringVar(&f.hub, "hub", "", "the agent's `HUB` from now on: its URL, local, or none")
 	flags.StringVar(&f.hubURL, "hub-url", "", "with --phone tailscale: the `URL` of this computer (default what tailscale says)")
 	flags.StringVar(&f.upstream, "upstream", "", "`SOCKET` of another SSH agent, whose keys stay in reach through vmux from now on")
-	flags.StringSliceVar(&f.parts, "parts", nil, "`PARTS` to set up: "+strings.Join(setup.Parts, ",")+" (default all that there are here)")
+	flags.StringSliceVar(&f.parts, "parts", nil, "`PARTS` to set up: "+strings.Join(setup.AllParts, ",")+" (default all that there are here, but for phone)")
 	flags.StringSliceVar(&f.shells, "shells", nil, "`SHELLS` to tell: bash, zsh, fish (default the one of $SHELL)")
 	flags.BoolVar(&f.pair, "pair", false, "invite a phone, as vmux pair does, if none is paired")
 	flags.BoolVar(&f.git, "git", false, "have git sign with the phone's first key, where git signs with no other")

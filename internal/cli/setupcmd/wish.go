@@ -33,8 +33,8 @@ func (a *app) wish(f *setupFlags) (setup.Wish, state.Home, error) {
 		return w, home, err
 	}
 	for _, part := range f.parts {
-		if !slices.Contains(setup.Parts, part) {
-			return w, home, command.Usagef("--parts accepts %s, not %s", strings.Join(setup.Parts, ", "), wire.Show(part))
+		if !slices.Contains(setup.AllParts, part) {
+			return w, home, command.Usagef("--parts accepts %s, not %s", strings.Join(setup.AllParts, ", "), wire.Show(part))
 		}
 	}
 	if len(f.parts) == 0 {
