@@ -75,7 +75,11 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	if err != nil {
 		return err
 	}
-	email, err := Email(ctx, "")
+	folder := ""
+	if scope == "--global" {
+		folder = Anywhere
+	}
+	email, err := Email(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	if err != nil {
 		return err
 	}
-	signers, line, err := allowSigner(ctx, email, id.PublicKey)
+	signers, line, err := allowSigner(ctx, folder, email, id.PublicKey)
 	if err != nil {
 		return err
 	}
@@ -140,6 +144,10 @@ func SigningKey(s control.Status, name string) (control.Identity, error) {
 	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
 }
 
+// Anywhere is a folder in no repository: what is written for all of them is not read from
+// one, which may have come from elsewhere.
+const Anywhere = "/"
+
 // Email is the address that git commits with in a folder ("": this one), if it can stand in a file of
 // allowed signers, where some characters make a pattern or end the name.
 func Email(ctx context.Context, folder string) (string, error) {
@@ -156,7 +164,9 @@ func Email(ctx context.Context, folder string) (string, error) {
 
 func gitConfig(ctx context.Context, folder, name string) (string, error) {
 	git := exec.CommandContext(ctx, "git", "config", "--get", name)
-	git.Dir = folder
+	if git.Dir = folder; folder != "" { // which what a hook is started with would undo
+		git.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GIT_DIR=") })
+	}
 	out, err := git.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 		return "", nil // not set
@@ -199,8 +209,8 @@ func SignersLine(file, email, publicKey string) (string, error) {
 
 // allowSigner adds the key to the file of allowed signers, once, and returns the file,
 // and the line if it is new.
-func allowSigner(ctx context.Context, email, publicKey string) (file, added string, err error) {
-	if file, err = Signers(ctx, ""); err != nil {
+func allowSigner(ctx context.Context, folder, email, publicKey string) (file, added string, err error) {
+	if file, err = Signers(ctx, folder); err != nil {
 		return "", "", err
 	}
 	if added, err = SignersLine(file, email, publicKey); err != nil || added == "" {

@@ -53,10 +53,6 @@ func (a *app) gitSigns(ctx context.Context, f setupFlags, record *setup.Record, 
 	return nil
 }
 
-// anywhere is a folder in no repository: what is written counts for all of them, and one
-// that came from elsewhere may not have a say in it.
-const anywhere = "/"
-
 // gitWish is how git is to sign, and what to ask; "" if it stays as it is.
 func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (about string, err error) {
 	file, err := gitFile(w.Home)
@@ -67,7 +63,7 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 	if err != nil {
 		return "", err
 	}
-	email, err := gitcmd.Email(ctx, anywhere)
+	email, err := gitcmd.Email(ctx, gitcmd.Anywhere)
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +85,7 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 			return "", nil
 		}
 	}
-	if g.Signers, err = gitcmd.Signers(ctx, anywhere); err != nil {
+	if g.Signers, err = gitcmd.Signers(ctx, gitcmd.Anywhere); err != nil {
 		return "", err
 	}
 	if g.Signer, err = gitcmd.SignersLine(g.Signers, email, g.Key); err != nil {
