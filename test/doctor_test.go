@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -144,6 +145,26 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 			}
 		}, "failure permissions writable", nil},
 		{"a desktop without", func() { s.systemctl("DISPLAY=:0", "UnitFileState=enabled") }, "warning desktop no-agent", nil},
+		{"a desktop with another", func() { s.systemctl("DISPLAY=:0\nSSH_AUTH_SOCK="+other, "UnitFileState=enabled") }, "warning desktop other-agent", nil},
+		{"not started at login", func() { s.systemctl("", "UnitFileState=disabled") }, "warning service not-enabled", nil},
+		{"a socket for everybody", func() {
+			if err := os.Chmod(s.socket(), 0o666); err != nil {
+				t.Error(err)
+			}
+		}, "warning socket mode", func() {
+			if err := os.Chmod(s.socket(), 0o600); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"an open ~/.ssh", func() {
+			if err := errors.Join(os.MkdirAll(filepath.Join(s.dir, ".ssh"), 0o700), os.Chmod(filepath.Join(s.dir, ".ssh"), 0o770)); err != nil {
+				t.Error(err)
+			}
+		}, "failure permissions writable", func() {
+			if err := os.Chmod(filepath.Join(s.dir, ".ssh"), 0o700); err != nil {
+				t.Error(err)
+			}
+		}},
 		{"locked", manage(func(a agent.ExtendedAgent) error { return a.Lock([]byte("x")) }), "failure lock locked",
 			manage(func(a agent.ExtendedAgent) error { return a.Unlock([]byte("x")) })},
 		{"no ssh", func() {
@@ -167,6 +188,12 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 		}},
 		{"no phone", func() { w.phoneRun.stop(); w.waitStatus("Phone not connected") }, "failure phone", func() { w.startPhone(); w.waitConnected() }},
 		{"no agent", func() { w.agent.stop() }, "failure agent not-running", func() { w.startAgent(); w.waitConnected() }},
+		{"a service that fails", func() { w.agent.stop(); s.systemctl("", "ActiveState=failed\nUnitFileState=enabled") }, "failure agent service-failed",
+			func() { w.startAgent(); w.waitConnected() }},
+		{"a hub that is away", func() { w.agent.stop(); w.startAgent("--hub", "http://localhost:1"); w.waitConnected() }, "warning hub not-connected",
+			func() { w.agent.stop(); w.startAgent(); w.waitConnected() }},
+		{"no agent behind", func() { w.agent.stop(); w.startAgent("--upstream", other+"-"); w.waitConnected() }, "warning other agents upstream",
+			func() { w.agent.stop(); w.startAgent(); w.waitConnected() }},
 	} {
 		broken.make()
 		got := s.finds()

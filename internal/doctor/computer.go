@@ -36,6 +36,14 @@ func agentRuns(f Facts) []Finding {
 	return fail("no-answer", f.restart(), "the agent does not answer: %s", f.AgentErr.Error())
 }
 
+// word is a path as one word of a shell: macOS has state in "Application Support".
+func word(path string) string {
+	if !strings.ContainsAny(path, " \t'\"\\$`&;|<>()*?[]#!") {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
 // restart is the command that starts the agent anew.
 func (f Facts) restart() string {
 	return cmp.Or(f.Service.Restart, "end the agent and start it again: vmux agent")
@@ -52,7 +60,7 @@ func socketAnswers(f Facts) []Finding {
 	case f.Socket.Err != nil:
 		return fail("no-list", f.restart(), "the agent's socket %s lists no keys: %s", f.Socket.Path, f.Socket.Err.Error())
 	case f.Socket.Mode&0o077 != 0:
-		return warn("mode", "chmod 600 "+f.Socket.Path, "the agent's socket has mode %04o", f.Socket.Mode.Perm())
+		return warn("mode", "chmod 600 "+word(f.Socket.Path), "the agent's socket has mode %04o", f.Socket.Mode.Perm())
 	}
 	return fine("answers", "%s answers", f.Socket.Path)
 }
@@ -61,9 +69,9 @@ func permissions(f Facts) (all []Finding) {
 	for _, file := range f.Files {
 		switch {
 		case !file.Owned:
-			all = append(all, fail("owner", "sudo chown -R $(id -u) "+file.Path, "%s belongs to somebody else", file.Path)...)
+			all = append(all, fail("owner", "sudo chown -R $(id -u) "+word(file.Path), "%s belongs to somebody else", file.Path)...)
 		case file.Mode&0o022 != 0:
-			all = append(all, fail("writable", "chmod go-w "+file.Path, "others can write to %s", file.Path)...)
+			all = append(all, fail("writable", "chmod go-w "+word(file.Path), "others can write to %s", file.Path)...)
 		}
 	}
 	if len(all) == 0 && len(f.Files) > 0 {
@@ -76,7 +84,7 @@ func lock(f Facts) []Finding {
 	if f.Status == nil || !f.Status.Locked {
 		return nil
 	}
-	return fail("locked", "SSH_AUTH_SOCK="+f.Socket.Path+" ssh-add -X", "the agent is locked: it lists no keys and signs nothing")
+	return fail("locked", "SSH_AUTH_SOCK="+word(f.Socket.Path)+" ssh-add -X", "the agent is locked: it lists no keys and signs nothing")
 }
 
 // Versions of OpenSSH's client that something begins with: the session binding, by which
@@ -157,13 +165,13 @@ func shell(f Facts) []Finding {
 	case f.SSH.Agent.Ours && f.Env.Ours:
 		return fine("both", "ssh and ssh-add ask vmux")
 	case f.SSH.Agent.Ours:
-		return fine("identity-agent", "ssh asks vmux, by IdentityAgent; ssh-add and what does not read ~/.ssh/config need: export SSH_AUTH_SOCK=%s", socket)
+		return fine("identity-agent", "ssh asks vmux, by IdentityAgent; ssh-add and what does not read ~/.ssh/config need: export SSH_AUTH_SOCK=%s", word(socket))
 	case f.Env.Ours:
 		return fine("environment", "ssh asks vmux, by SSH_AUTH_SOCK")
 	case f.Env.Path == "":
-		return fail("no-agent", "export SSH_AUTH_SOCK="+socket, "ssh finds no agent: SSH_AUTH_SOCK is not set here, and there is no IdentityAgent")
+		return fail("no-agent", "export SSH_AUTH_SOCK="+word(socket), "ssh finds no agent: SSH_AUTH_SOCK is not set here, and there is no IdentityAgent")
 	}
-	return fail("other-agent", "export SSH_AUTH_SOCK="+socket, "ssh asks %s, and not vmux: SSH_AUTH_SOCK=%s", f.Env.Name, f.Env.Path)
+	return fail("other-agent", "export SSH_AUTH_SOCK="+word(socket), "ssh asks %s, and not vmux: SSH_AUTH_SOCK=%s", f.Env.Name, f.Env.Path)
 }
 
 func desktop(f Facts) []Finding {

@@ -272,3 +272,29 @@ func TestNothingIsWaitedForForLong(t *testing.T) {
 		t.Errorf("late: %v", f.Late)
 	}
 }
+
+// A hint is a command as it can be pasted, whatever the paths are.
+func TestHintsQuotePaths(t *testing.T) {
+	const path = "/Users/zoe/Library/Application Support/vmux/zoe's $x"
+	const quoted = `'/Users/zoe/Library/Application Support/vmux/zoe'\''s $x'`
+	for _, change := range []func(*Facts){
+		func(f *Facts) { f.Socket.Path, f.Socket.Mode = path, 0o666 },
+		func(f *Facts) { f.Files[0] = File{path, 0o777, true} },
+		func(f *Facts) { f.Files[0] = File{path, 0o700, false} },
+		func(f *Facts) { f.Socket.Path, f.Status.Locked = path, true },
+		func(f *Facts) {
+			f.Socket.Path, f.Env, f.SSH.Agent = path, Named{}, Named{}
+			delete(f.SSH.Config, "identityagent")
+		},
+	} {
+		f := whole()
+		change(&f)
+		hints := ""
+		for _, found := range Judge(f) {
+			hints += found.Hint + "\n"
+		}
+		if !strings.Contains(hints, quoted) {
+			t.Errorf("no quoted path in %s", hints)
+		}
+	}
+}
