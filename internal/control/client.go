@@ -12,8 +12,10 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 
 	"vmux/internal/hubpage"
+	"vmux/internal/wire"
 )
 
 // maxAnswer bounds one record that a client reads.
@@ -23,21 +25,31 @@ const maxAnswer = 8 << 20
 // there is none, and with *Error when the agent refuses. Safe for concurrent
 // use. It connects anew for each call, and so leaves nothing to close.
 type Client struct {
-	err  error // what every method fails with
-	http *http.Client
+	err      error // what every method fails with
+	http     *http.Client
+	patience time.Duration // with an agent that is asked how it stands
 }
+
+// patience is far longer than an agent takes that is alive: its status waits for nobody.
+const patience = 10 * time.Second
 
 // NewClient returns a client of the control socket at path, or, if err is not nil,
 // one whose methods fail with that: what came of looking for the path. It does not
 // connect yet.
 func NewClient(path string, err error) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return Dial(ctx, path, "agent") }
-	return &Client{err, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{err, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, patience}
 }
 
-// Status tells how it stands.
+// Status tells how it stands. An agent that is stopped, or hangs, is not waited for.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return call[Status](ctx, c, http.MethodGet, "status", nil)
+	bounded, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	s, err := call[Status](bounded, c, http.MethodGet, "status", nil)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = wire.WithHint(errors.New("the agent does not answer"), "vmux doctor")
+	}
+	return s, err
 }
 
 // Watch calls each with the status now and after every change, until ctx ends,

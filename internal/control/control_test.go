@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"vmux/internal/hubpage"
 	"vmux/internal/wire"
@@ -136,5 +137,26 @@ func TestTooManyCommands(t *testing.T) {
 	c := NewClient(path, nil)
 	if _, err := c.Status(t.Context()); wire.CodeOf(err) != CodeBusy {
 		t.Errorf("one too many: %v", err)
+	}
+}
+
+// An agent that is stopped, as by SIGSTOP, takes connections still and answers nothing.
+func TestStatusOfAnAgentThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := NewClient(path, nil)
+	c.patience = time.Millisecond
+	if _, err := c.Status(t.Context()); err == nil || err.Error() != "the agent does not answer" || wire.HintOf(err) == "" {
+		t.Errorf("%v, hint %q", err, wire.HintOf(err))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	c.patience = time.Hour
+	if _, err := c.Status(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a limit of the caller's: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vmux/internal/state"
+	"vmux/internal/wire"
 )
 
 // document holds the record in its folder.
@@ -59,7 +60,9 @@ func Open(home state.Home) (*Record, error) {
 	}
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("read what setup has written: %w", err)
+		path := filepath.Join(dir.Path(), document)
+		return nil, wire.WithHint(fmt.Errorf("%s, the record of what setup has written, cannot be read: %w", path, err),
+			"remove that file; then take the lines out by hand that setup has marked with: vmux setup --undo")
 	}
 	return r, nil
 }

@@ -89,7 +89,9 @@ func (a *app) uninstall(ctx context.Context, remove []string) error {
 			}
 		}
 	}
-	if running != nil {
+	if running != nil && !errors.Is(running, control.ErrNotRunning) {
+		a.Say("%v, so that the phones and their keys are not known", running)
+	} else if running != nil {
 		a.Say("the agent does not run, so that the phones and their keys are not known")
 	}
 	if program, err := installedProgram(); err == nil {
