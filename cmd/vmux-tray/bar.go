@@ -37,7 +37,7 @@ func showIn(ctx context.Context, agent *control.Client, log *slog.Logger) error 
 	b := &bar{clicked: make(chan tray.Line, 8)}
 	ended := make(chan struct{})
 	systray.Run(func() {
-		b.show(nil) // before the desktop asks: it waits for the first menu
+		guarded(quit, func() { b.show(nil) }) // before the desktop asks: it waits for the first menu
 		go func() {
 			defer close(ended)
 			b.run(ctx, quit, agent, log)
@@ -102,9 +102,22 @@ func (b *bar) run(ctx context.Context, quit func(), agent *control.Client, log *
 			watched.Wait()
 			return
 		}
-		b.show(s)
+		guarded(quit, func() { b.show(s) })
 		shown = time.Now()
 	}
+}
+
+// guarded draws. The desktop may end just then, without which systray cannot draw, and
+// panics: that ends this program as any other end of the desktop does.
+func guarded(quit, draw func()) {
+	defer func() {
+		if p := recover(); p != nil && !desktopGone(p) {
+			panic(p)
+		} else if p != nil {
+			quit()
+		}
+	}()
+	draw()
 }
 
 // show changes what has to be changed. A menu that is open stays so while its lines are

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -59,4 +60,10 @@ type slogWriter struct{ log *slog.Logger }
 func (w slogWriter) Write(b []byte) (int, error) {
 	w.log.Debug(string(b))
 	return len(b), nil
+}
+
+// desktopGone reports whether a panic of systray is that the session bus is.
+func desktopGone(panicked any) bool {
+	err, is := panicked.(error)
+	return is && errors.Is(err, dbus.ErrClosed)
 }

@@ -29,7 +29,7 @@ var dotted = regexp.MustCompile(`^\s*(agent|"agent"|'agent')\s*[.=]`)
 // table can be added (TOML has it only once): agent.hub = "none", agent = { hub = "none" }.
 func otherForm(text string) int {
 	n := 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
 		n++
 		switch {
 		case strings.HasPrefix(strings.TrimSpace(line), "["):

@@ -280,7 +280,7 @@ func cutBelow(text, line string) (head, rest string, found bool) {
 	}
 	for l := range strings.Lines(text) {
 		head += l
-		before, _, _ := strings.Cut(l, "#")
+		before, _, _ := strings.Cut(strings.TrimPrefix(l, byteOrderMark), "#")
 		if unquoted.Replace(strings.Join(strings.Fields(before), "")) == line {
 			return head, text[len(head):], true
 		}

@@ -530,7 +530,8 @@ func TestSettingsGoBelowTheirTable(t *testing.T) {
 		{"", "[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"},
 		{"[phone]\nlisten = \":1\"", "[phone]\nlisten = \":1\"\n\n[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"},
 		{"[ agent ]  # x\nlan = true\n[phone]\n", "[ agent ]  # x\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\nlan = true\n[phone]\n"},
-		{"[agent]", "[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"}, // its line has no end
+		{"\ufeff[agent]\nlan = true\n", "\ufeff[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\nlan = true\n"}, // as some editors begin a file
+		{"[agent]", "[agent]\n# M\nupstream = \"/x\"\n# M\nhub = \"none\"\n"},                                       // its line has no end
 	} {
 		a := newAccount(t)
 		a.Parts = nil
