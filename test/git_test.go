@@ -238,3 +238,47 @@ func TestGitSignIsSSHKeygen(t *testing.T) {
 		}
 	})
 }
+
+// A repository's own configuration goes before the user's; and where git cannot write one of
+// the settings, those before it can be taken back.
+func TestGitSetupBesideOtherSettings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	repo := w.repository("product")
+	setUp := func(args ...string) (string, error) {
+		t.Helper()
+		cmd := w.computer.command(deadline(t), append([]string{"git", "setup"}, args...)...)
+		cmd.Dir = repo.dir
+		_, stderr, err := finish(cmd)
+		return stderr, err
+	}
+	repo.git("config", "gpg.format", "openpgp")
+	if said, err := setUp(); err != nil || !strings.Contains(said, "this repository has its own gpg.format, openpgp, and goes on with that\nhint: vmux git setup --local\n") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if said, err := setUp("--local"); err != nil || strings.Contains(said, "goes on with that") {
+		t.Errorf("--local: %v\n%s", err, said)
+	}
+	repo.git("commit", "-qS", "--allow-empty", "-m", "signed")
+	for _, scope := range [][]string{{"--undo", "--local"}, {"--undo"}} {
+		if said, err := setUp(scope...); err != nil {
+			t.Fatalf("%v: %v\n%s", scope, err, said)
+		}
+	}
+	repo.git("config", "--global", "--add", "user.signingkey", "A")
+	repo.git("config", "--global", "--add", "user.signingkey", "B")
+	before := repo.git("config", "--global", "--list")
+	said, err := setUp()
+	if exitOf(err) != 1 || !strings.Contains(said, "cannot overwrite multiple values with a single value; ") || !strings.HasSuffix(said, "\nhint: take back what was written until then: vmux git setup --undo\n") {
+		t.Errorf("a setting with two values: %v\n%s", err, said)
+	}
+	if said, err := setUp("--undo"); err != nil || strings.Contains(said, "has been changed") {
+		t.Errorf("--undo: %v\n%s", err, said)
+	}
+	if after := repo.git("config", "--global", "--list"); after != before {
+		t.Errorf("after --undo:\n%s\nbefore:\n%s", after, before)
+	}
+	if b, err := os.ReadFile(filepath.Join(w.computer.dir, ".ssh", "allowed_signers")); err != nil || len(b) != 0 {
+		t.Errorf("allowed signers: %v\n%s", err, b)
+	}
+}

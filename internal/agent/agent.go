@@ -407,6 +407,3 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	return nil
 }
-
-// keyOf returns the identity that a client names, or nil.
-func (a *Agent) keyOf(blob []byte) *keys.Key { return a.snapshot.Load().byBlob[string(blob)] }

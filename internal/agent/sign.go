@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"vmux/internal/agent/client"
@@ -27,7 +28,7 @@ func (a *Agent) Sign(ctx context.Context, r sshagent.SignRequest) ([]byte, error
 }
 
 func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.Line) ([]byte, error) {
-	id := a.keyOf(r.Blob)
+	id := a.keyOf(r)
 	switch {
 	case id == nil && a.upstream != nil && !a.wasOwn(r):
 		return a.signUpstream(ctx, r)
@@ -63,6 +64,20 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	}
 	a.denied.Note(r, about, a.speaksForNone(id), wire.CodeOf(err))
 	return nil, a.failSign(id, about, err)
+}
+
+// keyOf returns the identity that a client names, or nil. A certificate over a phone-held
+// key, by whatever CA, names that key, as a file of it does for `ssh-keygen -Y sign`; but not
+// one that the upstream agent has.
+func (a *Agent) keyOf(r sshagent.SignRequest) *keys.Key {
+	s := a.snapshot.Load()
+	if id := s.byBlob[string(r.Blob)]; id != nil {
+		return id
+	}
+	if r.Listed != nil && slices.ContainsFunc(r.Listed.Identities(), func(id sshagent.Identity) bool { return string(id.Blob) == string(r.Blob) }) {
+		return nil
+	}
+	return s.byBlob[string(sshctx.PlainKey(r.Blob))]
 }
 
 // notAsked tells why a request has failed without a sheet. It is no desktop

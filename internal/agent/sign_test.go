@@ -172,7 +172,7 @@ func TestNoPhoneThereHasTheKey(t *testing.T) {
 		w.connect(p)
 		w.connect(other)
 		synctest.Wait()
-		w.prove(p.peer.ID, w.keyOf(key.PublicKey().Marshal()))
+		w.prove(p.peer.ID, w.keyOf(sshagent.SignRequest{Blob: key.PublicKey().Marshal()}))
 		w.disconnect(other)
 		began := time.Now()
 		if _, err := w.Sign(t.Context(), request(key, "session")); wire.CodeOf(err) != wire.CodeKeyNotFound || time.Since(began) > time.Second {
@@ -338,7 +338,7 @@ func TestTwoPhones(t *testing.T) {
 				if got := w.comments(); !slices.Equal(got, []string{"mine"}) {
 					t.Errorf("listed %q", got)
 				}
-				w.prove(p.peer.ID, w.keyOf(key.PublicKey().Marshal()))
+				w.prove(p.peer.ID, w.keyOf(sshagent.SignRequest{Blob: key.PublicKey().Marshal()}))
 				_, err := w.Sign(t.Context(), request(key, "session"))
 				if wire.CodeOf(err) != test.want {
 					t.Errorf("decision %v", err)

@@ -168,7 +168,8 @@ func scopedGitConfig(ctx context.Context, scope, name string) (*string, error) {
 
 func setGitConfig(ctx context.Context, args ...string) error {
 	if out, err := exec.CommandContext(ctx, "git", append([]string{"config"}, args...)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("git config %s: %w: %s", args[1], err, wire.Show(string(out)))
+		said := strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "; ")
+		return fmt.Errorf("git config %s: %w: %s", args[1], err, wire.Show(said))
 	}
 	return nil
 }
@@ -197,6 +198,8 @@ func (a *app) undo(ctx context.Context, scope string) error {
 			return fmt.Errorf("git config: %w", err)
 		}
 		switch {
+		case now == nil && change.Before == nil, now != nil && change.Before != nil && *now == *change.Before:
+			continue // it was not written, or is as it was
 		case now == nil || *now != change.Wrote:
 			a.Say("%s has been changed since and stays", name)
 		case change.Before != nil:

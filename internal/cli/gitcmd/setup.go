@@ -117,8 +117,11 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	}
 	for _, s := range settings {
 		if err := setGitConfig(ctx, scope, s[0], s[1]); err != nil {
-			return err
+			return command.WithHint(err, "take back what was written until then: vmux git setup --undo%s", strings.TrimSuffix(" "+scope, " --global"))
 		}
+	}
+	if scope == "--global" {
+		a.sayOverridden(ctx, settings)
 	}
 	return a.Answer(done, func() error {
 		for _, s := range settings {
@@ -128,6 +131,20 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 		a.Say("tell your git host of the key as a signing key: https://github.com/settings/ssh/new, or https://gitlab.com/-/user_settings/ssh_keys")
 		return nil
 	})
+}
+
+// sayOverridden tells what the repository's own configuration goes on with.
+func (a *app) sayOverridden(ctx context.Context, settings [][2]string) {
+	overridden := false
+	for _, s := range settings {
+		if now, err := gitConfig(ctx, "", s[0]); err == nil && now != s[1] {
+			a.Say("this repository has its own %s, %s, and goes on with that", s[0], wire.Show(now))
+			overridden = true
+		}
+	}
+	if overridden {
+		a.Hint("vmux git setup --local")
+	}
 }
 
 // SigningKey returns the identity of that comment or fingerprint, or the first

@@ -139,6 +139,9 @@ func publicKeyIn(file string) (fingerprint string, ok bool) {
 	if err != nil {
 		return "", false
 	}
+	if cert, ok := key.(*ssh.Certificate); ok { // of another CA, over the key
+		key = cert.Key
+	}
 	return ssh.FingerprintSHA256(key), true
 }
 
