@@ -25,7 +25,7 @@ func TestManualPages(t *testing.T) {
 				visit(sub)
 			}
 		}
-		page := filepath.Join(folder, "man1", strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
+		page := filepath.Join(folder, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
 		set := exec.Command("groff", "-k", "-man", "-Tutf8", "-ww", "-P-cbou", "-rLL=200n", page)
 		var warnings strings.Builder
 		set.Stderr = &warnings
@@ -40,7 +40,7 @@ func TestManualPages(t *testing.T) {
 		}
 	}
 	visit(Commands())
-	if pages, err := os.ReadDir(filepath.Join(folder, "man1")); err != nil || len(pages) < 50 {
+	if pages, err := os.ReadDir(folder); err != nil || len(pages) < 50 {
 		t.Errorf("%d pages, %v", len(pages), err)
 	}
 }
