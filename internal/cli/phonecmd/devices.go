@@ -1,6 +1,7 @@
 package phonecmd
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -46,11 +47,18 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 		return err
 	}
 	if text == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.In, 4096))
-		if err != nil {
-			return fmt.Errorf("read the invitation: %w", err)
+		if _, ok := command.Terminal(a.In); ok {
+			a.Say("paste the invitation, and press Enter")
 		}
-		text = string(b)
+		in := bufio.NewReader(io.LimitReader(a.In, 4096))
+		for text = ""; strings.TrimSpace(text) == ""; { // one line: a terminal has no end
+			line, err := in.ReadString('\n')
+			if text = line; err == io.EOF {
+				break
+			} else if err != nil {
+				return fmt.Errorf("read the invitation: %w", err)
+			}
+		}
 	}
 	again := "run `vmux pair` on the computer and use all of what it prints"
 	text = strings.TrimSpace(text)
