@@ -115,7 +115,7 @@ var preferences = map[string]any{
 	"browser.newtabpage.enabled":                 false,
 }
 
-func writePreferences(t TB, profile string, dark bool) {
+func writePreferences(t TB, profile string, dark bool, more ...string) {
 	t.Helper()
 	var text strings.Builder
 	scheme := map[bool]int{true: 0, false: 1}[dark]
@@ -123,16 +123,20 @@ func writePreferences(t TB, profile string, dark bool) {
 	for name, value := range preferences {
 		fmt.Fprintf(&text, "user_pref(%q, %#v);\n", name, value)
 	}
+	for _, name := range more {
+		fmt.Fprintf(&text, "user_pref(%q, true);\n", name)
+	}
 	if err := os.WriteFile(filepath.Join(profile, "user.js"), []byte(text.String()), 0o600); err != nil {
 		t.Fatalf("%v", err)
 	}
 }
 
-// StartFirefox starts Firefox with a profile of its own until the test ends.
-func StartFirefox(t TB, dark bool) *Remote {
+// StartFirefox starts Firefox with a profile of its own until the test ends; on are
+// preferences that are switched on.
+func StartFirefox(t TB, dark bool, on ...string) *Remote {
 	t.Helper()
 	profile := t.TempDir()
-	writePreferences(t, profile, dark)
+	writePreferences(t, profile, dark, on...)
 	env := []string{"HOME=" + profile, "MOZ_CRASHREPORTER_DISABLE=1", "MOZ_HEADLESS_WIDTH=1280", "MOZ_HEADLESS_HEIGHT=1024"}
 	written := program(t, env, "firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", profile, "about:blank")
 	var port []byte

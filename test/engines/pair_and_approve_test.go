@@ -62,6 +62,28 @@ func TestFirefox(t *testing.T) {
 	w.opensOffline()
 }
 
+// Firefox that resists fingerprinting, as LibreWolf and Tor Browser do, gives noise in
+// place of pictures (jam 892): no code would ever be read, and the app says why.
+func TestFirefoxThatGivesNoPictures(t *testing.T) {
+	t.Parallel()
+	camera := []string{"media.navigator.streams.fake", "media.navigator.permission.disabled"}
+	hub := web.StartHub(t)
+	for _, c := range []struct {
+		on   []string
+		says string
+	}{
+		{camera, "Hold the code inside the frame."},
+		{append(camera, "privacy.resistFingerprinting"), "This browser does not let the app read the camera’s picture."},
+	} {
+		page := browser.StartFirefox(t, *dark, c.on...)
+		page.Go(hub.URL + "/#pair")
+		if len(c.on) == len(camera) { // a picture has been read
+			page.WaitFor("performance.getEntriesByType('resource').some((f) => f.name.endsWith('/reader.js'))")
+		}
+		page.Wants(c.says)
+	}
+}
+
 // WebKitGTK has no WebAuthn. The app says what does not work and offers what does: keys
 // under a passphrase, which log in to any server. It is paired, stored and opened offline
 // as anywhere.

@@ -68,7 +68,8 @@ func TestInvitationByPaste(t *testing.T) {
 	p.Fill("Or paste the invitation", "hello")
 	p.Tap("Continue")
 	p.Wants("That is not a vmux invitation.", "Run `vmux pair` on the computer")
-	p.Fill("Or paste the invitation", invitation)
+	// As it comes out of a terminal (openclaw 53464), with the quotes of the command.
+	p.Do("document.querySelector('main textarea').value = " + browser.Quoted("'"+invitation[:60]+"\n   "+invitation[60:]+"\u200b' "))
 	p.Tap("Continue")
 	p.Wants("Pair with this computer?")
 	p.WaitFor("document.querySelector('main textarea').value === ''")

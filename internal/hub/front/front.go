@@ -113,7 +113,7 @@ func (f *Front) listen() error {
 		return fmt.Errorf("%w (give --public-url)", err)
 	}
 	if f.certificates != nil {
-		f.listener = tls.NewListener(l, f.tlsConfig())
+		f.listener = tls.NewListener(spoken{l, f.publicURL}, f.tlsConfig())
 	}
 	return nil
 }
@@ -316,10 +316,16 @@ func (f *Front) plainHandler() http.Handler {
 // must not be told that it works.
 func redirect(publicURL string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" || !strings.HasPrefix(r.URL.Path, "/") {
+		if !leads(r) {
 			http.Error(w, "The hub is at "+publicURL, http.StatusForbidden)
 			return
 		}
 		http.Redirect(w, r, publicURL+r.URL.RequestURI(), http.StatusPermanentRedirect)
 	})
+}
+
+// leads reports whether it is a reader's request, which can be sent to another address.
+func leads(r *http.Request) bool {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return reads && r.Header.Get("Upgrade") == "" && strings.HasPrefix(r.URL.Path, "/")
 }

@@ -12,6 +12,13 @@ import { clean, inGroups } from '../text.js';
 import { Scanner } from './scanner.js';
 import { installFirst } from './welcome.js';
 
+/**
+ * An invitation, which has no blanks, as it was before terminals and messages broke its
+ * lines and put quotes around it.
+ * @param {string} text
+ */
+const whole = (text) => text.replace(/[\s\p{Cf}]/gu, '').replace(/^['"<]+|['">]+$/g, '');
+
 /** What a scanned text begins with when it may be an invitation. */
 const mayInvite = /#.*\bs=/;
 
@@ -106,6 +113,8 @@ class Scan {
 			this.without('The app may not use the camera.', 'Allow it in the browser’s settings for this site, or paste the invitation.');
 		} else if (error?.name === 'NotReadableError' || error?.name === 'NoPicture') {
 			this.without('The camera gives no picture.', 'Another app may be using it: close that one, or paste the invitation.');
+		} else if (error?.name === 'Unreadable') {
+			this.without('This browser does not let the app read the camera’s picture.', 'Its protection against fingerprinting does that: let this site read image data (canvas), where the browser asks, or paste the invitation.');
 		} else {
 			this.without('There is no camera to use.', 'Paste the invitation instead.');
 		}
@@ -165,7 +174,8 @@ function already(from, computers) {
  * @param {string} invitation @param {() => void} cancelled
  */
 async function preview(invitation, cancelled) {
-	const from = await core.call('previewInvitation', { invitation: invitation.trim() });
+	invitation = whole(invitation);
+	const from = await core.call('previewInvitation', { invitation });
 	const { computers } = await core.state();
 	let paired = false;
 	const status = h('p', { class: 'request-status', role: 'status' });
@@ -177,7 +187,7 @@ async function preview(invitation, cancelled) {
 			whyOffline(core.connect).then((why) => { status.textContent &&= `Offline: waiting for the hub… ${why.title}: ${why.text}`; });
 		}
 		try {
-			const { name } = await core.call('pair', { invitation: invitation.trim() });
+			const { name } = await core.call('pair', { invitation });
 			paired = true;
 			s.close();
 			location.hash = '#home';

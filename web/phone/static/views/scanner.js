@@ -236,6 +236,10 @@ export class Scanner {
 		if (this.detector && performance.now() < this.blindFrom) {
 			return '';
 		}
+		if (!readable()) {
+			this.fail({ name: 'Unreadable' });
+			return '';
+		}
 		try {
 			return await core.call('decodeQR', { imageData: this.picture() }) ?? '';
 		} catch {
@@ -254,6 +258,21 @@ export class Scanner {
 			0, 0, this.canvas.width, this.canvas.height);
 		return context.getImageData(0, 0, this.canvas.width, this.canvas.height);
 	}
+}
+
+/** How far a colour may be off, of 255: Brave changes pictures a little, which does no harm. */
+const noise = 16;
+
+/** Whether the browser lets pictures be read: protection against fingerprinting gives noise or white. */
+function readable() {
+	const canvas = document.createElement('canvas');
+	canvas.width = canvas.height = 8;
+	const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
+	context.fillStyle = '#206040';
+	context.fillRect(0, 0, 8, 8);
+	const { data } = context.getImageData(0, 0, 8, 8);
+	const off = Array.from(data, (value, i) => Math.abs(value - [0x20, 0x60, 0x40, 0xff][i % 4]));
+	return off.reduce((a, b) => a + b, 0) < noise * off.length;
 }
 
 /** The chosen camera, else the one on the back, else any. @returns {Promise<MediaStream>} */
