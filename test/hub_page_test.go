@@ -134,7 +134,7 @@ func TestHubVerify(t *testing.T) {
 	}
 	t.Run("the agent's own", func(t *testing.T) {
 		t.Parallel()
-		port := freePort(t)
+		port := testkit.FreePort(t)
 		w := &world{TB: t, computer: home(t)}
 		w.startAgent("--lan=false", "--hub", "local", "--hub-listen", "127.0.0.1:"+port)
 		w.waitHub(true)
@@ -149,7 +149,7 @@ func TestHubVerify(t *testing.T) {
 	})
 	t.Run("one changed file", func(t *testing.T) {
 		t.Parallel()
-		port := freePort(t)
+		port := testkit.FreePort(t)
 		evil := newTamperer(t, "http://127.0.0.1:"+port)
 		home(t).startProgram("hub.log", hub, "--listen", "127.0.0.1:"+port, "--public-url", evil.origin).waitLog("hub is ready")
 		w := &world{TB: t, computer: home(t)}
@@ -179,7 +179,7 @@ func TestHubVerify(t *testing.T) {
 	})
 	t.Run("a hub that is away", func(t *testing.T) {
 		t.Parallel()
-		if r := home(t).try("hub", "verify", "http://localhost:"+freePort(t)); r.exit != 1 || !strings.Contains(r.stderr, "\nhint: curl -v http://localhost:") {
+		if r := home(t).try("hub", "verify", "http://localhost:"+testkit.FreePort(t)); r.exit != 1 || !strings.Contains(r.stderr, "\nhint: curl -v http://localhost:") {
 			t.Errorf("exit %d, %s", r.exit, r.stderr)
 		}
 	})

@@ -60,20 +60,6 @@ func hubless(t testing.TB, identities ...string) *world {
 	return w
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // status is what `vmux status --json` says.
 type status struct {
 	Hub *struct {
@@ -131,7 +117,7 @@ func (w *world) loginBy(t *testing.T, o sshdtest.OpenSSH, label string) {
 func TestHubSeesNothing(t *testing.T) {
 	t.Parallel()
 	tap := newWiretap(t)
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	_, public, _ := net.SplitHostPort(tap.l.Addr().String())
 	url := "http://localhost:" + public
 	tap.mu.Lock()
@@ -176,7 +162,7 @@ func TestHubSeesNothing(t *testing.T) {
 // and what was asked meanwhile is answered, or ends with its code.
 func TestHubComesBack(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	url := "http://localhost:" + port
 	hubHome := newHome(t)
 	start := func() *daemon { return startHub(hubHome, "--listen", "127.0.0.1:"+port, "--public-url", url) }
@@ -226,7 +212,7 @@ func TestHubLocal(t *testing.T) {
 	if _, err := hubProgram(); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	url := "http://vmux.localhost:" + port
 	w := unpairedWorld(t)
 	w.createIdentity("key", "ssh-ed25519")
@@ -269,7 +255,7 @@ func TestHubLocalWithItsOwnCA(t *testing.T) {
 	if _, err := hubProgram(); err != nil {
 		t.Fatal(err)
 	}
-	port, plain := freePort(t), freePort(t)
+	port, plain := testkit.FreePort(t), testkit.FreePort(t)
 	url := "https://box.test:" + port
 	w := hubless(t, "ssh-ed25519")
 	w.startAgent("--lan=false", "--hub", "local", "--hub-local-ca", "--hub-url", url,
@@ -329,7 +315,7 @@ func (w *world) pairAt(address string, phoneArgs ...string) {
 // ended nobody gets in at all.
 func TestHubInvitationEnds(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	url := "http://localhost:" + port
 	startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", url)
 	w := hubWorld(t, url)

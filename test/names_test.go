@@ -21,6 +21,7 @@ import (
 	"vmux/internal/hostname"
 	"vmux/internal/hubpage"
 	"vmux/internal/link/lan"
+	"vmux/internal/testkit"
 )
 
 // The tests in this file give the computer names: in namespaces of their own (user,
@@ -78,7 +79,7 @@ func TestComputerRenamedInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := unpairedWorld(t)
-	port, plain := freePort(t), freePort(t)
+	port, plain := testkit.FreePort(t), testkit.FreePort(t)
 	flags := []string{"--lan=false", "--hub", "local", "--hub-local-ca", "--hub-listen", "127.0.0.1:" + port, "--hub-listen-http", "127.0.0.1:" + plain}
 
 	for _, name := range []string{"localhost", "工作", "x-"} {

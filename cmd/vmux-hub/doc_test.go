@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -85,16 +84,6 @@ func block(t *testing.T, text, first string) string {
 
 // waitFor waits for what nothing announces.
 var waitFor = testkit.WaitFor
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func certificate(t *testing.T, dir, name string) *x509.CertPool {
 	t.Helper()

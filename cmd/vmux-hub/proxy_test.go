@@ -96,7 +96,7 @@ func caddy(t *testing.T, p proxy) *exec.Cmd {
 // hub.example.org there.
 func before(t *testing.T, configure func(*testing.T, proxy) *exec.Cmd, hub string) *http.Client {
 	t.Helper()
-	p := proxy{address: freeAddress(t), hub: hub, dir: t.TempDir()}
+	p := proxy{address: testkit.FreeAddress(t), hub: hub, dir: t.TempDir()}
 	roots := certificate(t, p.dir, "hub.example.org")
 	cmd := configure(t, p)
 	if cmd.Err != nil { // servers are often not on an ordinary user's PATH

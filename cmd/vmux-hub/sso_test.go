@@ -30,7 +30,7 @@ func TestBehindALogin(t *testing.T) {
 		}
 	}))
 	defer sso.Close()
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), testkit.FreeAddress(t)
 	roots := certificate(t, dir, "hub.example.org")
 	locations := strings.NewReplacer("127.0.0.1:8722", r.logged("address"), "http://127.0.0.1:4180", sso.URL).
 		Replace(block(t, page(t, "places.md"), "location = /v1/connect {"))

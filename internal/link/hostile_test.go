@@ -24,6 +24,16 @@ type raw struct {
 // dialRaw connects to the phone as the agent's device and says hello.
 func (c *couple) dialRaw(t *testing.T) *raw {
 	t.Helper()
+	r := c.dialMute(t)
+	if _, err := c.agent.exchange(t.Context(), r.conn); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// dialMute connects to the phone as the agent's device, and says nothing.
+func (c *couple) dialMute(t *testing.T) *raw {
+	t.Helper()
 	p, err := c.net.open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -32,11 +42,7 @@ func (c *couple) dialRaw(t *testing.T) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &raw{newConn(tc), t}
-	if _, err := c.agent.exchange(t.Context(), r.conn); err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return &raw{newConn(tc), t}
 }
 
 func (r *raw) next() wire.Envelope {

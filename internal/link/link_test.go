@@ -413,15 +413,7 @@ func TestUnpairedBeforeHello(t *testing.T) {
 		})
 		defer c.start()()
 		c.linked()
-		p, err := c.net.open(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		tc, err := c.agent.secureTo(c.phone.id)(t.Context(), p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &raw{newConn(tc), t}
+		r := c.dialMute(t)
 		if e := r.next(); e.Kind != wire.KindHello { // the phone waits for the computer's
 			t.Fatalf("got %s", e.Kind)
 		}

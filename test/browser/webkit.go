@@ -103,7 +103,7 @@ func StartWebKit(t TB, dark bool, env ...string) *Remote {
 	if dark {
 		env = append(env, "GTK_THEME=Adwaita:dark")
 	}
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	home := gtkHome(t)
 	env = append(env, "DISPLAY="+startDisplay(t), "HOME="+home, "XDG_RUNTIME_DIR="+home,
 		"GDK_BACKEND=x11", "LIBGL_ALWAYS_SOFTWARE=1", "NO_AT_BRIDGE=1")

@@ -36,21 +36,10 @@ type authority struct {
 }
 
 func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t, dir: t.TempDir(), api: freeAddress(t), admin: freeAddress(t)}
+	a := &authority{t: t, dir: t.TempDir(), api: testkit.FreeAddress(t), admin: testkit.FreeAddress(t)}
 	a.output = filepath.Join(a.dir, "output")
 	a.writeCertificate()
 	return a
-}
-
-// freeAddress returns an address that nobody listened on a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // writeCertificate makes what Pebble itself serves HTTPS with.
@@ -94,9 +83,9 @@ func (a *authority) start(tlsPort, httpPort int) {
 		a.t.Fatal(err)
 	}
 	a.write("config.json", config)
-	dns := freeAddress(a.t)
+	dns := testkit.FreeAddress(a.t)
 	a.run("pebble-challtestsrv", "-dns01", dns, "-http01", "", "-https01", "", "-tlsalpn01", "",
-		"-management", freeAddress(a.t), "-defaultIPv6", "")
+		"-management", testkit.FreeAddress(a.t), "-defaultIPv6", "")
 	a.process = a.run("pebble", "-config", filepath.Join(a.dir, "config.json"), "-dnsserver", dns)
 	waitFor(a.t, func() bool {
 		resp, err := a.client().Get(a.directory())
