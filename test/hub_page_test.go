@@ -189,7 +189,7 @@ func TestHubVerify(t *testing.T) {
 // could serve its own page to the phones of whoever believes it to be theirs.
 func TestAnotherUsersHubIsNotTheAgents(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
+	port := testkit.FreePort(t)
 	others := startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", "http://vmux.localhost:"+port)
 	w := &world{TB: t, computer: newHome(t)}
 	w.startAgent("--lan=false", "--hub", "local", "--hub-listen", "127.0.0.1:"+port)
