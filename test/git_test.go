@@ -269,7 +269,7 @@ func TestGitSetupBesideOtherSettings(t *testing.T) {
 	repo.git("config", "--global", "--add", "user.signingkey", "B")
 	before := repo.git("config", "--global", "--list")
 	said, err := setUp()
-	if exitOf(err) != 1 || !strings.Contains(said, "cannot overwrite multiple values with a single value; ") || !strings.HasSuffix(said, "\nhint: take back what was written until then: vmux git setup --undo\n") {
+	if err == nil || !strings.Contains(said, "cannot overwrite multiple values with a single value; ") || !strings.HasSuffix(said, "\nhint: take back what was written until then: vmux git setup --undo\n") {
 		t.Errorf("a setting with two values: %v\n%s", err, said)
 	}
 	if said, err := setUp("--undo"); err != nil || strings.Contains(said, "has been changed") {
