@@ -76,10 +76,7 @@ func exports(phone *browserphone.Phone, stop func()) js.Value {
 	}))
 	o.Set("call", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		name, text := args[0].String(), args[1].String()
-		var secrets [][]byte
-		for _, secret := range args[2:] {
-			secrets = append(secrets, bytesOf(secret))
-		}
+		secrets := secretsOf(args[2:])
 		return promise(func() (any, error) {
 			result, err := phone.Call(context.Background(), name, []byte(text), secrets...)
 			if err != nil {
@@ -91,7 +88,7 @@ func exports(phone *browserphone.Phone, stop func()) js.Value {
 	}))
 	// prepare answers at once: a tap that waits is none.
 	o.Set("prepare", js.FuncOf(func(_ js.Value, args []js.Value) any {
-		plan, err := phone.Prepare(args[0].String(), []byte(args[1].String()))
+		plan, err := phone.Prepare(args[0].String(), []byte(args[1].String()), secretsOf(args[2:])...)
 		var answer struct {
 			browserphone.Plan
 			Error *browserphone.Error `json:"error,omitempty"`
@@ -106,6 +103,14 @@ func exports(phone *browserphone.Phone, stop func()) js.Value {
 		return string(b)
 	}))
 	return o
+}
+
+// secretsOf copies Uint8Arrays, which the page wipes. Call and Prepare wipe the copies.
+func secretsOf(args []js.Value) (secrets [][]byte) {
+	for _, a := range args {
+		secrets = append(secrets, bytesOf(a))
+	}
+	return secrets
 }
 
 // promise runs f in a goroutine of its own, since the page's event loop stands

@@ -15,15 +15,11 @@ func (p *Phone) newPassphrase(context.Context, arguments) (any, error) {
 	return backup.NewPassphrase(), nil
 }
 
-// makeBackup gives the page the encrypted backup. The vault's passkey has answered for it,
-// the passphrase of the other vault was typed, or both.
+// makeBackup gives the page the encrypted backup, whose passphrase is the last secret. The
+// vault's passkey has answered for it, the passphrase of the other vault was typed, or both.
 func (p *Phone) makeBackup(_ context.Context, a arguments) (any, error) {
 	secrets, err := p.vaultSecrets(a)
-	defer func() {
-		for _, s := range secrets {
-			clear(s)
-		}
-	}()
+	defer func() { wipe(secrets) }()
 	if err != nil {
 		return nil, err
 	}
@@ -31,16 +27,23 @@ func (p *Phone) makeBackup(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := p.signer.Backups.Make(secrets, []byte(a.Passphrase))
+	made, err := p.signer.Backups.Make(secrets, a.last)
 	if err != nil {
 		return nil, err
 	}
-	at := secondway.NewMade(p.cfg.Now(), keys)
-	if err := p.change(func(s *settings) { s.Backup = at }); err != nil {
-		return nil, err
-	}
-	p.changed()
+	p.opened.Made(secondway.NewMade(p.cfg.Now(), keys))
 	return made, nil
+}
+
+// backupSaved is told that the file was handed over to be saved: before that it is no way in.
+func (p *Phone) backupSaved(context.Context, arguments) (any, error) {
+	made := p.opened.TakeMade()
+	if made == nil {
+		return nil, nil
+	}
+	err := p.change(func(s *settings) { s.Backup = made })
+	p.changed()
+	return nil, err
 }
 
 // vaultSecrets are what opens the vaults that hold keys.

@@ -61,6 +61,10 @@ func TestBackupMovesToAnotherBrowser(t *testing.T) {
 	}
 	before := old.taps
 	made := old.madeBackup()
+	if s := old.state().SecondWay; !s.Alone || s.At != 0 {
+		t.Errorf("a backup that was not saved counts: %+v", s)
+	}
+	old.must("backupSaved", map[string]any{})
 	if old.taps != before+1 || !slices.Equal(made.Keys, []string{"work"}) || !made.CA || len(made.Missing) != 1 || made.Missing[0].Label != "face" {
 		t.Errorf("%d taps made %+v", old.taps-before, made)
 	}
@@ -93,21 +97,17 @@ func TestBackupOfBothVaults(t *testing.T) {
 	old := newPage(t)
 	old.must("createVault", map[string]any{"label": "work", "algorithm": "ssh-ed25519"})
 	old.mustType("createVault", desktopKey("desktop"), typed)
-	args, err := json.Marshal(map[string]any{"passphrase": backupPassphrase})
-	if err != nil {
-		t.Fatal(err)
-	}
 	backedUp := func(passphrase string) (any, error) {
-		plan, err := old.Prepare("makeBackup", args)
+		plan, err := old.Prepare("makeBackup", nil, []byte(backupPassphrase))
 		if err != nil {
 			t.Fatal(err)
 		}
 		assertion, prf := old.get(plan.Get)
-		b, err := json.Marshal(map[string]any{"passphrase": backupPassphrase, "assertion": assertion})
+		b, err := json.Marshal(map[string]any{"assertion": assertion})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return old.Call(t.Context(), "makeBackup", b, prf, []byte(passphrase))
+		return old.Call(t.Context(), "makeBackup", b, prf, []byte(passphrase), []byte(backupPassphrase))
 	}
 	if _, err := backedUp("not the vault's"); AsError(err).Code != "vaultPassphrase" {
 		t.Errorf("with another passphrase: %v", err)
@@ -116,6 +116,7 @@ func TestBackupOfBothVaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	old.must("backupSaved", map[string]any{})
 	if s := old.state().SecondWay; s.Alone || len(s.Uncovered) > 0 {
 		t.Errorf("after the backup: %+v", s)
 	}
@@ -158,10 +159,10 @@ func TestBackupOfANativePhone(t *testing.T) {
 func TestBackupNeedsTheVaultsPasskey(t *testing.T) {
 	p := newPage(t)
 	p.must("createVault", map[string]any{"label": "work", "algorithm": "ssh-ed25519"})
-	if _, err := p.Call(t.Context(), "makeBackup", []byte(`{"passphrase":"`+backupPassphrase+`"}`), nil); AsError(err).Code != "badAnswer" {
+	if _, err := p.Call(t.Context(), "makeBackup", nil, nil, []byte(backupPassphrase)); AsError(err).Code != "badAnswer" {
 		t.Errorf("without an answer: %v", err)
 	}
-	if _, err := p.Call(t.Context(), "makeBackup", []byte(`{"passphrase":"`+backupPassphrase+`"}`), make([]byte, identity.SecretSize)); AsError(err).Code != "badAnswer" {
+	if _, err := p.Call(t.Context(), "makeBackup", nil, make([]byte, identity.SecretSize), []byte(backupPassphrase)); AsError(err).Code != "badAnswer" {
 		t.Errorf("with a secret of its own: %v", err)
 	}
 	p.wantFailure("invalid", "makeBackup", map[string]any{"passphrase": "short"})

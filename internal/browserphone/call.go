@@ -54,6 +54,23 @@ type arguments struct {
 	// What must not lie about as text: the output of the PRF extension or the passphrase
 	// of the vault that it opens, and the passphrase that it is to open with from now on.
 	secret, newSecret []byte
+	last              []byte // of all that there are
+}
+
+func wipe(secrets [][]byte) {
+	for _, s := range secrets {
+		clear(s)
+	}
+}
+
+// take has the secrets among the arguments.
+func (a *arguments) take(secrets [][]byte) {
+	if n := len(secrets); n > 0 {
+		a.secret, a.last = secrets[0], secrets[n-1]
+	}
+	if len(secrets) > 1 {
+		a.newSecret = secrets[1]
+	}
 }
 
 // decision is the person's: on a certificate's sheet what it shall say, on a
@@ -129,6 +146,7 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"exportPublicKeys":  (*Phone).exportPublicKeys,
 	"newPassphrase":     (*Phone).newPassphrase,
 	"makeBackup":        (*Phone).makeBackup,
+	"backupSaved":       (*Phone).backupSaved,
 	"openBackup":        (*Phone).openBackup,
 	"haveAnotherWay":    (*Phone).haveAnotherWay,
 	"closeBackup":       (*Phone).closeBackup,
@@ -136,16 +154,11 @@ var functions = map[string]func(*Phone, context.Context, arguments) (any, error)
 	"wipe":              (*Phone).wipe,
 }
 
-// Call runs one of the page's functions with arguments in JSON, and at most two
-// secrets, which it wipes: the output of the PRF extension if a passkey gave one, or
-// passphrases. What it returns can be written as JSON; AsError makes its errors fit for
+// Call runs one of the page's functions with arguments in JSON, and secrets, which it
+// wipes: the output of the PRF extension if a passkey gave one, and passphrases. What it returns can be written as JSON; AsError makes its errors fit for
 // the page.
 func (p *Phone) Call(ctx context.Context, name string, args []byte, secrets ...[]byte) (any, error) {
-	defer func() {
-		for _, s := range secrets {
-			clear(s)
-		}
-	}()
+	defer wipe(secrets)
 	f := functions[name]
 	if f == nil {
 		return nil, &Error{Code: "unknownFunction", Message: "There is no function " + wire.Show(name) + "."}
@@ -154,12 +167,7 @@ func (p *Phone) Call(ctx context.Context, name string, args []byte, secrets ...[
 	if err != nil {
 		return nil, err
 	}
-	if len(secrets) > 0 {
-		a.secret = secrets[0]
-	}
-	if len(secrets) > 1 {
-		a.newSecret = secrets[1]
-	}
+	a.take(secrets)
 	return f(p, ctx, a)
 }
 

@@ -83,12 +83,21 @@ func newPage(t *testing.T, change ...func(*Config)) *page {
 // tap does what core.js does: plan, WebAuthn, call.
 func (p *page) tap(name string, args map[string]any) (any, error) {
 	p.t.Helper()
+	var passphrase [][]byte
+	if text, ok := args["passphrase"].(string); ok && name == "makeBackup" {
+		delete(args, "passphrase")
+		passphrase = [][]byte{[]byte(text)}
+	}
 	for {
 		b, err := json.Marshal(args)
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		plan, err := p.Prepare(name, b)
+		var planned [][]byte
+		for _, s := range passphrase {
+			planned = append(planned, bytes.Clone(s))
+		}
+		plan, err := p.Prepare(name, b, planned...)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +119,7 @@ func (p *page) tap(name string, args map[string]any) (any, error) {
 		if b, err = json.Marshal(args); err != nil {
 			p.t.Fatal(err)
 		}
-		result, err := p.Call(p.t.Context(), name, b, prf)
+		result, err := p.Call(p.t.Context(), name, b, append([][]byte{prf}, passphrase...)...)
 		if !bytes.Equal(prf, make([]byte, len(prf))) {
 			p.t.Errorf("%s left the secret as it was", name)
 		}

@@ -19,12 +19,15 @@ type Plan struct {
 }
 
 // Prepare returns the WebAuthn call that Call of the same name and arguments
-// needs, or why it would fail. It waits for nothing.
-func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
+// needs, or why it would fail. It waits for nothing, and wipes the secrets: those that a
+// person has typed so far.
+func (p *Phone) Prepare(name string, args []byte, secrets ...[]byte) (Plan, error) {
+	defer wipe(secrets)
 	a, err := parseArguments(args)
 	if err != nil {
 		return Plan{}, err
 	}
+	a.take(secrets)
 	switch name {
 	case "approve":
 		return p.planApproval(a)
@@ -48,7 +51,7 @@ func (p *Phone) Prepare(name string, args []byte) (Plan, error) {
 	case "createCA":
 		return p.planCA(a)
 	case "makeBackup":
-		if err := backup.CheckPassphrase([]byte(a.Passphrase)); err != nil {
+		if err := backup.CheckPassphrase(a.last); err != nil {
 			return Plan{}, &Error{Code: "invalid", Message: asSentence(wire.Show(err.Error()))}
 		}
 		if empty, err := p.vault.Empty(); err != nil || empty {

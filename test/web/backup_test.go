@@ -22,7 +22,9 @@ func TestBackupOfTheAppLogsInNatively(t *testing.T) {
 	w.page.MustCall("createPasskey", map[string]any{"label": "face"}, nil)
 	line := w.page.Identity("work").PublicKey
 	var made transfer.Made
-	w.page.MustCall("makeBackup", map[string]any{"passphrase": backupPassphrase}, &made)
+	if err := w.page.Run("return await core.call('makeBackup', {}, '"+backupPassphrase+"');", &made); err != nil {
+		t.Fatal(err)
+	}
 	if len(made.Missing) != 1 || made.Missing[0].Label != "face" {
 		t.Errorf("not in the backup: %+v", made.Missing)
 	}

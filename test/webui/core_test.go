@@ -140,7 +140,7 @@ func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/core/call":
 		answer.Value, err = c.note(said.Name, said.Args, false).Call(r.Context(), said.Name, said.Args, said.Secrets...)
 	case "/core/prepare":
-		answer.Plan, err = c.note("tap "+said.Name, said.Args, said.Active).Prepare(said.Name, said.Args)
+		answer.Plan, err = c.note("tap "+said.Name, said.Args, said.Active).Prepare(said.Name, said.Args, said.Secrets...)
 	}
 	if err != nil {
 		answer.Error = browserphone.AsError(err)

@@ -76,11 +76,29 @@ func NewFound(doc *backup.Document, outcomes []transfer.Outcome) Found {
 	return f
 }
 
-// Place holds one backup while it is looked at. Safe for concurrent use.
+// Place holds one backup while it is looked at, and what is known of one that was just
+// made. Safe for concurrent use.
 type Place struct {
 	mu        sync.Mutex
 	doc       *backup.Document
 	needsKeys bool
+	made      *Made // not saved yet
+}
+
+// Made keeps what is known of a backup until it is saved.
+func (p *Place) Made(m *Made) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made = m
+}
+
+// TakeMade returns it, once; nil: there is none.
+func (p *Place) TakeMade() *Made {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.made
+	p.made = nil
+	return m
 }
 
 // Put wipes what is there and puts a backup in its place; nil: none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -69,7 +70,10 @@ func Open(file, passphrase []byte) (*Document, error) {
 	return decode(plain)
 }
 
+// decrypt has the memory that it worked in collected at once: a browser never takes it back
+// from WebAssembly, and the next try would be made beside it.
 func decrypt(file []byte, passphrase string) ([]byte, error) {
+	defer runtime.GC()
 	identity, err := age.NewScryptIdentity(passphrase)
 	if err != nil {
 		return nil, ErrWrongPassphrase // it is empty

@@ -302,7 +302,7 @@ function perform(name, args, signal, again = false, secrets = []) {
 	}
 	let plan;
 	try {
-		plan = JSON.parse(phone.prepare(name, JSON.stringify(args)));
+		plan = JSON.parse(phone.prepare(name, JSON.stringify(args), ...secrets));
 	} catch (error) { // the program has ended
 		return Promise.reject(stopped ?? failure(error));
 	}
@@ -418,6 +418,9 @@ function noteLack(error) {
 	}
 	throw error;
 }
+
+/** The same with a passphrase whose letters stay as they are composed. @param {string} name @param {any} args @param {string} passphrase */
+export const callAsTyped = (name, args, passphrase) => invoke(name, args, new TextEncoder().encode(passphrase));
 
 /**
  * Approves a sheet. Call it straight from the tap, with no await before it.

@@ -324,14 +324,14 @@ export function handOn(closing) {
 /**
  * Gives the person a file. An app on the Home Screen of iOS has no downloads: it would
  * show the file over itself with no way back. There the share sheet saves it.
- * @param {string} name @param {BlobPart} data @param {string} type
+ * @param {string} name @param {BlobPart} data @param {string} type @param {() => void} [given] called once it has it
  */
-export function download(name, data, type) {
+export function download(name, data, type, given = () => {}) {
 	const file = new File([data], name, { type });
 	if (isIOS && isInstalled() && navigator.canShare?.({ files: [file] })) {
-		navigator.share({ files: [file] }).catch((error) => {
+		navigator.share({ files: [file] }).then(given, (error) => {
 			if (error.name === 'NotAllowedError') { // the tap was too long ago
-				note('The file is ready.', 'plain', undefined, { text: 'Save it', run: () => download(name, data, type) });
+				note('The file is ready.', 'plain', undefined, { text: 'Save it', run: () => download(name, data, type, given) });
 			} else if (error.name !== 'AbortError') {
 				fail(error);
 			}
@@ -341,6 +341,7 @@ export function download(name, data, type) {
 	const url = URL.createObjectURL(new Blob([data], { type }));
 	h('a', { href: url, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(url), 60000);
+	given();
 }
 
 /** @param {unknown} error */

@@ -33,22 +33,24 @@ async function vmuxStart(host) {
 	await heard(0);
 	const { origin, hostname, secure, version, name } = host;
 	await posted('start', { page: { origin, host: hostname, secure, version, name } });
+	/** @param {Uint8Array[]} secrets */
+	const text = (secrets) => secrets.map((s) => btoa(String.fromCharCode(...s)));
 	return {
 		stop: () => events.close(),
 		/** @param {string} name @param {string} args @param {...Uint8Array} secrets */
 		call: async (name, args, ...secrets) => {
-			const { error, value, events: n } = await posted('call', { name, args: JSON.parse(args), secrets: secrets.map((s) => btoa(String.fromCharCode(...s))) });
+			const { error, value, events: n } = await posted('call', { name, args: JSON.parse(args), secrets: text(secrets) });
 			await heard(n);
 			if (error) {
 				throw error;
 			}
 			return JSON.stringify(value ?? null);
 		},
-		/** At once: a tap that waits is none. @param {string} name @param {string} args */
-		prepare: (name, args) => {
+		/** At once: a tap that waits is none. @param {string} name @param {string} args @param {...Uint8Array} secrets */
+		prepare: (name, args, ...secrets) => {
 			const request = new XMLHttpRequest();
 			request.open('POST', 'core/prepare', false);
-			request.send(JSON.stringify({ name, args: JSON.parse(args), active: navigator.userActivation?.isActive }));
+			request.send(JSON.stringify({ name, args: JSON.parse(args), secrets: text(secrets), active: navigator.userActivation?.isActive }));
 			return request.responseText;
 		},
 	};

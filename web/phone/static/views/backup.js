@@ -55,7 +55,7 @@ async function make(state) {
 		id: 'make-backup', onsubmit: (/** @type {Event} */ e) => {
 			e.preventDefault();
 			busy(go, async () => {
-				const made = await core.call('makeBackup', { passphrase: passphrase.input.value }, ...vault ? [vault.take()] : []);
+				const made = await core.call('makeBackup', {}, ...vault ? [vault.take()] : [], passphrase.input.value);
 				passphrase.input.value = '';
 				s.close();
 				give(made);
@@ -71,13 +71,15 @@ async function make(state) {
 			vault?.clear();
 		},
 	});
-	passphrase.input.value = await core.call('newPassphrase', {}).catch(() => '');
+	const proposed = await core.call('newPassphrase', {}).catch(() => '');
+	passphrase.input.value ||= proposed;
 }
 
 /** The file is saved by a tap of its own: iOS lets an app that waited share nothing. @param {import('../../types/core').MadeBackup} made */
 function give(made) {
 	const name = `vmux-backup-${new Date().toISOString().slice(0, 10)}.age`;
 	const keys = made.keys ?? [], missing = made.missing ?? [];
+	let saved = false;
 	const s = sheet({
 		title: 'The backup is made',
 		body: [
@@ -90,8 +92,12 @@ function give(made) {
 		],
 		actions: [
 			button('Close', { onclick: () => s.close() }),
-			button('Save the file', { kind: 'primary', icon: 'import', onclick: () => download(name, fromBase64(made.file), 'application/octet-stream') }),
+			button('Save the file', { kind: 'primary', icon: 'import', onclick: () => download(name, fromBase64(made.file), 'application/octet-stream', () => {
+				saved = true;
+				core.call('backupSaved').catch(fail);
+			}) }),
 		],
+		onclose: () => saved || note('The backup was not saved, and counts as none.'),
 	});
 }
 
@@ -109,7 +115,7 @@ function restore(state) {
 		if (!chosen || chosen.size > maxBackup) {
 			throw { message: chosen ? 'This is no backup: the file is too large.' : 'Choose the file first.' };
 		}
-		const found = await core.call('openBackup', { backup: await base64(chosen) }, passphrase.input.value);
+		const found = await opened({ backup: await base64(chosen) }, passphrase.input.value);
 		s.close();
 		review(found, state);
 	};
@@ -131,6 +137,17 @@ function restore(state) {
 		onclose: () => { passphrase.input.value = ''; },
 	});
 }
+
+/**
+ * A backup of a machine has the passphrase as its keyboard has composed it, or not.
+ * @param {{backup: string}} args @param {string} passphrase @returns {Promise<import('../../types/core').FoundBackup>}
+ */
+const opened = (args, passphrase) => core.call('openBackup', args, passphrase).catch((error) => {
+	if (failure(error).code !== 'wrongPassphrase' || passphrase.normalize('NFD') === passphrase.normalize('NFC')) {
+		throw error;
+	}
+	return core.callAsTyped('openBackup', args, passphrase.normalize('NFD'));
+});
 
 /** @param {File} file @returns {Promise<string>} */
 const base64 = (file) => new Promise((resolve, reject) => {
