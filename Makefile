@@ -73,10 +73,10 @@ tools:
 	@GOBIN=$(TOOLS) $(GO) -C tools install tool
 
 man: ## write the manual pages into man/, and what shells complete into completions/
-	@$(GO) -C tools run ./man "$(CURDIR)/man" "$(CURDIR)/completions"
+	@GOWORK=off $(GO) -C tools run ./man "$(CURDIR)/man" "$(CURDIR)/completions"
 
 release: ## make archives, packages and recipes in release/ (URL, KEY, MAINTAINER; see docs/releasing.md)
-	@$(GO) -C tools run ./release $(if $(URL),-url '$(URL)') $(if $(KEY),-key '$(KEY)') $(if $(MAINTAINER),-maintainer '$(MAINTAINER)') $(RELEASEFLAGS)
+	@GOWORK=off $(GO) -C tools run ./release $(if $(URL),-url '$(URL)') $(if $(KEY),-key '$(KEY)') $(if $(MAINTAINER),-maintainer '$(MAINTAINER)') $(RELEASEFLAGS)
 
 clean: ## remove what was built
 	rm -rf bin man completions release .cache

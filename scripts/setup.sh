@@ -36,12 +36,13 @@ readonly TEST_PACKAGES=(
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates
 	nginx-light haproxy caddy # proxies before the hub
-	mmdebstrap rpm # a clean Debian for the packages, and what reads those for others
+	mmdebstrap rpm lintian # a clean Debian for the packages, and what reads those for others
 )
 # What the tests take from npm, at the versions that test/npm pins.
 readonly NPM_CACHE=.cache/npm
 # A clean Debian in one file, into which the tests install vmux's packages.
-readonly CLEAN_DEBIAN=.cache/debian.tar
+# /systemd has what makes it one that boots.
+readonly CLEAN_DEBIAN=.cache/debian-12.tar
 # Units of the packages above that must not start on their own.
 readonly SERVICES=(ssh.service ssh.socket avahi-daemon.service avahi-daemon.socket nginx.service haproxy.service caddy.service caddy-api.service)
 
@@ -160,7 +161,9 @@ setup_clean_debian() {
 	echo "setup: fetching a clean Debian 12, some 50 MB" >&2
 	mkdir -p .cache
 	# Not kept, so it need not be safe on the disk at each step.
+	# shellcheck disable=SC2016 # $1 is the hook's
 	mmdebstrap --quiet --variant=apt --include=openssh-client,openssh-server --dpkgopt=force-unsafe-io \
+		--customize-hook='chroot "$1" sh -euc "apt-get clean; apt-get -q -y --no-install-recommends --download-only install systemd systemd-sysv dbus libpam-systemd procps sudo >/dev/null; mkdir /systemd; mv /var/cache/apt/archives/*.deb /systemd"' \
 		bookworm .cache/new.debian.tar ${VMUX_DEBIAN_MIRROR:+"$VMUX_DEBIAN_MIRROR"} >&2
 	mv .cache/new.debian.tar "$CLEAN_DEBIAN"
 }

@@ -23,7 +23,7 @@ counted() {
 
 # What only root can show: other accounts, and a service manager where none gives an
 # ordinary user a control group. .ci/run runs it as root; a named test is run in any case.
-needs_root=(TestSetupInFreshAccounts TestSetupLeadsToTheFirstLogin TestNewUserAtATerminal) elsewhere=()
+needs_root=(TestSetupInFreshAccounts TestSetupLeadsToTheFirstLogin TestNewUserAtATerminal TestNewUserWithThePackage TestHubOfThePackage) elsewhere=()
 if ! systemd-run --user --scope --quiet true 2>/dev/null; then
 	needs_root+=(TestSystemdService TestSetupUnderSystemd)
 fi

@@ -18,7 +18,7 @@ import (
 const world = `set -e
 ip link set lo up
 mount -t tmpfs -o mode=755 tmpfs "$2"
-tar -C "$2" --numeric-owner --exclude='./dev/*' -xf "$1"
+tar -C "$2" --numeric-owner --exclude='./dev/*' --exclude=./systemd -xf "$1"
 mount --rbind /dev "$2/dev"
 mount -t proc proc "$2/proc"
 mkdir "$2/packages"
@@ -28,7 +28,7 @@ exec chroot "$2" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONT
 
 // inDebian is an administrator at work, and alice, who logs in to this very computer.
 const inDebian = `set -e
-apt() { apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root "$@" 2>&1; }
+apt() { apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root -o Dpkg::Options::=--force-confold "$@" 2>&1; }
 # What packages are there to change; names of accounts and what the tools log do not count.
 files() { find / -xdev \( -path /proc -o -path /dev -o -path /sys -o -path /run -o -path /tmp -o -path /packages -o -path /root -o -path /home -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log \) -prune -o -printf '%p %M %u %l\n' | grep -v -E '^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/etc/ld.so.cache |^/(etc|var/lib)/? ' | sort; }
 alice() { runuser -u alice -- env -C /home/alice HOME=/home/alice SSH_AUTH_SOCK=/home/alice/.ssh/vmux-agent.sock "$@"; }
@@ -45,7 +45,7 @@ mkdir -p /run/sshd
 files >/tmp/before
 
 apt install /packages/old/*.deb
-echo "installed: $(dpkg-query -W -f '${Version} ' vmux vmux-hub vmux-tray)"
+echo "installed: $(vmux version | cut -d " " -f 2) $(dpkg-query -W -f '${Version} ' vmux vmux-hub vmux-tray)"
 echo "account: $(getent passwd vmux | cut -d: -f5-7) $([ "$(id -u vmux)" -lt 1000 ] && echo of the system)"
 [ -z "$(find /etc/systemd -name '*vmux*')" ] || echo "WRONG: something is enabled"
 echo VMUX_HUB_OPTIONS=--verbose >/etc/default/vmux-hub
@@ -81,7 +81,8 @@ echo "upgraded: $(dpkg-query -W -f '${Version} ' vmux vmux-hub vmux-tray)"
 kill -CONT $holder
 wait $!
 echo "login that waited: $(cat /tmp/login)"
-[ ! -e /usr/share/doc/vmux/of-before ] || echo "WRONG: a file of before is there"
+[ ! -e /usr/share/doc/vmux/docs/of-before.md ] || echo "WRONG: a file of before is there"
+[ "$(vmux version | cut -d " " -f 2)" = 0.1.0 ] || echo "WRONG: the program of before is there"
 echo "settings: $(cat /etc/default/vmux-hub)"
 kill $running
 gone() { ! kill -0 $running; }
@@ -100,30 +101,29 @@ alice find /home/alice -type f ! -name '*.log' ! -name '*.lock' | sort | diff /t
 files | diff /tmp/before - && echo "nothing else is left"
 `
 
-// The packages in a clean Debian: installed, upgraded while a login waits, removed, purged.
-func testDebian(t *testing.T, release string) {
-	debian, err := filepath.Abs("../../.cache/debian.tar")
+func cleanDebian(t *testing.T) string {
+	t.Helper()
+	debian, err := filepath.Abs("../../.cache/debian-12.tar")
 	if err == nil {
 		_, err = os.Stat(debian)
 	}
 	if err != nil {
 		t.Fatalf("%v: make setup fetches it", err)
 	}
-	dir := t.TempDir()
-	packages := filepath.Join(dir, "packages")
-	// Those of the release before: an earlier version, with a file that is no more.
-	must(t, release, "sh", "-euc", `mkdir -p "$1/old" && cp *.deb "$1"
-for deb in *.deb; do
-	dpkg-deb -R $deb "$1/tree"
-	sed -i 's/^Version:.*/Version: 0.0.9/' "$1/tree/DEBIAN/control"
-	[ ! -d "$1/tree/usr/share/doc/vmux" ] || echo before >"$1/tree/usr/share/doc/vmux/of-before"
-	dpkg-deb --root-owner-group -Zgzip -z1 -b "$1/tree" "$1/old/$deb"
-	rm -r "$1/tree"
-done`, "sh", packages)
-	root := filepath.Join(dir, "root")
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	return debian
+}
+
+// packagesOf is a folder with the packages of a release, and in old those of the one before.
+func packagesOf(t *testing.T, r made) string {
+	t.Helper()
+	to := t.TempDir()
+	must(t, "", "sh", "-euc", `mkdir "$3/old" && cp "$1"/*.deb "$3" && cp "$2"/*.deb "$3/old"`, "sh", r.folder, r.before, to)
+	return to
+}
+
+// The packages in a clean Debian: installed, upgraded while a login waits, removed, purged.
+func testDebian(t *testing.T, release made) {
+	debian, root, packages := cleanDebian(t), t.TempDir(), packagesOf(t, release)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	args := []string{"--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", world, "sh", debian, root, packages, inDebian}
@@ -136,7 +136,7 @@ done`, "sh", packages)
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"installed: 0.0.9 0.0.9 0.0.9 \n",
+		"installed: 0.0.9 0.0.9 0.0.9 0.0.9 \n",
 		"account: Hub of vmux:/var/lib/vmux-hub:/usr/sbin/nologin of the system\n",
 		"login before: yes\n",
 		"upgraded: 0.1.0",
