@@ -352,7 +352,7 @@ func testRPM(t *testing.T, release string) {
 			"-rwxr-xr-x root root /usr/bin/vmux-hub", "-rw-r--r-- root root /usr/lib/systemd/system/vmux-hub.service",
 			"-rw-r--r-- root root /usr/lib/sysusers.d/vmux-hub.conf", "/usr/share/man/man8/vmux-hub.8.gz", "config /etc/default/vmux-hub", "/usr/share/licenses/vmux-hub/LICENSE", "shadow-utils", "postinstall scriptlet",
 		},
-		"vmux-tray": {"-rwxr-xr-x root root /usr/bin/vmux-tray", "/usr/share/man/man1/vmux-tray.1.gz", "noreplace /etc/xdg/autostart/vmux-tray.desktop", "requires vmux"},
+		"vmux-tray": {"-rwxr-xr-x root root /usr/bin/vmux-tray", "/usr/share/man/man1/vmux-tray.1.gz", "cn /etc/xdg/autostart/vmux-tray.desktop", "requires vmux"},
 	} {
 		file := one(t, release, name+"-0*.rpm")
 		must(t, "", "rpm", "--checksig", "--nosignature", file)

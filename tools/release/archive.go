@@ -15,7 +15,7 @@ import (
 
 // archived is what an archive holds, as patterns. Units are for Linux alone.
 var (
-	archived  = []string{"bin/*", "licenses/*", "man/man*/*", "completions/*", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md"}
+	archived  = []string{"bin/*", "licenses/*", "man/man1/*", "man/man8/*", "completions/*", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md"}
 	ofSystemd = []string{"internal/setup/vmux-*.s*", "packaging/vmux-hub.service", "packaging/vmux-hub.default", "packaging/vmux-hub.sysusers"}
 )
 
