@@ -385,7 +385,7 @@ func testRecipes(t *testing.T, release string) {
 for p in "${pkgname[@]}"; do
 	pkgdir=$PWD/pkg/$p
 	(package_$p; for f in "${backup[@]}"; do test -f "$pkgdir/$f"; done)
-	dpkg-deb --fsys-tarfile "$1"/${p}_0*.deb | tar -t | sed -n 's/^\.//; s|/usr/share/doc/[^/]*/copyright|/usr/share/licenses/'$p'/LICENSE|; /licenses.txt$/d; s|zsh/vendor-completions|zsh/site-functions|; /[^/]$/p' | sort >deb
+	dpkg-deb --fsys-tarfile "$1"/${p}_0*.deb | tar -t | sed -n 's/^\.//; s|/usr/share/doc/[^/]*/copyright|/usr/share/licenses/'$p'/LICENSE|; /licenses.txt$/d; /changelog.gz$/d; s|zsh/vendor-completions|zsh/site-functions|; /[^/]$/p' | sort >deb
 	(cd "$pkgdir" && find . -type f | sed 's/^\.//' | sort) | diff deb - && echo "$p as in the .deb"
 done`, "bash", release)
 	if strings.Count(out, "as in the .deb") != 3 {
