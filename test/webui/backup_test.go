@@ -37,14 +37,14 @@ func TestBackupBySheets(t *testing.T) {
 		p.Screen("backup")
 		p.Click("[data-key=make-backup]")
 		p.WaitFor("/^([A-Z2-7]{5}-){3}[A-Z2-7]{5}$/.test(document.querySelector('#make-backup input.mono').value)")
-		p.Fill("Passphrase of the backup", passphrase)
+		p.Do("document.querySelector('#make-backup input.mono').value = " + browser.Quoted(passphrase)) // keys of a test drop combining marks
 		p.Fill("Passphrase of this phone’s vault", phrase)
 		p.Click("[data-key=noted]")
 		p.Tap("Make the backup")
 	}
 	make("too short")
 	p.says("has at least 12 characters")
-	p.Fill("Passphrase of the backup", decomposed)
+	p.Do("document.querySelector('#make-backup input.mono').value = " + browser.Quoted(decomposed))
 	p.Fill("Passphrase of this phone’s vault", phrase)
 	p.Tap("Make the backup")
 	p.Wants("The backup is made", "In it desktop")
@@ -57,8 +57,8 @@ func TestBackupBySheets(t *testing.T) {
 	p.WaitFor("saved.at(-1)?.name")
 	p.Do("globalThis.whole = btoa(await saved.at(-1).blob.text())")
 	p.Tap("Close")
-	p.Lacks("There is only one way in")
 	p.Wants("The last backup is of")
+	p.Lacks("There is only one way in")
 	for _, call := range append(p.calls("makeBackup"), p.calls("tap makeBackup")...) {
 		for name, value := range call {
 			if s, ok := value.(string); ok && strings.Contains(s, "sch") {
