@@ -66,7 +66,7 @@ func TestModuleThatDoesNotCome(t *testing.T) {
 		says  string
 	}{
 		{"once", 1, "", ""},
-		{"for a while", 1 << 20, "", "A part of it could not be loaded. See that this device is online, then try again."},
+		{"for a while", 1 << 20, "", "A part of it could not be loaded. See that this device is online and that no content blocker stops it, then try again."},
 		{"too new for the browser", 1 << 20, "export new;", "Bring the browser up to date, or use another one."},
 	} {
 		t.Run(c.what, func(t *testing.T) {

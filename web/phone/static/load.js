@@ -61,7 +61,7 @@
 	addEventListener('error', function (event) {
 		var from = event.target;
 		if (from instanceof HTMLScriptElement) {
-			failed('A part of it could not be loaded.', 'See that this device is online, then try again.');
+			failed('A part of it could not be loaded.', 'See that this device is online and that no content blocker stops it, then try again.');
 		} else if (from === window && event.error instanceof SyntaxError) {
 			failed('This browser cannot read it (' + event.message + ').', 'Bring the browser up to date, or use another one.');
 		}

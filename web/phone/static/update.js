@@ -165,7 +165,7 @@ export async function ensureAccepted() {
 			history.replaceState(null, '', invited); // it was taken out of the address
 		}
 		location.reload();
-		await new Promise(() => {}); // until this page has ended
+		await new Promise((resolve) => setTimeout(resolve, patience)); // until this page has ended, or the browser did not do it
 	}
 	keepCount(0);
 	throw {
