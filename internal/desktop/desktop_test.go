@@ -76,6 +76,7 @@ func TestWithdrawFromASlowDesktop(t *testing.T) {
 		}
 		notify("first", maxWaiting)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(shown) != maxWaiting {
 			t.Fatalf("%d are shown", len(shown))
 		}
@@ -86,6 +87,7 @@ func TestWithdrawFromASlowDesktop(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(shown) != 0 || id > maxWaiting+1 {
 			t.Errorf("%d stay, %d were shown", len(shown), id)
 		}
