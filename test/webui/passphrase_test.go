@@ -24,6 +24,7 @@ func (p *tab) makePassphraseKey(name string) {
 	p.Fill("Once more", phrase)
 	p.Tap("Create")
 	p.says(name + " is ready.")
+	p.WaitFor("document.querySelector('#main [href^=\"#identity=\"]') !== null") // what the page knows is of now
 	if id := p.core.identity(name); id.Kind != "passphrase" || id.Algorithm != "ssh-ed25519" {
 		p.t.Errorf("made %+v", id)
 	}
