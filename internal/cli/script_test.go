@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(built)+":"+e.Getenv("PATH")+":/usr/sbin:/sbin")
+			e.Setenv("HOME", filepath.Join(e.WorkDir, ".home")) // PuTTY's programs make one that is not there
 			port, err := sshd.FreePort()
 			if err != nil {
 				return err

@@ -74,6 +74,7 @@ func TestOneMoreTap(t *testing.T) {
 	begin()
 	p.Tap("Try it")
 	p.says("laptop is ready.")
+	p.WaitFor(listsKeys) // the button moves with that
 	p.Tap("Create a key")
 	p.Fill("Name", "everywhere")
 	p.Click("[data-key=kind-vault]")

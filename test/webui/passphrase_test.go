@@ -10,6 +10,9 @@ import (
 	"vmux/test/browser"
 )
 
+// listsKeys is whether the screen has been drawn since there is a key.
+const listsKeys = `document.querySelector('#main [href^="#identity="]') !== null`
+
 const phrase = "correct horse battery"
 
 // secretFields counts the fields of passphrases, and those of them that hold something.
@@ -24,7 +27,7 @@ func (p *tab) makePassphraseKey(name string) {
 	p.Fill("Once more", phrase)
 	p.Tap("Create")
 	p.says(name + " is ready.")
-	p.WaitFor("document.querySelector('#main [href^=\"#identity=\"]') !== null") // what the page knows is of now
+	p.WaitFor(listsKeys)
 	if id := p.core.identity(name); id.Kind != "passphrase" || id.Algorithm != "ssh-ed25519" {
 		p.t.Errorf("made %+v", id)
 	}
