@@ -3,9 +3,6 @@
 package test
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,14 +50,7 @@ wait
 func TestPhoneAsAService(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(h.dir, ".local", "bin")
-	if err := errors.Join(os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))); err != nil {
-		t.Fatal(err)
-	}
+	putProgram(t, h)
 	out := underServiceManager(t, phoneServiceScript, h.dir)
 	for _, want := range []string{
 		"vmux phone run, has the state folder ",

@@ -131,20 +131,29 @@ func serviceManager(ctx context.Context, t *testing.T, script, home string) *exe
 	return exec.CommandContext(ctx, args[0], args[1:]...)
 }
 
-// install puts the program, the units and the session's environment where
-// docs/login-service.md has them.
-func install(t *testing.T, h *home) {
+// putProgram puts the program where a person has it, ~/.local/bin.
+func putProgram(t *testing.T, h *home) {
 	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(h.dir, ".local", "bin")
+	if err := errors.Join(os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// install puts the program, the units and the session's environment where
+// docs/login-service.md has them.
+func install(t *testing.T, h *home) {
+	t.Helper()
+	putProgram(t, h)
 	page, err := os.ReadFile("../docs/login-service.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	errs := []error{os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux"))}
+	var errs []error
 	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "systemd/user/vmux-phone.service", "environment.d/vmux.conf"} {
 		_, text, found := strings.Cut(string(page), "`~/.config/"+name+"`:\n\n")
 		if !found {
@@ -232,12 +241,8 @@ wait
 func TestSetupUnderSystemd(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(h.dir, ".local", "bin")
-	err = errors.Join(os.MkdirAll(bin, 0o700), os.Symlink(path, filepath.Join(bin, "vmux")), os.MkdirAll(filepath.Join(h.dir, ".ssh"), 0o700),
+	putProgram(t, h)
+	err := errors.Join(os.MkdirAll(filepath.Join(h.dir, ".ssh"), 0o700),
 		os.WriteFile(filepath.Join(h.dir, ".ssh", "config"), []byte("Host work\n    User alice"), 0o600),
 		os.WriteFile(filepath.Join(h.dir, ".bashrc"), []byte("alias ll='ls -l'\n"), 0o644))
 	if err != nil {

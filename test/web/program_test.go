@@ -61,19 +61,21 @@ func TestModuleThatDoesNotCome(t *testing.T) {
 	hub := StartHub(t)
 	for _, c := range []struct {
 		what  string
+		file  string
 		times int32 // that it does not come
 		body  string
 		says  string
 	}{
-		{"once", 1, "", ""},
-		{"for a while", 1 << 20, "", "A part of it could not be loaded. See that this device is online and that no content blocker stops it, then try again."},
-		{"too new for the browser", 1 << 20, "export new;", "Bring the browser up to date, or use another one."},
+		{"once", "/storage.js", 1, "", ""},
+		{"once, of the program", "/wasm_exec.js", 1, "", ""},
+		{"for a while", "/storage.js", 1 << 20, "", "A part of it could not be loaded. See that this device is online and that no content blocker stops it, then try again."},
+		{"too new for the browser", "/storage.js", 1 << 20, "export new;", "Bring the browser up to date, or use another one."},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			var left atomic.Int32
 			left.Store(c.times)
 			page := NewBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
-				if !strings.HasSuffix(r.Request.URL.Path, "/storage.js") || left.Add(-1) < 0 {
+				if !strings.HasSuffix(r.Request.URL.Path, c.file) || left.Add(-1) < 0 {
 					return
 				}
 				if c.body == "" {
