@@ -122,6 +122,7 @@ type memory struct {
 	done  chan struct{}
 	once  sync.Once
 
+	late   bool // see pipeEnd; set before it is used
 	mu     sync.Mutex
 	dials  int
 	refuse bool
@@ -132,8 +133,16 @@ type memory struct {
 // vanishes, nothing arrives, and nobody is told.
 type pipeEnd struct {
 	net.Conn
+	late bool // a read deadline is set only when all others have done what they could
 	mu   sync.Mutex
 	hole bool
+}
+
+func (p *pipeEnd) SetReadDeadline(at time.Time) error {
+	if p.late {
+		<-time.After(time.Second)
+	}
+	return p.Conn.SetReadDeadline(at)
 }
 
 func (p *pipeEnd) Write(b []byte) (int, error) {
@@ -189,7 +198,7 @@ func (m *memory) open(ctx context.Context) (net.Conn, error) {
 		return nil, errors.New("refused")
 	}
 	a, b := net.Pipe()
-	near, far := &pipeEnd{Conn: a}, &pipeEnd{Conn: b}
+	near, far := &pipeEnd{Conn: a, late: m.late}, &pipeEnd{Conn: b, late: m.late}
 	select {
 	case m.conns <- far:
 		m.mu.Lock()

@@ -27,7 +27,9 @@ type conn struct {
 	began time.Time
 	heard atomic.Int64 // when bytes last came, as time since began
 
-	said uint64 // Node.hellos when hello was said; owned by who takes it to a link
+	// Owned by who takes the connection to a link.
+	said    uint64 // Node.hellos when hello was said
+	settled func() // to be called when it has become one, or will not
 
 	written chan struct{} // closed when the writing goroutine has ended
 

@@ -31,6 +31,12 @@ func (n *Node) keepDialing(id device.ID) {
 	}()
 }
 
+// dialNow is for a device that was paired with just now. If it has a link, that stays.
+func (n *Node) dialNow(id device.ID) {
+	n.keepDialing(id)
+	n.wakePeer(id)
+}
+
 // dialLoop dials whenever there is no link, with growing pauses that Wake cuts
 // short. A link that did not last counts as a failure, so that two devices
 // that keep replacing each other's links slow down.

@@ -101,6 +101,8 @@ func (n *Node) authenticate(ctx context.Context, tc *tls.Conn) error {
 		c.close(err)
 		return err
 	}
+	c.settled = func() {}
+	defer func() { c.settled() }()
 	t, hello, err := n.identify(ctx, c, &cs, id)
 	if err != nil {
 		err = c.fail(err)
@@ -166,17 +168,18 @@ func (n *Node) noteName(t device.Peer, hello wire.Hello) wire.Text {
 
 // pairNew pairs with the device. Its hello, or its going, tells that it has stored
 // the pairing. A link that is dialled before may reach a device that does not know of
-// the pairing yet, and says so: nobody dials it until then, though Trust has it.
+// the pairing yet, and says so: nobody dials it until then, though Trust has it. Nor is
+// it dialled before this connection has become the link, which another would replace.
 func (n *Node) pairNew(c *conn, cs *tls.ConnectionState, id device.ID, paired bool) (device.Peer, wire.Hello, error) {
 	done := n.beginPairing(id)
-	defer done()
+	c.settled = done
 	t, err := n.redeem(c, cs, id, paired)
 	if err != nil {
 		return t, wire.Hello{}, err
 	}
 	hello, err := c.readHello()
-	done()
 	n.paired(t)
+	c.settled = func() { done(); n.dialNow(id) }
 	return t, hello, err
 }
 
@@ -248,8 +251,6 @@ func (n *Node) paired(t device.Peer) {
 	if n.handler != nil {
 		n.handler.Paired(t)
 	}
-	n.keepDialing(t.ID)
-	n.wakePeer(t.ID)
 }
 
 // Pair redeems an invitation: it dials the inviting device by these ways, or else by
@@ -293,6 +294,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string,
 	if _, err := n.exchangeHellos(ctx, c, t, won.route, won.rank); err != nil {
 		n.log.Debug("no link after pairing", "peer", t.ID.Short(), "error", err)
 	}
+	n.dialNow(t.ID)
 	return t, nil
 }
 

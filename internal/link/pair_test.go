@@ -69,6 +69,34 @@ func TestPair(t *testing.T) {
 	})
 }
 
+// The connection that has paired two devices which can dial each other is their link.
+// Neither replaces it by one of its own, which would end what is under way on it.
+func TestPairingMakesOneLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, phone, m, offer := inviting(t)
+		m.late = true // becoming a link begins with a read deadline
+		listening := newMemory()
+		agent.Node.routes = []Route{listening}
+		stopPhone := listen(phone, listening)
+		defer agent.run()()
+		defer phone.run()()
+		defer stopPhone()
+		defer listen(agent, m)()
+		synctest.Wait() // both run
+		if _, err := phone.Pair(t.Context(), offer.Invitation(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if agent.up != 1 || phone.up != 1 || agent.down+phone.down != 0 {
+			t.Errorf("links of the agent %d, of the phone %d; ended %d and %d: %v", agent.up, phone.up, agent.down, phone.down, agent.reasons)
+		}
+		if m.dialled() != 1 || listening.dialled() != 0 {
+			t.Errorf("dialled by the phone %d times, by the agent %d", m.dialled(), listening.dialled())
+		}
+	})
+}
+
 // TestPairAgain: the phone has forgotten the agent, which still trusts it.
 func TestPairAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
