@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh/agent"
 
+	"vmux/internal/doctor"
 	"vmux/internal/sshdtest"
 )
 
@@ -33,7 +35,19 @@ func TestRestoredPhoneLogsIn(t *testing.T) {
 	w := newWorld(t, "ssh-ed25519")
 	line := w.identity("ssh-ed25519").PublicKey
 	ca := w.requestCertificate()
+	waysIn := func(want string) {
+		w.Helper()
+		waitFor(w, "vmux doctor to say of the ways in: "+want, func() bool {
+			var findings []doctor.Finding
+			if err := json.Unmarshal([]byte(w.computer.try("doctor", "--json").stdout), &findings); err != nil {
+				w.Fatal(err)
+			}
+			return slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Check == "ways in" && f.Code == want })
+		})
+	}
+	waysIn("one")
 	file := w.backup() // while the phone runs
+	waysIn("kept")
 	if out := w.phone.run("phone", "log"); !strings.Contains(out, "in an encrypted backup") {
 		t.Errorf("the log does not know of the backup:\n%s", out)
 	}

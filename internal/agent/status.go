@@ -109,7 +109,7 @@ func (a *Agent) identities(peers []link.PeerStatus) []control.Identity {
 func describeIdentity(id *keys.Key, peers map[device.ID]link.PeerStatus) control.Identity {
 	d := control.Identity{
 		Comment: id.Comment, Fingerprint: id.Fingerprint, Algorithm: id.Algorithm, PublicKey: sshctx.AuthorizedLine(id.Public),
-		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind, Servers: id.Hosts,
+		DisplayName: id.DisplayName, ProviderKind: id.ProviderKind, Servers: id.Hosts, SecondWay: id.SecondWay,
 	}
 	for _, holder := range id.Phones {
 		if p, ok := peers[holder]; ok {

@@ -23,26 +23,22 @@ func (p *Phone) makeBackup(_ context.Context, a arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := p.allKeys()
-	if err != nil {
-		return nil, err
-	}
 	made, err := p.signer.Backups.Make(secrets, a.last)
 	if err != nil {
 		return nil, err
 	}
-	p.opened.Made(secondway.NewMade(p.cfg.Now(), keys))
+	p.opened.Made(made.Fingerprints)
 	return made, nil
 }
 
 // backupSaved is told that the file was handed over to be saved: before that it is no way in.
 func (p *Phone) backupSaved(context.Context, arguments) (any, error) {
 	made := p.opened.TakeMade()
-	if made == nil {
+	if len(made) == 0 {
 		return nil, nil
 	}
-	err := p.change(func(s *settings) { s.Backup = made })
-	p.changed()
+	err := p.signer.Backups.Saved(made)
+	p.keysChanged() // computers say whether there is a second way in
 	return nil, err
 }
 
@@ -74,21 +70,25 @@ func (p *Phone) allKeys() ([]identity.Identity, error) {
 	if errors.Is(err, authority.ErrNoCA) {
 		return keys, nil
 	}
-	return append(keys, identity.Identity{Label: labelCA, Algorithm: ca.Algorithm, PublicKey: ca.PublicKey, Provider: ca.Provider, Ref: ca.Ref}), err
+	id := ca.Identity()
+	id.Label = labelCA
+	return append(keys, id), err
 }
 
 func (p *Phone) secondWay(s settings) (secondway.State, error) {
 	keys, err := p.allKeys()
-	return secondway.Of(s.Backup, s.OtherWay, keys, func(id identity.Identity) bool {
-		c, err := p.passkeys.Credential(id)
-		return err == nil && c.BackedUp
-	}), err
+	return secondway.Of(s.OtherWay, keys, p.passkeys.Copied), err
+}
+
+func (p *Phone) hasOtherWay() bool {
+	s, err := p.settings()
+	return err == nil && s.OtherWay
 }
 
 // haveAnotherWay is told that there is a way in of which this phone knows nothing.
 func (p *Phone) haveAnotherWay(context.Context, arguments) (any, error) {
 	err := p.change(func(s *settings) { s.OtherWay = true })
-	p.changed()
+	p.keysChanged()
 	return nil, err
 }
 

@@ -50,6 +50,21 @@ func labels(p *page) (list []string) {
 	return list
 }
 
+// secondWays are the keys beside which computers are told of another way in.
+func secondWays(p *page) (list []string) {
+	p.t.Helper()
+	r, err := p.signer.KeyList()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, k := range r.Keys {
+		if k.SecondWay {
+			list = append(list, k.Comment)
+		}
+	}
+	return list
+}
+
 // Keys go from one browser's vault into another's, which is made for them, and sign there.
 func TestBackupMovesToAnotherBrowser(t *testing.T) {
 	old := newPage(t)
@@ -61,10 +76,13 @@ func TestBackupMovesToAnotherBrowser(t *testing.T) {
 	}
 	before := old.taps
 	made := old.madeBackup()
-	if s := old.state().SecondWay; !s.Alone || s.At != 0 {
-		t.Errorf("a backup that was not saved counts: %+v", s)
+	if s := old.state().SecondWay; !s.Alone || s.At != 0 || len(secondWays(old)) > 0 {
+		t.Errorf("a backup that was not saved counts: %+v, %v", s, secondWays(old))
 	}
 	old.must("backupSaved", map[string]any{})
+	if got := secondWays(old); !slices.Equal(got, []string{"work"}) {
+		t.Errorf("computers are told of a second way beside %v", got)
+	}
 	if old.taps != before+1 || !slices.Equal(made.Keys, []string{"work"}) || !made.CA || len(made.Missing) != 1 || made.Missing[0].Label != "face" {
 		t.Errorf("%d taps made %+v", old.taps-before, made)
 	}
@@ -129,8 +147,8 @@ func TestBackupOfBothVaults(t *testing.T) {
 	if s := desktop.state(); s.Passphrases != 2 || !s.SecondWay.Alone {
 		t.Errorf("restored: %d keys, %+v", s.Passphrases, s.SecondWay)
 	}
-	if _, err := desktop.Call(t.Context(), "haveAnotherWay", nil); err != nil || desktop.state().SecondWay.Alone {
-		t.Errorf("another way: %v", err)
+	if _, err := desktop.Call(t.Context(), "haveAnotherWay", nil); err != nil || desktop.state().SecondWay.Alone || len(secondWays(desktop)) != 2 {
+		t.Errorf("another way: %v, told beside %v", err, secondWays(desktop))
 	}
 }
 

@@ -108,7 +108,7 @@ func New(c Config) (*Phone, error) {
 	}
 	p.typed = passphrase.New(c.Store, c.Now)
 	p.signer, err = signer.New(signer.Config{
-		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true,
+		Store: c.Store, Now: c.Now, Log: c.Log, OnlyNameable: true, OtherWay: p.hasOtherWay,
 		Providers: map[string]identity.Provider{
 			identity.ProviderPasskey: p.passkeys, identity.ProviderVault: p.vault, identity.ProviderPassphrase: p.typed,
 		},

@@ -1,7 +1,6 @@
 package browserphone
 
 import (
-	"vmux/internal/browserphone/secondway"
 	"vmux/internal/signer/documents"
 	"vmux/internal/wire"
 )
@@ -14,8 +13,6 @@ type settings struct {
 	// page's code of why it cannot be: "" once the hub has a subscription.
 	Push        bool   `json:"push,omitempty"`
 	PushProblem string `json:"pushProblem,omitempty"`
-	// Backup is the last one that was made.
-	Backup *secondway.Made `json:"backup,omitempty"`
 	// OtherWay: its person has another way into the servers.
 	OtherWay bool `json:"otherWay,omitempty"`
 }

@@ -146,6 +146,8 @@ type Identity struct {
 	// Servers are the fingerprints of host keys that the phone limits the key to;
 	// none: it is listed for all.
 	Servers []string `json:"servers,omitempty"`
+	// SecondWay: a phone says that there is a way in without its copy, as a backup.
+	SecondWay bool `json:"secondWay,omitempty"`
 }
 
 // Device is a paired phone.

@@ -181,7 +181,10 @@ func TestWhatIsNotWrong(t *testing.T) {
 		"no systemd":       func(f *Facts) { f.Service = Service{} },
 		"by the variable":  func(f *Facts) { f.SSH.agent("", Named{}) },
 		"by IdentityAgent": func(f *Facts) { f.Env = Named{Path: "/x", Name: "gcr"} },
-		"named keys":       func(f *Facts) { f.SSH.Config["identitiesonly"] = []string{"yes"}; f.SSH.KeyNamed = true },
+		"one phone and a backup": func(f *Facts) {
+			f.Status.Identities[0].PhoneIDs, f.Status.Identities[0].SecondWay = []string{"a"}, true
+		},
+		"named keys": func(f *Facts) { f.SSH.Config["identitiesonly"] = []string{"yes"}; f.SSH.KeyNamed = true },
 		"a build without the page's list": func(f *Facts) {
 			f.Page.Err = control.Errorf(control.CodeInvalid, "make build", "no list")
 		},

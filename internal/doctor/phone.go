@@ -186,7 +186,8 @@ func versions(f Facts) (all []Finding) {
 	return all
 }
 
-// waysIn is what is left when a phone is lost: a key that two phones hold, or keys of two.
+// waysIn is what is left when a phone is lost: a key that two phones hold, keys of two, or
+// what the phone knows of.
 func waysIn(f Facts) []Finding {
 	if f.listed() == 0 || f.Status.Locked {
 		return nil
@@ -199,6 +200,9 @@ func waysIn(f Facts) []Finding {
 	}
 	if len(holders) > 1 {
 		return fine("several", "keys are held by %s", strings.Join(holders, ", "))
+	}
+	if slices.ContainsFunc(f.Status.Identities, func(i control.Identity) bool { return i.SecondWay }) {
+		return fine("kept", "%s alone holds your keys, and says that there is a second way in", strings.Join(holders, ""))
 	}
 	return warn("one", "pair a second phone and put its key on your servers; keep a backup: vmux phone backup FILE, or in the app Settings, Second way in",
 		"%s alone holds your keys: without it there is no login", strings.Join(holders, ""))

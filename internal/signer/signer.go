@@ -32,6 +32,10 @@ type Config struct {
 	Now       func() time.Time // default time.Now
 	Log       *slog.Logger     // nil discards
 
+	// OtherWay reports whether the person has said that there is another way into the
+	// servers than this phone; nil: they have not.
+	OtherWay func() bool
+
 	// OnlyNameable refuses to sign what the phone cannot name, instead of
 	// showing it as unknown.
 	OnlyNameable bool
@@ -130,11 +134,20 @@ func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
 		if id.Enabled && len(r.Keys) < wire.MaxKeys {
 			r.Keys = append(r.Keys, wire.RemoteSignerPublicKey{
 				Algorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Comment: id.Label,
-				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.OnlyHostKeys(),
+				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.OnlyHostKeys(), SecondWay: s.secondWay(id),
 			})
 		}
 	}
 	return r, nil
+}
+
+// secondWay reports whether there is a way in without this phone's copy of the key.
+func (s *Signer) secondWay(id identity.Identity) bool {
+	if !id.BackedUp.IsZero() || s.cfg.OtherWay != nil && s.cfg.OtherWay() {
+		return true
+	}
+	p, ok := s.cfg.Providers[id.Provider].(interface{ Copied(identity.Identity) bool })
+	return ok && p.Copied(id)
 }
 
 func (s *Signer) kindOf(id identity.Identity) wire.ProviderKind {

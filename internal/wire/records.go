@@ -113,6 +113,9 @@ type RemoteSignerPublicKey struct {
 	// fingerprints of host keys. Empty: there are no such rules, or they name
 	// servers otherwise, which only the phone can judge.
 	Hosts []string `json:"hosts,omitempty"`
+	// SecondWay: there is a way in without this phone's copy, as far as the phone knows. A
+	// backup with the key was saved, the passkey has copies, or its person has said so.
+	SecondWay bool `json:"secondWay,omitempty"`
 }
 
 // Check reports what is malformed.

@@ -44,6 +44,8 @@ type Info struct {
 	// Proven: the phone has produced a signature by this key. Until then it only says
 	// that it has it. It goes with the pairing, as the rest does.
 	Proven bool `json:"proven,omitempty"`
+	// SecondWay: the phone says that there is a way in without it, as a backup.
+	SecondWay bool `json:"secondWay,omitempty"`
 }
 
 // NewInfo checks what a phone tells of a key. The type in the blob is what
@@ -65,6 +67,7 @@ func NewInfo(k wire.RemoteSignerPublicKey) (Info, error) {
 		DisplayName:   wire.Show(k.DisplayName),
 		Default:       k.Default,
 		Hosts:         k.Hosts,
+		SecondWay:     k.SecondWay,
 	}, nil
 }
 

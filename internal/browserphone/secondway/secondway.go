@@ -1,34 +1,15 @@
-// Package secondway is what a phone in a browser knows of a way in beside itself: the backup
-// that was made last, and one that is being looked at before it is restored. Nothing here
+// Package secondway is what a phone in a browser knows of a way in beside itself: which keys
+// are in a backup, and the one that is being looked at before it is restored. Nothing here
 // decrypts a key of the vault, or waits.
 package secondway
 
 import (
-	"slices"
 	"sync"
-	"time"
 
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/transfer"
 )
-
-// Made is the last backup, as it is kept among the settings.
-type Made struct {
-	At   time.Time `json:"at"`
-	Keys []string  `json:"keys"` // fingerprints
-}
-
-// NewMade notes a backup of the keys that can be in one.
-func NewMade(at time.Time, keys []identity.Identity) *Made {
-	m := &Made{At: at.UTC(), Keys: []string{}}
-	for _, k := range keys {
-		if k.Provider != identity.ProviderPasskey {
-			m.Keys = append(m.Keys, k.Fingerprint())
-		}
-	}
-	return m
-}
 
 // State is what the page shows.
 type State struct {
@@ -43,17 +24,15 @@ type State struct {
 
 // Of tells how it stands with keys. Copied reports whether a passkey has copies, as its
 // provider said of late; otherWay that its person has said so.
-func Of(last *Made, otherWay bool, keys []identity.Identity, copied func(identity.Identity) bool) State {
+func Of(otherWay bool, keys []identity.Identity, copied func(identity.Identity) bool) State {
 	s := State{Uncovered: []string{}, Missing: []string{}, Alone: len(keys) > 0 && !otherWay}
-	if last != nil {
-		s.At = last.At.UnixMilli()
-	}
 	for _, k := range keys {
 		switch {
 		case k.Provider == identity.ProviderPasskey:
 			s.Missing = append(s.Missing, k.Label)
 			s.Alone = s.Alone && !copied(k)
-		case last != nil && slices.Contains(last.Keys, k.Fingerprint()):
+		case !k.BackedUp.IsZero():
+			s.At = max(s.At, k.BackedUp.UnixMilli())
 			s.Alone = false
 		default:
 			s.Uncovered = append(s.Uncovered, k.Label)
@@ -82,23 +61,23 @@ type Place struct {
 	mu        sync.Mutex
 	doc       *backup.Document
 	needsKeys bool
-	made      *Made // not saved yet
+	made      []string // fingerprints of the keys in one that is not saved yet
 }
 
-// Made keeps what is known of a backup until it is saved.
-func (p *Place) Made(m *Made) {
+// Made keeps which keys are in a backup until it is saved.
+func (p *Place) Made(fingerprints []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.made = m
+	p.made = fingerprints
 }
 
-// TakeMade returns it, once; nil: there is none.
-func (p *Place) TakeMade() *Made {
+// TakeMade returns them, once; none: there is no backup to be saved.
+func (p *Place) TakeMade() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m := p.made
+	made := p.made
 	p.made = nil
-	return m
+	return made
 }
 
 // Put wipes what is there and puts a backup in its place; nil: none.

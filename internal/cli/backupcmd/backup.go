@@ -93,9 +93,14 @@ func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
 		return err
 	}
 	if path == "-" {
-		return a.Text(string(made.File))
+		err = a.Text(string(made.File))
+	} else {
+		err = writeNew(path, made.File)
 	}
-	if err := writeNew(path, made.File); err != nil {
+	if err != nil {
+		return err
+	}
+	if _, err := noteSaved(ctx, made.Fingerprints); err != nil || path == "-" {
 		return err
 	}
 	made.File = nil
@@ -237,6 +242,10 @@ type backupOf struct {
 var makeBackup = phonecmd.Operation("backup", func(_ context.Context, p *nativephone.Phone, in backupOf) (transfer.Made, error) {
 	defer clear(in.Passphrase)
 	return p.Signer.Backups.Make(in.Keys, in.Passphrase)
+})
+
+var noteSaved = phonecmd.Operation("backup (saved)", func(_ context.Context, p *nativephone.Phone, fingerprints []string) (struct{}, error) {
+	return struct{}{}, p.Signer.Backups.Saved(fingerprints)
 })
 
 func newRestoreCommand(a *app) *cobra.Command {

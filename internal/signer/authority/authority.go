@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type CA struct {
 	Ref       string         `json:"ref"`
 	CreatedAt time.Time      `json:"createdAt"`
 	Policy    policy.Issuing `json:"policy"`
+	// BackedUp is when a backup that holds it was saved last; zero: never.
+	BackedUp time.Time `json:"backedUp,omitzero"`
 }
 
 // Config says what the CA is kept with.
@@ -65,7 +68,7 @@ func (c CA) AuthorizedKey() string {
 // Identity is the CA's key as a provider knows it; it is none of the phone's
 // identities.
 func (c CA) Identity() identity.Identity {
-	return identity.Identity{Label: Label, Algorithm: c.Algorithm, PublicKey: c.PublicKey, Provider: c.Provider, Ref: c.Ref}
+	return identity.Identity{Label: Label, Algorithm: c.Algorithm, PublicKey: c.PublicKey, Provider: c.Provider, Ref: c.Ref, BackedUp: c.BackedUp}
 }
 
 // Get returns the CA, or ErrNoCA.
@@ -163,6 +166,21 @@ func (k *Keeper) TakeBack() error {
 
 // Exported notes in the log that the CA's private key leaves this phone, and how.
 func (k *Keeper) Exported(ca CA, how string) error { return k.note(ca, activity.DecisionExported, how) }
+
+// NoteBackup keeps that a backup with the keys of these fingerprints was saved.
+func (k *Keeper) NoteBackup(fingerprints []string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ca, err := k.Get()
+	if errors.Is(err, ErrNoCA) {
+		return nil
+	}
+	if err != nil || !slices.Contains(fingerprints, ca.Identity().Fingerprint()) {
+		return err
+	}
+	ca.BackedUp = k.cfg.Now().UTC()
+	return documents.Save(k.cfg.Store, document, ca)
+}
 
 // Delete forgets the CA and destroys its private key, if the provider has
 // Forget(identity.Identity) error. Certificates that it has issued stay valid until they

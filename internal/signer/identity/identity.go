@@ -48,6 +48,8 @@ type Identity struct {
 	Principals []string `json:"principals,omitempty"`
 	// Rules say what it may be used for.
 	Rules policy.Rules `json:"rules,omitzero"`
+	// BackedUp is when a backup that holds it was saved last; zero: never.
+	BackedUp time.Time `json:"backedUp,omitzero"`
 }
 
 // Fingerprint is the text of `ssh-keygen -l`.

@@ -197,6 +197,18 @@ func (l *List) SetPrincipals(id Identity, principals []string) error {
 	})
 }
 
+// NoteBackup keeps that a backup with the keys of these fingerprints was saved.
+func (l *List) NoteBackup(fingerprints []string) error {
+	return l.change(func(list []Identity) ([]Identity, *activity.Record, error) {
+		for n := range list {
+			if slices.Contains(fingerprints, list[n].Fingerprint()) {
+				list[n].BackedUp = l.cfg.Now().UTC()
+			}
+		}
+		return list, nil, nil
+	})
+}
+
 // SetDefault chooses the identity that session certificates stand for.
 func (l *List) SetDefault(id Identity) error {
 	return l.edit(id, func(list []Identity, i *Identity) (rec *activity.Record, err error) {

@@ -173,6 +173,12 @@ func (p Passkeys) Signature(id Identity, data []byte, a webauthn.Assertion) (*ss
 	return signature, nil
 }
 
+// Copied reports whether the passkey has copies, as its provider said last.
+func (p Passkeys) Copied(id Identity) bool {
+	c, err := loadCredential(p.Store, id.Ref)
+	return err == nil && c != nil && c.BackedUp
+}
+
 // noteBackup keeps whether the passkey has copies now. It is for show: what
 // cannot be written is not.
 func (p Passkeys) noteBackup(id Identity, flags byte) {

@@ -44,6 +44,8 @@ type Made struct {
 	CA      bool             `json:"ca"`
 	Servers int              `json:"servers"`
 	Missing []backup.Missing `json:"missing"`
+	// Fingerprints of the keys, the CA's among them.
+	Fingerprints []string `json:"fingerprints"`
 	// Certificates that have not expired.
 	Certificates int `json:"certificates"`
 }
@@ -61,9 +63,9 @@ func (e *LockedError) Error() string { return fmt.Sprintf("%s: %v", e.Label, e.e
 func (e *LockedError) Unwrap() error { return e.err }
 
 // Make encrypts the identities, the CA, what they may do, and the servers that this phone
-// remembers, and the certificates that have not expired. The secrets open the keys, each as many as it does; a key that none opens is a
-// *LockedError. The log knows of each key before it leaves. Pairings, the device key, grants
-// and the log are the phone's own and stay.
+// remembers, and the certificates that have not expired. The secrets open the keys, each as
+// many as it does; a key that none opens is a *LockedError. The log knows of each key before
+// it leaves. Pairings, the device key, grants and the log are the phone's own and stay.
 func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 	var made Made
 	if err := backup.CheckPassphrase(passphrase); err != nil {
@@ -84,7 +86,7 @@ func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 		case err != nil:
 			return made, err
 		default:
-			leaving, made.Keys = append(leaving, id), append(made.Keys, id.Label)
+			leaving, made.Keys, made.Fingerprints = append(leaving, id), append(made.Keys, id.Label), append(made.Fingerprints, id.Fingerprint())
 			doc.Keys = append(doc.Keys, backup.Key{
 				Label: id.Label, PublicKey: id.AuthorizedKey(), PrivateKey: key, Enabled: id.Enabled, Default: id.Default,
 				CreatedAt: id.CreatedAt, Principals: id.Principals, Rules: id.Rules,
@@ -96,7 +98,7 @@ func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 		var key backup.PrivateKey
 		key, err = b.takeOut(ca.Identity(), secrets)
 		if err == nil {
-			made.CA = true
+			made.CA, made.Fingerprints = true, append(made.Fingerprints, ca.Identity().Fingerprint())
 			doc.CA = &backup.CA{PublicKey: ca.AuthorizedKey(), PrivateKey: key, CreatedAt: ca.CreatedAt, Policy: ca.Policy}
 		} else if errors.Is(err, errNotHere) {
 			doc.Missing = append(doc.Missing, backup.Missing{Label: authority.Label, PublicKey: ca.AuthorizedKey(), Provider: ca.Provider, CA: true})
@@ -127,6 +129,12 @@ func (b Backups) Make(secrets [][]byte, passphrase []byte) (Made, error) {
 	}
 	made.File = file
 	return made, nil
+}
+
+// Saved keeps that a backup with these keys is where it will be looked for: before that it is
+// no way in.
+func (b Backups) Saved(fingerprints []string) error {
+	return errors.Join(b.cfg.Identities.NoteBackup(fingerprints), b.cfg.CA.NoteBackup(fingerprints))
 }
 
 // Unlocked reports whether the secrets open all keys that would be in a backup: nil, or a
