@@ -22,31 +22,32 @@ const (
 	answerTimeout = 5 * time.Second
 )
 
-// tryAgain is how long it takes until logind is looked for again: a phone that starts with
-// the machine may be earlier, and a bus that was started anew is another one.
-var tryAgain = 10 * time.Second
-
 // WatchLogind calls forget before each sleep of the machine, and when the screen of a session
 // of this user's is locked, as far as logind tells of it, until ctx ends. Where there is none a
 // Memory still sees that the machine has slept, but what it keeps is in the memory of the
 // machine that sleeps.
 func WatchLogind(ctx context.Context, forget func(), log *slog.Logger) {
-	for ctx.Err() == nil {
-		err := watchLogind(ctx, forget)
-		if err == nil {
-			continue // another logind has come
+	// A phone that starts with the machine may be earlier than the bus, and one that was
+	// started anew is another one. A container has none ever.
+	const shortest, longest = 10 * time.Second, time.Hour
+	for pause := shortest; ctx.Err() == nil; pause = min(2*pause, longest) {
+		err := watchLogind(ctx, forget, log)
+		for err == nil { // another logind has come
+			pause, err = shortest, watchLogind(ctx, forget, log)
 		}
-		log.Debug("neither the machine's sleep nor a locked screen is told of", "error", err)
+		log.Debug(untold, "error", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(tryAgain):
+		case <-time.After(pause):
 		}
 	}
 }
 
+const untold = "neither the machine's sleep nor a locked screen is told of"
+
 // watchLogind returns nil where another logind has taken this one's place, which waits for
 // nobody with a sleep (systemd issue 11825).
-func watchLogind(ctx context.Context, forget func()) error {
+func watchLogind(ctx context.Context, forget func(), log *slog.Logger) error {
 	bus, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("connect to the system bus: %w", err)
@@ -67,11 +68,10 @@ func watchLogind(ctx context.Context, forget func()) error {
 	}
 	// Anybody may send a signal to this connection, whatever it asks for.
 	var owner string
-	if err := bus.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, logind).Store(&owner); err != nil {
-		return fmt.Errorf("look for logind: %w", err)
-	}
-	delay, err := delaySleep(ctx, bus)
-	if err != nil {
+	var delay *os.File
+	if err = bus.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, logind).Store(&owner); err != nil {
+		log.Debug(untold, "error", err) // until the bus says that there is one
+	} else if delay, err = delaySleep(ctx, bus); err != nil {
 		return err
 	}
 	defer func() { delay.Close() }()

@@ -88,7 +88,6 @@ func (m *manager) prepares(t *testing.T, sleep bool) {
 // it wakes up. logind waits until everything is forgotten; so does one that was started later
 // than this program, or anew.
 func TestForgottenBeforeSleep(t *testing.T) {
-	tryAgain = 10 * time.Millisecond
 	m := startLogind(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	begun, goOn, done := make(chan bool), make(chan bool), make(chan bool)
