@@ -24,7 +24,8 @@ type client struct {
 	conn    net.Conn
 	id      uint64
 	peer    Peer
-	refused bool // all its messages fail
+	refused bool                        // all its messages fail
+	taken   func(Connection) Connection // of Config.Taken
 
 	r        *bufio.Reader
 	writeBy  time.Time // the connection's write deadline
@@ -37,7 +38,7 @@ type client struct {
 // connection is what the backend is told. Bindings that come later are not seen
 // through it.
 func (c *client) connection() Connection {
-	return c.server.cfg.Taken(Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven, PassedBy: c.passedBy})
+	return c.taken(Connection{ID: c.id, Peer: c.peer, Bindings: slices.Clip(c.bindings), Listed: c.listed, Unproven: c.unproven, PassedBy: c.passedBy})
 }
 
 func (c *client) serve(ctx context.Context) {

@@ -74,8 +74,7 @@ func FuzzConnection(f *testing.F) {
 		go func() {
 			defer close(done)
 			defer its.Close()
-			c := client{server: server, conn: its}
-			c.serve(context.Background())
+			server.newClient(its, Peer{}).serve(context.Background())
 		}()
 		go mine.Write(sent)
 		for range answersDue(sent) {

@@ -87,9 +87,10 @@ type Config struct {
 	// Closed is called with what was known of a connection on which identities were
 	// listed, when it has ended. It must not wait. Default: nothing.
 	Closed func(Connection)
-	// Taken says as what a connection is to be taken. It is called concurrently, must not
-	// wait and keeps nothing. Default: as what it is.
-	Taken func(Connection) Connection
+	// Taken is called once for each connection, and what it returns says as what that is to
+	// be taken, at each of its messages. Both are called concurrently, must not wait and keep
+	// nothing. Default: as what it is.
+	Taken func(Peer) func(Connection) Connection
 	// ID is of no other agent: IDSize random bytes. See ExtensionPassedOn.
 	ID []byte
 	// PassOn has another agent answer a message: one that adds or removes keys, locks or
@@ -157,7 +158,7 @@ func New(cfg Config) *Server {
 		cfg.MayPassOn = cfg.MayManage
 	}
 	if cfg.Taken == nil {
-		cfg.Taken = func(c Connection) Connection { return c }
+		cfg.Taken = func(Peer) func(Connection) Connection { return func(c Connection) Connection { return c } }
 	}
 	if cfg.Closed == nil {
 		cfg.Closed = func(Connection) {}
@@ -241,12 +242,16 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 	go func() {
 		defer s.wg.Done()
 		defer s.remove(c)
-		client := &client{server: s, conn: c, id: s.clients.Add(1), peer: peer}
+		client := s.newClient(c, peer)
 		client.serve(ctx)
 		if client.listed != nil {
 			s.cfg.Closed(client.connection())
 		}
 	}()
+}
+
+func (s *Server) newClient(c net.Conn, peer Peer) *client {
+	return &client{server: s, conn: c, id: s.clients.Add(1), peer: peer, taken: s.cfg.Taken(peer)}
 }
 
 // maxRefused bounds the clients that are being refused at once, as does the

@@ -67,13 +67,17 @@ func (c *Clients) FirstSession(pid int, sessionID []byte) bool {
 // it (`ssh -R SOCKET`, RemoteForward), and which comes as one of this computer's own. Each
 // process of OpenSSH's client has one session, which it binds before that host can do
 // anything: another one is not its own. Nor is any that a process has which has forked to
-// the background (`ssh -f`, ControlPersist): that comes after the login.
-func (c *Clients) Taken(from sshagent.Connection) sshagent.Connection {
-	p, ok := client.ProcessOf(from.Peer.PID)
-	if ok && p.Program() == "ssh" && !from.Unproven && c.another(p, from.Bindings) {
-		from.Bindings, from.Relayed = nil, true
+// the background (`ssh -f`, ControlPersist): that comes after the login. It takes who has
+// connected, and returns what marks that connection.
+func (c *Clients) Taken(peer sshagent.Peer) func(sshagent.Connection) sshagent.Connection {
+	p, ok := client.ProcessOf(peer.PID)
+	relays := ok && p.Program() == "ssh"
+	return func(from sshagent.Connection) sshagent.Connection {
+		if relays && !from.Unproven && c.another(p, from.Bindings) {
+			from.Bindings, from.Relayed = nil, true
+		}
+		return from
 	}
-	return from
 }
 
 // another reports whether what a process of OpenSSH's client asks for is not of its own session.
