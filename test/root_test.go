@@ -48,6 +48,7 @@ func TestRoot(t *testing.T) {
 	if os.Getuid() == 0 {
 		rootsAgent(t)
 		upstreamOfAnotherUser(t)
+		rootInAnotherHome(t)
 		return
 	}
 	if _, err := exec.LookPath("newuidmap"); err != nil {
@@ -176,6 +177,36 @@ func upstreamOfAnotherUser(t *testing.T) {
 	}
 	w.startAgent("--upstream", upstream)
 	w.waitStatus("belongs to user 2")
+}
+
+// rootInAnotherHome: sudo that keeps HOME makes no folder in it which its user could not use
+// any more, and says how it is done.
+func rootInAnotherHome(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHome(t)
+	h.as(ordinary)
+	for _, args := range [][]string{
+		{"agent"}, {"devices", "--json"}, {"phone", "run"}, {"phone", "identity", "list"}, {"phone", "lock"}, {"setup", "--undo"}, {"doctor"},
+	} {
+		cmd := exec.CommandContext(deadline(t), path, args...)
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + h.dir, "LC_ALL=C"}
+		_, stderr, _ := finish(cmd)
+		if args[0] != "doctor" && args[0] != "devices" && !strings.Contains(stderr, "without sudo") {
+			t.Errorf("%v: %s", args, stderr)
+		}
+		err := filepath.WalkDir(h.dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && path != h.dir {
+				t.Errorf("%v has made %s", args, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // exitOf is a finished command's exit status, -1 if it was ended by a signal.

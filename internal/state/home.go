@@ -6,6 +6,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -47,19 +48,39 @@ func (noHome) Hint() string {
 func (h Home) Path() string { return h.path }
 
 // Agent opens the folder of the computer's side, making it if need be.
-func (h Home) Agent() (*Dir, error) { return OpenDir(filepath.Join(h.path, "agent")) }
+func (h Home) Agent() (*Dir, error) { return h.open("agent") }
 
 // Phone opens the folder of the native phone, making it if need be.
-func (h Home) Phone() (*Dir, error) { return OpenDir(filepath.Join(h.path, "phone")) }
+func (h Home) Phone() (*Dir, error) { return h.open("phone") }
 
 // Hub opens the folder of the hub, making it if need be.
-func (h Home) Hub() (*Dir, error) { return OpenDir(filepath.Join(h.path, "hub")) }
+func (h Home) Hub() (*Dir, error) { return h.open("hub") }
 
 // Setup opens the folder of what `vmux setup` has written, making it if need be.
-func (h Home) Setup() (*Dir, error) { return OpenDir(filepath.Join(h.path, "setup")) }
+func (h Home) Setup() (*Dir, error) { return h.open("setup") }
 
 // Servers opens the folder of what `vmux server` has put into servers, making it if need be.
-func (h Home) Servers() (*Dir, error) { return OpenDir(filepath.Join(h.path, "servers")) }
+func (h Home) Servers() (*Dir, error) { return h.open("servers") }
+
+// open makes no folder that is root's in another user's home, as sudo would where it keeps
+// HOME: that user could not use vmux any more.
+func (h Home) open(name string) (*Dir, error) {
+	path := filepath.Join(h.path, name)
+	if !h.explicit && os.Geteuid() == 0 {
+		at := path
+		info, err := os.Stat(at)
+		for errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+			at = filepath.Dir(at)
+			info, err = os.Stat(at)
+		}
+		if err == nil {
+			if err := CheckOwner(at, info); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return OpenDir(path)
+}
 
 // AgentSocket returns the path of the SSH agent's socket: $VMUX_HOME/agent.sock,
 // or ~/.ssh/vmux-agent.sock if VMUX_HOME is not set.

@@ -28,11 +28,12 @@ func syncFolder(path string) error {
 	return f.Sync()
 }
 
-// CheckOwner refuses a home folder of another user's, as sudo has it where it keeps HOME.
-func CheckOwner(home string, info fs.FileInfo) error {
+// CheckOwner refuses a folder of another user's in which files are to be made, as sudo has it
+// where it keeps HOME.
+func CheckOwner(folder string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(st.Uid) != os.Geteuid() {
-		return refuse("run it as that user, without sudo", "the home folder %s belongs to user %d, not to you", home, st.Uid)
+		return refuse("run it as that user, without sudo", "%s belongs to user %d, not to you", folder, st.Uid)
 	}
 	return nil
 }
