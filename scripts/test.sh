@@ -46,9 +46,9 @@ fi
 flags=(-count=1 -p 3 -parallel 4 -timeout 30m ${elsewhere[@]+"${elsewhere[@]}"})
 
 # Without the race detector: these drive browsers and programs as they are
-# released, which it does not look into; the last two have no goroutine, but
+# released, which it does not look into; the last three have no goroutine, but
 # derive keys and compress for minutes under it.
-plain=(./test ./test/web ./test/webui ./test/... ./bench ./internal/keyfile ./web/phone/build)
+plain=(./test ./test/web ./test/webui ./test/... ./bench ./internal/keyfile ./internal/signer/transfer ./web/phone/build)
 # What takes longest begins first, and the others run beside it.
 slowest=(./internal/signer ./internal/nativephone ./internal/cli)
 
