@@ -47,21 +47,13 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 		return err
 	}
 	if text == "-" {
-		if _, ok := command.Terminal(a.In); ok {
-			a.Say("paste the invitation, and press Enter")
-		}
-		in := bufio.NewReader(io.LimitReader(a.In, 4096))
-		for text = ""; strings.TrimSpace(text) == ""; { // one line: a terminal has no end
-			line, err := in.ReadString('\n')
-			if text = line; err == io.EOF {
-				break
-			} else if err != nil {
-				return fmt.Errorf("read the invitation: %w", err)
-			}
+		var err error
+		if text, err = a.readInvitation(); err != nil {
+			return err
 		}
 	}
 	again := "run `vmux pair` on the computer and use all of what it prints"
-	text = strings.TrimSpace(text)
+	text = inOneLine(text)
 	inv, err := device.ParseInvitation(text)
 	if err != nil {
 		return command.Wrong(err, "%s", again)
@@ -80,6 +72,29 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 		a.Hint("vmux phone run")
 		return nil
 	})
+}
+
+// inOneLine mends what a narrow terminal, a mail or a chat has broken into lines: there is no
+// space in an invitation.
+func inOneLine(text string) string { return strings.Join(strings.Fields(text), "") }
+
+// readInvitation reads standard input: at a terminal, which has no end, to the end of the
+// first line that is not empty.
+func (a *app) readInvitation() (text string, err error) {
+	_, terminal := command.Terminal(a.In)
+	if terminal {
+		a.Say("paste the invitation, and press Enter")
+	}
+	in := bufio.NewReader(io.LimitReader(a.In, 4096))
+	for err == nil && !(terminal && strings.TrimSpace(text) != "") {
+		var line string
+		line, err = in.ReadString('\n')
+		text += line
+	}
+	if err != nil && err != io.EOF {
+		return "", fmt.Errorf("read the invitation: %w", err)
+	}
+	return text, nil
 }
 
 type pairing struct {
