@@ -37,6 +37,8 @@ type Connection struct {
 	Relayed bool
 	// PassedBy are the agents by which it comes, as ExtensionPassedOn tells.
 	PassedBy []byte
+	// Process is what Config.Taken has noted of who has connected; nil: nothing.
+	Process any
 }
 
 // SignRequest is a signature that a client asks for. Its bytes are the

@@ -51,10 +51,18 @@ func (s *sessions) is(process client.ID, sessionID []byte) bool {
 	return true
 }
 
+// processOf is who has connected, as it was then: its ID may be another's by now.
+func processOf(from sshagent.Connection) (client.Process, bool) {
+	if p, ok := from.Process.(client.Process); ok {
+		return p, true
+	}
+	return client.ProcessOf(from.Peer.PID)
+}
+
 // FirstSession reports whether the session is the first of the process; it is from
 // now on if there was none. What cannot be told is not the first.
-func (c *Clients) FirstSession(pid int, sessionID []byte) bool {
-	p, ok := client.ProcessOf(pid)
+func (c *Clients) FirstSession(from sshagent.Connection, sessionID []byte) bool {
+	p, ok := processOf(from)
 	if !ok {
 		return false
 	}
@@ -72,7 +80,12 @@ func (c *Clients) FirstSession(pid int, sessionID []byte) bool {
 func (c *Clients) Taken(peer sshagent.Peer) func(sshagent.Connection) sshagent.Connection {
 	p, ok := client.ProcessOf(peer.PID)
 	relays := ok && p.Program() == "ssh"
+	var known any
+	if ok {
+		known = p
+	}
 	return func(from sshagent.Connection) sshagent.Connection {
+		from.Process = known
 		if relays && !from.Unproven && c.another(p, from.Bindings) {
 			from.Bindings, from.Relayed = nil, true
 		}
@@ -97,7 +110,7 @@ func (c *Clients) another(p client.Process, bindings []sshctx.Binding) bool {
 // the agent to.
 func (c *Clients) NoteLogin(from sshagent.Connection, about sshctx.Context) {
 	if len(from.Bindings) == 0 && !from.Unproven && about.IsLogin() {
-		c.FirstSession(from.Peer.PID, about.SessionID)
+		c.FirstSession(from, about.SessionID)
 	}
 }
 
@@ -125,7 +138,7 @@ func (c *Clients) Elsewhere(from sshagent.Connection) bool {
 	if len(from.Bindings) == 0 {
 		return false
 	}
-	p, ok := client.ProcessOf(from.Peer.PID)
+	p, ok := processOf(from)
 	return ok && c.relays(p)
 }
 
@@ -136,7 +149,7 @@ func (c *Clients) MayManage(from sshagent.Connection) bool {
 	if len(from.Bindings) > 0 || from.Unproven {
 		return false
 	}
-	p, ok := client.ProcessOf(from.Peer.PID)
+	p, ok := processOf(from)
 	return !ok || p.Program() != "ssh" && !c.relays(p)
 }
 
@@ -150,6 +163,6 @@ var managers = []string{"ssh-add", "keepassxc", "vmux"}
 // nobody has heard of, which binds nothing and has logged in by a password, tells by
 // nothing that it forwards the agent; and what it passes on can load a library.
 func (c *Clients) MayPassOn(from sshagent.Connection) bool {
-	p, ok := client.ProcessOf(from.Peer.PID)
+	p, ok := processOf(from)
 	return ok && slices.Contains(managers, p.Program()) && c.MayManage(from)
 }

@@ -12,24 +12,29 @@ import (
 	"vmux/internal/sshctx"
 )
 
+// from is a connection of a process.
+func from(pid int) sshagent.Connection {
+	return sshagent.Connection{Peer: sshagent.Peer{PID: pid}}
+}
+
 // Processes that have ended make room, and no more are remembered than the limit.
 func TestUnboundProcessesAreForgotten(t *testing.T) {
 	var c Clients
 	for range 2 { // the first session stays the first
-		if !c.FirstSession(os.Getpid(), []byte("a")) {
+		if !c.FirstSession(from(os.Getpid()), []byte("a")) {
 			t.Fatal("the first session is refused")
 		}
 	}
-	if c.FirstSession(os.Getpid(), []byte("b")) {
+	if c.FirstSession(from(os.Getpid()), []byte("b")) {
 		t.Fatal("a second session is taken")
 	}
 	for pid := range maxClients {
 		c.first[client.ID{PID: -1 - pid}] = [32]byte{}
 	}
-	if c.FirstSession(os.Getpid(), []byte("b")) {
+	if c.FirstSession(from(os.Getpid()), []byte("b")) {
 		t.Error("another session after many other processes")
 	}
-	if parent, ok := client.ProcessOf(os.Getpid()); !ok || !c.FirstSession(parent.Parent, []byte("b")) || len(c.first) != 2 {
+	if parent, ok := client.ProcessOf(os.Getpid()); !ok || !c.FirstSession(from(parent.Parent), []byte("b")) || len(c.first) != 2 {
 		t.Errorf("%d processes are remembered, of which two run", len(c.first))
 	}
 }

@@ -42,5 +42,5 @@ func (u Unasked) AllowsUnbound(c sshagent.Connection, about sshctx.Context) bool
 	case u.Unbound == UnboundNever:
 		return false
 	}
-	return u.Clients.FirstSession(c.Peer.PID, about.SessionID) || u.Forward
+	return u.Clients.FirstSession(c, about.SessionID) || u.Forward
 }
