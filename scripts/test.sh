@@ -43,7 +43,7 @@ fi
 # -count=1: results that depend on sshd and the like must not be remembered.
 # -p, -parallel: many tests wait for other programs, or for a person's pace.
 # -timeout: two browsers' tests at once took 20 minutes of a machine that others keep busy.
-flags=(-count=1 -p 3 -parallel 8 -timeout 30m ${elsewhere[@]+"${elsewhere[@]}"})
+flags=(-count=1 -p 3 -parallel 4 -timeout 30m ${elsewhere[@]+"${elsewhere[@]}"})
 
 # Without the race detector: these drive browsers and programs as they are
 # released, which it does not look into; the last three have no goroutine, but

@@ -44,7 +44,6 @@ func (w *world) mustLoginByTap(t *testing.T, before string) {
 // A browser that has taken the database from a page: the tap that notices it counts,
 // and nothing is lost or loaded again, whichever way the database fails.
 func TestDeadDatabase(t *testing.T) {
-	t.Parallel()
 	w := platformWorld(t, "dead-database", "lost-database-server", "hung-transaction")
 	w.page.Do("globalThis.loadedOnce = true")
 	var before, s State
@@ -83,7 +82,6 @@ func TestDeadDatabase(t *testing.T) {
 
 // A database that stays dead is said, with what to do, and the page goes on once it is back.
 func TestDatabaseThatStaysDead(t *testing.T) {
-	t.Parallel()
 	w := platformWorld(t, "lost-database-server")
 	w.page.Do("background['lost-database-server'](1e6)")
 	err := w.page.Call("rename", map[string]string{"name": "other"}, nil)
@@ -100,7 +98,6 @@ func TestDatabaseThatStaysDead(t *testing.T) {
 // What was deleted under a page is not begun anew in silence: the page ends and says so,
 // and the next one says what is lost.
 func TestStoreDeletedUnderThePage(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	browser := NewBrowser(t)
 	first := browser.Open(hub.URL + "/")
@@ -119,7 +116,6 @@ func TestStoreDeletedUnderThePage(t *testing.T) {
 
 // A database without its stores, as of a browser that was ended while it made them.
 func TestHalfMadeDatabase(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Open(hub.URL + "/manifest.webmanifest")
 	page.Check(`new Promise((resolve) => { indexedDB.open('vmux', 3).onsuccess = (e) => { e.target.result.close(); resolve(true); }; })`)
@@ -136,7 +132,6 @@ func TestHalfMadeDatabase(t *testing.T) {
 // A page that the browser has frozen, or put aside and brought back, goes on: what it
 // was writing is written, and it is at its hub again.
 func TestFrozenPage(t *testing.T) {
-	t.Parallel()
 	w := platformWorld(t)
 	w.page.Do("globalThis.loadedOnce = true")
 	for range 2 {
@@ -172,7 +167,6 @@ func TestFrozenPage(t *testing.T) {
 // Two pages that begin at the same moment: one has the store, and says nothing; the
 // other says where to go on, and has it after a reload.
 func TestTwoPagesAtOnce(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	browser := NewBrowser(t)
 	pages := []*Page{browser.Tab(), browser.Tab()}

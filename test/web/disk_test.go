@@ -127,7 +127,6 @@ const noSpace = "no space is left on this device"
 // that the full disk has torn is its affair: it may delete itself at a later start.
 // What it has kept is whole, and a loss is said.
 func TestFullDisk(t *testing.T) {
-	t.Parallel()
 	disk := newSmallDisk(t, 256)
 	w := &world{hub: StartHub(t), browser: StartBrowser(t,
 		chromedp.ExecPath(disk.browser), chromedp.UserDataDir(filepath.Join(disk.dir, "profile")))}
@@ -189,7 +188,6 @@ func (p *Page) limitQuota(origin string, bytes float64) {
 // A quota that is used up: the app cannot start, and says why. With room again it
 // starts, and has what it had.
 func TestFullQuota(t *testing.T) {
-	t.Parallel()
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
 	own := browser.NewSoftAuthenticator()
 	w.open(t, own)
@@ -217,7 +215,6 @@ const warning = "Hardly any space is left"
 // Home warns while the space is low, as far as a browser tells. Chromium names ten
 // gigabytes, whatever the quota is; Safari and Firefox tell.
 func TestLowQuota(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Tab()
 	page.UseSoftAuthenticator(browser.NewSoftAuthenticator())
@@ -243,7 +240,6 @@ const notice = "What was kept here is gone"
 // A browser that has deleted the store by itself does not let a phone begin anew as
 // if nothing had been: it is said until the person has taken note.
 func TestStoreThatVanished(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Open(hub.URL + "/")
 	var before, s State

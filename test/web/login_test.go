@@ -97,7 +97,6 @@ func me(t testing.TB) string {
 // A passkey logs in where the server insists on Face ID: from a client that
 // knows passkeys' signatures, to any server.
 func TestLoginByPasskey(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	w.listed(t)
@@ -118,7 +117,6 @@ func TestLoginByPasskey(t *testing.T) {
 // The same key, when the assertion says that nobody was verified: the server
 // refuses it, and lets it in only where the line does not insist.
 func TestServerRefusesWithoutUserVerification(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	id := w.page.Identity("face")
@@ -223,7 +221,6 @@ func (c *careless) SignWithFlags(_ ssh.PublicKey, data []byte, _ agent.Signature
 
 // Vault keys of each algorithm log in from both clients.
 func TestLoginByVault(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	servers := sshdtest.Both(t)
 	for _, algorithm := range []string{"ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa"} {
@@ -242,7 +239,6 @@ func TestLoginByVault(t *testing.T) {
 
 // An OpenSSH key file keeps its public key when it goes into the vault.
 func TestImportIntoVault(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "id")
 	keygen := exec.Command(sshdtest.Old(t).SSHKeygen, "-q", "-t", "ed25519", "-N", "a passphrase", "-f", file)
@@ -269,7 +265,6 @@ func TestImportIntoVault(t *testing.T) {
 
 // A session certificate of either kind of CA lets in without the phone.
 func TestLoginByCertificate(t *testing.T) {
-	t.Parallel()
 	for _, kind := range []string{"vault", "passkey"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t)
@@ -314,7 +309,6 @@ func TestLoginByCertificate(t *testing.T) {
 
 // git and others sign by `ssh-keygen -Y`.
 func TestSSHSIGByPasskey(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	w.listed(t)

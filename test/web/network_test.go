@@ -6,7 +6,6 @@ import "testing"
 // keeps such pages from the local network: the app says so, has the browser ask from a
 // tap, and is at its hub as soon as that is allowed, without a reload.
 func TestLocalNetworkIsAskedFor(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "prompt", "granted")
@@ -20,7 +19,6 @@ func TestLocalNetworkIsAskedFor(t *testing.T) {
 // Once denied, the browser asks no more: the app says where it is allowed, and notices
 // when it is. A browser that has nothing to ask does not know the hub as a local one.
 func TestLocalNetworkDenied(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "prompt", "denied")
@@ -43,7 +41,6 @@ func TestLocalNetworkDenied(t *testing.T) {
 
 // Where no permission is missing, a hub that is away is just that.
 func TestNoLocalNetworkToAskFor(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Tab()
 	page.Quirk("local-network-denied", "granted", "granted")

@@ -52,7 +52,6 @@ func (p *Page) approveTyped(passphrase string) (time.Duration, error) {
 // client to every server. A keyboard may compose the letters of a passphrase in either
 // way; the wrong one signs nothing, and neither it nor a key rests in clear.
 func TestLoginByPassphrase(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.authenticator.Remove()
 	w.page.Reload()
@@ -100,7 +99,6 @@ func TestLoginByPassphrase(t *testing.T) {
 // The page's memory does not grow with each passphrase that is tried: a browser never takes
 // it back from WebAssembly, and phones end a page that has too much.
 func TestPassphraseMemory(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Tab()
 	page.BeforeLoad(`{
 		const own = WebAssembly.instantiateStreaming;

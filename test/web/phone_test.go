@@ -50,7 +50,6 @@ func activity(p *Page, t *testing.T) []browserphone.Record {
 
 // A sheet whose passkey did not do its part stays, and can be approved after all.
 func TestPasskeyThatIsRefused(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	server, cmd := w.login(t)
 	out, err := finish(cmd, func() {
@@ -96,7 +95,6 @@ func (w *world) wantNoApproval(t *testing.T, sheet sheets.Sheet, code string) {
 }
 
 func TestDevicesThatLackSomething(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	poor := page.Authenticator(browser.AuthenticatorOptions{NoPRF: true})
 	page.WantFailure("prfUnsupported", "createVault", map[string]string{"label": "v", "algorithm": "ssh-ed25519"})
@@ -131,7 +129,6 @@ func TestDevicesThatLackSomething(t *testing.T) {
 
 // What falls over comes back by itself, with all that it knew.
 func TestRestarts(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createCA", map[string]any{"kind": "passkey", "principals": []string{me(t)}}, nil)
 	w.mustLogin(t)
@@ -153,7 +150,6 @@ func TestRestarts(t *testing.T) {
 
 // A request that was made while the hub was away is answered when it is back.
 func TestRequestMadeMeanwhile(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	server, cmd := w.login(t)
 	w.hub.Stop()
@@ -171,7 +167,6 @@ func TestRequestMadeMeanwhile(t *testing.T) {
 // Two tabs are one phone: the newer one has it, and the older one can change
 // nothing any more.
 func TestSecondTab(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	second := w.browser.Open(w.hub.URL + "/")
 	second.Authenticator(browser.AuthenticatorOptions{})
@@ -205,7 +200,6 @@ const fullStorage = `
 
 // A store that is full costs the new key and nothing else.
 func TestFullStorage(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.mustLogin(t)
 	for _, how := range []string{"aborted", "thrown"} {
@@ -235,7 +229,6 @@ func TestFullStorage(t *testing.T) {
 }
 
 func TestStorageRefused(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	browser := NewBrowser(t)
 	page := browser.Tab()
@@ -249,7 +242,6 @@ func TestStorageRefused(t *testing.T) {
 
 // The device key can be used by the page and read by nobody.
 func TestDeviceKeyCannotBeCopied(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	var extractable bool
 	err := page.Run(`
@@ -286,7 +278,6 @@ const storedDocuments = `
 
 // Nothing secret rests in clear: neither a vault's keys nor its secret.
 func TestVaultRestsEncrypted(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Open(StartHub(t).URL + "/")
 	page.Authenticator(browser.AuthenticatorOptions{})
 	page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
@@ -310,7 +301,6 @@ func TestVaultRestsEncrypted(t *testing.T) {
 }
 
 func TestUnpairAndWipe(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("rename", map[string]string{"name": "my phone"}, nil)
 	// The new name makes a new link. Both ends must have it: a phone that is wiped
@@ -346,7 +336,6 @@ func TestUnpairAndWipe(t *testing.T) {
 
 // iPads call themselves Macs, and have notifications for installed apps only.
 func TestIPad(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Tab()
 	page.BeforeLoad(`
 		const agent = navigator.userAgent.replace(/\(.*?\)/, '(Macintosh; Intel Mac OS X 10_15_7)');

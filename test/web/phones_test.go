@@ -15,7 +15,6 @@ import (
 // Two phones with the same key, paired with one computer: both show what is
 // asked, and what one of them answers ends it on the other.
 func TestTwoPhones(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	agent := StartAgent(t, hub.URL)
 	file := filepath.Join(t.TempDir(), "id")

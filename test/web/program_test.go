@@ -15,7 +15,6 @@ import (
 
 // A program that cannot be compiled while it comes is read as a whole and run.
 func TestNoStreaming(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	for _, used := range []any{true, false, nil} {
 		page := NewBrowser(t).Tab()
@@ -29,7 +28,6 @@ func TestNoStreaming(t *testing.T) {
 // A proxy that gives each program a type of its own: the app runs before and after its
 // worker has the files.
 func TestProxyWithAnotherType(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	page := NewBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
 		if strings.HasSuffix(r.Request.URL.Path, ".wasm") {
@@ -60,7 +58,6 @@ func startProxy(t *testing.T, hub *Hub, change func(*http.Response)) string {
 // A module that does not come, or cannot be read, leaves a page of which nothing runs: it
 // is loaded again, once, and then says so.
 func TestModuleThatDoesNotCome(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	for _, c := range []struct {
 		what  string
@@ -108,7 +105,6 @@ func TestModuleThatDoesNotCome(t *testing.T) {
 // What the app says where the program cannot be had or run: which of the two it is, and
 // what to do.
 func TestProgramThatCannotRun(t *testing.T) {
-	t.Parallel()
 	const policy = `WebAssembly.instantiate(): Refused to compile or instantiate WebAssembly module because 'unsafe-eval' is not an allowed source of script in the following Content Security Policy directive: "script-src 'self'"`
 	hub := StartHub(t)
 	for _, c := range []struct {
@@ -142,7 +138,6 @@ func TestProgramThatCannotRun(t *testing.T) {
 // The same by real answers of a proxy in between: a policy of its own, a sign-in page in
 // place of the program, an error, a hub that is gone.
 func TestProxyInTheWay(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	for _, c := range []struct {
 		what   string
@@ -187,7 +182,6 @@ func TestProxyInTheWay(t *testing.T) {
 // A signer that has ended, by itself or by a trap of the browser's, ends the page, and what
 // was waiting for it: nothing waits for ever.
 func TestSignerThatEnded(t *testing.T) {
-	t.Parallel()
 	hub := StartHub(t)
 	for _, how := range []string{"ends", "traps"} {
 		page := NewBrowser(t).Tab()
@@ -224,7 +218,6 @@ func TestSignerThatEnded(t *testing.T) {
 // A browser that never tells how much space is left, or whether this device can confirm its
 // user, does not hold the app.
 func TestBrowserThatDoesNotAnswer(t *testing.T) {
-	t.Parallel()
 	page := NewBrowser(t).Tab()
 	page.BeforeLoad(`
 		StorageManager.prototype.estimate = StorageManager.prototype.persisted = () => new Promise(() => {});
@@ -247,7 +240,6 @@ func serveAt(t *testing.T, h http.Handler) string {
 // The program that the worker keeps is compared with the accepted list at each start: one
 // that was damaged is loaded anew, and where it cannot be, the next start says so.
 func TestDamagedProgram(t *testing.T) {
-	t.Parallel()
 	const damage = `(async () => {
 		const store = (await caches.keys()).find((name) => name.startsWith('vmux-app-'));
 		await (await caches.open(store)).put('/vmux.wasm', new Response('\0asm of another', { headers: { 'Content-Type': 'application/wasm' } }));

@@ -68,7 +68,6 @@ func (p *Page) wantNothing(orphans int) {
 // A provider whose clientDataJSON no OpenSSH takes makes a passkey that is refused
 // before its line is shown. A vault, which no server sees, works with it all the same.
 func TestClientDataOfAnotherForm(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	for _, form := range []string{"another order", "crossOrigin first", "escaped slashes", "spaces", "padded"} {
 		page := provider(t, browser, hub.URL, true, "client-data-form", form)
@@ -82,7 +81,6 @@ func TestClientDataOfAnotherForm(t *testing.T) {
 
 // What OpenSSH lets pass is no fault: logins work.
 func TestClientDataThatServersTake(t *testing.T) {
-	t.Parallel()
 	w := &world{hub: StartHub(t), browser: NewBrowser(t)}
 	w.open(t, browser.NewSoftAuthenticator())
 	for _, form := range []string{"no crossOrigin", "android", "topOrigin"} {
@@ -110,7 +108,6 @@ func (w *world) mustLoginWith(t *testing.T, label string) {
 
 // A vault is made only of a passkey that answers alike whenever it is used.
 func TestSecretsThatDiffer(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	for how, words := range map[string]string{"each time": "another secret each time", "short": "of another size"} {
 		page := provider(t, browser, hub.URL, true, "other-prf", how)
@@ -135,7 +132,6 @@ func TestSecretsThatDiffer(t *testing.T) {
 // Answers in every form that was seen, as long as the standard's bytes are in them,
 // make keys of both kinds, and log in.
 func TestAnswersOfManyForms(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	for _, quirk := range [][]string{
 		{"bare-answers", ""}, {"bare-answers", "illegal"}, {"bare-answers", "null"},
@@ -157,7 +153,6 @@ func TestAnswersOfManyForms(t *testing.T) {
 
 // What is not there is named.
 func TestAnswersThatCannotBeUsed(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	passkey := map[string]string{"label": "face"}
 	for _, c := range []struct {
@@ -182,7 +177,6 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 // Whatever a passkey is refused with, the app says what to do, and a person's
 // cancelling is nothing but that.
 func TestRefusalsOfPasskeys(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	page := provider(t, browser, hub.URL, false, "passkey-refusal")
 	for _, c := range []struct{ refusal, code, words string }{
@@ -220,7 +214,6 @@ func TestRefusalsOfPasskeys(t *testing.T) {
 // A provider that never answers is not waited for any longer than it was told to,
 // and not when the request has ended meanwhile.
 func TestProviderThatNeverAnswers(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createVault", map[string]string{"label": "key", "algorithm": "ssh-ed25519"}, nil)
 	w.listed(t)
@@ -247,7 +240,6 @@ func TestProviderThatNeverAnswers(t *testing.T) {
 
 // The passkey of a vault is of no use after the vault's last key.
 func TestVaultsPasskeyIsForgotten(t *testing.T) {
-	t.Parallel()
 	hub, browser := StartHub(t), NewBrowser(t)
 	page := provider(t, browser, hub.URL, false, "bare-answers", "")
 	for _, label := range []string{"one", "two"} {

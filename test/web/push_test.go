@@ -151,7 +151,6 @@ func (w *world) startPush(t *testing.T) {
 // The subscription goes to the hub, and the computers learn that the phone can
 // be woken. `vmux ring` tries it.
 func TestPushSubscription(t *testing.T) {
-	t.Parallel()
 	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	if out := w.agent.MustVmux("ring"); !strings.Contains(out, " was rung: its push service has taken it\n") || s.last() != "/1" {
@@ -176,7 +175,6 @@ func (w *world) cannotWake(t *testing.T, why string) {
 // A subscription that its push service has ended: the computer learns it, the hub takes
 // it no more, and the app makes another, past what Chromium gives out in between.
 func TestDeadSubscriptionIsReplaced(t *testing.T) {
-	t.Parallel()
 	w, s := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	s.answers(http.StatusGone)
@@ -195,7 +193,6 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 
 // Who turns notifications off while the app renews its subscription has them off.
 func TestTurnedOffDuringARenewal(t *testing.T) {
-	t.Parallel()
 	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Check(`(() => {
@@ -221,7 +218,6 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 
 // A push service that answers no more: Settings and the computers say so.
 func TestPushServiceFallsSilent(t *testing.T) {
-	t.Parallel()
 	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Quirk("push-never-answers", 20)
@@ -236,7 +232,6 @@ func TestPushServiceFallsSilent(t *testing.T) {
 // The permission is revoked while the app is closed, and while it is open, and given
 // again: the computers hear of it.
 func TestPermissionRevoked(t *testing.T) {
-	t.Parallel()
 	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
 	w.page.Do(`localStorage['stand-in-permission'] = '"denied"'`)
@@ -256,7 +251,6 @@ func TestPermissionRevoked(t *testing.T) {
 
 // Each failure has its cause, soon, and none is the store's.
 func TestCausesOfNoNotifications(t *testing.T) {
-	t.Parallel()
 	w, s := withPush(t, NewBrowser(t))
 	for _, c := range []struct {
 		code, quirk, words string
@@ -290,7 +284,6 @@ func TestCausesOfNoNotifications(t *testing.T) {
 
 // The permission is asked for by the tap itself: some browsers refuse what has waited.
 func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
-	t.Parallel()
 	w, _ := withPush(t, NewBrowser(t))
 	w.page.Quirk("permission-needs-tap")
 	w.page.Go(w.hub.URL + "/#settings")
@@ -302,7 +295,6 @@ func TestPermissionIsAskedStraightFromTheTap(t *testing.T) {
 // *Ring me*: the hub's push arrives at the app's worker, whose notification sounds each
 // time, and goes when the person looks at the app.
 func TestRingMe(t *testing.T) {
-	t.Parallel()
 	w, s := withPush(t, StartBrowser(t)) // with notifications
 	s.taken = func() { go w.page.Push(w.hub.URL, "x") }
 	w.page.Allow(w.hub.URL, "notifications")

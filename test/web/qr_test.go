@@ -10,7 +10,6 @@ import (
 
 // A reader that could not be loaded is loaded for a later picture: the camera goes on.
 func TestQRReaderThatWasNotLoaded(t *testing.T) {
-	t.Parallel()
 	var there atomic.Bool
 	page := NewBrowser(t).Open(startProxy(t, StartHub(t), func(r *http.Response) {
 		if strings.HasSuffix(r.Request.URL.Path, "/qr/decode.js") && !there.Load() {

@@ -26,7 +26,6 @@ func (w *world) open(t *testing.T, a browser.SoftAuthenticator) {
 // which its passkey opens as before. One whose PRF answers differently from then
 // on opens nothing, locks nothing in, and is named as the reason.
 func TestBrowserRestart(t *testing.T) {
-	t.Parallel()
 	w := &world{hub: StartHub(t), browser: StartBrowser(t)}
 	own := browser.NewSoftAuthenticator()
 	w.open(t, own)

@@ -12,7 +12,6 @@ import (
 
 // A server is told of a passkey with verify-required, once a login with it has worked.
 func TestServerTrustsAPasskey(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	w.listed(t)
