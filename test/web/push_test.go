@@ -216,6 +216,52 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 	w.waitWakeable(t, "notifications are off")
 }
 
+// A permission that is taken back while the app renews its subscription is taken back.
+func TestPermissionRevokedDuringARenewal(t *testing.T) {
+	w, _ := withPush(t, NewBrowser(t))
+	w.startPush(t)
+	w.page.Check(`(() => {
+		localStorage['stand-in-subscription'] = 'null';
+		const { subscribe } = PushManager.prototype;
+		PushManager.prototype.subscribe = async function (options) {
+			globalThis.renewing = true;
+			await new Promise((resolve) => { globalThis.goOn = resolve; });
+			return subscribe.call(this, options);
+		};
+		setPermission('granted');
+		return true;
+	})()`)
+	w.page.WaitFor("globalThis.renewing === true")
+	w.page.Do(`setPermission('denied'); globalThis.goOn()`)
+	w.waitWakeable(t, "does not let the app notify")
+}
+
+// What fails once, as on a phone that is too slow for a time limit, is tried again though
+// nothing happens.
+func TestFailedRenewalIsTriedAgain(t *testing.T) {
+	w, _ := withPush(t, NewBrowser(t))
+	w.startPush(t)
+	w.page.Check(`(() => {
+		localStorage['stand-in-subscription'] = 'null';
+		const own = { subscribe: PushManager.prototype.subscribe, setTimeout: globalThis.setTimeout };
+		PushManager.prototype.subscribe = async () => { throw new DOMException('Registration failed - push service error', 'AbortError'); };
+		globalThis.setTimeout = (work, time) => {
+			if (time < 60000) {
+				return own.setTimeout.call(globalThis, work, time);
+			}
+			globalThis.minuteLater = () => { PushManager.prototype.subscribe = own.subscribe; work(); };
+			return 0;
+		};
+		setPermission('granted');
+		return true;
+	})()`)
+	w.waitWakeable(t, "do not work there")
+	w.page.WaitFor("Boolean(globalThis.minuteLater)")
+	w.page.Do("globalThis.minuteLater()")
+	w.waitWakeable(t, "")
+	w.wantPush(t, "on")
+}
+
 // A push service that answers no more: Settings and the computers say so.
 func TestPushServiceFallsSilent(t *testing.T) {
 	w, _ := withPush(t, NewBrowser(t))

@@ -507,42 +507,70 @@ function subscribePush(renewal) {
 	return subscribing;
 }
 
-/** The least time between two looks at the subscription that nothing has caused, in milliseconds. */
+/** The least time between two looks at the subscription that nothing has caused, and after one that failed, in milliseconds. */
 const renewalRest = 60000;
+/** How often that rest is doubled, at most, when one look after the other fails. */
+const doublings = 4;
 let renewed = -renewalRest;
 /** @type {Promise<void> | undefined} */
 let renewing;
+/** Whether something has happened since the look that is under way began. */
+let renewAgain = false;
+let failures = 0;
+let nextTry = 0;
 
 // Subscriptions end without a word, so whenever the hub or the person comes back the hub
 // is given the one that holds now; what stands in the way is told to the computers.
 /** @param {boolean} cause whether something has happened @returns {Promise<void>} */
 function renewPush(cause) {
-	if (cause || performance.now() - renewed >= renewalRest) {
-		renewing ??= renew().catch(() => {}).finally(() => { // the next one tries again
+	if (renewing) {
+		renewAgain ||= cause;
+	} else if (cause || performance.now() - renewed >= renewalRest) {
+		renewing = renewals().finally(() => {
 			renewing = undefined;
 		});
 	}
 	return renewing ?? Promise.resolve();
 }
 
+// A slow phone fails by its time limits alone, and nothing more may happen: so what failed is tried again.
+async function renewals() {
+	clearTimeout(nextTry);
+	let done = false;
+	do {
+		renewAgain = false;
+		done = await renew().catch(() => false);
+	} while (renewAgain);
+	failures = done ? 0 : failures + 1;
+	if (!done && !stopped) {
+		nextTry = setTimeout(() => renewPush(true), renewalRest * 2 ** Math.min(failures - 1, doublings));
+	}
+}
+
+/** @returns {Promise<boolean>} whether nothing is left to try until something happens */
 async function renew() {
 	renewed = performance.now();
 	const current = await invoke('state', {});
 	if (!current.push) {
-		return;
+		return true;
 	}
+	let allowed = false;
 	try {
 		push.mustBeAllowed();
+		allowed = true;
 		if (current.hub.connected) {
 			await subscribePush(true);
 		}
+		return true;
 	} catch (error) {
 		const { code } = failure(error);
 		if (code === 'pushOff') {
 			await push.unsubscribe(); // what was made meanwhile
+			return true;
 		}
 		if (push.lasts(code)) {
 			await invoke('pushFailed', { kind: code });
 		}
+		return !allowed;
 	}
 }
