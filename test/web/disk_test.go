@@ -268,3 +268,35 @@ func TestStoreThatVanished(t *testing.T) {
 	page.Wants("How to begin")
 	page.Hides(notice)
 }
+
+// A browser that gives back no device key, and all else, has not deleted the keys: nobody is
+// told to take them off the servers, and they sign once the computer is paired again.
+func TestDeviceKeyThatVanished(t *testing.T) {
+	w := newWorld(t)
+	w.mustLogin(t)
+	const lost = "Your computers do not know this phone any more"
+	w.page.Lacks(lost, notice)
+	w.page.Go(w.hub.URL + "/manifest.webmanifest")
+	w.page.Check(`new Promise((resolve) => {
+		const request = indexedDB.open('vmux');
+		request.onsuccess = () => {
+			const transaction = request.result.transaction('own', 'readwrite');
+			transaction.objectStore('own').put(null, 'deviceKey');
+			transaction.oncomplete = () => { request.result.close(); resolve(true); };
+		};
+	})`)
+	for range 2 { // also when it is opened once more
+		w.page.Go(w.hub.URL + "/")
+		w.page.Wants(lost)
+		w.page.Lacks(notice)
+		w.page.Go(w.hub.URL + "/manifest.webmanifest")
+	}
+	w.page.Go(w.hub.URL + "/")
+	w.agent.Pair(w.page)
+	w.page.Tap("Hide this")
+	w.page.Hides(lost)
+	w.page.Reload()
+	w.page.WaitComputer()
+	w.page.Lacks(lost, notice)
+	w.mustLogin(t)
+}

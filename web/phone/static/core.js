@@ -449,7 +449,7 @@ export async function state() {
 		wasConnected = current.hub.connected;
 		renewPush(true);
 	}
-	const all = { ...current, support: await support(current), vanished: storage.isVanished() };
+	const all = { ...current, support: await support(current), vanished: storage.vanished() };
 	if (stopped) {
 		throw stopped; // meanwhile: nothing of it holds any more
 	}

@@ -15,6 +15,7 @@
 
 const databaseName = 'vmux';
 const deviceMark = 'vmux-device'; // in localStorage: which device key this browser was to keep
+const lossMark = 'vmux-loss'; // in localStorage: what it has deleted, see vanished
 const appendsPerDocument = 256; // then the document is written as one piece again
 
 /**
@@ -300,8 +301,10 @@ export async function open(onLost, onSpace) {
 	const privateKey = key.privateKey;
 	const publicKey = new Uint8Array(await crypto.subtle.exportKey('spki', key.publicKey));
 	device = btoa(String.fromCharCode(...publicKey));
-	if (!isVanished()) {
+	if (vanished() === '') {
 		beginAnew();
+	} else {
+		noteLoss(documents.length === 0);
 	}
 	return {
 		documents,
@@ -326,12 +329,27 @@ export async function space() {
 
 let device = ''; // the public key, as it is marked
 
-/** Whether this browser has deleted what it kept: a site's data goes as a whole, but a damaged store alone. */
-export function isVanished() {
+/**
+ * What this browser has deleted of what it kept, until the person has taken note: a site's data
+ * goes as a whole, but a damaged store alone, and Safari and Firefox were seen to give back no
+ * CryptoKey where the rest was there (offen/offen 198, webcrypto-local 177).
+ * @returns {'' | 'all' | 'key'} key: the device key alone
+ */
+export function vanished() {
 	try {
-		return (localStorage.getItem(deviceMark) ?? device) !== device;
+		const kept = (localStorage.getItem(deviceMark) ?? device) === device;
+		return kept ? '' : localStorage.getItem(lossMark) === 'key' ? 'key' : 'all';
 	} catch {
-		return false; // nothing was marked
+		return ''; // nothing was marked
+	}
+}
+
+/** @param {boolean} everything not the device key alone */
+function noteLoss(everything) {
+	try {
+		localStorage.setItem(lossMark, everything ? 'all' : localStorage.getItem(lossMark) ?? 'key');
+	} catch {
+		// then it is told as the loss of everything
 	}
 }
 
@@ -339,6 +357,7 @@ export function isVanished() {
 export function beginAnew() {
 	try {
 		localStorage.setItem(deviceMark, device);
+		localStorage.removeItem(lossMark);
 	} catch {
 		// then a loss goes unsaid
 	}

@@ -194,7 +194,7 @@ export interface State {
 	rpID: string;
 	rpProblem?: string;
 	support: Support;
-	vanished?: boolean;
+	vanished?: '' | 'all' | 'key';
 	/** How many keys are in the vault that a passphrase opens. */
 	passphrases: number;
 	computers: Computer[] | null;

@@ -48,7 +48,10 @@ export const installFirst = () => callout('warn', 'First add vmux to the Home Sc
 		h('li', null, 'Open vmux from there and scan the code inside the app. The Camera app would open Safari instead.')));
 
 /** That this phone was another one. @param {State} state */
-export const loss = (state) => state.vanished && callout('bad', 'What was kept here is gone',
+export const loss = (state) => state.vanished === 'key' ? callout('bad', 'Your computers do not know this phone any more',
+	h('p', null, 'This browser has lost the key of this device, by which computers and the hub know it. What you see here is what it still has.'),
+	h('p', null, 'Pair your computers again.'),
+	button('Hide this', { onclick: core.beginAnew })) : state.vanished && callout('bad', 'What was kept here is gone',
 	h('p', null, 'This browser has deleted what vmux had stored: the vault and its keys, the CA, the list of passkeys, pairings and the log. It does so when its store is damaged, as by a full disk. Nobody else has got them.'),
 	h('p', null, 'Pair your computers again, make new keys, and take the old ones off your servers.'),
 	button('Begin anew', { onclick: core.beginAnew }));
