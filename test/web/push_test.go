@@ -293,6 +293,12 @@ func TestPermissionRevoked(t *testing.T) {
 	}
 	w.page.Go(w.hub.URL + "/#settings")
 	w.page.Wants("The browser has taken back the permission to notify.")
+	// In Safari, and in an Android app beside its tab, nothing tells of a change: who comes back
+	// from the device's settings, however soon, finds it noticed (OneSignal-Website-SDK #1491).
+	for _, c := range []struct{ permission, problem string }{{"granted", ""}, {"denied", "does not let the app notify"}} {
+		w.page.Do(fmt.Sprintf(`localStorage['stand-in-permission'] = '%q'; document.dispatchEvent(new Event('visibilitychange'))`, c.permission))
+		w.waitWakeable(t, c.problem)
+	}
 }
 
 // Each failure has its cause, soon, and none is the store's.

@@ -249,7 +249,7 @@ function foreground() {
 	if (document.visibilityState === 'visible') {
 		tellSeen();
 		clearSeen();
-		renewPush(false);
+		renewPush(permissionSeen !== push.permission()); // browsers do not all tell of a change
 		invoke('foreground', {}).catch(() => {});
 	} else {
 		invoke('background', {}).catch(() => {});
@@ -512,6 +512,8 @@ const renewalRest = 60000;
 /** How often that rest is doubled, at most, when one look after the other fails. */
 const doublings = 4;
 let renewed = -renewalRest;
+/** The permission to notify as it was when it was last looked at. */
+let permissionSeen = '';
 /** @type {Promise<void> | undefined} */
 let renewing;
 /** Whether something has happened since the look that is under way began. */
@@ -550,6 +552,7 @@ async function renewals() {
 /** @returns {Promise<boolean>} whether nothing is left to try until something happens */
 async function renew() {
 	renewed = performance.now();
+	permissionSeen = push.permission();
 	const current = await invoke('state', {});
 	if (!current.push) {
 		return true;

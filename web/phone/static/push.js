@@ -60,6 +60,9 @@ function within(time, promise, code) {
 
 const supported = () => 'PushManager' in globalThis && Boolean(navigator.serviceWorker) && 'Notification' in globalThis;
 
+/** The site's permission to notify, or ''. */
+export const permission = () => supported() ? Notification.permission : '';
+
 /**
  * Whether this phone can be woken.
  * @param {boolean} wanted whether the person has turned it on @param {string} [problem] the code of what was found last
