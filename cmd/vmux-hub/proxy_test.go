@@ -179,9 +179,16 @@ func TestBehindProxies(t *testing.T) {
 // hive 5199): a computer says that it is that which is missing.
 func TestProxyWithoutWebSockets(t *testing.T) {
 	r := start(t, "--behind-proxy", "--public-url", "https://hub.example.org", "--listen", "127.0.0.1:0", "--state", t.TempDir())
-	for name, lines := range map[string][]string{
-		"HTTP 1.0":   {"proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $connection_upgrade;"},
-		"no upgrade": {"proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $connection_upgrade;"},
+	const upgrade, connection = "proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Connection $connection_upgrade;"
+	for name, c := range map[string]struct {
+		lines      []string // which are replaced
+		by         string
+		says, hint string
+	}{
+		"HTTP 1.0":       {[]string{"proxy_http_version 1.1;", upgrade, connection}, "", "passes no WebSockets on", "proxy_http_version 1.1"},
+		"no upgrade":     {[]string{upgrade, connection}, "", "passes no WebSockets on", "proxy_http_version 1.1"},
+		"no subprotocol": {[]string{"proxy_read_timeout 1h;"}, `proxy_set_header Sec-WebSocket-Protocol "";`, "WebSockets are of another kind", "pass the header Sec-WebSocket-Protocol on"},
+		"nor back":       {[]string{"proxy_read_timeout 1h;"}, "proxy_hide_header Sec-WebSocket-Protocol;", "WebSockets are of another kind", "pass the header Sec-WebSocket-Protocol on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var way relay.Way
@@ -194,8 +201,8 @@ func TestProxyWithoutWebSockets(t *testing.T) {
 					t.Fatal(err)
 				}
 				text := string(config)
-				for _, line := range lines {
-					text = strings.ReplaceAll(text, line, "")
+				for _, line := range c.lines {
+					text = strings.ReplaceAll(text, line, c.by)
 				}
 				p.write(t, "nginx.conf", text)
 				pem, err := os.ReadFile(filepath.Join(p.dir, "cert.pem"))
@@ -208,7 +215,7 @@ func TestProxyWithoutWebSockets(t *testing.T) {
 				return cmd
 			}, r.logged("address"))
 			_, err := relay.OpenSocket(t.Context(), "https://hub.example.org"+hubwire.Path, way)
-			if err == nil || !strings.Contains(err.Error(), "passes no WebSockets on") || !strings.Contains(wire.HintOf(err), "proxy_http_version 1.1") {
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(wire.HintOf(err), c.hint) {
 				t.Errorf("%v, hint: %s", err, wire.HintOf(err))
 			}
 		})

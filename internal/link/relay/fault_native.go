@@ -42,7 +42,9 @@ const (
 	hintHTTPProxy = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
 	hintAllProxy  = "ALL_PROXY is set, which vmux does not read: write that proxy into HTTPS_PROXY (http://, https:// or socks5://), if %s is behind it"
 	hintUpgrade   = "let the proxy before the hub pass WebSockets on (nginx: proxy_http_version 1.1, and the headers Upgrade and Connection): \"Behind a proxy\" in docs/running-a-hub.md"
-	hintProxy     = "start the hub behind that proxy, and see the proxy's log"
+	// Seen of several proxies: denoland/deno 32120, google/inverting-proxy 81.
+	hintSubprotocol = "let the proxy before the hub pass the header Sec-WebSocket-Protocol on, to the hub and back; if there is none, see that the hub's address is right"
+	hintProxy       = "start the hub behind that proxy, and see the proxy's log"
 )
 
 // progress is how far a connection came.

@@ -60,7 +60,7 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 	}
 	if c.Subprotocol() != hubwire.Subprotocol {
 		_ = c.CloseNow()
-		return nil, errNotHub
+		return nil, way.through(address, &Fault{text: errNotHub.Error() + ": its WebSockets are of another kind", hint: hintSubprotocol, cause: errNotHub})
 	}
 	c.SetReadLimit(hubwire.MaxMessage)
 	return &nativeSocket{conn: c, buf: make([]byte, 4<<10)}, nil
