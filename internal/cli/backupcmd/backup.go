@@ -272,7 +272,7 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	if path == "-" && (from.backup == "-" || from.keys == "-") {
 		return command.Usagef("standard input is the backup, and cannot be its passphrase as well")
 	}
-	file, err := a.readBackup(path)
+	file, err := a.readBackup(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -304,9 +304,9 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	return nil
 }
 
-func (a *app) readBackup(path string) ([]byte, error) {
+func (a *app) readBackup(ctx context.Context, path string) ([]byte, error) {
 	const hint = "a FILE that `vmux phone backup` or the app has made"
-	in := a.In
+	in := a.Input(ctx)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {

@@ -3,6 +3,7 @@ package command
 import (
 	"bufio"
 	"context"
+	"io"
 	"os"
 	"strings"
 
@@ -30,16 +31,39 @@ func (o *IO) Confirmed(ctx context.Context, question string) bool {
 // as at the end of the input, the line is empty.
 func (o *IO) Asked(ctx context.Context, question string) string {
 	o.Aside(question)
-	typed := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(o.In).ReadString('\n')
-		typed <- line
-	}()
-	select {
-	case line := <-typed:
-		return strings.TrimSpace(line)
-	case <-ctx.Done():
+	line, _ := bufio.NewReader(o.Input(ctx)).ReadString('\n')
+	if ctx.Err() != nil {
 		o.Aside("\n")
 		return ""
+	}
+	return strings.TrimSpace(line)
+}
+
+// Input is standard input until ctx ends, as by ^C, which a read of a terminal or a pipe
+// would not notice: what is read is left to the process's end, which is soon.
+func (o *IO) Input(ctx context.Context) io.Reader { return input{ctx, o.In} }
+
+type input struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (i input) Read(p []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	read, own := make(chan result, 1), make([]byte, len(p)) // p is the caller's again after ctx
+	go func() {
+		n, err := i.in.Read(own)
+		read <- result{n, err}
+	}()
+	select {
+	case r := <-read:
+		copy(p, own[:r.n])
+		clear(own) // it may be a passphrase
+		return r.n, r.err
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
 	}
 }

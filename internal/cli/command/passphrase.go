@@ -22,7 +22,7 @@ func (o *IO) Passphrase(ctx context.Context, path, prompt string, fresh bool) ([
 	case "":
 		return o.typed(ctx, prompt, fresh)
 	case "-":
-		secret, err := state.ParseSecret(o.In)
+		secret, err := state.ParseSecret(o.Input(ctx))
 		return o.longEnough(secret, fresh), OrHint(err, "one line with the passphrase on standard input")
 	}
 	secret, err := state.ReadSecret(path)

@@ -39,6 +39,11 @@ func TestSignalEndsAPrompt(t *testing.T) {
 			_, err := a.Passphrase(ctx, "", "Passphrase", false)
 			return err
 		},
+		"file": func(a *IO, ctx context.Context) error {
+			a.Aside(": ")
+			_, err := a.Passphrase(ctx, "-", "Passphrase", false)
+			return err
+		},
 		"yes": func(a *IO, ctx context.Context) error {
 			if a.Confirmed(ctx, "Destroy it?") {
 				return errors.New("confirmed by nobody")

@@ -48,11 +48,11 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 	}
 	if text == "-" {
 		var err error
-		if text, err = a.readInvitation(); err != nil {
+		if text, err = a.readInvitation(cmd.Context()); err != nil {
 			return err
 		}
 	}
-	again := "run `vmux pair` on the computer and use all of what it prints"
+	again := "run `vmux pair` on the computer and use the whole line below \"the invitation\""
 	text = inOneLine(text)
 	inv, err := device.ParseInvitation(text)
 	if err != nil {
@@ -75,21 +75,33 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 }
 
 // inOneLine mends what a narrow terminal, a mail or a chat has broken into lines: there is no
-// space in an invitation.
-func inOneLine(text string) string { return strings.Join(strings.Fields(text), "") }
+// space in an invitation. And it takes the command that `vmux pair` prints beside it.
+func inOneLine(text string) string {
+	text = strings.Join(strings.Fields(text), "")
+	return strings.Trim(strings.TrimPrefix(text, "vmuxphonepair"), "'")
+}
 
-// readInvitation reads standard input: at a terminal, which has no end, to the end of the
-// first line that is not empty.
-func (a *app) readInvitation() (text string, err error) {
+// readInvitation reads standard input: at a terminal, which has no end, until the invitation
+// is complete, or an empty line ends it. What was left unread would go to the shell.
+func (a *app) readInvitation(ctx context.Context) (text string, err error) {
 	_, terminal := command.Terminal(a.In)
 	if terminal {
 		a.Say("paste the invitation, and press Enter")
 	}
-	in := bufio.NewReader(io.LimitReader(a.In, 4096))
-	for err == nil && !(terminal && strings.TrimSpace(text) != "") {
+	in := bufio.NewReader(io.LimitReader(a.Input(ctx), 4096))
+	for lines := 0; err == nil; {
 		var line string
 		line, err = in.ReadString('\n')
-		text += line
+		if text += line; !terminal || strings.TrimSpace(text) == "" {
+			continue
+		}
+		_, incomplete := device.ParseInvitation(inOneLine(text))
+		if incomplete == nil || strings.TrimSpace(line) == "" {
+			break
+		}
+		if lines++; lines == 1 && err == nil {
+			a.Say("that is not the whole of one: go on, or end with an empty line")
+		}
 	}
 	if err != nil && err != io.EOF {
 		return "", fmt.Errorf("read the invitation: %w", err)
