@@ -237,6 +237,7 @@ class RequestSheet {
 		this.dialog = h('dialog', {
 			class: 'sheet request', 'aria-labelledby': id,
 			oncancel: (/** @type {Event} */ e) => { e.preventDefault(); this.putAside(); },
+			onclose: () => { aside ||= open === this && !this.ended; this.close(); }, // by the browser, which does not always ask before
 		}, h('div', { class: 'sheet-head' }, h('div', { class: 'request-head' }, this.from, this.heading),
 			this.ring.element, iconButton('cross', 'Decide later', () => this.putAside())),
 		this.body, this.foot, h('div', { class: 'notes', role: 'status' }), spoken());
