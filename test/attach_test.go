@@ -83,7 +83,7 @@ func TestPhoneAsAServiceRemembersAPassphrase(t *testing.T) {
 	if n := person.count("  unlocked  for 15 min: no passphrase is asked for; l locks"); n != 1 {
 		t.Errorf("%d of two sheets say that no passphrase is asked for", n)
 	}
-	if r := w.phone.try("phone", "lock"); r != (result{"", "vmux: locked: 1 remembered passphrases and 0 grants have ended\n", 0}) {
+	if r := w.phone.try("phone", "lock"); r != (result{"", "vmux: locked: ended are 1 remembered passphrase and 0 grants\n", 0}) {
 		t.Errorf("vmux phone lock: %+v", r)
 	}
 	person.waitCount("Locked: each passphrase is asked for again.", 1, "")

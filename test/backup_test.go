@@ -108,6 +108,9 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	}
 	wrong := w.phone.file("wrong", "not the passphrase\n")
 	elsewhere := filepath.Join(w.phone.dir, "other.age")
+	if r := w.phone.try("phone", "backup", elsewhere, "--passphrase-file", ours); r.exit != 1 || !strings.HasSuffix(r.stderr, "Passphrase of work\nhint: --key-passphrase-file FILE\n") {
+		t.Errorf("a backup without anybody to ask: exit %d, %q", r.exit, r.stderr)
+	}
 	if r := w.phone.try("phone", "backup", elsewhere, "--passphrase-file", wrong, "--key-passphrase-file", wrong); r.exit != 1 || !strings.Contains(r.stderr, "is not that of work") {
 		t.Errorf("a backup without the key's passphrase: exit %d, %q", r.exit, r.stderr)
 	}

@@ -239,6 +239,9 @@ func TestDoctorLogsIn(t *testing.T) {
 	finds("warning server no-ca", "server")
 	s.file("ssh_config", host+"Host gone\n  HostName 127.0.0.1\n  Port 1\n")
 	finds("failure server not-reached", "gone")
+	if out := s.try("doctor", "--host", "gone").stdout; !strings.Contains(out, "gone is not reached: ssh: connect to host 127.0.0.1 port 1: ") {
+		t.Errorf("why a server is not reached:\n%s", out)
+	}
 	s.file("ssh_config", strings.ReplaceAll(host, known, "/dev/null"))
 	finds("failure server host-key", "server")
 	if r := s.try("doctor", "--host", "-oProxyCommand=x"); r.exit != 2 {

@@ -139,7 +139,7 @@ func (a *Agent) refresh(ctx context.Context, p device.Peer) (int, error) {
 	if err := a.setKeys(p.ID, list); err != nil {
 		return 0, err
 	}
-	a.journal.Succeed(journal.KindKeys, fmt.Sprintf("%d keys on %s", len(list), p.Name))
+	a.journal.Succeed(journal.KindKeys, fmt.Sprintf("keys on %s: %d", p.Name, len(list)))
 	return len(list), nil
 }
 

@@ -21,6 +21,7 @@ func (l *looker) login(ctx context.Context) func(*Facts) {
 		line = strings.TrimSpace(line)
 		words, debug := strings.CutPrefix(line, "debug1: ")
 		switch {
+		case strings.HasPrefix(line, "OpenSSH_"): // of ssh itself, which -v tells first
 		case !debug && line != "":
 			s.Unclear = strings.TrimPrefix(s.Unclear+"; "+line, "; ")
 		case strings.HasPrefix(words, "Remote protocol version "):

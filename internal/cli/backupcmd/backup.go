@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,8 +48,8 @@ func newBackupCommand(a *app) *cobra.Command {
 		Use: "backup FILE", Short: "Write the keys, the CA and the policies to an encrypted file",
 		Long: `Writes the identities with their private keys, the CA, what they may do, the servers
 that this phone remembers, and which certificates it has issued and revoked to a new file,
-encrypted under a passphrase of its own. "vmux phone restore" and the web app read it on another phone, and so does
-"age -d". - is standard output.
+encrypted under a passphrase of its own. "vmux phone restore" and the web app read it on
+another phone, and so does "age -d". - is standard output.
 
 Each key's own passphrase is asked for before the key leaves, and the log says that it
 did. Not in the file are keys of other agents (which are named in it), the pairings, and
@@ -178,19 +179,28 @@ func (a *app) keySecrets(ctx context.Context, file string) (secrets [][]byte, er
 		case tried[label] > 1:
 			a.Say("wrong passphrase")
 		}
-		secret, err := a.Passphrase(ctx, file, "Passphrase of "+wire.Show(label), false)
+		secret, err := a.keyPassphrase(ctx, file, "Passphrase of "+wire.Show(label), false)
 		if err != nil {
-			return secrets, command.OrHint(err, "--key-passphrase-file FILE")
+			return secrets, err
 		}
 		secrets = append(secrets, secret)
 	}
+}
+
+// keyPassphrase is a.Passphrase, whose hints name the flag for the backup's own.
+func (a *app) keyPassphrase(ctx context.Context, file, prompt string, fresh bool) ([]byte, error) {
+	secret, err := a.Passphrase(ctx, file, prompt, fresh)
+	if hint := command.HintOf(err); hint != "" {
+		err = command.WithHint(err, "%s", strings.ReplaceAll(hint, "--passphrase-file", "--key-passphrase-file"))
+	}
+	return secret, err
 }
 
 // newBackupPassphrase reads or asks for one; on a terminal, Enter makes it.
 func (a *app) newBackupPassphrase(ctx context.Context, file string) ([]byte, error) {
 	in, ok := command.Terminal(a.In)
 	if file != "" || !ok {
-		secret, err := a.Passphrase(ctx, file, "", false)
+		secret, err := a.Passphrase(ctx, file, "Passphrase for the backup", false)
 		return secret, errors.Join(err, checkedPassphrase(err, secret))
 	}
 	first, err := a.Hidden(ctx, in, "Passphrase for the backup (Enter alone: make one)")
@@ -288,8 +298,8 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	}
 	in.KeyPassphrase = []byte{}
 	if transfer.NeedsKeys(found.Outcomes) {
-		if in.KeyPassphrase, err = a.Passphrase(ctx, from.keys, "New passphrase for the keys on this phone", true); err != nil {
-			return command.OrHint(err, "--key-passphrase-file FILE")
+		if in.KeyPassphrase, err = a.keyPassphrase(ctx, from.keys, "New passphrase for the keys on this phone", true); err != nil {
+			return err
 		}
 		defer clear(in.KeyPassphrase)
 	}

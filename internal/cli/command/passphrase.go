@@ -41,7 +41,7 @@ func (o *IO) longEnough(secret []byte, fresh bool) []byte {
 func (o *IO) typed(ctx context.Context, prompt string, fresh bool) ([]byte, error) {
 	in, ok := Terminal(o.In)
 	if !ok {
-		return nil, WithHint(errors.New("a passphrase is needed, and there is no terminal to ask on"), "--passphrase-file FILE")
+		return nil, WithHint(fmt.Errorf("there is no terminal to ask on: %s", prompt), "--passphrase-file FILE")
 	}
 	first, err := o.Hidden(ctx, in, prompt)
 	if err != nil || !fresh {

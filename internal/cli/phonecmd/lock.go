@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 )
 
@@ -33,7 +34,7 @@ and a locked screen do the same.`,
 				return err
 			}
 			return a.Answer(l, func() error {
-				a.Say("locked: %d remembered passphrases and %d grants have ended", l.Passphrases, l.Grants)
+				a.Say("locked: ended are %s and %s", command.Counted(l.Passphrases, "remembered passphrase"), command.Counted(l.Grants, "grant"))
 				return nil
 			})
 		},

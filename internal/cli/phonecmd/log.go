@@ -183,7 +183,7 @@ whole is found as well.`,
 				}
 			}
 			if report.Unfinished > 0 {
-				a.Say("%d lines were left unfinished by a crash", report.Unfinished)
+				a.Say("left unfinished by a crash: %s", command.Counted(report.Unfinished, "line"))
 			}
 			for _, problem := range report.Problems {
 				a.Say("%s", problem)

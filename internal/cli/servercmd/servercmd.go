@@ -56,7 +56,7 @@ func (c *choice) targets(args []string) ([]string, error) {
 	switch {
 	case c.all && len(args) > 0:
 		return nil, command.Usagef("either a host or --all")
-	case !c.all && len(args) == 0:
+	case !c.all && strings.Join(args, "") == "": // a variable that is not set, too
 		return nil, command.Usagef("which server? [USER@]HOST, as ssh takes it, or --all")
 	case !c.all && strings.HasPrefix(args[0], "-"):
 		return nil, command.Usagef("a host is [USER@]HOST, not %s", wire.Show(args[0]))
