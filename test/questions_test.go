@@ -21,6 +21,7 @@ func TestSetupInterruptedAtEachQuestion(t *testing.T) {
 		{place, "\x03"},
 		{place, "7\n", place, "\x03"},
 		{place, "4\n", changes, "\x03"},
+		{place, "phone\n", "vmux: it is 1 to 4, or home, tailscale, server, machine", "", place, "machine\n", changes, "\x03"},
 		{place, "3\n", url, "\x03"},
 		{place, "3\n", url, "nonsense\n", url, "\x03"},
 		{place, "3\n", url, "http://hub.example.com\n", url, "https://hub.example.com\n", changes, "\x03"},

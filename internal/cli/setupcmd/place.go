@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,18 +106,23 @@ func (a *app) askPlace(ctx context.Context, f *setupFlags) error {
 	for {
 		answer := a.Asked(ctx, "A number (Enter: as it is): ")
 		n, err := strconv.Atoi(answer)
+		if err != nil {
+			n = slices.Index(placeNames(), answer) + 1
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case answer == "":
 			return nil
-		case err != nil || n < 1 || n > len(places):
+		case n < 1 || n > len(places):
+			a.Say("it is 1 to %d, or %s", len(places), strings.Join(placeNames(), ", "))
 			continue
 		}
 		f.phone = places[n-1].name
-		if f.phone == placeServer {
-			f.hub, err = a.askURL(ctx, "The hub's URL: ")
+		if f.phone != placeServer {
+			return nil
 		}
+		f.hub, err = a.askURL(ctx, "The hub's URL: ")
 		return err
 	}
 }
