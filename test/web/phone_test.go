@@ -3,10 +3,14 @@ package web
 import (
 	"bytes"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 
 	"vmux/internal/browserphone"
 	"vmux/internal/browserphone/sheets"
@@ -238,6 +242,21 @@ func TestStorageRefused(t *testing.T) {
 	if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || f.Hint == "" {
 		t.Errorf("%v", err)
 	}
+}
+
+// A browser that is set to block all cookies tells the cause by other stores than the one that
+// fails (tomayac/SVGcode #86): it is that setting which the app names.
+func TestStorageBlocked(t *testing.T) {
+	profile := t.TempDir()
+	if err := os.Mkdir(filepath.Join(profile, "Default"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const blocked = `{"profile":{"default_content_setting_values":{"cookies":2}}}`
+	if err := os.WriteFile(filepath.Join(profile, "Default", "Preferences"), []byte(blocked), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	page := StartBrowser(t, chromedp.UserDataDir(profile)).Open(StartHub(t).URL + "/")
+	page.Wants("its settings let this site store nothing", "let this site store data, then reload")
 }
 
 // The device key can be used by the page and read by nobody.

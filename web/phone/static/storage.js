@@ -68,10 +68,22 @@ function setFull(is) {
 	}
 }
 
+/** Whether this site may store nothing: with all cookies blocked Chromium says so of localStorage, and of the database that it fails. */
+function isBlocked() {
+	try {
+		return !localStorage; // or it throws
+	} catch (error) {
+		return /** @type {any} */ (error)?.name === 'SecurityError';
+	}
+}
+
 /** What the browser says, also of a full disk, in its own words or as its quota. @param {any} error */
 function explained(error) {
 	if (error instanceof StorageError) {
 		return error;
+	}
+	if (isBlocked()) {
+		return new StorageError('its settings let this site store nothing');
 	}
 	if (error?.name !== 'QuotaExceededError' && !/NO_SPACE/.test(error?.message ?? '')) {
 		return new StorageError(error?.message || 'the browser gave no reason', error?.name || 'UnknownError');
