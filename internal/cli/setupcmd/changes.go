@@ -46,7 +46,7 @@ func (a *app) setUp(ctx context.Context, record *setup.Record, w *setup.Wish, ye
 	a.leftAlone(left)
 	started, err = a.written(ctx, plan)
 	if err == nil || errors.Is(err, errStale) {
-		a.whoWins(ctx, *w)
+		a.whoWins(ctx, *w, left)
 	}
 	return started, err
 }

@@ -14,8 +14,9 @@ import (
 	"vmux/internal/wire"
 )
 
-// whoWins says which other agents there are, and where one stands before vmux.
-func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
+// whoWins says which other agents there are, and where one stands before vmux; left is what
+// could not be written.
+func (a *app) whoWins(ctx context.Context, wish setup.Wish, left []setup.Left) {
 	for _, other := range wish.Agents(ctx) {
 		a.Say("%s answers, too, at %s", other.Name, wire.Show(other.Socket))
 		if wish.Upstream == "" {
@@ -43,6 +44,8 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish) {
 		a.Hint("vmux setup --shells bash,zsh tells those that you use")
 	case os.Getenv("SSH_CONNECTION") != "" && exists(now):
 		a.Say("this login keeps the agent that was forwarded with it; others have vmux's")
+	case slices.ContainsFunc(left, func(l setup.Left) bool { return strings.Contains(l.Text, "SSH_AUTH_SOCK") }):
+		a.Say("SSH_AUTH_SOCK in this terminal is %s, and in new ones whose file was left alone", wire.Show(orNotSet(now)))
 	case now != wish.Socket:
 		a.Say("SSH_AUTH_SOCK in this terminal is %s; new ones have vmux's", wire.Show(orNotSet(now)))
 	}

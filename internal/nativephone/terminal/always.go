@@ -21,7 +21,7 @@ func Always(passphrase []byte, say func(string)) signer.Approver {
 			say("approved by itself: session certificate for " + s.From.Name.String() + ", " + validity(s.Validity))
 			return signer.CertificateDecision{Approved: true}, nil
 		},
-		Passphrase: WithPassphrase(passphrase),
+		Passphrase: WithPassphrase(passphrase, say),
 	}
 }
 
@@ -32,10 +32,11 @@ func shown(s signer.Sheet) {
 }
 
 // WithPassphrase answers with one passphrase, once for each signature: a wrong
-// one does not become right by being tried again.
-func WithPassphrase(passphrase []byte) func(context.Context, signer.PassphraseRequest) ([]byte, error) {
+// one does not become right by being tried again. It says of which key it is not.
+func WithPassphrase(passphrase []byte, say func(string)) func(context.Context, signer.PassphraseRequest) ([]byte, error) {
 	return func(_ context.Context, r signer.PassphraseRequest) ([]byte, error) {
 		if r.Attempt > 1 {
+			say("the passphrase of --passphrase-file is not that of " + r.Label.String() + ": nothing was signed")
 			return nil, wire.NewError(wire.CodeAuthenticationFailed)
 		}
 		return append([]byte{}, passphrase...), nil // the caller wipes it

@@ -118,7 +118,7 @@ func New(tty Device) *Terminal {
 func (t *Terminal) Approver(passphrase []byte) signer.Approver {
 	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Unlocked: t.unlocked, Paused: t.paused}
 	if passphrase != nil {
-		a.Passphrase, a.Unlocked = WithPassphrase(passphrase), nil
+		a.Passphrase, a.Unlocked = WithPassphrase(passphrase, t.Say), nil
 		t.silent = true
 	}
 	return a
