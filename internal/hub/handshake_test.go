@@ -339,8 +339,15 @@ func TestUnprovenOfSixteenAddresses(t *testing.T) {
 	if _, err := readText(first); err == nil {
 		t.Error("the attacker's oldest connection was told something")
 	}
-	if _, response, err := dial(1); err == nil || response == nil || response.StatusCode < 400 {
-		t.Errorf("one more of the attacker's: %v", err)
+	// A place of the last device may have become free after the attacker's last try.
+	for n := 0; ; n++ {
+		_, response, err := dial(1)
+		if err != nil && response != nil && response.StatusCode >= 400 {
+			break
+		}
+		if n == each {
+			t.Fatalf("one more of the attacker's: %v", err)
+		}
 	}
 }
 
