@@ -75,7 +75,7 @@ type Config struct {
 
 	// MaxConnections is how many clients may be connected; default 4096, but
 	// at most three quarters of the process's file descriptors, together with
-	// those that are being refused. A further one is refused.
+	// those that are being refused, and all but 32. A further one is refused.
 	MaxConnections int
 	// FrameTimeout is how long a message may take from its first byte to its
 	// last; default 15 s. A connection without a begun message may idle.
@@ -90,8 +90,8 @@ type Config struct {
 	// listed, when it has ended. It must not wait. Default: nothing.
 	Closed func(Connection)
 	// Taken is called once for each connection, and what it returns says as what that is to
-	// be taken, at each of its messages. Both are called concurrently, must not wait and keep
-	// nothing. Default: as what it is.
+	// be taken, at each of its messages. That is called concurrently; neither may wait or keep
+	// anything. Default: as what it is.
 	Taken func(Peer) func(Connection) Connection
 	// ID is of no other agent: IDSize random bytes. See ExtensionPassedOn.
 	ID []byte
@@ -146,7 +146,9 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	refused := max(1, min(maxRefused, descriptorLimit()/32))
-	setDefault(&cfg.MaxConnections, min(4096, descriptorLimit()/4*3-refused))
+	// The agent has some twenty open itself, and more while a signature is asked for.
+	rest := max(descriptorLimit()/4, 32)
+	setDefault(&cfg.MaxConnections, max(1, min(4096, descriptorLimit()-rest-refused)))
 	setDefault(&cfg.FrameTimeout, 15*time.Second)
 	setDefault(&cfg.WriteTimeout, 15*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Second)
@@ -241,10 +243,12 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 		return
 	}
 	s.wg.Add(1)
+	// One after the other: Config.Taken may open files, and a crowd that has all of them open at
+	// once would take the descriptors that MaxConnections leaves to others.
+	client := s.newClient(c, peer)
 	go func() {
 		defer s.wg.Done()
 		defer s.remove(c)
-		client := s.newClient(c, peer)
 		client.serve(ctx)
 		if client.listed != nil {
 			s.cfg.Closed(client.connection())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -18,9 +19,15 @@ const (
 	maxEnvironment = 1 << 20
 )
 
+// looking has one process looked at after the other: a crowd of clients that had a file each
+// open would take the descriptors that the agent keeps for itself.
+var looking sync.Mutex
+
 // ProcessOf reads /proc (proc_pid_stat(5)). The executable's path tells more
 // than its 15-character name, where it may be read.
 func ProcessOf(pid int) (Process, bool) {
+	looking.Lock()
+	defer looking.Unlock()
 	folder := "/proc/" + strconv.Itoa(pid)
 	stat, err := os.ReadFile(folder + "/stat")
 	if err != nil {
