@@ -114,9 +114,9 @@ func (b *bench) measureHubTrip() {
 		b.table.add(row{what + ", p50", theirs.name, seconds, values[ours], values[theirs], bound})
 		b.table.add(row{what + ", p99", theirs.name, seconds, values99[ours], values99[theirs], target{}})
 	}
-	add("through the hub and back", &short, &bare, atMost(1.7))
-	add("through the hub's own NATS and back", &bus, &bare, atMost(3.2))
-	add("through the hub's own NATS and back", &bus, &two, target{})
+	add("through the hub and back", &short, &bare, atMost(1.35))
+	add("through the hub's own NATS and back", &bus, &bare, atMost(1.7))
+	add("through the hub's own NATS and back", &bus, &two, atMost(0.6))
 }
 
 func (b *bench) tcpTrip() trip {

@@ -46,7 +46,7 @@ func (b *bench) measureLink() {
 	add := func(what string, ours, theirs *trip, bound target) {
 		b.table.add(row{what, theirs.name, seconds, values[ours], values[theirs], bound})
 	}
-	add("request and answer, direct link, p50", &direct, &raw, atMost(3))
+	add("request and answer, direct link, p50", &direct, &raw, atMost(1.8))
 	add("request and answer, link through a hub, p50", &relayed, &direct, target{})
 	add("request and answer, link through a hub, p50", &relayed, &web, target{})
 	b.table.within("connect and handshake through a hub, p50", seconds, values[&handshake], handshakeBound)

@@ -130,24 +130,22 @@ func (s *Signer) KeyList() (*wire.KeyListResponse, error) {
 		return nil, err
 	}
 	r := &wire.KeyListResponse{Keys: []wire.RemoteSignerPublicKey{}}
+	otherWay := s.cfg.OtherWay != nil && s.cfg.OtherWay()
 	for _, id := range list {
 		if id.Enabled && len(r.Keys) < wire.MaxKeys {
 			r.Keys = append(r.Keys, wire.RemoteSignerPublicKey{
 				Algorithm: id.Algorithm, PublicKeyBlob: id.PublicKey, Comment: id.Label,
-				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.OnlyHostKeys(), SecondWay: s.secondWay(id),
+				ProviderKind: s.kindOf(id), Default: id.Default, Hosts: id.Rules.OnlyHostKeys(), SecondWay: otherWay || s.copied(id),
 			})
 		}
 	}
 	return r, nil
 }
 
-// secondWay reports whether there is a way in without this phone's copy of the key.
-func (s *Signer) secondWay(id identity.Identity) bool {
-	if !id.BackedUp.IsZero() || s.cfg.OtherWay != nil && s.cfg.OtherWay() {
-		return true
-	}
+// copied reports whether the key is known to be elsewhere, too.
+func (s *Signer) copied(id identity.Identity) bool {
 	p, ok := s.cfg.Providers[id.Provider].(interface{ Copied(identity.Identity) bool })
-	return ok && p.Copied(id)
+	return !id.BackedUp.IsZero() || ok && p.Copied(id)
 }
 
 func (s *Signer) kindOf(id identity.Identity) wire.ProviderKind {

@@ -243,12 +243,10 @@ func (s *Server) start(ctx context.Context, c net.Conn) {
 		return
 	}
 	s.wg.Add(1)
-	// One after the other: Config.Taken may open files, and a crowd that has all of them open at
-	// once would take the descriptors that MaxConnections leaves to others.
-	client := s.newClient(c, peer)
 	go func() {
 		defer s.wg.Done()
 		defer s.remove(c)
+		client := s.newClient(c, peer)
 		client.serve(ctx)
 		if client.listed != nil {
 			s.cfg.Closed(client.connection())

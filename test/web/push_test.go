@@ -191,10 +191,8 @@ func TestDeadSubscriptionIsReplaced(t *testing.T) {
 	}
 }
 
-// Who turns notifications off while the app renews its subscription has them off.
-func TestTurnedOffDuringARenewal(t *testing.T) {
-	w, _ := withPush(t, NewBrowser(t))
-	w.startPush(t)
+// renewsUntilGoOn has the app renew its subscription, and wait in the middle for goOn().
+func (w *world) renewsUntilGoOn() {
 	w.page.Check(`(() => {
 		localStorage['stand-in-subscription'] = 'null';
 		const { subscribe } = PushManager.prototype;
@@ -209,6 +207,13 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 		return true;
 	})()`)
 	w.page.WaitFor("globalThis.renewing === true")
+}
+
+// Who turns notifications off while the app renews its subscription has them off.
+func TestTurnedOffDuringARenewal(t *testing.T) {
+	w, _ := withPush(t, NewBrowser(t))
+	w.startPush(t)
+	w.renewsUntilGoOn()
 	w.page.MustCall("unsubscribePush", nil, nil)
 	w.page.Do(`globalThis.goOn()`)
 	w.page.WaitFor("globalThis.made === true && localStorage['stand-in-subscription'] === 'null'")
@@ -220,18 +225,7 @@ func TestTurnedOffDuringARenewal(t *testing.T) {
 func TestPermissionRevokedDuringARenewal(t *testing.T) {
 	w, _ := withPush(t, NewBrowser(t))
 	w.startPush(t)
-	w.page.Check(`(() => {
-		localStorage['stand-in-subscription'] = 'null';
-		const { subscribe } = PushManager.prototype;
-		PushManager.prototype.subscribe = async function (options) {
-			globalThis.renewing = true;
-			await new Promise((resolve) => { globalThis.goOn = resolve; });
-			return subscribe.call(this, options);
-		};
-		setPermission('granted');
-		return true;
-	})()`)
-	w.page.WaitFor("globalThis.renewing === true")
+	w.renewsUntilGoOn()
 	w.page.Do(`setPermission('denied'); globalThis.goOn()`)
 	w.waitWakeable(t, "does not let the app notify")
 }

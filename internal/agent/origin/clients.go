@@ -78,15 +78,15 @@ func (c *Clients) FirstSession(from sshagent.Connection, sessionID []byte) bool 
 // the background (`ssh -f`, ControlPersist): that comes after the login. It takes who has
 // connected, and returns what marks that connection.
 func (c *Clients) Taken(peer sshagent.Peer) func(sshagent.Connection) sshagent.Connection {
-	p, ok := client.ProcessOf(peer.PID)
-	relays := ok && p.Program() == "ssh"
 	var known any
-	if ok {
+	if p, ok := client.ProcessOf(peer.PID); ok {
 		known = p
 	}
 	return func(from sshagent.Connection) sshagent.Connection {
 		from.Process = known
-		if relays && !from.Unproven && c.another(p, from.Bindings) {
+		// What could not be looked at then is looked at again: it passes for nothing better.
+		p, ok := processOf(from)
+		if ok && p.Program() == "ssh" && !from.Unproven && c.another(p, from.Bindings) {
 			from.Bindings, from.Relayed = nil, true
 		}
 		return from
