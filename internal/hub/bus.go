@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -69,14 +68,9 @@ type bus struct {
 	ended  chan struct{}
 }
 
-type busConfig struct {
-	URL, Credentials string
-	Dir              string // for a server of our own
-	Log              *slog.Logger
-}
-
-// newBus connects to NATS, and starts a server for itself if it has no URL.
-func newBus(c busConfig) (*bus, error) {
+// newBus connects to NATS. Without a URL it starts a server for itself, with its files
+// in dir.
+func newBus(c Config, dir string) (*bus, error) {
 	b := &bus{
 		inbox: make(chan *nats.Msg, maxInbox), outbox: make(chan announcement, maxOutbox),
 		ended: make(chan struct{}),
@@ -98,22 +92,21 @@ func newBus(c busConfig) (*bus, error) {
 			}
 		}),
 	}
-	if c.Credentials != "" {
-		options = append(options, nats.UserCredentials(c.Credentials))
+	if c.NATSCredentials != "" {
+		options = append(options, nats.UserCredentials(c.NATSCredentials))
 	}
-	if c.URL == "" {
+	if c.NATSURL == "" {
 		var err error
-		if b.server, err = store.StartServer(c.Dir, c.Log); err != nil {
+		if b.server, err = store.StartServer(dir, c.Log); err != nil {
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(b.server))
 	}
-	nc, err := nats.Connect(c.URL, options...)
-	if err != nil {
+	var err error
+	if b.nc, err = nats.Connect(c.NATSURL, options...); err != nil {
 		b.closeServer()
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	b.nc = nc
 	return b, nil
 }
 

@@ -115,12 +115,12 @@ func New(c Config) (*Hub, error) {
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	if err := h.startBus(); err != nil {
 		h.stop()
-		return nil, err
+		return nil, fmt.Errorf("hub: %w", err)
 	}
 	if err := h.startPush(); err != nil {
 		h.stop()
 		h.bus.close()
-		return nil, err
+		return nil, fmt.Errorf("hub: %w", err)
 	}
 	h.wg.Go(h.watch)
 	h.wg.Go(func() { h.store.Watch(h.ctx, h.storeAgain) })
@@ -132,34 +132,31 @@ func (h *Hub) startBus() error {
 	dir := ""
 	if h.config.NATSURL == "" {
 		if h.config.StateDir == "" {
-			return errors.New("hub: no folder for its state")
+			return errors.New("no folder for its state")
 		}
 		d, err := state.OpenDir(h.config.StateDir)
 		if err != nil {
-			return fmt.Errorf("hub: %w", err)
+			return err
 		}
 		dir = d.Path()
 		h.keyFile = d.File("vapid.json")
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
-	b, err := newBus(busConfig{URL: h.config.NATSURL, Credentials: h.config.NATSCredentials, Dir: dir, Log: h.log})
+	var err error
+	if h.bus, err = newBus(h.config, dir); err != nil {
+		return err
+	}
+	if h.store, err = store.Open(ctx, h.bus.nc, h.bus.server); err == nil {
+		err = h.join()
+	}
 	if err != nil {
-		return fmt.Errorf("hub: %w", err)
+		h.bus.close()
 	}
-	if h.store, err = store.Open(ctx, b.nc, b.server); err != nil {
-		b.close()
-		return fmt.Errorf("hub: %w", err)
-	}
-	h.bus = b
-	if err := h.join(); err != nil {
-		b.close()
-		return fmt.Errorf("hub: %w", err)
-	}
-	return nil
+	return err
 }
 
-func (h *Hub) startPush() error {
+func (h *Hub) startPush() (err error) {
 	subject := h.config.PushSubject
 	if subject == "" {
 		subject = pushsubject.For(h.origin)
@@ -171,12 +168,8 @@ func (h *Hub) startPush() error {
 	log.Info("push services are told how to reach who runs this hub")
 	ctx, cancel := context.WithTimeout(h.ctx, busStartTime)
 	defer cancel()
-	service, err := push.New(ctx, push.Config{Store: h.store, KeyFile: h.keyFile, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
-	if err != nil {
-		return fmt.Errorf("hub: %w", err)
-	}
-	h.push = service
-	return nil
+	h.push, err = push.New(ctx, push.Config{Store: h.store, KeyFile: h.keyFile, Subject: subject, Log: h.log, Loopback: h.config.PushLoopback})
+	return err
 }
 
 // Origin returns the origin of the public URL, which devices name when they

@@ -27,7 +27,11 @@ func (c *conn) read() {
 		b, err := io.ReadAll(r) // at most hubwire.MaxMessage bytes: the WebSocket's read limit
 		c.begun.Store(0)
 		if err != nil {
-			c.because(unreadable(err))
+			why := endLost
+			if errors.Is(err, websocket.ErrMessageTooBig) {
+				why = endMalformed
+			}
+			c.because(why)
 			return
 		}
 		switch {
@@ -38,13 +42,6 @@ func (c *conn) read() {
 			c.takeMessage(b)
 		}
 	}
-}
-
-func unreadable(err error) reason {
-	if errors.Is(err, websocket.ErrMessageTooBig) {
-		return endMalformed
-	}
-	return endLost
 }
 
 // takeMessage serves a text message.
@@ -96,8 +93,6 @@ func (c *conn) refuseRequest(id uint64, code hubwire.Code, message string) {
 // one device, and answers the request when it is done.
 func (c *conn) task(id uint64, do func(context.Context) error) {
 	run := func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, taskTime)
-		defer cancel()
 		err := do(ctx)
 		switch code := codeOf(err); {
 		case err == nil:
@@ -129,8 +124,8 @@ func (h *Hub) failure(err error) string {
 	return "the hub failed"
 }
 
-// later puts a task behind those that wait, or reports that too many do. It
-// is called by run, or by one of the hub's own goroutines.
+// later puts a task behind those that wait, or reports that too many do. Its context
+// ends after taskTime. It is called by run, or by one of the hub's own goroutines.
 func (c *conn) later(run func(context.Context)) bool {
 	c.mu.Lock()
 	full := len(c.tasks) >= maxTaskQueue
@@ -160,7 +155,9 @@ func (c *conn) runTasks() {
 		c.mu.Unlock()
 		select {
 		case h.tasks <- struct{}{}:
-			do(h.ctx)
+			ctx, cancel := context.WithTimeout(h.ctx, taskTime)
+			do(ctx)
+			cancel()
 			<-h.tasks
 		case <-h.ctx.Done():
 		}
@@ -176,8 +173,6 @@ func (c *conn) keepAllow(ctx context.Context) error {
 // a pairing while it was away. A device that comes and goes is not made to wait.
 func (c *conn) bringAllow() {
 	c.later(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, taskTime)
-		defer cancel()
 		if err := c.keepAllow(ctx); err != nil {
 			c.hub.log.Error("cannot store who may wake a device", "device", c.id.Short(), "reason", err)
 		}
@@ -203,8 +198,6 @@ func (c *conn) storeAgain() {
 		return
 	}
 	c.later(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, taskTime)
-		defer cancel()
 		if err := c.subscribe(ctx, *m); err != nil {
 			c.hub.log.Warn("cannot store a push subscription", "device", c.id.Short(), "reason", err)
 		}
@@ -213,8 +206,12 @@ func (c *conn) storeAgain() {
 
 // subscribe stores the device's subscription, or that it has none, and notes what
 // could not be stored.
-func (c *conn) subscribe(ctx context.Context, m hubwire.Message) error {
-	err := c.subscribeNow(ctx, m)
+func (c *conn) subscribe(ctx context.Context, m hubwire.Message) (err error) {
+	if len(m.Subscription) == 0 {
+		err = c.hub.push.Unsubscribe(ctx, c.id)
+	} else {
+		err = c.hub.push.Subscribe(ctx, c.id, m.Subscription, c.allowed())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unstored = nil
@@ -222,13 +219,6 @@ func (c *conn) subscribe(ctx context.Context, m hubwire.Message) error {
 		c.unstored = &m
 	}
 	return err
-}
-
-func (c *conn) subscribeNow(ctx context.Context, m hubwire.Message) error {
-	if len(m.Subscription) == 0 {
-		return c.hub.push.Unsubscribe(ctx, c.id)
-	}
-	return c.hub.push.Subscribe(ctx, c.id, m.Subscription, c.allowed())
 }
 
 func (c *conn) wake(ctx context.Context, peer *device.ID) error {

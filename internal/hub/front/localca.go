@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -196,13 +195,8 @@ func (ca *localCA) create() error {
 	if err != nil {
 		return err
 	}
-	serial, err := newSerial()
-	if err != nil {
-		return err
-	}
 	public := sha256.Sum256(elliptic.MarshalCompressed(key.Curve, key.X, key.Y))
 	template := &x509.Certificate{
-		SerialNumber: serial,
 		// Two roots of one name must not be taken for each other.
 		Subject:   pkix.Name{CommonName: fmt.Sprintf("vmux hub %s (local CA %x)", ca.dns[0], public[:3])},
 		NotBefore: ca.now().Add(-skew), NotAfter: ca.now().Add(rootLife),
@@ -226,10 +220,6 @@ func (ca *localCA) create() error {
 	ca.key = key
 	ca.root, err = x509.ParseCertificate(der)
 	return err
-}
-
-func newSerial() (*big.Int, error) {
-	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 }
 
 // keep stores key and root in one document of their own, so that they never come
@@ -313,14 +303,9 @@ func (ca *localCA) issue(now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	serial, err := newSerial()
-	if err != nil {
-		return nil, err
-	}
 	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: ca.dns[0]},
-		NotBefore:    now.Add(-skew), NotAfter: now.Add(leafLife),
+		Subject:   pkix.Name{CommonName: ca.dns[0]},
+		NotBefore: now.Add(-skew), NotAfter: now.Add(leafLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		DNSNames:              ca.dns, IPAddresses: ca.ips,

@@ -83,11 +83,10 @@ func (c *inClear) answer(w http.ResponseWriter, r *http.Request) bool {
 	scheme, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
 	scheme = strings.ToLower(strings.TrimSpace(scheme))
 	plain, marked := scheme == "http" || scheme == "ws", r.URL.Query().Has(sentMark)
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
-	case !plain && !(marked && reads):
+	case !plain && !(marked && leads(r)):
 		return false
-	case plain && (marked || !reads || r.Header.Get("Upgrade") != "" || !strings.HasPrefix(r.URL.Path, "/")):
+	case plain && (marked || !leads(r)):
 		c.told.Do(func() {
 			c.log.Warn("the proxy says that requests come by http: if browsers use https, let it set the header X-Forwarded-Proto to https", "url", c.publicURL)
 		})

@@ -65,7 +65,7 @@ func madeUp(endpoint string) bool {
 
 // bury remembers that the address is dead, if there is room.
 func (s *Service) bury(ctx context.Context, endpoint string) error {
-	room, err := s.makeRoom(ctx, &s.dead, s.forgetDead)
+	room, err := s.makeRoom(ctx, &s.dead)
 	if err != nil || !room {
 		return err
 	}
@@ -73,16 +73,4 @@ func (s *Service) bury(ctx context.Context, endpoint string) error {
 		return fmt.Errorf("store dead push subscription: %w", err)
 	}
 	return nil
-}
-
-// forgetDead deletes what counts no more, and returns how many that were.
-func (s *Service) forgetDead(ctx context.Context, names []string) int {
-	removed := 0
-	for _, key := range names {
-		b, err := s.store.Get(ctx, key)
-		if err == nil && b != nil && !s.remembered(b) && s.store.Delete(ctx, key) == nil {
-			removed++
-		}
-	}
-	return removed
 }

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -49,12 +49,7 @@ func public(ip netip.Addr) bool {
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsLoopback() || ip.Zone() != "" {
 		return false
 	}
-	for _, p := range notPublic {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // newClient returns a client that pushes go through. It connects to public
@@ -114,14 +109,5 @@ var knownHosts = []string{
 // isKnown reports whether the endpoint is at one of them.
 func isKnown(endpoint string) bool {
 	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	for _, known := range knownHosts {
-		if host == known || strings.HasSuffix(host, "."+known) {
-			return true
-		}
-	}
-	return false
+	return err == nil && under(u.Hostname(), knownHosts...)
 }

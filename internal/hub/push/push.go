@@ -127,7 +127,6 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	s := &Service{
 		store: c.Store, subject: subject, log: c.Log, now: c.Now,
 		loopback: c.Loopback != nil, firstAttempt: firstAttempt,
-		subscriptions: records{prefix: subscriptionPrefix, most: MaxSubscriptions}, dead: records{prefix: deadPrefix, most: MaxDead},
 		knownWay: way{roots: c.Loopback, known: true}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
 		waking:      newLimiter(wakingBurst, wakingEvery),
@@ -140,6 +139,8 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.subscriptions = records{prefix: subscriptionPrefix, keep: s.fresh, most: MaxSubscriptions}
+	s.dead = records{prefix: deadPrefix, keep: s.remembered, most: MaxDead}
 	for i := range s.locks {
 		s.locks[i] = make(chan struct{}, 1)
 	}

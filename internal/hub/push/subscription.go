@@ -83,7 +83,7 @@ func (s *Service) Subscribe(ctx context.Context, id device.ID, subscription json
 		return err
 	}
 	if old == nil {
-		switch room, err := s.makeRoom(ctx, &s.subscriptions, s.removeStale); {
+		switch room, err := s.makeRoom(ctx, &s.subscriptions); {
 		case err != nil:
 			return err
 		case !room:
@@ -183,15 +183,16 @@ func (s *Service) save(ctx context.Context, id device.ID, sub *storedSubscriptio
 // records are those of one kind in the store.
 type records struct {
 	prefix  string
-	most    int // the constant but in tests
-	count   int // what there was at counted, and what was added since
+	keep    func(record []byte) bool // whether one still counts
+	most    int                      // the constant but in tests
+	count   int                      // what there was at counted, and what was added since
 	counted time.Time
 }
 
-// makeRoom counts one record more, or says that there is no room. Remove deletes what
-// counts no more, if all is taken, and returns how many that were. The count is of
-// the whole store but not exact: other hubs may write to it.
-func (s *Service) makeRoom(ctx context.Context, r *records, remove func(context.Context, []string) int) (bool, error) {
+// makeRoom counts one record more, or says that there is no room. If all is taken, what
+// counts no more is deleted. The count is of the whole store but not exact: other hubs
+// may write to it.
+func (s *Service) makeRoom(ctx context.Context, r *records) (bool, error) {
 	if s.recountDue(r) {
 		names, err := s.names(ctx, r.prefix)
 		if err != nil {
@@ -199,7 +200,7 @@ func (s *Service) makeRoom(ctx context.Context, r *records, remove func(context.
 		}
 		count := len(names)
 		if count >= r.most {
-			count -= remove(ctx, names)
+			count -= s.removeOld(ctx, r, names)
 		}
 		s.mu.Lock()
 		r.count = count
@@ -234,25 +235,24 @@ func (s *Service) names(ctx context.Context, prefix string) ([]string, error) {
 	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) }), nil
 }
 
-// removeStale deletes the subscriptions that nobody has renewed for StaleAfter,
-// and returns how many.
-func (s *Service) removeStale(ctx context.Context, names []string) int {
-	removed, oldest := 0, s.now().Add(-StaleAfter).Unix()
+// removeOld deletes the records that count no more, and returns how many.
+func (s *Service) removeOld(ctx context.Context, r *records, names []string) (removed int) {
 	for _, key := range names {
 		b, err := s.store.Get(ctx, key)
-		if err != nil || b == nil {
-			continue
-		}
-		var sub storedSubscription
-		if json.Unmarshal(b, &sub) == nil && sub.Renewed >= oldest {
-			continue
-		}
-		if s.store.Delete(ctx, key) == nil {
+		if err == nil && b != nil && !r.keep(b) && s.store.Delete(ctx, key) == nil {
 			removed++
 		}
 	}
-	s.log.Info("stale push subscriptions removed", "number", removed)
+	if r == &s.subscriptions {
+		s.log.Info("stale push subscriptions removed", "number", removed)
+	}
 	return removed
+}
+
+// fresh reports whether somebody has renewed the subscription within StaleAfter.
+func (s *Service) fresh(b []byte) bool {
+	var sub storedSubscription
+	return json.Unmarshal(b, &sub) == nil && sub.Renewed >= s.now().Add(-StaleAfter).Unix()
 }
 
 // parse checks what a device sent. The endpoint is an address that this hub is

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,11 +31,8 @@ var ErrClosed = errors.New("the hub cannot store anything at the moment")
 // it is started anew once a write is possible. Meanwhile the hub relays, and
 // refuses at once what needs the store.
 type disk struct {
-	dir     string
-	storing func() bool                     // whether NATS has not ended it
-	try     func(ctx context.Context) error // stores something
-	restart func() error
-	log     *slog.Logger
+	server *Server
+	try    func(ctx context.Context) error // stores something
 
 	suspect chan struct{} // of capacity 1: a write has failed
 
@@ -50,8 +46,8 @@ type disk struct {
 }
 
 // newDisk looks after a store that is open.
-func newDisk(d *disk) *disk {
-	d.suspect = make(chan struct{}, 1)
+func newDisk(server *Server, try func(context.Context) error) *disk {
+	d := &disk{server: server, try: try, suspect: make(chan struct{}, 1)}
 	d.open, d.end = context.WithCancel(context.Background())
 	return d
 }
@@ -108,7 +104,7 @@ func (d *disk) health() error {
 
 // probe writes more than the store does at once, and says why that fails.
 func (d *disk) probe() error {
-	path := filepath.Join(d.dir, probeFile)
+	path := filepath.Join(d.server.dir, probeFile)
 	defer os.Remove(path)
 	err := os.WriteFile(path, make([]byte, probeBytes), 0o600)
 	if e, ok := errors.AsType[*os.PathError](err); ok {
@@ -125,13 +121,13 @@ func (d *disk) look(ctx context.Context, suspect bool) bool {
 		if err == nil || ctx.Err() != nil {
 			return false
 		}
-		d.log.Error("nothing can be stored until the disk takes it; devices are connected meanwhile", "reason", err)
+		d.server.log.Error("nothing can be stored until the disk takes it; devices are connected meanwhile", "reason", err)
 		d.note(fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	if d.probe() != nil {
 		return false
 	}
-	err := d.restart()
+	err := d.server.restart()
 	for began := time.Now(); err == nil; { // the connection to NATS takes a moment to come back
 		if err = d.tryFor(ctx); err == nil || time.Since(began) > reopenTime || !wait(ctx, tryTime/30) {
 			break
@@ -139,11 +135,11 @@ func (d *disk) look(ctx context.Context, suspect bool) bool {
 		err = nil
 	}
 	if err != nil {
-		d.log.Warn("the store cannot be opened again yet", "reason", err)
+		d.server.log.Warn("the store cannot be opened again yet", "reason", err)
 		return false
 	}
 	d.note(nil)
-	d.log.Info("the store is open again")
+	d.server.log.Info("the store is open again")
 	return true
 }
 
@@ -169,13 +165,13 @@ func wait(ctx context.Context, d time.Duration) bool {
 // ended says why nothing can be stored any more. Not every failure ends NATS's
 // store in a way that it tells of: a suspect one is tried.
 func (d *disk) ended(ctx context.Context, suspect bool) error {
-	if d.storing() && !suspect {
+	if d.server.storing() && !suspect {
 		return nil
 	}
 	if err := d.probe(); err != nil {
 		return err // it says more than NATS does
 	}
-	if !d.storing() {
+	if !d.server.storing() {
 		return errors.New("NATS has ended its store; the log says more")
 	}
 	return d.tryFor(ctx)

@@ -16,8 +16,8 @@ import (
 // hub's health waits for it, the others are told at once, and the store waits for none
 // of them.
 func TestHealthOfADiskThatDoesNotAnswer(t *testing.T) {
-	d := newDisk(&disk{dir: t.TempDir()})
-	path := filepath.Join(d.dir, probeFile)
+	d := newDisk(&Server{dir: t.TempDir()}, nil)
+	path := filepath.Join(d.server.dir, probeFile)
 	if err := syscall.Mkfifo(path, 0o600); err != nil { // whose opening waits for a reader
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func Open(ctx context.Context, nc *nats.Conn, own *Server) (*Store, error) {
 	}
 	s := &Store{kv: kv}
 	if own != nil {
-		s.disk = newDisk(&disk{dir: own.dir, storing: own.storing, restart: own.restart, try: s.try, log: own.log})
+		s.disk = newDisk(own, s.try)
 		failed := s.disk.failed
 		own.complaint.Store(&failed)
 	}
@@ -82,80 +82,57 @@ func makeBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue
 }
 
 // Get returns the value, or nil and no error if there is none.
-func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
-	ctx, done, err := s.within(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	entry, err := s.kv.Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, s.failed("read from store", err)
-	}
-	return append([]byte{}, entry.Value()...), nil
+func (s *Store) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = s.do(ctx, "read from store", func(ctx context.Context) error {
+		entry, err := s.kv.Get(ctx, key)
+		switch {
+		case err == nil:
+			value = append([]byte{}, entry.Value()...)
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			return nil
+		}
+		return err
+	})
+	return value, err
 }
 
 // Create stores the value unless there is one already, and reports whether it did.
-func (s *Store) Create(ctx context.Context, key string, value []byte) (bool, error) {
-	ctx, done, err := s.within(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer done()
-	_, err = s.kv.Create(ctx, key, value)
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		return false, nil
-	}
-	if err != nil {
-		return false, s.failed("write to store", err)
-	}
-	return true, nil
+func (s *Store) Create(ctx context.Context, key string, value []byte) (created bool, err error) {
+	err = s.do(ctx, "write to store", func(ctx context.Context) error {
+		_, err := s.kv.Create(ctx, key, value)
+		if created = err == nil; errors.Is(err, jetstream.ErrKeyExists) {
+			return nil
+		}
+		return err
+	})
+	return created, err
 }
 
 // Put replaces the value. When it returns, the new one is on the disk.
 func (s *Store) Put(ctx context.Context, key string, value []byte) error {
-	ctx, done, err := s.within(ctx)
-	if err != nil {
+	return s.do(ctx, "write to store", func(ctx context.Context) error {
+		_, err := s.kv.Put(ctx, key, value)
 		return err
-	}
-	defer done()
-	if _, err := s.kv.Put(ctx, key, value); err != nil {
-		return s.failed("write to store", err)
-	}
-	return nil
+	})
 }
 
 // Delete removes the value; one that is not there is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	ctx, done, err := s.within(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if err := s.kv.Purge(ctx, key, s.deletion...); err != nil {
-		return s.failed("delete from store", err)
-	}
-	return nil
+	return s.do(ctx, "delete from store", func(ctx context.Context) error {
+		return s.kv.Purge(ctx, key, s.deletion...)
+	})
 }
 
 // Keys returns the names of all values, in any order.
-func (s *Store) Keys(ctx context.Context) ([]string, error) {
-	ctx, done, err := s.within(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	keys, err := s.kv.Keys(ctx, jetstream.IgnoreDeletes())
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, s.failed("list the store", err)
-	}
-	return slices.DeleteFunc(keys, func(key string) bool { return key == tried }), nil
+func (s *Store) Keys(ctx context.Context) (keys []string, err error) {
+	err = s.do(ctx, "list the store", func(ctx context.Context) (err error) {
+		keys, err = s.kv.Keys(ctx, jetstream.IgnoreDeletes())
+		if errors.Is(err, jetstream.ErrNoKeysFound) {
+			return nil
+		}
+		return err
+	})
+	return slices.DeleteFunc(keys, func(key string) bool { return key == tried }), err
 }
 
 // tried is the name of what try stores.
@@ -184,21 +161,21 @@ func (s *Store) Watch(ctx context.Context, again func()) {
 	}
 }
 
-// within bounds what is done with the store by its end, or says why it takes
-// nothing, so that nobody waits for it.
-func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if s.disk == nil {
-		return ctx, func() {}, nil
+// do uses the store while it is open, or says why it takes nothing, so that nobody
+// waits for it. What fails has it looked whether the store has ended.
+func (s *Store) do(ctx context.Context, what string, use func(context.Context) error) error {
+	if s.disk != nil {
+		if err := s.disk.closed(); err != nil {
+			return err
+		}
+		within, done := s.disk.within(ctx)
+		defer done()
+		ctx = within
 	}
-	if err := s.disk.closed(); err != nil {
-		return nil, nil, err
+	err := use(ctx)
+	if err == nil {
+		return nil
 	}
-	ctx, done := s.disk.within(ctx)
-	return ctx, done, nil
-}
-
-// failed has it looked whether the store has ended.
-func (s *Store) failed(what string, err error) error {
 	if s.disk != nil {
 		if why := s.disk.closed(); why != nil {
 			return fmt.Errorf("%s: %w", what, why)
