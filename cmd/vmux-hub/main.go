@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -104,9 +103,7 @@ http://vmux.localhost:8722 is a name of the hub's own.`,
 
 func (o *options) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	ways := flag.NewFlagSet("", flag.ContinueOnError)
-	o.front.Flags(ways)
-	f.AddGoFlagSet(ways)
+	o.front.Flags(f)
 	f.StringVar(&o.nats, "nats", "", "`URL` of an existing NATS cluster with JetStream (default: NATS inside this process, without a port)")
 	f.StringVar(&o.natsCreds, "nats-creds", "", "credentials `file` for --nats")
 	f.StringVar(&o.state, "state", "", "`folder` for what the hub remembers (default: hub/ in vmux's state folder)")

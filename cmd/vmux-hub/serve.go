@@ -62,7 +62,7 @@ func lazyApp(log *slog.Logger) http.Handler {
 		log.Warn("this hub was built without the phone app: make build")
 	}
 	open := sync.OnceValues(func() (http.Handler, error) {
-		return webapp.New(webapp.Config{Files: phone.Files(), Policy: phone.ContentSecurityPolicy})
+		return webapp.New(phone.Files(), phone.ContentSecurityPolicy)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		app, err := open()

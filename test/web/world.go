@@ -143,7 +143,7 @@ func (h *Hub) Start() {
 	})
 	_, h.port, _ = net.SplitHostPort(l.Addr().String())
 	h.URL = "http://vmux.localhost:" + h.port
-	files, err := webapp.New(webapp.Config{Files: h.app, Policy: phone.ContentSecurityPolicy})
+	files, err := webapp.New(h.app, phone.ContentSecurityPolicy)
 	if err != nil {
 		h.t.Fatalf("%v", err)
 	}

@@ -144,7 +144,7 @@ func serving(files fs.FS, err error) (s served, _ error) {
 	if err != nil {
 		return s, err
 	}
-	handler, err := webapp.New(webapp.Config{Files: s.app.Files(), Policy: phone.ContentSecurityPolicy})
+	handler, err := webapp.New(s.app.Files(), phone.ContentSecurityPolicy)
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

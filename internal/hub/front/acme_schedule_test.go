@@ -12,14 +12,14 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/acme"
+
+	"vmux/internal/testkit"
 )
 
 // counted stands before an authority and counts the orders. It may answer them
@@ -30,7 +30,8 @@ type counted struct {
 	limited atomic.Bool
 }
 
-func count(t *testing.T, a *authority) *counted {
+// count has the hub of the configuration ask at a counter.
+func count(t *testing.T, a *authority, config *Config) *counted {
 	to, err := url.Parse("https://" + a.api)
 	if err != nil {
 		t.Fatal(err)
@@ -61,18 +62,9 @@ func count(t *testing.T, a *authority) *counted {
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(c.Close)
+	config.ACMEDirectory = c.URL + "/dir"
+	config.ACMERoots = testkit.WriteFile(t, "roots.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw}))
 	return c
-}
-
-// use has the hub ask at the counter.
-func (c *counted) use(t *testing.T, config *Config) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "roots.pem")
-	b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	config.ACMEDirectory, config.ACMERoots = c.URL+"/dir", file
 }
 
 // An authority that does not reach the hub refuses it. Each handshake made an order
@@ -81,16 +73,12 @@ func (c *counted) use(t *testing.T, config *Config) {
 // made on a schedule that outlives the hub; handshakes hear the reason.
 func TestACMEIsNotAskedByHandshakes(t *testing.T) {
 	a := newAuthority(t)
-	log, logged := logger(t)
-	now := newClock()
 	c := a.config(t.TempDir())
-	c.Log, c.Now = log, now.Now
-	counter := count(t, a)
-	counter.use(t, &c)
+	counter := count(t, a, &c)
 	a.start(1, 1) // it looks for the hub where nobody is
 	f := openAt(t, c, "127.0.0.1")
 	stop := serveOpened(t, f)
-	waitFor(t, func() bool { return strings.Contains(logged(), "the next order is made at") }, func() string { return logged() + a.log() })
+	a.until(func() bool { return strings.Contains(a.logged(), "the next order is made at") })
 	for range 20 {
 		if _, err := handshake(f, "hub.example", nil); err == nil {
 			t.Fatal("a handshake without a certificate")
@@ -103,8 +91,8 @@ func TestACMEIsNotAskedByHandshakes(t *testing.T) {
 	if n := counter.orders.Load(); n != 1 {
 		t.Errorf("%d orders", n)
 	}
-	if !strings.Contains(logged(), `msg="the certificate authority's answer" name=hub.example challenge=tls-alpn-01`) {
-		t.Errorf("the log does not have the answer: %s", logged())
+	if !strings.Contains(a.logged(), `msg="the certificate authority's answer" name=hub.example challenge=tls-alpn-01`) {
+		t.Errorf("the log does not have the answer: %s", a.logged())
 	}
 	stop()
 
@@ -112,7 +100,7 @@ func TestACMEIsNotAskedByHandshakes(t *testing.T) {
 	for range 3 {
 		f = openAt(t, c, "127.0.0.1")
 		stop = serveOpened(t, f)
-		waitFor(t, func() bool { return f.acme.said("hub.example", "the next order is made at") }, logged)
+		a.until(func() bool { return f.acme.said("hub.example", "the next order is made at") })
 		stop()
 	}
 	if n := counter.orders.Load(); n != 1 {
@@ -122,12 +110,12 @@ func TestACMEIsNotAskedByHandshakes(t *testing.T) {
 	f = openAt(t, c, "127.0.0.1")
 	serveOpened(t, f)
 	for range 24 {
-		now.pass(5 * time.Minute)
+		a.clock.pass(5 * time.Minute)
 		before := f.acme.looks.Load()
-		waitFor(t, func() bool { return f.acme.looks.Load() > before+1 }, logged)
+		a.until(func() bool { return f.acme.looks.Load() > before+1 })
 	}
 	if n := counter.orders.Load(); n != 3 { // after 20 and 60 minutes, or a little later
-		t.Errorf("%d orders in two hours\n%s", n, logged())
+		t.Errorf("%d orders in two hours\n%s", n, a.logged())
 	}
 }
 
@@ -142,11 +130,8 @@ func (w *acmeWay) said(name, words string) bool {
 // here the hub need not be told.
 func TestACMELooksFirst(t *testing.T) {
 	a := newAuthority(t)
-	log, logged := logger(t)
 	c := a.config(t.TempDir())
-	c.Log = log
-	counter := count(t, a)
-	counter.use(t, &c)
+	counter := count(t, a, &c)
 	f := openAt(t, c)
 	var at atomic.Pointer[string]
 	var asked atomic.Int64
@@ -160,19 +145,16 @@ func TestACMELooksFirst(t *testing.T) {
 	anotherServer(t, "127.0.0.2", f.acme.tlsPort)
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	serveOpened(t, f)
-	waitFor(t, func() bool { return f.acme.said("hub.example", "DNS has no address for hub.example") }, logged)
+	a.until(func() bool { return f.acme.said("hub.example", "DNS has no address for hub.example") })
 
 	elsewhere, here := "127.0.0.2", "127.0.0.1"
 	at.Store(&elsewhere)
-	waitFor(t, func() bool { return f.acme.said("hub.example", "where another server answers") }, logged)
+	a.until(func() bool { return f.acme.said("hub.example", "where another server answers") })
 	if n := counter.orders.Load(); n != 0 {
 		t.Errorf("%d orders for a name that leads elsewhere", n)
 	}
 	at.Store(&here)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
-	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
-		t.Error(err)
-	}
+	a.obtained(f)
 }
 
 // A router answers on port 443 itself whoever comes from inside, and hands on what comes
@@ -180,21 +162,18 @@ func TestACMELooksFirst(t *testing.T) {
 // way there is, or its certificate would never be renewed.
 func TestACMEDoesNotBelieveItsLookForEver(t *testing.T) {
 	a := newAuthority(t)
-	log, logged := logger(t)
-	now := newClock()
 	c := a.config(t.TempDir())
-	c.Log, c.Now, c.ListenHTTP = log, now.Now, "127.0.0.1:0"
-	counter := count(t, a)
-	counter.use(t, &c)
+	c.ListenHTTP = "127.0.0.1:0"
+	counter := count(t, a, &c)
 	f := openAt(t, c, "127.0.0.2")
 	anotherServer(t, "127.0.0.2", f.acme.tlsPort)
 	a.start(f.Addr().(*net.TCPAddr).Port, 1) // it reaches the hub, by TLS only
 	serveOpened(t, f)
-	waitFor(t, func() bool { return f.acme.said("hub.example", "the next order is made at") }, func() string { return logged() + a.log() })
-	now.pass(firstRest * 3 / 2)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") || counter.orders.Load() > 3 }, func() string { return logged() + a.log() })
+	a.until(func() bool { return f.acme.said("hub.example", "the next order is made at") })
+	a.clock.pass(firstRest * 3 / 2)
+	a.until(func() bool { return strings.Contains(a.logged(), "until=") || counter.orders.Load() > 3 })
 	if n := counter.orders.Load(); n != 3 { // by HTTP alone, and then by both
-		t.Errorf("%d orders\n%s", n, logged())
+		t.Errorf("%d orders\n%s", n, a.logged())
 	}
 	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
 		t.Error(err)
@@ -204,44 +183,37 @@ func TestACMEDoesNotBelieveItsLookForEver(t *testing.T) {
 // An authority that names a time is left alone until then.
 func TestACMELimited(t *testing.T) {
 	a := newAuthority(t)
-	log, logged := logger(t)
-	now := newClock()
 	c := a.config(t.TempDir())
-	c.Log, c.Now = log, now.Now
-	counter := count(t, a)
-	counter.use(t, &c)
+	counter := count(t, a, &c)
 	counter.limited.Store(true)
 	f := openAt(t, c, "127.0.0.1")
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	serveOpened(t, f)
-	waitFor(t, func() bool { return f.acme.said("hub.example", "too many failed authorizations recently") }, logged)
+	a.until(func() bool { return f.acme.said("hub.example", "too many failed authorizations recently") })
 	counter.limited.Store(false)
 	for range 3 {
-		now.pass(39 * time.Minute)
+		a.clock.pass(39 * time.Minute)
 		before := f.acme.looks.Load()
-		waitFor(t, func() bool { return f.acme.looks.Load() > before+1 }, logged)
+		a.until(func() bool { return f.acme.looks.Load() > before+1 })
 	}
 	if n := counter.orders.Load(); n != 1 {
 		t.Errorf("%d orders within the two hours", n)
 	}
-	now.pass(10 * time.Minute)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	a.clock.pass(10 * time.Minute)
+	a.obtained(f)
 }
 
 // A certificate is renewed when a third of its life is left, while the old one serves.
 func TestACMERenews(t *testing.T) {
 	a := newAuthority(t)
-	log, logged := logger(t)
-	now := newClock()
 	c := a.config(t.TempDir())
-	c.Log, c.Now = log, now.Now
 	f := openAt(t, c, "127.0.0.1")
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	serveOpened(t, f)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
+	a.obtained(f)
 	first := f.acme.current("hub.example")
-	now.pass(time.Until(renewal(first)) + time.Minute)
-	waitFor(t, func() bool { return f.acme.current("hub.example") != first }, func() string { return logged() + a.log() })
+	a.clock.pass(time.Until(renewal(first)) + time.Minute)
+	a.until(func() bool { return f.acme.current("hub.example") != first })
 }
 
 // What costs nothing at the authority is tried again soon, what it refuses late.

@@ -2,16 +2,11 @@ package front
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,36 +28,19 @@ type authority struct {
 	api, admin string // addresses
 	process    *exec.Cmd
 	output     string // file
+
+	// Of the hub that asks it.
+	clock  *clock
+	logged func() string
 }
 
 func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t, dir: t.TempDir(), api: testkit.FreeAddress(t), admin: testkit.FreeAddress(t)}
+	a := &authority{t: t, dir: t.TempDir(), api: testkit.FreeAddress(t), admin: testkit.FreeAddress(t), clock: newClock()}
 	a.output = filepath.Join(a.dir, "output")
-	a.writeCertificate()
+	cert, key := testkit.Certificate(t, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }, "127.0.0.1")
+	a.write("cert.pem", cert) // what Pebble itself serves HTTPS with
+	a.write("key.pem", key)
 	return a
-}
-
-// writeCertificate makes what Pebble itself serves HTTPS with.
-func (a *authority) writeCertificate() {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
 }
 
 func (a *authority) write(name string, b []byte) {
@@ -87,13 +65,13 @@ func (a *authority) start(tlsPort, httpPort int) {
 	a.run("pebble-challtestsrv", "-dns01", dns, "-http01", "", "-https01", "", "-tlsalpn01", "",
 		"-management", testkit.FreeAddress(a.t), "-defaultIPv6", "")
 	a.process = a.run("pebble", "-config", filepath.Join(a.dir, "config.json"), "-dnsserver", dns)
-	waitFor(a.t, func() bool {
+	testkit.WaitFor(a.t, testkit.Told(func() string { return "Pebble: " + a.log() }), func() bool {
 		resp, err := a.client().Get(a.directory())
 		if err == nil {
 			resp.Body.Close()
 		}
 		return err == nil
-	}, func() string { return "Pebble does not answer: " + a.log() })
+	})
 }
 
 func (a *authority) run(name string, args ...string) *exec.Cmd {
@@ -159,11 +137,31 @@ func waitFor(t *testing.T, done func() bool, why func() string) {
 	testkit.WaitFor(t, testkit.Told(why), done)
 }
 
-func (a *authority) config(state string) Config {
-	return Config{
-		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: a.directory(),
-		ACMERoots: filepath.Join(a.dir, "cert.pem"), ACMEEmail: "root@hub.example", StateDir: state,
+// until waits for what the hub does, or obtains.
+func (a *authority) until(done func() bool) {
+	a.t.Helper()
+	waitFor(a.t, done, func() string { return a.logged() + a.log() })
+}
+
+// obtained waits until the hub has a certificate, and returns the one that it shows.
+func (a *authority) obtained(f *Front) *x509.Certificate {
+	a.t.Helper()
+	a.until(func() bool { return strings.Contains(a.logged(), "until=") })
+	c, err := handshake(f, "hub.example", a.roots())
+	if err != nil {
+		a.t.Fatalf("no certificate of this authority: %v\n%s%s", err, a.logged(), a.log())
 	}
+	return c
+}
+
+// config is that of a hub whose clock and log are the authority's.
+func (a *authority) config(state string) Config {
+	c := Config{
+		Listen: "127.0.0.1:0", ACMEDomains: []string{"hub.example"}, ACMEDirectory: a.directory(),
+		ACMERoots: filepath.Join(a.dir, "cert.pem"), ACMEEmail: "root@hub.example", StateDir: state, Now: a.clock.Now,
+	}
+	c.Log, a.logged = logger(a.t)
+	return c
 }
 
 // openAt opens a front whose name leads to these addresses, at its own ports.
@@ -203,19 +201,12 @@ func handshake(f *Front, name string, roots *x509.CertPool) (*x509.Certificate, 
 
 // The name is proved on the hub's own port; a restart needs no authority.
 func TestACME(t *testing.T) {
-	a, state := newAuthority(t), t.TempDir()
-	c := a.config(state)
-	log, logged := logger(t)
-	c.Log = log
+	a := newAuthority(t)
+	c := a.config(t.TempDir())
 	f := openAt(t, c, "127.0.0.1")
 	a.start(f.Addr().(*net.TCPAddr).Port, 1)
 	stop := serveOpened(t, f)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
-	roots := a.roots()
-	first, err := handshake(f, "hub.example", roots)
-	if err != nil {
-		t.Fatalf("handshake: %v\n%s%s", err, logged(), a.log())
-	}
+	first, roots := a.obtained(f), a.roots()
 	if _, err := handshake(f, "other.example", roots); err == nil {
 		t.Error("a certificate for whatever name anybody asks for")
 	}
@@ -237,18 +228,10 @@ func TestACME(t *testing.T) {
 func TestAnotherAuthority(t *testing.T) {
 	staging, real, state := newAuthority(t), newAuthority(t), t.TempDir()
 	obtained := func(a *authority) *x509.Certificate {
-		log, logged := logger(t)
-		c := a.config(state)
-		c.Log = log
-		f := openAt(t, c, "127.0.0.1")
+		f := openAt(t, a.config(state), "127.0.0.1")
 		a.start(f.Addr().(*net.TCPAddr).Port, 1)
 		defer serveOpened(t, f)()
-		waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
-		certificate, err := handshake(f, "hub.example", a.roots())
-		if err != nil {
-			t.Fatalf("a certificate that is not this authority's: %v\n%s", err, logged())
-		}
-		return certificate
+		return a.obtained(f)
 	}
 	first := obtained(staging)
 	if second := obtained(real); second.SerialNumber.Cmp(first.SerialNumber) == 0 {
@@ -282,15 +265,10 @@ func TestACMEOverHTTP(t *testing.T) {
 	a := newAuthority(t)
 	c := a.config(t.TempDir())
 	c.ListenHTTP = "127.0.0.1:0"
-	log, logged := logger(t)
-	c.Log = log
 	f := openAt(t, c, "127.0.0.1")
 	a.start(1, f.plain.Addr().(*net.TCPAddr).Port)
 	serveOpened(t, f)
-	waitFor(t, func() bool { return strings.Contains(logged(), "until=") }, func() string { return logged() + a.log() })
-	if _, err := handshake(f, "hub.example", a.roots()); err != nil {
-		t.Errorf("handshake: %v\n%s", err, logged())
-	}
+	a.obtained(f)
 	want := fmt.Sprintf("https://hub.example:%d/x", f.Addr().(*net.TCPAddr).Port)
 	if resp, _ := do(t, "GET", "http://"+f.plain.Addr().String()+"/x"); resp.Header.Get("Location") != want {
 		t.Errorf("elsewhere: %d to %s", resp.StatusCode, resp.Header.Get("Location"))

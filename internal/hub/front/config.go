@@ -2,7 +2,6 @@ package front
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"vmux/internal/hostname"
 	"vmux/internal/state"
@@ -72,38 +73,24 @@ type Config struct {
 	kept        hostname.Name // with LocalCA and without a name
 }
 
-// Flags defines the flags that set c, with what c has as defaults.
-func (c *Config) Flags(flags *flag.FlagSet) {
-	flags.StringVar(&c.Listen, "listen", c.Listen, "address of the hub, `HOST:PORT` (default: :443, :8722 with --local-ca, else 127.0.0.1:8722)")
-	flags.StringVar(&c.ListenHTTP, "listen-http", c.ListenHTTP, "address of a second listener that leads browsers to the hub, `HOST:PORT` or none (default: with --local-ca the port after --listen's, else none)")
-	flags.StringVar(&c.PublicURL, "public-url", c.PublicURL, "where devices find the hub, `URL`; its host name is that of the passkeys")
-	flags.StringVar(&c.CertFile, "tls-cert", c.CertFile, "certificate chain in PEM, `FILE`, read again when it changes")
-	flags.StringVar(&c.KeyFile, "tls-key", c.KeyFile, "its private key in PEM, `FILE`")
-	flags.Var((*list)(&c.ACMEDomains), "acme-domain", "obtain certificates for this `NAME` by ACME, and agree to the authority's terms (may be repeated)")
-	flags.StringVar(&c.ACMEEmail, "acme-email", c.ACMEEmail, "`ADDRESS` for the ACME authority")
-	flags.StringVar(&c.ACMEDirectory, "acme-directory", c.ACMEDirectory, "`URL` of another ACME authority than Let's Encrypt")
-	flags.StringVar(&c.ACMERoots, "acme-roots", c.ACMERoots, "`FILE` with the roots in PEM that the ACME authority is verified with")
-	flags.BoolVar(&c.BehindProxy, "behind-proxy", c.BehindProxy, "a proxy beside the hub has the certificate and names the clients in X-Forwarded-For")
-	flags.BoolVar(&c.LocalCA, "local-ca", c.LocalCA, "for a home network: a CA of the hub's own, to be installed on the phones")
-	flags.Var((*list)(&c.LocalNames), "local-name", "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's at the first start, NAME.local)")
+// Flags defines the flags that set c.
+func (c *Config) Flags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.Listen, "listen", "", "address of the hub, `HOST:PORT` (default: :443, :8722 with --local-ca, else 127.0.0.1:8722)")
+	flags.StringVar(&c.ListenHTTP, "listen-http", "", "address of a second listener that leads browsers to the hub, `HOST:PORT` or none (default: with --local-ca the port after --listen's, else none)")
+	flags.StringVar(&c.PublicURL, "public-url", "", "where devices find the hub, `URL`; its host name is that of the passkeys")
+	flags.StringVar(&c.CertFile, "tls-cert", "", "certificate chain in PEM, `FILE`, read again when it changes")
+	flags.StringVar(&c.KeyFile, "tls-key", "", "its private key in PEM, `FILE`")
+	flags.StringArrayVar(&c.ACMEDomains, "acme-domain", nil, "obtain certificates for this `NAME` by ACME, and agree to the authority's terms (may be repeated)")
+	flags.StringVar(&c.ACMEEmail, "acme-email", "", "`ADDRESS` for the ACME authority")
+	flags.StringVar(&c.ACMEDirectory, "acme-directory", "", "`URL` of another ACME authority than Let's Encrypt")
+	flags.StringVar(&c.ACMERoots, "acme-roots", "", "`FILE` with the roots in PEM that the ACME authority is verified with")
+	flags.BoolVar(&c.BehindProxy, "behind-proxy", false, "a proxy beside the hub has the certificate and names the clients in X-Forwarded-For")
+	flags.BoolVar(&c.LocalCA, "local-ca", false, "for a home network: a CA of the hub's own, to be installed on the phones")
+	flags.StringArrayVar(&c.LocalNames, "local-name", nil, "host `NAME` or address that the local CA certifies (may be repeated; default: that of --public-url, or this machine's at the first start, NAME.local)")
 }
 
 // NeedsState reports whether StateDir is required.
 func (c *Config) NeedsState() bool { return c.LocalCA || len(c.ACMEDomains) > 0 }
-
-// list is a flag that may be repeated.
-type list []string
-
-func (l *list) String() string { return strings.Join(*l, ",") }
-
-// Set implements flag.Value.
-func (l *list) Set(s string) error {
-	*l = append(*l, s)
-	return nil
-}
-
-// Type names the value in usage texts of github.com/spf13/pflag.
-func (l *list) Type() string { return "name" }
 
 // ErrUsage is wrapped by the errors about a configuration that contradicts itself.
 var ErrUsage = errors.New("wrong usage")

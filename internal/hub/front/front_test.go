@@ -2,20 +2,18 @@ package front
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +21,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"vmux/internal/leakcheck"
 	"vmux/internal/testkit"
@@ -123,31 +123,24 @@ func do(t *testing.T, method, url string, header ...string) (*http.Response, str
 // writeCertificate puts a self-signed certificate into files.
 func writeCertificate(t *testing.T, cert, key string, serial int64, names ...string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, block := range map[string]*pem.Block{
-		cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret},
-	} {
+	public, secret := testkit.Certificate(t, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(serial) }, names...)
+	for path, b := range map[string][]byte{cert: public, key: secret} {
 		if path == "" {
 			continue
 		}
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// certificateFiles puts one for these names into a folder of its own.
+func certificateFiles(t *testing.T, names ...string) (cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1, names...)
+	return cert, key
 }
 
 // serial is that of the certificate the front shows.
@@ -208,7 +201,7 @@ func TestContradictions(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	var c Config
-	flags := flag.NewFlagSet("hub", flag.ContinueOnError)
+	flags := pflag.NewFlagSet("hub", pflag.ContinueOnError)
 	c.Flags(flags)
 	err := flags.Parse(strings.Fields("--listen 127.0.0.1:1 --listen-http none --public-url https://hub.example --tls-cert c --tls-key k " +
 		"--acme-domain a.example --acme-domain b.example --acme-email e --acme-directory d --acme-roots r --behind-proxy --local-ca --local-name n"))
@@ -239,9 +232,8 @@ func TestPlainOnThisMachine(t *testing.T) {
 
 // A certificate is replaced while the hub runs: by halves, by nonsense, whole.
 func TestCertificateFilesChange(t *testing.T) {
-	dir, clock := t.TempDir(), newClock()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, cert, key, 1, "*.hub.example", "hub.example")
+	clock := newClock()
+	cert, key := certificateFiles(t, "*.hub.example", "hub.example")
 	f := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key, Now: clock.Now})
 	if want := fmt.Sprintf("https://hub.example:%d", f.Addr().(*net.TCPAddr).Port); f.PublicURL() != want {
 		t.Errorf("public URL %s, want %s", f.PublicURL(), want)
@@ -342,9 +334,7 @@ func signCertificate(t *testing.T, issuer, issuerKey, cert, key, from string) {
 }
 
 func TestKeyThatOthersCanRead(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, cert, key, 1, "hub.example")
+	cert, key := certificateFiles(t, "hub.example")
 	if err := os.Chmod(key, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -357,9 +347,7 @@ func TestKeyThatOthersCanRead(t *testing.T) {
 
 // The second listener leads to the hub, and nowhere else.
 func TestPlainListenerRedirects(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, cert, key, 1, "hub.example")
+	cert, key := certificateFiles(t, "hub.example")
 	f := serve(t, Config{Listen: "127.0.0.1:0", ListenHTTP: "127.0.0.1:0", PublicURL: "https://hub.example/", CertFile: cert, KeyFile: key})
 	plain := "http://" + f.plain.Addr().String()
 	for path, want := range map[string]string{
@@ -386,9 +374,7 @@ func TestPlainListenerRedirects(t *testing.T) {
 
 // HSTS would hold for every port of the host, and other servers are there too.
 func TestNoHSTSOnOtherPorts(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, cert, key, 1, "hub.example")
+	cert, key := certificateFiles(t, "hub.example")
 	f := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
 	if header := run(t, "curl", "-sSik", "https://"+f.Addr().String()+"/"); strings.Contains(strings.ToLower(header), "strict-transport") {
 		t.Errorf("HSTS for %s:\n%s", f.PublicURL(), header)
@@ -460,41 +446,26 @@ func TestInClearToTheProxy(t *testing.T) {
 // A hub that listens everywhere still speaks to nobody but its proxy: from
 // elsewhere the words "X-Forwarded-For" are an attacker's.
 func TestProxyIsNearby(t *testing.T) {
-	h := behindProxy(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }), "https://hub.example", slog.New(slog.DiscardHandler))
+	h := behindProxy(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), "https://hub.example", slog.New(slog.DiscardHandler))
 	for address, want := range map[string]int{
 		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.168.1.1:1": 200, "100.64.0.1:1": 200, "[fd7a:115c:a1e0::1]:1": 200,
 		"[::ffff:10.0.0.1]:1": 200,
 		"198.51.100.7:1":      403, "[2001:db8::1]:1": 403, "8.8.8.8:1": 403, "[::ffff:8.8.8.8]:1": 403, "": 403, "@": 403,
 	} {
-		r, err := http.NewRequest("GET", "http://hub.example/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := httptest.NewRequest("GET", "http://hub.example/", nil)
 		r.RemoteAddr = address
-		w := &recorder{header: http.Header{}}
-		if h.ServeHTTP(w, r); w.status != want {
-			t.Errorf("from %s: %d, want %d", address, w.status, want)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("from %s: %d, want %d", address, w.Code, want)
 		}
 	}
 }
-
-// recorder keeps an answer's status.
-type recorder struct {
-	header http.Header
-	status int
-}
-
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
 
 // Whoever keeps a connection and never gets to the end of a request, or of the
 // TLS handshake, loses it.
 func TestRequestsWithoutEnd(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writeCertificate(t, cert, key, 1, "hub.example")
+	cert, key := certificateFiles(t, "hub.example")
 	plain := serve(t, Config{Listen: "127.0.0.1:0"})
 	secure := serve(t, Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
 	var all sync.WaitGroup

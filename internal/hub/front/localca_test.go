@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vmux/internal/testkit"
 )
 
 func home(dir string) Config {
@@ -44,10 +46,7 @@ func TestLocalCAServes(t *testing.T) {
 		t.Errorf("public URL %s, want %s", f.PublicURL(), want)
 	}
 	_, root := do(t, "GET", "http://"+f.plain.Addr().String()+"/ca.pem") // as a phone gets it
-	roots := filepath.Join(t.TempDir(), "roots.pem")
-	if err := os.WriteFile(roots, []byte(root), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	roots := testkit.WriteFile(t, "roots.pem", []byte(root))
 	out, err := curl(t, f, roots, "laptop.local", "/app")
 	if err != nil || !strings.HasPrefix(out, "hub: GET /app") {
 		t.Errorf("curl: %v: %s", err, out)
@@ -77,15 +76,12 @@ func TestStolenCAVouchesForTheHubOnly(t *testing.T) {
 	c := home(dir)
 	c.LocalNames = append(c.LocalNames, "192.168.1.2")
 	for name, c := range map[string]Config{"with an address": c, "names only": home(t.TempDir())} {
-		c.Log, c.Now = newDiscard(), time.Now
+		c.Log, c.Now = slog.New(slog.DiscardHandler), time.Now
 		ca, err := openLocalCA(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		roots := filepath.Join(t.TempDir(), "roots.pem")
-		if err := os.WriteFile(roots, ca.rootPEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		roots := testkit.WriteFile(t, "roots.pem", ca.rootPEM())
 		good, err := ca.certificate(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -125,10 +121,7 @@ func TestStolenCAVouchesForTheHubOnly(t *testing.T) {
 // verify asks OpenSSL about a certificate.
 func verify(t *testing.T, roots string, der []byte) (string, error) {
 	t.Helper()
-	leaf := filepath.Join(t.TempDir(), "leaf.pem")
-	if err := os.WriteFile(leaf, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	leaf := testkit.WriteFile(t, "leaf.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	out, err := exec.Command("openssl", "verify", "-purpose", "sslserver", "-CAfile", roots, leaf).CombinedOutput()
 	return string(out), err
 }
@@ -404,10 +397,7 @@ func TestProfile(t *testing.T) {
 	if got := resp.Header.Get("Content-Type"); got != "application/x-apple-aspen-config" {
 		t.Errorf("Content-Type: %s", got)
 	}
-	path := filepath.Join(t.TempDir(), "profile")
-	if err := os.WriteFile(path, []byte(profile), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := testkit.WriteFile(t, "profile", []byte(profile))
 	out := run(t, "python3", "-c", `
 import hashlib, json, plistlib, sys, uuid
 p = plistlib.load(open(sys.argv[1], "rb"))
@@ -508,5 +498,3 @@ func TestInstallPage(t *testing.T) {
 		t.Error("the page is not on the hub's own listener")
 	}
 }
-
-func newDiscard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// Policy is the Content-Security-Policy unless Config has another: nothing
+// Policy is a Content-Security-Policy, of which apps make theirs: nothing
 // inline, nothing foreign, WebAssembly, and connections to the hub alone.
 const Policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; " +
 	"img-src 'self' data:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; media-src 'self' blob:; " +
@@ -35,17 +35,6 @@ const index = "index.html"
 // maxCompressed bounds the files that are compressed here, in bytes. What is
 // larger comes compressed, or goes out as it is.
 const maxCompressed = 256 << 10
-
-// Config is what a handler is made from.
-type Config struct {
-	// Files are the app's files, read at New and at each request; nil or without
-	// index.html: every page says that the app is missing. Beside NAME or instead
-	// of it there may be NAME.br and NAME.gz, which are the same file compressed
-	// with brotli or gzip; NAME.br alone is not served.
-	Files fs.FS
-	// Policy is the Content-Security-Policy; empty: Policy.
-	Policy string
-}
 
 // Handler serves the files. Make it with New.
 type Handler struct {
@@ -71,16 +60,13 @@ type form struct {
 	etag     string
 }
 
-// New reads the files once, for their sizes and hashes.
-func New(c Config) (*Handler, error) {
-	h := &Handler{files: c.Files, policy: c.Policy, served: map[string]served{}}
-	if h.policy == "" {
-		h.policy = Policy
-	}
-	if c.Files == nil {
-		return h, nil
-	}
-	err := fs.WalkDir(c.Files, ".", func(name string, d fs.DirEntry, err error) error {
+// New reads the app's files once, for their sizes and hashes, and again at each request;
+// without index.html every page says that the app is missing. Beside NAME or instead of
+// it there may be NAME.br and NAME.gz, which are the same file compressed with brotli or
+// gzip; NAME.br alone is not served. Policy is the Content-Security-Policy.
+func New(files fs.FS, policy string) (*Handler, error) {
+	h := &Handler{files: files, policy: policy, served: map[string]served{}}
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !d.Type().IsRegular() || hidden(name) {
 			return err
 		}

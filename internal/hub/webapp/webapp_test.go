@@ -56,7 +56,7 @@ func appFiles(t *testing.T) fstest.MapFS {
 
 func handler(t *testing.T, files fs.FS) *Handler {
 	t.Helper()
-	h, err := New(Config{Files: files})
+	h, err := New(files, Policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestTypesAndCaching(t *testing.T) {
 
 // Whatever is answered, an error too, keeps foreign scripts and frames out.
 func TestSecurityHeaders(t *testing.T) {
-	full, empty := handler(t, appFiles(t)), handler(t, nil)
+	full, empty := handler(t, appFiles(t)), handler(t, fstest.MapFS{})
 	for name, resp := range map[string]*http.Response{
 		"page": get(full, "GET", "/"), "nothing": get(full, "GET", "/none"), "post": get(full, "POST", "/"),
 		"not built": get(empty, "GET", "/"),
@@ -138,7 +138,7 @@ func TestSecurityHeaders(t *testing.T) {
 			}
 		}
 	}
-	own, err := New(Config{Files: appFiles(t), Policy: "default-src 'none'"})
+	own, err := New(appFiles(t), "default-src 'none'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func raw(t *testing.T, address, path string) (status, text string) {
 }
 
 func TestNotBuilt(t *testing.T) {
-	for name, files := range map[string]fs.FS{"nil": nil, "empty": fstest.MapFS{}, "no page": fstest.MapFS{"app.js": {Data: []byte(script)}}} {
+	for name, files := range map[string]fs.FS{"empty": fstest.MapFS{}, "no page": fstest.MapFS{"app.js": {Data: []byte(script)}}} {
 		resp := get(handler(t, files), "GET", "/")
 		if text := body(t, resp); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "make build") {
 			t.Errorf("%s: %d: %s", name, resp.StatusCode, text)

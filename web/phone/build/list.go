@@ -40,7 +40,7 @@ func list(from string) (*hubpage.List, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler, err := webapp.New(webapp.Config{Files: app.Files(), Policy: phone.ContentSecurityPolicy})
+	handler, err := webapp.New(app.Files(), phone.ContentSecurityPolicy)
 	if err != nil {
 		return nil, err
 	}
