@@ -36,8 +36,7 @@ type testHub struct {
 	t   testing.TB
 	url string
 	log *testkit.Output
-
-	closed bool
+	end func() // closes the hub, once
 }
 
 // quick are limits for tests that wait for time to pass.
@@ -70,11 +69,9 @@ func newHub(t testing.TB, change ...func(*Config)) *testHub {
 	}
 	mux.Handle("/", h)
 	server.Start()
-	th := &testHub{Hub: h, t: t, url: server.URL, log: log}
+	th := &testHub{Hub: h, t: t, url: server.URL, log: log, end: sync.OnceFunc(h.Close)}
 	t.Cleanup(func() {
-		if !th.closed {
-			h.Close()
-		}
+		th.end()
 		server.CloseClientConnections()
 		server.Close()
 	})
@@ -142,6 +139,10 @@ func newActor(t testing.TB) *actor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return actorWith(t, key)
+}
+
+func actorWith(t testing.TB, key *device.Key) *actor {
 	a := &actor{t: t, key: key, id: key.ID()}
 	a.changed = sync.NewCond(&a.mu)
 	return a
@@ -274,18 +275,19 @@ func (a *actor) listen(ws *websocket.Conn) {
 // until waits for what the reading brings.
 func (a *actor) until(what string, cond func() bool) {
 	a.t.Helper()
-	late := time.AfterFunc(patience, func() {
+	late := false
+	timer := time.AfterFunc(patience, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.err = errors.Join(a.err, errors.New("too late"))
+		late = true
 		a.changed.Broadcast()
 	})
-	defer late.Stop()
+	defer timer.Stop()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for !cond() {
-		if a.err != nil {
-			a.t.Fatalf("%s: %v; messages %+v", what, a.err, a.messages)
+		if a.err != nil || late {
+			a.t.Fatalf("%s: too late %v, %v; messages %+v", what, late, a.err, a.messages)
 		}
 		a.changed.Wait()
 	}
@@ -375,22 +377,9 @@ func (a *actor) settles() {
 }
 
 // isCut waits for the end of the connection.
-func (a *actor) isCut() error {
+func (a *actor) isCut() {
 	a.t.Helper()
-	var err error
-	done := false
-	late := time.AfterFunc(patience, func() { a.mu.Lock(); done = true; a.changed.Broadcast(); a.mu.Unlock() })
-	defer late.Stop()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.err == nil {
-		if done {
-			a.t.Fatal("the connection goes on")
-		}
-		a.changed.Wait()
-	}
-	err = a.err
-	return err
+	a.until("the end of the connection", func() bool { return a.err != nil })
 }
 
 // leaves ends the connection and forgets all that came.
@@ -402,12 +391,8 @@ func (a *actor) leaves() {
 	ws.Close(websocket.StatusNormalClosure, "")
 }
 
-// reconnects opens a new connection beside the old one.
-func (a *actor) again() *actor {
-	b := &actor{t: a.t, key: a.key, id: a.id}
-	b.changed = sync.NewCond(&b.mu)
-	return b
-}
+// again is for a new connection of the device beside the old one.
+func (a *actor) again() *actor { return actorWith(a.t, a.key) }
 
 // waitFor waits for what nothing announces.
 var waitFor = testkit.WaitFor

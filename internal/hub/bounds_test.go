@@ -16,11 +16,14 @@ import (
 )
 
 // pair connects two devices with an open stream, 1, from the agent to the phone.
-func pair(t *testing.T, h *testHub) (agent, phone *actor) {
+func pair(t *testing.T, h *testHub) (agent, phone *actor) { return pairAt(t, h, h) }
+
+// pairAt is pair for devices that are at one hub each.
+func pairAt(t *testing.T, one, other *testHub) (agent, phone *actor) {
 	t.Helper()
 	agent, phone = newActor(t), newActor(t)
-	agent.connect(h, phone.id)
-	phone.connect(h, agent.id)
+	agent.connect(one, phone.id)
+	phone.connect(other, agent.id)
 	agent.sees(phone, true)
 	phone.sees(agent, true)
 	agent.sends(hubwire.KindOpen, phone, 1, "")
@@ -28,18 +31,21 @@ func pair(t *testing.T, h *testHub) (agent, phone *actor) {
 	return agent, phone
 }
 
+// text and binary send what a test wants to.
+func text(s string) func(*websocket.Conn) error {
+	return func(ws *websocket.Conn) error {
+		return ws.Write(context.Background(), websocket.MessageText, []byte(s))
+	}
+}
+
+func binary(b []byte) func(*websocket.Conn) error {
+	return func(ws *websocket.Conn) error { return ws.Write(context.Background(), websocket.MessageBinary, b) }
+}
+
 // What is no message costs its own connection, and nobody else's.
 func TestMalformed(t *testing.T) {
 	h := newHub(t, withLimits(Limits{ConnectBurst: 1000}))
 	agent, phone := pair(t, h)
-	text := func(s string) func(*websocket.Conn) error {
-		return func(ws *websocket.Conn) error {
-			return ws.Write(context.Background(), websocket.MessageText, []byte(s))
-		}
-	}
-	binary := func(b []byte) func(*websocket.Conn) error {
-		return func(ws *websocket.Conn) error { return ws.Write(context.Background(), websocket.MessageBinary, b) }
-	}
 	frame := func(kind hubwire.Kind, n int) func(*websocket.Conn) error {
 		return binary(hubwire.Frame{Kind: kind, Peer: agent.id, Stream: 1, Payload: make([]byte, n)}.Append(nil))
 	}
@@ -361,14 +367,13 @@ func TestTrickle(t *testing.T) {
 func TestClose(t *testing.T) {
 	h := newHub(t)
 	agent, _ := pair(t, h)
-	h.Close()
+	h.end()
 	if m := agent.message(hubwire.TypeError); m.Code != hubwire.CodeClosing || m.ID != 0 {
 		t.Errorf("told %+v", m)
 	}
 	if s := h.Stats(); s.Devices != 0 || s.Queued != 0 || s.Ended["closing"] != 2 {
 		t.Errorf("left behind: %+v", s)
 	}
-	h.closed = true
 }
 
 // The log names devices by their short IDs and never quotes what they say.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,11 +11,12 @@ import (
 	"vmux/internal/link/hubwire"
 )
 
-// newNATS runs a NATS server as an operator would, on a port.
+// newNATS runs a NATS server as an operator would, on a port; without a folder it stores
+// nothing.
 func newNATS(t testing.TB, port int, dir string) *server.Server {
 	t.Helper()
 	ns, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+		Host: "127.0.0.1", Port: port, JetStream: dir != "", StoreDir: dir, NoSigs: true, NoLog: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,14 +66,8 @@ func TestTenThousandTokensAcrossHubs(t *testing.T) {
 // The newest connection of a device counts, whichever hub it is at.
 func TestReplacedAcrossHubs(t *testing.T) {
 	one, other := twoHubs(t)
-	agent, phone := newActor(t), newActor(t)
-	agent.connect(one, phone.id)
-	phone.connect(one, agent.id)
-	agent.sees(phone, true)
-	phone.sees(agent, true)
+	agent, phone := pair(t, one)
 	other.knows(2)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	phone.wants(hubwire.KindOpen, agent, 1, "")
 
 	anew := agent.again().connect(other, phone.id)
 	if m := agent.message(hubwire.TypeError); m.Code != hubwire.CodeReplaced {
@@ -147,8 +143,7 @@ func TestHubsComeAndGo(t *testing.T) {
 	agent.sees(phone, true)
 	agent.sends(hubwire.KindOpen, phone, 1, "")
 	phone.wants(hubwire.KindOpen, agent, 1, "")
-	other.Close()
-	other.closed = true
+	other.end()
 	agent.wantsClose(phone, 1, hubwire.ReasonUnreached)
 	agent.sees(phone, false)
 }
@@ -157,13 +152,7 @@ func TestHubsComeAndGo(t *testing.T) {
 func TestHubVanishes(t *testing.T) {
 	t.Parallel()
 	one, other := twoHubs(t)
-	agent, phone := newActor(t), newActor(t)
-	agent.connect(one, phone.id)
-	phone.connect(other, agent.id)
-	agent.sees(phone, true)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	phone.sees(agent, true)
-	phone.wants(hubwire.KindOpen, agent, 1, "")
+	agent, phone := pairAt(t, one, other)
 	other.bus.nc.Close() // as if the process had been killed
 	agent.wantsClose(phone, 1, hubwire.ReasonUnreached)
 	agent.sees(phone, false)
@@ -183,7 +172,7 @@ func TestNATSAway(t *testing.T) {
 	phone.connect(one, agent.id)
 	agent.sees(phone, true)
 	phone.sees(agent, true)
-	port := portOf(t, ns)
+	port := ns.Addr().(*net.TCPAddr).Port
 	ns.Shutdown()
 	ns.WaitForShutdown()
 	waitFor(t, "the hubs to notice", func() bool { return !one.bus.nc.IsConnected() && !other.bus.nc.IsConnected() })
@@ -199,20 +188,6 @@ func TestNATSAway(t *testing.T) {
 	if text := one.log.String(); !strings.Contains(text, "NATS is away") || !strings.Contains(text, "NATS is back") {
 		t.Error("the log does not say that NATS was away")
 	}
-}
-
-func portOf(t *testing.T, ns *server.Server) int {
-	t.Helper()
-	a := ns.Addr()
-	if a == nil {
-		t.Fatal("NATS has no address")
-	}
-	_, port, _ := strings.Cut(a.String(), ":")
-	n := 0
-	for _, c := range port {
-		n = 10*n + int(c-'0')
-	}
-	return n
 }
 
 // An announcement that was lost leaves a gap, and the whole list is asked for.

@@ -67,12 +67,7 @@ func TestPresence(t *testing.T) {
 // not lock its owner out.
 func TestReplaced(t *testing.T) {
 	h := newHub(t)
-	agent, phone := newActor(t), newActor(t)
-	agent.connect(h, phone.id)
-	phone.connect(h, agent.id)
-	agent.sees(phone, true)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	phone.wants(hubwire.KindOpen, agent, 1, "")
+	agent, phone := pair(t, h)
 
 	anew := agent.again().connect(h, phone.id)
 	if m := agent.message(hubwire.TypeError); m.Code != hubwire.CodeReplaced || m.ID != 0 {
@@ -80,7 +75,6 @@ func TestReplaced(t *testing.T) {
 	}
 	agent.isCut()
 	phone.wantsClose(agent, 1, hubwire.ReasonUnreached)
-	phone.sees(agent, true)
 	phone.sees(agent, true) // again: it can be dialled again
 	anew.sees(phone, true)
 	anew.sends(hubwire.KindOpen, phone, 2, "")
@@ -108,14 +102,8 @@ func TestReplacedAllowsLess(t *testing.T) {
 // A device cannot write into streams that are not its own, nor make up a sender.
 func TestForeignStreams(t *testing.T) {
 	h := newHub(t)
-	agent, phone, attacker := newActor(t), newActor(t), newActor(t)
-	agent.connect(h, phone.id)
-	phone.connect(h, agent.id)
-	attacker.connect(h, agent.id, phone.id)
-	agent.sees(phone, true)
-	phone.sees(agent, true)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	phone.wants(hubwire.KindOpen, agent, 1, "")
+	agent, phone := pair(t, h)
+	attacker := newActor(t).connect(h, agent.id, phone.id)
 
 	for _, victim := range []*actor{agent, phone} {
 		attacker.sends(hubwire.KindData, victim, 1, "injected")
@@ -133,12 +121,7 @@ func TestForeignStreams(t *testing.T) {
 // A name is one stream's only: whoever opens it twice has lost count.
 func TestStreamOpenedTwice(t *testing.T) {
 	h := newHub(t)
-	agent, phone := newActor(t), newActor(t)
-	agent.connect(h, phone.id)
-	phone.connect(h, agent.id)
-	agent.sends(hubwire.KindOpen, phone, 1, "")
-	phone.sees(agent, true)
-	phone.wants(hubwire.KindOpen, agent, 1, "")
+	agent, phone := pair(t, h)
 	agent.sends(hubwire.KindOpen, phone, 1, "")
 	if m := agent.message(hubwire.TypeError); m.Code != hubwire.CodeMalformed {
 		t.Errorf("told %+v", m)

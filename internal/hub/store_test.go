@@ -47,8 +47,7 @@ func TestStoreSurvives(t *testing.T) {
 	if err := s.Put(ctx, "big", make([]byte, store.MaxValue+1)); err == nil {
 		t.Error("a value over the limit is stored")
 	}
-	h.Close()
-	h.closed = true
+	h.end()
 
 	s = newHub(t, inDir).store
 	for key, want := range map[string]string{"first": "keys", "push.a": "two", "push.b": "again", "push.never": "", "empty": "", "big": ""} {
@@ -78,8 +77,7 @@ func TestStateFolder(t *testing.T) {
 	if err := h.store.Put(context.Background(), "key", []byte("value")); err != nil {
 		t.Error(err)
 	}
-	h.Close()
-	h.closed = true
+	h.end()
 	newHub(t, inDir)
 
 	open := t.TempDir()
@@ -139,15 +137,7 @@ func TestBucketOfOperator(t *testing.T) {
 
 // A NATS server without JetStream is of no use, and the hub says so.
 func TestNoJetStream(t *testing.T) {
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(patience) {
-		t.Fatal("NATS does not start")
-	}
+	ns := newNATS(t, server.RANDOM_PORT, "")
 	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil {
 		t.Error("a hub without a store")
 	}

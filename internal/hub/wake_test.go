@@ -8,9 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +15,7 @@ import (
 	"vmux/internal/hub/push"
 	"vmux/internal/link/hubwire"
 	"vmux/internal/pushsubject"
+	"vmux/internal/testkit"
 )
 
 // pushService is what a browser's maker runs, and the browser behind it, whose
@@ -52,24 +50,7 @@ func newPushService(t *testing.T) *pushService {
 
 func (s *pushService) browser(what string, in, out any) {
 	s.t.Helper()
-	modules, err := filepath.Abs("../../.cache/npm/node_modules")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	input, err := json.Marshal(in)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command("node", "push/testdata/browser.js", what)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
-	cmd.Stdin = bytes.NewReader(input)
-	b, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("node: %v: run make setup", err)
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.Node(s.t, "../..", "push/testdata/browser.js", what, in, out)
 }
 
 // opens what has arrived, and returns the payload and the sender's key.
@@ -98,11 +79,6 @@ func (s *pushService) hub(dir string) *testHub {
 	return newHub(s.t, func(c *Config) {
 		c.StateDir, c.PushSubject, c.PushLoopback = dir, "mailto:root@hub.example.org", pool
 	})
-}
-
-func (h *testHub) end() {
-	h.Close()
-	h.closed = true
 }
 
 func wake(peer *actor) hubwire.Message {

@@ -14,8 +14,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +21,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/leakcheck"
+	"vmux/internal/testkit"
 )
 
 // TestMain fails when a test has left a goroutine behind.
@@ -197,29 +196,7 @@ func (w *world) wake(from, to device.ID, want error) {
 // runBrowser runs testdata/browser.js under node.
 func runBrowser(t *testing.T, what string, in, out any) {
 	t.Helper()
-	modules, err := filepath.Abs("../../../.cache/npm/node_modules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(modules); err != nil {
-		t.Fatalf("%v: run make setup", err)
-	}
-	input, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("node", "testdata/browser.js", what)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
-	cmd.Stdin = bytes.NewReader(input)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	b, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("node: %v (run make setup if it is missing)\n%s", err, &stderr)
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Node(t, "../../..", "testdata/browser.js", what, in, out)
 }
 
 // A browser opens what the hub sends, and it tells nobody anything.
