@@ -60,12 +60,16 @@ func nginx(t *testing.T, p proxy) *exec.Cmd {
 	text := page(t, "running-a-hub.md")
 	server := p.configure(t, block(t, text, "server {"), "listen 443 ssl", "listen "+p.address+" ssl",
 		"/etc/ssl/hub.example.org.pem", p.dir+"/cert.pem", "/etc/ssl/hub.example.org.key", p.dir+"/key.pem")
+	return p.nginx(t, block(t, text, "map $http_upgrade")+"\n"+server)
+}
+
+// nginx runs it with servers for HTTP.
+func (p proxy) nginx(t *testing.T, servers string) *exec.Cmd {
 	config := "daemon off;\nmaster_process off;\npid " + p.dir + "/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n"
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		config += kind + "_temp_path " + p.dir + "/" + kind + ";\n"
 	}
-	config += block(t, text, "map $http_upgrade") + "\n" + server + "\n}\n"
-	return exec.Command("nginx", "-p", p.dir, "-e", "stderr", "-c", p.write(t, "nginx.conf", config))
+	return exec.Command("nginx", "-p", p.dir, "-e", "stderr", "-c", p.write(t, "nginx.conf", config+servers+"\n}\n"))
 }
 
 func haproxy(t *testing.T, p proxy) *exec.Cmd {
@@ -139,6 +143,27 @@ func clientOf(address string, roots *x509.CertPool) *http.Client {
 	}
 }
 
+// challenged is a device that reaches the hub.
+func challenged(t *testing.T, client *http.Client, log *testkit.Output, header http.Header) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, "https://hub.example.org"+hubwire.Path, &websocket.DialOptions{
+		HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol}, HTTPHeader: header,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	defer ws.CloseNow()
+	_, b, err := ws.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := hubwire.ParseMessage(b); err != nil || m.Type != hubwire.TypeChallenge || m.Origin != "https://hub.example.org" {
+		t.Errorf("the hub begins with %+v, %v", m, err)
+	}
+}
+
 // A device reaches the hub through each proxy as the docs set it up, with the
 // headers of the app as the hub sent them.
 func TestBehindProxies(t *testing.T) {
@@ -154,23 +179,7 @@ func TestBehindProxies(t *testing.T) {
 			if resp.StatusCode != http.StatusOK || len(resp.Header.Values("Content-Security-Policy")) != 1 {
 				t.Errorf("the page: %d, %v", resp.StatusCode, resp.Header)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			ws, _, err := websocket.Dial(ctx, "https://hub.example.org"+hubwire.Path, &websocket.DialOptions{
-				HTTPClient: client, Subprotocols: []string{hubwire.Subprotocol},
-				HTTPHeader: http.Header{"Origin": {"https://hub.example.org"}}, // browsers send it
-			})
-			if err != nil {
-				t.Fatalf("%v\n%s", err, r.log)
-			}
-			defer ws.CloseNow()
-			_, b, err := ws.Read(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m, err := hubwire.ParseMessage(b); err != nil || m.Type != hubwire.TypeChallenge || m.Origin != "https://hub.example.org" {
-				t.Errorf("the hub begins with %+v, %v", m, err)
-			}
+			challenged(t, client, r.log, http.Header{"Origin": {"https://hub.example.org"}}) // browsers send it
 		})
 	}
 }
