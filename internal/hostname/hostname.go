@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -216,6 +215,3 @@ func (n Name) watch(ctx context.Context, every time.Duration, local func() (stri
 		}
 	}
 }
-
-// hostname is what the system calls this computer.
-func hostname() (string, error) { return os.Hostname() }

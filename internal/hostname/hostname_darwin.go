@@ -2,6 +2,7 @@ package hostname
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ func published() (string, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "/usr/sbin/scutil", "--get", "LocalHostName").Output()
 	if err != nil {
-		return hostname()
+		return os.Hostname()
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -2,7 +2,9 @@
 
 package hostname
 
-func published() (string, error) { return hostname() }
+import "os"
+
+func published() (string, error) { return os.Hostname() }
 
 func sanitize(s string) string { return strip(s) }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"vmux/internal/hostname"
 )
 
 // Fallback is the subject of hubs whose own name nobody outside can look up. It
@@ -80,7 +82,7 @@ func For(origin string) string {
 // reserved or made-up one is (.local, .lan, .internal, .test; RFC 6761, 6762).
 func Public(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if _, err := netip.ParseAddr(host); err == nil || len(host) > 253 || !hostName(host) {
+	if _, err := netip.ParseAddr(host); err == nil || !hostname.Valid(host) {
 		return false
 	}
 	// Two suffixes are on the list since names below them exist, for nobody else.
@@ -91,15 +93,4 @@ func Public(host string) bool {
 	}
 	suffix, icann := publicsuffix.PublicSuffix(host)
 	return strings.Contains(host, ".") && (icann || strings.Contains(suffix, "."))
-}
-
-// hostName reports whether these are labels of letters, digits and hyphens.
-func hostName(host string) bool {
-	for label := range strings.SplitSeq(host, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return false
-		}
-	}
-	return true
 }
