@@ -9,13 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -118,7 +116,7 @@ func reason(err error) string {
 
 // once runs the hub until it ends, or ends it with ctx.
 func (c Config) once(ctx context.Context, timeout time.Duration) error {
-	cmd := exec.Command(c.Program, c.Args...)
+	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	// The pipe is held open as long as this process lives, and no longer.
 	life, err := cmd.StdinPipe()
 	if err != nil {
@@ -126,37 +124,18 @@ func (c Config) once(ctx context.Context, timeout time.Duration) error {
 	}
 	lines := &lineWriter{to: c.Lines}
 	cmd.Stdout, cmd.Stderr = lines, lines // one writer: exec copies with one goroutine
-	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // where there is no such signal, the pipe's end says it
+		return life.Close()
+	}
+	cmd.WaitDelay = timeout // then it is killed
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the hub: %w", err)
 	}
 	c.Log.Info("hub started", "pid", cmd.Process.Pid)
-	exited := make(chan struct{})
-	var ending sync.WaitGroup
-	ending.Go(func() { end(ctx, cmd.Process, life, exited, timeout) })
 	err = cmd.Wait()
-	close(exited)
-	ending.Wait()
 	lines.flush()
 	return err
-}
-
-// end asks the hub to end when ctx ends, and makes it if it does not.
-func end(ctx context.Context, p *os.Process, life io.Closer, exited <-chan struct{}, timeout time.Duration) {
-	select {
-	case <-exited:
-		return
-	case <-ctx.Done():
-	}
-	_ = p.Signal(syscall.SIGTERM) // where there is no such signal, the pipe's end says it
-	_ = life.Close()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-exited:
-	case <-timer.C:
-		_ = p.Kill() // it may have ended just now
-	}
 }
 
 // lineWriter passes on whole lines.
