@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vmux/internal/device"
@@ -85,10 +86,7 @@ func (a *actor) lastReason() error {
 // newActor makes a device; change may alter its configuration.
 func newActor(t testing.TB, name string, change ...func(*Config)) *actor {
 	t.Helper()
-	key, err := device.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must(device.NewKey())
 	a := &actor{t: t, id: key.ID(), key: key, trust: device.NewTrust(new(testkit.Document))}
 	a.changed = sync.NewCond(&a.mu)
 	c := Config{Key: key, Trust: a.trust, Name: name, Handler: a}
@@ -114,6 +112,14 @@ func (a *actor) run() (stop func()) {
 	stop = sync.OnceFunc(func() { cancel(); <-done })
 	a.t.Cleanup(stop)
 	return stop
+}
+
+// accept takes connections until stop is called.
+func (a *actor) accept(m *memory) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = a.Node.Serve(ctx, m) }()
+	return func() { cancel(); <-done }
 }
 
 // memory is a network in memory: a Route and a net.Listener over net.Pipe.
@@ -270,11 +276,23 @@ func newCouple(t testing.TB, serve func(context.Context, *Request) (wire.Kind, a
 }
 
 func (c *couple) start() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = c.phone.Node.Serve(ctx, c.net) }()
-	stopPhone, stopAgent := c.phone.run(), c.agent.run()
-	return func() { stopAgent(); stopPhone(); cancel(); <-done }
+	stopPhone, stopAgent := c.startPhone(), c.agent.run()
+	return func() { stopAgent(); stopPhone() }
+}
+
+func (c *couple) startPhone() (stop func()) {
+	stopListening, stopPhone := c.phone.accept(c.net), c.phone.run()
+	return func() { stopPhone(); stopListening() }
+}
+
+// withLink runs a test in a bubble with a couple that is linked.
+func withLink(t *testing.T, test func(t *testing.T, c *couple)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCouple(t, nil)
+		defer c.start()()
+		c.linked()
+		test(t, c)
+	})
 }
 
 func (c *couple) linked() {

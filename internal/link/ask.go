@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -76,7 +77,7 @@ func (n *Node) post(to device.ID, id string, a *ask) error {
 	n.mu.Unlock()
 	if !linked { // whoever is unpaired has none
 		if _, err := n.trust.Get(to); err != nil {
-			return wire.Errorf(wire.CodePairingInvalid, "not paired with this device")
+			return errNotPaired
 		}
 	}
 	n.mu.Lock()
@@ -111,8 +112,7 @@ func (p *peer) sendAgainLocked(s *session) {
 		_ = s.send(id, wire.KindCancel, wire.Cancel{RequestID: id})
 	}
 	clear(p.withdrawn)
-	waiting := slices.SortedFunc(maps.Values(p.asks), func(a, b *ask) int { return int(a.number) - int(b.number) })
-	for _, a := range waiting {
+	for _, a := range slices.SortedFunc(maps.Values(p.asks), func(a, b *ask) int { return cmp.Compare(a.number, b.number) }) {
 		a.sent = true
 		_ = s.write(a.frame)
 	}
@@ -132,16 +132,12 @@ func (n *Node) withdraw(to device.ID, id string, a *ask) {
 	case p.session != nil:
 		_ = p.session.send(id, wire.KindCancel, wire.Cancel{RequestID: id})
 	default:
-		p.forgetOldWithdrawn()
+		// Those of requests whose windows have passed are of no use any more.
+		maps.DeleteFunc(p.withdrawn, func(_ string, at time.Time) bool { return time.Since(at) > wire.MaxWindow })
 		if len(p.withdrawn) < maxWithdrawn {
 			p.withdrawn[id] = time.Now()
 		}
 	}
-}
-
-// forgetOldWithdrawn drops the cancels of requests whose windows have passed.
-func (p *peer) forgetOldWithdrawn() {
-	maps.DeleteFunc(p.withdrawn, func(_ string, at time.Time) bool { return time.Since(at) > wire.MaxWindow })
 }
 
 // answer gives an answer to whoever waits for it. One that nobody waits for, be

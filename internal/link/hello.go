@@ -43,9 +43,8 @@ func (n *Node) sayHello(c *conn) error {
 }
 
 // closeAt closes the connection when ctx ends; the returned function stops that.
-func (l *conn) closeAt(ctx context.Context) func() {
-	stop := context.AfterFunc(ctx, func() { l.close(ErrNodeClosed) })
-	return func() { stop() }
+func (l *conn) closeAt(ctx context.Context) func() bool {
+	return context.AfterFunc(ctx, func() { l.close(ErrNodeClosed) })
 }
 
 // fail closes the connection because of err and returns why it is closed.

@@ -25,24 +25,14 @@ type raw struct {
 func (c *couple) dialRaw(t *testing.T) *raw {
 	t.Helper()
 	r := c.dialMute(t)
-	if _, err := c.agent.exchange(t.Context(), r.conn); err != nil {
-		t.Fatal(err)
-	}
+	must(c.agent.exchange(t.Context(), r.conn))
 	return r
 }
 
 // dialMute connects to the phone as the agent's device, and says nothing.
 func (c *couple) dialMute(t *testing.T) *raw {
 	t.Helper()
-	p, err := c.net.open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	tc, err := c.agent.secureTo(c.phone.id)(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &raw{newConn(tc), t}
+	return &raw{newConn(must(c.agent.secureTo(c.phone.id)(t.Context(), must(c.net.open(t.Context()))))), t}
 }
 
 func (r *raw) next() wire.Envelope {
@@ -170,14 +160,6 @@ func must[T any](v T, err error) T {
 
 func (r *raw) finish() { r.close(ErrNodeClosed); r.wait() }
 
-func (c *couple) startPhone() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = c.phone.Node.Serve(ctx, c.net) }()
-	stopPhone := c.phone.run()
-	return func() { stopPhone(); cancel(); <-done }
-}
-
 // TestWrongAnswers: a phone that answers twice, answers what was not asked, or
 // answers with the wrong kind.
 func TestWrongAnswers(t *testing.T) {
@@ -237,14 +219,12 @@ func TestWrongAnswers(t *testing.T) {
 
 // TestBusy: one request more than MaxRequests is refused, the others go on.
 func TestBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withLink(t, func(t *testing.T, c *couple) {
 		release := make(chan struct{})
-		c := newCouple(t, func(ctx context.Context, req *Request) (wire.Kind, any) {
+		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
 			<-release
 			return wire.KindKeyListResponse, wire.KeyListResponse{}
-		})
-		defer c.start()()
-		c.linked()
+		}
 		got := make(chan error, MaxRequests)
 		for range MaxRequests {
 			go func() { _, err := c.askList(t.Context()); got <- err }()

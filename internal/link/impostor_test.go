@@ -89,7 +89,7 @@ func agentProof(t *testing.T, inv device.Invitation, cs *tls.ConnectionState) []
 // The handshake proves the key of the first certificate alone: a second one must
 // not be there, for whoever would read it.
 func TestOneCertificateProvesOneDevice(t *testing.T) {
-	one, two := leaf(t), leaf(t)
+	one, two := leaf(), leaf()
 	for n, list := range [][]*x509.Certificate{nil, {one}, {one, two}, {two, one, one}} {
 		id, err := peerID(&tls.ConnectionState{PeerCertificates: list})
 		if ok := len(list) == 1; ok != (err == nil) || ok && id != device.IDOf(one) {
@@ -98,15 +98,6 @@ func TestOneCertificateProvesOneDevice(t *testing.T) {
 	}
 }
 
-func leaf(t *testing.T) *x509.Certificate {
-	t.Helper()
-	key, err := device.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(key.Certificate().Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate
+func leaf() *x509.Certificate {
+	return must(device.NewKey()).Certificate().Leaf
 }

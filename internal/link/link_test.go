@@ -23,10 +23,7 @@ import (
 // TestLinkOverTCP: the real thing over loopback. Both are told of the link, a
 // request is answered, and the channel is what it is said to be.
 func TestLinkOverTCP(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	state := make(chan tls.ConnectionState, 1)
 	r := tcpRoute{l.Addr().String(), state}
 	phone := newActor(t, "phone")
@@ -148,10 +145,7 @@ func (r tcpRoute) Dial(ctx context.Context, p device.Peer, secure Secure) (*tls.
 // TestBlackHoleNoticed: packets vanish without a reset. Both sides notice
 // within 15 s, and a link through another connection comes up.
 func TestBlackHoleNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, nil)
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, c *couple) {
 		for _, before := range []time.Duration{0, 3 * time.Second, 61 * time.Second} {
 			time.Sleep(before) // the clock of the bubble
 			began := time.Now()
@@ -179,10 +173,7 @@ func (a *actor) downs() int {
 
 // TestQuietLinkStays: an idle link lives for hours by its pings.
 func TestQuietLinkStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, nil)
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, c *couple) {
 		time.Sleep(10 * time.Hour)
 		synctest.Wait()
 		if c.agent.down+c.phone.down != 0 {
@@ -193,10 +184,7 @@ func TestQuietLinkStays(t *testing.T) {
 
 // TestWakeProbes: after Wake a link that is dead is noticed sooner.
 func TestWakeProbes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, nil)
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, c *couple) {
 		time.Sleep(time.Second)
 		c.agent.Wake() // a live link stands it
 		time.Sleep(5 * time.Second)
@@ -213,15 +201,13 @@ func TestWakeProbes(t *testing.T) {
 // TestResendAfterReconnect: the link dies while the person is asked. The
 // request is sent again, shown once, and its answer arrives.
 func TestResendAfterReconnect(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withLink(t, func(t *testing.T, c *couple) {
 		release := make(chan struct{})
-		c := newCouple(t, func(ctx context.Context, req *Request) (wire.Kind, any) {
+		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
 			req.Received()
 			<-release
 			return wire.KindSignResponse, wire.SignResponse{RequestID: req.Envelope.ID, Signature: []byte("s")}
-		})
-		defer c.start()()
-		c.linked()
+		}
 		got := make(chan error, 1)
 		shown := 0
 		id := wire.NewID()
@@ -250,14 +236,12 @@ func TestResendAfterReconnect(t *testing.T) {
 func TestRedelivery(t *testing.T) {
 	for _, when := range []string{"link gone", "link a black hole"} {
 		t.Run(when, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			withLink(t, func(t *testing.T, c *couple) {
 				release := make(chan struct{})
-				c := newCouple(t, func(ctx context.Context, req *Request) (wire.Kind, any) {
+				c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
 					<-release
 					return wire.KindSignResponse, wire.SignResponse{RequestID: req.Envelope.ID, Signature: []byte("s")}
-				})
-				defer c.start()()
-				c.linked()
+				}
 				got := make(chan error, 1)
 				id := wire.NewID()
 				go func() {
@@ -289,15 +273,13 @@ func TestRedelivery(t *testing.T) {
 func TestCancel(t *testing.T) {
 	for _, linked := range []bool{true, false} {
 		t.Run(fmt.Sprintf("linked=%v", linked), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			withLink(t, func(t *testing.T, c *couple) {
 				var ended time.Time
-				c := newCouple(t, func(ctx context.Context, req *Request) (wire.Kind, any) {
+				c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
 					<-ctx.Done()
 					ended = time.Now()
 					return wire.KindError, wire.NewError(wire.CodeRequestExpired)
-				})
-				defer c.start()()
-				c.linked()
+				}
 				ctx, cancel := context.WithCancel(t.Context())
 				got := make(chan error, 1)
 				go func() {
@@ -359,15 +341,13 @@ func TestAskWaitsForLink(t *testing.T) {
 // TestUnpairedByAnotherProcess: Trust changes under the node. The link ends,
 // the other side learns why, and what was asked fails with its code.
 func TestUnpairedByAnotherProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withLink(t, func(t *testing.T, c *couple) {
 		var cause error
-		c := newCouple(t, func(ctx context.Context, req *Request) (wire.Kind, any) {
+		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
 			return wire.KindError, wire.NewError(wire.CodePairingInvalid)
-		})
-		defer c.start()()
-		c.linked()
+		}
 		got := make(chan error, 1)
 		go func() {
 			_, err := c.askList(t.Context())
@@ -407,12 +387,10 @@ func TestUnpairedByAnotherProcess(t *testing.T) {
 // attacker: a paired computer that keeps a second connection open without saying hello,
 // and says it once it has been unpaired. It gets no link, and nothing is served.
 func TestUnpairedBeforeHello(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, func(context.Context, *Request) (wire.Kind, any) {
+	withLink(t, func(t *testing.T, c *couple) {
+		c.phone.serve = func(context.Context, *Request) (wire.Kind, any) {
 			return wire.KindSignResponse, wire.SignResponse{RequestID: "r1", Signature: []byte("s")}
-		})
-		defer c.start()()
-		c.linked()
+		}
 		r := c.dialMute(t)
 		if e := r.next(); e.Kind != wire.KindHello { // the phone waits for the computer's
 			t.Fatalf("got %s", e.Kind)
@@ -436,10 +414,7 @@ func TestUnpairedBeforeHello(t *testing.T) {
 
 // TestUnpairedHere: the agent's own user unpairs the phone.
 func TestUnpairedHere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, nil)
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, c *couple) {
 		if err := c.agent.trust.Remove(c.phone.id); err != nil {
 			t.Fatal(err)
 		}
@@ -463,10 +438,7 @@ func TestUnpairedHere(t *testing.T) {
 // TestNewestReplaces: a phone that comes back before its old link is known to
 // be dead is not locked out.
 func TestNewestReplaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCouple(t, nil)
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, c *couple) {
 		c.net.hole()
 		again := newActor(t, "laptop", func(cfg *Config) { cfg.Key, cfg.Trust, cfg.Routes = c.agent.key, c.agent.trust, []Route{c.net} })
 		defer again.run()()

@@ -305,7 +305,11 @@ func (n *Node) Peers() []PeerStatus {
 	for _, t := range peers {
 		s := PeerStatus{ID: t.ID, Name: t.Name}
 		if p := n.peers[t.ID]; p != nil {
-			s.fill(p)
+			s.Connecting, s.Since, s.LastError = p.connecting, p.since, p.lastErr
+			s.Hello, s.ClockDifference = p.hello, p.clock
+			if p.session != nil {
+				s.Connected, s.Route, s.LastError, s.RoundTrip = true, p.session.route, nil, p.session.roundTrip
+			}
 		}
 		list = append(list, s)
 	}
@@ -318,14 +322,6 @@ func (n *Node) Connected(id device.ID) bool {
 	defer n.mu.Unlock()
 	p := n.peers[id]
 	return p != nil && p.session != nil
-}
-
-func (s *PeerStatus) fill(p *peer) {
-	s.Connecting, s.Since, s.LastError = p.connecting, p.since, p.lastErr
-	s.Hello, s.ClockDifference = p.hello, p.clock
-	if p.session != nil {
-		s.Connected, s.Route, s.LastError, s.RoundTrip = true, p.session.route, nil, p.session.roundTrip
-	}
 }
 
 // hello is this device's first message on a link. A device that is not paired is

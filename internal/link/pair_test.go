@@ -28,10 +28,8 @@ func inviting(t *testing.T) (agent, phone *actor, m *memory, offer *device.Offer
 }
 
 func listen(a *actor, m *memory) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = a.Node.Serve(ctx, m) }()
-	return func() { a.Close(); cancel(); <-done }
+	end := a.accept(m)
+	return func() { a.Close(); end() }
 }
 
 // TestPair: the invitation makes both trust each other, and the same channel
@@ -339,10 +337,7 @@ func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) 
 	agent, phone, m, offer := inviting(t)
 	listening := newMemory()
 	agent.Node.routes = []Route{listening}
-	ctx, cancel := context.WithCancel(context.Background())
-	listens := make(chan struct{})
-	go func() { defer close(listens); _ = phone.Node.Serve(ctx, listening) }()
-	stopAgent, stopListening := agent.run(), listen(agent, m)
+	stopPhone, stopAgent, stopListening := listen(phone, listening), agent.run(), listen(agent, m)
 	tc := must(phone.secureTo(agent.id)(t.Context(), must(m.open(t.Context()))))
 	cs := tc.ConnectionState()
 	pairing = &raw{newConn(tc), t}
@@ -353,7 +348,7 @@ func slowToStore(t *testing.T) (agent, phone *actor, pairing *raw, stop func()) 
 	if e := pairing.next(); e.Kind != wire.KindPairResponse {
 		t.Fatalf("answered by %s: %s", e.Kind, e.Body)
 	}
-	return agent, phone, pairing, func() { stopAgent(); stopListening(); phone.Close(); cancel(); <-listens }
+	return agent, phone, pairing, func() { stopAgent(); stopListening(); stopPhone() }
 }
 
 // The agent trusts the phone a moment before the phone trusts the agent. It must

@@ -2,9 +2,11 @@ package relay_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"vmux/internal/device"
 	"vmux/internal/leakcheck"
@@ -98,15 +100,7 @@ func newActor(t testing.TB, name string, at place, change func(*link.Config)) *a
 }
 
 func (a *actor) newClient(at place) *relay.Client {
-	return must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: a.key, Allow: a.allow}))
-}
-
-func (a *actor) allow() []device.ID {
-	var ids []device.ID
-	for _, p := range must(a.trust.Peers()) {
-		ids = append(ids, p.ID)
-	}
-	return ids
+	return must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: a.key, Allow: a.trust.IDs}))
 }
 
 func (a *actor) trusts(b *actor) {
@@ -118,17 +112,24 @@ func (a *actor) trusts(b *actor) {
 
 // start runs the device, which serves what comes from the hub, until stop.
 func (a *actor) start() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = a.Client.Run(ctx) })
-	nodeCtx, cancelNode := context.WithCancel(context.Background())
-	var node sync.WaitGroup
-	l := a.Client.Listener()
-	node.Go(func() { _ = a.Node.Serve(nodeCtx, l) })
-	node.Go(func() { _ = a.Node.Run(nodeCtx) })
-	stop = sync.OnceFunc(func() { cancelNode(); node.Wait(); cancel(); wg.Wait() })
+	stopClient, stopServing := inBackground(a.Client.Run), a.serves(a.Client.Listener())
+	stopNode := inBackground(a.Node.Run)
+	stop = sync.OnceFunc(func() { stopNode(); stopServing(); stopClient() })
 	a.t.Cleanup(stop)
 	return stop
+}
+
+// serves takes connections until stop.
+func (a *actor) serves(l net.Listener) (stop func()) {
+	return inBackground(func(ctx context.Context) error { return a.Node.Serve(ctx, l) })
+}
+
+// inBackground runs something until stop.
+func inBackground(run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = run(ctx) }()
+	return func() { cancel(); <-done }
 }
 
 func (a *actor) note(f func()) {
@@ -192,6 +193,18 @@ func (c *couple) start() (stop func()) {
 }
 
 func (c *couple) linked() { c.agent.linked(); c.phone.linked() }
+
+// withLink runs a test in a bubble with a hub in memory and a couple that is linked.
+func withLink(t *testing.T, test func(t *testing.T, h *hubtest.Hub, c *couple)) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		c := newCouple(t, inMemory(h))
+		defer h.Wait()
+		defer c.start()()
+		c.linked()
+		test(t, h, c)
+	})
+}
 
 func (a *actor) askList(ctx context.Context, of *actor) error {
 	_, err := a.Ask(ctx, of.id, wire.KindKeyListRequest, wire.NewID(), wire.KeyListRequest{}, nil)

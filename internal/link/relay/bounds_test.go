@@ -31,12 +31,20 @@ func newClient(t *testing.T, at place, allow ...device.ID) *client {
 	key := must(device.NewKey())
 	c := &client{id: key.ID()}
 	c.Client = must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: key, Allow: func() []device.ID { return allow }}))
-	ctx, cancel := context.WithCancel(t.Context())
-	var run sync.WaitGroup
-	run.Go(func() { _ = c.Run(ctx) })
-	c.stop = func() { cancel(); run.Wait() }
+	c.stop = inBackground(c.Run)
 	synctest.Wait()
 	return c
+}
+
+// withClient runs a test in a bubble with a hub in memory and one at it.
+func withClient(t *testing.T, test func(t *testing.T, h *hubtest.Hub, c *client), allow ...device.ID) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hubtest.New(hubURL)
+		c := newClient(t, inMemory(h), allow...)
+		defer h.Wait()
+		defer c.stop()
+		test(t, h, c)
+	})
 }
 
 // hears sends the device a message of the hub's.
@@ -49,12 +57,8 @@ func (c *client) gets(h *hubtest.Hub, f hubwire.Frame) { h.Send(c.id, false, f.A
 // TestPresenceOfOthers: whom the device does not allow it is not told of,
 // however many the hub names; nor later whom it allows no more.
 func TestPresenceOfOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		friend := device.ID{1}
-		c := newClient(t, inMemory(h), friend)
-		defer h.Wait()
-		defer c.stop()
+	friend := device.ID{1}
+	withClient(t, func(t *testing.T, h *hubtest.Hub, c *client) {
 		for i := range 20000 {
 			c.hears(h, hubwire.Message{Type: hubwire.TypePresence, Peer: &device.ID{2, byte(i), byte(i >> 8)}, Online: true})
 		}
@@ -66,17 +70,13 @@ func TestPresenceOfOthers(t *testing.T) {
 		if err := c.Find(ctx, func(id device.ID) { found = append(found, id) }); err != nil || !slices.Equal(found, []device.ID{friend}) {
 			t.Errorf("found %d devices, %v", len(found), err)
 		}
-	})
+	}, friend)
 }
 
 // TestTooManyInbound: a hub that opens streams without end has no more of them
 // at once than the limit, each of the others is refused, and what ends makes room.
 func TestTooManyInbound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newClient(t, inMemory(h))
-		defer h.Wait()
-		defer c.stop()
+	withClient(t, func(t *testing.T, h *hubtest.Hub, c *client) {
 		l := c.Listener()
 		taken := make(chan net.Conn, 1000)
 		done := make(chan struct{})
@@ -112,11 +112,7 @@ func TestTooManyInbound(t *testing.T) {
 // TestUnreadOfAllStreams: what has come and was not read is bounded for all streams
 // together, whatever each may have; who reads gives it back.
 func TestUnreadOfAllStreams(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newClient(t, inMemory(h))
-		defer h.Wait()
-		defer c.stop()
+	withClient(t, func(t *testing.T, h *hubtest.Hub, c *client) {
 		l := c.Listener()
 		defer l.Close()
 		const streams, each, all = 12, 1 << 20, 8 << 20
@@ -163,11 +159,7 @@ func TestUnreadOfAllStreams(t *testing.T) {
 // up, and it is opened again; but a hub, or whoever has the token, gets it renewed
 // a few times only.
 func TestRendezvousRenewals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newClient(t, inMemory(h))
-		defer h.Wait()
-		defer c.stop()
+	withClient(t, func(t *testing.T, h *hubtest.Hub, c *client) {
 		end, err := c.Rendezvous(t.Context(), [hubwire.TokenSize]byte{1}, time.Minute)
 		if err != nil {
 			t.Fatal(err)

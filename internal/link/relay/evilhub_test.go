@@ -97,7 +97,7 @@ func (c *couple) checkServed(t *testing.T, asked map[string]bool) {
 	shown := map[string]bool{}
 	for _, e := range c.phone.served {
 		var r wire.RemoteSignRequest
-		if err := jsonOf(e, &r); err != nil || !asked[e.ID] || r.RequestID != e.ID || string(r.DataToSign) != secretData {
+		if err := json.Unmarshal(e.Body, &r); err != nil || !asked[e.ID] || r.RequestID != e.ID || string(r.DataToSign) != secretData {
 			t.Errorf("the phone was shown what nobody asked: %s %s", e.ID, e.Body)
 		}
 		if shown[e.ID] {
@@ -187,8 +187,6 @@ func (r relayWithToken) DialInvited(ctx context.Context, _ device.Invitation, se
 	return r.Client.DialInvited(ctx, r.seen, secure)
 }
 
-func jsonOf(e wire.Envelope, into any) error { return json.Unmarshal(e.Body, into) }
-
 // TestBadInput: what no hub sends costs it the connection at most, and the
 // device connects anew.
 func TestBadInput(t *testing.T) {
@@ -222,12 +220,7 @@ func TestBadInput(t *testing.T) {
 		"a stream with a token":        {false, frame(hubwire.KindOpen, hubwire.TokenSize), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := hubtest.New(hubURL)
-				c := newCouple(t, inMemory(h))
-				defer h.Wait()
-				defer c.start()()
-				c.linked()
+			withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 				h.Send(c.agent.id, bad.text, bad.message)
 				time.Sleep(time.Minute)
 				if stayed := h.Connects() == 2; stayed != bad.stays {
@@ -244,12 +237,7 @@ func TestBadInput(t *testing.T) {
 // TestFloods: a hub that opens streams without end, or has the device answer
 // without end, gets no more than the limits, and links go on.
 func TestFloods(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newCouple(t, inMemory(h))
-		defer h.Wait()
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 		for i := range 20000 {
 			to := c.phone.id
 			h.Send(to, false, hubwire.Frame{Kind: hubwire.KindOpen, Peer: device.ID{byte(i), byte(i >> 8)}, Stream: uint64(i)}.Append(nil))
@@ -330,12 +318,9 @@ func TestRefusalsWithoutEnd(t *testing.T) {
 		var log bytes.Buffer
 		a := newPhone(t, "phone", inMemory(h))
 		at := inMemory(h)
-		client := must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: a.key, Allow: a.allow, Log: slog.New(slog.NewTextHandler(&log, nil))}))
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = client.Run(ctx) }()
+		client := must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: a.key, Allow: a.trust.IDs, Log: slog.New(slog.NewTextHandler(&log, nil))}))
 		defer h.Wait()
-		defer func() { stop(); <-done }()
+		defer inBackground(client.Run)()
 		synctest.Wait()
 		a.trusts(newPhone(t, "other", at))
 		client.Refresh() // one that nobody waits for

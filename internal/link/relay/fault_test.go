@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"vmux/internal/link/hubwire"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -103,30 +104,17 @@ func TestFaultsOfCertificates(t *testing.T) {
 
 func certificateFor(t *testing.T, host string, from, until time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, NotBefore: from, NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{host}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
+	certPEM, keyPEM := testkit.Certificate(t, func(c *x509.Certificate) {
+		c.Subject.CommonName, c.NotBefore, c.NotAfter = host, from, until
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature
+	}, host)
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+	roots.AddCert(cert.Leaf)
+	return cert, roots
 }
 
 // A hub that shows certbot's cert.pem works in desktop browsers: a root would not help this
@@ -135,10 +123,6 @@ func certificateFor(t *testing.T, host string, from, until time.Time) (tls.Certi
 func TestFaultOfAnIncompleteChain(t *testing.T) {
 	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	issuer, _ := certificateFor(t, "issuer.example", from, until)
-	issuedBy, err := x509.ParseCertificate(issuer.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +130,7 @@ func TestFaultOfAnIncompleteChain(t *testing.T) {
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "hub"}, NotBefore: from, NotAfter: until,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IssuingCertificateURL: []string{"http://ca.example/issuer.cer"},
-	}, issuedBy, &key.PublicKey, issuer.PrivateKey)
+	}, issuer.Leaf, &key.PublicKey, issuer.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}

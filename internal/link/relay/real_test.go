@@ -201,14 +201,9 @@ func TestTLSHub(t *testing.T) {
 			URL: server.URL, Key: key, Allow: func() []device.ID { return nil }, RootCAs: roots,
 			Changed: func() { changed <- struct{}{} },
 		}))
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = c.Run(ctx) }()
+		defer inBackground(c.Run)()
 		<-changed
-		s := c.Status()
-		cancel()
-		<-done
-		return s
+		return c.Status()
 	}
 	if s := run(x509.NewCertPool()); s.Connected || !errorIs[*tls.CertificateVerificationError](s.LastError) {
 		t.Errorf("an unknown certificate: %+v", s)

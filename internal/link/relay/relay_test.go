@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -18,12 +17,7 @@ import (
 
 // TestLink: two devices that see nothing but a hub have a link.
 func TestLink(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newCouple(t, inMemory(h))
-		defer h.Wait()
-		defer c.start()()
-		c.linked()
+	withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 		if err := c.agent.askList(t.Context(), c.phone); err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +65,9 @@ func TestComeAndGo(t *testing.T) {
 // TestHubRestarts: the hub is away for minutes. A request that waits is answered
 // afterwards, and shown once.
 func TestHubRestarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newCouple(t, inMemory(h))
+	withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 		release := make(chan struct{})
 		c.phone.serve = approving(release)
-		defer h.Wait()
-		defer c.start()()
-		c.linked()
 		got := c.agent.askSign(t.Context(), c.phone)
 		synctest.Wait()
 		h.Refuse(true)
@@ -112,11 +101,7 @@ func TestHubRestarts(t *testing.T) {
 // TestHalfOpen: packets vanish without a reset. The device notices within 15 s,
 // within 3 s after Wake, and comes back.
 func TestHalfOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newCouple(t, inMemory(h))
-		defer h.Wait()
-		defer c.start()()
+	withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 		for _, wake := range []bool{false, true} {
 			c.linked()
 			time.Sleep(61 * time.Second)
@@ -170,10 +155,7 @@ func TestReplaced(t *testing.T) {
 		defer a.start()()
 		synctest.Wait()
 		second := a.newClient(at)
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		done := make(chan struct{})
-		go func() { defer close(done); _ = second.Run(ctx) }()
+		stop := inBackground(second.Run)
 		synctest.Wait()
 		var refused *relay.Error
 		if s := a.Client.Status(); s.Connected || !errors.As(s.LastError, &refused) || refused.Code != hubwire.CodeReplaced {
@@ -184,7 +166,6 @@ func TestReplaced(t *testing.T) {
 			t.Error("the first one did not keep away")
 		}
 		stop()
-		<-done
 		time.Sleep(9 * time.Second)
 		if !a.Client.Status().Connected {
 			t.Error("the first one did not come back")
@@ -194,11 +175,7 @@ func TestReplaced(t *testing.T) {
 
 // TestErrands: what a device asks of its hub.
 func TestErrands(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hubtest.New(hubURL)
-		c := newCouple(t, inMemory(h))
-		defer h.Wait()
-		defer c.start()()
+	withLink(t, func(t *testing.T, h *hubtest.Hub, c *couple) {
 		var refused *relay.Error
 		if err := c.agent.Client.WakePeer(t.Context(), c.phone.id); !errors.As(err, &refused) || refused.Code != hubwire.CodeNotSubscribed {
 			t.Errorf("without a subscription: %v", err)

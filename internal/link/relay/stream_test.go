@@ -29,22 +29,13 @@ type streams struct {
 	stop     func()
 }
 
-func newStreams() *streams {
+func newStreams(t *testing.T) *streams {
 	s := &streams{hub: hubtest.New(hubURL)}
 	s.hub.Blind, s.hub.Mute = true, true
-	at := inMemory(s.hub)
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	client := func() (*relay.Client, device.ID) {
-		key := must(device.NewKey())
-		c := must(relay.New(relay.Config{URL: at.url, Open: at.open, Key: key, Allow: func() []device.ID { return nil }}))
-		wg.Go(func() { _ = c.Run(ctx) })
-		return c, key.ID()
-	}
-	s.near, s.nearID = client()
-	s.to, s.toID = client()
+	near, to := newClient(t, inMemory(s.hub)), newClient(t, inMemory(s.hub))
+	s.near, s.nearID, s.to, s.toID = near.Client, near.id, to.Client, to.id
 	s.listener = s.to.Listener()
-	s.stop = func() { _ = s.listener.Close(); cancel(); wg.Wait(); s.hub.Wait() }
+	s.stop = func() { _ = s.listener.Close(); near.stop(); to.stop(); s.hub.Wait() }
 	return s
 }
 
@@ -66,7 +57,7 @@ func (s *streams) pair(ctx context.Context) (near, far net.Conn) {
 // inStreams runs a test with a stream in a bubble.
 func inStreams(t *testing.T, test func(t *testing.T, s *streams, near, far net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreams()
+		s := newStreams(t)
 		defer s.stop()
 		near, far := s.pair(t.Context())
 		test(t, s, near, far)
