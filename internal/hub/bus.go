@@ -78,15 +78,23 @@ func newBus(c Config, dir string) (*bus, error) {
 	if _, err := rand.Read(b.id[:]); err != nil {
 		return nil, err
 	}
+	said := "" // of the handlers, which are called one after the other
 	options := []nats.Option{
 		nats.Name("vmux-hub"), nats.Timeout(busStartTime / 3), nats.FlusherTimeout(5 * time.Second),
 		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),
+		// A server that refuses the hub, as while its accounts are changed, ends the connection
+		// for good else, at the second time (nats-io/nats.node#533).
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now must not come later
 		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			c.Log.Error("NATS", "reason", err)
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
+			if text := err.Error(); text != said || nc.IsConnected() { // else at each try to connect
+				c.Log.Error("NATS", "reason", err)
+				said = text
+			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			said = ""
 			if err != nil {
 				c.Log.Error("NATS is away", "reason", err)
 			}

@@ -3,6 +3,7 @@ package hub
 import (
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,11 +14,13 @@ import (
 
 // newNATS runs a NATS server as an operator would, on a port; without a folder it stores
 // nothing.
-func newNATS(t testing.TB, port int, dir string) *server.Server {
+func newNATS(t testing.TB, port int, dir string, who ...server.Authentication) *server.Server {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: dir != "", StoreDir: dir, NoSigs: true, NoLog: true,
-	})
+	o := &server.Options{Host: "127.0.0.1", Port: port, JetStream: dir != "", StoreDir: dir, NoSigs: true, NoLog: true}
+	for _, a := range who {
+		o.CustomClientAuthentication = a
+	}
+	ns, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +190,42 @@ func TestNATSAway(t *testing.T) {
 	late.wants(hubwire.KindOpen, agent, 2, "")
 	if text := one.log.String(); !strings.Contains(text, "NATS is away") || !strings.Contains(text, "NATS is back") {
 		t.Error("the log does not say that NATS was away")
+	}
+}
+
+// door lets clients into NATS once it is open.
+type door struct {
+	open    atomic.Bool
+	refused atomic.Int64
+}
+
+// Check implements server.Authentication.
+func (d *door) Check(server.ClientAuthentication) bool {
+	if !d.open.Load() {
+		d.refused.Add(1)
+	}
+	return d.open.Load()
+}
+
+// A NATS that refuses the hub for a while, as one that is overloaded or whose accounts are
+// being changed (nats-io/nats.node#533), has it back once it no longer does; the log says so
+// once.
+func TestNATSRefusesForAWhile(t *testing.T) {
+	t.Parallel()
+	dir, way := t.TempDir(), &door{}
+	way.open.Store(true)
+	ns := newNATS(t, server.RANDOM_PORT, dir, way)
+	one := newHub(t, withNATS(ns.ClientURL()))
+	port := ns.Addr().(*net.TCPAddr).Port
+	way.open.Store(false)
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	newNATS(t, port, dir, way)
+	waitFor(t, "the hub to be refused", func() bool { return way.refused.Load() >= 3 })
+	way.open.Store(true)
+	waitFor(t, "the hub to be back", one.bus.nc.IsConnected)
+	if n := strings.Count(one.log.String(), "uthorization"); n != 1 {
+		t.Errorf("said %d times: %s", n, one.log.String())
 	}
 }
 

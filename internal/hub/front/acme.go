@@ -80,6 +80,12 @@ func openACME(c Config) (*acmeWay, error) {
 	for i, name := range domains {
 		name = strings.TrimSuffix(strings.ToLower(name), ".")
 		bad := func(r rune) bool { return r > 'z' || r <= ' ' }
+		if _, err := netip.ParseAddr(name); err == nil {
+			return nil, usage("--acme-domain: browsers have no passkeys for the bare address %s: give a host name", name)
+		}
+		if strings.IndexFunc(name, func(r rune) bool { return r > '~' }) >= 0 {
+			return nil, usage("--acme-domain: write %s as DNS has it, in ASCII (xn--…)", name)
+		}
 		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*:/") || strings.IndexFunc(name, bad) >= 0 {
 			return nil, usage("--acme-domain: not a name to get a certificate for: %q", name)
 		}

@@ -2,13 +2,14 @@ package front
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,9 @@ import (
 const checkEvery = time.Second
 
 // certFiles is a certificate that somebody else keeps current on the disk. It is
-// looked at when a connection comes, so that nobody has to be told.
+// read when a connection comes, so that nobody has to be told. What is in the files
+// decides, and not when they were changed: tools keep the time of a file that they
+// copy, and a key that the hub may read at last has the time that it had.
 type certFiles struct {
 	cert, key string
 	log       *slog.Logger
@@ -26,14 +29,9 @@ type certFiles struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	seen    [2]stamp // of the files when they were last read
+	tried   [sha256.Size]byte // what was in the files, hashed
+	failed  string            // why they could not be used
 	checked time.Time
-}
-
-// stamp tells whether a file has changed.
-type stamp struct {
-	modified time.Time
-	size     int64
 }
 
 func openCertFiles(c Config) (*certFiles, error) {
@@ -41,12 +39,7 @@ func openCertFiles(c Config) (*certFiles, error) {
 	if err := checkSecret(f.key); err != nil {
 		return nil, err
 	}
-	seen, err := f.look()
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate: %w", err)
-	}
-	f.seen = seen
-	if f.current, err = f.load(); err != nil {
+	if err := f.load(); err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
 	if f.host() == "" && c.PublicURL == "" {
@@ -77,22 +70,32 @@ func checkSecret(path string) error {
 	return nil
 }
 
-func (f *certFiles) look() (seen [2]stamp, err error) {
+// load reads the files, and takes what is in them unless it was tried before. What is no
+// file can be read once.
+func (f *certFiles) load() error {
+	var read [2][]byte
 	for i, path := range []string{f.cert, f.key} {
-		var info fs.FileInfo
-		if info, err = os.Stat(path); err != nil {
-			return seen, err
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
 		}
-		seen[i] = stamp{info.ModTime(), info.Size()}
+		if f.current != nil && !info.Mode().IsRegular() {
+			return nil
+		}
+		if read[i], err = os.ReadFile(path); err != nil {
+			return err
+		}
 	}
-	return seen, nil
-}
-
-func (f *certFiles) load() (*tls.Certificate, error) {
-	c, err := tls.LoadX509KeyPair(f.cert, f.key)
+	tried := sha256.Sum256(slices.Concat(read[0], []byte{0}, read[1])) // PEM has no such byte
+	if tried == f.tried {
+		return nil
+	}
+	f.tried = tried
+	c, err := tls.X509KeyPair(read[0], read[1])
 	if err != nil {
-		return nil, err
+		return err
 	}
+	f.current = &c
 	if f.now().After(c.Leaf.NotAfter) {
 		f.log.Warn("the certificate has expired", "file", f.cert, "expired", c.Leaf.NotAfter)
 	}
@@ -100,7 +103,7 @@ func (f *certFiles) load() (*tls.Certificate, error) {
 		f.log.Warn("the file has the hub's certificate alone: phones and computers do not know who has issued it", "file", f.cert,
 			"issuer", c.Leaf.Issuer.CommonName, "hint", "give --tls-cert the whole chain: certbot's fullchain.pem, not cert.pem")
 	}
-	return &c, nil
+	return nil
 }
 
 // lacksIssuer reports whether the chain breaks off at the hub's own certificate. One that
@@ -120,18 +123,17 @@ func (f *certFiles) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 		return f.current, nil
 	}
 	f.checked = now
-	seen, err := f.look()
-	if err != nil || seen == f.seen {
-		return f.current, nil
+	before, failed := f.current, f.failed
+	f.failed = ""
+	if err := f.load(); err != nil {
+		f.failed = err.Error()
+		if f.failed != failed {
+			f.log.Warn("the new certificate cannot be used; the one before stays", "error", err)
+		}
 	}
-	f.seen = seen
-	c, err := f.load()
-	if err != nil {
-		f.log.Warn("the new certificate cannot be used; the one before stays", "error", err)
-		return f.current, nil
+	if f.current != before {
+		f.log.Info("new certificate", "until", f.current.Leaf.NotAfter)
 	}
-	f.current = c
-	f.log.Info("new certificate", "until", c.Leaf.NotAfter)
 	return f.current, nil
 }
 

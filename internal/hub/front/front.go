@@ -312,15 +312,16 @@ func (f *Front) plainHandler() http.Handler {
 	return h
 }
 
-// redirect sends readers to the hub. Anything else came in clear by mistake, and
-// must not be told that it works.
+// redirect sends readers to the hub, for now: browsers keep what is permanent, and would
+// go on to an address that the hub had before. Anything else came in clear by mistake,
+// and must not be told that it works.
 func redirect(publicURL string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !leads(r) {
 			http.Error(w, "The hub is at "+publicURL, http.StatusForbidden)
 			return
 		}
-		http.Redirect(w, r, publicURL+r.URL.RequestURI(), http.StatusPermanentRedirect)
+		http.Redirect(w, r, publicURL+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 	})
 }
 

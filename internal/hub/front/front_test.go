@@ -181,6 +181,7 @@ func TestContradictions(t *testing.T) {
 		"ACME nowhere":          {ACMEDomains: []string{"hub.example"}},
 		"ACME for a wildcard":   {ACMEDomains: []string{"*.hub.example"}, StateDir: t.TempDir()},
 		"ACME for a word":       {ACMEDomains: []string{"hub"}, StateDir: t.TempDir()},
+		"ACME for an address":   {ACMEDomains: []string{"198.51.100.7"}, StateDir: t.TempDir()},
 		"email without ACME":    {ACMEEmail: "root@hub.example"},
 		"no roots for ACME":     {ACMEDomains: []string{"hub.example"}, ACMERoots: cert, StateDir: t.TempDir()},
 		"second listener fails": {Listen: "127.0.0.1:0", ListenHTTP: "256.0.0.1:1"},
@@ -353,7 +354,7 @@ func TestPlainListenerRedirects(t *testing.T) {
 	for path, want := range map[string]string{
 		"/": "https://hub.example/", "/a/b?c=d": "https://hub.example/a/b?c=d", "//evil.example/": "https://hub.example//evil.example/",
 	} {
-		if resp, _ := do(t, "GET", plain+path, "Host", "evil.example"); resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != want {
+		if resp, _ := do(t, "GET", plain+path, "Host", "evil.example"); resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != want {
 			t.Errorf("%s: %d to %s, want %s", path, resp.StatusCode, resp.Header.Get("Location"), want)
 		}
 	}
@@ -447,12 +448,14 @@ func TestInClearToTheProxy(t *testing.T) {
 // elsewhere the words "X-Forwarded-For" are an attacker's.
 func TestProxyIsNearby(t *testing.T) {
 	h := behindProxy(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), "https://hub.example", slog.New(slog.DiscardHandler))
+	here := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP("2001:db8::8"), Port: 8722})
 	for address, want := range map[string]int{
-		"127.0.0.1:1": 200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.168.1.1:1": 200, "100.64.0.1:1": 200, "[fd7a:115c:a1e0::1]:1": 200,
+		"[2001:db8::8]:1": 200, // a proxy of this machine (TechnitiumSoftware/DnsServer#1902)
+		"127.0.0.1:1":     200, "[::1]:1": 200, "10.1.2.3:1": 200, "192.168.1.1:1": 200, "100.64.0.1:1": 200, "[fd7a:115c:a1e0::1]:1": 200,
 		"[::ffff:10.0.0.1]:1": 200,
 		"198.51.100.7:1":      403, "[2001:db8::1]:1": 403, "8.8.8.8:1": 403, "[::ffff:8.8.8.8]:1": 403, "": 403, "@": 403,
 	} {
-		r := httptest.NewRequest("GET", "http://hub.example/", nil)
+		r := httptest.NewRequestWithContext(here, "GET", "http://hub.example/", nil)
 		r.RemoteAddr = address
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, r); w.Code != want {

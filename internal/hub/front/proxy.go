@@ -14,9 +14,17 @@ import (
 // shared is what carriers and tailscale number their own networks with (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// near reports whether the address is of this machine or a private network.
-func near(ip netip.Addr) bool {
-	ip = ip.Unmap()
+// near reports whether the request comes from this machine, as from a proxy that goes to
+// its public address, or from a private network.
+func near(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	ip := peer.Addr().Unmap()
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && at.AddrPort().Addr().Unmap() == ip {
+		return true
+	}
 	return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || shared.Contains(ip)
 }
 
@@ -44,9 +52,13 @@ func direct(next http.Handler) http.Handler {
 // the proxy has written it, the others are the client's word.
 func behindProxy(next http.Handler, publicURL string, log *slog.Logger) http.Handler {
 	in := &inClear{publicURL: publicURL, log: log}
+	var told sync.Once
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !near(peer.Addr()) {
+		if !near(r) {
+			told.Do(func() {
+				log.Warn("refused who came past the proxy, or a proxy with a public address on another machine",
+					"hint", "let the proxy reach the hub by a private address, or by a VPN's")
+			})
 			http.Error(w, "This hub is reached through its proxy: "+publicURL, http.StatusForbidden)
 			return
 		}
