@@ -270,28 +270,46 @@ func TestStoreThatVanished(t *testing.T) {
 }
 
 // A browser that gives back no device key, and all else, has not deleted the keys: nobody is
-// told to take them off the servers, and they sign once the computer is paired again.
+// told to take them off the servers, and they sign once the computer is paired again. It may
+// give it back later, as after a restart: until the person goes on without it, it is kept.
 func TestDeviceKeyThatVanished(t *testing.T) {
 	w := newWorld(t)
 	w.mustLogin(t)
 	const lost = "Your computers do not know this phone any more"
+	const unreadable = "The browser does not give back the key of this device"
 	w.page.Lacks(lost, notice)
-	w.page.Go(w.hub.URL + "/manifest.webmanifest")
-	w.page.Check(`new Promise((resolve) => {
-		const request = indexedDB.open('vmux');
-		request.onsuccess = () => {
-			const transaction = request.result.transaction('own', 'readwrite');
-			transaction.objectStore('own').put(null, 'deviceKey');
-			transaction.oncomplete = () => { request.result.close(); resolve(true); };
-		};
-	})`)
-	for range 2 { // also when it is opened once more
+	// change has the store's keys changed while no page of the app is there.
+	change := func(what string) {
+		w.page.Go(w.hub.URL + "/manifest.webmanifest")
+		w.page.Check(`new Promise((resolve) => {
+			const request = indexedDB.open('vmux');
+			request.onsuccess = () => {
+				const transaction = request.result.transaction('own', 'readwrite'), own = transaction.objectStore('own');
+				` + what + `;
+				transaction.oncomplete = () => { request.result.close(); resolve(true); };
+			};
+		})`)
 		w.page.Go(w.hub.URL + "/")
+	}
+	change("own.get('deviceKey').onsuccess = (event) => { own.put(event.target.result, 'kept'); own.put(null, 'deviceKey'); }")
+	for range 2 {
+		w.page.Wants("The app could not start", unreadable)
+		w.page.Reload()
+	}
+	change("own.get('kept').onsuccess = (event) => own.put(event.target.result, 'deviceKey')")
+	w.page.WaitComputer()
+	w.page.Lacks(lost, notice)
+	w.mustLogin(t)
+
+	change("own.put(null, 'deviceKey')")
+	w.page.Wants(unreadable)
+	w.page.Tap("Go on without it")
+	for range 2 { // also when it is opened once more
 		w.page.Wants(lost)
 		w.page.Lacks(notice)
-		w.page.Go(w.hub.URL + "/manifest.webmanifest")
+		w.page.Reload()
 	}
-	w.page.Go(w.hub.URL + "/")
+	w.page.Wants(lost)
 	w.agent.Pair(w.page)
 	w.page.Tap("Hide this")
 	w.page.Hides(lost)

@@ -235,12 +235,24 @@ func TestFullStorage(t *testing.T) {
 func TestStorageRefused(t *testing.T) {
 	hub := StartHub(t)
 	browser := NewBrowser(t)
-	page := browser.Tab()
-	page.BeforeLoad(`IDBFactory.prototype.open = function () { throw new DOMException('no storage here', 'SecurityError'); }`)
-	page.Go(hub.URL + "/")
-	var f *Failure
-	if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || f.Hint == "" {
-		t.Errorf("%v", err)
+	for refuse, hint := range map[string]string{
+		`IDBFactory.prototype.open = function () { throw new DOMException('no storage here', 'SecurityError'); }`: "let this site store data",
+		// As WebKit does where it cannot encrypt the key that no script can read (tkhq/sdk 1454).
+		`const put = IDBObjectStore.prototype.put;
+		IDBObjectStore.prototype.put = function (value, ...rest) {
+			if (value?.privateKey) {
+				throw new DOMException('The object can not be cloned.', 'DataCloneError');
+			}
+			return put.call(this, value, ...rest);
+		}`: "in Lockdown Mode",
+	} {
+		page := browser.Tab()
+		page.BeforeLoad(refuse)
+		page.Go(hub.URL + "/")
+		var f *Failure
+		if err := page.Run("return 1", nil); !errors.As(err, &f) || f.Code != "storage" || !strings.Contains(f.Hint, hint) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

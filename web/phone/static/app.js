@@ -167,7 +167,8 @@ function broken(error) {
 		h('span', { class: 'bubble big bad' }, icon('warning')),
 		h('p', { class: 'empty-title' }, ended.has(code ?? '') ? 'This page has ended' : 'The app could not start'),
 		h('bdi', { class: 'para' }, message), hint && h('bdi', { class: 'para' }, hint),
-		button(ended.has(code ?? '') ? 'Reload' : 'Try again', { kind: 'primary', onclick: () => location.reload() })));
+		button(ended.has(code ?? '') ? 'Reload' : 'Try again', { kind: 'primary', onclick: () => location.reload() }),
+		code === 'deviceKey' && button('Go on without it', { onclick: () => core.forgetDeviceKey().then(() => location.reload(), broken) })));
 }
 
 async function foreground() {

@@ -93,10 +93,17 @@ function storageFailure({ name, message }) {
 	if (name === 'ClearedError') {
 		return { code: 'cleared', message: 'What was stored here has been deleted, by the browser or in another tab.', hint: 'Reload the page.' };
 	}
+	if (name === 'DeviceKeyError') {
+		return {
+			code: 'deviceKey', message: 'The browser does not give back the key of this device, by which computers and the hub know it.',
+			hint: 'Unlock this device, close the app and open it again, then restart the device. If that does not help, go on without that key: all else that is kept here stays, and you pair your computers again.',
+		};
+	}
 	const reason = /^(Storage|QuotaExceeded|Timeout)Error$/.test(name) ? message : name;
 	const hint = {
 		QuotaExceededError: 'Free some space on this device, then try again. Nothing that was stored is lost.',
 		StorageError: 'Leave private browsing, and let this site store data, then reload.',
+		DataCloneError: 'This browser cannot store a key that no script can read. Leave private browsing; on an iPhone in Lockdown Mode, exempt this site in Safari’s page menu.',
 		SecurityError: 'Leave private browsing, and let this site store data, then reload.',
 	}[name] ?? 'Close the app and open it again, not in private browsing. If that does not help, restart this device. Do not delete this site’s data: your keys are in it.';
 	return { code: 'storage', message: `The browser does not keep what vmux stores (${reason}).`, hint };
@@ -463,6 +470,9 @@ export function beginAnew() {
 	storage.beginAnew();
 	change();
 }
+
+/** Gives up a device key that cannot be read: the next start makes another. @returns {Promise<void>} */
+export const forgetDeviceKey = () => storage.forgetDeviceKey().catch((error) => { throw failure(error); });
 
 /** How long a browser may take to tell something of itself, in milliseconds. */
 const patience = 3000;

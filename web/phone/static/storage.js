@@ -394,11 +394,18 @@ function watchOwner(onLost) {
 	lookForOwner(); // another may have spoken before this page listened
 }
 
-/** @returns {Promise<CryptoKeyPair>} */
+/**
+ * The device key, made at the first time. One that is there and is not given back stays there:
+ * WebKit encrypts it under a key in the keychain, and may be able to read it after a restart.
+ * @returns {Promise<CryptoKeyPair>}
+ */
 async function deviceKey() {
-	const found = await transact('readonly', false, (_, own) => result(own.get('deviceKey')));
+	const [found, kept] = await transact('readonly', false, (_, own) => Promise.all([result(own.get('deviceKey')), result(own.count('deviceKey'))]));
 	if (found) {
 		return found;
+	}
+	if (kept) {
+		throw new StorageError('the device key cannot be read', 'DeviceKeyError');
 	}
 	const made = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
 	return transact('readwrite', true, async (_, own) => {
@@ -409,6 +416,13 @@ async function deviceKey() {
 		return other ?? made;
 	});
 }
+
+/** Gives up a device key that the browser does not give back: the next start makes another. */
+export const forgetDeviceKey = () => transact('readwrite', true, async (_, own) => {
+	if (!await result(own.get('deviceKey'))) {
+		await result(own.delete('deviceKey'));
+	}
+});
 
 /** @param {IDBObjectStore} own */
 async function checkOwner(own) {
