@@ -8,7 +8,7 @@ import (
 // Git is what git is told to sign with a phone-held key.
 type Git struct {
 	File    string // git's own, to which `git config --global` writes
-	Key     string // in the format of authorized_keys, without a comment
+	Key     string // user.signingkey
 	Program string // gpg.ssh.program
 	Signers string // the file of allowed signers
 	Signer  string // the key's line in it; empty: it is there
@@ -32,7 +32,7 @@ func (w Wish) git() []Change {
 		Change{Path: fragment, Own: true, mode: 0o600, Lines: marked + `[gpg]
 	format = ssh
 [user]
-	signingkey = ` + gitQuote("key::"+w.Git.Key) + `
+	signingkey = ` + gitQuote(w.Git.Key) + `
 [gpg "ssh"]
 	program = ` + gitQuote(w.Git.Program) + `
 	allowedSignersFile = ` + gitQuote(w.Git.Signers) + "\n"},

@@ -38,7 +38,7 @@ func TestGitSignsUnlessAPersonSaysOtherwise(t *testing.T) {
 			a.Parts = nil
 			a.ConfigFile = filepath.Join(a.home, ".config", "vmux dir", "config.toml")
 			a.Git = &Git{
-				File: filepath.Join(a.home, test.file), Key: key, Program: `/opt/a "b"\c/vmux`,
+				File: filepath.Join(a.home, test.file), Key: "key::" + key, Program: `/opt/a "b"\c/vmux`,
 				Signers: filepath.Join(a.home, ".ssh", "allowed_signers"), Signer: `z@example.com namespaces="git" ` + key,
 			}
 			if test.text != "" {

@@ -18,10 +18,9 @@ import (
 )
 
 // Program is what git is to run as gpg.ssh.program, which is a single word: this
-// program, which takes ssh-keygen's `-Y` in the place of a command. A name is found
-// through PATH, after an upgrade and in a container that copies git's configuration
-// too; where PATH does not lead here, it is the path that was called, since one
-// with its symbolic links resolved would lead to a version that goes. With
+// program, which takes ssh-keygen's `-Y` in the place of a command. It is the path by which
+// PATH, or who called it, leads here: programs with windows run git with a PATH of their
+// own, and a path with its symbolic links resolved would lead to a version that goes. With
 // VMUX_HOME, which git need not have, it is a script.
 func Program() (string, error) {
 	self, err := os.Executable()
@@ -29,11 +28,12 @@ func Program() (string, error) {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
 	called := self
-	if found, err := exec.LookPath("vmux"); err == nil && sameFile(found, self) {
-		called = "vmux"
-	} else if found, err := exec.LookPath(os.Args[0]); err == nil && sameFile(found, self) {
-		if called, err = filepath.Abs(found); err != nil {
-			return "", fmt.Errorf("find this program: %w", err)
+	for _, name := range []string{"vmux", os.Args[0]} {
+		if found, err := exec.LookPath(name); err == nil && sameFile(found, self) {
+			if called, err = filepath.Abs(found); err != nil {
+				return "", fmt.Errorf("find this program: %w", err)
+			}
+			break
 		}
 	}
 	if set := os.Getenv("VMUX_HOME"); set != "" {

@@ -87,6 +87,10 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	if err != nil {
 		return err
 	}
+	signingKey, err := SigningKeyFor(ctx, id.PublicKey)
+	if err != nil {
+		return err
+	}
 	record, err := openGitRecord(ctx, scope)
 	if err != nil {
 		return err
@@ -99,7 +103,7 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 		record.Lines = append(record.Lines, signersLine{signers, line})
 	}
 	settings := [][2]string{
-		{"gpg.format", "ssh"}, {"user.signingkey", "key::" + id.PublicKey},
+		{"gpg.format", "ssh"}, {"user.signingkey", signingKey},
 		{"gpg.ssh.program", program}, {"gpg.ssh.allowedSignersFile", signers},
 	}
 	if always {
@@ -159,6 +163,30 @@ func SigningKey(s control.Status, name string) (control.Identity, error) {
 		return control.Identity{}, command.WithHint(fmt.Errorf("there is no phone-held key %s", wire.Show(name)), "vmux status")
 	}
 	return control.Identity{}, command.WithHint(errors.New("there is no phone-held key"), "vmux status")
+}
+
+// SigningKeyFor is git's user.signingkey for a public key. Git 2.34, the first that signs by
+// SSH keys (Ubuntu 22.04 has it), takes a key itself only if it begins with "ssh-", and what
+// begins with "key::", as newer ones want it, for a file's name.
+func SigningKeyFor(ctx context.Context, publicKey string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("git version: %w", err)
+	}
+	var major, minor int
+	_, err = fmt.Sscanf(string(out), "git version %d.%d", &major, &minor)
+	before := func(n int) bool { return err == nil && (major < 2 || major == 2 && minor < n) }
+	kind, _, _ := strings.Cut(publicKey, " ")
+	switch {
+	case before(34):
+		return "", command.WithHint(fmt.Errorf("git %d.%d does not sign by SSH keys", major, minor), "install git 2.34 or newer")
+	case before(35) && strings.HasPrefix(kind, "ssh-"):
+		return publicKey, nil
+	case before(35):
+		return "", command.WithHint(fmt.Errorf("git %d.%d does not sign by keys of the type %s", major, minor, kind),
+			"install git 2.35 or newer; or vmux git setup --key NAME, with an Ed25519 or RSA key")
+	}
+	return "key::" + publicKey, nil
 }
 
 // Anywhere is a folder in no repository: what is written for all of them is not read from

@@ -2,9 +2,11 @@
 package gitcmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,11 +67,11 @@ func (a *app) sign(ctx context.Context, args []string) error {
 	}
 	began := time.Now()
 	err := keygen.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
-		if keygen.Env != nil {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if keygen.Env != nil && exit.Exited() {
 			a.sayWhyUnsigned(ctx, began)
 		}
-		return command.Exit(exit.ExitCode())
+		return command.Exit(max(exit.ExitCode(), 1)) // -1: by a signal, as ^C
 	}
 	if err != nil {
 		return command.WithHint(fmt.Errorf("run ssh-keygen: %w", err), "install OpenSSH's client")
@@ -111,10 +113,10 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 		return nil
 	}
 	keygen.Env = append(os.Environ(), "SSH_AUTH_SOCK="+status.Socket)
-	if call.Namespace != gitsign.Namespace || call.File == "" {
+	if call.Namespace != gitsign.Namespace {
 		return nil
 	}
-	object, err := sshconfig.ReadFile(call.File, gitsign.MaxObject+1)
+	object, err := a.signed(call, keygen)
 	if err != nil || len(object) > gitsign.MaxObject {
 		return nil
 	}
@@ -126,6 +128,17 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 		a.Say("the phone will not show what is signed: %s", command.Sentence(err))
 	}
 	return nil
+}
+
+// signed is what is to be signed: of a file, as git does it, or of standard input, as jj and
+// gitui do, which ssh-keygen gets all the same.
+func (a *app) signed(call gitsign.Call, keygen *exec.Cmd) ([]byte, error) {
+	if call.File != "" {
+		return sshconfig.ReadFile(call.File, gitsign.MaxObject+1)
+	}
+	object, err := io.ReadAll(io.LimitReader(a.In, gitsign.MaxObject+1))
+	keygen.Stdin = io.MultiReader(bytes.NewReader(object), a.In)
+	return object, err
 }
 
 // publicKeyIn returns the fingerprint of the public key that stands in the file. With

@@ -67,11 +67,14 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 	if err != nil {
 		return "", err
 	}
-	g := &setup.Git{File: file, Key: id.PublicKey}
+	g := &setup.Git{File: file}
+	if g.Key, err = gitcmd.SigningKeyFor(ctx, id.PublicKey); err != nil {
+		return "", err
+	}
 	if g.Program, err = gitcmd.Program(); err != nil {
 		return "", err
 	}
-	for _, setting := range [][2]string{{"user.signingkey", "key::" + g.Key}, {"gpg.format", "ssh"}, {"gpg.ssh.program", g.Program}} {
+	for _, setting := range [][2]string{{"user.signingkey", g.Key}, {"gpg.format", "ssh"}, {"gpg.ssh.program", g.Program}} {
 		switch value := gitSetting(ctx, setting[0], w.GitFragment()); value {
 		case "":
 		case setting[1]:
@@ -88,7 +91,7 @@ func (a *app) gitWish(ctx context.Context, w *setup.Wish, s control.Status) (abo
 	if g.Signers, err = gitcmd.Signers(ctx, gitcmd.Anywhere); err != nil {
 		return "", err
 	}
-	if g.Signer, err = gitcmd.SignersLine(g.Signers, email, g.Key); err != nil {
+	if g.Signer, err = gitcmd.SignersLine(g.Signers, email, id.PublicKey); err != nil {
 		return "", err
 	}
 	w.Git = g
