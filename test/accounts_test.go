@@ -132,7 +132,7 @@ func TestSetupInFreshAccounts(t *testing.T) {
 // firstLoginScript is a new user with an account of their own, an agent that was started as
 // setup says where there is no service manager, and a server: one command leads from there
 // to the first login. $1 is a scratch folder, $2 the program, $3 the server's port, $4 its
-// user, $5 the phone's home.
+// user, $5 the phone's home, $6 the port of a server that wants a password as well.
 const firstLoginScript = `set -e
 cp -a /etc $1/etc
 mount --bind $1/etc /etc
@@ -143,7 +143,8 @@ export LC_ALL=C
 tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 600 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
 useradd --no-log-init -m -k /etc/skel -s /bin/bash zoe
 mkdir -m 700 /home/zoe/.ssh
-printf 'Host web-1\n    HostName 127.0.0.1\n    Port %s\n    StrictHostKeyChecking accept-new\n' $3 >/home/zoe/.ssh/config
+printf 'Host web-1\n    HostName 127.0.0.1\n    Port %s\n    StrictHostKeyChecking accept-new\n    RemoteCommand tmux attach\n' $3 >/home/zoe/.ssh/config
+printf 'Host web-2\n    HostName 127.0.0.1\n    Port %s\n    StrictHostKeyChecking accept-new\n' $6 >>/home/zoe/.ssh/config
 printf '[user]\n\temail = zoe@example.com\n\tname = Zoe\n' >/home/zoe/.gitconfig
 chown -R zoe: /home/zoe
 (su - zoe -c 'vmux agent --lan=false' >/home/zoe/agent.log 2>&1 &)
@@ -154,6 +155,7 @@ chown zoe: /home/zoe/invitation
 su - zoe -c "vmux setup --yes --phone machine --pair --git --login $4@web-1 >invitation" && echo "setup ended well"
 su - zoe -c "vmux setup --yes --pair --login $4@web-1"
 su - zoe -c 'git init -q r && cd r && git commit -q --allow-empty -S -m signed && echo "git says $(git log --format=%G?)"'
+su - zoe -c "vmux setup --yes --login $4@web-2"
 su - zoe -c "vmux setup --yes --login nobody-there@web-1" || echo "no login: $?"
 su - zoe -c 'vmux setup --undo' >/dev/null 2>&1
 `
@@ -164,12 +166,15 @@ func TestSetupLeadsToTheFirstLogin(t *testing.T) {
 	t.Parallel()
 	w := hubless(t, "ssh-ed25519")
 	w.startPhone()
-	server := sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
-	out := inAccounts(t, firstLoginScript, newHome(t).dir, vmux(t), fmt.Sprint(server.Port), server.User, w.phone.dir)
+	keys := []string{w.identity("ssh-ed25519").PublicKey}
+	server := sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: keys})
+	twofold := sshdtest.Old(t).StartServer(t, sshdtest.Config{AuthorizedKeys: keys, Extra: []string{"PasswordAuthentication yes", "AuthenticationMethods publickey,password"}})
+	out := inAccounts(t, firstLoginScript, newHome(t).dir, vmux(t), fmt.Sprint(server.Port), server.User, w.phone.dir, fmt.Sprint(twofold.Port))
 	for _, want := range []string{
 		"vmux: paired with ",
 		"vmux: add to the beginning of /home/zoe/.gitconfig\n",
 		fmt.Sprintf("vmux: logged in to %s@web-1 by the phone's key ssh-ed25519\n", server.User),
+		fmt.Sprintf("vmux: %s@web-2 takes the phone's key ssh-ed25519, and wants more than a key: ", server.User),
 		"setup ended well\n",
 		" already\n",
 		"git says G\n",

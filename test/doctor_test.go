@@ -131,6 +131,8 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 		{"an agent that has gone", func() { s.in("/nonexistent") }, "failure shell other-agent", nil},
 		{"IdentityAgent none", config("IdentityAgent none"), "failure shell none", nil},
 		{"IdentityAgent of another", config("IdentityAgent " + other), "failure shell identity-agent", nil},
+		{"IdentityAgent by the environment", config("IdentityAgent $SSH_AUTH_SOCK"), "", nil},
+		{"no key of that kind", config("PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256"), "failure ssh's configuration algorithms", nil},
 		{"IdentityAgent alone", func() { s.in(""); config("IdentityAgent " + s.socket())() }, "", nil},
 		{"named keys only", config("IdentitiesOnly yes"), "failure ssh's configuration identities-only", nil},
 		{"named keys, and the phone's", config("IdentitiesOnly yes\nIdentityFile " + public), "", nil},
@@ -223,9 +225,14 @@ func TestDoctorLogsIn(t *testing.T) {
 	o := sshdtest.Old(t)
 	s := w.shim(o.SSH)
 	server := o.StartServer(t, sshdtest.Config{})
-	known := s.file("known", fmt.Sprintf("[127.0.0.1]:%d %s\n", server.Port, server.HostKey))
-	host := fmt.Sprintf("Host server\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  UserKnownHostsFile %s\n", server.Port, server.User, known)
-	s.file("ssh_config", host)
+	known := filepath.Join(s.dir, "known")
+	at := func(server *sshdtest.Server, lines string) string {
+		s.file("known", fmt.Sprintf("[127.0.0.1]:%d %s\n", server.Port, server.HostKey))
+		host := fmt.Sprintf("Host server\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  UserKnownHostsFile %s\n", server.Port, server.User, known)
+		s.file("ssh_config", host+lines)
+		return host
+	}
+	host := at(server, "")
 	finds := func(want string, host string) {
 		t.Helper()
 		if got := s.finds("--host", host); got != want {
@@ -235,6 +242,29 @@ func TestDoctorLogsIn(t *testing.T) {
 	finds("failure server no-key", "server")
 	server.Permit(t, w.identity("ssh-ed25519").PublicKey)
 	finds("", "server")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	at(server, fmt.Sprintf("  RemoteCommand tmux attach\n  LocalForward %d 127.0.0.1:1\n  ExitOnForwardFailure yes\n", taken.Addr().(*net.TCPAddr).Port))
+	finds("", "server")
+	permitted := []string{w.identity("ssh-ed25519").PublicKey}
+	at(o.StartServer(t, sshdtest.Config{AuthorizedKeys: permitted, Extra: []string{"ForceCommand echo no shell here; exit 1"}}), "")
+	finds("", "server") // a git host
+	at(o.StartServer(t, sshdtest.Config{AuthorizedKeys: permitted, Extra: []string{"PasswordAuthentication yes", "AuthenticationMethods publickey,password"}}), "")
+	finds("", "server")
+	for passphrase, want := range map[string]string{"": "warning server other-key", "not asked for": "failure server no-key"} {
+		key := filepath.Join(t.TempDir(), "key")
+		o.Keygen(t, "-q", "-t", "ed25519", "-N", passphrase, "-f", key)
+		public, err := os.ReadFile(key + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at(o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(public)}}), "  IdentityFile "+key+"\n")
+		finds(want, "server")
+	}
+	host = at(server, "")
 	w.requestCertificate()
 	finds("warning server no-ca", "server")
 	s.file("ssh_config", host+"Host gone\n  HostName 127.0.0.1\n  Port 1\n")

@@ -191,6 +191,13 @@ echo "by the shell's line: $(bash -c '. ~/.bashrc; ssh-add -l')"
 echo "by ssh: $(ssh -F ~/.ssh/config -G example.com | grep identityagent)"
 systemctl --user stop vmux-agent.service
 echo "the first client starts it: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh-add -l)"
+rm $HOME/.ssh/vmux-agent.sock
+tries answers
+echo "the socket is gone: $(vmux status 2>&1 | grep -c "its socket $HOME/.ssh/vmux-agent.sock is gone")"
+vmux doctor | grep -A1 ' is gone' | sed -n 's/^ *hint: //p' >/run/hint
+. /run/hint
+tries answers
+echo "the socket is anew: $(SSH_AUTH_SOCK=$HOME/.ssh/vmux-agent.sock ssh-add -l)"
 during=$(files)
 vmux setup --yes
 [ "$(files)" = "$during" ] || echo "a second time changed something"
@@ -254,6 +261,8 @@ func TestSetupUnderSystemd(t *testing.T) {
 		"by the shell's line: The agent has no identities.\n",
 		"by ssh: identityagent " + h.dir + "/.ssh/vmux-agent.sock\n",
 		"the first client starts it: The agent has no identities.\n",
+		"the socket is gone: 1\n",
+		"the socket is anew: The agent has no identities.\n",
 		"vmux: all of it is there already\n",
 		"vmux: the agent is started again\n",
 		"started again after a crash\n",

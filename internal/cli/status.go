@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -125,6 +127,10 @@ func (a *app) showStatus(s control.Status) error {
 		}
 		if err := a.Text(text); err != nil {
 			return err
+		}
+		if _, err := os.Lstat(s.Socket); errors.Is(err, fs.ErrNotExist) {
+			a.Say("ssh does not find the agent: its socket %s is gone", wire.Show(s.Socket))
+			a.Hint("vmux doctor tells how it is made anew")
 		}
 		for _, n := range statusview.Notices(s, time.Now()) {
 			if n.Text != "" {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/crypto/ssh"
+
 	"vmux/internal/control"
 )
 
@@ -132,10 +134,34 @@ func sshConfig(f Facts) []Finding {
 	case s.one("identitiesonly") == "yes" && !s.KeyNamed && f.listed() > 0:
 		return fail("identities-only", "ssh-add -L | head -n 1 > ~/.ssh/phone.pub, and below the host: IdentityFile ~/.ssh/phone.pub",
 			"ssh offers keys that its configuration names, and no other: IdentitiesOnly yes, and no IdentityFile is a key of the phone")
+	case len(f.leftOut()) > 0 && len(f.leftOut()) == f.listed():
+		return fail("algorithms", leftOutHint, "ssh offers no key of the phone's: PubkeyAcceptedAlgorithms leaves out %s", strings.Join(f.leftOut(), ", "))
+	case len(f.leftOut()) > 0:
+		return warn("algorithms", leftOutHint, "ssh does not offer all of the phone's keys: PubkeyAcceptedAlgorithms leaves out %s", strings.Join(f.leftOut(), ", "))
 	case s.NoCert != "":
 		return warn("no-certificate-file", "take the line CertificateFile out, or: vmux cert request", "CertificateFile %s is not there", s.NoCert)
 	}
 	return fine("keys", "nothing in it keeps ssh from an agent's keys")
+}
+
+const leftOutHint = "make a key of another kind on the phone; or add its kind to PubkeyAcceptedAlgorithms, if it is not a policy of this computer (update-crypto-policies, FIPS)"
+
+// leftOut are the algorithms of those keys that ssh does not offer, whatever the server takes.
+func (f Facts) leftOut() (all []string) {
+	list := cmp.Or(f.SSH.one("pubkeyacceptedalgorithms"), f.SSH.one("pubkeyacceptedkeytypes")) // before OpenSSH 8.5
+	if list == "" || f.Status == nil {
+		return nil
+	}
+	for _, id := range f.Status.Identities {
+		taken := func(name string) bool {
+			rsa := id.Algorithm == ssh.KeyAlgoRSA && (name == ssh.KeyAlgoRSASHA256 || name == ssh.KeyAlgoRSASHA512)
+			return name == id.Algorithm || rsa || name == "webauthn-"+id.Algorithm
+		}
+		if !id.Certificate && !slices.ContainsFunc(strings.Split(list, ","), taken) {
+			all = append(all, id.Algorithm)
+		}
+	}
+	return all
 }
 
 // listed is how many keys of phones the agent knows.

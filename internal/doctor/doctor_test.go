@@ -83,6 +83,13 @@ var worlds = []struct {
 	{"no keys at all", func(f *Facts) { f.SSH.Config["pubkeyauthentication"] = []string{"false"} }, "failure ssh's configuration keys-off"},
 	{"other ways are preferred", func(f *Facts) { f.SSH.Config["preferredauthentications"] = []string{"password,gssapi"} }, "failure ssh's configuration keys-off"},
 	{"only named keys", func(f *Facts) { f.SSH.Config["identitiesonly"] = []string{"yes"} }, "failure ssh's configuration identities-only"},
+	{"a kind of key that ssh does not offer", func(f *Facts) {
+		f.SSH.Config["pubkeyacceptedalgorithms"] = []string{"ecdsa-sha2-nistp256,rsa-sha2-512"}
+	}, "failure ssh's configuration algorithms"},
+	{"one kind of two", func(f *Facts) {
+		f.SSH.Config["pubkeyacceptedalgorithms"] = []string{"ecdsa-sha2-nistp256,rsa-sha2-512"}
+		f.Status.Identities = append(f.Status.Identities, control.Identity{Algorithm: "ssh-rsa"})
+	}, "warning ssh's configuration algorithms"},
 	{"a certificate that is not there", func(f *Facts) { f.SSH.NoCert = "~/.ssh/c.pub" }, "warning ssh's configuration no-certificate-file"},
 	{"IdentityAgent none", func(f *Facts) { f.SSH.agent("none", Named{}) }, "failure shell none"},
 	{"IdentityAgent of another", func(f *Facts) { f.SSH.agent("/x", Named{Path: "/x", Name: "1Password"}) }, "failure shell identity-agent"},
@@ -124,6 +131,8 @@ var worlds = []struct {
 	{"the server takes no key", func(f *Facts) { f.Server = &Server{Banner: "OpenSSH_9.2", Unclear: "Permission denied (publickey)."} }, "failure server no-key"},
 	{"denied on the phone", func(f *Facts) { f.Server = &Server{Banner: "OpenSSH_9.2", Taken: true} }, "failure server not-signed"},
 	{"the server does not know the CA", func(f *Facts) { f.Server = &Server{LoggedIn: true, Banner: "OpenSSH_9.2"} }, "warning server no-ca"},
+	{"the server knows another key", func(f *Facts) { f.Server = &Server{LoggedIn: true, ByOther: true, Banner: "OpenSSH_9.2"} }, "warning server other-key"},
+	{"the server wants more than a key", func(f *Facts) { f.Server = &Server{Banner: "OpenSSH_9.2", Taken: true, WantsMore: true} }, ""},
 	{"the server's clock is off", func(f *Facts) { f.Server = &Server{LoggedIn: true, ByCert: true, Clock: time.Hour} }, "warning server clock"},
 	{"an old server", func(f *Facts) { f.Server = &Server{LoggedIn: true, ByCert: true, Banner: "OpenSSH_7.4"} }, "warning server no-passkeys"},
 }

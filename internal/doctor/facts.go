@@ -135,6 +135,10 @@ type Server struct {
 	Banner   string // of the server
 	LoggedIn bool
 	ByCert   bool
-	Taken    bool          // the server took a key of the agent's, whoever signed
-	Clock    time.Duration // how far the server's is ahead; counts if LoggedIn
+	ByOther  bool // it was by no key of the agent's
+	Taken    bool // the server took a key of the agent's, whoever signed
+	// WantsMore: it took a key of the agent's and its signature, and wants a password or the
+	// like as well (AuthenticationMethods).
+	WantsMore bool
+	Clock     time.Duration // how far the server's is ahead; counts if LoggedIn
 }

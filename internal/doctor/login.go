@@ -2,37 +2,55 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"vmux/internal/control"
+	"vmux/internal/sshconfig"
 )
 
 // login logs in to a server as its user would, but with keys alone, and reads what ssh
-// tells of it (OpenSSH 8.9 to 10.6, sshconnect2.c). What is run there is the clock.
+// tells of it (OpenSSH 8.9 to 10.6, sshconnect2.c). What is run there is the clock; where
+// another command is forced, as git hosts do, it is a login all the same.
 func (l *looker) login(ctx context.Context) func(*Facts) {
-	out, said, err := output(ctx, "ssh", "-v", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlPath=none",
-		"-o", "PreferredAuthentications=publickey", "-T", "--", l.Host, "date +%s")
+	out, said, _ := output(ctx, "ssh", slices.Concat([]string{"-v", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, []string{"--", l.Host, "date +%s"})...)
 	if ctx.Err() != nil {
 		return nil
 	}
-	s := &Server{Host: l.Host, LoggedIn: err == nil}
+	s := &Server{Host: l.Host}
 	accepted := ""
 	for line := range strings.Lines(said) {
 		line = strings.TrimSpace(line)
 		words, debug := strings.CutPrefix(line, "debug1: ")
 		switch {
 		case strings.HasPrefix(line, "OpenSSH_"): // of ssh itself, which -v tells first
+		case strings.HasPrefix(words, "Authenticated to "):
+			s.LoggedIn = true
+		case strings.HasPrefix(words, "Authenticated ") && strings.Contains(words, "with partial success"):
+			s.WantsMore = l.ofAgent(accepted)
 		case !debug && line != "":
 			s.Unclear = strings.TrimPrefix(s.Unclear+"; "+line, "; ")
 		case strings.HasPrefix(words, "Remote protocol version "):
 			_, s.Banner, _ = strings.Cut(words, "remote software version ")
 		case strings.HasPrefix(words, "Server accepts key: "):
-			accepted, s.Taken = words, true
+			accepted = words
+			s.Taken = s.Taken || l.ofAgent(accepted)
 		}
 	}
 	s.ByCert = s.LoggedIn && strings.Contains(accepted, "-CERT")
+	s.ByOther = s.LoggedIn && l.facts.Status != nil && !l.ofAgent(accepted)
 	if seconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64); err == nil {
 		s.Clock = time.Until(time.Unix(seconds, 0)).Round(time.Second)
 	}
 	return func(f *Facts) { f.Server = s }
+}
+
+// ofAgent reports whether the key that ssh names is one of the agent's, and not in a file.
+func (l *looker) ofAgent(named string) bool {
+	return l.facts.Status != nil && slices.ContainsFunc(l.facts.Status.Identities, func(i control.Identity) bool {
+		return slices.Contains(strings.Fields(named), i.Fingerprint)
+	})
 }

@@ -244,6 +244,9 @@ func (l *looker) named(path string) Named {
 	if path == "" {
 		return n
 	}
+	if variable, ok := strings.CutPrefix(path, "$"); ok { // ssh_config(5), IdentityAgent
+		path = os.Getenv(variable)
+	}
 	path = l.tilde(path)
 	named, err := os.Stat(path)
 	own, ownErr := os.Stat(l.Socket)
@@ -257,7 +260,7 @@ func (l *looker) named(path string) Named {
 
 func (l *looker) others(ctx context.Context) func(*Facts) {
 	var names []string
-	for _, other := range otheragents.Known(l.home, l.runtime) {
+	for _, other := range otheragents.Serving(ctx, l.home, l.runtime) {
 		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", other.Socket); err == nil {
 			conn.Close()
 			names = append(names, other.Name)

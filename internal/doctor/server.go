@@ -18,7 +18,9 @@ func server(f Facts) (all []Finding) {
 		return noLogin(f, s)
 	}
 	all = fine("login", "logged in to %s", s.Host)
-	if f.Status != nil && f.Status.Certificate.State == control.CertificateValid && !s.ByCert {
+	if s.ByOther {
+		all = warn("other-key", "vmux server trust "+s.Host, "logged in to %s, and not by a key of the phone's", s.Host)
+	} else if f.Status != nil && f.Status.Certificate.State == control.CertificateValid && !s.ByCert {
 		all = append(all, warn("no-ca", "vmux server check "+s.Host, "%s does not take the session certificate: the phone is asked at each login there", s.Host)...)
 	}
 	if v := versionIn(s.Banner); v.before(8, 4) {
@@ -37,6 +39,8 @@ func noLogin(f Facts, s *Server) []Finding {
 		return fail("host-key", "ssh "+s.Host+", and compare the fingerprint with the server's", "ssh does not trust the host key of %s", s.Host)
 	case s.Banner == "":
 		return fail("not-reached", "ssh -v "+s.Host, "%s is not reached: %s", s.Host, s.Unclear)
+	case s.WantsMore:
+		return fine("wants-more", "%s takes a key of the phone's, and wants more than a key", s.Host)
 	case s.Taken:
 		return fail("not-signed", "vmux status", "%s takes a key of the phone, and nobody signed", s.Host)
 	case f.listed() == 0 || f.Status.Locked:

@@ -40,6 +40,7 @@ func (l *looker) service(ctx context.Context) func(*Facts) {
 		return nil
 	}
 	s := Service{Known: err == nil, Start: "systemctl --user start vmux-agent", Log: "journalctl --user -u vmux-agent -n 20"}
+	_, socket, _ := strings.Cut(out, "\n\n") // the second unit's
 	for line := range strings.Lines(out) {
 		switch strings.TrimSpace(line) {
 		case "ActiveState=failed":
@@ -47,6 +48,9 @@ func (l *looker) service(ctx context.Context) func(*Facts) {
 		case "UnitFileState=enabled", "UnitFileState=enabled-runtime", "UnitFileState=linked", "UnitFileState=static":
 			s.Enabled, s.Restart = true, "systemctl --user restart vmux-agent"
 		}
+	}
+	if s.Restart != "" && strings.Contains(socket, "ActiveState=active") { // which holds the socket, and is not started again while the service runs
+		s.Restart = "systemctl --user stop vmux-agent.socket vmux-agent.service; systemctl --user start vmux-agent.socket vmux-agent.service"
 	}
 	if l.facts.Status != nil {
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(l.facts.Status.PID) + "/cgroup") // no such file: as if in none

@@ -1,7 +1,15 @@
 // Package otheragents knows where the SSH agents of other programs listen.
 package otheragents
 
-import "path/filepath"
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Agent is another program's SSH agent and where it listens if it runs.
 type Agent struct{ Name, Socket string }
@@ -41,4 +49,44 @@ func NameOf(socket, home, runtime string) string {
 		return "macOS' ssh-agent"
 	}
 	return "another agent"
+}
+
+// Serving are those of Known that may be connected to: gpg-agent has its socket whether it
+// serves SSH clients or not, and systemd would start it, which makes ~/.gnupg.
+func Serving(ctx context.Context, home, runtime string) []Agent {
+	const gpg = "gpg-agent" // which is asked where it serves, and whether
+	list := slices.DeleteFunc(Known(home, runtime), func(a Agent) bool { return a.Name == gpg })
+	if socket := gpgSocket(ctx); socket != "" {
+		list = append(list, Agent{gpg, socket})
+	}
+	return list
+}
+
+// gpgSocket is where gpg-agent serves SSH clients, if it does: it has the socket in any
+// case, so whether it was told to is what counts.
+func gpgSocket(ctx context.Context) string {
+	folder := os.Getenv("GNUPGHOME")
+	if home, err := os.UserHomeDir(); folder == "" && err == nil {
+		folder = filepath.Join(home, ".gnupg")
+	}
+	if _, err := os.Stat(folder); err != nil {
+		return "" // which gpgconf would make
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	options, err := exec.CommandContext(ctx, "gpgconf", "--list-options", "gpg-agent").Output()
+	if err != nil || !strings.Contains(string(options), "\nenable-ssh-support:") {
+		return ""
+	}
+	for line := range strings.Lines(string(options)) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		if fields[0] == "enable-ssh-support" && fields[len(fields)-1] == "" {
+			return ""
+		}
+	}
+	path, err := exec.CommandContext(ctx, "gpgconf", "--list-dirs", "agent-ssh-socket").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(path))
 }

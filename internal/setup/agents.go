@@ -4,10 +4,8 @@ import (
 	"context"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"vmux/internal/otheragents"
@@ -20,9 +18,7 @@ func (w Wish) Agents(ctx context.Context) []otheragents.Agent {
 	if !filepath.IsAbs(runtime) {
 		runtime = ""
 	}
-	const gpg = "gpg-agent" // which is asked where it serves, and whether
-	candidates := slices.DeleteFunc(otheragents.Known(w.Home, runtime), func(a otheragents.Agent) bool { return a.Name == gpg })
-	candidates = append(candidates, otheragents.Agent{Name: gpg, Socket: gpgSocket(ctx)})
+	candidates := otheragents.Serving(ctx, w.Home, runtime)
 	if os.Getenv("SSH_CONNECTION") == "" { // else it may be another computer's, forwarded
 		candidates = append(candidates, otheragents.Agent{Name: "the agent of SSH_AUTH_SOCK", Socket: os.Getenv("SSH_AUTH_SOCK")})
 	}
@@ -34,35 +30,6 @@ func (w Wish) Agents(ctx context.Context) []otheragents.Agent {
 		}
 	}
 	return found
-}
-
-// gpgSocket is where gpg-agent serves SSH clients, if it does: it has the socket in any
-// case, so whether it was told to is what counts.
-func gpgSocket(ctx context.Context) string {
-	folder := os.Getenv("GNUPGHOME")
-	if home, err := os.UserHomeDir(); folder == "" && err == nil {
-		folder = filepath.Join(home, ".gnupg")
-	}
-	if _, err := os.Stat(folder); err != nil {
-		return "" // which gpgconf would make
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	options, err := exec.CommandContext(ctx, "gpgconf", "--list-options", "gpg-agent").Output()
-	if err != nil || !strings.Contains(string(options), "\nenable-ssh-support:") {
-		return ""
-	}
-	for line := range strings.Lines(string(options)) {
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if fields[0] == "enable-ssh-support" && fields[len(fields)-1] == "" {
-			return ""
-		}
-	}
-	path, err := exec.CommandContext(ctx, "gpgconf", "--list-dirs", "agent-ssh-socket").Output()
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(path))
 }
 
 func sameFile(a, b string) bool {

@@ -8,11 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/control"
+	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
 
@@ -41,6 +43,7 @@ var errNoKeyThere = errors.New("takes none of the phone's keys")
 var (
 	acceptedKey = regexp.MustCompile(`(?m)^debug1: Server accepts key: .*(SHA256:\S+)`)
 	authentic   = regexp.MustCompile(`(?m)^Authenticated to .* using "publickey"`)
+	partly      = regexp.MustCompile(`(?m)^Authenticated .*with partial success`) // AuthenticationMethods
 )
 
 // login is `ssh target true`, with ssh's own log kept apart from what it asks.
@@ -51,7 +54,8 @@ func (a *app) login(ctx context.Context, target string) error {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "log")
-	ssh := exec.CommandContext(ctx, "ssh", "-v", "-E", file, "-o", "PreferredAuthentications=publickey", "-o", "ControlPath=none", "--", target, "true")
+	ssh := exec.CommandContext(ctx, "ssh", slices.Concat([]string{"-v", "-E", file, "-o", "PreferredAuthentications=publickey"},
+		sshconfig.OneCommand, []string{"--", target, "true"})...)
 	ssh.Stdin, ssh.Stderr = a.In, a.Err
 	began := time.Now()
 	a.Say("logging in to %s", wire.Show(target))
@@ -65,13 +69,17 @@ func (a *app) login(ctx context.Context, target string) error {
 		return err
 	}
 	log := string(text)
-	if !authentic.MatchString(log) {
+	in, part := authentic.MatchString(log), partly.MatchString(log)
+	if !in && !part {
 		return whyNot(target, log, s, began)
 	}
 	all := acceptedKey.FindAllStringSubmatch(log, -1)
 	for _, id := range s.Identities {
 		switch {
 		case len(all) == 0 || id.Fingerprint != all[len(all)-1][1]:
+		case !in:
+			a.Say("%s takes the phone's key %s, and wants more than a key: ssh %s asks for it", wire.Show(target), wire.Show(id.Comment), command.ShellWord(target))
+			return nil
 		case id.Certificate:
 			a.Say("logged in to %s by the session certificate, which asks nobody", wire.Show(target))
 			return nil

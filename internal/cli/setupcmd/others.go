@@ -32,7 +32,7 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish, left []setup.Left) {
 		if below, ok := strings.CutPrefix(other, "~/"); ok {
 			other = filepath.Join(wish.Home, below)
 		}
-		if other != "" && other != wish.Socket {
+		if other != "" && other != wish.Socket && other != "SSH_AUTH_SOCK" && other != "$SSH_AUTH_SOCK" {
 			a.Say("ssh asks another agent, which its configuration names first: %s", wire.Show(other))
 			a.Hint("take that IdentityAgent out, or set it for single hosts only; `ssh -G` of a host tells which one it asks")
 		}
