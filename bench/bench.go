@@ -132,6 +132,18 @@ func (b *bench) identify(v *variant) {
 	v.blob, v.line = keys[0].Blob, strings.TrimSpace(keys[0].String())
 }
 
+// onlyKey waits until an agent lists one key, and returns its blob.
+func (b *bench) onlyKey(what, socket string) (blob []byte) {
+	b.must(waitFor(what, func() bool {
+		keys, err := listKeys(socket)
+		if err == nil && len(keys) == 1 {
+			blob = keys[0].Blob
+		}
+		return blob != nil
+	}))
+	return blob
+}
+
 // waitFor waits until something that another process does has happened.
 func waitFor(what string, ready func() bool) error {
 	for end := time.Now().Add(30 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {

@@ -60,16 +60,8 @@ func tellAddress(dir, address string) error {
 func (b *bench) measureHubMemory() {
 	var ours, theirs []float64
 	for range min(b.rounds, 3) {
-		dir := b.TempDir()
 		_, bare := b.startRole("nats-server", b.TempDir())
-		cmd := b.world.command(dir, "--listen", "127.0.0.1:0")
-		cmd.Path = filepath.Join(filepath.Dir(b.world.program), "vmux-hub")
-		pid := b.startProcess(cmd)
-		// The server makes its folders before it is ready.
-		b.must(waitFor("the hub's store", func() bool {
-			found, err := filepath.Glob(filepath.Join(dir, "hub/nats/jetstream/*/streams/*"))
-			return err == nil && len(found) > 0
-		}))
+		_, pid := b.startAppHub()
 		time.Sleep(2 * time.Second)
 		ours = append(ours, b.resident(pid))
 		theirs = append(theirs, b.resident(bare))
@@ -90,29 +82,33 @@ type trip struct {
 	go1  func() error // there and back
 }
 
+// alternate lets each trip be made for a while in each round, all on one CPU.
+func (b *bench) alternate(trips ...*trip) map[*trip][]sample {
+	pids := []int{os.Getpid()}
+	for _, t := range trips {
+		pids = append(pids, t.pids...)
+	}
+	b.must(pin(1, pids...))
+	defer pin(runtime.NumCPU(), pids...)
+	samples := map[*trip][]sample{}
+	for range b.rounds {
+		for _, t := range trips {
+			samples[t] = append(samples[t], b.repeat(t.go1))
+		}
+	}
+	return samples
+}
+
 // measureHubTrip sends messages through the hub and back, all on one CPU.
 func (b *bench) measureHubTrip() {
 	bare := b.tcpTrip()
 	short := b.hubTrip("hub")
 	bus := b.hubTrip("hub-nats")
 	two := b.twoHubsTrip()
-	all := []*trip{&bare, &short, &bus, &two}
-	values, values99 := map[*trip][]float64{}, map[*trip][]float64{}
-	pids := []int{os.Getpid()}
-	for _, t := range all {
-		pids = append(pids, t.pids...)
-	}
-	b.must(pin(1, pids...))
-	defer pin(runtime.NumCPU(), pids...)
-	for range b.rounds {
-		for _, t := range all {
-			s := b.repeat(t.go1)
-			values[t], values99[t] = append(values[t], s.p50), append(values99[t], s.p99)
-		}
-	}
+	s := b.alternate(&bare, &short, &bus, &two)
 	add := func(what string, ours, theirs *trip, bound target) {
-		b.table.add(row{what + ", p50", theirs.name, seconds, values[ours], values[theirs], bound})
-		b.table.add(row{what + ", p99", theirs.name, seconds, values99[ours], values99[theirs], target{}})
+		b.table.add(row{what + ", p50", theirs.name, seconds, values(s[ours], byP50), values(s[theirs], byP50), bound})
+		b.table.add(row{what + ", p99", theirs.name, seconds, values(s[ours], byP99), values(s[theirs], byP99), target{}})
 	}
 	add("through the hub and back", &short, &bare, atMost(1.35))
 	add("through the hub's own NATS and back", &bus, &bare, atMost(1.7))
@@ -129,14 +125,7 @@ func (b *bench) tcpTrip() trip {
 	}
 	near, far := dial(), dial()
 	go func() { _, _ = io.Copy(far, far) }()
-	message, answer := make([]byte, hubMessage), make([]byte, hubMessage)
-	return trip{"bare TCP relay", []int{pid}, func() error {
-		if _, err := near.Write(message); err != nil {
-			return err
-		}
-		_, err := io.ReadFull(near, answer)
-		return err
-	}}
+	return trip{"bare TCP relay", []int{pid}, thereAndBack(near, make([]byte, hubMessage))}
 }
 
 func (b *bench) hubTrip(role string) trip {
@@ -331,21 +320,8 @@ func relayTCP(dir string) error {
 		if err != nil {
 			return err
 		}
-		for _, pair := range [][2]net.Conn{{one, other}, {other, one}} {
-			// Copied by hand: the kernel's splice is another thing than a relay.
-			go func() {
-				buffer := make([]byte, 32<<10)
-				for {
-					n, err := pair[0].Read(buffer)
-					if err != nil {
-						return
-					}
-					if _, err := pair[1].Write(buffer[:n]); err != nil {
-						return
-					}
-				}
-			}()
-		}
+		go passOn(other, one)
+		go passOn(one, other)
 	}
 }
 

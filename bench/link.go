@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -33,23 +31,15 @@ func (b *bench) measureLink() {
 	raw, web := b.rawTrip(), b.webSocketTrip()
 	direct, relayed := b.linkTrip(""), b.linkTrip(url)
 	handshake := b.handshakeTrip(url)
-	all := []*trip{&raw, &web, &direct, &relayed, &handshake}
-	values := map[*trip][]float64{}
-	pids := []int{os.Getpid(), pid}
-	b.must(pin(1, pids...))
-	defer pin(runtime.NumCPU(), pids...)
-	for range b.rounds {
-		for _, t := range all {
-			values[t] = append(values[t], b.repeat(t.go1).p50)
-		}
-	}
+	relayed.pids = []int{pid}
+	s := b.alternate(&raw, &web, &direct, &relayed, &handshake)
 	add := func(what string, ours, theirs *trip, bound target) {
-		b.table.add(row{what, theirs.name, seconds, values[ours], values[theirs], bound})
+		b.table.add(row{what, theirs.name, seconds, values(s[ours], byP50), values(s[theirs], byP50), bound})
 	}
 	add("request and answer, direct link, p50", &direct, &raw, atMost(1.8))
 	add("request and answer, link through a hub, p50", &relayed, &direct, target{})
 	add("request and answer, link through a hub, p50", &relayed, &web, target{})
-	b.table.within("connect and handshake through a hub, p50", seconds, values[&handshake], handshakeBound)
+	b.table.within("connect and handshake through a hub, p50", seconds, values(s[&handshake], byP50), handshakeBound)
 }
 
 // rawTrip is an echo over a bare TCP connection.
@@ -59,20 +49,13 @@ func (b *bench) rawTrip() trip {
 	b.Cleanup(func() { l.Close() })
 	go func() {
 		if c, err := l.Accept(); err == nil {
-			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) // not spliced by the kernel
+			passOn(c, c)
 		}
 	}()
 	c, err := net.Dial("tcp", l.Addr().String())
 	b.must(err)
 	b.Cleanup(func() { c.Close() })
-	message := make([]byte, hubMessage)
-	return trip{"raw TCP echo", nil, func() error {
-		if _, err := c.Write(message); err != nil {
-			return err
-		}
-		_, err := io.ReadFull(c, message)
-		return err
-	}}
+	return trip{"raw TCP echo", nil, thereAndBack(c, make([]byte, hubMessage))}
 }
 
 // webSocketTrip is an echo over a bare WebSocket.
@@ -114,7 +97,7 @@ func (b *bench) newLinkEnd(url string, handler link.Handler, routes ...link.Rout
 	b.must(err)
 	e := &linkEnd{key: key, trust: device.NewTrust(new(testkit.Document))}
 	if url != "" {
-		e.hub = b.hubClient(url, key, e.allowed)
+		e.hub = b.hubClient(url, key, e.trust.IDs)
 		if routes != nil {
 			routes = []link.Route{e.hub}
 		}
@@ -127,14 +110,6 @@ func (b *bench) hubClient(url string, key *device.Key, allow func() []device.ID)
 	c, err := relay.New(relay.Config{URL: url, Key: key, Allow: allow})
 	b.must(err)
 	return c
-}
-
-func (e *linkEnd) allowed() (list []device.ID) {
-	peers, _ := e.trust.Peers()
-	for _, p := range peers {
-		list = append(list, p.ID)
-	}
-	return list
 }
 
 // linkTrip is a request and its answer on a link, both 600 bytes long: through

@@ -39,14 +39,14 @@ var appStarts = []struct {
 // measurePhone looks at the web app in headless Chromium, as the hub's program
 // serves it.
 func (b *bench) measurePhone() {
-	url := b.startAppHub()
+	url, _ := b.startAppHub()
 	b.measureDownload(url)
 	b.measureAppStart(url)
 	b.measureApproval(url)
 }
 
 // startAppHub starts the hub's own program and returns its URL.
-func (b *bench) startAppHub() (url string) {
+func (b *bench) startAppHub() (url string, pid int) {
 	dir := b.TempDir()
 	cmd := b.world.command(dir, "--listen", "127.0.0.1:0")
 	cmd.Path = filepath.Join(filepath.Dir(b.world.program), "vmux-hub")
@@ -55,7 +55,7 @@ func (b *bench) startAppHub() (url string) {
 	b.must(err)
 	defer log.Close()
 	cmd.Stderr = log
-	b.startProcess(cmd)
+	pid = b.startProcess(cmd)
 	b.must(waitFor("the hub", func() bool {
 		text, err := os.ReadFile(path)
 		if found := regexp.MustCompile(`hub is ready" url=(\S+)`).FindSubmatch(text); found != nil {
@@ -63,7 +63,7 @@ func (b *bench) startAppHub() (url string) {
 		}
 		return err == nil && url != ""
 	}))
-	return url
+	return url, pid
 }
 
 // measureDownload fetches the signer as browsers do.
@@ -164,14 +164,7 @@ func (b *bench) measureApproval(url string) {
 	agent := web.RunAgent(b, b.world.program, url)
 	agent.Pair(page)
 	page.MustCall("createPasskey", map[string]string{"label": "bench"}, nil)
-	var blob []byte
-	b.must(waitFor("the passkey", func() bool {
-		keys, err := listKeys(agent.Socket)
-		if err == nil && len(keys) == 1 {
-			blob = keys[0].Blob
-		}
-		return blob != nil
-	}))
+	blob := b.onlyKey("the passkey", agent.Socket)
 	var toSheet, toSignature []float64
 	for range b.rounds + 2 { // the first are not warm yet
 		one, other := b.approval(page, func() {

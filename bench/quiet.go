@@ -62,13 +62,9 @@ func (b *bench) startPhoneWith(count int) (pid int) {
 		b.must(encoder.Encode(issued))
 	}
 	b.must(os.WriteFile(filepath.Join(home, "phone", "certificates.jsonl"), lines.Bytes(), 0o600))
-	cmd := b.world.start(home, "phone", "run", "--approve", "always", "--passphrase-file", b.world.passphrase, "--listen", "127.0.0.1:0")
-	b.must(waitFor("the phone", func() bool {
-		log, err := os.ReadFile(filepath.Join(home, "phone.log"))
-		if strings.Contains(string(log), "damaged") {
-			b.Fatalf("%s", log)
-		}
-		return err == nil && strings.Contains(string(log), "listening on ")
-	}))
-	return cmd.Process.Pid
+	phone, log := b.world.startPhone(home)
+	if strings.Contains(log, "damaged") {
+		b.Fatalf("%s", log)
+	}
+	return phone.Process.Pid
 }

@@ -29,14 +29,7 @@ func (b *bench) measureRelayed() {
 	agent := web.RunAgent(b, b.world.program, url)
 	b.startRelayedPhone(url, agent)
 	held := b.vmux
-	held.socket = agent.Socket
-	b.must(waitFor("the phone's key", func() bool {
-		keys, err := listKeys(held.socket)
-		if err == nil && len(keys) == 1 {
-			held.blob = keys[0].Blob
-		}
-		return held.blob != nil && err == nil && len(keys) == 1
-	}))
+	held.socket, held.blob = agent.Socket, b.onlyKey("the phone's key", agent.Socket)
 	var ours, theirs, ours99, theirs99 []float64
 	b.onOneProcessor(func() {
 		for range b.rounds {

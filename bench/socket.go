@@ -41,13 +41,14 @@ func byP50(s sample) float64  { return s.p50 }
 func byP99(s sample) float64  { return s.p99 }
 func byCPU(s sample) float64  { return s.cpu }
 
-func (s samples) values(v variant, m metric) []float64 {
-	var values []float64
-	for _, one := range s[v.name] {
-		values = append(values, m(one))
+func values(rounds []sample, m metric) (list []float64) {
+	for _, one := range rounds {
+		list = append(list, m(one))
 	}
-	return values
+	return list
 }
+
+func (s samples) values(v variant, m metric) []float64 { return values(s[v.name], m) }
 
 // compare adds a row for one metric of one variant.
 func (b *bench) compare(what string, s samples, other variant, u unit, m metric, t target) {

@@ -38,17 +38,25 @@ func newWorld(s *scope, program, upstream string) *world {
 	w.run(w.phone, "", "phone", "identity", "create", "--label", "bench", "--upstream", upstream)
 	w.run(w.phone, "", "phone", "ca", "create", "--passphrase-file", w.passphrase)
 	w.run(w.phone, "", "phone", "ca", "policy", "--principals", me.Username, "--auto-issue=false")
-	w.phoneRun = w.start(w.phone, "phone", "run", "--approve", "always", "--passphrase-file", w.passphrase, "--listen", "127.0.0.1:0")
-	s.must(waitFor("the phone to listen", func() bool { // where, the computer is told when it is paired
-		b, err := os.ReadFile(filepath.Join(w.phone, "phone.log"))
-		return err == nil && strings.Contains(string(b), "listening on ")
-	}))
-	w.startAgent()
+	w.phoneRun, _ = w.startPhone(w.phone)
+	w.agent = w.start(w.computer, "agent")
 	s.must(waitFor("the agent's control socket", func() bool { return w.try("devices") == nil }))
 	w.pair()
 	w.run(w.computer, "", "cert", "request")
 	w.waitForKeys("the session certificate", 2)
 	return w
+}
+
+// startPhone runs a phone that approves everything, and waits until it listens: where,
+// the computer is told when it is paired.
+func (w *world) startPhone(home string) (phone *exec.Cmd, log string) {
+	phone = w.start(home, "phone", "run", "--approve", "always", "--passphrase-file", w.passphrase, "--listen", "127.0.0.1:0")
+	w.must(waitFor("the phone to listen", func() bool {
+		b, err := os.ReadFile(filepath.Join(home, "phone.log"))
+		log = string(b)
+		return err == nil && strings.Contains(log, "listening on ")
+	}))
+	return phone, log
 }
 
 // waitForKeys waits until n identities are listed, and shows the logs if they
@@ -93,8 +101,6 @@ func (w *world) command(home string, args ...string) *exec.Cmd {
 }
 
 func (w *world) agentCommand() *exec.Cmd { return w.command(w.computer, "agent") }
-
-func (w *world) startAgent() { w.agent = w.start(w.computer, "agent") }
 
 // start runs a command until the end of the bench.
 func (w *world) start(home string, args ...string) *exec.Cmd {
