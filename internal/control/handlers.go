@@ -16,49 +16,24 @@ type handler struct {
 
 func (h *handler) routes() http.Handler {
 	m := http.NewServeMux()
-	on := func(pattern string, f http.HandlerFunc) { m.HandleFunc(pattern, f) }
-	s := h.service
+	on, s := m.HandleFunc, h.service
 	on("GET /v1/status", h.get(func() (any, error) { return s.Status(), nil }))
 	on("GET /v1/watch", h.watch)
 	on("POST /v1/pair", h.pair)
 	on("POST /v1/keys/refresh", h.do(func(r *http.Request) (any, error) { return s.RefreshKeys(r.Context()) }))
 	on("GET /v1/certificate", h.get(func() (any, error) { return s.ShowCertificate(), nil }))
-	on("POST /v1/certificate", h.do(func(r *http.Request) (any, error) {
-		var o CertificateOptions
-		if err := decode(r, &o); err != nil {
-			return nil, err
-		}
-		return s.RequestCertificate(r.Context(), o)
-	}))
+	on("POST /v1/certificate", told(h, func(ctx context.Context, o CertificateOptions) (any, error) { return s.RequestCertificate(ctx, o) }))
 	on("DELETE /v1/waiting/{request}", h.do(func(r *http.Request) (any, error) {
 		return struct{}{}, s.Withdraw(r.PathValue("request"))
 	}))
 	on("GET /v1/devices", h.get(func() (any, error) { return s.Devices() }))
 	on("DELETE /v1/devices/{device}", h.do(func(r *http.Request) (any, error) { return s.Unpair(r.PathValue("device")) }))
 	on("POST /v1/ping", h.do(func(r *http.Request) (any, error) { return s.Ping(r.Context()) }))
-	on("POST /v1/ring", h.do(func(r *http.Request) (any, error) {
-		var o wake
-		if err := decode(r, &o); err != nil {
-			return nil, err
-		}
-		return s.Wake(r.Context(), o.Device)
-	}))
+	on("POST /v1/ring", told(h, func(ctx context.Context, o wake) (any, error) { return s.Wake(ctx, o.Device) }))
 	on("GET /v1/ca", h.get(func() (any, error) { return s.CA() }))
-	on("POST /v1/ca/accept", h.do(func(r *http.Request) (any, error) {
-		var a acceptCA
-		if err := decode(r, &a); err != nil {
-			return nil, err
-		}
-		return s.AcceptCA(a.Device, a.Fingerprint)
-	}))
+	on("POST /v1/ca/accept", told(h, func(_ context.Context, a acceptCA) (any, error) { return s.AcceptCA(a.Device, a.Fingerprint) }))
 	on("POST /v1/hub/verify", h.do(func(r *http.Request) (any, error) { return s.VerifyHub(r.Context()) }))
-	on("POST /v1/git", h.do(func(r *http.Request) (any, error) {
-		var c GitClaim
-		if err := decode(r, &c); err != nil {
-			return nil, err
-		}
-		return struct{}{}, s.ClaimGit(c)
-	}))
+	on("POST /v1/git", told(h, func(_ context.Context, c GitClaim) (any, error) { return struct{}{}, s.ClaimGit(c) }))
 	return m
 }
 
@@ -82,6 +57,17 @@ func (h *handler) get(f func() (any, error)) http.HandlerFunc {
 	return h.do(func(*http.Request) (any, error) { return f() })
 }
 
+// told is do for a request that has a body.
+func told[T any](h *handler, f func(context.Context, T) (any, error)) http.HandlerFunc {
+	return h.do(func(r *http.Request) (any, error) {
+		var body T
+		if err := decode(r, &body); err != nil {
+			return nil, err
+		}
+		return f(r.Context(), body)
+	})
+}
+
 func (h *handler) do(f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, err := f(r)
@@ -90,13 +76,9 @@ func (h *handler) do(f func(*http.Request) (any, error)) http.HandlerFunc {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			answer = AsError(err)
 		}
-		h.write(w, answer)
-	}
-}
-
-func (h *handler) write(w http.ResponseWriter, v any) {
-	if err := writeJSON(w, v); err != nil {
-		h.log.Debug("control answer not read", "error", err)
+		if err := writeJSON(w, answer); err != nil {
+			h.log.Debug("control answer not read", "error", err)
+		}
 	}
 }
 

@@ -60,10 +60,7 @@ type Service interface {
 // folder, not --socket, that says where it is.
 func Listen(path string) (net.Listener, error) {
 	l, err := sshagent.Listen(path)
-	if wire.HintOf(err) != "" {
-		err = wire.WithHint(err, "set VMUX_HOME to another folder for state of its own")
-	}
-	return l, err
+	return l, wire.WithHint(err, "set VMUX_HOME to another folder for state of its own")
 }
 
 // Serve answers the agent's clients until ctx ends: see Server.Serve.

@@ -9,13 +9,6 @@ import (
 // maxBindings is how many hops one connection may tell of, as in OpenSSH.
 const maxBindings = 16
 
-// parseBinding reads and verifies the contents of a session-bind request. The
-// result does not refer to b, which is read into again. Errors: those of
-// sshctx.ParseBinding.
-func parseBinding(b []byte) (sshctx.Binding, error) {
-	return sshctx.ParseBinding(bytes.Clone(b))
-}
-
 // bind keeps a binding by OpenSSH's rules: after one for authentication there
 // is no other, a session ID has one host key, and the same one may come again.
 func (c *client) bind(b sshctx.Binding) bool {

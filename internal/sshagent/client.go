@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"vmux/internal/sshctx"
 )
 
@@ -150,14 +152,14 @@ func (c *client) handle(ctx context.Context, msg []byte) ([]byte, error) {
 
 func (c *client) remove(ctx context.Context, msg []byte) ([]byte, error) {
 	s := c.server
-	blob, rest, ok := cutString(msg[1:])
-	if !ok || len(rest) != 0 || s.lock.locked() || !c.manages("empty") {
+	var r removeRequest
+	if ssh.Unmarshal(msg, &r) != nil || s.lock.locked() || !c.manages("empty") {
 		return failureFrame, nil
 	}
-	if s.cfg.Backend.Remove(blob) {
+	if s.cfg.Backend.Remove(r.Blob) {
 		return successFrame, nil
 	}
-	blob = bytes.Clone(blob) // what is passed on is wiped
+	blob := bytes.Clone(r.Blob) // what is passed on is wiped
 	frame, err := c.passOn(ctx, "", msg)
 	if err == nil && frame[headerSize] == msgFailure {
 		s.cfg.RemoveRefused(blob)
@@ -209,15 +211,15 @@ func (c *client) reachesOther() bool {
 }
 
 func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
-	passphrase, rest, ok := cutString(msg[1:])
-	if !ok || len(rest) != 0 || !c.manages("lock or unlock") {
+	var r lockRequest
+	if ssh.Unmarshal(msg, &r) != nil || !c.manages("lock or unlock") {
 		return failureFrame, nil
 	}
 	was, done, what := c.server.lock.locked(), false, ""
 	if msg[0] == msgLock {
-		done, what = c.server.lock.lock(passphrase), "lock itself"
+		done, what = c.server.lock.lock(r.Passphrase), "lock itself"
 	} else {
-		done = c.server.lock.unlock(ctx, passphrase)
+		done = c.server.lock.unlock(ctx, r.Passphrase)
 	}
 	if done {
 		c.server.cfg.Locked(c.server.lock.locked())
@@ -227,7 +229,7 @@ func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 	if c.server.cfg.PassOn != nil && (done || !was) && c.reachesOther() {
 		frame, err = c.askOther(ctx, what, msg)
 	}
-	clear(passphrase)
+	clear(r.Passphrase)
 	if done && err == nil {
 		return successFrame, nil
 	}
@@ -236,12 +238,12 @@ func (c *client) lockOrUnlock(ctx context.Context, msg []byte) ([]byte, error) {
 
 func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	s := c.server
-	r, err := parseSignRequest(msg)
-	if err != nil || s.lock.locked() {
+	var r signRequest
+	if ssh.Unmarshal(msg, &r) != nil || s.lock.locked() {
 		return failureFrame, nil
 	}
 	if !c.unproven {
-		signature, ok, err := s.cfg.Backend.SignLocal(c.connection(), r.blob, r.data, r.flags)
+		signature, ok, err := s.cfg.Backend.SignLocal(c.connection(), r.Blob, r.Data, r.Flags)
 		if err != nil {
 			return failureFrame, nil
 		}
@@ -251,9 +253,9 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 	}
 	asked := SignRequest{
 		Connection: c.connection(),
-		Blob:       bytes.Clone(r.blob), // the backend may keep them
-		Data:       bytes.Clone(r.data),
-		Flags:      r.flags,
+		Blob:       bytes.Clone(r.Blob), // the backend may keep them
+		Data:       bytes.Clone(r.Data),
+		Flags:      r.Flags,
 	}
 	signature, err := c.wait(ctx, func(ctx context.Context) ([]byte, error) { return s.cfg.Backend.Sign(ctx, asked) })
 	if errors.Is(err, errGone) {

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"golang.org/x/crypto/ssh"
+
 	"vmux/internal/sshctx"
 )
 
@@ -41,20 +43,21 @@ func extensionResponse(name string, contents ...string) []byte {
 // extension answers SSH_AGENTC_EXTENSION, and so also while the agent is
 // locked: a session that is bound then is still bound after the unlocking.
 func (c *client) extension(ctx context.Context, msg []byte) ([]byte, error) {
-	name, contents, ok := cutString(msg[1:])
-	if !ok {
+	var r extensionRequest
+	if ssh.Unmarshal(msg, &r) != nil {
 		return failureFrame, nil
 	}
-	switch string(name) {
+	switch r.Name {
 	case extensionQuery:
-		if len(contents) != 0 {
+		if len(r.Contents) != 0 {
 			return extensionFailureFrame, nil
 		}
 		return queryFrame, nil
 	case ExtensionPassedOn:
-		return c.cameBy(contents), nil
+		return c.cameBy(r.Contents), nil
 	case ExtensionSessionBind:
-		b, err := parseBinding(contents)
+		// What is kept is a copy: msg is read into again.
+		b, err := sshctx.ParseBinding(bytes.Clone(r.Contents))
 		if errors.Is(err, sshctx.ErrHostKey) { // kept, and whoever reads it sees that it proves nothing
 			c.server.cfg.Log.Info("session binding by a host key that cannot be read", "pid", c.peer.PID, "type", sshctx.KeyType(b.HostKey))
 			err = nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"vmux/internal/sshctx"
 )
 
@@ -20,12 +22,12 @@ func FuzzParseSignRequest(f *testing.F) {
 		if len(msg) == 0 {
 			return
 		}
-		r, err := parseSignRequest(msg)
-		if err != nil {
+		var r signRequest
+		if ssh.Unmarshal(msg, &r) != nil {
 			return
 		}
-		again := sshctx.AppendString(sshctx.AppendString(msg[:1:1], r.blob), r.data)
-		if again = binary.BigEndian.AppendUint32(again, r.flags); !bytes.Equal(again, msg) {
+		again := sshctx.AppendString(sshctx.AppendString(msg[:1:1], r.Blob), r.Data)
+		if again = binary.BigEndian.AppendUint32(again, r.Flags); !bytes.Equal(again, msg) {
 			t.Errorf("%x became %x", msg, again)
 		}
 	})
@@ -38,7 +40,7 @@ func FuzzParseBinding(f *testing.F) {
 	f.Add(bindContents(f, k.remote, exchange("another"), 0))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, contents []byte) {
-		b, err := parseBinding(contents)
+		b, err := sshctx.ParseBinding(contents)
 		if err != nil {
 			return
 		}

@@ -34,6 +34,14 @@ const maxPath = 103
 // A lock on a file beside the socket is held while it is served: of two agents
 // that start at once, one is refused.
 func Listen(path string) (net.Listener, error) {
+	l, err := listen(path)
+	if err != nil && wire.HintOf(err) == "" {
+		err = wire.WithHint(err, "choose another path with --socket")
+	}
+	return l, err
+}
+
+func listen(path string) (net.Listener, error) {
 	if len(path) > maxPath {
 		return nil, wire.WithHint(fmt.Errorf("the socket's path %s is %d bytes long, the system takes %d", path, len(path), maxPath), "choose a shorter one with --socket")
 	}
@@ -142,9 +150,9 @@ func clearStale(path string) error {
 	}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		return wire.WithHint(fmt.Errorf("%s is a symbolic link; it is left alone", path), "choose another path with --socket")
+		return fmt.Errorf("%s is a symbolic link; it is left alone", path)
 	case info.Mode()&fs.ModeSocket == 0:
-		return wire.WithHint(fmt.Errorf("%s is not a socket; it is left alone", path), "choose another path with --socket")
+		return fmt.Errorf("%s is not a socket; it is left alone", path)
 	case ownerOf(info) != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d", path, ownerOf(info))
 	}

@@ -89,41 +89,23 @@ func NewListing(identities []Identity) *Listing {
 // Identities returns what is listed. It must not be changed.
 func (l *Listing) Identities() []Identity { return l.identities }
 
-// signRequest is the body of SSH_AGENTC_SIGN_REQUEST.
-type signRequest struct {
-	blob, data []byte
-	flags      uint32
-}
-
-// parseSignRequest reads a whole message; blob and data point into it.
-func parseSignRequest(msg []byte) (signRequest, error) {
-	var r signRequest
-	var ok bool
-	rest := msg[1:]
-	if r.blob, rest, ok = cutString(rest); !ok {
-		return r, errMalformed
+// The messages that are read, for ssh.Unmarshal: their bytes point into what was read.
+type (
+	signRequest struct {
+		Blob, Data []byte `sshtype:"13"`
+		Flags      uint32
 	}
-	if r.data, rest, ok = cutString(rest); !ok {
-		return r, errMalformed
+	removeRequest struct {
+		Blob []byte `sshtype:"18"`
 	}
-	if len(rest) != 4 {
-		return r, errMalformed
+	lockRequest struct {
+		Passphrase []byte `sshtype:"22|23"` // msgLock, msgUnlock
 	}
-	r.flags = binary.BigEndian.Uint32(rest)
-	return r, nil
-}
-
-// cutString splits an SSH string (RFC 4251 section 5) off b.
-func cutString(b []byte) (s, rest []byte, ok bool) {
-	if len(b) < 4 {
-		return nil, nil, false
+	extensionRequest struct {
+		Name     string `sshtype:"27"`
+		Contents []byte `ssh:"rest"`
 	}
-	n := binary.BigEndian.Uint32(b)
-	if uint64(n) > uint64(len(b)-4) {
-		return nil, nil, false
-	}
-	return b[4 : 4+n], b[4+n:], true
-}
+)
 
 // signResponse is the frame of SSH_AGENT_SIGN_RESPONSE.
 func signResponse(signature []byte) []byte {
