@@ -10,9 +10,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-
 	"time"
+
 	"vmux/internal/filelock"
+	"vmux/internal/wire"
 )
 
 // MaxFile bounds one document.
@@ -26,22 +27,8 @@ type Dir struct {
 	readOnly error // why it is; nil if it can be changed
 }
 
-// Refusal is a folder or file that is not used because of who else can change
-// or read it.
-type Refusal struct{ text, hint string }
-
-func refuse(hint, format string, args ...any) error {
-	return &Refusal{text: fmt.Sprintf(format, args...), hint: hint}
-}
-
-// Error tells what was refused and why.
-func (r *Refusal) Error() string { return r.text }
-
-// Hint tells what to do about it.
-func (r *Refusal) Hint() string { return r.hint }
-
 // OpenDir opens the folder, making it and its parents with mode 0700. A folder
-// of another user's, or one that others can write to, is a *Refusal: whoever
+// of another user's, or one that others can write to, is refused: whoever
 // could plant files there could plant keys and peers. One that others can only
 // read is closed to them.
 func OpenDir(path string) (*Dir, error) {
@@ -59,7 +46,7 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
-		return nil, refuse("chmod 700 "+path, "others can write to the state folder %s", path)
+		return nil, wire.WithHint(fmt.Errorf("others can write to the state folder %s", path), "chmod 700 "+path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(path, 0o700); err != nil {
@@ -127,6 +114,20 @@ func WriteFile(path string, b []byte, mode fs.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// WriteNew writes a file that is not part of the state and not there yet, for this user
+// alone: as a whole, or it is not there afterwards.
+func WriteNew(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		err = wire.WithHint(errors.Join(err, os.Remove(path)), "free some space there, or name another FILE")
+	}
+	return err
 }
 
 // Put replaces the document. When it returns, the new one is on the disk.

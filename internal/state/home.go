@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"vmux/internal/wire"
 )
 
 // maxSocketPath is the longest path of a Unix socket on macOS, less the final
@@ -32,16 +34,14 @@ func Find() (Home, error) {
 	}
 	path, err := platformFolder()
 	if err != nil {
-		return Home{}, fmt.Errorf("find the state folder: %w", noHome{err})
+		return Home{}, fmt.Errorf("find the state folder: %w", noHome(err))
 	}
 	return Home{path: path}, nil
 }
 
-// noHome is that the environment names no home folder: services have none at times.
-type noHome struct{ error }
-
-func (noHome) Hint() string {
-	return "set HOME to your home folder, or VMUX_HOME to the folder for vmux's files"
+// noHome says what to do where the environment names no home folder: services have none at times.
+func noHome(err error) error {
+	return wire.WithHint(err, "set HOME to your home folder, or VMUX_HOME to the folder for vmux's files")
 }
 
 // Path returns the home's own path.
@@ -90,7 +90,7 @@ func (h Home) AgentSocket() (string, error) {
 	}
 	user, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("find the home folder: %w", noHome{err})
+		return "", fmt.Errorf("find the home folder: %w", noHome(err))
 	}
 	return checkSocket(filepath.Join(user, ".ssh", "vmux-agent.sock"))
 }
@@ -119,7 +119,7 @@ func (h Home) ConfigFile() (string, error) {
 	}
 	dir, err := configFolder()
 	if err != nil {
-		return "", fmt.Errorf("find the folder for configurations: %w", noHome{err})
+		return "", fmt.Errorf("find the folder for configurations: %w", noHome(err))
 	}
 	return filepath.Join(dir, "vmux", name), nil
 }

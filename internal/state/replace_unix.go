@@ -3,12 +3,15 @@
 package state
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/google/renameio/v2"
+
+	"vmux/internal/wire"
 )
 
 // replace writes beside the file: the library would look each time whether the
@@ -33,7 +36,7 @@ func syncFolder(path string) error {
 func CheckOwner(folder string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(st.Uid) != os.Geteuid() {
-		return refuse("run it as that user, without sudo", "%s belongs to user %d, not to you", folder, st.Uid)
+		return wire.WithHint(fmt.Errorf("%s belongs to user %d, not to you", folder, st.Uid), "run it as that user, without sudo")
 	}
 	return nil
 }
@@ -42,7 +45,7 @@ func CheckOwner(folder string, info fs.FileInfo) error {
 func checkOwner(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if ok && int(st.Uid) != os.Geteuid() {
-		return refuse("set VMUX_HOME to a folder of your own, or run vmux as that user", "the state folder %s belongs to user %d, not to you", path, st.Uid)
+		return wire.WithHint(fmt.Errorf("the state folder %s belongs to user %d, not to you", path, st.Uid), "set VMUX_HOME to a folder of your own, or run vmux as that user")
 	}
 	return nil
 }

@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime"
+
+	"vmux/internal/wire"
 )
 
 // maxSecret bounds a passphrase, in bytes.
 const maxSecret = 4096
 
 // ReadSecret reads a passphrase file: one line, its end being optional. A file
-// that others can read is a *Refusal, since it keeps no secret. A pipe is taken
+// that others can read is refused, since it keeps no secret. A pipe is taken
 // as it is. The caller wipes the result. Errors never repeat what was read.
 func ReadSecret(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -26,20 +27,10 @@ func ReadSecret(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the passphrase file: %w", err)
 	}
-	if err := checkSecret(path, info); err != nil {
-		return nil, err
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, wire.WithHint(fmt.Errorf("others can read the passphrase file %s", path), "chmod 600 "+path)
 	}
 	return ParseSecret(f)
-}
-
-func checkSecret(path string, info fs.FileInfo) error {
-	if !info.Mode().IsRegular() || runtime.GOOS == "windows" {
-		return nil
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return refuse("chmod 600 "+path, "others can read the passphrase file %s", path)
-	}
-	return nil
 }
 
 // ParseSecret reads one passphrase, up to the reader's end, like ReadSecret.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"vmux/internal/wire"
 )
 
 func open(t *testing.T) *Dir {
@@ -189,8 +191,7 @@ func TestFoldersThatOthersCanChangeAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := OpenDir(path)
-		var refusal *Refusal
-		if !errors.As(err, &refusal) || refusal.Hint() != "chmod 700 "+path {
+		if wire.HintOf(err) != "chmod 700 "+path {
 			t.Errorf("mode %v: %v", mode, err)
 		}
 	}
