@@ -98,10 +98,13 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	ours := w.phone.file("backup.pass", backupPassphrase+"\n")
 	vmux := w.phone.command(deadline(t), "phone", "backup", filepath.Join(small, "full.age"), "--passphrase-file", ours, "--key-passphrase-file", w.passphraseFile)
 	script := `mount -t tmpfs -o size=4k tmpfs "$0" && head -c 4096 /dev/zero > "$0/other" && "$@"; echo "exit $?"; ls "$0"`
-	onFull := exec.CommandContext(deadline(t), "unshare", append([]string{"-rm", "sh", "-c", script, small, vmux.Path}, vmux.Args[1:]...)...)
-	onFull.Env = vmux.Env
-	if out, err := onFull.CombinedOutput(); err != nil || !strings.Contains(string(out), "free some space there") || !strings.HasSuffix(string(out), "exit 1\nother\n") {
-		t.Errorf("a backup on a full disk: %v\n%s", err, out)
+	export := w.phone.command(deadline(t), "phone", "identity", "export", "work", "--out", filepath.Join(small, "full.key"))
+	for what, vmux := range map[string]*exec.Cmd{"backup": vmux, "exported key": export} {
+		onFull := exec.CommandContext(deadline(t), "unshare", append([]string{"-rm", "sh", "-c", script, small, vmux.Path}, vmux.Args[1:]...)...)
+		onFull.Env = vmux.Env
+		if out, err := onFull.CombinedOutput(); err != nil || !strings.Contains(string(out), "free some space there") || !strings.HasSuffix(string(out), "exit 1\nother\n") {
+			t.Errorf("a %s on a full disk: %v\n%s", what, err, out)
+		}
 	}
 	if r := w.phone.try("phone", "backup", filepath.Join(small, "none", "x.age"), "--key-passphrase-file", "is not read"); r.exit != 2 || !strings.Contains(r.stderr, "a folder that is there") {
 		t.Errorf("a backup in no folder: exit %d, %q", r.exit, r.stderr)

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +21,7 @@ import (
 	"vmux/internal/signer/backup"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/transfer"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -95,8 +95,10 @@ func (a *app) backup(ctx context.Context, path string, from secretFiles) error {
 	}
 	if path == "-" {
 		err = a.Text(string(made.File))
-	} else {
-		err = writeNew(path, made.File)
+	} else if err = state.WriteNew(path, made.File); errors.Is(err, fs.ErrExist) { // since it was looked for
+		return errThere(path)
+	} else if err != nil {
+		return command.WrongFile(fmt.Errorf("write the backup: %w", err), hintFolder)
 	}
 	if err != nil {
 		return err
@@ -112,22 +114,6 @@ const hintFolder = "a FILE in a folder that is there"
 
 func errThere(path string) error {
 	return command.Usage(wire.Show(path)+" is there already, or cannot be looked at", "a FILE that is not there yet: an older backup is replaced by nobody but you")
-}
-
-// writeNew writes a file that is not there yet: as a whole, or it is not there afterwards.
-func writeNew(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrExist): // since it was looked for
-		return errThere(path)
-	case err != nil:
-		return command.WrongFile(fmt.Errorf("write the backup: %w", err), hintFolder)
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return command.WithHint(fmt.Errorf("write the backup: %w", errors.Join(err, os.Remove(path))), "free some space there, or name another FILE")
-	}
-	return nil
 }
 
 func (a *app) showBackup(path string, made transfer.Made) error {
@@ -179,7 +165,7 @@ func (a *app) keySecrets(ctx context.Context, file string) (secrets [][]byte, er
 		case tried[label] > 1:
 			a.Say("wrong passphrase")
 		}
-		secret, err := a.keyPassphrase(ctx, file, "Passphrase of "+wire.Show(label), false)
+		secret, err := a.PassphraseOf(ctx, "--key-passphrase-file", file, "Passphrase of "+wire.Show(label), false)
 		if err != nil {
 			return secrets, err
 		}
@@ -187,21 +173,15 @@ func (a *app) keySecrets(ctx context.Context, file string) (secrets [][]byte, er
 	}
 }
 
-// keyPassphrase is a.Passphrase, whose hints name the flag for the backup's own.
-func (a *app) keyPassphrase(ctx context.Context, file, prompt string, fresh bool) ([]byte, error) {
-	secret, err := a.Passphrase(ctx, file, prompt, fresh)
-	if hint := command.HintOf(err); hint != "" {
-		err = command.WithHint(err, "%s", strings.ReplaceAll(hint, "--passphrase-file", "--key-passphrase-file"))
-	}
-	return secret, err
-}
-
 // newBackupPassphrase reads or asks for one; on a terminal, Enter makes it.
 func (a *app) newBackupPassphrase(ctx context.Context, file string) ([]byte, error) {
 	in, ok := command.Terminal(a.In)
 	if file != "" || !ok {
 		secret, err := a.Passphrase(ctx, file, "Passphrase for the backup", false)
-		return secret, errors.Join(err, checkedPassphrase(err, secret))
+		if err == nil {
+			err = command.OrHint(backup.CheckPassphrase(secret), "a longer one; on a terminal, without --passphrase-file, one is made")
+		}
+		return secret, err
 	}
 	first, err := a.Hidden(ctx, in, "Passphrase for the backup (Enter alone: make one)")
 	if err != nil {
@@ -216,23 +196,7 @@ func (a *app) newBackupPassphrase(ctx context.Context, file string) ([]byte, err
 		clear(first)
 		return nil, command.OrHint(err, "run it again, and press Enter alone to have one made")
 	}
-	second, err := a.Hidden(ctx, in, "The same again")
-	defer clear(second)
-	if err == nil && string(first) != string(second) {
-		err = command.WithHint(errors.New("the two are not the same"), "run it again")
-	}
-	if err != nil {
-		clear(first)
-		return nil, err
-	}
-	return first, nil
-}
-
-func checkedPassphrase(read error, secret []byte) error {
-	if read != nil {
-		return nil
-	}
-	return command.OrHint(backup.CheckPassphrase(secret), "a longer one; on a terminal, without --passphrase-file, one is made")
+	return a.Again(ctx, in, first)
 }
 
 // lockedKey names a key that none of the passphrases opens, "" if there is none.
@@ -298,7 +262,7 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	}
 	in.KeyPassphrase = []byte{}
 	if transfer.NeedsKeys(found.Outcomes) {
-		if in.KeyPassphrase, err = a.keyPassphrase(ctx, from.keys, "New passphrase for the keys on this phone", true); err != nil {
+		if in.KeyPassphrase, err = a.PassphraseOf(ctx, "--key-passphrase-file", from.keys, "New passphrase for the keys on this phone", true); err != nil {
 			return err
 		}
 		defer clear(in.KeyPassphrase)
@@ -315,19 +279,16 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 }
 
 func (a *app) readBackup(ctx context.Context, path string) ([]byte, error) {
-	const hint = "a FILE that `vmux phone backup` or the app has made"
-	in := a.Input(ctx)
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, command.WrongFile(fmt.Errorf("read backup: %w", err), hint)
-		}
-		defer f.Close()
-		in = f
+	const most = backup.MaxSize + 1
+	var b []byte
+	var err error
+	if path == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.Input(ctx), most))
+	} else {
+		b, err = command.ReadFile(ctx, path, most)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, backup.MaxSize+1))
 	if err != nil {
-		return nil, command.WrongFile(fmt.Errorf("read backup: %w", err), hint)
+		return nil, command.WrongFile(fmt.Errorf("read backup: %w", err), "a FILE that `vmux phone backup` or the app has made")
 	}
 	return b, nil
 }

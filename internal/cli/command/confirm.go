@@ -40,7 +40,7 @@ func (o *IO) Asked(ctx context.Context, question string) string {
 }
 
 // Input is standard input until ctx ends, as by ^C, which a read of a terminal or a pipe
-// would not notice: what is read is left to the process's end, which is soon.
+// would not notice.
 func (o *IO) Input(ctx context.Context) io.Reader { return input{ctx, o.In} }
 
 type input struct {
@@ -49,21 +49,43 @@ type input struct {
 }
 
 func (i input) Read(p []byte) (int, error) {
+	own := make([]byte, len(p)) // p is the caller's again after ctx
+	n, err := await(i.ctx, func() (int, error) { return i.in.Read(own) })
+	copy(p, own[:n])
+	clear(own[:n]) // it may be a passphrase
+	return n, err
+}
+
+// ReadFile reads the beginning of a file that was named on the command line, limit bytes at
+// most, until ctx ends: it may be a pipe that nobody writes to.
+func ReadFile(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return await(ctx, func() ([]byte, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, limit))
+	})
+}
+
+// await returns what read does, or ctx's error when that ends before. What is read then is
+// left to the process's end, which is soon.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type result struct {
-		n   int
-		err error
+		value T
+		err   error
 	}
-	read, own := make(chan result, 1), make([]byte, len(p)) // p is the caller's again after ctx
+	done := make(chan result, 1)
 	go func() {
-		n, err := i.in.Read(own)
-		read <- result{n, err}
+		value, err := read()
+		done <- result{value, err}
 	}()
 	select {
-	case r := <-read:
-		copy(p, own[:r.n])
-		clear(own) // it may be a passphrase
-		return r.n, r.err
-	case <-i.ctx.Done():
-		return 0, i.ctx.Err()
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
 }

@@ -15,18 +15,23 @@ import (
 // shortPassphrase is below what ssh-keygen accepts.
 const shortPassphrase = 5
 
-// Passphrase returns the secret from the file, or asks for it on the terminal;
-// twice if it is a new one. The caller wipes it.
+// Passphrase returns the secret from the file of --passphrase-file, or asks for it on the
+// terminal; twice if it is a new one. The caller wipes it.
 func (o *IO) Passphrase(ctx context.Context, path, prompt string, fresh bool) ([]byte, error) {
+	return o.PassphraseOf(ctx, "--passphrase-file", path, prompt, fresh)
+}
+
+// PassphraseOf is Passphrase with another flag for the file.
+func (o *IO) PassphraseOf(ctx context.Context, flag, path, prompt string, fresh bool) ([]byte, error) {
 	switch path {
 	case "":
-		return o.typed(ctx, prompt, fresh)
+		return o.typed(ctx, flag, prompt, fresh)
 	case "-":
 		secret, err := state.ParseSecret(o.Input(ctx))
 		return o.longEnough(secret, fresh), OrHint(err, "one line with the passphrase on standard input")
 	}
-	secret, err := state.ReadSecret(path)
-	return o.longEnough(secret, fresh), WrongFile(err, "--passphrase-file FILE with one line, or without it to be asked")
+	secret, err := await(ctx, func() ([]byte, error) { return state.ReadSecret(path) })
+	return o.longEnough(secret, fresh), WrongFile(err, "%s FILE with one line, or without it to be asked", flag)
 }
 
 // longEnough warns of a new passphrase that a program wrote down: whoever is
@@ -38,10 +43,10 @@ func (o *IO) longEnough(secret []byte, fresh bool) []byte {
 	return secret
 }
 
-func (o *IO) typed(ctx context.Context, prompt string, fresh bool) ([]byte, error) {
+func (o *IO) typed(ctx context.Context, flag, prompt string, fresh bool) ([]byte, error) {
 	in, ok := Terminal(o.In)
 	if !ok {
-		return nil, WithHint(fmt.Errorf("there is no terminal to ask on: %s", prompt), "--passphrase-file FILE")
+		return nil, WithHint(fmt.Errorf("there is no terminal to ask on: %s", prompt), "%s FILE", flag)
 	}
 	first, err := o.Hidden(ctx, in, prompt)
 	if err != nil || !fresh {
@@ -58,6 +63,12 @@ func (o *IO) typed(ctx context.Context, prompt string, fresh bool) ([]byte, erro
 		clear(first)
 		return nil, WithHint(errors.New("the passphrase has a key that is no character, such as an arrow"), "run it again and type characters alone; pasting may add such")
 	}
+	return o.Again(ctx, in, first)
+}
+
+// Again has a new secret typed once more. It returns the secret, and wipes one that was
+// typed otherwise.
+func (o *IO) Again(ctx context.Context, in *os.File, first []byte) ([]byte, error) {
 	second, err := o.Hidden(ctx, in, "The same again")
 	defer clear(second)
 	if err == nil && string(first) != string(second) {
@@ -71,8 +82,7 @@ func (o *IO) typed(ctx context.Context, prompt string, fresh bool) ([]byte, erro
 }
 
 // Hidden reads a line without showing it. A signal such as ^C ends it at once,
-// and leaves the terminal as it was: the read goes on until the process ends,
-// which is soon.
+// and leaves the terminal as it was.
 func (o *IO) Hidden(ctx context.Context, in *os.File, prompt string) ([]byte, error) {
 	// Taken once: whoever closes the file meanwhile must not meet the read below.
 	terminal := int(in.Fd())
@@ -82,19 +92,10 @@ func (o *IO) Hidden(ctx context.Context, in *os.File, prompt string) ([]byte, er
 	}
 	o.Aside(prompt + ": ")
 	defer o.Aside("\n")
-	type line struct {
-		text []byte
-		err  error
-	}
-	read := make(chan line, 1)
-	go func() {
-		text, err := term.ReadPassword(terminal)
-		read <- line{text, err}
-	}()
-	select {
-	case l := <-read:
-		return l.text, l.err
-	case <-ctx.Done():
+	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(terminal) })
+	if ctx.Err() != nil {
+		clear(text)
 		return nil, errors.Join(ctx.Err(), term.Restore(terminal, before))
 	}
+	return text, err
 }

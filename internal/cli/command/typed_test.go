@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"vmux/internal/testkit"
 )
@@ -34,6 +36,15 @@ func waitSaid(t *testing.T, said func() string, text string) {
 // ^C at a prompt ends it at once, and not at the next Enter: it arrives as the
 // end of the context.
 func TestSignalEndsAPrompt(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo") // nobody writes to it
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if f, err := os.OpenFile(fifo, os.O_RDWR, 0); err == nil { // ends those that open it
+			_ = f.Close()
+		}
+	})
 	for name, ask := range map[string]func(*IO, context.Context) error{
 		"passphrase": func(a *IO, ctx context.Context) error {
 			_, err := a.Passphrase(ctx, "", "Passphrase", false)
@@ -42,6 +53,16 @@ func TestSignalEndsAPrompt(t *testing.T) {
 		"file": func(a *IO, ctx context.Context) error {
 			a.Aside(": ")
 			_, err := a.Passphrase(ctx, "-", "Passphrase", false)
+			return err
+		},
+		"passphrase file": func(a *IO, ctx context.Context) error {
+			a.Aside(": ")
+			_, err := a.Passphrase(ctx, fifo, "Passphrase", false)
+			return err
+		},
+		"named file": func(a *IO, ctx context.Context) error {
+			a.Aside(": ")
+			_, err := ReadFile(ctx, fifo, 1)
 			return err
 		},
 		"yes": func(a *IO, ctx context.Context) error {

@@ -66,14 +66,14 @@ under a passphrase, and prints its line for TrustedUserCAKeys.`,
 	return cmd
 }
 
-var presentCA = operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (authority.CA, error) {
+var presentCA = Operation("ca show", func(_ context.Context, p *nativephone.Phone, _ nothing) (authority.CA, error) {
 	ca, err := p.Signer.CA.Get()
 	return ca, noCA(err)
 })
 
 // checkNewCA finds out whether one can be made, before anybody is asked for a
 // passphrase.
-var checkNewCA = operation("ca create (check)", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
+var checkNewCA = Operation("ca create (check)", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	if _, err := p.Signer.CA.Get(); err == nil {
 		return nothing{}, command.WithHint(errors.New("this phone has a CA already"), "vmux phone ca show")
 	}
@@ -85,12 +85,12 @@ type newCA struct {
 	Passphrase []byte
 }
 
-var createCA = operation("ca create", func(_ context.Context, p *nativephone.Phone, in newCA) (authority.CA, error) {
+var createCA = Operation("ca create", func(_ context.Context, p *nativephone.Phone, in newCA) (authority.CA, error) {
 	defer clear(in.Passphrase)
 	return p.Signer.CA.Create(in.Principals, in.Passphrase)
 })
 
-var deleteCA = operation("ca delete", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
+var deleteCA = Operation("ca delete", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	return nothing{}, p.Signer.CA.Delete()
 })
 
@@ -102,7 +102,7 @@ type policyChange struct {
 	ForceCommand                          *string
 }
 
-var changePolicy = operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (policy.Issuing, error) {
+var changePolicy = Operation("ca policy", func(_ context.Context, p *nativephone.Phone, in policyChange) (policy.Issuing, error) {
 	policy, err := p.Signer.CA.SetPolicy(func(p *policy.Issuing) {
 		change(&p.Principals, in.Principals)
 		change(&p.Extensions, in.Extensions)

@@ -15,7 +15,7 @@ import (
 	"vmux/internal/wire"
 )
 
-var issued = operation("ca certificates", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]certificates.Issued, error) {
+var issued = Operation("ca certificates", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]certificates.Issued, error) {
 	return p.Signer.Certificates.All()
 })
 
@@ -25,7 +25,7 @@ type revocation struct {
 	All    bool
 }
 
-var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]certificates.Issued, error) {
+var revoke = Operation("ca revoke", func(_ context.Context, p *nativephone.Phone, in revocation) ([]certificates.Issued, error) {
 	revoked, err := p.Signer.Certificates.Revoke(func(i certificates.Issued) bool { return in.All || i.Serial == in.Serial })
 	if errors.Is(err, certificates.ErrNoCertificate) {
 		return nil, command.WithHint(err, "vmux phone ca certificates")
@@ -33,7 +33,7 @@ var revoke = operation("ca revoke", func(_ context.Context, p *nativephone.Phone
 	return revoked, err
 })
 
-var revocationList = operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
+var revocationList = Operation("ca krl", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
 	return p.Signer.Certificates.KRL()
 })
 

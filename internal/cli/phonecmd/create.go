@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -128,7 +126,7 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 
 // checkNewIdentity finds out whether one of that label can be made, before anybody is
 // asked for a passphrase.
-var checkNewIdentity = operation("identity create (check)", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
+var checkNewIdentity = Operation("identity create (check)", func(_ context.Context, p *nativephone.Phone, label string) (nothing, error) {
 	return nothing{}, command.WithHint(p.Signer.Identities.CheckNew(label), "choose another --label; vmux phone identity list shows those there are")
 })
 
@@ -146,7 +144,7 @@ type newIdentity struct {
 	Principals []string
 }
 
-var makeIdentity = operation("identity create", func(_ context.Context, p *nativephone.Phone, in newIdentity) (i identity.Identity, err error) {
+var makeIdentity = Operation("identity create", func(_ context.Context, p *nativephone.Phone, in newIdentity) (i identity.Identity, err error) {
 	defer clear(in.Passphrase)
 	defer clear(in.File)
 	switch {
@@ -183,7 +181,7 @@ func (a *app) makeKey(ctx context.Context, f createFlags) (identity.Identity, er
 // importKey uses the one passphrase for the file it reads and the file it
 // keeps; an unencrypted file gets one.
 func (a *app) importKey(ctx context.Context, f createFlags) (identity.Identity, error) {
-	file, err := readKeyFile(f.file)
+	file, err := readKeyFile(ctx, f.file)
 	if err != nil {
 		return identity.Identity{}, err
 	}
@@ -226,14 +224,9 @@ func unreadable(err error, path string) error {
 	return err
 }
 
-func readKeyFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, command.WrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
-	}
-	defer f.Close()
+func readKeyFile(ctx context.Context, path string) ([]byte, error) {
 	const most = 64 << 10
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	b, err := command.ReadFile(ctx, path, most+1)
 	if err == nil && len(b) > most {
 		err = errors.New("too large for a key file")
 	}

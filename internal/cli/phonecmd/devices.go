@@ -115,7 +115,7 @@ type pairing struct {
 	Name       *string
 }
 
-var pairPhone = operation("pair", func(ctx context.Context, p *nativephone.Phone, in pairing) (device.Peer, error) {
+var pairPhone = Operation("pair", func(ctx context.Context, p *nativephone.Phone, in pairing) (device.Peer, error) {
 	inv, err := device.ParseInvitation(in.Invitation)
 	if err != nil {
 		return device.Peer{}, err
@@ -154,7 +154,7 @@ func notPaired(err error, trust *device.Trust, inv device.Invitation) error {
 	return command.WithHint(err, "the computer does not answer: see that `vmux pair` still waits there, that no firewall there drops what comes in, and that this machine is on its network or reaches its hub")
 }
 
-var pairedComputers = operation("devices", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]device.Peer, error) {
+var pairedComputers = Operation("devices", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]device.Peer, error) {
 	return p.Trust.Peers()
 })
 
@@ -167,7 +167,7 @@ func findComputer(p *nativephone.Phone, name string) (device.Peer, error) {
 	return peer, err
 }
 
-var unpairComputer = operation("unpair", func(_ context.Context, p *nativephone.Phone, name string) (device.Peer, error) {
+var unpairComputer = Operation("unpair", func(_ context.Context, p *nativephone.Phone, name string) (device.Peer, error) {
 	peer, err := findComputer(p, name)
 	if err == nil {
 		err = p.Unpair(peer.ID)

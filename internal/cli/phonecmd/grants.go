@@ -30,16 +30,16 @@ type grantsAnswer struct {
 	List    []signer.Grant
 }
 
-var grants = operation("grants", func(_ context.Context, p *nativephone.Phone, _ nothing) (grantsAnswer, error) {
+var grants = Operation("grants", func(_ context.Context, p *nativephone.Phone, _ nothing) (grantsAnswer, error) {
 	on, err := p.Signer.GrantsEnabled()
 	return grantsAnswer{on, p.Signer.Grants()}, err
 })
 
-var enableGrants = operation("grants on", func(_ context.Context, p *nativephone.Phone, on bool) (nothing, error) {
+var enableGrants = Operation("grants on", func(_ context.Context, p *nativephone.Phone, on bool) (nothing, error) {
 	return nothing{}, p.Signer.EnableGrants(on)
 })
 
-var endGrants = operation("grants end", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
+var endGrants = Operation("grants end", func(_ context.Context, p *nativephone.Phone, _ nothing) (nothing, error) {
 	p.Signer.EndGrant("")
 	return nothing{}, nil
 })

@@ -11,11 +11,11 @@ import (
 	"vmux/internal/wire"
 )
 
-var rememberedHosts = operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]hosts.Host, error) {
+var rememberedHosts = Operation("hosts", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]hosts.Host, error) {
 	return p.Signer.Hosts.All()
 })
 
-var forgetHost = operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
+var forgetHost = Operation("hosts forget", func(_ context.Context, p *nativephone.Phone, fingerprint string) (nothing, error) {
 	return nothing{}, command.WithHint(p.Signer.Hosts.Forget(fingerprint), "vmux phone hosts")
 })
 

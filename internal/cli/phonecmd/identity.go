@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer/identity"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -73,7 +73,7 @@ func findIdentity(p *nativephone.Phone, name string) (identity.Identity, error) 
 
 // onIdentity is an operation on the identity that a person named.
 func onIdentity(name string, do func(*identity.List, identity.Identity) error) func(context.Context, string) (nothing, error) {
-	return operation(name, func(_ context.Context, p *nativephone.Phone, name string) (nothing, error) {
+	return Operation(name, func(_ context.Context, p *nativephone.Phone, name string) (nothing, error) {
 		i, err := findIdentity(p, name)
 		if err == nil {
 			err = do(p.Signer.Identities, i)
@@ -89,16 +89,16 @@ var (
 	deleteIdentity  = onIdentity("identity delete", (*identity.List).Delete)
 )
 
-var namedIdentity = operation("identity", func(_ context.Context, p *nativephone.Phone, name string) (identity.Identity, error) {
+var namedIdentity = Operation("identity", func(_ context.Context, p *nativephone.Phone, name string) (identity.Identity, error) {
 	return findIdentity(p, name)
 })
 
-var identities = operation("identity list", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]identity.Identity, error) {
+var identities = Operation("identity list", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]identity.Identity, error) {
 	return p.Signer.Identities.All()
 })
 
 // encryptedKey is an identity's private key as it rests.
-var encryptedKey = operation("identity export", func(_ context.Context, p *nativephone.Phone, name string) ([]byte, error) {
+var encryptedKey = Operation("identity export", func(_ context.Context, p *nativephone.Phone, name string) ([]byte, error) {
 	i, err := findIdentity(p, name)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ var encryptedKey = operation("identity export", func(_ context.Context, p *nativ
 
 type labelChange struct{ Identity, Label string }
 
-var renameIdentity = operation("identity rename", func(_ context.Context, p *nativephone.Phone, in labelChange) (nothing, error) {
+var renameIdentity = Operation("identity rename", func(_ context.Context, p *nativephone.Phone, in labelChange) (nothing, error) {
 	i, err := findIdentity(p, in.Identity)
 	if err != nil {
 		return nothing{}, err
@@ -213,25 +213,13 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 			if err != nil {
 				return err
 			}
-			return command.WrongFile(writeNew(out, key), "--out FILE that is not there yet, in a folder that is")
+			if err := state.WriteNew(out, key); err != nil {
+				return command.WrongFile(fmt.Errorf("export: %w", err), "--out FILE that is not there yet, in a folder that is")
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&public, "public", false, "print the public line, as without any flag")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write the encrypted private key to")
 	return cmd
-}
-
-// writeNew writes a file that is not there yet.
-func writeNew(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	if _, err := f.Write(b); err != nil {
-		return fmt.Errorf("export: %w", errors.Join(err, f.Close()))
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	return nil
 }

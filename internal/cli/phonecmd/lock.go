@@ -15,7 +15,7 @@ type locked struct {
 	Grants      int `json:"grants"`
 }
 
-var lockPhone = operation("lock", func(_ context.Context, p *nativephone.Phone, _ nothing) (locked, error) {
+var lockPhone = Operation("lock", func(_ context.Context, p *nativephone.Phone, _ nothing) (locked, error) {
 	passphrases, grants := p.Lock()
 	return locked{passphrases, grants}, nil
 })

@@ -25,9 +25,6 @@ type logFilter struct {
 	since    string
 }
 
-// minComputer is how much of a device ID names a computer.
-const minComputer = 6
-
 // matcher returns what tells the records that are meant.
 func (f logFilter) matcher(now time.Time) (func(activity.Record) bool, error) {
 	var since time.Time
@@ -41,7 +38,7 @@ func (f logFilter) matcher(now time.Time) (func(activity.Record) bool, error) {
 		}
 	}
 	return func(r activity.Record) bool {
-		named := f.computer == "" || r.DeviceName.String() == f.computer || len(f.computer) >= minComputer && strings.HasPrefix(r.DeviceID, f.computer)
+		named := f.computer == "" || command.NamesDevice(f.computer, r.DeviceName.String(), r.DeviceID)
 		return named && !r.Last().Before(since)
 	}, nil
 }
@@ -54,15 +51,15 @@ func (f logFilter) nothing() string {
 	return "the log has no such records"
 }
 
-var logRecords = operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]activity.Record, error) {
+var logRecords = Operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]activity.Record, error) {
 	return p.Signer.Activity.Records()
 })
 
-var verifyLog = operation("log verify", func(_ context.Context, p *nativephone.Phone, _ nothing) (activity.Verification, error) {
+var verifyLog = Operation("log verify", func(_ context.Context, p *nativephone.Phone, _ nothing) (activity.Verification, error) {
 	return p.Signer.Activity.Verify()
 })
 
-var exportLog = operation("log export", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
+var exportLog = Operation("log export", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]byte, error) {
 	return p.Signer.Activity.Export()
 })
 

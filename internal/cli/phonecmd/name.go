@@ -9,7 +9,7 @@ import (
 	"vmux/internal/nativephone"
 )
 
-var phoneName = operation("name", func(_ context.Context, p *nativephone.Phone, to *string) (string, error) {
+var phoneName = Operation("name", func(_ context.Context, p *nativephone.Phone, to *string) (string, error) {
 	if to != nil {
 		if err := p.Rename(*to); err != nil {
 			return "", err

@@ -28,10 +28,10 @@ type nothing struct{}
 // operations are all of them, by name.
 var operations = map[string]func(ctx context.Context, p *nativephone.Phone, arguments []byte) (any, error){}
 
-// operation makes a function that runs in the process that owns the phone's state. What
+// Operation makes a function that runs in the process that owns the phone's state. What
 // it takes and returns goes through JSON in either case. Its errors keep their
 // sentence, hint and exit status, and nothing else.
-func operation[In, Out any](name string, do func(context.Context, *nativephone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
+func Operation[In, Out any](name string, do func(context.Context, *nativephone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
 	operations[name] = func(ctx context.Context, p *nativephone.Phone, arguments []byte) (any, error) {
 		var in In
 		d := json.NewDecoder(bytes.NewReader(arguments))
@@ -56,11 +56,6 @@ func operation[In, Out any](name string, do func(context.Context, *nativephone.P
 		}
 		return answer.Answer, err
 	}
-}
-
-// Operation makes such a function for commands of another package.
-func Operation[In, Out any](name string, do func(context.Context, *nativephone.Phone, In) (Out, error)) func(context.Context, In) (Out, error) {
-	return operation(name, do)
 }
 
 var errOtherVersion = command.WithHint(errors.New("the phone that runs does not know this command"), "end `vmux phone run` and start it again: it is of another version")

@@ -19,7 +19,7 @@ type pauseAnswer struct {
 	*activity.Report
 }
 
-var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _ nothing) (list []pauseAnswer, err error) {
+var pauses = Operation("pauses", func(_ context.Context, p *nativephone.Phone, _ nothing) (list []pauseAnswer, err error) {
 	all, err := p.Signer.Pauses()
 	for _, pause := range all {
 		answer := pauseAnswer{Pause: pause}
@@ -32,7 +32,7 @@ var pauses = operation("pauses", func(_ context.Context, p *nativephone.Phone, _
 	return list, err
 })
 
-var endPauses = operation("pauses end", func(_ context.Context, p *nativephone.Phone, computer string) (nothing, error) {
+var endPauses = Operation("pauses end", func(_ context.Context, p *nativephone.Phone, computer string) (nothing, error) {
 	peer, err := findComputer(p, computer)
 	if err == nil {
 		err = p.Signer.EndPauses(peer.ID)

@@ -78,7 +78,7 @@ type rulesChange struct {
 	OldServers                             *bool
 }
 
-var identityPolicy = operation("policy", func(_ context.Context, p *nativephone.Phone, in rulesChange) (policyAnswer, error) {
+var identityPolicy = Operation("policy", func(_ context.Context, p *nativephone.Phone, in rulesChange) (policyAnswer, error) {
 	id, err := findIdentity(p, in.Identity)
 	if err != nil {
 		return policyAnswer{}, err
