@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,17 +97,11 @@ func versionIn(text string) version {
 	if _, behind, ok := strings.Cut(text, "OpenSSH_"); ok {
 		text = behind
 	}
-	major, rest, _ := strings.Cut(text, ".")
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	a, errA := strconv.Atoi(strings.TrimPrefix(major, "v"))
-	b, errB := strconv.Atoi(rest[:end])
-	if errA != nil || errB != nil {
+	var v version
+	if _, err := fmt.Sscanf(strings.TrimPrefix(text, "v"), "%d.%d", &v.major, &v.minor); err != nil {
 		return version{}
 	}
-	return version{a, b}
+	return v
 }
 
 // Service is the user's service manager and vmux's unit there.

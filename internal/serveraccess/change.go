@@ -166,7 +166,7 @@ func (c *Connection) readResult(ctx context.Context, s *session, r *Result) erro
 
 // asRoot has sudo ask for the password at the person's own terminal.
 func (c *Connection) asRoot(ctx context.Context, script string) error {
-	if !c.Terminal {
+	if c.In == nil {
 		return wire.WithHint(errors.New("sudo wants a password there, and there is no terminal to ask at"), "run this in a terminal")
 	}
 	cmd := c.run(ctx, []string{"-o", "ControlMaster=no", "-o", "ControlPath=" + c.path("c"), "-o", "LogLevel=ERROR", "-tt"}, "sh", script)
@@ -196,16 +196,9 @@ func (c *Connection) refusal(value string) error {
 	case "no-file":
 		return errors.New("sshd reads no authorized_keys there (AuthorizedKeysFile none)")
 	case "no-sudo":
-		return wire.WithHint(errors.New("only root may change sshd's configuration, and there is no sudo"), "vmux server trust --ca root@"+hostOf(c.Host))
+		return wire.WithHint(errors.New("only root may change sshd's configuration, and there is no sudo"), "vmux server trust --ca root@"+c.Host[strings.LastIndexByte(c.Host, '@')+1:])
 	case "no-sshd":
 		return errors.New("the server is no sshd of OpenSSH")
 	}
 	return fmt.Errorf("the server refused: %s", wire.Show(value))
-}
-
-func hostOf(host string) string {
-	if at := strings.LastIndexByte(host, '@'); at >= 0 {
-		return host[at+1:]
-	}
-	return host
 }

@@ -37,13 +37,11 @@ const ending = 5 * time.Second
 // Options say how a server is reached.
 type Options struct {
 	Host string // as it is written behind ssh
-	// Terminal: ssh may ask the person, which it does at the terminal by itself. Otherwise
-	// it asks nothing and fails.
-	Terminal bool
 	// Program is the ssh that is run; "" is the one on the PATH.
 	Program string
-	In      *os.File // the terminal, for the password of sudo
-	Out     *os.File
+	// In and Out are the terminal, at which ssh by itself, and sudo, may ask the person; nil:
+	// there is none, and whatever would ask fails.
+	In, Out *os.File
 }
 
 // Connection is a login that is kept open: an ssh of our own in the background
@@ -74,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		if c.Windows() {
 			err = wire.WithHint(errors.New("servers with Windows are not supported"), "append the line of ssh-add -L to the account's authorized_keys there")
-		} else if reason := lastWords(string(log)); reason != "" && !strings.Contains(string(log), "Authenticated to ") {
+		} else if reason := LastWords(string(log)); reason != "" && !strings.Contains(string(log), "Authenticated to ") {
 			err = errors.New(reason)
 		}
 		return c, err
@@ -102,7 +100,7 @@ func (c *Connection) command(ctx context.Context, args ...string) *exec.Cmd {
 func (c *Connection) run(ctx context.Context, args []string, remote ...string) *exec.Cmd {
 	args = append(args, "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no",
 		"-o", "PermitLocalCommand=no", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
-	if !c.Terminal {
+	if c.In == nil {
 		args = append(args, "-o", "BatchMode=yes")
 	}
 	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, "ssh"), append(append(args, "--", c.Host), remote...)...)
@@ -187,8 +185,8 @@ func (s *session) fail(err error) error {
 	if _, status := errors.AsType[*exec.ExitError](ended); !status { // which says no more
 		err = errors.Join(err, ended)
 	}
-	if text, readErr := os.ReadFile(s.words.Name()); readErr == nil && lastWords(string(text)) != "" {
-		return errors.New(lastWords(string(text)))
+	if text, readErr := os.ReadFile(s.words.Name()); readErr == nil && LastWords(string(text)) != "" {
+		return errors.New(LastWords(string(text)))
 	}
 	return err
 }
@@ -213,8 +211,9 @@ func (c *Connection) ask(ctx context.Context, act string, set map[string]string,
 	return nil, s.fail(errNoShell)
 }
 
-// lastWords is the last thing that ssh said which is no debugging.
-func lastWords(log string) (last string) {
+// LastWords is the last thing that ssh said which is no debugging, fit to
+// be shown.
+func LastWords(log string) (last string) {
 	for line := range strings.Lines(log) {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "debug") && !strings.HasPrefix(line, "OpenSSH_") &&

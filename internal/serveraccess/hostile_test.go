@@ -68,7 +68,7 @@ func TestAskingIsEndedGently(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		c := &Connection{Options: Options{Host: "host", Program: program, Terminal: true}, dir: dir}
+		c := &Connection{Options: Options{Host: "host", Program: program, In: os.Stdin}, dir: dir}
 		ended <- c.run(ctx, nil).Run()
 	}()
 	testkit.WaitFor(t, "it asks", func() bool { _, err := os.Stat(asks); return err == nil })

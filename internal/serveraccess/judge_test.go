@@ -107,10 +107,10 @@ func TestLog(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	log := "debug1: Server accepts key: /x ED25519 SHA256:one explicit agent\ndebug1: Server accepts key: /y RSA SHA256:two\nAuthenticated to x using \"publickey\".\n"
-	if keys, in := acceptedIn(log); !in || len(keys) != 2 || keys[1] != "SHA256:two" {
+	if keys, in := Accepted(log); !in || len(keys) != 2 || keys[1] != "SHA256:two" {
 		t.Errorf("%v %v", keys, in)
 	}
-	if got := lastWords("OpenSSH_9.2p1\ndebug1: x\nalice@x: Permission denied (publickey).\ndebug1: y\n"); got != "alice@x: Permission denied (publickey)." {
+	if got := LastWords("OpenSSH_9.2p1\ndebug1: x\nalice@x: Permission denied (publickey).\ndebug1: y\n"); got != "alice@x: Permission denied (publickey)." {
 		t.Errorf("%q", got)
 	}
 }

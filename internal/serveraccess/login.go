@@ -67,7 +67,7 @@ func (c *Connection) logIn(ctx context.Context, id Identity) error {
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
-	taken, in := acceptedIn(string(said))
+	taken, in := Accepted(string(said))
 	last := ""
 	if len(taken) > 0 {
 		last = taken[len(taken)-1]
@@ -80,18 +80,18 @@ func (c *Connection) logIn(ctx context.Context, id Identity) error {
 	case id.Line != "" && slices.Contains(taken, id.Fingerprint) && (!in || last != id.Fingerprint):
 		return wire.WithHint(errors.New("the server takes the key, and nobody signed"), "vmux status")
 	case !in && id.Line != "":
-		return fmt.Errorf("the server does not take it: %s", lastWords(string(said)))
+		return fmt.Errorf("the server does not take it: %s", LastWords(string(said)))
 	case !in:
-		return errors.New(lastWords(string(said)))
+		return errors.New(LastWords(string(said)))
 	case id.Line != "" && last != id.Fingerprint:
 		return errors.New("the server takes another key, and not this one")
 	}
 	return nil // whatever `true` is there
 }
 
-// acceptedIn are the fingerprints of the keys that the server took, for the last of which
-// somebody signed if the login succeeded (sshconnect2.c, input_userauth_pk_ok).
-func acceptedIn(log string) (fingerprints []string, in bool) {
+// Accepted are the fingerprints of the keys that the server took, as ssh -v tells, for the
+// last of which somebody signed if the login succeeded (sshconnect2.c, input_userauth_pk_ok).
+func Accepted(log string) (fingerprints []string, in bool) {
 	for line := range strings.Lines(log) {
 		if _, key, ok := strings.Cut(line, "Server accepts key: "); ok && !in {
 			for _, word := range strings.Fields(key) {

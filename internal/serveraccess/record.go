@@ -81,15 +81,7 @@ func (r *Record) change(f Facts, line string, entries ...recorded) error {
 	if err := r.read(); err != nil {
 		return err
 	}
-	r.entries = append(r.without(f, line), entries...)
-	return r.save()
-}
-
-func (r *Record) without(f Facts, line string) []recorded {
-	return slices.DeleteFunc(slices.Clone(r.entries), func(e recorded) bool { return e.of(f, line) })
-}
-
-func (r *Record) save() error {
+	r.entries = append(slices.DeleteFunc(r.entries, func(e recorded) bool { return e.of(f, line) }), entries...)
 	if len(r.entries) == 0 {
 		return r.dir.Delete(document)
 	}

@@ -7,6 +7,7 @@ package serveraccess
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -50,24 +51,8 @@ func find(list []Entry, blob []byte) (Entry, bool) {
 
 // version is OpenSSH's number in Software; zero for other programs.
 func (f Facts) version() (major, minor int) {
-	_, text, ok := strings.Cut(f.Software, "OpenSSH_")
-	if !ok {
-		return 0, 0
-	}
-	for i, part := range strings.SplitN(text, ".", 2) {
-		n := 0
-		for _, r := range part {
-			if r < '0' || r > '9' {
-				break
-			}
-			n = n*10 + int(r-'0')
-		}
-		if i == 0 {
-			major = n
-		} else {
-			minor = n
-		}
-	}
+	_, text, _ := strings.Cut(f.Software, "OpenSSH_")
+	_, _ = fmt.Sscanf(text, "%d.%d", &major, &minor)
 	return major, minor
 }
 

@@ -233,7 +233,7 @@ func (a *app) one(ctx context.Context, host string, do func(context.Context, *se
 	in, inOK := command.Terminal(a.In)
 	out, outOK := command.Terminal(a.Err)
 	if inOK && outOK {
-		o.Terminal, o.In, o.Out = true, in, out
+		o.In, o.Out = in, out
 	}
 	conn, err := serveraccess.Open(ctx, o)
 	if conn == nil {

@@ -1,19 +1,20 @@
 package setupcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/control"
+	"vmux/internal/serveraccess"
 	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
@@ -40,12 +41,6 @@ func (a *app) firstLogin(ctx context.Context, target string, asks bool) error {
 // errNoKeyThere is a server's that takes none of the phone's keys.
 var errNoKeyThere = errors.New("takes none of the phone's keys")
 
-var (
-	acceptedKey = regexp.MustCompile(`(?m)^debug1: Server accepts key: .*(SHA256:\S+)`)
-	authentic   = regexp.MustCompile(`(?m)^Authenticated to .* using "publickey"`)
-	partly      = regexp.MustCompile(`(?m)^Authenticated .*with partial success`) // AuthenticationMethods
-)
-
 // login is `ssh target true`, with ssh's own log kept apart from what it asks.
 func (a *app) login(ctx context.Context, target string) error {
 	dir, err := os.MkdirTemp("", "vmux-setup-")
@@ -69,14 +64,13 @@ func (a *app) login(ctx context.Context, target string) error {
 		return err
 	}
 	log := string(text)
-	in, part := authentic.MatchString(log), partly.MatchString(log)
-	if !in && !part {
+	taken, in := serveraccess.Accepted(log)
+	if !in && !strings.Contains(log, "with partial success") { // AuthenticationMethods
 		return whyNot(target, log, s, began)
 	}
-	all := acceptedKey.FindAllStringSubmatch(log, -1)
 	for _, id := range s.Identities {
 		switch {
-		case len(all) == 0 || id.Fingerprint != all[len(all)-1][1]:
+		case len(taken) == 0 || id.Fingerprint != taken[len(taken)-1]:
 		case !in:
 			a.Say("%s takes the phone's key %s, and wants more than a key: ssh %s asks for it", wire.Show(target), wire.Show(id.Comment), command.ShellWord(target))
 			return nil
@@ -115,19 +109,14 @@ func whyNot(target, log string, s control.Status, began time.Time) error {
 	if failed := s.LastFailure; failed != nil && failed.Kind == "sign" && failed.At.After(began) {
 		return command.WithHint(errors.New(failed.Sentence), "%s", failed.Hint)
 	}
-	last := "ssh says nothing"
-	for line := range strings.Lines(log) {
-		if !strings.HasPrefix(line, "debug1:") && strings.TrimSpace(line) != "" {
-			last = strings.TrimSpace(line)
-		}
-	}
+	last := cmp.Or(serveraccess.LastWords(log), "ssh says nothing")
 	switch denied := strings.Contains(last, "Permission denied"); {
 	case denied && offered(log, s):
 		return command.WithHint(fmt.Errorf("%s %w", wire.Show(target), errNoKeyThere), "%s", trustHint(target))
 	case denied:
 		return notOffered(target)
 	}
-	return command.WithHint(fmt.Errorf("no login to %s: %s", wire.Show(target), wire.Show(last)), "ssh %s, until it works; then vmux setup --login %s",
+	return command.WithHint(fmt.Errorf("no login to %s: %s", wire.Show(target), last), "ssh %s, until it works; then vmux setup --login %s",
 		command.ShellWord(target), command.ShellWord(target))
 }
 
