@@ -1,14 +1,10 @@
 package setup
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // RestartHint is how a person starts the agent again.
@@ -34,16 +30,7 @@ func ManagersFolder(string) string { return "" }
 
 func session() string { return fmt.Sprintf("gui/%d", os.Getuid()) }
 
-func launchctl(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "launchctl", args...).CombinedOutput()
-	text := strings.TrimSpace(string(out))
-	if err != nil && text != "" {
-		err = errors.New(strings.Join(strings.Fields(text), " "))
-	}
-	return text, err
-}
+func launchctl(args ...string) (string, error) { return asked("launchctl", args...) }
 
 // enabled reports whether launchd has all of the agents.
 func enabled(labels string) bool {

@@ -1,15 +1,12 @@
 package setup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // RestartHint is how a person starts the agent again.
@@ -56,14 +53,7 @@ func ManagersFolder(home string) string {
 
 // systemctl asks the user's service manager.
 func systemctl(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "systemctl", append([]string{"--user", "--no-ask-password"}, args...)...).CombinedOutput()
-	text := strings.TrimSpace(string(out))
-	if err != nil && text != "" {
-		err = errors.New(strings.Join(strings.Fields(text), " "))
-	}
-	return text, err
+	return asked("systemctl", append([]string{"--user", "--no-ask-password"}, args...)...)
 }
 
 // enabled reports whether all of the units are.

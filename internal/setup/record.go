@@ -67,7 +67,7 @@ func Open(home state.Home) (*Record, error) {
 	return r, nil
 }
 
-// Close lets others open the record.
+// Close lets others open the record. It may be called twice.
 func (r *Record) Close() { r.release() }
 
 // Empty reports whether there is nothing to take back.

@@ -29,7 +29,7 @@ func Program() (string, error) {
 	}
 	called := self
 	for _, name := range []string{"vmux", os.Args[0]} {
-		if found, err := exec.LookPath(name); err == nil && sameFile(found, self) {
+		if found, err := exec.LookPath(name); err == nil && SameFile(found, self) {
 			if called, err = filepath.Abs(found); err != nil {
 				return "", fmt.Errorf("find this program: %w", err)
 			}
@@ -42,7 +42,8 @@ func Program() (string, error) {
 	return called, nil
 }
 
-func sameFile(a, b string) bool {
+// SameFile reports whether both paths lead to one file.
+func SameFile(a, b string) bool {
 	one, err := os.Stat(a)
 	other, err2 := os.Stat(b)
 	return err == nil && err2 == nil && os.SameFile(one, other)

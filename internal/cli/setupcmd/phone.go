@@ -3,6 +3,7 @@ package setupcmd
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,10 +80,5 @@ func firstKey(ctx context.Context, limit time.Duration) (s control.Status, err e
 }
 
 func hasKey(s control.Status) bool {
-	for _, id := range s.Identities {
-		if !id.Certificate {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Identities, func(id control.Identity) bool { return !id.Certificate })
 }

@@ -66,12 +66,7 @@ func (a *app) uninstall(ctx context.Context, remove []string) error {
 	if err != nil {
 		return err
 	}
-	closed := false
-	defer func() {
-		if !closed {
-			record.Close()
-		}
-	}()
+	defer record.Close()
 	s, running := command.Client().Status(ctx)
 	all, err := a.remains(ctx, home, record, s)
 	if err != nil {
@@ -111,19 +106,12 @@ func (a *app) uninstall(ctx context.Context, remove []string) error {
 	if len(all) > 0 {
 		a.Say("servers keep the keys: take them out of authorized_keys there, and the CA out of TrustedUserCAKeys")
 	}
-	if empty := record.Empty(); failed == nil && empty {
+	if failed == nil && record.Empty() {
 		record.Close()
-		closed = true
-		failed = removeEmpty(home)
+		failed = os.RemoveAll(filepath.Join(home.Path(), "setup")) // its folder
+		_ = os.Remove(home.Path())                                 // that of all, if nothing else is in it
 	}
 	return failed
-}
-
-// removeEmpty removes the folder of setup's record, and that of all, if nothing else is in it.
-func removeEmpty(home state.Home) error {
-	err := os.RemoveAll(filepath.Join(home.Path(), "setup"))
-	_ = os.Remove(home.Path()) // which fails if there is something
-	return err
 }
 
 // remains finds what there is to remove.

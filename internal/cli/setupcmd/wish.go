@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"vmux/internal/cli/command"
+	"vmux/internal/cli/gitcmd"
 	"vmux/internal/config"
 	"vmux/internal/setup"
 	"vmux/internal/state"
@@ -154,13 +155,7 @@ func installedProgram() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	found, err := exec.LookPath("vmux")
-	if err != nil {
-		return self, nil
-	}
-	one, err := os.Stat(found)
-	other, err2 := os.Stat(self)
-	if err == nil && err2 == nil && os.SameFile(one, other) {
+	if found, err := exec.LookPath("vmux"); err == nil && gitcmd.SameFile(found, self) {
 		return filepath.Abs(found)
 	}
 	return self, nil
