@@ -10,21 +10,16 @@ import (
 	"runtime"
 	"strings"
 
+	"vmux/internal/desktop"
 	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
 // openURL has the desktop open a page or a file.
 func openURL(what string) error {
-	program := "xdg-open"
-	if runtime.GOOS == "darwin" {
-		program = "open"
-	}
-	cmd := exec.Command(program, what)
-	if err := cmd.Start(); err != nil {
+	if err := desktop.Open(what); err != nil {
 		return wire.WithHint(fmt.Errorf("open it: %w", err), "install xdg-utils")
 	}
-	go func() { _ = cmd.Wait() }() // some return at once, some with the browser
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -203,27 +202,14 @@ func (d *demo) makePhone(ctx context.Context) error {
 		approve = "always"
 	}
 	line := []string{"phone", "run", "--approve", approve, "--passphrase-file", d.passwords, "--listen", "127.0.0.1:0"}
-	if err := d.prompt("phone", "vmux", append(line, "&")); err != nil {
-		return err
-	}
-	cmd := d.command("phone", line...)
-	if !d.Yes { // it asks on this terminal
-		cmd.Stdin = d.In.(*os.File)
-	}
-	d.phone, err = process.Start("vmux phone run", cmd, filepath.Join(d.dir, "phone.log"))
-	if err != nil {
+	if d.phone, err = d.background("phone", "vmux phone run", line); err != nil {
 		return err
 	}
 	return d.phone.WaitForLog(ctx, "listening on ") // the computer is told where, when it is paired
 }
 
 func (d *demo) startAgent(ctx context.Context) (err error) {
-	line := []string{"agent", "--lan=false"}
-	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {
-		return err
-	}
-	d.agent, err = process.Start("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log"))
-	if err != nil {
+	if d.agent, err = d.background("computer", "vmux agent", []string{"agent", "--lan=false"}); err != nil {
 		return err
 	}
 	return d.agent.Wait(ctx, "its socket", func() bool {

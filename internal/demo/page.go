@@ -11,10 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
 	"os/user"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +19,9 @@ import (
 	"time"
 
 	"vmux/internal/control"
+	"vmux/internal/desktop"
 	"vmux/internal/device"
-	"vmux/internal/process"
+	"vmux/internal/serveraccess"
 	"vmux/internal/sshd"
 	"vmux/internal/wire"
 )
@@ -76,10 +74,7 @@ func (d *demo) startAgentAndHub(ctx context.Context) error {
 		d.hub = "http://" + d.HubHost + ":" + strconv.Itoa(port)
 		line = append(line, "--hub-listen", "127.0.0.1:"+strconv.Itoa(port))
 	}
-	if err := d.prompt("computer", "vmux", append(slices.Clone(line), "&")); err != nil {
-		return err
-	}
-	if d.agent, err = process.Start("vmux agent", d.command("computer", line...), filepath.Join(d.dir, "agent.log")); err != nil {
+	if d.agent, err = d.background("computer", "vmux agent", line); err != nil {
 		return err
 	}
 	err = d.agent.Wait(ctx, "its hub", func() bool {
@@ -172,24 +167,10 @@ func (d *demo) showInvitation(invitation string) error {
 			"   first, add it to the Home Screen, and scan inside that app. Then press Pair. Or open:\n   " + invitation + "\n")
 	}
 	how := "Open this in a browser on this computer, and press Pair:"
-	if !d.Yes && d.attended() && openBrowser(invitation) == nil {
+	if !d.Yes && d.attended() && desktop.Open(invitation) == nil {
 		how = "A browser opens this page (if none does, open it yourself); press Pair there:"
 	}
 	return d.Text("   " + how + "\n   " + invitation + "\n")
-}
-
-// openBrowser opens a page in the user's own browser.
-func openBrowser(page string) error {
-	program := "xdg-open"
-	if runtime.GOOS == "darwin" {
-		program = "open"
-	}
-	cmd := exec.Command(program, page)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	go func() { _ = cmd.Wait() }() // some return at once, some with the browser
-	return nil
 }
 
 // awaitKeys waits for what is made on the page.
@@ -221,7 +202,7 @@ func (d *demo) awaitKeys(ctx context.Context) error {
 			return false
 		}
 		usable := slices.IndexFunc(s.Identities, func(i control.Identity) bool {
-			return !i.Certificate && (old == "" || !isPasskey(i))
+			return !i.Certificate && (old == "" || !strings.HasPrefix(i.Algorithm, "sk-"))
 		})
 		if usable < 0 {
 			hint()
@@ -257,8 +238,6 @@ func (d *demo) acceptCA(ctx context.Context) (bool, error) {
 	_, err = d.vmux(ctx, "computer", "", "ca", "accept", "--fingerprint", ca.Fingerprint)
 	return err == nil, err
 }
-
-func isPasskey(i control.Identity) bool { return strings.HasPrefix(i.Algorithm, "sk-") }
 
 // oldOpenSSH returns this computer's OpenSSH version if that cannot use
 // passkeys, else "".
@@ -353,13 +332,9 @@ func (d *demo) user() string {
 func authorizedLines(keys string) (lines []string) {
 	for line := range strings.Lines(keys) {
 		line = strings.TrimSpace(line)
-		if strings.Contains(line, "-cert-v01@openssh.com ") {
-			continue
+		if !strings.Contains(line, "-cert-v01@openssh.com ") {
+			lines = append(lines, serveraccess.KeyLine(line))
 		}
-		if strings.HasPrefix(line, "sk-") {
-			line = "verify-required " + line
-		}
-		lines = append(lines, line)
 	}
 	return lines
 }

@@ -34,6 +34,19 @@ func (d *demo) command(actor string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// background shows and starts `vmux ARGS… &`, which errors name so, with its log in the
+// scratch folder.
+func (d *demo) background(actor, name string, args []string) (*process.Process, error) {
+	if err := d.prompt(actor, "vmux", append(slices.Clone(args), "&")); err != nil {
+		return nil, err
+	}
+	cmd := d.command(actor, args...)
+	if args[0] == "phone" && !d.Yes { // it asks on this terminal
+		cmd.Stdin = d.In.(*os.File)
+	}
+	return process.Start(name, cmd, filepath.Join(d.dir, args[0]+".log"))
+}
+
 // environment is this process's without what leads to the user's own agent,
 // state and desktop.
 func (d *demo) environment() []string {
@@ -185,9 +198,8 @@ func (d *demo) pair(ctx context.Context) error {
 
 // reason looks up why the agent failed, which ssh cannot know: that is err then.
 func (d *demo) reason(ctx context.Context, err error) error {
-	out, _ := d.capture(ctx, d.command("computer", "status", "--json"), "") // also with the phone away
-	var s control.Status
-	if json.Unmarshal([]byte(out), &s) != nil || s.LastFailure == nil {
+	s, failed := d.status(ctx)
+	if failed != nil || s.LastFailure == nil {
 		return err
 	}
 	return wire.WithHint(wire.Errorf(s.LastFailure.Code, "%s", s.LastFailure.Sentence), "vmux demo")
