@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,12 +23,12 @@ var (
 // archive packs what runs without being installed by a package manager.
 func (o options) archive(s source, p platform) error {
 	name := fmt.Sprintf("vmux_%s_%s_%s", s.version, p.os, p.arch)
-	f, err := os.Create(o.path(name + ".tar.gz"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	z := gzip.NewWriter(f) // without a name and a time
+	return o.write(name+".tar.gz", func(w io.Writer) error { return pack(w, name, s, p) })
+}
+
+// pack writes an archive whose folder has that name.
+func pack(w io.Writer, name string, s source, p platform) error {
+	z := gzip.NewWriter(w) // without a name and a time
 	t := tar.NewWriter(z)
 	add := func(patterns []string, place func(string) string) error {
 		for _, pattern := range patterns {
@@ -62,7 +63,7 @@ func (o options) archive(s source, p platform) error {
 			return err
 		}
 	}
-	return closeAll(t, z, f)
+	return errors.Join(t.Close(), z.Close())
 }
 
 // mode is that of a file by what it is, not by the umask of who has checked it out.
@@ -83,15 +84,16 @@ func (o options) sourceArchive(s source) error {
 	if err != nil {
 		return fmt.Errorf("git archive: %w", err)
 	}
-	f, err := os.Create(o.path(sourceName(s) + ".tar.gz"))
+	return o.write(sourceName(s)+".tar.gz", func(w io.Writer) error { return compress(w, b) })
+}
+
+// write makes a file of the release.
+func (o options) write(name string, fill func(io.Writer) error) error {
+	f, err := os.Create(o.path(name))
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if err := compress(f, b); err != nil {
-		return err
-	}
-	return f.Close()
+	return errors.Join(fill(f), f.Close())
 }
 
 func sourceName(s source) string { return "vmux-" + s.version }
@@ -102,13 +104,4 @@ func compress(w io.Writer, b []byte) error {
 		return err
 	}
 	return z.Close()
-}
-
-func closeAll(all ...io.Closer) error {
-	for _, c := range all {
-		if err := c.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

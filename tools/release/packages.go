@@ -3,7 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 
 	"github.com/goreleaser/nfpm/v2"
@@ -52,15 +52,7 @@ func (o options) makePackage(s source, p platform, name, format string) error {
 		return err
 	}
 	info = nfpm.WithDefaults(info)
-	f, err := os.Create(o.path(packager.ConventionalFileName(info)))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := packager.Package(info, f); err != nil {
-		return err
-	}
-	return f.Close()
+	return o.write(packager.ConventionalFileName(info), func(w io.Writer) error { return packager.Package(info, w) })
 }
 
 // describe reads the description of a package.

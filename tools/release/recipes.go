@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -59,15 +60,7 @@ func (o options) recipes(s source) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.Create(o.path(to))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := t.Execute(f, r); err != nil {
-			return err
-		}
-		if err := f.Close(); err != nil {
+		if err := o.write(to, func(w io.Writer) error { return t.Execute(w, r) }); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"runtime/debug"
@@ -26,15 +27,10 @@ func (o options) sbom(s source, p platform) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.Create(o.path(fmt.Sprintf("%s_%s_%s_%s.cdx.json", program, s.version, p.os, p.arch)))
+		err = o.write(fmt.Sprintf("%s_%s_%s_%s.cdx.json", program, s.version, p.os, p.arch), func(w io.Writer) error {
+			return cyclonedx.NewBOMEncoder(w, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bill(s, program, version, info))
+		})
 		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := cyclonedx.NewBOMEncoder(f, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bill(s, program, version, info)); err != nil {
-			return err
-		}
-		if err := f.Close(); err != nil {
 			return err
 		}
 	}
