@@ -267,23 +267,6 @@ func (c *Config) fill() error {
 	if c.ApprovalTimeout == 0 {
 		c.ApprovalTimeout = wire.Window
 	}
-	if c.ApprovalTimeout < time.Second || c.ApprovalTimeout > wire.MaxWindow {
-		return fmt.Errorf("approval timeout %s: it can be 1 s to %s", c.ApprovalTimeout, wire.MaxWindow)
-	}
-	switch c.Passkeys {
-	case "":
-		c.Passkeys = PasskeysLast
-	case PasskeysLast, PasskeysNever, PasskeysNoCertificate:
-	default:
-		return fmt.Errorf("passkeys %q: it can be last, never or no-certificate", c.Passkeys)
-	}
-	switch c.UnboundCertificate {
-	case "":
-		c.UnboundCertificate = origin.UnboundFirst
-	case origin.UnboundFirst, origin.UnboundAlways, origin.UnboundNever:
-	default:
-		return fmt.Errorf("unbound certificate %q: it can be first, always or never", c.UnboundCertificate)
-	}
 	if c.MaxKeys == 0 {
 		c.MaxKeys = listing.MaxKeys
 	}

@@ -38,8 +38,6 @@ type question[T any] struct {
 	decides func(phone device.ID) bool
 }
 
-func (q *question[T]) counts(phone device.ID) bool { return q.decides == nil || q.decides(phone) }
-
 // verdict is what one phone said.
 type verdict[T any] struct {
 	phone device.ID
@@ -169,7 +167,7 @@ func (q *question[T]) await(ctx context.Context, verdicts <-chan verdict[T], con
 			if ctx.Err() != nil && v.err != nil {
 				return none, v.phone, ended(ctx, r)
 			}
-			counts := q.counts(v.phone)
+			counts := q.decides == nil || q.decides(v.phone)
 			if v.err == nil || wire.IsDecision(v.err) && counts {
 				return v.value, v.phone, v.err
 			}

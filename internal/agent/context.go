@@ -17,7 +17,10 @@ import (
 // forwarded connection is none of this computer's programs: what runs here is
 // the ssh that forwards.
 func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context, login *client.Reading[client.Login]) wire.Context {
-	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: client.Programs(r.Peer.PID), Account: accountOf(r.Peer)}
+	c := wire.Context{ContextQuality: wire.QualityUnknown, Programs: client.Programs(r.Peer.PID)}
+	if r.Peer.UID == sshagent.Root && os.Geteuid() != sshagent.Root {
+		c.Account = "root" // who is not this user is root or nobody
+	}
 	if key := sshctx.ServerOf(r.Bindings, about); key != nil {
 		// Only a client of this computer's that is bound to the server says where it
 		// goes: of one that forwards the agent the command line names another host.
@@ -34,15 +37,6 @@ func (a *Agent) contextOf(r sshagent.SignRequest, about sshctx.Context, login *c
 		c.ContextQuality = wire.QualityClaimed
 	}
 	return c
-}
-
-// accountOf names the local account of a client that is not this user's, which is
-// root or nobody.
-func accountOf(peer sshagent.Peer) string {
-	if peer.UID == sshagent.Root && os.Geteuid() != sshagent.Root {
-		return "root"
-	}
-	return ""
 }
 
 const maxGitHash = 160

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -202,10 +203,5 @@ func (a *Agent) RefreshKeys(ctx context.Context) (control.RefreshResult, error) 
 }
 
 func anyConnected(peers []link.PeerStatus) bool {
-	for _, p := range peers {
-		if p.Connected {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(peers, func(p link.PeerStatus) bool { return p.Connected })
 }

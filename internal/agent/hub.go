@@ -29,6 +29,15 @@ type Hub struct {
 	Renamed func() (what, hint string)
 }
 
+// way is how the hub is reached now.
+func (h *Hub) way() (way relay.Way, err error) {
+	way.Address = h.Address
+	if h.Roots != nil {
+		way.Roots, err = h.Roots()
+	}
+	return way, err
+}
+
 // hubClient is what the agent needs of a relay.Client.
 type hubClient interface {
 	link.Route
@@ -42,14 +51,11 @@ type hubClient interface {
 func (a *Agent) newHubClient(key *device.Key) (hubClient, error) {
 	hub := a.cfg.Hub
 	open := func(ctx context.Context, url string) (relay.Socket, error) {
-		var roots *x509.CertPool
-		if hub.Roots != nil {
-			var err error
-			if roots, err = hub.Roots(); err != nil {
-				return nil, err
-			}
+		way, err := hub.way()
+		if err != nil {
+			return nil, err
 		}
-		return relay.OpenSocket(ctx, url, relay.Way{Roots: roots, Address: hub.Address})
+		return relay.OpenSocket(ctx, url, way)
 	}
 	return relay.New(relay.Config{URL: hub.URL, Beside: hub.Local, Key: key, Allow: a.trust.IDs, Changed: a.journal.Change, Log: a.log, Open: open})
 }

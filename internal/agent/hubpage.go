@@ -2,14 +2,11 @@ package agent
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
-	"net/http"
 	"time"
 
 	"vmux/internal/control"
 	"vmux/internal/hubpage"
-	"vmux/internal/link/relay"
 	"vmux/internal/wire"
 )
 
@@ -32,10 +29,11 @@ func (a *Agent) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	if list == nil {
 		return hubpage.Report{}, control.Errorf(control.CodeInvalid, hubpage.HowToBuild, "This build of vmux has no list of the page's files.")
 	}
-	client, err := a.cfg.Hub.client()
+	way, err := a.cfg.Hub.way()
 	if err != nil {
 		return hubpage.Report{}, err
 	}
+	client := way.Client()
 	defer client.CloseIdleConnections()
 	report, err := hubpage.Verify(ctx, client, a.cfg.Hub.URL, list)
 	if err != nil {
@@ -43,18 +41,6 @@ func (a *Agent) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	}
 	a.journal.Warn(warningPage, pageWarning(report))
 	return report, nil
-}
-
-// client fetches pages of the hub in the way that the agent connects to it.
-func (h *Hub) client() (*http.Client, error) {
-	var roots *x509.CertPool
-	if h.Roots != nil {
-		var err error
-		if roots, err = h.Roots(); err != nil {
-			return nil, err
-		}
-	}
-	return relay.Way{Roots: roots, Address: h.Address}.Client(), nil
 }
 
 func pageWarning(r hubpage.Report) string {

@@ -95,10 +95,8 @@ func (a *Agent) notAsked(id *keys.Key, about sshctx.Context, code wire.Code) {
 // proven it.
 func (a *Agent) speaksForNone(id *keys.Key) []device.ID {
 	asked := append([]device.ID{}, a.stillPaired(id.Phones)...) // not nil
-	for _, phone := range asked {
-		if a.keys.Proven(phone, id.PublicKeyBlob) {
-			return nil
-		}
+	if slices.ContainsFunc(asked, func(phone device.ID) bool { return a.keys.Proven(phone, id.PublicKeyBlob) }) {
+		return nil
 	}
 	return asked
 }
@@ -184,13 +182,7 @@ func (a *Agent) prove(phone device.ID, id *keys.Key) {
 
 // stillPaired leaves out phones that are no longer trusted.
 func (a *Agent) stillPaired(holders []device.ID) []device.ID {
-	var paired []device.ID
-	for _, id := range holders {
-		if _, err := a.trust.Get(id); err == nil {
-			paired = append(paired, id)
-		}
-	}
-	return paired
+	return slices.DeleteFunc(slices.Clone(holders), func(id device.ID) bool { return a.notPaired(id) != nil })
 }
 
 func waitingSign(r *wire.RemoteSignRequest, id *keys.Key, about sshctx.Context) control.Request {

@@ -25,7 +25,7 @@ func (r *reader) file(path, includes string, outer truth, depth int) {
 	for line := range strings.Lines(string(text)) {
 		switch keyword, args := parseLine(line); {
 		case keyword == "host":
-			applies = min(outer, r.isHost(args))
+			applies = min(outer, truthOf(fits(r.host, args))) // ssh_config(5), PATTERNS
 		case keyword == "match":
 			applies = min(outer, r.matches(args))
 		case applies == no:
@@ -87,9 +87,6 @@ func (r *reader) directive(keyword string, args []string, applies truth) {
 		r.set(keyword, args, applies)
 	}
 }
-
-// isHost reports whether the host fits (ssh_config(5), PATTERNS).
-func (r *reader) isHost(patterns []string) truth { return truthOf(fits(r.host, patterns)) }
 
 func truthOf(b bool) truth {
 	if b {

@@ -208,12 +208,7 @@ func (r *reader) possible(keyword, otherwise string) []string {
 
 // add appends a word once.
 func add(list []string, word string) []string {
-	for _, w := range list {
-		if w == word {
-			return list
-		}
-	}
-	if len(list) >= maxNames {
+	if slices.Contains(list, word) || len(list) >= maxNames {
 		return list
 	}
 	return append(list, word)
@@ -222,14 +217,11 @@ func add(list []string, word string) []string {
 // hostNames are what ssh may connect to.
 func (r *reader) hostNames() []string {
 	var list []string
+	tokens := strings.NewReplacer("%%", "%", "%h", r.typed)
 	for _, name := range r.possible("hostname", r.typed) {
-		list = add(list, strings.ToLower(expandHost(name, r.typed)))
+		list = add(list, strings.ToLower(tokens.Replace(name)))
 	}
 	return list
-}
-
-func expandHost(name, typed string) string {
-	return strings.NewReplacer("%%", "%", "%h", typed).Replace(name)
 }
 
 // canonicalNames are what CanonicalizeHostname may make of the host.

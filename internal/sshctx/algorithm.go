@@ -1,6 +1,8 @@
 package sshctx
 
 import (
+	"slices"
+
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/wire"
@@ -57,16 +59,10 @@ func signs(algorithm string, blob []byte) bool {
 	if keyType == "" {
 		return false
 	}
-	names, known := signatureAlgorithms[keyType]
-	if !known {
-		return algorithm == keyType
+	if names, known := signatureAlgorithms[keyType]; known {
+		return slices.Contains(names, algorithm)
 	}
-	for _, name := range names {
-		if name == algorithm {
-			return true
-		}
-	}
-	return false
+	return algorithm == keyType
 }
 
 // Flags of SSH_AGENTC_SIGN_REQUEST (RFC 9987, "Signature Flags").

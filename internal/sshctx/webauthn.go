@@ -48,23 +48,18 @@ type WebAuthn struct {
 // all of data. It is as strict as OpenSSH with passkeys. Errors wrap ErrSignature.
 func VerifySignature(key ssh.PublicKey, data []byte, sig *ssh.Signature) error {
 	var err error
-	if sig.Format == FormatWebAuthn {
+	switch {
+	case sig.Format == FormatWebAuthn:
 		err = verifyWebAuthn(key, data, sig)
-	} else if !hasTrailing(sig) {
-		err = key.Verify(data, sig)
-	} else {
+	case len(sig.Rest) > 0 && !strings.HasPrefix(sig.Format, "sk-"): // a security key's carries flags and counter there
 		err = errors.New("bytes after the signature")
+	default:
+		err = key.Verify(data, sig)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	return nil
-}
-
-// hasTrailing reports bytes behind a signature whose format has none; those of
-// a security key carry flags and counter there.
-func hasTrailing(sig *ssh.Signature) bool {
-	return len(sig.Rest) > 0 && !strings.HasPrefix(sig.Format, "sk-")
 }
 
 // verifyWebAuthn checks what OpenSSH's ssh-ecdsa-sk.c checks.

@@ -6,6 +6,7 @@ package tray
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,12 +136,7 @@ func lastOutcome(s *control.Status) (lines []Line) {
 
 // reachable reports whether a phone is connected or can be woken.
 func reachable(s *control.Status) bool {
-	for _, p := range s.Phones {
-		if p.Connected || p.Wakeable {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Phones, func(p control.Device) bool { return p.Connected || p.Wakeable })
 }
 
 // export is the line that tells a shell of the socket, for bash, zsh and fish alike.
