@@ -51,13 +51,6 @@ const (
 	PasskeysNoCertificate Passkeys = "no-certificate" // last, and only while there is no session certificate
 )
 
-// documents are the agent's files; *state.Dir implements it.
-type documents interface {
-	Get(name string) ([]byte, error)
-	Put(name string, b []byte) error
-	SetAside(name string, now time.Time) (string, error)
-}
-
 // Names of the documents in the agent's state folder.
 const (
 	documentDeviceKey = "device-key"
@@ -121,10 +114,7 @@ type Config struct {
 	// started with.
 	ProgramVersion string
 	Flags          map[string]string
-	// Notify tells the user something outside of any terminal; nothing waits for
-	// it. Default: the desktop's notifications. NoNotify turns them off.
-	Notify desktop.Screen
-	// Notifications are the kinds that are told of; nil: none.
+	// Notifications are the kinds that the desktop tells of; nil: none.
 	Notifications []notices.Kind
 	// Log is where the agent writes; nil discards.
 	Log *slog.Logger
@@ -132,9 +122,6 @@ type Config struct {
 
 // ControlSocketName is the control socket's name in the state folder.
 const ControlSocketName = "control.sock"
-
-// NoNotify is a Config.Notify that tells nothing.
-var NoNotify = desktop.None{}
 
 // phones is what the agent needs of a link.Node.
 type phones interface {
@@ -280,11 +267,11 @@ func (c *Config) fill() error {
 }
 
 // newAgent makes an agent without links.
-func newAgent(c Config, docs documents, self device.ID, trust *device.Trust) (*Agent, error) {
+func newAgent(c Config, docs keys.Documents, self device.ID, trust *device.Trust) (*Agent, error) {
 	a := &Agent{
 		cfg: c, log: c.Log, self: self, trust: trust, started: time.Now(),
 		ready: make(chan struct{}), slots: make(chan struct{}, maxWaiting),
-		desktop: desktop.New(c.Notify, c.Log),
+		desktop: desktop.New(nil, c.Log),
 	}
 	a.journal = journal.New(a.log)
 	var warning string

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/agent/certificate"
+	"vmux/internal/agent/keys"
 	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/link"
@@ -127,7 +128,7 @@ type world struct {
 	*Agent
 	t    *testing.T
 	net  *network
-	docs documents
+	docs keys.Documents
 	stop func()
 }
 
@@ -135,9 +136,9 @@ func newWorld(t *testing.T) *world {
 	return newWorldIn(t, newMemory(), device.NewTrust(&testkit.Document{}))
 }
 
-func newWorldIn(t *testing.T, docs documents, trust *device.Trust) *world {
+func newWorldIn(t *testing.T, docs keys.Documents, trust *device.Trust) *world {
 	t.Helper()
-	c := Config{Name: "computer", Notify: NoNotify, Log: slog.New(slog.DiscardHandler)}
+	c := Config{Name: "computer", Log: slog.New(slog.DiscardHandler)}
 	if err := c.fill(); err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func startComputer(t *testing.T, dir string) *computer {
 	c := &computer{dir: dir, log: &testkit.Output{}, control: control.NewClient(filepath.Join(dir, "agent", agent.ControlSocketName), nil)}
 	a, err := agent.New(agent.Config{
 		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Name: "computer",
-		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"}, Notify: agent.NoNotify,
+		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"},
 		Log: slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -314,7 +314,7 @@ func TestSecondAgent(t *testing.T) {
 	c := startComputer(t, dir)
 	owned := new(state.Owned)
 	_, err := agent.New(agent.Config{
-		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "second.sock"), Notify: agent.NoNotify,
+		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "second.sock"),
 	})
 	if !errors.As(err, &owned) {
 		t.Errorf("two agents share a state folder: %v", err)
@@ -329,7 +329,7 @@ func TestSecondAgent(t *testing.T) {
 func TestControlSocketInTheWay(t *testing.T) {
 	dir := t.TempDir()
 	a, err := agent.New(agent.Config{
-		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"), Notify: agent.NoNotify,
+		StateDir: filepath.Join(dir, "agent"), Socket: filepath.Join(dir, "agent.sock"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -144,12 +144,3 @@ type Own struct{ by map[uint32]string } // which program shows what, by the bus'
 
 // NewOwn makes one.
 func NewOwn() *Own { return &Own{by: map[uint32]string{}} }
-
-// None shows nothing.
-type None struct{}
-
-// Show implements Screen.
-func (None) Show(context.Context, string, string) (uint32, error) { return 0, nil }
-
-// Close implements Screen.
-func (None) Close(context.Context, uint32) error { return nil }

@@ -165,9 +165,10 @@ func (r *Record) takeBack(e entry) (why string, err error) {
 		return "", r.drop(e)
 	}
 	f, err := look(e.Path)
+	var kept *unchangeable
 	switch {
-	case errors.As(err, new(*unchangeable)):
-		return strings.TrimPrefix(err.Error(), e.Path+" "), nil
+	case errors.As(err, &kept):
+		return kept.why, nil
 	case err != nil:
 		return "", err
 	case !f.there:
@@ -183,10 +184,9 @@ func (r *Record) takeBack(e entry) (why string, err error) {
 		case !ok:
 			return "its lines were changed since", nil
 		}
-		if err := f.changeable(); err != nil {
-			return strings.TrimPrefix(err.Error(), f.path+" "), nil
-		}
-		if err := f.write(after); err != nil {
+		if err := f.write(after); errors.As(err, &kept) {
+			return kept.why, nil
+		} else if err != nil {
 			return "", err
 		}
 	}

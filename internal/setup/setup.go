@@ -143,9 +143,10 @@ func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	if err == nil {
 		err = f.changeable()
 	}
+	var kept *unchangeable
 	switch {
-	case errors.As(err, new(*unchangeable)):
-		return false, strings.TrimPrefix(err.Error(), c.Path+" "), nil
+	case errors.As(err, &kept):
+		return false, kept.why, nil
 	case err != nil: // one of its folders, as a rule
 		return false, "cannot be read: " + cause(err), nil
 	case written && strings.Count(f.text, e.Text) == 1:

@@ -254,9 +254,11 @@ func TestUndoKeepsTheHeadingOfWhatWasWrittenBelow(t *testing.T) {
 func TestFilesThatCannotBeWrittenStay(t *testing.T) {
 	a := newAccount(t)
 	a.put(".ssh/config", "Host *\n", 0o400)
-	a.put(".bashrc", "x\n", 0o444)
-	if err := os.Symlink("/nix/store/gone", filepath.Join(a.home, ".zshrc")); err != nil {
-		t.Fatal(err)
+	a.put("dotfiles/bashrc", "x\n", 0o444)
+	for name, to := range map[string]string{".bashrc": "dotfiles/bashrc", ".zshrc": "/nix/store/gone"} {
+		if err := os.Symlink(to, filepath.Join(a.home, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	a.put(".config/fish/conf.d/vmux.fish", "# mine\n", 0o644)
 	before := a.get(".ssh/config") + a.get(".bashrc") + a.get(".config/fish/conf.d/vmux.fish")

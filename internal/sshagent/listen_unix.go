@@ -121,18 +121,13 @@ func holdLock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the socket: %w", err)
 	}
-	if err := writePID(f); err != nil {
+	// As many bytes whatever the number, over those of the agent before: to truncate the file
+	// takes the disk longer.
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write the socket's lock: %w", err)
 	}
 	return f, nil
-}
-
-// writePID writes as many bytes whatever the number, over those of the agent
-// before: to truncate the file takes the disk longer.
-func writePID(f *os.File) error {
-	_, err := f.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0)
-	return err
 }
 
 func holder(path string) string {

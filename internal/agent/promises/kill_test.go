@@ -29,7 +29,7 @@ func TestAgentProcess(t *testing.T) {
 	}
 	a, err := agent.New(agent.Config{
 		StateDir: filepath.Join(home, "agent"), Socket: filepath.Join(home, "agent.sock"), Name: "computer",
-		Routes: []link.Route{lan.NewDialer(false, nil)}, Notify: agent.NoNotify,
+		Routes: []link.Route{lan.NewDialer(false, nil)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ func startAgent(t *testing.T, home string, change func(*agent.Config)) *world {
 	t.Helper()
 	c := agent.Config{
 		StateDir: filepath.Join(home, "agent"), Socket: filepath.Join(home, "agent.sock"), Name: "computer",
-		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"}, Notify: agent.NoNotify,
+		Routes: []link.Route{lan.NewDialer(false, nil)}, PairHosts: []string{"127.0.0.1"},
 	}
 	if change != nil {
 		change(&c)
