@@ -304,6 +304,22 @@ func (c *couple) linked() {
 // linkedAgain waits for the n-th link.
 func (c *couple) linkedAgain(n int) { c.agent.until(func() bool { return c.agent.up >= n }) }
 
+// asking runs what asks, in the background.
+func asking(ask func() error) <-chan error {
+	got := make(chan error, 1)
+	go func() { got <- ask() }()
+	return got
+}
+
+// askSign asks for a signature; shown is called when the phone shows it.
+func (c *couple) askSign(ctx context.Context, shown func()) <-chan error {
+	id := wire.NewID()
+	return asking(func() error {
+		_, err := c.agent.Ask(ctx, c.phone.id, wire.KindSignRequest, id, map[string]string{"requestID": id}, shown)
+		return err
+	})
+}
+
 func (c *couple) askList(ctx context.Context) (wire.Envelope, error) {
 	return c.agent.Ask(ctx, c.phone.id, wire.KindKeyListRequest, wire.NewID(), wire.KeyListRequest{}, nil)
 }

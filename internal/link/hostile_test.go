@@ -174,16 +174,14 @@ func TestWrongAnswers(t *testing.T) {
 		must(c.phone.exchange(t.Context(), r.conn))
 		_ = tc.SetReadDeadline(time.Time{})
 
-		ask := func(kind wire.Kind) chan error {
-			got := make(chan error, 1)
-			go func() {
+		ask := func(kind wire.Kind) <-chan error {
+			return asking(func() error {
 				e, err := c.agent.Ask(t.Context(), c.phone.id, kind, wire.NewID(), nil, nil)
 				if err == nil && e.Kind != responseTo[kind] {
 					err = fmt.Errorf("got %s", e.Kind)
 				}
-				got <- err
-			}()
-			return got
+				return err
+			})
 		}
 		reply := func(id string, kind wire.Kind) { r.put(wire.Envelope{Version: 1, ID: id, Kind: kind}) }
 

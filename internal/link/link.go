@@ -87,7 +87,7 @@ type Waker interface{ Wake() }
 // Finder is a Route that hears of devices by itself. Node.Run runs it; found
 // tells that a device can be dialled now, and does not block.
 type Finder interface {
-	Find(ctx context.Context, found func(device.ID)) error
+	Find(ctx context.Context, found func(device.ID))
 }
 
 // Handler is told of links and serves the peers' requests. Calls for one peer's

@@ -208,13 +208,8 @@ func TestResendAfterReconnect(t *testing.T) {
 			<-release
 			return wire.KindSignResponse, wire.SignResponse{RequestID: req.Envelope.ID, Signature: []byte("s")}
 		}
-		got := make(chan error, 1)
 		shown := 0
-		id := wire.NewID()
-		go func() {
-			_, err := c.agent.Ask(t.Context(), c.phone.id, wire.KindSignRequest, id, map[string]string{"requestID": id}, func() { shown++ })
-			got <- err
-		}()
+		got := c.askSign(t.Context(), func() { shown++ })
 		synctest.Wait()
 		for range 3 {
 			c.net.cut()
@@ -242,12 +237,7 @@ func TestRedelivery(t *testing.T) {
 					<-release
 					return wire.KindSignResponse, wire.SignResponse{RequestID: req.Envelope.ID, Signature: []byte("s")}
 				}
-				got := make(chan error, 1)
-				id := wire.NewID()
-				go func() {
-					_, err := c.agent.Ask(t.Context(), c.phone.id, wire.KindSignRequest, id, map[string]string{"requestID": id}, nil)
-					got <- err
-				}()
+				got := c.askSign(t.Context(), nil)
 				synctest.Wait()
 				if when == "link gone" {
 					c.net.setRefuse(true)
@@ -281,11 +271,7 @@ func TestCancel(t *testing.T) {
 					return wire.KindError, wire.NewError(wire.CodeRequestExpired)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				got := make(chan error, 1)
-				go func() {
-					_, err := c.askList(ctx)
-					got <- err
-				}()
+				got := asking(func() error { _, err := c.askList(ctx); return err })
 				synctest.Wait()
 				if !linked {
 					c.net.setRefuse(true)
@@ -348,11 +334,7 @@ func TestUnpairedByAnotherProcess(t *testing.T) {
 			cause = context.Cause(ctx)
 			return wire.KindError, wire.NewError(wire.CodePairingInvalid)
 		}
-		got := make(chan error, 1)
-		go func() {
-			_, err := c.askList(t.Context())
-			got <- err
-		}()
+		got := asking(func() error { _, err := c.askList(t.Context()); return err })
 		synctest.Wait()
 		if err := c.phone.trust.Remove(c.agent.id); err != nil {
 			t.Fatal(err)

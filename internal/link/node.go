@@ -90,7 +90,10 @@ func (n *Node) Run(ctx context.Context) error {
 	n.mu.Unlock()
 	for _, r := range n.routes {
 		if f, ok := r.(Finder); ok && n.begin() {
-			go n.find(r.Name(), f)
+			go func() {
+				defer n.wg.Done()
+				f.Find(n.ctx, n.wakePeer)
+			}()
 		}
 	}
 	peers, err := n.trust.Peers()
@@ -125,13 +128,6 @@ func (n *Node) watchSleep(ctx context.Context) {
 		if Slept(last, time.Now()) {
 			n.Wake()
 		}
-	}
-}
-
-func (n *Node) find(name string, f Finder) {
-	defer n.wg.Done()
-	if err := f.Find(n.ctx, n.wakePeer); err != nil && n.ctx.Err() == nil {
-		n.log.Warn("finding devices failed", "route", name, "error", err)
 	}
 }
 

@@ -67,16 +67,15 @@ func NewDialer(browse bool, log *slog.Logger) *Dialer {
 // Name implements link.Route.
 func (*Dialer) Name() string { return "lan" }
 
-// Find implements link.Finder: it browses until ctx ends. It returns at once,
-// without error, when the dialer was told not to browse.
-func (d *Dialer) Find(ctx context.Context, found func(device.ID)) error {
-	if !d.browse {
-		return nil
+// Find implements link.Finder: it browses until ctx ends, or returns at once when the
+// dialer was told not to browse.
+func (d *Dialer) Find(ctx context.Context, found func(device.ID)) {
+	if d.browse {
+		browse(ctx, d.log, func(e Entry) {
+			d.remember(e)
+			found(e.ID)
+		})
 	}
-	return Browse(ctx, d.log, func(e Entry) {
-		d.remember(e)
-		found(e.ID)
-	})
 }
 
 func (d *Dialer) remember(e Entry) {

@@ -83,12 +83,9 @@ func label(name string, id device.ID) string {
 	return strings.TrimSpace(name + suffix)
 }
 
-// Browse calls found for each device that advertises itself, again at least
+// browse calls found for each device that advertises itself, again at least
 // every minute as long as it does, until ctx ends.
-func Browse(ctx context.Context, log *slog.Logger, found func(Entry)) error {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+func browse(ctx context.Context, log *slog.Logger, found func(Entry)) {
 	onNetworks(ctx, browseFor, func(ctx context.Context, n network) {
 		entries, browsed := make(chan *zeroconf.ServiceEntry), make(chan struct{})
 		read := make(chan struct{})
@@ -104,7 +101,6 @@ func Browse(ctx context.Context, log *slog.Logger, found func(Entry)) error {
 			<-ctx.Done()
 		}
 	})
-	return nil
 }
 
 // readEntries reads until browsing has ended. The library closes the channel

@@ -67,8 +67,8 @@ func TestPresenceOfOthers(t *testing.T) {
 		var found []device.ID
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.Find(ctx, func(id device.ID) { found = append(found, id) }); err != nil || !slices.Equal(found, []device.ID{friend}) {
-			t.Errorf("found %d devices, %v", len(found), err)
+		if c.Find(ctx, func(id device.ID) { found = append(found, id) }); !slices.Equal(found, []device.ID{friend}) {
+			t.Errorf("found %d devices", len(found))
 		}
 	}, friend)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -82,14 +83,11 @@ type finder struct{ found func(device.ID) }
 
 // Find implements link.Finder: it tells of allowed devices that are at the hub,
 // each time they come, until ctx ends.
-func (c *Client) Find(ctx context.Context, found func(device.ID)) error {
+func (c *Client) Find(ctx context.Context, found func(device.ID)) {
 	f := &finder{found}
 	c.mu.Lock()
 	c.finders[f] = true
-	var here []device.ID
-	for id := range c.online {
-		here = append(here, id)
-	}
+	here := slices.Collect(maps.Keys(c.online))
 	c.mu.Unlock()
 	for _, id := range here {
 		found(id)
@@ -98,7 +96,6 @@ func (c *Client) Find(ctx context.Context, found func(device.ID)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.finders, f)
-	return nil
 }
 
 // Listener takes the streams that other devices open to this one. Until there is

@@ -310,12 +310,7 @@ func (h *Hub) leave(g *guest) {
 	if gone {
 		delete(h.devices, g.id)
 	}
-	var others []*guest
-	for _, other := range h.devices {
-		if mutual(g, other) {
-			others = append(others, other)
-		}
-	}
+	others := h.others(g)
 	h.mu.Unlock()
 	if !h.Mute {
 		h.endStreams(g.id)
@@ -354,15 +349,20 @@ func mutual(a, b *guest) bool {
 	return slices.Contains(a.allow, b.id) && slices.Contains(b.allow, a.id)
 }
 
+// others are the devices that allow this one, and it them. h.mu is held.
+func (h *Hub) others(g *guest) (list []*guest) {
+	for _, other := range h.devices {
+		if other != g && mutual(g, other) {
+			list = append(list, other)
+		}
+	}
+	return list
+}
+
 // tellPresence tells a device of others, and them of it.
 func (h *Hub) tellPresence(g *guest) {
 	h.mu.Lock()
-	var others []*guest
-	for _, other := range h.devices {
-		if other != g && mutual(g, other) {
-			others = append(others, other)
-		}
-	}
+	others := h.others(g)
 	h.mu.Unlock()
 	for _, other := range others {
 		h.say(g, hubwire.Message{Type: hubwire.TypePresence, Peer: &other.id, Online: true})

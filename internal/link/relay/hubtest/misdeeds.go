@@ -11,6 +11,13 @@ import (
 // is a device that belongs to neither of the two.
 type Misdeed func(r *rand.Rand, third device.ID) func(Packet) []Packet
 
+// each is a misdeed that looks at one packet, whatever came before.
+func each(misdeed func(*rand.Rand, Packet) []Packet) Misdeed {
+	return func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
+		return func(p Packet) []Packet { return misdeed(r, p) }
+	}
+}
+
 // Misdeeds are those there are, by name.
 var Misdeeds = map[string]Misdeed{
 	"replays": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
@@ -58,49 +65,39 @@ var Misdeeds = map[string]Misdeed{
 			return out
 		}
 	},
-	"drops": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
-		return func(p Packet) []Packet {
-			if r.IntN(6) == 0 {
-				return nil
-			}
+	"drops": each(func(r *rand.Rand, p Packet) []Packet {
+		if r.IntN(6) == 0 {
+			return nil
+		}
+		return []Packet{p}
+	}),
+	"truncates": each(func(r *rand.Rand, p Packet) []Packet {
+		if p.Kind == hubwire.KindData && len(p.Payload) > 1 && r.IntN(6) == 0 {
+			p.Payload = p.Payload[:1+r.IntN(len(p.Payload)-1)]
+		}
+		return []Packet{p}
+	}),
+	"injects": each(func(r *rand.Rand, p Packet) []Packet {
+		if r.IntN(6) > 0 {
 			return []Packet{p}
 		}
-	},
-	"truncates": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
-		return func(p Packet) []Packet {
-			if p.Kind == hubwire.KindData && len(p.Payload) > 1 && r.IntN(6) == 0 {
-				p.Payload = p.Payload[:1+r.IntN(len(p.Payload)-1)]
-			}
+		forged := p
+		forged.Kind, forged.Payload = hubwire.KindData, []byte(`{"version":1,"id":"x","kind":"signRequest","body":{}}`)
+		return []Packet{forged, p}
+	}),
+	"flips bits": each(func(r *rand.Rand, p Packet) []Packet {
+		if p.Kind == hubwire.KindData && r.IntN(8) == 0 {
+			p.Payload[r.IntN(len(p.Payload))] ^= 1 << r.IntN(8)
+		}
+		return []Packet{p}
+	}),
+	"ends streams": each(func(r *rand.Rand, p Packet) []Packet {
+		if r.IntN(10) > 0 {
 			return []Packet{p}
 		}
-	},
-	"injects": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
-		return func(p Packet) []Packet {
-			if r.IntN(6) > 0 {
-				return []Packet{p}
-			}
-			forged := p
-			forged.Kind, forged.Payload = hubwire.KindData, []byte(`{"version":1,"id":"x","kind":"signRequest","body":{}}`)
-			return []Packet{forged, p}
-		}
-	},
-	"flips bits": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
-		return func(p Packet) []Packet {
-			if p.Kind == hubwire.KindData && r.IntN(8) == 0 {
-				p.Payload[r.IntN(len(p.Payload))] ^= 1 << r.IntN(8)
-			}
-			return []Packet{p}
-		}
-	},
-	"ends streams": func(r *rand.Rand, _ device.ID) func(Packet) []Packet {
-		return func(p Packet) []Packet {
-			if r.IntN(10) > 0 {
-				return []Packet{p}
-			}
-			p.Kind, p.Payload = hubwire.KindClose, []byte{byte(r.IntN(6))}
-			return []Packet{p}
-		}
-	},
+		p.Kind, p.Payload = hubwire.KindClose, []byte{byte(r.IntN(6))}
+		return []Packet{p}
+	}),
 	"connects the wrong two": func(_ *rand.Rand, third device.ID) func(Packet) []Packet {
 		meant := map[device.ID]device.ID{} // where what the third answers goes
 		return func(p Packet) []Packet {
