@@ -70,9 +70,6 @@ func (h *Hub) join() error {
 
 // rejoin tells and asks all again, after messages may have been lost.
 func (h *Hub) rejoin() {
-	if h.bus.alone() {
-		return
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.list()
@@ -80,15 +77,14 @@ func (h *Hub) rejoin() {
 }
 
 // announce tells the other hubs of a device. h.mu is held.
-func (h *Hub) announce(d here) {
-	if !h.bus.alone() {
-		h.post(announcement{Here: []here{d}})
-	}
-}
+func (h *Hub) announce(d here) { h.post(announcement{Here: []here{d}}) }
 
-// post numbers an announcement and has it sent. One that finds the outbox full is
-// lost, which its number tells the others. h.mu is held.
+// post numbers an announcement and has it sent, if there can be other hubs. One that
+// finds the outbox full is lost, which its number tells the others. h.mu is held.
 func (h *Hub) post(a announcement) {
+	if h.bus.alone() {
+		return
+	}
 	a.Hub = h.bus.id
 	if len(a.Here) > 0 || a.First || a.Last || a.Bye {
 		h.seq++
@@ -116,9 +112,6 @@ func (h *Hub) list() {
 
 // beat gives a sign of life now and then, and notices hubs that give none.
 func (h *Hub) beat() {
-	if h.bus.alone() {
-		return
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()

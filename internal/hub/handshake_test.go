@@ -27,6 +27,13 @@ func TestWrongProofs(t *testing.T) {
 	victim, attacker := newActor(t), newActor(t)
 	old := challengeOf(t, h)
 	replay := victim.proof(old)
+	changed := func(change func(*hubwire.Message)) func(hubwire.Message) hubwire.Message {
+		return func(challenge hubwire.Message) hubwire.Message {
+			m := victim.proof(challenge)
+			change(&m)
+			return m
+		}
+	}
 	for _, test := range []struct {
 		name  string
 		proof func(challenge hubwire.Message) hubwire.Message
@@ -43,26 +50,11 @@ func TestWrongProofs(t *testing.T) {
 			return victim.proof(c)
 		}, hubwire.CodeBadProof},
 		{"a proof of another connection", func(hubwire.Message) hubwire.Message { return replay }, hubwire.CodeBadProof},
-		{"no signature", func(c hubwire.Message) hubwire.Message {
-			m := victim.proof(c)
-			m.Signature = nil
-			return m
-		}, hubwire.CodeBadProof},
-		{"no key", func(c hubwire.Message) hubwire.Message {
-			m := victim.proof(c)
-			m.PublicKey = nil
-			return m
-		}, hubwire.CodeBadProof},
-		{"a key with more behind it", func(c hubwire.Message) hubwire.Message { // which would give one key many IDs
-			m := victim.proof(c)
-			m.PublicKey = append(m.PublicKey[:len(m.PublicKey):len(m.PublicKey)], 0)
-			return m
-		}, hubwire.CodeBadProof},
-		{"a long key", func(c hubwire.Message) hubwire.Message {
-			m := victim.proof(c)
-			m.PublicKey = make([]byte, 32<<10)
-			return m
-		}, hubwire.CodeBadProof},
+		{"no signature", changed(func(m *hubwire.Message) { m.Signature = nil }), hubwire.CodeBadProof},
+		{"no key", changed(func(m *hubwire.Message) { m.PublicKey = nil }), hubwire.CodeBadProof},
+		// Which would give one key many IDs.
+		{"a key with more behind it", changed(func(m *hubwire.Message) { m.PublicKey = append(m.PublicKey, 0) }), hubwire.CodeBadProof},
+		{"a long key", changed(func(m *hubwire.Message) { m.PublicKey = make([]byte, 32<<10) }), hubwire.CodeBadProof},
 		{"an Ed25519 key", ed25519Proof, hubwire.CodeBadProof},
 		{"a P-384 key", p384Proof, hubwire.CodeBadProof},
 		{"something else", func(hubwire.Message) hubwire.Message { return hubwire.Message{Type: hubwire.TypeAllow} }, hubwire.CodeMalformed},

@@ -233,9 +233,7 @@ func (h *Hub) Close() {
 	h.push.Close()
 	h.wg.Wait()
 	h.mu.Lock()
-	if !h.bus.alone() {
-		h.post(announcement{Bye: true})
-	}
+	h.post(announcement{Bye: true})
 	h.mu.Unlock()
 	h.bus.close()
 }

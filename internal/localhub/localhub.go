@@ -86,7 +86,7 @@ func Run(ctx context.Context, c Config) error {
 	backoff := link.Backoff{Min: backoffMin, Max: backoffMax}
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := c.once(ctx, cmp.Or(c.EndTimeout, 5*time.Second))
+		err := c.once(ctx)
 		if c.Ended != nil {
 			c.Ended()
 		}
@@ -115,7 +115,7 @@ func reason(err error) string {
 }
 
 // once runs the hub until it ends, or ends it with ctx.
-func (c Config) once(ctx context.Context, timeout time.Duration) error {
+func (c Config) once(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
 	// The pipe is held open as long as this process lives, and no longer.
 	life, err := cmd.StdinPipe()
@@ -128,7 +128,7 @@ func (c Config) once(ctx context.Context, timeout time.Duration) error {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // where there is no such signal, the pipe's end says it
 		return life.Close()
 	}
-	cmd.WaitDelay = timeout // then it is killed
+	cmd.WaitDelay = cmp.Or(c.EndTimeout, 5*time.Second) // then it is killed
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the hub: %w", err)
 	}

@@ -130,12 +130,8 @@ func verify(t *testing.T, roots string, der []byte) (string, error) {
 // this machine's.
 func TestLocalCANames(t *testing.T) {
 	c := home(t.TempDir())
-	c.LocalNames, c.PublicURL = nil, "https://NAS.home.arpa:8722"
-	f, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	c.PublicURL = "https://NAS.home.arpa:8722"
+	f := openedAs(t, c)
 	if f.PublicURL() != "https://nas.home.arpa:8722" || fmt.Sprint(f.ca.dns) != "[nas.home.arpa]" {
 		t.Errorf("%s, %v", f.PublicURL(), f.ca.dns)
 	}
@@ -143,28 +139,30 @@ func TestLocalCANames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = home(t.TempDir())
-	c.LocalNames = nil
-	if f, err = Open(c); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	f = openedAs(t, home(t.TempDir()))
 	name, _, _ = strings.Cut(strings.ToLower(name), ".")
 	if fmt.Sprint(f.ca.dns) != "["+name+".local]" {
 		t.Errorf("%v for %s", f.ca.dns, name)
 	}
 }
 
+// openedAs is a front that certified these names, and does not listen any more.
+func openedAs(t *testing.T, c Config, names ...string) *Front {
+	t.Helper()
+	c.LocalNames = names
+	f, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	return f
+}
+
 func TestLocalCASurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
 	prints := map[string]bool{}
 	for range 2 {
-		f, err := Open(home(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		prints[f.Fingerprint()] = true
-		f.Close()
+		prints[openedAs(t, home(dir), "laptop.local").Fingerprint()] = true
 	}
 	if len(prints) != 1 {
 		t.Error("another root after a restart: the phones know it no more")
@@ -182,16 +180,7 @@ func TestLocalCAChangesWithItsNames(t *testing.T) {
 	c.LocalNames = []string{"Laptop.local.", "hub.home.arpa", "192.168.1.2", "fd00::2"}
 	log, logged := logger(t)
 	c.Log = log
-	open := func(names ...string) string {
-		t.Helper()
-		c.LocalNames = names
-		f, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		return f.Fingerprint()
-	}
+	open := func(names ...string) string { return openedAs(t, c, names...).Fingerprint() }
 	first := open(c.LocalNames...)
 	if open("hub.home.arpa", "fd00::2") != first || logged() != "" {
 		t.Errorf("fewer names want no other root: %s", logged())
@@ -210,12 +199,7 @@ func TestOneRootForEachName(t *testing.T) {
 	c.Log = log
 	open := func(names ...string) string {
 		t.Helper()
-		c.LocalNames = names
-		f, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
+		f := openedAs(t, c, names...)
 		root, err := os.ReadFile(filepath.Join(dir, rootFile))
 		if err != nil || string(root) != string(f.ca.rootPEM()) {
 			t.Errorf("%s is not the root that is used: %v", rootFile, err)
@@ -293,11 +277,7 @@ func TestLocalCAKeepsTheFirstName(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f, err := Open(first)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
+		f := openedAs(t, first, first.LocalNames...)
 		c := home(first.StateDir)
 		c.LocalNames = nil
 		log, logged := logger(t)
@@ -313,11 +293,7 @@ func TestLocalCAKeepsTheFirstName(t *testing.T) {
 // The phones trust this root: nothing damaged is replaced in silence.
 func TestDamagedLocalCA(t *testing.T) {
 	dir := t.TempDir()
-	f, err := Open(home(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	openedAs(t, home(dir), "laptop.local")
 	path := filepath.Join(dir, secretFile)
 	good, err := os.ReadFile(path)
 	if err != nil {

@@ -57,10 +57,7 @@ func TestSubscribingIsLimited(t *testing.T) {
 	for range subscribeBurst {
 		w.subscribe(phone, agent)
 	}
-	err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/again"), nil)
-	if !errors.Is(err, ErrLimited) {
-		t.Errorf("one too many: %v", err)
-	}
+	w.subscribeAt("/again", phone, ErrLimited)
 }
 
 func TestLimiterIsBounded(t *testing.T) {
@@ -131,19 +128,12 @@ func TestStoreIsBounded(t *testing.T) {
 	for i := range w.subscriptions.most {
 		w.subscribe(device.ID{9, byte(i)}, agent)
 	}
-	subscribe := func() error {
-		return w.Subscribe(t.Context(), phone, w.subscription(w.server.URL), nil)
-	}
-	if err := subscribe(); !errors.Is(err, ErrFull) {
-		t.Errorf("one too many: %v", err)
-	}
+	w.subscribeAt("", phone, ErrFull)
 	w.subscribe(device.ID{9, 1}, agent) // its own it can renew
 	w.pass(StaleAfter / 2)
 	w.subscribe(device.ID{9, 2}, agent)
 	w.pass(StaleAfter/2 + time.Hour)
-	if err := subscribe(); err != nil {
-		t.Errorf("stale ones take the place: %v", err)
-	}
+	w.subscribeAt("", phone, nil) // stale ones make room
 	w.wake(agent, device.ID{9, 0}, ErrNotSubscribed)
 	w.wake(agent, device.ID{9, 2}, nil)
 	if w.VAPIDKey() != w.service(Config{Loopback: w.pool()}).VAPIDKey() {

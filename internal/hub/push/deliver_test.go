@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"vmux/internal/device"
 )
 
 // network is where the push service listens. What it drops it drops without a
@@ -324,8 +322,6 @@ func TestRestEndsWithTheSubscription(t *testing.T) {
 	w.wake(agent, phone, ErrLimited)
 	w.subscribe(phone, agent)
 	w.wake(agent, phone, ErrLimited)
-	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/another"), []device.ID{agent}); err != nil {
-		t.Fatal(err)
-	}
+	w.subscribeAt("/push/another", phone, nil, agent)
 	w.wake(agent, phone, nil)
 }

@@ -180,8 +180,14 @@ func (w *world) subscription(endpoint string) json.RawMessage {
 
 func (w *world) subscribe(id device.ID, allow ...device.ID) {
 	w.t.Helper()
-	if err := w.Subscribe(w.t.Context(), id, w.subscription(w.server.URL+"/push/secret-token"), allow); err != nil {
-		w.t.Fatal(err)
+	w.subscribeAt("/push/secret-token", id, nil, allow...)
+}
+
+// subscribeAt wants the error that errors.Is finds.
+func (w *world) subscribeAt(path string, id device.ID, want error, allow ...device.ID) {
+	w.t.Helper()
+	if err := w.Subscribe(w.t.Context(), id, w.subscription(w.server.URL+path), allow); !errors.Is(err, want) {
+		w.t.Fatalf("subscribe at %s: %v, want %v", path, err, want)
 	}
 }
 
@@ -356,9 +362,7 @@ func TestSubscriptionOfOtherKeysIsDropped(t *testing.T) {
 		if log := w.log.String(); strings.Contains(log, "--push-subject") || !strings.Contains(log, fmt.Sprintf("status=%d", answer.status)) {
 			t.Errorf("%s\nthe log says %s", answer.body, log)
 		}
-		if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
-			t.Errorf("%s\nthe app brings it again: %v", answer.body, err)
-		}
+		w.subscribeAt("/push/secret-token", phone, ErrDead, agent) // the app brings it again
 	}
 }
 
@@ -372,22 +376,16 @@ func TestDeadSubscriptionIsRefused(t *testing.T) {
 	w.answer(http.StatusCreated)
 	w.start()
 	for _, id := range []device.ID{phone, {7}} {
-		if err := w.Subscribe(t.Context(), id, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
-			t.Errorf("the dead subscription again: %v", err)
-		}
+		w.subscribeAt("/push/secret-token", id, ErrDead, agent)
 		w.wake(agent, id, ErrNotSubscribed)
 	}
 	if n := len(w.received()); n != 1 {
 		t.Errorf("woken %d times", n)
 	}
-	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/another"), []device.ID{agent}); err != nil {
-		t.Fatal(err)
-	}
+	w.subscribeAt("/push/another", phone, nil, agent)
 	w.wake(agent, phone, nil)
 	// Whoever brings the dead one has no other.
-	if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+"/push/secret-token"), []device.ID{agent}); !errors.Is(err, ErrDead) {
-		t.Errorf("the dead subscription once more: %v", err)
-	}
+	w.subscribeAt("/push/secret-token", phone, ErrDead, agent)
 	w.wake(agent, phone, ErrNotSubscribed)
 	w.pass(DeadFor + time.Hour)
 	w.subscribe(phone, agent)
@@ -429,9 +427,7 @@ func TestDeadSubscriptionsAreBounded(t *testing.T) {
 	dies := func(path string) {
 		t.Helper()
 		w.pass(time.Minute)
-		if err := w.Subscribe(t.Context(), phone, w.subscription(w.server.URL+path), []device.ID{agent}); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
+		w.subscribeAt(path, phone, nil, agent)
 		w.wake(agent, phone, ErrNotSubscribed)
 	}
 	remembered := func(want int) {
