@@ -57,7 +57,7 @@ type Connection struct {
 // Open logs in as the person would, and looks at the server. A server that lets nobody
 // in is returned, too, with what it showed before that.
 func Open(ctx context.Context, o Options) (*Connection, error) {
-	dir, err := os.MkdirTemp("", "vmux-ssh-")
+	dir, err := makeFolder()
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,20 @@ func Open(ctx context.Context, o Options) (*Connection, error) {
 	}
 	c.read(lines)
 	return c, nil
+}
+
+// makeFolder makes the folder of the login, whose socket has a path of 103 bytes at most
+// (macOS), to which ssh adds 17 while it makes it: $TMPDIR may be longer, or gone.
+func makeFolder() (string, error) {
+	const name, longest = "vmux-ssh-", 103 - len("/c") - 17
+	dir, err := os.MkdirTemp("", name)
+	if err == nil && len(dir) <= longest {
+		return dir, nil
+	}
+	if err == nil {
+		os.Remove(dir)
+	}
+	return os.MkdirTemp("/tmp", name)
 }
 
 // Close ends the login.

@@ -247,6 +247,22 @@ func TestShells(t *testing.T) {
 	}
 }
 
+// Neither a temporary folder with a path too long for a socket nor one that is gone keeps
+// anybody from a login.
+func TestTemporaryFolder(t *testing.T) {
+	s := start(t, sshdtest.Old(t), "TrustedUserCAKeys none")
+	long := filepath.Join(s.dir, strings.Repeat("x", 90))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{long, long + "-gone"} {
+		t.Setenv("TMPDIR", folder)
+		if conn := s.open(); conn.Account != s.User {
+			t.Errorf("%s: %+v", folder, conn.Facts)
+		}
+	}
+}
+
 // A CA is put into the file that there is, or into one of its own that sshd's
 // configuration names; and all of it is taken out.
 func TestCAIsPutInAndTakenOut(t *testing.T) {

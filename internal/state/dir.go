@@ -264,6 +264,7 @@ const ownerFile = ".run"
 type Owned struct {
 	Path string
 	By   string // "process 4711, vmux phone run"; empty if it cannot be told
+	On   string // the other machine that it is on, with which this one shares the folder
 }
 
 // Error says who owns it.
@@ -271,7 +272,18 @@ func (o *Owned) Error() string {
 	if o.By == "" {
 		return "another process has the state folder " + o.Path + " open"
 	}
+	if o.On != "" {
+		return o.By + " on " + o.On + ", has the state folder " + o.Path + " open"
+	}
 	return o.By + ", has the state folder " + o.Path + " open"
+}
+
+// Hint tells what to do where two machines have one home folder: each is a device of its own.
+func (o *Owned) Hint() string {
+	if o.On == "" {
+		return ""
+	}
+	return "give each machine a folder of its own: VMUX_HOME=" + filepath.Join(filepath.Dir(o.Path), "NAME") + ", for its service, too"
 }
 
 // Own makes this process the only one that changes the folder, until release is
@@ -283,15 +295,23 @@ func (d *Dir) Own(doing string) (release func(), err error) {
 	f, err := filelock.TryLock(path)
 	if errors.Is(err, filelock.ErrHeld) {
 		b, _ := os.ReadFile(path) // for people alone: the lock is what counts
-		by, _, _ := strings.Cut(string(b), "\n")
-		return nil, &Owned{d.path, by}
+		by, on, _ := strings.Cut(string(b), "\n")
+		if on = strings.TrimSpace(on); on == hostName() {
+			on = ""
+		}
+		return nil, &Owned{d.path, by, on}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoLock, err)
 	}
 	_ = f.Truncate(0) // as above; it may not fail on a full disk
-	_, _ = fmt.Fprintf(f, "process %d, %s\n", os.Getpid(), doing)
+	_, _ = fmt.Fprintf(f, "process %d, %s\n%s\n", os.Getpid(), doing, hostName())
 	return func() { f.Close() }, nil
+}
+
+func hostName() string {
+	name, _ := os.Hostname() // "" is no other machine's
+	return name
 }
 
 // ErrNoLock is Own's error where the folder cannot be locked.

@@ -116,6 +116,15 @@ func TestOneOwner(t *testing.T) {
 	if _, err := other.Own("vmux phone log"); !errors.As(err, &owned) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, vmux phone run", os.Getpid())) {
 		t.Errorf("a second owner: %v", err)
 	}
+	if owned.Hint() != "" {
+		t.Errorf("on this machine: %s", owned.Hint())
+	}
+	if err := os.WriteFile(filepath.Join(d.Path(), ownerFile), []byte("process 12, vmux agent\nanother-machine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Own("vmux agent"); !errors.As(err, &owned) || !strings.HasPrefix(err.Error(), "process 12, vmux agent on another-machine, has ") || owned.Hint() == "" {
+		t.Errorf("an owner on another machine: %v", err)
+	}
 	read := other.ReadOnly(fs.ErrPermission)
 	if b, err := read.Get("n"); string(b) != "x" || err != nil {
 		t.Errorf("read beside the owner: %q, %v", b, err)

@@ -143,7 +143,7 @@ func atPhone(ctx context.Context, name string, in, answer any) error {
 // inUse says what to do about another process that owns the phone's state.
 func inUse(err error) error {
 	if owned := new(state.Owned); errors.As(err, &owned) {
-		return command.WithHint(err, "try again when it has ended; one that does not end may be stopped (^Z), and goes on with fg")
+		return command.OrHint(err, "try again when it has ended; one that does not end may be stopped (^Z), and goes on with fg")
 	}
 	return err
 }

@@ -142,7 +142,7 @@ func notRunning(c setup.Change) error {
 	}
 	release, err := dir.Own("vmux setup")
 	if errors.As(err, new(*state.Owned)) {
-		return command.WithHint(err, "end that %s, then vmux setup again; or vmux setup --parts without %s", name, part)
+		return command.OrHint(err, "end that %s, then vmux setup again; or vmux setup --parts without %s", name, part)
 	}
 	if err == nil {
 		release()
