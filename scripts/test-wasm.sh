@@ -9,7 +9,7 @@ command -v node >/dev/null || {
 	exit 1
 }
 # What the phone in the browser is made of.
-readonly PACKAGES="./internal/wire ./internal/confusable ./internal/device ./internal/sshctx ./internal/webauthn ./internal/link ./internal/link/hubwire ./internal/link/relay ./internal/signer/... ./internal/browserphone/..."
+readonly PACKAGES="./internal/wire ./internal/confusable ./internal/device ./internal/sshctx ./internal/webauthn ./internal/link ./internal/link/hubwire ./internal/link/relay ./internal/signer/... ./internal/browserphone/... ./cmd/vmux-phone-wasm"
 # These run ssh-keygen, which a page cannot.
 readonly OUTSIDE='^(TestCertificateIsWhatTheDesignSays|TestClientDataAsOpenSSHReadsThem|TestCreatedKeyFiles|TestImport|TestKRL)$'
 # A large environment does not fit into a wasm program's argument page: only

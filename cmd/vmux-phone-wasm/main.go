@@ -40,7 +40,7 @@ func start(host js.Value) (any, error) {
 		HubURL: host.Get("hubURL").String(), Origin: host.Get("origin").String(), Host: host.Get("hostname").String(),
 		Secure: host.Get("secure").Bool(), Version: host.Get("version").String(), Name: host.Get("name").String(),
 		Emit: emitter(host), Wipe: func() error { _, err := await(host.Call("wipe")); return err },
-		GenerateRSA: generateRSA,
+		GenerateRSA: generateRSA, Now: now,
 	})
 	if err != nil {
 		return nil, err

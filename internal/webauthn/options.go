@@ -3,12 +3,16 @@ package webauthn
 import (
 	"crypto/rand"
 	"time"
+	"unicode/utf8"
 )
 
 const (
 	algES256 = -7 // RFC 9053 section 2.1
 	// tapTimeout bounds a call that no request's window bounds.
 	tapTimeout = 2 * time.Minute
+	// maxName is how many bytes of a name each authenticator has to take (WebAuthn Level 3
+	// section 6.4.1). Some refuse to make a passkey with more (w3c/webauthn#1296).
+	maxName = 64
 )
 
 // CreationOptions are PublicKeyCredentialCreationOptions (WebAuthn Level 3
@@ -89,6 +93,10 @@ func (p RelyingParty) AskFor(c Credential, challenge, salt []byte) *RequestOptio
 // Creation asks for a new passkey. Its user is made up: a second passkey of the
 // same user would replace the first.
 func (p RelyingParty) Creation(label string, challenge, salt []byte) *CreationOptions {
+	for len(label) > maxName {
+		_, last := utf8.DecodeLastRuneInString(label)
+		label = label[:len(label)-last]
+	}
 	return &CreationOptions{
 		RP:        map[string]string{"id": p.ID, "name": "vmux"},
 		User:      user{NewChallenge()[:16], label, label},

@@ -238,4 +238,8 @@ func TestSpaceAndPersistence(t *testing.T) {
 		p.Screen("settings")
 		p.Wants(c.settings...)
 	}
+	p := open(t, startHub(t), view{before: "Object.defineProperty(Navigator.prototype, 'vendor', { get: () => 'Apple Computer, Inc.' });"})
+	p.Wants("No lasting storage", "used for seven days") // the browser's promise is about space
+	p.Screen("settings")
+	p.Wants("Will be cleared", "used for seven days", "Add to Dock")
 }

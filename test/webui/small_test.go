@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/emulation"
 
 	"vmux/test/browser"
 )
@@ -82,6 +83,28 @@ const allReached = `(() => {
 	return found;
 })()`
 
+// Where the system forces its own colours, as Windows does for high contrast, a switch still
+// shows whether it is on (vscode-elements/elements#587, david-tejada/rango#192).
+func TestSwitchesInForcedColours(t *testing.T) {
+	t.Parallel()
+	p := open(t, startHub(t), view{})
+	p.Screen("settings")
+	p.WaitFor("document.querySelector('.switch')")
+	browser.Send(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}})
+	p.WaitFor("matchMedia('(forced-colors: active)').matches")
+	colours := func(on bool) []string {
+		return browser.Eval[[]string](p, fmt.Sprintf(`(() => {
+			const s = document.querySelector('.switch');
+			s.checked = %v;
+			return [getComputedStyle(s).backgroundColor, getComputedStyle(s, '::before').backgroundColor];
+		})()`, on))
+	}
+	on, off := colours(true), colours(false)
+	if on[0] == on[1] || off[0] == off[1] || on[0] == off[0] {
+		t.Errorf("on: %v, off: %v", on, off)
+	}
+}
+
 // The on-screen keyboard covers no field: on a screen, and on a sheet.
 func TestKeyboardCoversNoField(t *testing.T) {
 	t.Parallel()
@@ -89,11 +112,15 @@ func TestKeyboardCoversNoField(t *testing.T) {
 	p.passkey("work")
 	covered := func(field string) {
 		t.Helper()
-		p.Do(field + ".focus(); keyboard(260); for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))")
+		const drawn = "for (let i = 0; i < 3; i++) await new Promise((r) => requestAnimationFrame(r))"
+		p.Do(field + ".focus(); keyboard(260); " + drawn)
 		if got := browser.Eval[float64](p, field+".getBoundingClientRect().bottom"); got > 568-260 {
 			t.Errorf("%s ends at %v, the keyboard begins at 308", field, got)
 		}
-		p.Do("keyboard(0)")
+		p.Do("keyboard(0); " + drawn)
+		if got := browser.Eval[float64](p, "document.body.getBoundingClientRect().height"); got != 568 {
+			t.Errorf("after the keyboard the page is %v high", got)
+		}
 	}
 	p.Screen("pair")
 	p.Wants("Or paste the invitation")

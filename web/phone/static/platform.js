@@ -15,6 +15,12 @@ export const isInstalled = () => matchMedia('(display-mode: standalone)').matche
  */
 export const mustInstallFirst = () => isIOS && !isInstalled();
 
+/**
+ * Whether this browser deletes what a site keeps once it was used for seven days and the site
+ * was not, as WebKit does unless the app is installed (arkham-build/arkham.build#53).
+ */
+export const forgetsSites = () => /^Apple/.test(navigator.vendor) && !isInstalled();
+
 /** @type {any} the browser's own offer to install, where it makes one */
 let offer = null;
 addEventListener('beforeinstallprompt', (event) => {

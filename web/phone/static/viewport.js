@@ -23,12 +23,20 @@ function resized() {
 	}
 }
 
+// WebKit tells of a change before what it tells of has changed (WebKit bug 254861): a
+// keyboard that went would leave its place empty.
+function changed() {
+	resized();
+	requestAnimationFrame(resized);
+}
+
 /** Keeps body and sheets above the keyboard, by --seen in app.css. */
 export function start() {
-	view?.addEventListener('resize', resized);
-	view?.addEventListener('scroll', resized);
-	addEventListener('resize', resized);
-	document.addEventListener('focusin', resized); // the next field while the keyboard stays
+	view?.addEventListener('resize', changed);
+	view?.addEventListener('scroll', changed);
+	addEventListener('resize', changed);
+	addEventListener('pageshow', changed);
+	document.addEventListener('focusin', changed); // the next field while the keyboard stays
 	resized();
 }
 
@@ -48,11 +56,15 @@ export function fit(dialog) {
 	};
 	const observer = new ResizeObserver(measure);
 	ends.forEach((e) => e && observer.observe(e));
+	const again = () => {
+		measure();
+		requestAnimationFrame(measure); // see changed
+	};
 	const places = [globalThis, view];
-	places.forEach((p) => p?.addEventListener('resize', measure));
+	places.forEach((p) => p?.addEventListener('resize', again));
 	dialog.addEventListener('close', () => {
 		observer.disconnect();
-		places.forEach((p) => p?.removeEventListener('resize', measure));
+		places.forEach((p) => p?.removeEventListener('resize', again));
 	});
 	measure();
 }

@@ -243,7 +243,7 @@ function explain(error, signal) {
 	case 'UnknownError':
 		return {
 			code: 'providerFailed', message: `This device could not reach its passkeys (${name}).`,
-			hint: 'Try again. If it stays so: unlock the password manager, update it (on Android also Google Play services), restart the device.',
+			hint: 'Try again. If it stays so: unlock the password manager, update it (on Android also Google Play services), restart the device. A security key needs a PIN, which Firefox does not set.',
 		};
 	}
 	return {

@@ -5,9 +5,10 @@
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
 import { busy, button, callout, codeLine, confirm, fail, field, note, para, row, rows, section, sheet, toggle } from '../parts.js';
+import { forgetsSites } from '../platform.js';
 import { clean, inGroups } from '../text.js';
 import * as update from '../update.js';
-import { abilities, megabytes } from './welcome.js';
+import { abilities, megabytes, sevenDays } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 
@@ -111,6 +112,9 @@ function testPush(e) {
 /** @param {State} state */
 function storage({ support }) {
 	const left = typeof support.space === 'number' ? ` ${megabytes(support.space)} are left.` : '';
+	if (forgetsSites()) {
+		return row({ icon: 'warning', tone: 'warn', title: 'Will be cleared', text: `${sevenDays}${left}` });
+	}
 	if (support.persisted) {
 		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: `The browser has promised not to clear it by itself.${left}` });
 	}

@@ -5,7 +5,7 @@
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
 import { busy, button, callout, note, row, rows, section } from '../parts.js';
-import { canOfferInstall, install, isInstalled, mustInstallFirst } from '../platform.js';
+import { canOfferInstall, forgetsSites, install, isInstalled, mustInstallFirst } from '../platform.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../parts.js').Tone} Tone */
@@ -97,6 +97,9 @@ export function localNetwork({ hub, support }) {
 		h('p', null, 'It cannot be reached. For a hub at home or on a VPN, such as tailscale, this browser may want your permission.'), ask);
 }
 
+/** Said where the browser forgets sites. */
+export const sevenDays = 'Safari and its relatives delete what a site keeps once they were used for seven days and the site was not. An installed app (Add to Home Screen, on a Mac Add to Dock) is exempt, and has a storage of its own: install first, then make keys there.';
+
 /** What works here and what does not, each with its consequence. @param {State} state */
 export function abilities({ support, rpProblem }) {
 	/** @type {(good: boolean | null, title: string, text: string) => {icon: string, tone: Tone, title: string, text: string}} */
@@ -125,8 +128,9 @@ export function abilities({ support, rpProblem }) {
 		prf[support.webauthn ? support.prf : 'none'] ?? prf.unknown,
 		...support.passphrase ? [line(true, 'Passphrase keys', 'The weaker vault: Ed25519, RSA and P-256 keys, under a passphrase that you type for each signature.')] : [],
 		...support.webauthn ? [confirms] : [], // the person, for a passkey
-		support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
-			: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
+		forgetsSites() ? line(false, 'No lasting storage', sevenDays)
+			: support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
+				: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
 		push[support.push] ?? push.unsupported,
 	];
 }
