@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/base32"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -59,14 +60,11 @@ func (id ID) Short() string { return id.String()[:shortLen] }
 
 // InFours groups the text of an ID for comparing by eye, as phones show it.
 func InFours(id string) string {
-	var b strings.Builder
-	for n, c := range []byte(id) {
-		if n > 0 && n%4 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteByte(c)
+	var fours []string
+	for four := range slices.Chunk([]byte(id), 4) {
+		fours = append(fours, string(four))
 	}
-	return b.String()
+	return strings.Join(fours, " ")
 }
 
 // Compare orders IDs by their bytes.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,7 +104,9 @@ func ParseInvitation(s string) (Invitation, error) {
 		return Invitation{}, ErrNotInvitation
 	}
 	v, err := url.ParseQuery(fragment)
-	if err != nil || !once(v, "v", "d", "n", "s") {
+	// Of two values, one reader might show the first and another use the second.
+	notOnce := func(field string) bool { return len(v[field]) != 1 }
+	if err != nil || slices.ContainsFunc([]string{"v", "d", "n", "s"}, notOnce) {
 		return Invitation{}, ErrNotInvitation
 	}
 	if v.Get("v") != invitationVersion {
@@ -124,27 +127,10 @@ func ParseInvitation(s string) (Invitation, error) {
 	return i, nil
 }
 
-// once reports whether each field is there exactly once: of two values, one
-// reader might show the first and another use the second.
-func once(v url.Values, fields ...string) bool {
-	for _, f := range fields {
-		if len(v[f]) != 1 {
-			return false
-		}
-	}
-	return true
-}
-
 func (i Invitation) showable() bool {
-	if len(i.Routes) > maxRoutes || len(i.Name) > wire.MaxNameSize || !wire.Printable(i.Name) || !wire.Printable(i.base) {
-		return false
-	}
-	for _, r := range i.Routes {
-		if !wire.Printable(r) {
-			return false
-		}
-	}
-	return true
+	hostile := func(s string) bool { return !wire.Printable(s) }
+	return len(i.Routes) <= maxRoutes && len(i.Name) <= wire.MaxNameSize &&
+		!hostile(i.Name) && !hostile(i.base) && !slices.ContainsFunc(i.Routes, hostile)
 }
 
 // PhoneProof returns the proof that the phone sends first.

@@ -19,9 +19,7 @@ import (
 func (n *Node) exchangeHellos(ctx context.Context, c *conn, t device.Peer, route string, rank int) (*session, error) {
 	hello, err := n.exchange(ctx, c)
 	if err != nil {
-		err = c.fail(err)
-		c.wait()
-		return nil, err
+		return nil, c.fail(err)
 	}
 	return n.adopt(c, t, hello, route, rank)
 }
@@ -47,12 +45,13 @@ func (l *conn) closeAt(ctx context.Context) func() bool {
 	return context.AfterFunc(ctx, func() { l.close(ErrNodeClosed) })
 }
 
-// fail closes the connection because of err and returns why it is closed.
+// fail closes the connection because of err, to its end, and returns why it is closed.
 func (l *conn) fail(err error) error {
 	if _, told := errors.AsType[*wire.Error](err); !told && l.reason() == nil {
 		err = readReason(err)
 	}
 	l.close(err)
+	l.wait()
 	return l.reason()
 }
 
@@ -104,9 +103,7 @@ func (n *Node) authenticate(ctx context.Context, tc *tls.Conn) error {
 	defer func() { c.settled() }()
 	t, hello, err := n.identify(ctx, c, &cs, id)
 	if err != nil {
-		err = c.fail(err)
-		c.wait()
-		return err
+		return c.fail(err)
 	}
 	_, err = n.adopt(c, t, hello, routeOf(tc), n.rankOf(tc))
 	return err
@@ -279,9 +276,7 @@ func (n *Node) Pair(ctx context.Context, inv device.Invitation, routes []string,
 	c := newConn(won.Conn)
 	t, err = n.prove(ctx, c, inv, routes)
 	if err != nil {
-		err = c.fail(err)
-		c.wait()
-		return device.Peer{}, fmt.Errorf("pair: %w", err)
+		return device.Peer{}, fmt.Errorf("pair: %w", c.fail(err))
 	}
 	if n.handler == nil {
 		c.close(ErrNodeClosed)

@@ -122,7 +122,6 @@ type HelloListener interface {
 type Request struct {
 	From     device.Peer
 	Envelope wire.Envelope
-	Hello    wire.Hello
 
 	received func()
 }

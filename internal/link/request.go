@@ -61,8 +61,7 @@ func (n *Node) request(s *session, e wire.Envelope) error {
 		p.makeRoomLocked()
 		p.serving[e.ID] = fresh
 	}
-	req := &Request{From: s.peer, Envelope: e, Hello: s.hello}
-	req.received = func() { n.tellReceived(fresh) }
+	req := &Request{From: s.peer, Envelope: e, received: func() { n.tellReceived(fresh) }}
 	n.wg.Go(func() { n.serveRequest(ctx, p, fresh, req) })
 	return nil
 }

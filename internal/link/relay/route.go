@@ -22,13 +22,7 @@ func (*Client) Name() string { return "hub" }
 // hub and allows this device. Without a connection to the hub it waits a little
 // for one.
 func (c *Client) Dial(ctx context.Context, peer device.Peer, secure link.Secure) (*tls.Conn, string, error) {
-	wait, cancel := context.WithTimeout(ctx, dialWait)
-	defer cancel()
-	s, err := c.connected(wait)
-	if err != nil {
-		return nil, "", err
-	}
-	return c.dial(ctx, s, peer.ID, nil, secure)
+	return c.dial(ctx, dialWait, peer.ID, nil, secure)
 }
 
 // DialInvited implements link.Inviter: it opens a stream to the device that
@@ -39,15 +33,9 @@ func (c *Client) DialInvited(ctx context.Context, inv device.Invitation, secure 
 	if !slices.ContainsFunc(inv.Routes, c.isHere) {
 		return nil, "", link.ErrNoRoute
 	}
-	// The first attempt tells why there is none: who pairs is waiting.
-	wait, cancel := context.WithTimeout(ctx, connectTime+dialWait)
-	defer cancel()
-	s, err := c.connected(wait)
-	if err != nil {
-		return nil, "", err
-	}
 	token := inv.RendezvousToken()
-	tc, route, err := c.dial(ctx, s, inv.DeviceID, token[:], secure)
+	// The first attempt tells why there is none: who pairs is waiting.
+	tc, route, err := c.dial(ctx, connectTime+dialWait, inv.DeviceID, token[:], secure)
 	if refused, ok := errors.AsType[*Refused](err); ok && refused.Reason == hubwire.ReasonWrongToken {
 		err = errors.Join(device.ErrInvitationEnded, err)
 	}
@@ -60,7 +48,14 @@ func (c *Client) isHere(route string) bool {
 	return ok && u == c.origin
 }
 
-func (c *Client) dial(ctx context.Context, s *session, to device.ID, token []byte, secure link.Secure) (*tls.Conn, string, error) {
+// dial waits for a connection to the hub for no longer than patience.
+func (c *Client) dial(ctx context.Context, patience time.Duration, to device.ID, token []byte, secure link.Secure) (*tls.Conn, string, error) {
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s, err := c.connected(wait)
+	if err != nil {
+		return nil, "", err
+	}
 	t, err := s.openStream(to, token)
 	if err != nil {
 		return nil, "", err
