@@ -16,7 +16,11 @@ import (
 
 // serve runs a hub until ctx ends, or its input if that is wanted.
 func serve(ctx context.Context, o options, in io.Reader, errs io.Writer) error {
-	log := newLog(errs, o.verbose)
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))
 	o.front.Log = log
 	f, err := front.Open(o.front)
 	if err != nil {

@@ -75,10 +75,8 @@ func newBus(c Config, dir string) (*bus, error) {
 		inbox: make(chan *nats.Msg, maxInbox), outbox: make(chan announcement, maxOutbox),
 		ended: make(chan struct{}),
 	}
-	if _, err := rand.Read(b.id[:]); err != nil {
-		return nil, err
-	}
-	said := "" // of the handlers, which are called one after the other
+	_, _ = rand.Read(b.id[:]) // never fails
+	said := ""                // of the handlers, which are called one after the other
 	options := []nats.Option{
 		nats.Name("vmux-hub"), nats.Timeout(busStartTime / 3), nats.FlusherTimeout(5 * time.Second),
 		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"strings"
 	texttemplate "text/template"
@@ -71,13 +72,16 @@ func (ca *localCA) before(next http.Handler, publicURL string) http.Handler {
 
 // page is the page that explains the taps.
 func (ca *localCA) page(publicURL string) []byte {
-	var b bytes.Buffer
-	err := installTemplate.Execute(&b, map[string]any{
+	return filled(installTemplate, map[string]any{
 		"Name": ca.root.Subject.CommonName, "Host": strings.Join(ca.dns, ", "), "URL": publicURL,
 		"Fingerprint": strings.Fields(ca.fingerprint()), "Until": ca.root.NotAfter.Format("2 January 2006"),
 	})
-	if err != nil {
-		panic("front: " + err.Error()) // the template and its values are those of this file
+}
+
+func filled(t interface{ Execute(io.Writer, any) error }, values map[string]any) []byte {
+	var b bytes.Buffer
+	if err := t.Execute(&b, values); err != nil {
+		panic("front: " + err.Error()) // the templates and their values are those of this file
 	}
 	return b.Bytes()
 }
@@ -86,15 +90,10 @@ func (ca *localCA) page(publicURL string) []byte {
 // identifiers follow from the root: installed again, it replaces itself.
 func (ca *localCA) profile() []byte {
 	hash := sha256.Sum256(ca.root.Raw)
-	var b bytes.Buffer
-	err := profileTemplate.Execute(&b, map[string]any{
+	return filled(profileTemplate, map[string]any{
 		"Name": ca.root.Subject.CommonName, "Host": ca.dns[0], "Base64": base64.StdEncoding.EncodeToString(ca.root.Raw),
 		"ID": fmt.Sprintf("vmux.hub.%x", hash[:8]), "ProfileUUID": uuid(hash, "profile"), "RootUUID": uuid(hash, "root"),
 	})
-	if err != nil {
-		panic("front: " + err.Error()) // see page
-	}
-	return b.Bytes()
 }
 
 // uuid derives a UUID of version 8 (RFC 9562 section 5.8) from the hash.

@@ -193,7 +193,13 @@ type records struct {
 // counts no more is deleted. The count is of the whole store but not exact: other hubs
 // may write to it.
 func (s *Service) makeRoom(ctx context.Context, r *records) (bool, error) {
-	if s.recountDue(r) {
+	s.mu.Lock()
+	due := r.counted.IsZero() || s.now().Sub(r.counted).Abs() >= recount
+	if due { // for this caller alone
+		r.counted = s.now()
+	}
+	s.mu.Unlock()
+	if due {
 		names, err := s.names(ctx, r.prefix)
 		if err != nil {
 			return false, err
@@ -213,18 +219,6 @@ func (s *Service) makeRoom(ctx context.Context, r *records) (bool, error) {
 	}
 	r.count++
 	return true, nil
-}
-
-// recountDue says so to one caller only.
-func (s *Service) recountDue(r *records) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	if !r.counted.IsZero() && now.Sub(r.counted).Abs() < recount {
-		return false
-	}
-	r.counted = now
-	return true
 }
 
 func (s *Service) names(ctx context.Context, prefix string) ([]string, error) {
