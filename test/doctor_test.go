@@ -218,6 +218,21 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 	}
 }
 
+// A desktop that reads no environment.d has started the terminal without an agent, whatever
+// systemd says.
+func TestDoctorAtADesktop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ssh-ed25519")
+	s := w.shim(sshdtest.Old(t).SSH)
+	s.systemctl("DISPLAY=:0\nSSH_AUTH_SOCK="+s.socket(), "UnitFileState=enabled")
+	window := s.commandOf(deadline(t), "/bin/sh", "-c", `SSH_AUTH_SOCK=$1 $2 doctor; true`, "sh", s.socket(), vmux(t))
+	window.Env = append(window.Env, "PATH="+s.bin+":/usr/bin:/bin", "DISPLAY=:0", "SSH_AUTH_SOCK=", "TMUX=", "STY=")
+	out, err := window.Output()
+	if err != nil || !strings.Contains(string(out), "warning  desktop: systemd was told of vmux, and the desktop that has started this terminal was not\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // With --host it says of a server why it lets nobody in, and what it does not know.
 func TestDoctorLogsIn(t *testing.T) {
 	t.Parallel()

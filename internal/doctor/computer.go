@@ -205,6 +205,9 @@ func desktop(f Facts) []Finding {
 	switch {
 	case !d.Known || f.Socket.Path == "":
 		return nil
+	case d.Ours && d.Untold:
+		return warn("not-read", "log in anew; if it is said again, in ~/.profile: export SSH_AUTH_SOCK="+word(f.Socket.Path),
+			"systemd was told of vmux, and the desktop that has started this terminal was not")
 	case d.Ours:
 		return fine("finds", "programs that the desktop starts find vmux")
 	case d.Path == "":

@@ -46,7 +46,7 @@ func whole() Facts {
 		SSH: SSH{Banner: "OpenSSH_10.3p1 Debian-1, OpenSSL", Config: map[string][]string{
 			"pubkeyauthentication": {"true"}, "identityagent": {socket}, "identityfile": {"~/.ssh/id_ed25519"}},
 			Agent: Named{Path: socket, Ours: true}},
-		Desktop: DesktopEnv{true, Named{Path: socket, Ours: true}},
+		Desktop: DesktopEnv{Known: true, Named: Named{Path: socket, Ours: true}},
 		Others:  []string{"gpg-agent"},
 		Service: Service{Known: true, Enabled: true, Start: "systemctl --user start vmux-agent", Log: "journalctl --user -u vmux-agent"},
 		Page:    Page{Asked: true},
@@ -96,6 +96,7 @@ var worlds = []struct {
 	{"no agent in the shell", func(f *Facts) { f.SSH.agent("", Named{}); f.Env = Named{} }, "failure shell no-agent"},
 	{"another agent in the shell", func(f *Facts) { f.SSH.agent("SSH_AUTH_SOCK", Named{}); f.Env = Named{Path: "/x", Name: "gcr"} }, "failure shell other-agent"},
 	{"no agent for the desktop", func(f *Facts) { f.Desktop.Named = Named{} }, "warning desktop no-agent"},
+	{"a desktop that does not read environment.d", func(f *Facts) { f.Desktop.Untold = true }, "warning desktop not-read"},
 	{"another agent for the desktop", func(f *Facts) { f.Desktop.Named = Named{Path: "/x", Name: "gcr"} }, "warning desktop other-agent"},
 	{"the agent behind vmux is gone", func(f *Facts) { f.Status.Upstream = &control.Upstream{Socket: "/x", Error: "refused"} }, "warning other agents upstream"},
 	{"not started at login", func(f *Facts) { f.Service.Enabled = false }, "warning service not-enabled"},

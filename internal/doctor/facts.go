@@ -57,6 +57,9 @@ type Named struct {
 // DesktopEnv is what programs of the desktop find in their environment.
 type DesktopEnv struct {
 	Known bool // there is a desktop, and it tells
+	// Untold: who asks sits at a desktop, which has started its terminal with another agent
+	// than systemd knows of, or with none.
+	Untold bool
 	Named
 }
 

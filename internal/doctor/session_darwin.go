@@ -17,7 +17,7 @@ func (l *looker) desktop(ctx context.Context) func(*Facts) {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return func(f *Facts) { f.Desktop = DesktopEnv{err == nil, l.named(strings.TrimSpace(out))} }
+	return func(f *Facts) { f.Desktop = DesktopEnv{Known: err == nil, Named: l.named(strings.TrimSpace(out))} }
 }
 
 // service asks launchd for the service of docs/login-service.md.

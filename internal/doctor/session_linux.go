@@ -29,7 +29,39 @@ func (l *looker) desktop(ctx context.Context) func(*Facts) {
 			d.Named = l.named(value)
 		}
 	}
+	if environment, there := desktopsProgram(); there {
+		d.Untold = !l.named(environment["SSH_AUTH_SOCK"]).Ours
+	}
 	return func(f *Facts) { f.Desktop = d }
+}
+
+// desktopsProgram is the environment, as it was started, of what the desktop has started and
+// this process comes from, as a terminal's window. Of a terminal multiplexer it tells nothing.
+func desktopsProgram() (environment map[string]string, there bool) {
+	if os.Getenv("TMUX")+os.Getenv("STY") != "" {
+		return nil, false
+	}
+	for pid := strconv.Itoa(os.Getppid()); pid != "0"; {
+		b, err := os.ReadFile("/proc/" + pid + "/environ")
+		stat, err2 := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || err2 != nil {
+			break // the display manager, which is root's
+		}
+		named := map[string]string{}
+		for entry := range strings.SplitSeq(string(b), "\x00") {
+			name, value, _ := strings.Cut(entry, "=")
+			named[name] = value
+		}
+		if named["DISPLAY"]+named["WAYLAND_DISPLAY"] != "" {
+			environment, there = named, true
+		}
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // state, parent (proc_pid_stat(5))
+		if len(fields) < 2 {
+			break
+		}
+		pid = fields[1]
+	}
+	return environment, there
 }
 
 // service asks systemd for the units of docs/login-service.md. An agent that runs in
