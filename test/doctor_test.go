@@ -280,6 +280,12 @@ func TestDoctorLogsIn(t *testing.T) {
 		finds(want, "server")
 	}
 	host = at(server, "")
+	far := o.StartServer(t, sshdtest.Config{})
+	s.file("far", fmt.Sprintf("[127.0.0.1]:%d %s\n", far.Port, far.HostKey))
+	s.file("ssh_config", host+fmt.Sprintf("Host far\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  UserKnownHostsFile %s\n  ProxyJump server\n",
+		far.Port, far.User, filepath.Join(s.dir, "far")))
+	finds("failure server no-key", "far") // though the one before it takes the key
+	s.file("ssh_config", host)
 	w.requestCertificate()
 	finds("warning server no-ca", "server")
 	s.file("ssh_config", host+"Host gone\n  HostName 127.0.0.1\n  Port 1\n")

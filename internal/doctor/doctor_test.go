@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -309,5 +310,23 @@ func TestHintsQuotePaths(t *testing.T) {
 		if !strings.Contains(hints, quoted) {
 			t.Errorf("no quoted path in %s", hints)
 		}
+	}
+}
+
+// A configuration of ssh's that is a link to root's, as home-manager makes it, is as good as
+// this user's own; a folder of root's is not.
+func TestRootsConfiguration(t *testing.T) {
+	home := t.TempDir()
+	if err := errors.Join(os.Mkdir(home+"/.ssh", 0o700), os.Symlink("/etc/passwd", home+"/.ssh/config")); err != nil {
+		t.Fatal(err)
+	}
+	var f Facts
+	(&looker{home: home, Options: Options{State: []string{"/etc"}}}).files(t.Context())(&f)
+	owned := map[string]bool{}
+	for _, file := range f.Files {
+		owned[file.Path] = file.Owned
+	}
+	if want := map[string]bool{"/etc": os.Geteuid() == 0, home + "/.ssh": true, home + "/.ssh/config": true}; !maps.Equal(owned, want) {
+		t.Errorf("%v, want %v", owned, want)
 	}
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +16,25 @@ import (
 // tells of it (OpenSSH 8.9 to 10.6, sshconnect2.c). What is run there is the clock; where
 // another command is forced, as git hosts do, it is a login all the same.
 func (l *looker) login(ctx context.Context) func(*Facts) {
-	out, said, _ := output(ctx, "ssh", slices.Concat([]string{"-v", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+	s := &Server{Host: l.Host}
+	log, err := os.CreateTemp("", "vmux-doctor-") // apart from what the ssh of a ProxyJump tells
+	if err != nil {
+		s.Unclear = err.Error()
+		return func(f *Facts) { f.Server = s }
+	}
+	defer os.Remove(log.Name())
+	defer log.Close()
+	out, aside, _ := output(ctx, "ssh", slices.Concat([]string{"-v", "-E", log.Name(), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
 		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, []string{"--", l.Host, "date +%s"})...)
 	if ctx.Err() != nil {
 		return nil
 	}
-	s := &Server{Host: l.Host}
+	said, err := os.ReadFile(log.Name())
+	if err != nil {
+		s.Unclear = err.Error()
+	}
 	accepted := ""
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(string(said)) {
 		line = strings.TrimSpace(line)
 		words, debug := strings.CutPrefix(line, "debug1: ")
 		switch {
@@ -38,6 +50,13 @@ func (l *looker) login(ctx context.Context) func(*Facts) {
 		case strings.HasPrefix(words, "Server accepts key: "):
 			accepted = words
 			s.Taken = s.Taken || l.ofAgent(accepted)
+		}
+	}
+	if s.Banner == "" { // its way there may have failed
+		for line := range strings.Lines(aside) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "debug1: ") && !strings.HasPrefix(line, "OpenSSH_") {
+				s.Unclear = strings.TrimPrefix(s.Unclear+"; "+line, "; ")
+			}
 		}
 	}
 	s.ByCert = s.LoggedIn && strings.Contains(accepted, "-CERT")

@@ -154,10 +154,11 @@ func keysAt(ctx context.Context, path string) ([]*agent.Key, error) {
 
 func (l *looker) files(context.Context) func(*Facts) {
 	var list []File
-	paths := append(slices.Clone(l.State), filepath.Join(l.home, ".ssh"), filepath.Join(l.home, ".ssh", "config"))
+	config := filepath.Join(l.home, ".ssh", "config") // which ssh takes from root, too: NixOS has it so
+	paths := append(slices.Clone(l.State), filepath.Join(l.home, ".ssh"), config)
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {
-			list = append(list, File{path, info.Mode().Perm(), owned(info)})
+			list = append(list, File{path, info.Mode().Perm(), owned(info, path == config)})
 		}
 	}
 	return func(f *Facts) { f.Files = list }

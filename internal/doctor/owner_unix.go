@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// owned reports whether a file is this user's.
-func owned(info fs.FileInfo) bool {
+// owned reports whether a file is this user's, or, if that does as well, root's.
+func owned(info fs.FileInfo, orRoots bool) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || int(s.Uid) == os.Geteuid()
+	return !ok || int(s.Uid) == os.Geteuid() || orRoots && s.Uid == 0
 }
