@@ -335,7 +335,8 @@ func (h *Hub) hearData(from hubID, to device.ID, c *conn, key streamKey, frame [
 	h.sendClose(from, key.peer, to, key.id, why) // also tells a hub that has missed the end
 }
 
-// sendClose ends a stream at a device of another hub, in the name of peer.
+// sendClose ends a stream at a device of another hub, in the name of peer. If NATS is
+// away, that hub finds out by itself.
 func (h *Hub) sendClose(hub hubID, id, peer device.ID, streamID uint64, why hubwire.Reason) {
 	f := hubwire.Frame{Kind: hubwire.KindClose, Peer: peer, Stream: streamID, Payload: []byte{byte(why)}}
 	_ = h.bus.sendFrame(hub, id, f.Append(nil))

@@ -16,16 +16,14 @@ type allowList []device.ID
 // newAllowList keeps each device once, and not the one whose list it is.
 func newAllowList(of device.ID, ids []device.ID) allowList {
 	list := slices.DeleteFunc(slices.Clone(ids), func(id device.ID) bool { return id == of })
-	slices.SortFunc(list, compare)
+	slices.SortFunc(list, device.ID.Compare)
 	return slices.Clip(slices.Compact(list))
 }
 
 func (l allowList) has(id device.ID) bool {
-	_, found := slices.BinarySearchFunc(l, id, compare)
+	_, found := slices.BinarySearchFunc(l, id, device.ID.Compare)
 	return found
 }
-
-func compare(a, b device.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // remoteDevice is a device that is online at another hub.
 type remoteDevice struct {

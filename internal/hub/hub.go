@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,7 +220,7 @@ func (h *Hub) health() error {
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closing = true
-	conns := h.conns()
+	conns := slices.Collect(maps.Values(h.local))
 	h.mu.Unlock()
 	for _, c := range conns {
 		c.end(endClosing, hubwire.CodeClosing, "the hub ends")
@@ -238,19 +240,10 @@ func (h *Hub) Close() {
 	h.bus.close()
 }
 
-// conns returns the connections of this hub's devices. h.mu is held.
-func (h *Hub) conns() []*conn {
-	conns := make([]*conn, 0, len(h.local))
-	for _, c := range h.local {
-		conns = append(conns, c)
-	}
-	return conns
-}
-
 // storeAgain has what devices wanted to have stored stored now.
 func (h *Hub) storeAgain() {
 	h.mu.RLock()
-	conns := h.conns()
+	conns := slices.Collect(maps.Values(h.local))
 	h.mu.RUnlock()
 	for _, c := range conns {
 		c.storeAgain()

@@ -58,8 +58,9 @@ func (c *conn) takeFrame(b []byte) {
 		c.takeOpen(f)
 		return
 	}
-	if s, ok := c.removeStream(streamKey{f.Peer, f.Stream}); ok {
-		c.closeFar(s, f.Peer, f.Stream, hubwire.ReasonClosed) // other reasons are the hub's to give
+	key := streamKey{f.Peer, f.Stream}
+	if s, ok := c.removeStream(key); ok {
+		c.closeFar(s, key, hubwire.ReasonClosed) // other reasons are the hub's to give
 	}
 }
 
@@ -153,7 +154,7 @@ func (c *conn) settle(key streamKey, s stream) {
 	_, open := c.streams[key]
 	c.mu.Unlock()
 	if !open {
-		c.closeFar(s, key.peer, key.id, hubwire.ReasonUnreached)
+		c.closeFar(s, key, hubwire.ReasonUnreached)
 	}
 }
 
@@ -256,13 +257,12 @@ func (c *conn) refuseStream(key streamKey, why hubwire.Reason) {
 }
 
 // closeFar ends the other end of a stream of this device.
-func (c *conn) closeFar(s stream, peer device.ID, id uint64, why hubwire.Reason) {
+func (c *conn) closeFar(s stream, key streamKey, why hubwire.Reason) {
 	if s.to != nil {
-		s.to.fail(streamKey{c.id, id}, why)
+		s.to.fail(streamKey{c.id, key.id}, why)
 		return
 	}
-	frame := hubwire.Frame{Kind: hubwire.KindClose, Peer: c.id, Stream: id, Payload: []byte{byte(why)}}
-	_ = c.hub.bus.sendFrame(s.hub, peer, frame.Append(nil)) // if NATS is away, the other hub finds out by itself
+	c.hub.sendClose(s.hub, key.peer, c.id, key.id, why)
 }
 
 // closeStreams ends all streams of a device that has left.
@@ -272,7 +272,7 @@ func (c *conn) closeStreams() {
 	c.streams = nil
 	c.mu.Unlock()
 	for key, s := range streams {
-		c.closeFar(s, key.peer, key.id, hubwire.ReasonUnreached)
+		c.closeFar(s, key, hubwire.ReasonUnreached)
 	}
 }
 

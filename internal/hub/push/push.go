@@ -75,8 +75,6 @@ type Config struct {
 	Subject string
 	// Log is where refused pushes and dropped subscriptions are told; nil: nowhere.
 	Log *slog.Logger
-	// Now is the clock; nil: time.Now.
-	Now func() time.Time
 	// Loopback, if not nil, lets endpoints be on the loopback interface, on any
 	// port, with certificates from this pool. For tests: it makes the hub a way
 	// into the machine it runs on.
@@ -88,7 +86,7 @@ type Service struct {
 	store    Store
 	subject  string
 	log      *slog.Logger
-	now      func() time.Time
+	now      func() time.Time // time.Now but in tests
 	loopback bool
 	keys     vapidKeys
 	// How pushes go out: to the push services that browsers come with, and to all
@@ -117,15 +115,12 @@ type Service struct {
 // New reads the VAPID keys from the store, or makes them there at the first
 // start. Call Close in the end.
 func New(ctx context.Context, c Config) (*Service, error) {
-	if c.Store == nil {
-		return nil, errors.New("push: no store")
-	}
 	subject, err := pushsubject.Parse(c.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("push: subject: %w", err)
 	}
 	s := &Service{
-		store: c.Store, subject: subject, log: c.Log, now: c.Now,
+		store: c.Store, subject: subject, log: c.Log, now: time.Now,
 		loopback: c.Loopback != nil, firstAttempt: firstAttempt,
 		knownWay: way{roots: c.Loopback, known: true}, otherWay: way{roots: c.Loopback}, holds: map[device.ID]time.Time{},
 		known: make(chan struct{}, 64), other: make(chan struct{}, 16),
@@ -135,9 +130,6 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.now == nil {
-		s.now = time.Now
 	}
 	s.subscriptions = records{prefix: subscriptionPrefix, keep: s.fresh, most: MaxSubscriptions}
 	s.dead = records{prefix: deadPrefix, keep: s.remembered, most: MaxDead}

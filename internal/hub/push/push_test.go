@@ -93,12 +93,13 @@ func (w *world) start() {
 
 func (w *world) service(c Config) *Service {
 	w.t.Helper()
-	c.Store, c.Subject, c.Now = w.store, "https://hub.example.org", w.clock
+	c.Store, c.Subject = w.store, "https://hub.example.org"
 	c.Log = slog.New(slog.NewTextHandler(w.log, nil))
 	s, err := New(w.t.Context(), c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	s.now = w.clock
 	s.firstAttempt = SendTimeout // a busy machine must not send twice
 	return s
 }
