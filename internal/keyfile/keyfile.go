@@ -52,9 +52,8 @@ func damaged(why string) error {
 // they are written or as they arrive from a mail or a chat (byte order mark, any
 // line ends, indentation, text around). Passphrase is the file's own, empty if it
 // has none. The key is an *ecdsa.PrivateKey on P-256, P-384 or P-521, an
-// *ed25519.PrivateKey or ed25519.PrivateKey, or an *rsa.PrivateKey. Errors are
-// ErrEncrypted if there is no passphrase and one is needed, ErrWrongPassphrase,
-// and *Error.
+// ed25519.PrivateKey or an *rsa.PrivateKey. Errors are ErrEncrypted if there is no
+// passphrase and one is needed, ErrWrongPassphrase, and *Error.
 func Parse(file, passphrase []byte) (crypto.PrivateKey, error) {
 	if e := notText(file); e != nil {
 		return nil, e
@@ -244,7 +243,7 @@ func usable(key crypto.PrivateKey) error {
 			return &Error{"RSA keys of more than two primes are not imported: OpenSSH's key files have no room for them", newKey}
 		}
 		return nil
-	case ed25519.PrivateKey, *ed25519.PrivateKey:
+	case ed25519.PrivateKey:
 		return nil
 	case *ecdsa.PrivateKey:
 		switch k.Curve {

@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/ed25519"
 	"crypto/sha512"
 	"encoding/binary"
 	"encoding/pem"
@@ -80,6 +81,9 @@ func parseDecrypted(public, private []byte) (crypto.PrivateKey, error) {
 	key, err := ssh.ParseRawPrivateKey(text)
 	if err != nil {
 		return nil, damaged("its private half cannot be read")
+	}
+	if k, ok := key.(*ed25519.PrivateKey); ok {
+		key = *k // as x509 has it
 	}
 	return key, samePublic(key, public)
 }

@@ -85,7 +85,7 @@ func checkImported(key crypto.PrivateKey) error {
 		if bits := k.N.BitLen(); bits < minImportedRSABits || bits > maxRSABits {
 			return fmt.Errorf("an RSA key of %d bits is not imported: it has to have %d to %d", bits, minImportedRSABits, maxRSABits)
 		}
-	case *ecdsa.PrivateKey, ed25519.PrivateKey, *ed25519.PrivateKey:
+	case *ecdsa.PrivateKey, ed25519.PrivateKey:
 	default:
 		return wire.Errorf(wire.CodeAlgorithmUnsupported, "only ECDSA, Ed25519 and RSA keys are imported")
 	}
@@ -101,9 +101,6 @@ func publicKey(key crypto.PrivateKey) (ssh.PublicKey, error) {
 }
 
 func sshSigner(key crypto.PrivateKey) (ssh.Signer, error) {
-	if k, ok := key.(*ed25519.PrivateKey); ok {
-		key = *k
-	}
 	signer, err := ssh.NewSignerFromKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("use key: %w", err)
@@ -129,8 +126,6 @@ func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signatu
 // until the garbage collector takes them: SECURITY.md says so.
 func Wipe(key crypto.PrivateKey) {
 	switch k := key.(type) {
-	case *ed25519.PrivateKey:
-		clear(*k)
 	case ed25519.PrivateKey:
 		clear(k)
 	case *ecdsa.PrivateKey:

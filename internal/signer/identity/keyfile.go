@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
@@ -102,20 +101,17 @@ func Encrypt(label string, key crypto.PrivateKey, passphrase []byte) (Identity, 
 	if len(passphrase) == 0 {
 		return Identity{}, nil, ErrNoPassphrase
 	}
-	if k, ok := key.(*ed25519.PrivateKey); ok {
-		key = *k
-	}
-	signer, err := ssh.NewSignerFromKey(key)
+	public, err := publicKey(key)
 	if err != nil {
-		return Identity{}, nil, fmt.Errorf("use key: %w", err)
+		return Identity{}, nil, err
 	}
 	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, label, passphrase)
 	if err != nil {
 		return Identity{}, nil, fmt.Errorf("encrypt key: %w", err)
 	}
-	blob := signer.PublicKey().Marshal()
+	blob := public.Marshal()
 	return Identity{
-		Label: label, Algorithm: signer.PublicKey().Type(), PublicKey: blob,
+		Label: label, Algorithm: public.Type(), PublicKey: blob,
 		Enabled: true, Provider: ProviderFile, Ref: keyDocument(blob),
 	}, pem.EncodeToMemory(block), nil
 }

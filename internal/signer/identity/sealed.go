@@ -7,7 +7,6 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -135,9 +134,6 @@ func (s Sealed) Check(secret []byte) error {
 // Add encrypts a private key and keeps it, and returns its identity for
 // List.Add or AddCA. If those fail, Forget undoes it. It wipes the key.
 func (s Sealed) Add(label string, key crypto.PrivateKey, secret []byte) (Identity, error) {
-	if k, ok := key.(*ed25519.PrivateKey); ok {
-		key = *k
-	}
 	defer Wipe(key)
 	if err := s.Check(secret); err != nil {
 		return Identity{}, err

@@ -257,8 +257,8 @@ func (r *restoring) say(what, name, state, text, publicKey string) {
 
 // undo takes back what was done, the last first.
 func (r *restoring) undo() (err error) {
-	for n := len(r.done) - 1; n >= 0; n-- {
-		err = errors.Join(err, r.done[n]())
+	for _, takeBack := range slices.Backward(r.done) {
+		err = errors.Join(err, takeBack())
 	}
 	return err
 }
@@ -295,7 +295,7 @@ func (r *restoring) keys(list []backup.Key) error {
 			identity.Wipe(key)
 			return fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 		}
-		if n := indexOf(here, id.PublicKey); n >= 0 {
+		if n := slices.IndexFunc(here, func(i identity.Identity) bool { return bytes.Equal(i.PublicKey, id.PublicKey) }); n >= 0 {
 			identity.Wipe(key)
 			r.say("key", k.Label, Kept, keptAs(k, here[n]), "")
 			continue
@@ -340,27 +340,10 @@ func keptAs(k backup.Key, here identity.Identity) string {
 	return text
 }
 
-func indexOf(list []identity.Identity, publicKey []byte) int {
-	for n, id := range list {
-		if bytes.Equal(id.PublicKey, publicKey) {
-			return n
-		}
-	}
-	return -1
-}
-
 // freeLabel is a label that no key has yet.
 func freeLabel(label string, here []identity.Identity) string {
-	taken := func(label string) bool {
-		for _, id := range here {
-			if id.Label == label {
-				return true
-			}
-		}
-		return false
-	}
 	free := label
-	for n := 2; taken(free); n++ {
+	for n := 2; slices.ContainsFunc(here, func(i identity.Identity) bool { return i.Label == free }); n++ {
 		number := fmt.Sprintf(" %d", n)
 		short := strings.ToValidUTF8(label[:min(len(label), wire.MaxNameSize-len(number))], "")
 		free = strings.TrimSpace(short) + number
