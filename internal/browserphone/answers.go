@@ -7,55 +7,52 @@ import (
 	"time"
 
 	"vmux/internal/browserphone/sheets"
+	"vmux/internal/signer"
 	"vmux/internal/signer/identity"
 	"vmux/internal/webauthn"
 	"vmux/internal/wire"
 )
 
-// approval is what the page brings from the tap on Approve.
-type approval struct {
-	ID           string              `json:"id"`
-	Credential   *webauthn.Assertion `json:"credential"`
-	Acknowledged bool                `json:"acknowledged"`
-	Grant        time.Duration       `json:"-"` // for how long the like of it may pass
-	// Joined are the sheets that this one has listed, and that are answered with
-	// it.
-	Joined []string `json:"joined"`
-}
-
 // approve checks what the passkey has answered or the person typed, and lets the request
 // go on with it. It returns when the request has ended. What is no good leaves the sheet
 // open, so that the person may try again.
-func (p *Phone) approve(ctx context.Context, a approval, given []byte) (any, error) {
+func (p *Phone) approve(ctx context.Context, a arguments) (any, error) {
+	if _, err := p.planApproval(a); err != nil { // with a passphrase nothing else ties the answer to what is shown
+		return nil, err
+	}
 	o, err := p.sheets.Get(a.ID)
 	if err != nil {
 		return nil, err
 	}
 	sheet, challenge, draft := p.sheets.Now(o)
+	var grant time.Duration // for how long the like of it may pass
+	if a.Decision != nil {
+		grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
+	}
 	if sheet.MustAcknowledge && !a.Acknowledged {
 		return nil, &Error{Code: "notAcknowledged", Message: "The warning has to be acknowledged first."}
 	}
-	if a.Grant != 0 && (a.Grant < 0 || !sheet.Grantable) {
+	if grant != 0 && (grant < 0 || !sheet.Grantable) {
 		return nil, &Error{Code: "notGrantable", Message: "This request cannot be approved in advance."}
 	}
 	joined, err := p.sheets.Joined(o, a.Joined)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := p.unlockWith(o.Signing, challenge, a.Credential, given)
+	secret, err := p.unlockWith(o.Signing, challenge, a.Assertion, a.secret)
 	if err != nil {
 		return nil, err
 	}
 	shared := bytes.Clone(secret)
 	defer clear(shared)
-	if err := p.sheets.Take(o, sheets.Answer{Approved: true, Draft: draft, Grant: a.Grant}, secret); err != nil {
+	if err := p.sheets.Take(o, sheets.Answer{Approved: true, Draft: draft, Grant: grant}, secret); err != nil {
 		return nil, err
 	}
 	for _, other := range joined {
 		_ = p.sheets.Take(other, sheets.Answer{Approved: true, Joined: true}, bytes.Clone(shared)) // it may have ended a moment ago
 	}
-	if a.Grant > 0 {
-		time.AfterFunc(a.Grant+time.Second, p.changed) // it is over then
+	if grant > 0 {
+		time.AfterFunc(grant+time.Second, p.changed) // it is over then
 	}
 	return p.await(ctx, o)
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rsa"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -297,5 +296,5 @@ func hubError(s relay.Status) string {
 	if s.Connected || s.LastError == nil {
 		return ""
 	}
-	return wire.Show(fmt.Sprint(s.LastError))
+	return wire.Show(s.LastError.Error())
 }

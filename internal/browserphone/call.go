@@ -44,7 +44,7 @@ type arguments struct {
 	Renewal         bool            `json:"renewal"`
 	Acknowledged    bool            `json:"acknowledged"`
 	Mute            bool            `json:"mute"`
-	Joined          []string        `json:"joined"`
+	Joined          []string        `json:"joined"` // sheets that this one has listed, and that are answered with it
 	Serial          string          `json:"serial"`
 	Rules           *policy.Rules   `json:"rules"`
 
@@ -99,10 +99,10 @@ func parseArguments(b []byte) (arguments, error) {
 // functions are those that the page calls.
 var functions = map[string]func(*Phone, context.Context, arguments) (any, error){
 	"state":          func(p *Phone, _ context.Context, _ arguments) (any, error) { return p.State() },
-	"approve":        (*Phone).callApprove,
-	"deny":           func(p *Phone, ctx context.Context, a arguments) (any, error) { return p.deny(ctx, a) },
-	"shown":          func(p *Phone, _ context.Context, a arguments) (any, error) { return p.show(a.ID) },
-	"decide":         (*Phone).callDecide,
+	"approve":        (*Phone).approve,
+	"deny":           (*Phone).deny,
+	"shown":          (*Phone).shown,
+	"decide":         (*Phone).decide,
 	"createPasskey":  (*Phone).createPasskey,
 	"createVault":    (*Phone).createVault,
 	"importVault":    (*Phone).importVault,
@@ -169,19 +169,4 @@ func (p *Phone) Call(ctx context.Context, name string, args []byte, secrets ...[
 	}
 	a.take(secrets)
 	return f(p, ctx, a)
-}
-
-func (p *Phone) callApprove(ctx context.Context, a arguments) (any, error) {
-	if _, err := p.planApproval(a); err != nil { // with a passphrase nothing else ties the answer to what is shown
-		return nil, err
-	}
-	wanted := approval{ID: a.ID, Credential: a.Assertion, Acknowledged: a.Acknowledged, Joined: a.Joined}
-	if a.Decision != nil {
-		wanted.Grant = time.Duration(min(a.Decision.GrantSeconds, int64(signer.MaxGrant/time.Second))) * time.Second
-	}
-	return p.approve(ctx, wanted, a.secret)
-}
-
-func (p *Phone) callDecide(_ context.Context, a arguments) (any, error) {
-	return p.decide(a.ID, decision{ValiditySeconds: a.ValiditySeconds, Principals: a.Principals}.signers())
 }

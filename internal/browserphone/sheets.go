@@ -81,15 +81,15 @@ func (p *Phone) secret(_ context.Context, r signer.PassphraseRequest) ([]byte, e
 }
 
 // decide applies a choice on a certificate's sheet.
-func (p *Phone) decide(id string, d signer.CertificateDecision) (any, error) {
-	o, err := p.sheets.Get(id)
+func (p *Phone) decide(_ context.Context, a arguments) (any, error) {
+	o, err := p.sheets.Get(a.ID)
 	if err != nil {
 		return nil, err
 	}
 	if o.Prepare == nil {
 		return nil, &Error{Code: "malformed", Message: "There is nothing to decide on this sheet."}
 	}
-	if err := p.draft(o, d); err != nil {
+	if err := p.draft(o, decision{ValiditySeconds: a.ValiditySeconds, Principals: a.Principals}.signers()); err != nil {
 		return nil, err
 	}
 	sheet, _, _ := p.sheets.Now(o)
@@ -97,10 +97,10 @@ func (p *Phone) decide(id string, d signer.CertificateDecision) (any, error) {
 	return nil, nil
 }
 
-// show tells the computer that the person sees its request.
-func (p *Phone) show(id string) (any, error) {
-	o, err := p.sheets.Get(id)
-	if err == nil && o.Shown != nil {
+// shown tells the computer that the person sees its request.
+func (p *Phone) shown(_ context.Context, a arguments) (any, error) {
+	o, err := p.sheets.Get(a.ID)
+	if err == nil {
 		o.Shown()
 	}
 	return nil, err

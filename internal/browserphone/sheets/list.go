@@ -33,7 +33,7 @@ type Request struct {
 	Key     Key
 	Signing identity.Identity // the key that signs
 	Data    []byte            // of a signature
-	Shown   func()            // tells the computer; may be nil
+	Shown   func()            // tells the computer
 	// Prepare makes a certificate; nil for a signature.
 	Prepare func(signer.CertificateDecision) (*signer.Draft, error)
 
