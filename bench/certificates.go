@@ -35,7 +35,7 @@ func (b *bench) measureCertificates() {
 		if err != nil {
 			return err
 		}
-		if _, answer := ca.Serve(context.Background(), from, e, nil); answer.(*wire.CertificateResponse).Error != nil {
+		if _, answer := ca.Serve(context.Background(), from, e, func() {}); answer.(*wire.CertificateResponse).Error != nil {
 			return answer.(*wire.CertificateResponse).Error
 		}
 		return nil

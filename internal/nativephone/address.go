@@ -32,13 +32,6 @@ func (p *Phone) kept() (string, error) {
 	return address, nil
 }
 
-func (p *Phone) keep(l net.Listener) error {
-	if err := p.dir.Put(listenDocument, []byte(l.Addr().String()+"\n")); err != nil {
-		return fmt.Errorf("keep the listening address: %w", err)
-	}
-	return nil
-}
-
 // reserve returns where the phone listens, or, if it never did, will listen: a
 // computer may be paired before the phone runs.
 func (p *Phone) reserve(ctx context.Context) (string, error) {
@@ -72,8 +65,8 @@ func (p *Phone) listen(ctx context.Context, asked string) (net.Listener, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if err := p.keep(l); err != nil {
-		return nil, errors.Join(err, l.Close())
+	if err := p.dir.Put(listenDocument, []byte(l.Addr().String()+"\n")); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep the listening address: %w", err), l.Close())
 	}
 	return l, nil
 }

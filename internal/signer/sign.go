@@ -28,7 +28,7 @@ type signing struct {
 
 	request   wire.RemoteSignRequest
 	until     time.Time // the end of its window
-	leave     func()    // the queue; nil before the request is in it
+	leave     func()    // the queue
 	algorithm string
 	sheet     SignSheet
 	kept      capture
@@ -46,21 +46,24 @@ func (s *Signer) sign(ctx context.Context, from device.Peer, e wire.Envelope, re
 
 // follow is the rule of a signature: the first step that fails is the answer.
 func (q *signing) follow(ctx context.Context) error {
-	defer func() {
-		if q.leave != nil {
-			q.leave()
-		}
-	}()
-	for _, step := range []func(context.Context) error{q.admitted, q.known, q.allowed, q.notPaused, q.grantedOrAsked} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if err := q.admitted(); err != nil {
+		return err
 	}
-	return nil
+	defer q.leave()
+	if err := q.known(); err != nil {
+		return err
+	}
+	if err := q.sheet.Identity.Rules.Allow(q.sheet.Identity.Label, q.sheet.use(), q.s.cfg.Now()); err != nil {
+		return err
+	}
+	if err := q.s.paused(q.from.ID, q.sheet.Claimed.Programs); err != nil { // whatever was granted before
+		return err
+	}
+	return q.grantedOrAsked(ctx)
 }
 
 // admitted: the request can be read, is its sender's own, in its window, and new.
-func (q *signing) admitted(context.Context) (err error) {
+func (q *signing) admitted() (err error) {
 	if err = wire.DecodeBody(q.envelope, &q.request); err != nil {
 		return err
 	}
@@ -70,7 +73,7 @@ func (q *signing) admitted(context.Context) (err error) {
 }
 
 // known: the key is this phone's and enabled, and what it is to sign can be told.
-func (q *signing) known(context.Context) error {
+func (q *signing) known() error {
 	id, err := q.s.enabled(q.request.PublicKeyBlob)
 	if err != nil {
 		return err
@@ -85,16 +88,6 @@ func (q *signing) known(context.Context) error {
 		return err
 	}
 	return checkAge(q.sheet.Known.Challenge, q.s.cfg.Now())
-}
-
-// allowed: the key's rules do not forbid it.
-func (q *signing) allowed(context.Context) error {
-	return q.sheet.Identity.Rules.Allow(q.sheet.Identity.Label, q.sheet.use(), q.s.cfg.Now())
-}
-
-// notPaused: whatever was granted before.
-func (q *signing) notPaused(context.Context) error {
-	return q.s.paused(q.from.ID, q.sheet.Claimed.Programs)
 }
 
 // grantedOrAsked signs, by a grant or by the person's approval, which is remembered.
@@ -169,9 +162,6 @@ func (q *signing) remember() {
 // window. When the window ends before ask does, or the computer withdraws, what
 // ask made is of no use, and inWindow returns an error.
 func (s *Signer) inWindow(ctx context.Context, until time.Time, received func(), ask func(context.Context, Sheet) error) error {
-	if received == nil {
-		received = func() {}
-	}
 	ctx, cancel := s.windowed(ctx, until)
 	defer cancel()
 	err := ask(ctx, Sheet{Expires: until, Shown: received, Waiting: s.gate.Others()})

@@ -177,9 +177,7 @@ func (s *Terminals) Approver() signer.Approver {
 // the request's, ends.
 func ask[D any](ctx context.Context, s *Terminals, sheet signer.Sheet, at func(context.Context, signer.Approver) (D, error)) (D, error) {
 	var none D
-	if sheet.Shown != nil {
-		sheet.Shown() // whoever comes to attach a terminal has all of the request's time
-	}
+	sheet.Shown() // whoever comes to attach a terminal has all of the request's time
 	for {
 		t, err := s.take(ctx)
 		if err != nil {

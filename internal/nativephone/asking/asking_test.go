@@ -199,7 +199,7 @@ func (p *phone) own() *person {
 func (p *phone) asks(ctx context.Context, id string) <-chan string {
 	sheet := signer.SignSheet{
 		Sheet: signer.Sheet{
-			RequestID: id, From: device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}, Label: wire.Clean("work"), Expires: time.Now().Add(patience),
+			RequestID: id, From: device.Peer{ID: device.ID{1}, Name: wire.Clean("laptop")}, Label: wire.Clean("work"), Expires: time.Now().Add(patience), Shown: func() {},
 		},
 		Fingerprint: "SHA256:abc", Known: sshctx.Context{Kind: sshctx.HostBound, User: id, HostKey: []byte("host")},
 	}

@@ -28,11 +28,7 @@ func TestTypingWithoutAPauseApprovesNothing(t *testing.T) {
 	}
 	p.types("y")
 	p.pauses(time.Second)
-	select {
-	case a := <-c:
-		t.Fatalf("answered: %v, %v", a.approved, a.err)
-	default:
-	}
+	unanswered(t, c, "answered")
 	p.pauses(terminal.inert)
 	p.types("n")
 	if a := get(t, c); a.approved || a.err != nil {
@@ -75,22 +71,14 @@ func TestRestOfAPassphraseApprovesNothing(t *testing.T) {
 				p.types("y")
 				p.pauses(inert + 200*time.Millisecond)
 			}
-			select {
-			case got := <-c:
-				t.Fatalf("answered by the passphrase: %+v", got)
-			default:
-			}
+			unanswered(t, c, "answered by the passphrase")
 			if s := p.screen(); strings.Contains(s, "yy") {
 				t.Errorf("the passphrase is on the screen:\n%s", s)
 			}
 			p.types("y\ny")
 			p.sees("desktop asks")
 			p.pauses(inert + 200*time.Millisecond)
-			select {
-			case got := <-c:
-				t.Fatalf("answered by the line that Enter ended: %+v", got)
-			default:
-			}
+			unanswered(t, c, "answered by the line that Enter ended")
 			p.keepsTyping("n", func() bool { return len(c) > 0 })
 			if got := get(t, c); got.approved || got.err != nil {
 				t.Errorf("denied with n: %+v", got)
@@ -137,11 +125,7 @@ func TestPassphraseThatIsNotAskedForApprovesNothing(t *testing.T) {
 		p.types("y")
 		p.pauses(inert + 200*time.Millisecond)
 	}
-	select {
-	case got := <-second:
-		t.Fatalf("answered by a passphrase that was not asked for: %+v", got)
-	default:
-	}
+	unanswered(t, second, "answered by a passphrase that was not asked for")
 	p.types("\n")
 	p.sees("desktop asks")
 	p.keepsTyping("n", func() bool { return len(second) > 0 })

@@ -75,11 +75,7 @@ func TestArrowsApproveNothing(t *testing.T) {
 		p.types(sequence)
 	}
 	p.pauses(300 * time.Millisecond) // until they are read
-	select {
-	case a := <-c:
-		t.Fatalf("answered: %v, %v", a.approved, a.err)
-	default:
-	}
+	unanswered(t, c, "answered")
 	p.keepsTyping("C", func() bool { return len(c) > 0 })
 	if a := get(t, c); !a.approved || a.err != nil {
 		t.Errorf("acknowledged with C: %v, %v", a.approved, a.err)

@@ -238,7 +238,7 @@ func (q question) requests() int {
 // ask shows a sheet and returns the key that answers it. It returns the error of
 // ctx when the window closes or the computer withdraws the request.
 func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
-	shown(q.sheet) // one that waits is shown as a number below the sheet before it
+	q.sheet.Shown() // one that waits is shown as a number below the sheet before it
 	if err := t.take(ctx, inTurn); err != nil {
 		return 0, err
 	}

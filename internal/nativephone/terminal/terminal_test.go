@@ -146,6 +146,16 @@ func get(t *testing.T, c chan answer) answer {
 	}
 }
 
+// unanswered fails if there is an answer by now.
+func unanswered(t *testing.T, c chan answer, wrong string) {
+	t.Helper()
+	select {
+	case a := <-c:
+		t.Fatalf("%s: %+v", wrong, a)
+	default:
+	}
+}
+
 func TestSheetSaysWhoAsksForWhat(t *testing.T) {
 	t.Parallel()
 	terminal, p := sitDown(t)
@@ -183,11 +193,7 @@ func TestChangedHostKeyIsAcknowledged(t *testing.T) {
 		p.types("yYc")
 	}
 	p.pauses(300 * time.Millisecond) // until they are read
-	select {
-	case a := <-c:
-		t.Fatalf("answered by y or c: %v, %v", a.approved, a.err)
-	default:
-	}
+	unanswered(t, c, "answered by y or c")
 	p.keepsTyping("C", func() bool { return len(c) > 0 })
 	if a := get(t, c); !a.approved || a.err != nil {
 		t.Errorf("acknowledged with C: %v, %v", a.approved, a.err)
@@ -261,13 +267,8 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 			}
 		}
 	}
-	select {
-	case a := <-alone:
-		t.Fatalf("another key's request was answered too: %+v", a)
-	case a := <-apart:
-		t.Fatalf("a request with a warning was answered too: %+v", a)
-	default:
-	}
+	unanswered(t, alone, "another key's request was answered too")
+	unanswered(t, apart, "a request with a warning was answered too")
 	p.keepsTyping("n", func() bool { return len(alone) > 0 && len(apart) > 0 })
 }
 
@@ -388,11 +389,7 @@ func TestWhatWasTypedBeforeApprovesNothing(t *testing.T) {
 	// tenth of a second later.
 	typed := time.Now()
 	waitFor(t, "the end of the inert time", func() bool { return time.Since(typed) > terminal.inert+500*time.Millisecond })
-	select {
-	case a := <-c:
-		t.Fatalf("answered by what was typed before: %v, %v", a.approved, a.err)
-	default:
-	}
+	unanswered(t, c, "answered by what was typed before")
 	typed = time.Time{}
 	waitFor(t, "an answer", func() bool {
 		if len(c) == 0 && time.Since(typed) > terminal.inert+time.Second { // on a busy machine the y was read late
@@ -490,7 +487,7 @@ func TestCertificateForOneHour(t *testing.T) {
 	c := make(chan signer.CertificateDecision, 1)
 	go func() {
 		d, err := terminal.Approver([]byte("x")).Certificate(t.Context(), signer.CertificateSheet{
-			Sheet:      signer.Sheet{From: device.Peer{Name: wire.Clean("laptop")}, Label: wire.Clean("work"), Expires: time.Now().Add(time.Minute)},
+			Sheet:      signer.Sheet{From: device.Peer{Name: wire.Clean("laptop")}, Label: wire.Clean("work"), Expires: time.Now().Add(time.Minute), Shown: func() {}},
 			Principals: []string{"root", "deploy"}, Validity: 8 * time.Hour, Automatic: true,
 		})
 		if err != nil {
