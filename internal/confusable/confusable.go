@@ -6,7 +6,7 @@ package confusable
 import (
 	_ "embed"
 	"encoding/binary"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -57,8 +57,8 @@ type looks struct {
 }
 
 func (l looks) of(r rune) (string, bool) {
-	n := sort.Search(len(l.from), func(i int) bool { return l.from[i] >= r })
-	if n == len(l.from) || l.from[n] != r {
+	n, found := slices.BinarySearch(l.from, r)
+	if !found {
 		return "", false
 	}
 	return l.like[n], true

@@ -5,6 +5,7 @@ package notices
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -62,8 +63,8 @@ type Watcher struct {
 // news but what waits. Kinds that the status does not name are left out.
 func (w *Watcher) Next(s control.Status, now time.Time) (show []Notice, withdraw []string, again time.Duration) {
 	if !w.began || !s.StartedAt.Equal(w.before.StartedAt) {
-		withdraw = w.forget()
-		w.before, w.began = s, true
+		withdraw = slices.Collect(maps.Keys(w.told)) // the agent is gone
+		w.before, w.began, w.told = s, true, map[string]bool{}
 	}
 	show, gone, again := w.waiting(s, now)
 	withdraw = append(withdraw, gone...)
@@ -76,15 +77,6 @@ func (w *Watcher) Next(s control.Status, now time.Time) (show []Notice, withdraw
 	}
 	w.before = s
 	return slices.DeleteFunc(show, func(n Notice) bool { return !slices.Contains(s.Notifications, string(n.Kind)) }), withdraw, again
-}
-
-// forget returns what waits no more, since the agent is gone.
-func (w *Watcher) forget() (gone []string) {
-	for id := range w.told {
-		gone = append(gone, id)
-	}
-	w.told = map[string]bool{}
-	return gone
 }
 
 func (w *Watcher) waiting(s control.Status, now time.Time) (show []Notice, withdraw []string, again time.Duration) {

@@ -7,7 +7,6 @@ import (
 )
 
 const (
-	algES256 = -7 // RFC 9053 section 2.1
 	// tapTimeout bounds a call that no request's window bounds.
 	tapTimeout = 2 * time.Minute
 	// maxName is how many bytes of a name each authenticator has to take (WebAuthn Level 3
@@ -100,7 +99,7 @@ func (p RelyingParty) Creation(label string, challenge, salt []byte) *CreationOp
 	return &CreationOptions{
 		RP:        map[string]string{"id": p.ID, "name": "vmux"},
 		User:      user{NewChallenge()[:16], label, label},
-		Challenge: challenge, PubKeyCredParams: []credentialParameters{{"public-key", algES256}},
+		Challenge: challenge, PubKeyCredParams: []credentialParameters{{"public-key", coseES256}},
 		AuthenticatorSelection: map[string]any{
 			"residentKey": "required", "requireResidentKey": true, "userVerification": "required",
 		},
