@@ -2,7 +2,7 @@
 // Answers to a request that are more than this one signature or denial.
 
 import { h, icon, theirs } from './dom.js';
-import { row, rows } from './parts.js';
+import { fact, row, rows } from './parts.js';
 import { clean, count, isLogin, lineName, source } from './text.js';
 
 /** @typedef {import('../types/core').Sheet} Request */
@@ -52,6 +52,5 @@ export const like = (a, b) => a.id !== b.id && [a, b].every((r) => r.kind === 's
 /** What is asked besides, on the same sheet. @param {Request[]} joined */
 export const together = (joined) => joined.length > 0 && h('div', { class: 'group' },
 	h('h3', { class: 'quality warn' }, icon('list'), `And ${count(joined.length, 'more request')}, with the same tap`),
-	h('dl', { class: 'facts pairs' }, joined.flatMap((r) => [h('div', null, h('dt', null, 'Also'), h('dd', null, theirs(r.title, 'strong'))),
-		...(r.listed ?? []).map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
-			h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), source(l))))])));
+	h('dl', { class: 'facts pairs' }, joined.flatMap((r) => [fact('Also', theirs(r.title, 'strong')),
+		...(r.listed ?? []).map((l) => fact(theirs(lineName(l.name)), theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''), source(l)))])));

@@ -85,6 +85,9 @@ export function callout(tone, title, ...children) {
 export const empty = (iconName, title, ...children) =>
 	h('div', { class: 'empty' }, h('span', { class: 'bubble big' }, icon(iconName)), h('p', { class: 'empty-title' }, title), ...children);
 
+/** One of a list of facts. @param {Child} name @param {...(Child | Child[])} value */
+export const fact = (name, ...value) => h('div', null, h('dt', null, name), h('dd', null, ...value));
+
 /** @param {...(Child | Child[])} children */
 export const para = (...children) => h('p', { class: 'para' }, ...children);
 
@@ -107,6 +110,16 @@ export function field(label, attributes, hint) {
 	const element = h('div', { class: 'field' }, h('label', { for: id }, label), input,
 		hint && h('p', { class: 'hint', id: `${id}-hint` }, hint));
 	return { element, input };
+}
+
+/**
+ * A form whose button stands elsewhere, in the foot of a sheet.
+ * @param {string} id @param {HTMLButtonElement} send the button @param {() => Promise<unknown>} work what it does
+ * @param {...(Child | Child[])} children
+ */
+export function formFor(id, send, work, ...children) {
+	send.setAttribute('form', id);
+	return h('form', { id, onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(send, work); } }, ...children);
 }
 
 /**

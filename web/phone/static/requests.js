@@ -4,7 +4,7 @@
 
 import * as core from './core.js';
 import { fill, h, icon, replace, theirs } from './dom.js';
-import { badge, button, callout, checks, choices, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
+import { badge, button, callout, checks, choices, fact, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
 import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
 import { Ring } from './ring.js';
@@ -579,17 +579,15 @@ function meaning(r) {
 /** Lines that are known in the same way. @param {string} iconName @param {string} tone @param {string} title @param {import('../types/core').Line[]} lines */
 const group = (iconName, tone, title, lines) => lines.length > 0 && h('div', { class: 'group' },
 	h('h3', { class: `quality ${tone}` }, icon(iconName), title),
-	h('dl', { class: 'facts pairs' }, lines.map((l) => h('div', null, h('dt', null, theirs(lineName(l.name))),
-		h('dd', null, theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : ''))))));
+	h('dl', { class: 'facts pairs' }, lines.map((l) =>
+		fact(theirs(lineName(l.name)), theirs(l.value, /^SHA256:/.test(l.value) ? 'mono' : '')))));
 
 /** Which key and which device: what this phone knows itself. @param {Request} r @param {string} name */
 function facts(r, name) {
 	const kind = badge({ passkey: 'Passkey', vault: 'Vault', passphrase: 'Passphrase' }[r.keyKind], 'plain', r.keyKind === 'passkey' ? 'finger' : 'lock');
 	const issued = r.kind === 'certificate'; // then the key that signs is the CA's
 	return h('dl', { class: 'facts' },
-		h('div', null, h('dt', null, name), h('dd', null, theirs(r.label, 'value strong'), ' ', !issued && kind,
-			h('span', { class: 'mono' }, clean(r.fingerprint)))),
-		issued && h('div', null, h('dt', null, 'Signed by'), h('dd', null, h('span', { class: 'value' }, 'The CA of this phone'), ' ', kind)),
-		h('div', null, h('dt', null, 'Computer'), h('dd', null, theirs(r.computer, 'value'),
-			h('span', { class: 'mono' }, inGroups(r.computerID).slice(0, 19), '…'))));
+		fact(name, theirs(r.label, 'value strong'), ' ', !issued && kind, h('span', { class: 'mono' }, clean(r.fingerprint))),
+		issued && fact('Signed by', h('span', { class: 'value' }, 'The CA of this phone'), ' ', kind),
+		fact('Computer', theirs(r.computer, 'value'), h('span', { class: 'mono' }, inGroups(r.computerID).slice(0, 19), '…')));
 }

@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { fill, h, icon, replace, theirs } from '../dom.js';
-import { badge, busy, button, callout, download, empty, failure, sheet } from '../parts.js';
+import { badge, busy, button, callout, download, empty, fact, failure, sheet } from '../parts.js';
 import { clean, count, day, lineName, sentence, source, when } from '../text.js';
 
 /** @typedef {import('../../types/core').ActivityRecord} ActivityRecord */
@@ -109,8 +109,7 @@ async function check() {
 const logNames = { granted: 'Approved in advance', refused: 'Ended without your decision' };
 
 /** @param {string} name @param {{first: number, last: number, hash: string}} l */
-const chain = (name, l) => h('div', null, h('dt', null, name),
-	h('dd', null, `Records ${l.first} to ${l.last}`, h('div', { class: 'mono' }, clean(l.hash))));
+const chain = (name, l) => fact(name, `Records ${l.first} to ${l.last}`, h('div', { class: 'mono' }, clean(l.hash)));
 
 /** @type {Record<string, [string, string?]>} */
 const nouns = { sign: ['signature'], certificate: ['certificate'], revocation: ['certificate'], key: ['key'], ca: ['CA'], pairing: ['computer'], grants: ['setting'] };
@@ -234,5 +233,5 @@ function details(r) {
 		['Key', r.key ? h('span', { class: 'mono' }, clean(r.key)) : ''],
 		['Computer', r.deviceID ? h('span', { class: 'mono' }, clean(r.deviceID)) : ''],
 	];
-	return fill(h('dl', { class: 'facts inset' }), list.filter(([, value]) => value).map(([name, value]) => h('div', null, h('dt', null, theirs(name)), h('dd', null, value))));
+	return fill(h('dl', { class: 'facts inset' }), list.filter(([, value]) => value).map(([name, value]) => fact(theirs(name), value)));
 }

@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
-import { busy, button, callout, choices, download, fail, failure, field, note, para, row, rows, section, sheet } from '../parts.js';
+import { button, callout, choices, download, fail, failure, field, formFor, note, para, row, rows, section, sheet } from '../parts.js';
 import { clean, count, sentence, when } from '../text.js';
 import { fromBase64 } from '../webauthn.js';
 import { giveUp, kinds, makeKey, noVault } from './create.js';
@@ -50,17 +50,11 @@ async function make(state) {
 		'Made just now for this backup. Or write your own: at least 12 characters.');
 	const noted = h('input', { type: 'checkbox', required: true, 'data-key': 'noted' });
 	const go = button('Make the backup', { kind: 'primary', icon: 'lock', type: 'submit' });
-	go.setAttribute('form', 'make-backup');
-	const form = h('form', {
-		id: 'make-backup', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(go, async () => {
-				const made = await core.call('makeBackup', {}, ...vault ? [vault.take()] : [], passphrase.input.value);
-				passphrase.input.value = '';
-				s.close();
-				give(made);
-			});
-		},
+	const form = formFor('make-backup', go, async () => {
+		const made = await core.call('makeBackup', {}, ...vault ? [vault.take()] : [], passphrase.input.value);
+		passphrase.input.value = '';
+		s.close();
+		give(made);
 	}, passphrase.element, h('label', { class: 'acknowledge plain' }, noted, h('span', null, 'I have written the passphrase down, and not where the file will be.')), vault && vault.element);
 	const s = sheet({
 		title: 'Make a backup',
@@ -109,7 +103,6 @@ function restore(state) {
 	const file = field('File', { type: 'file', required: true }); // no kinds: iOS would grey out what it does not know
 	const passphrase = field('Its passphrase', { type: 'password', required: true });
 	const go = button('Open', { kind: 'primary', type: 'submit' });
-	go.setAttribute('form', 'restore-backup');
 	const open = async () => {
 		const chosen = /** @type {HTMLInputElement} */ (file.input).files?.[0];
 		if (!chosen || chosen.size > maxBackup) {
@@ -119,17 +112,12 @@ function restore(state) {
 		s.close();
 		review(found, state);
 	};
-	const form = h('form', {
-		id: 'restore-backup', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(go, () => open().catch((error) => {
-				if (failure(error).code === 'wrongPassphrase') {
-					passphrase.input.select();
-				}
-				throw error;
-			}));
-		},
-	}, file.element, passphrase.element);
+	const form = formFor('restore-backup', go, () => open().catch((error) => {
+		if (failure(error).code === 'wrongPassphrase') {
+			passphrase.input.select();
+		}
+		throw error;
+	}), file.element, passphrase.element);
 	const s = sheet({
 		title: 'Restore a backup',
 		body: [para('Nothing changes before you have seen what is in it.'), form],
@@ -161,25 +149,20 @@ const base64 = (file) => new Promise((resolve, reject) => {
 function review(found, state) {
 	const something = found.outcomes.some((o) => o.state === 'restored');
 	const go = button('Restore', { kind: 'primary', icon: 'import', type: 'submit' });
-	go.setAttribute('form', 'review-backup');
 	const place = h('div'), secret = forNewKey(state);
 	const show = (/** @type {string} */ kind) => { secret.element.hidden = kind !== 'passphrase'; };
 	const first = noVault(state) ? 'passphrase' : 'vault';
 	const kind = choices('Where its keys go', 'restore-kind', kinds(state).filter((k) => k.value !== 'passkey'), first, show);
 	kind.element.hidden = !state.support.passphrase;
 	show(first);
-	const form = h('form', {
-		id: 'review-backup', hidden: !found.needsKeys, onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(go, async () => {
-				const passphrases = found.needsKeys && kind.value() === 'passphrase' ? [secret.take()] : [];
-				if (await makeKey('restoreBackup', { kind: kind.value() }, go, place, () => {}, ...passphrases)) {
-					s.close();
-					note('Restored. Pair this phone with your computers.', 'good');
-				}
-			});
-		},
+	const form = formFor('review-backup', go, async () => {
+		const passphrases = found.needsKeys && kind.value() === 'passphrase' ? [secret.take()] : [];
+		if (await makeKey('restoreBackup', { kind: kind.value() }, go, place, () => {}, ...passphrases)) {
+			s.close();
+			note('Restored. Pair this phone with your computers.', 'good');
+		}
 	}, kind.element, secret.element, para('Whoever has the file and its passphrase still has the keys, too.'));
+	form.hidden = !found.needsKeys;
 	const s = sheet({
 		title: `A backup of ${when(found.createdAt)}`,
 		body: [

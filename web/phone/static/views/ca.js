@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
-import { badge, busy, button, callout, checks, choices, codeLine, confirm, field, note, row, rows, section, sheet, toggle } from '../parts.js';
+import { badge, button, callout, checks, choices, codeLine, confirm, field, formFor, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { clean, duration, names } from '../text.js';
 import { certificateRow, revocationRow, unexpired } from './certificates.js';
 import { firstKind, giveUp, kinds, makeKey, ofKind } from './create.js';
@@ -56,19 +56,13 @@ function create(state) {
 	const accounts = field('Account names', { placeholder: 'for example: alice, deploy', required: true },
 		'The accounts computers may log in to. Do not put root here unless you mean it.');
 	const go = button('Create', { kind: 'primary', icon: 'plus', type: 'submit' });
-	go.setAttribute('form', 'create-ca');
 	const place = h('div');
 	const fix = (/** @type {boolean} */ fixed) => { kind.element.disabled = fixed; };
-	const form = h('form', {
-		id: 'create-ca', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(go, async () => {
-				if (await makeKey('createCA', { kind: kind.value(), principals: names(accounts.input.value) }, go, place, fix, ...depends.take(kind.value()))) {
-					s.close();
-					note('The CA is ready. Tell your servers.', 'good');
-				}
-			});
-		},
+	const form = formFor('create-ca', go, async () => {
+		if (await makeKey('createCA', { kind: kind.value(), principals: names(accounts.input.value) }, go, place, fix, ...depends.take(kind.value()))) {
+			s.close();
+			note('The CA is ready. Tell your servers.', 'good');
+		}
 	}, kind.element, accounts.element, depends.body, place);
 	const s = sheet({
 		title: 'Create a CA', body: [form, depends.address],
@@ -142,21 +136,15 @@ function edit(policy) {
 	const source = field('Only from these addresses', { value: (policy.sourceAddress ?? []).join(', '), placeholder: '192.0.2.0/24, 2001:db8::/32', inputmode: 'text' }, 'Networks as CIDR. Empty: from anywhere.');
 	const command = field('Only this command', { value: policy.forceCommand ?? '' }, 'Empty: any command.');
 	const save = button('Save', { kind: 'primary', type: 'submit' });
-	save.setAttribute('form', 'policy');
-	const form = h('form', {
-		id: 'policy', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(save, async () => {
-				await core.call('setPolicy', {
-					policy: {
-						...policy, maxValiditySeconds: Number(most.value()), principals: names(accounts.input.value),
-						extensions: allowed.values(), sourceAddress: names(source.input.value), forceCommand: command.input.value.trim(),
-					},
-				});
-				s.close();
-				note('The policy holds from now on. Certificates already issued stay as they are.', 'good');
-			});
-		},
+	const form = formFor('policy', save, async () => {
+		await core.call('setPolicy', {
+			policy: {
+				...policy, maxValiditySeconds: Number(most.value()), principals: names(accounts.input.value),
+				extensions: allowed.values(), sourceAddress: names(source.input.value), forceCommand: command.input.value.trim(),
+			},
+		});
+		s.close();
+		note('The policy holds from now on. Certificates already issued stay as they are.', 'good');
 	}, most.element, accounts.element, allowed.element, source.element, command.element);
 	const s = sheet({ title: 'Policy', body: [form], actions: [button('Cancel', { onclick: () => s.close() }), save] });
 }

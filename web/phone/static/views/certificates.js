@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
-import { badge, button, confirm, download, fail, note, row, sheet } from '../parts.js';
+import { badge, button, confirm, download, fact, fail, note, row, sheet } from '../parts.js';
 import { clean, duration, when } from '../text.js';
 
 /** @typedef {import('../../types/core').Certificate} Certificate */
@@ -30,7 +30,6 @@ export function certificateRow(c) {
 
 /** @param {Certificate} c */
 function details(c) {
-	const fact = (/** @type {string} */ title, /** @type {import('../dom.js').Child} */ value) => h('div', null, h('dt', null, title), h('dd', null, value));
 	const s = sheet({
 		title: 'Session certificate',
 		body: [h('dl', { class: 'facts' },

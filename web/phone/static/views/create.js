@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
-import { button, callout, choices, busy, field, note, sheet, failure } from '../parts.js';
+import { button, callout, choices, field, formFor, note, sheet, failure } from '../parts.js';
 import { clean } from '../text.js';
 import { forNewKey, weaker } from './passphrase.js';
 
@@ -130,7 +130,6 @@ export function createKey(state) {
 	const kind = choices('Kind', 'kind', kinds(state), first, depends.show);
 	depends.show(first);
 	const create = button('Create', { kind: 'primary', icon: 'plus', type: 'submit' });
-	create.setAttribute('form', 'create-key');
 	const place = h('div');
 	const fix = (/** @type {boolean} */ fixed) => {
 		label.input.disabled = fixed;
@@ -145,9 +144,7 @@ export function createKey(state) {
 			note(`${clean(name)} is ready. Put its line on your servers.`, 'good');
 		}
 	};
-	const form = h('form', {
-		id: 'create-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(create, make); },
-	}, label.element, kind.element, algorithm.element, depends.body, place);
+	const form = formFor('create-key', create, make, label.element, kind.element, algorithm.element, depends.body, place);
 	const s = sheet({
 		title: 'Create a key',
 		body: [form, depends.address],
@@ -170,7 +167,6 @@ export function importKey(state) {
 	kind.element.hidden = !state.support.passphrase;
 	depends.show(first);
 	const go = button('Import', { kind: 'primary', icon: 'import', type: 'submit' });
-	go.setAttribute('form', 'import-key');
 
 	// Read when it is chosen, not when the button is tapped: WebAuthn must follow the tap at once.
 	const chosen = /** @type {HTMLInputElement} */ (file.input);
@@ -202,9 +198,7 @@ export function importKey(state) {
 		s.close();
 		note('Imported. Remove the file from where it was.', 'good');
 	};
-	const form = h('form', {
-		id: 'import-key', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(go, run); },
-	}, label.element, file.element, text.element, passphrase.element, kind.element, depends.body, place);
+	const form = formFor('import-key', go, run, label.element, file.element, text.element, passphrase.element, kind.element, depends.body, place);
 	const s = sheet({
 		title: 'Import a key',
 		body: [h('p', { class: 'para' }, 'The key goes into the vault of this browser. Whoever has another copy of the file can still use it.'), form, depends.address],

@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
-import { badge, busy, button, callout, card, confirm, download, failure, note, row, rows, section, sheet } from '../parts.js';
+import { badge, busy, button, callout, card, confirm, download, fact, failure, note, row, rows, section, sheet } from '../parts.js';
 import { again, signInAddress, whyOffline } from '../reach.js';
 import { ago, clean, duration, inGroups, when } from '../text.js';
 import { alone } from './backup.js';
@@ -89,15 +89,12 @@ function hubSheet(state) {
 					? 'It does not answer, or this phone does not get through to it. The app tries again by itself.'
 					: 'This phone has no network. The app tries again by itself.'), hub.error && h('p', { class: 'hint' }, theirs(hub.error))),
 			localNetwork(state),
-			facts([['Hub', theirs(hub.url)], ['This phone', theirs(deviceName)]]),
+			h('dl', { class: 'facts' }, fact('Hub', theirs(hub.url)), fact('This phone', theirs(deviceName))),
 			h('p', { class: 'hint' }, 'The hub passes on what it cannot read: everything is encrypted between this phone and your computers.'),
 		],
 		actions: [button('Close', { onclick: () => s.close() })],
 	});
 }
-
-/** @param {[string, import('../dom.js').Child][]} list */
-const facts = (list) => h('dl', { class: 'facts' }, list.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value))));
 
 /** @param {Computer} c */
 function status(c) {
@@ -188,11 +185,10 @@ function computerSheet(c, state) {
 				h('p', null, 'Requests of a computer whose clock is wrong look expired. Set the time on both by the network.')),
 			!state.hub.connected && callout('warn', 'This phone is offline', h('p', null, 'Without its hub it reaches no computer.')),
 			troubled(c, state) && callout('warn', 'The last problem', h('p', null, theirs(c.lastError))),
-			facts([
-				['State', status(c)],
-				['OpenSSH there', theirs(c.opensshVersion || 'not known')],
-				['Device ID', h('span', { class: 'mono' }, inGroups(c.id))],
-			]),
+			h('dl', { class: 'facts' },
+				fact('State', status(c)),
+				fact('OpenSSH there', theirs(c.opensshVersion || 'not known')),
+				fact('Device ID', h('span', { class: 'mono' }, inGroups(c.id)))),
 			h('p', { class: 'hint' }, 'The same device ID stands in “vmux status --json” on that computer.'),
 		],
 		actions: [

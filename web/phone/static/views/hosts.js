@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { h, replace, theirs } from '../dom.js';
-import { button, confirm, empty, failure, note, row, rows, section, sheet } from '../parts.js';
+import { button, confirm, empty, fact, failure, note, row, rows, section, sheet } from '../parts.js';
 import { clean, when } from '../text.js';
 
 /** @typedef {import('../../types/core').Host} Host */
@@ -42,7 +42,6 @@ const name = (host) => host.names[0] ?? 'Without a name';
 
 /** @param {Host} host @param {HTMLElement} place */
 function details(host, place) {
-	const fact = (/** @type {string} */ title, /** @type {import('../dom.js').Child} */ value) => h('div', null, h('dt', null, title), h('dd', null, value));
 	const s = sheet({
 		title: theirs(name(host)),
 		body: [h('dl', { class: 'facts' },

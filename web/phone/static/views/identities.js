@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
-import { badge, busy, button, callout, codeLine, confirm, empty, field, note, row, rows, section, sheet, toggle } from '../parts.js';
+import { badge, button, callout, codeLine, confirm, empty, fact, field, formFor, note, row, rows, section, sheet, toggle } from '../parts.js';
 import { algorithmName, clean, names, short, when } from '../text.js';
 import { createKey, importKey } from './create.js';
 import { change } from './passphrase.js';
@@ -123,9 +123,9 @@ function about(id) {
 	}[id.kind];
 	return h('dl', { class: 'card facts' },
 		h('div', null, h('dt', null, 'Fingerprint'), h('dd', { class: 'mono' }, clean(id.fingerprint))),
-		h('div', null, h('dt', null, 'Where it is'), h('dd', null, where)),
-		id.backedUp !== null && id.backedUp !== undefined && h('div', null, h('dt', null, id.kind === 'passkey' ? 'Copies' : 'Its passkey'), h('dd', null, copies(id))),
-		h('div', null, h('dt', null, 'Created'), h('dd', null, when(id.createdAt))));
+		fact('Where it is', where),
+		id.backedUp !== null && id.backedUp !== undefined && fact(id.kind === 'passkey' ? 'Copies' : 'Its passkey', copies(id)),
+		fact('Created', when(id.createdAt)));
 }
 
 /** @param {Identity} id */
@@ -140,16 +140,10 @@ function copies(id) {
 function rename(id) {
 	const label = field('Name', { value: id.label, maxlength: '100', required: true }, 'Computers list the key under this name.');
 	const save = button('Save', { kind: 'primary', type: 'submit' });
-	const form = h('form', {
-		id: 'rename', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(save, async () => {
-				await core.call('renameIdentity', { fingerprint: id.fingerprint, label: label.input.value.trim() });
-				s.close();
-			});
-		},
+	const form = formFor('rename', save, async () => {
+		await core.call('renameIdentity', { fingerprint: id.fingerprint, label: label.input.value.trim() });
+		s.close();
 	}, label.element);
-	save.setAttribute('form', 'rename');
 	const s = sheet({ title: 'Rename', body: [form], actions: [button('Cancel', { onclick: () => s.close() }), save] });
 }
 
@@ -157,15 +151,9 @@ function rename(id) {
 function principals(id) {
 	const list = field('Account names', { value: (id.principals ?? []).join(', ') }, 'Separated by commas. Empty: those of the CA.');
 	const save = button('Save', { kind: 'primary', type: 'submit' });
-	save.setAttribute('form', 'principals');
-	const form = h('form', {
-		id: 'principals', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(save, async () => {
-				await core.call('setPrincipals', { fingerprint: id.fingerprint, principals: names(list.input.value) });
-				s.close();
-			});
-		},
+	const form = formFor('principals', save, async () => {
+		await core.call('setPrincipals', { fingerprint: id.fingerprint, principals: names(list.input.value) });
+		s.close();
 	}, h('p', { class: 'para' }, 'A session certificate on behalf of this key lets a computer log in under these names.'), list.element);
 	const s = sheet({ title: 'Accounts', body: [form], actions: [button('Cancel', { onclick: () => s.close() }), save] });
 }

@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
-import { busy, button, callout, fail, failure, field, note, section, sheet } from '../parts.js';
+import { busy, button, callout, fact, fail, failure, field, note, section, sheet } from '../parts.js';
 import { mustInstallFirst } from '../platform.js';
 import { whyOffline } from '../reach.js';
 import { inertFor } from '../requests.js';
@@ -207,7 +207,7 @@ async function preview(invitation, cancelled) {
 			callout('plain', 'Only if you ran “vmux pair” there yourself', h('p', null, 'Compare: the computer shows the same device ID.')),
 			h('dl', { class: 'facts' },
 				h('div', null, h('dt', null, 'Device ID'), h('dd', { class: 'mono' }, inGroups(from.id))),
-				from.hubURL && h('div', null, h('dt', null, 'By way of'), h('dd', null, theirs(from.hubURL)))),
+				from.hubURL && fact('By way of', theirs(from.hubURL))),
 			mustInstallFirst() && callout('warn', 'This is Safari, not the installed app', h('p', null, 'The pairing will not be in the installed app. Open vmux from the Home Screen and scan there.')),
 		],
 		actions: [status, button('Cancel', { onclick: () => s.close() }), go],

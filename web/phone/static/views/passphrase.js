@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h } from '../dom.js';
-import { busy, button, callout, failure, field, note, sheet } from '../parts.js';
+import { busy, button, callout, failure, field, formFor, note, sheet } from '../parts.js';
 
 /** @typedef {import('../../types/core').State} State */
 
@@ -97,7 +97,6 @@ export function change({ passphrases }) {
 	const old = typed('Current passphrase');
 	const next = chosen(true);
 	const save = button('Change', { kind: 'primary', type: 'submit' });
-	save.setAttribute('form', 'change-passphrase');
 	const run = async () => {
 		const passphrase = next.take();
 		await core.call('changePassphrase', {}, old.take(), passphrase).catch((error) => {
@@ -109,9 +108,7 @@ export function change({ passphrases }) {
 		s.close();
 		note('The vault opens with the new passphrase.', 'good');
 	};
-	const form = h('form', {
-		id: 'change-passphrase', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); busy(save, run); },
-	}, old.element, next.element);
+	const form = formFor('change-passphrase', save, run, old.element, next.element);
 	const s = sheet({
 		title: 'Change the passphrase',
 		body: [

@@ -3,7 +3,7 @@
 
 import * as core from '../core.js';
 import { h, replace, theirs } from '../dom.js';
-import { busy, button, checks, field, note, row, rows, section, sheet } from '../parts.js';
+import { busy, button, checks, field, formFor, note, row, rows, section, sheet } from '../parts.js';
 import { ago, clean, count, names } from '../text.js';
 
 /** @typedef {import('../../types/core').Identity} Identity */
@@ -56,21 +56,15 @@ function edit(id) {
 	const forbid = checks('Never for', Object.entries(uses).map(([value, title]) => ({ value, title, checked: rules.forbid?.includes(value) ?? false })));
 	const hours = field('Hours', { value: rules.hours ?? '', placeholder: 'mon-fri 08:00-18:00' }, 'By this phone’s clock. Empty: always.');
 	const save = button('Save', { kind: 'primary', type: 'submit' });
-	save.setAttribute('form', 'rules');
 	const set = async (/** @type {Rules} */ wanted, /** @type {string} */ said) => {
 		await core.call('setRules', { fingerprint: id.fingerprint, rules: wanted });
 		s.close();
 		note(said, 'good');
 	};
-	const form = h('form', {
-		id: 'rules', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(save, () => set({
-				hosts: names(hosts.input.value), oldServers: old.values().length > 0 && names(hosts.input.value).length > 0, users: names(users.input.value), namespaces: names(namespaces.input.value),
-				sudo: names(sudo.input.value), forbid: forbid.values(), hours: hours.input.value.trim().toLowerCase(),
-			}, 'This holds from now on.'));
-		},
-	}, hosts.element, old.element, users.element, namespaces.element, sudo.element, forbid.element, hours.element);
+	const form = formFor('rules', save, () => set({
+		hosts: names(hosts.input.value), oldServers: old.values().length > 0 && names(hosts.input.value).length > 0, users: names(users.input.value), namespaces: names(namespaces.input.value),
+		sudo: names(sudo.input.value), forbid: forbid.values(), hours: hours.input.value.trim().toLowerCase(),
+	}, 'This holds from now on.'), hosts.element, old.element, users.element, namespaces.element, sudo.element, forbid.element, hours.element);
 	const all = button('Allow everything', { onclick: () => busy(all, () => set({}, 'Every use is allowed again; you are asked each time.')) });
 	const s = sheet({
 		title: 'Allowed uses',

@@ -4,7 +4,7 @@
 
 import * as core from '../core.js';
 import { h, theirs } from '../dom.js';
-import { busy, button, callout, codeLine, confirm, fail, field, note, para, row, rows, section, sheet, toggle } from '../parts.js';
+import { busy, button, callout, codeLine, confirm, fail, field, formFor, note, para, row, rows, section, sheet, toggle } from '../parts.js';
 import { forgetsSites } from '../platform.js';
 import { clean, inGroups } from '../text.js';
 import * as update from '../update.js';
@@ -129,15 +129,9 @@ function storage({ support }) {
 function rename(state) {
 	const name = field('Name', { value: state.deviceName, maxlength: '60', required: true });
 	const save = button('Save', { kind: 'primary', type: 'submit' });
-	save.setAttribute('form', 'rename-phone');
-	const form = h('form', {
-		id: 'rename-phone', onsubmit: (/** @type {Event} */ e) => {
-			e.preventDefault();
-			busy(save, async () => {
-				await core.call('rename', { name: name.input.value.trim() });
-				s.close();
-			});
-		},
+	const form = formFor('rename-phone', save, async () => {
+		await core.call('rename', { name: name.input.value.trim() });
+		s.close();
 	}, name.element);
 	const s = sheet({ title: 'This phone’s name', body: [form], actions: [button('Cancel', { onclick: () => s.close() }), save] });
 }
