@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +89,37 @@ func TestNothingParsesText(t *testing.T) {
 	}
 	if found := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(\s[^>]*)?>[^<]|https?://`).Find(page); found != nil {
 		t.Errorf("index.html has %q", found)
+	}
+}
+
+// A browser asks for all modules at once, also for those that others import.
+func TestModulesAreAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	imports := regexp.MustCompile(`(?m)^import (?:[^']* from )?'(\.[^']+)';`)
+	want := []string{"wasm_exec.js"} // of core.js, when it begins
+	for queue := []string{"app.js"}; len(queue) > 0; queue = queue[1:] {
+		text, err := fs.ReadFile(phone.Files(), queue[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range imports.FindAllStringSubmatch(string(text), -1) {
+			if name := path.Join(path.Dir(queue[0]), m[1]); !slices.Contains(want, name) {
+				want, queue = append(want, name), append(queue, name)
+			}
+		}
+	}
+	page, err := fs.ReadFile(phone.Files(), "index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`<link rel="modulepreload" href="([^"]+)">`).FindAllStringSubmatch(string(page), -1) {
+		got = append(got, m[1])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("index.html has modulepreload for\n%s, and what is imported is\n%s", got, want)
 	}
 }
 

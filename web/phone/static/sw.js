@@ -186,21 +186,21 @@ async function file(list, name, { signal = AbortSignal.timeout(patience), mustKe
 	return fetched;
 }
 
-/**
- * Why files of the list cannot be had.
- * @param {List} list @param {{signal?: AbortSignal, mustKeep?: boolean, but?: string}} o @returns {Promise<Error[]>}
- */
-async function missing(list, o) {
-	const all = Object.keys(list.files).filter((name) => name !== o.but).map((name) => file(list, name, o).then(() => null, (error) => error));
-	return (await Promise.all(all)).filter((error) => error !== null);
+/** Why some files cannot be had. @param {Iterable<Promise<Response>>} files @returns {Promise<Error[]>} */
+async function failures(files) {
+	const all = await Promise.allSettled(files);
+	return all.flatMap((one) => one.status === 'rejected' ? [one.reason] : []);
 }
+
+/** Keeps all files of this worker's version, or says why it cannot. */
+const keepAll = () => failures(Object.keys(app.files).map((name) => file(app, name, { mustKeep: true })));
 
 // Only the first worker takes pages in that are open: a page that was loaded past
 // the worker must be known by that it has none; see update.js.
 let first = false;
 
 async function install() {
-	const [error] = await missing(app, { mustKeep: true });
+	const [error] = await keepAll();
 	// Nobody else tells the page why it has no worker, or no newer one.
 	for (const page of await pages()) {
 		page.postMessage({ type: 'files', other: error instanceof OtherFile ? error.file : '' });
@@ -229,25 +229,20 @@ async function tidy() {
 	}
 }
 
-/** The program, most of all bytes: it is compared while the page begins, which then is given what was. */
+/** The program, most of all bytes: it is compared while the page begins. */
 const program = 'vmux.wasm';
-/** @type {{list: List, file: Promise<Response>} | null} */
-let compared = null;
 
 /**
- * Begins to compare the program, and is done once it is there.
- * @param {List} list @param {AbortSignal} signal @returns {Promise<Error[]>} why it cannot be had
+ * The files of a page that begins: each is compared once, and given to the page.
+ * @type {{list: List, files: Map<string, Promise<Response>>} | null}
  */
-async function beginProgram(list, signal) {
-	compared = null;
-	if (!Object.hasOwn(list.files, program)) {
-		return [];
-	}
-	const found = await kept(list, program);
-	const comparing = file(list, program, { signal });
-	compared = { list, file: comparing };
-	comparing.catch(() => {}); // the page is told
-	return found ? [] : comparing.then(() => [], (error) => [error]);
+let begun = null;
+
+/** The file, as it was compared when the page began; one that is asked for again is compared again. @param {List} list @param {string} name */
+function given(list, name) {
+	const found = begun?.list === list ? begun.files.get(name) : undefined;
+	begun?.files.delete(name); // it can be read once
+	return found ?? file(list, name);
 }
 
 /** The app's page, or another that says why there is none. @param {FetchEvent} event */
@@ -260,9 +255,16 @@ async function start(event) {
 		return says('This browser has lost the list of files that you accepted. What the hub has now was not run.', app.version);
 	}
 	const signal = AbortSignal.timeout(patience);
-	const errors = (await Promise.all([beginProgram(list, signal), missing(list, { signal, but: program })])).flat();
+	const files = new Map(Object.keys(list.files).map((name) => [name, file(list, name, { signal })]));
+	begun = { list, files };
+	const awaited = new Map(files);
+	if (await kept(list, program)) {
+		awaited.delete(program);
+		files.get(program)?.catch(() => {}); // the page is told
+	}
+	const errors = await failures(awaited.values());
 	if (errors.length === 0) {
-		return file(list, 'index.html');
+		return given(list, 'index.html');
 	}
 	const lost = `This browser has lost ${errors.length} of the ${Object.keys(list.files).length} files of the version that you accepted, and `;
 	if (errors.some((error) => !(error instanceof OtherFile))) {
@@ -309,9 +311,7 @@ const acceptVersion = () => new Response(`
 async function serve(request, name) {
 	const list = await (known ?? readKnown());
 	if (list && Object.hasOwn(list.files, name)) {
-		const begun = name === program && compared?.list === list ? compared.file : file(list, name);
-		compared = name === program ? null : compared; // it can be read once
-		return begun;
+		return given(list, name);
 	}
 	// The hub has pages of its own, but no program that this version would load.
 	return /\.(js|wasm)$/.test(name) ? new Response('This is no file of the version in use.', { status: 404 }) : fetch(request);
@@ -349,7 +349,7 @@ worker.addEventListener('fetch', (event) => {
 
 /** Takes this worker's version into use. */
 async function take() {
-	const [error] = await missing(app, { mustKeep: true });
+	const [error] = await keepAll();
 	if (error) {
 		throw error;
 	}

@@ -126,7 +126,7 @@ function keepCount(count) {
 // another. It says of each file whether the worker was asked.
 /** @returns {'worker' | 'hub' | 'both'} where the files of this page have come from */
 function source() {
-	if (!navigator.serviceWorker.controller) {
+	if (!navigator.serviceWorker?.controller) {
 		return 'hub';
 	}
 	if (!('userAgentData' in navigator)) {
@@ -144,13 +144,16 @@ function source() {
  * version does not run before it was accepted; a malicious hub's has no such line.
  */
 export async function ensureAccepted() {
-	const found = await registered();
-	const wanted = await acceptedVersion();
+	const from = source();
+	if (from === 'worker') {
+		keepCount(0);
+		return;
+	}
+	const [found, wanted] = await Promise.all([registered(), acceptedVersion()]);
 	if (!found?.active && wanted === '') {
 		return; // nothing was accepted yet
 	}
-	const from = source();
-	if (from === 'worker' || from === 'hub' && wanted === loaded) {
+	if (from === 'hub' && wanted === loaded) {
 		keepCount(0);
 		return;
 	}
