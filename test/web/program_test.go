@@ -72,9 +72,12 @@ func TestModuleThatDoesNotCome(t *testing.T) {
 		{"too new for the browser", "/storage.js", 1 << 20, "export new;", "Bring the browser up to date, or use another one."},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			var left atomic.Int32
+			var left, loads atomic.Int32
 			left.Store(c.times)
 			page := NewBrowser(t).Open(startProxy(t, hub, func(r *http.Response) {
+				if r.Request.URL.Path == "/" {
+					loads.Add(1)
+				}
 				if !strings.HasSuffix(r.Request.URL.Path, c.file) || left.Add(-1) < 0 {
 					return
 				}
@@ -91,8 +94,8 @@ func TestModuleThatDoesNotCome(t *testing.T) {
 			}) + "/#v=1&d=none&s=none")
 			if c.says != "" {
 				page.Wants("The app could not start", c.says)
-				if reloads := c.times - left.Load(); reloads != 2 {
-					t.Errorf("loaded %d times", reloads)
+				if n := loads.Load(); n != 2 {
+					t.Errorf("loaded %d times", n)
 				}
 				left.Store(0)
 				page.Tap("Try again")
