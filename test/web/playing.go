@@ -27,7 +27,7 @@ func Pictures() (fs.FS, error) { return sources("pictures.js", "static/core.js")
 
 // sources are the app's files, with one of testdata in a place.
 func sources(double, place string) (fstest.MapFS, error) {
-	app := fstest.MapFS{"dist/vmux.wasm": {Data: []byte(idle)}}
+	app := fstest.MapFS{"dist/vmux.wasm": {Data: []byte(idle)}, "dist/wasm_exec.js": {}} // both are asked for at once
 	tree := os.DirFS(filepath.Join(root, "web/phone"))
 	err := fs.WalkDir(tree, "static", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
