@@ -200,6 +200,10 @@ var dependencyRules = []rule{
 		why: "it knows nothing of what is connected to",
 	},
 	{
+		from: "internal/errorstream", never: []string{"vmux/..."}, except: []string{"vmux/internal/errorstream"},
+		why: "it writes what any program tells",
+	},
+	{
 		from: "internal/filelock", never: []string{"vmux/..."}, except: []string{"vmux/internal/filelock"},
 		why: "it locks any file, and does not know what for",
 	},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vmux/internal/errorstream"
 	"vmux/internal/hub/front"
 	"vmux/internal/pushsubject"
 	"vmux/internal/state"
@@ -30,7 +31,9 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:], os.Stdin, os.Stderr)
+	errs := errorstream.New(os.Stderr)
+	status := run(ctx, os.Args[1:], os.Stdin, errs)
+	errs.Close()
 	stop()
 	os.Exit(status)
 }

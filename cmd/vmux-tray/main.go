@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"vmux/internal/control"
+	"vmux/internal/errorstream"
 	"vmux/internal/pairpage"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -28,7 +29,12 @@ Usage:
 
 `
 
-func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+func main() {
+	errs := errorstream.New(os.Stderr)
+	status := run(os.Args[1:], errs)
+	errs.Close()
+	os.Exit(status)
+}
 
 // run is the whole program but for its end.
 func run(args []string, errs io.Writer) int {

@@ -76,6 +76,7 @@ Each flag can stand in the configuration file, below [agent]: vmux config.`,
   vmux agent --hub https://hub.example
   vmux agent --hub local --hub-local-ca`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.GoOn()
 			log := a.logger(f.verbose)
 			if file, found := settings.File(); found {
 				log.Info("configuration read", "file", file)

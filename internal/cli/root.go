@@ -27,6 +27,7 @@ type app struct{ *command.IO }
 // When ctx ends, by a signal, the command ends what it started and returns.
 func Run(ctx context.Context, args []string, io *command.IO) int {
 	a := &app{io}
+	defer a.Close()
 	if len(args) > 0 && args[0] == "-Y" { // git runs this as gpg.ssh.program
 		args = append([]string{"git-sign"}, args...)
 	}

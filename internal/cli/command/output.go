@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/config"
 	"vmux/internal/control"
+	"vmux/internal/errorstream"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -45,7 +46,22 @@ type IO struct {
 	// JSON is the --json flag of the command that runs.
 	JSON bool
 
-	mu sync.Mutex // one line is written as a whole
+	mu     sync.Mutex // one line is written as a whole
+	stream *errorstream.Stream
+}
+
+// GoOn has nobody wait for standard error from now on: the program that runs is one that
+// goes on.
+func (o *IO) GoOn() {
+	o.stream = errorstream.New(o.Err)
+	o.Err = o.stream
+}
+
+// Close writes what standard error has not taken yet, if it takes it.
+func (o *IO) Close() {
+	if o.stream != nil {
+		o.stream.Close()
+	}
 }
 
 // Line writes one line of the answer.

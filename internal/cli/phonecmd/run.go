@@ -261,6 +261,7 @@ func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 	}
 	direct := func(write func()) { write() }
 	if f.approve == "always" {
+		a.GoOn()
 		a.Say("EVERYTHING IS APPROVED WITHOUT ASKING (--approve always): for tests and demonstrations only")
 		return asked{
 			Approver: terminal.Always(secret, func(s string) { a.Say("%s", s) }),
@@ -297,11 +298,14 @@ func (a *app) asked(ctx context.Context, f runFlags) (asked, error) {
 	}
 	tty, there := a.terminal()
 	var own *terminal.Terminal
+	_, same := command.Terminal(a.Err)
+	if there && same {
+		a.Err = tty // which nobody waits for
+	} else {
+		a.GoOn()
+	}
 	if there {
 		own = terminal.New(tty)
-		if _, same := command.Terminal(a.Err); same {
-			a.Err = tty // which nobody waits for
-		}
 		all.above, all.close = own.Above, func() { own.Close(); own.Memory.Clear() }
 	}
 	all.begin = func(p *nativephone.Phone) {
