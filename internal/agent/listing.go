@@ -35,23 +35,16 @@ func (a *Agent) rebuild() {
 	defer a.rebuilding.Unlock()
 	s := &snapshot{session: a.certificate.Current(), byBlob: map[string]*keys.Key{}}
 	s.keys = a.keys.All()
-	var normal, passkeys []sshagent.Identity
-	for _, key := range s.keys {
+	var with, without []sshagent.Identity
+	for _, key := range s.keys { // passkeys last
 		s.byBlob[string(key.PublicKeyBlob)] = key
 		listed := sshagent.Identity{Blob: key.PublicKeyBlob, Comment: key.Comment}
-		if key.Passkey() {
-			passkeys = append(passkeys, listed)
-		} else {
-			normal = append(normal, listed)
+		if !key.Passkey() || a.cfg.Passkeys != PasskeysNever {
+			without = append(without, listed)
 		}
-	}
-	without, with := slices.Clone(normal), slices.Clone(normal)
-	switch a.cfg.Passkeys {
-	case PasskeysNever:
-	case PasskeysNoCertificate:
-		without = append(without, passkeys...)
-	default:
-		without, with = append(without, passkeys...), append(with, passkeys...)
+		if !key.Passkey() || a.cfg.Passkeys != PasskeysNever && a.cfg.Passkeys != PasskeysNoCertificate {
+			with = append(with, listed)
+		}
 	}
 	s.without = sshagent.NewListing(without)
 	s.with = s.without

@@ -43,14 +43,6 @@ func (f logFilter) matcher(now time.Time) (func(activity.Record) bool, error) {
 	}, nil
 }
 
-// nothing says that no record is meant.
-func (f logFilter) nothing() string {
-	if f == (logFilter{}) {
-		return "nothing was asked of this phone yet, or changed on it"
-	}
-	return "the log has no such records"
-}
-
 var logRecords = Operation("log", func(_ context.Context, p *nativephone.Phone, _ nothing) ([]activity.Record, error) {
 	return p.Signer.Activity.Records()
 })
@@ -86,15 +78,11 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 				return err
 			}
 			records = slices.DeleteFunc(records, func(r activity.Record) bool { return !meant(r) })
-			if len(records) == 0 {
-				a.Say("%s", filter.nothing())
+			none := "the log has no such records"
+			if filter == (logFilter{}) {
+				none = "nothing was asked of this phone yet, or changed on it"
 			}
-			for _, r := range records {
-				if err := a.Answer(r, func() error { return a.Line("%s", recordLine(r)) }); err != nil {
-					return err
-				}
-			}
-			return nil
+			return answerEach(a, records, none, func(r activity.Record) error { return a.Line("%s", recordLine(r)) })
 		},
 	})
 	cmd.Flags().StringVar(&filter.computer, "computer", "", "only what this `COMPUTER` has asked: its name, or its device ID or the first six characters or more")
