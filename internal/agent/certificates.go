@@ -17,20 +17,9 @@ import (
 // RequestCertificate implements control.Service. Who asks for the same as a
 // request that waits joins it.
 func (a *Agent) RequestCertificate(ctx context.Context, o control.CertificateOptions) (control.Certificate, error) {
-	w, err := a.wantedOf(o)
-	if err == nil {
-		err = a.certificate.Request(ctx, w)
-	}
-	if err != nil {
-		return control.Certificate{}, err
-	}
-	return a.ShowCertificate(), nil
-}
-
-func (a *Agent) wantedOf(o control.CertificateOptions) (certificate.Wanted, error) {
 	w := certificate.Wanted{Validity: certificate.DefaultValidity, Principals: o.Principals}
 	if o.ValiditySeconds < 0 || o.ValiditySeconds > math.MaxInt32 || len(o.Principals) > wire.MaxPrincipals {
-		return w, control.Errorf(control.CodeInvalid, "see `vmux cert request --help`", "No such validity, or too many principals.")
+		return control.Certificate{}, control.Errorf(control.CodeInvalid, "see `vmux cert request --help`", "No such validity, or too many principals.")
 	}
 	if o.ValiditySeconds > 0 {
 		w.Validity = time.Duration(o.ValiditySeconds) * time.Second
@@ -44,7 +33,13 @@ func (a *Agent) wantedOf(o control.CertificateOptions) (certificate.Wanted, erro
 	if err == nil && o.Identity != "" {
 		w.Identity, err = a.identityNamed(o.Identity, w.Phone.ID)
 	}
-	return w, err
+	if err == nil {
+		err = a.certificate.Request(ctx, w)
+	}
+	if err != nil {
+		return control.Certificate{}, err
+	}
+	return a.ShowCertificate(), nil
 }
 
 // identityNamed finds a phone's key by fingerprint or comment.

@@ -39,15 +39,12 @@ func (a *Agent) VerifyHub(ctx context.Context) (hubpage.Report, error) {
 	if err != nil {
 		return report, control.Errorf(control.CodeNoPage, "vmux status", "The hub's page cannot be compared: %s.", wire.Show(err.Error()))
 	}
-	a.journal.Warn(warningPage, pageWarning(report))
-	return report, nil
-}
-
-func pageWarning(r hubpage.Report) string {
-	if len(r.Differences) == 0 {
-		return ""
+	warning := ""
+	if n := len(report.Differences); n > 0 {
+		warning = fmt.Sprintf("The page that the hub %s serves is not the one that this vmux was built with (differences: %d): `vmux hub verify` names them.", report.URL, n)
 	}
-	return fmt.Sprintf("The page that the hub %s serves is not the one that this vmux was built with (differences: %d): `vmux hub verify` names them.", r.URL, len(r.Differences))
+	a.journal.Warn(warningPage, warning)
+	return report, nil
 }
 
 // watchPage compares the hub's page when the hub is first there, and once a day.

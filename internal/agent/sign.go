@@ -56,10 +56,12 @@ func (a *Agent) sign(ctx context.Context, r sshagent.SignRequest, line *client.L
 	switch {
 	case err == nil:
 		a.memory.KeySigned(r, about, id.PublicKeyBlob, login.Wait(), listed(a.snapshot.Load().session))
-		a.signed(id, phone, about)
+		a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
+		a.journal.Succeed(journal.KindSign, "Signed by "+requested(id, about))
 		return signature, nil
 	case ctx.Err() != nil:
-		a.withdrawn(id, about)
+		a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
+		a.journal.Note(journal.KindSign, requested(id, about)+": withdrawn, since the SSH client went away", "")
 		return nil, err
 	}
 	a.denied.Note(r, about, a.speaksForNone(id), wire.CodeOf(err))
@@ -211,20 +213,10 @@ func detail(about sshctx.Context) string {
 	return ""
 }
 
-func (a *Agent) signed(id *keys.Key, phone device.ID, about sshctx.Context) {
-	a.log.Info("signed", "key", id.Fingerprint, "phone", phone.Short())
-	a.journal.Succeed(journal.KindSign, "Signed by "+requested(id, about))
-}
-
 // goesOn tells that a phone's refusal does not end the request.
 func (a *Agent) goesOn(id *keys.Key, about sshctx.Context, phone device.ID, err error) {
 	a.log.Warn("refused by a phone that has not signed by this key yet: others are asked still", "key", id.Fingerprint, "phone", phone.Short(), "code", wire.CodeOf(err))
 	a.journal.Note(journal.KindSign, fmt.Sprintf("%s: refused by %s, which has not signed by this key yet: others are asked still", requested(id, about), a.nameOf(phone)), "")
-}
-
-func (a *Agent) withdrawn(id *keys.Key, about sshctx.Context) {
-	a.log.Info("signature withdrawn: the client went away", "key", id.Fingerprint)
-	a.journal.Note(journal.KindSign, requested(id, about)+": withdrawn, since the SSH client went away", "")
 }
 
 // failSign keeps the reason and returns the error.

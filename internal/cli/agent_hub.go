@@ -218,7 +218,11 @@ func (f *hubFlags) agentHub(home state.Home, local *localHub) (*agent.Hub, error
 	if hub.Local {
 		hub.URL = f.url
 		if !f.behind {
-			hub.Address = dialable(f.listen)
+			host, port, _ := net.SplitHostPort(f.listen) // checked
+			if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+				host = "127.0.0.1" // its public name need not be known here
+			}
+			hub.Address = net.JoinHostPort(host, port)
 		}
 		if f.localCA {
 			file = filepath.Join(home.Path(), "hub", hubRoot)
@@ -329,17 +333,4 @@ func (h *localHub) stop() {
 	}
 	h.cancel()
 	h.parts.Wait()
-}
-
-// dialable is an address at which this machine reaches what listens there: the
-// public name of a local hub need not be known here.
-func dialable(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return ""
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -31,7 +30,18 @@ certificate expires, logins by it ask nobody.`,
 				return command.Usagef("--validity accepts one second and more")
 			}
 			o.ValiditySeconds = int64(validity / time.Second)
-			return a.requestCertificate(cmd.Context(), o)
+			phones, err := command.Client().Devices(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(phones) > 0 { // else nobody is asked
+				a.Say("asking the phone: approve it there")
+			}
+			cert, err := command.Client().RequestCertificate(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return a.Answer(cert, func() error { return a.Text(certificateText(cert)) })
 		},
 	})
 	flags := cmd.Flags()
@@ -40,21 +50,6 @@ certificate expires, logins by it ask nobody.`,
 	flags.StringSliceVar(&o.Principals, "principals", nil, "`NAMES` it shall be good for (default what the phone has set)")
 	flags.StringVar(&o.Phone, "phone", "", "`DEVICE` to ask: name, or beginning of its ID (default the one with a CA)")
 	return cmd
-}
-
-func (a *app) requestCertificate(ctx context.Context, o control.CertificateOptions) error {
-	phones, err := command.Client().Devices(ctx)
-	if err != nil {
-		return err
-	}
-	if len(phones) > 0 { // else nobody is asked
-		a.Say("asking the phone: approve it there")
-	}
-	cert, err := command.Client().RequestCertificate(ctx, o)
-	if err != nil {
-		return err
-	}
-	return a.Answer(cert, func() error { return a.Text(certificateText(cert)) })
 }
 
 func newCertShowCommand(a *app) *cobra.Command {

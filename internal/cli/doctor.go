@@ -61,8 +61,15 @@ func (a *app) doctor(ctx context.Context, o doctor.Options, report bool) error {
 		return ctx.Err()
 	}
 	findings := doctor.Judge(facts)
-	if report {
-		err = a.reportDoctor(doctor.ReportOf(facts, findings))
+	if report { // lines of words that are the same for everybody
+		r := doctor.ReportOf(facts, findings)
+		err = a.Answer(r, func() error {
+			text := fmt.Sprintf("vmux %s, %s, OpenSSH %s\n", r.Version, r.Platform, r.OpenSSH)
+			for _, f := range r.Findings {
+				text += fmt.Sprintf("%-8s %s: %s\n", f.Level, f.Check, f.Code)
+			}
+			return a.Text(text)
+		})
 	} else {
 		err = a.showFindings(findings)
 	}
@@ -89,16 +96,5 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 			a.Say("%s, %s", command.Counted(bad, "failure"), command.Counted(warned, "warning"))
 		}
 		return nil
-	})
-}
-
-// reportDoctor prints lines of words that are the same for everybody.
-func (a *app) reportDoctor(r doctor.Report) error {
-	return a.Answer(r, func() error {
-		text := fmt.Sprintf("vmux %s, %s, OpenSSH %s\n", r.Version, r.Platform, r.OpenSSH)
-		for _, f := range r.Findings {
-			text += fmt.Sprintf("%-8s %s: %s\n", f.Level, f.Check, f.Code)
-		}
-		return a.Text(text)
 	})
 }

@@ -28,26 +28,21 @@ Exit status: 0 rung, 3 when a phone cannot be rung.`,
 			if err != nil {
 				return err
 			}
-			return a.woken(list)
+			err = a.Answer(list, func() error {
+				for _, r := range list {
+					if r.Error != nil {
+						a.Say("%s: %s", wire.Show(r.Name), wire.Show(r.Error.Sentence))
+						a.Hint("%s", wire.Show(r.Error.Hint))
+					} else if err := a.Line("%s was rung: its push service has taken it", wire.Show(r.Name)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err == nil && slices.ContainsFunc(list, func(r control.Woken) bool { return r.Error != nil }) {
+				return command.Exit(wire.ExitNotReachable)
+			}
+			return err
 		},
 	})
-}
-
-// woken tells what came of it.
-func (a *app) woken(list []control.Woken) error {
-	err := a.Answer(list, func() error {
-		for _, r := range list {
-			if r.Error != nil {
-				a.Say("%s: %s", wire.Show(r.Name), wire.Show(r.Error.Sentence))
-				a.Hint("%s", wire.Show(r.Error.Hint))
-			} else if err := a.Line("%s was rung: its push service has taken it", wire.Show(r.Name)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil && slices.ContainsFunc(list, func(r control.Woken) bool { return r.Error != nil }) {
-		return command.Exit(wire.ExitNotReachable)
-	}
-	return err
 }

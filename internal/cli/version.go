@@ -16,7 +16,13 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  vmux version --json",
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
-			v.Revision = revision()
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						v.Revision = s.Value
+					}
+				}
+			}
 			return a.Answer(v, func() error { return a.Line("%s", v.line()) })
 		},
 	})
@@ -35,17 +41,4 @@ func thisVersion() versionAnswer {
 
 func (v versionAnswer) line() string {
 	return "vmux " + v.Version + " (" + v.Platform + ", " + v.Go + ")"
-}
-
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return ""
 }

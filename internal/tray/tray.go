@@ -93,13 +93,10 @@ func waiting(requests []control.Request, now time.Time) (lines []Line) {
 		if i == maxWaiting {
 			return append(lines, read(fmt.Sprintf(more, len(requests)-i)))
 		}
-		lines = append(lines, Line{Text: r.About() + ", " + left(r, now)}, Line{"    Withdraw", Withdraw, r.RequestID, true})
+		left := fmt.Sprintf(", %.0f s left", math.Ceil(max(0, r.Until.Sub(now).Seconds())))
+		lines = append(lines, Line{Text: r.About() + left}, Line{"    Withdraw", Withdraw, r.RequestID, true})
 	}
 	return lines
-}
-
-func left(r control.Request, now time.Time) string {
-	return fmt.Sprintf("%.0f s left", math.Ceil(max(0, r.Until.Sub(now).Seconds())))
 }
 
 // identities are the phone-held keys. A click copies the line for authorized_keys.

@@ -151,15 +151,6 @@ func noCA(err error) error {
 // showCAPolicy prints the policy if it is what was asked for, and else says it
 // beside the answer.
 func (a *app) showCAPolicy(p policy.Issuing, asked bool) error {
-	text := strings.Join(policyLines(p), "\n")
-	if asked {
-		return a.Line("%s", text)
-	}
-	a.Say("%s", text)
-	return nil
-}
-
-func policyLines(p policy.Issuing) []string {
 	or := func(list []string, none string) string { return cmp.Or(strings.Join(list, ","), none) }
 	lines := []string{
 		"principals: " + or(p.Principals, "none"),
@@ -171,7 +162,11 @@ func policyLines(p policy.Issuing) []string {
 	if p.ForceCommand != "" {
 		lines = append(lines, fmt.Sprintf("forced command: %q", p.ForceCommand))
 	}
-	return lines
+	if asked {
+		return a.Line("%s", strings.Join(lines, "\n"))
+	}
+	a.Say("%s", strings.Join(lines, "\n"))
+	return nil
 }
 
 func newCADeleteCommand(a *app) *cobra.Command {

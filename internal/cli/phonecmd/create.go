@@ -116,7 +116,12 @@ func (a *app) createIdentity(ctx context.Context, f createFlags) error {
 	case f.file != "":
 		i, err = a.importKey(ctx, f)
 	default:
-		i, err = a.makeKey(ctx, f)
+		var secret []byte
+		if secret, err = a.Passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true); err != nil {
+			return err
+		}
+		defer clear(secret)
+		i, err = makeIdentity(ctx, newIdentity{Label: f.label, Algorithm: f.algorithm, Bits: f.bits, Passphrase: secret, Principals: f.principals})
 	}
 	if err != nil {
 		return err
@@ -169,21 +174,16 @@ var makeIdentity = Operation("identity create", func(_ context.Context, p *nativ
 	return i, err
 })
 
-func (a *app) makeKey(ctx context.Context, f createFlags) (identity.Identity, error) {
-	secret, err := a.Passphrase(ctx, f.passphraseFile, "New passphrase for "+wire.Show(f.label), true)
-	if err != nil {
-		return identity.Identity{}, err
-	}
-	defer clear(secret)
-	return makeIdentity(ctx, newIdentity{Label: f.label, Algorithm: f.algorithm, Bits: f.bits, Passphrase: secret, Principals: f.principals})
-}
-
 // importKey uses the one passphrase for the file it reads and the file it
 // keeps; an unencrypted file gets one.
 func (a *app) importKey(ctx context.Context, f createFlags) (identity.Identity, error) {
-	file, err := readKeyFile(ctx, f.file)
+	const most = 64 << 10
+	file, err := command.ReadFile(ctx, f.file, most+1)
+	if err == nil && len(file) > most {
+		err = errors.New("too large for a key file")
+	}
 	if err != nil {
-		return identity.Identity{}, err
+		return identity.Identity{}, command.WrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
 	}
 	defer clear(file)
 	key, err := identity.ParsePrivateKey(file, nil)
@@ -222,18 +222,6 @@ func unreadable(err error, path string) error {
 		return command.WithHint(err, "ssh-keygen -y -f %s tries a passphrase", command.ShellWord(path))
 	}
 	return err
-}
-
-func readKeyFile(ctx context.Context, path string) ([]byte, error) {
-	const most = 64 << 10
-	b, err := command.ReadFile(ctx, path, most+1)
-	if err == nil && len(b) > most {
-		err = errors.New("too large for a key file")
-	}
-	if err != nil {
-		return nil, command.WrongFile(fmt.Errorf("read key file: %w", err), "--import FILE, such as ~/.ssh/id_ed25519")
-	}
-	return b, nil
 }
 
 func addUpstream(ctx context.Context, f createFlags) (identity.Identity, error) {

@@ -188,22 +188,20 @@ func newDevicesCommand(a *app) *cobra.Command {
 			for _, peer := range peers {
 				answers = append(answers, deviceAnswer{peer.ID.String(), peer.Name.String(), peer.PairedAt})
 			}
-			return a.Answer(answers, func() error { return a.showDevices(answers) })
+			return a.Answer(answers, func() error {
+				if len(answers) == 0 {
+					a.Say("paired with no computer")
+					a.Hint("vmux phone pair INVITATION")
+				}
+				for _, d := range answers {
+					if err := a.Line("%s  %s  paired %s", wire.Show(d.Name), d.ID, command.LocalTime(d.PairedAt)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	})
-}
-
-func (a *app) showDevices(list []deviceAnswer) error {
-	if len(list) == 0 {
-		a.Say("paired with no computer")
-		a.Hint("vmux phone pair INVITATION")
-	}
-	for _, d := range list {
-		if err := a.Line("%s  %s  paired %s", wire.Show(d.Name), d.ID, command.LocalTime(d.PairedAt)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func newUnpairCommand(a *app) *cobra.Command {

@@ -21,7 +21,15 @@ request within a minute; not after "vmux phone grants off"), and ends by itself,
 		Example: "  vmux phone grants on\n  vmux phone grants\n  vmux phone grants end",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showGrants(cmd.Context()) },
 	})
-	cmd.AddCommand(newGrantsSwitch(a, "on", true), newGrantsSwitch(a, "off", false), newGrantsEndCommand(a))
+	cmd.AddCommand(newGrantsSwitch("on", "Let approvals grant the like of them for a while", true),
+		newGrantsSwitch("off", "Ask for each request, and end all grants", false),
+		&cobra.Command{
+			Use: "end", Short: "End all grants now", Example: "  vmux phone grants end",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := endGrants(cmd.Context(), nothing{})
+				return err
+			},
+		})
 	return cmd
 }
 
@@ -63,25 +71,11 @@ func (a *app) showGrants(ctx context.Context) error {
 	})
 }
 
-func newGrantsSwitch(a *app, word string, on bool) *cobra.Command {
-	short := "Let approvals grant the like of them for a while"
-	if !on {
-		short = "Ask for each request, and end all grants"
-	}
+func newGrantsSwitch(word, short string, on bool) *cobra.Command {
 	return &cobra.Command{
 		Use: word, Short: short, Example: "  vmux phone grants " + word,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := enableGrants(cmd.Context(), on)
-			return err
-		},
-	}
-}
-
-func newGrantsEndCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "end", Short: "End all grants now", Example: "  vmux phone grants end",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := endGrants(cmd.Context(), nothing{})
 			return err
 		},
 	}

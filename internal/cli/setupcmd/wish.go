@@ -41,8 +41,14 @@ func (a *app) wish(f *setupFlags) (setup.Wish, state.Home, error) {
 	if len(f.parts) == 0 {
 		w.Parts = setup.Parts
 	}
-	if err := f.checkShells(&w); err != nil {
-		return w, home, err
+	known := []string{"bash", "zsh", "fish"}
+	for _, shell := range f.shells {
+		if !slices.Contains(known, shell) {
+			return w, home, command.Usagef("--shells accepts %s, not %s", strings.Join(known, ", "), wire.Show(shell))
+		}
+	}
+	if shell := filepath.Base(os.Getenv("SHELL")); len(f.shells) == 0 && slices.Contains(known, shell) {
+		w.Shells = []string{shell}
 	}
 	if w.Program, err = installedProgram(); err != nil {
 		return w, home, err
@@ -54,19 +60,6 @@ func (a *app) wish(f *setupFlags) (setup.Wish, state.Home, error) {
 		}
 	}
 	return w, home, nil
-}
-
-func (f *setupFlags) checkShells(w *setup.Wish) error {
-	known := []string{"bash", "zsh", "fish"}
-	for _, shell := range f.shells {
-		if !slices.Contains(known, shell) {
-			return command.Usagef("--shells accepts %s, not %s", strings.Join(known, ", "), wire.Show(shell))
-		}
-	}
-	if shell := filepath.Base(os.Getenv("SHELL")); len(f.shells) == 0 && slices.Contains(known, shell) {
-		w.Shells = []string{shell}
-	}
-	return nil
 }
 
 // settings finds out where `vmux agent` serves when it is started without flags, and
