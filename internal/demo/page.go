@@ -121,8 +121,11 @@ func (d *demo) rootFingerprint(ctx context.Context) (string, error) {
 	}
 	defer answer.Body.Close()
 	root, err := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("ask the hub for its certificate: %s, %w", answer.Status, err)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask the hub for its certificate: %w", err)
 	}
 	return fmt.Sprintf("% X", sha256.Sum256(root)), nil
 }
