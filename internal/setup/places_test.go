@@ -130,3 +130,26 @@ func TestUnitsOfAPackage(t *testing.T) {
 		a.Wish = before
 	}
 }
+
+// In a home folder that was moved, or copied, setup goes on with what it wrote, and takes it
+// back there.
+func TestHomeThatWasMoved(t *testing.T) {
+	a := newAccount(t)
+	t.Setenv("VMUX_HOME", "")
+	t.Setenv("XDG_STATE_HOME", "")
+	a.put(".bashrc", "mine\n", 0o644)
+	a.setUp()
+	moved := filepath.Join(filepath.Dir(a.home), "moved")
+	if err := os.Rename(a.home, moved); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", moved)
+	a.home, a.Home, a.Socket = moved, moved, filepath.Join(moved, ".ssh", "vmux-agent.sock")
+	if _, left := a.setUp(); len(left) > 0 {
+		t.Errorf("left alone: %v", left)
+	}
+	left := a.undo()
+	if _, err := os.Lstat(filepath.Join(moved, ".ssh")); len(left) > 0 || a.get(".bashrc") != "mine\n" || !os.IsNotExist(err) {
+		t.Errorf("left %v, %v\n%s", left, err, a.all())
+	}
+}

@@ -27,6 +27,7 @@ type Record struct {
 
 // written is the record as it is stored.
 type written struct {
+	Home    string  `json:"home,omitempty"` // the person's folder at that time
 	Entries []entry `json:"entries"`
 	// Folders were made for them; those that are empty at the end go, too.
 	Folders []string `json:"folders,omitempty"`
@@ -64,7 +65,30 @@ func Open(home state.Home) (*Record, error) {
 		return nil, wire.WithHint(fmt.Errorf("%s, the record of what setup has written, cannot be read: %w", path, err),
 			"remove that file; then take the lines out by hand that setup has marked with: vmux setup --undo")
 	}
+	r.followHome()
 	return r, nil
+}
+
+// followHome looks for what was written where the person's folder is now, if it was moved or
+// copied, and this record with it: where it was nothing can be taken back, or all is another's.
+func (r *Record) followHome() {
+	home, err := os.UserHomeDir()
+	if err != nil || r.Home != "" && !strings.HasPrefix(r.dir.Path(), filepath.Clean(home)+"/") {
+		return
+	}
+	moved := func(path string) string {
+		if below, ok := strings.CutPrefix(path, filepath.Clean(r.Home)+"/"); ok && r.Home != "" {
+			return filepath.Join(home, below)
+		}
+		return path
+	}
+	for i := range r.Entries {
+		r.Entries[i].Path = moved(r.Entries[i].Path)
+	}
+	for i := range r.Folders {
+		r.Folders[i] = moved(r.Folders[i])
+	}
+	r.Home = home
 }
 
 // Close lets others open the record. It may be called twice.
