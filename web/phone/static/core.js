@@ -103,8 +103,8 @@ function storageFailure({ name, message }) {
 	const hint = {
 		QuotaExceededError: 'Free some space on this device, then try again. Nothing that was stored is lost.',
 		StorageError: 'Leave private browsing, and let this site store data, then reload.',
-		DataCloneError: 'This browser cannot store a key that no script can read. Leave private browsing; on an iPhone in Lockdown Mode, exempt this site in Safari’s page menu.',
 		SecurityError: 'Leave private browsing, and let this site store data, then reload.',
+		DataCloneError: 'It keeps no keys that scripts cannot read, as WebKit in private browsing and in Lockdown Mode: leave that for this site, then reload.',
 	}[name] ?? 'Close the app and open it again, not in private browsing. If that does not help, restart this device. Do not delete this site’s data: your keys are in it.';
 	return { code: 'storage', message: `The browser does not keep what vmux stores (${reason}).`, hint };
 }
