@@ -247,7 +247,7 @@ func TestDoctorLogsIn(t *testing.T) {
 		s.file("ssh_config", host+lines)
 		return host
 	}
-	host := at(server, "")
+	at(server, "")
 	finds := func(want string, host string) {
 		t.Helper()
 		if got := s.finds("--host", host); got != want {
@@ -279,7 +279,7 @@ func TestDoctorLogsIn(t *testing.T) {
 		at(o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{string(public)}}), "  IdentityFile "+key+"\n")
 		finds(want, "server")
 	}
-	host = at(server, "")
+	host := at(server, "")
 	far := o.StartServer(t, sshdtest.Config{})
 	s.file("far", fmt.Sprintf("[127.0.0.1]:%d %s\n", far.Port, far.HostKey))
 	s.file("ssh_config", host+fmt.Sprintf("Host far\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  UserKnownHostsFile %s\n  ProxyJump server\n",
