@@ -10,15 +10,20 @@ import (
 // Reports of others' apps, tried on this one.
 
 // An iPhone goes on with the page of last week, whose timers have stood still, and asks for
-// another worker only when a page is loaded (pi-web#9, vite-plugin-pwa#524).
+// another worker only when a page is loaded (pi-web#9, vite-plugin-pwa#524). It may say by
+// pageshow alone that the page is back (acoyfellow/my-ax#25).
 func TestPageThatComesBackLooksForANewVersion(t *testing.T) {
 	t.Parallel()
-	h := startHub(t)
-	p := open(t, h, view{path: "#settings"})
-	p.WaitFor("navigator.serviceWorker.controller")
-	h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
-	p.Do("const now = Date.now; Date.now = () => now() + 7 * 24 * 3600e3; document.dispatchEvent(new Event('visibilitychange'))")
-	p.Wants("A new version is there")
+	for _, back := range []string{
+		"document.dispatchEvent(new Event('visibilitychange'))", "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))",
+	} {
+		h := startHub(t)
+		p := open(t, h, view{path: "#settings"})
+		p.WaitFor("navigator.serviceWorker.controller")
+		h.serve(map[string]string{"views/new.js": "export const fresh = true;\n"})
+		p.Do("const now = Date.now; Date.now = () => now() + 7 * 24 * 3600e3; " + back)
+		p.Wants("A new version is there")
+	}
 }
 
 // An ad blocker, a virus scanner or a proxy that puts something into the page

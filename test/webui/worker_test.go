@@ -139,16 +139,3 @@ func TestStartError(t *testing.T) {
 	p := open(t, startHub(t), view{before: "Object.defineProperty(globalThis, 'indexedDB', {value: undefined});"})
 	p.Wants("The app could not start", "The browser does not keep what vmux stores (this browser has no IndexedDB).", "Leave private browsing", "Try again")
 }
-
-// WebKit keeps no keys that scripts cannot read in private windows and in Lockdown Mode (tkhq/sdk#1454).
-func TestStartWhereKeysAreNotKept(t *testing.T) {
-	t.Parallel()
-	p := open(t, startHub(t), view{before: `const { put } = IDBObjectStore.prototype;
-		IDBObjectStore.prototype.put = function (value, ...rest) {
-			if (value?.privateKey) {
-				throw new DOMException('The object can not be cloned.', 'DataCloneError');
-			}
-			return put.call(this, value, ...rest);
-		};`})
-	p.Wants("The app could not start", "(DataCloneError)", "private browsing and in Lockdown Mode", "Try again")
-}

@@ -200,6 +200,9 @@ async function start() {
 	addEventListener('hashchange', navigated);
 	addEventListener('installable', () => draw(true));
 	document.addEventListener('visibilitychange', () => foreground().catch(fail));
+	// An iPhone can bring a kept page back by this alone (acoyfellow/my-ax#25): camera, requests and
+	// the look for a new version begin anew then, too.
+	addEventListener('pageshow', (event) => /** @type {PageTransitionEvent} */ (event).persisted && document.dispatchEvent(new Event('visibilitychange')));
 	setInterval(() => document.visibilityState === 'visible' && !screen?.steady && draw(true), 30000); // "5 min ago"
 	document.documentElement.dataset.ready = 'true';
 }
