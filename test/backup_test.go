@@ -133,6 +133,13 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 			t.Errorf("%s: exit %d, %q, %q", name, r.exit, r.stdout, r.stderr)
 		}
 	}
+	if r := fresh.try("phone", "restore", right); r.exit != 1 || !strings.Contains(r.stderr, "vmux: this is no backup of a phone\nhint: ") {
+		t.Errorf("what is no backup, and nobody is asked for a passphrase: exit %d, %q", r.exit, r.stderr)
+	}
+	composed := fresh.file("composed", "Schl\u00fcssel im Schuppen\n")
+	decomposed := w.phone.file("decomposed", "Schlu\u0308ssel im Schuppen\n")
+	w.phone.run("phone", "backup", elsewhere, "--passphrase-file", decomposed, "--key-passphrase-file", w.passphraseFile)
+	fresh.run("phone", "restore", "--dry-run", elsewhere, "--passphrase-file", composed)
 	if after := fresh.run("phone", "identity", "list", "--json"); after != before {
 		t.Errorf("the keys became %s", after)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/unicode/norm"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/cli/phonecmd"
@@ -250,6 +251,9 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	if err != nil {
 		return err
 	}
+	if err := backup.Check(file); err != nil {
+		return command.WithHint(err, "%s", whyNotOpened(err))
+	}
 	passphrase, err := a.Passphrase(ctx, from.backup, "Passphrase of the backup", false)
 	if err != nil {
 		return err
@@ -306,6 +310,13 @@ var restoreBackup = phonecmd.Operation("restore", func(_ context.Context, p *nat
 	defer clear(in.Passphrase)
 	defer clear(in.KeyPassphrase)
 	doc, err := backup.Open(in.File, in.Passphrase)
+	// Keyboards, pastes and files compose letters in other ways, as the app knows, too.
+	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+		if other := form.Bytes(in.Passphrase); errors.Is(err, backup.ErrWrongPassphrase) && !form.IsNormal(in.Passphrase) {
+			doc, err = backup.Open(in.File, other)
+			clear(other)
+		}
+	}
 	if err != nil {
 		return restored{}, command.WithHint(err, "%s", whyNotOpened(err))
 	}

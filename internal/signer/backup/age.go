@@ -79,6 +79,36 @@ func decrypt(file []byte, passphrase string) ([]byte, error) {
 		return nil, ErrWrongPassphrase // it is empty
 	}
 	identity.SetMaxWorkFactor(maxWorkFactor)
+	plain, err := plainOf(file, identity)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(plain, MaxSize))
+	if err != nil {
+		clear(b)
+		return nil, ErrDamaged
+	}
+	return b, nil
+}
+
+// Check finds what can be none that a passphrase opens, before anybody is asked for one.
+func Check(file []byte) error {
+	if len(file) > MaxSize {
+		return ErrNotBackup
+	}
+	if _, err := plainOf(file, nobody{}); !errors.Is(err, ErrWrongPassphrase) {
+		return err
+	}
+	return nil
+}
+
+// nobody is an age.Identity that opens nothing.
+type nobody struct{}
+
+func (nobody) Unwrap([]*age.Stanza) ([]byte, error) { return nil, age.ErrIncorrectIdentity }
+
+// plainOf reads a backup by one who can open it.
+func plainOf(file []byte, identity age.Identity) (io.Reader, error) {
 	var source io.Reader = bytes.NewReader(file)
 	text := bytes.TrimSpace(bytes.TrimPrefix(file, []byte("\xef\xbb\xbf"))) // as a mail or an editor leaves it
 	switch {
@@ -91,12 +121,7 @@ func decrypt(file []byte, passphrase string) ([]byte, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	b, err := io.ReadAll(io.LimitReader(plain, MaxSize))
-	if err != nil {
-		clear(b)
-		return nil, ErrDamaged
-	}
-	return b, nil
+	return plain, nil
 }
 
 // refused says which of its own errors age's is.
