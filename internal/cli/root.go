@@ -93,6 +93,9 @@ func newRoot(a *app) *cobra.Command {
 			a.AsGroup(cmd)
 			for _, shell := range cmd.Commands() {
 				shell.Args, shell.Example = nil, "  vmux completion "+shell.Name()+" > FILE"
+				if shell.Name() == "bash" {
+					completesBash(a, shell)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -37,11 +38,15 @@ func write(args []string) error {
 		}
 	}
 	root := cli.Commands()
+	var bash bytes.Buffer
+	if err := cli.BashCompletion(&bash, root, true); err != nil {
+		return err
+	}
 	root.DisableAutoGenTag = true
 	header := &doc.GenManHeader{Section: "1", Source: "vmux " + command.Version, Manual: "vmux"}
 	return errors.Join(
 		doc.GenManTree(root, header, pages),
-		root.GenBashCompletionFileV2(filepath.Join(completions, "vmux.bash"), true),
+		os.WriteFile(filepath.Join(completions, "vmux.bash"), bash.Bytes(), 0o644),
 		root.GenZshCompletionFile(filepath.Join(completions, "_vmux")),
 		root.GenFishCompletionFile(filepath.Join(completions, "vmux.fish"), true),
 	)

@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Names that begin alike are inserted up to where they differ: as words, and not as a command
+// that one of them was made to hold. Where they are shown as a list, they stand as they are.
+func TestBashQuotesWhatItInserts(t *testing.T) {
+	var script strings.Builder
+	if err := BashCompletion(&script, Commands(), true); err != nil {
+		t.Fatal(err)
+	}
+	names := "completions=('c $(touch PWN)1' 'c $(touch PWN)2' \"alice's phone\" \"alice's laptop\"); "
+	for asked, want := range map[string]string{
+		"COMP_TYPE=9 cur=c":  `<c\ \$\(touch\ PWN\)1><c\ \$\(touch\ PWN\)2>`,
+		"COMP_TYPE=33 cur=c": `<c\ \$\(touch\ PWN\)1><c\ \$\(touch\ PWN\)2>`,
+		"COMP_TYPE=63 cur=c": `<c $(touch PWN)1><c $(touch PWN)2>`,
+		"COMP_TYPE=9 cur=al": `<alice\'s\ phone><alice\'s\ laptop>`,
+		"COMP_TYPE=9 cur=d":  ``,
+	} {
+		cmd := exec.CommandContext(t.Context(), "bash", "--norc", "-c", script.String()+"\n"+asked+"; "+names+
+			`__vmux_handle_completion_types; for word in "${COMPREPLY[@]}"; do printf '<%s>' "$word"; done`)
+		cmd.Dir = t.TempDir()
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("%s: %v: %s, want %s", asked, err, out, want)
+		}
+	}
+}
