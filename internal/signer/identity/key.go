@@ -126,6 +126,8 @@ func signRaw(key crypto.PrivateKey, data []byte, algorithm string) (*ssh.Signatu
 // until the garbage collector takes them: SECURITY.md says so.
 func Wipe(key crypto.PrivateKey) {
 	switch k := key.(type) {
+	case *ed25519.PrivateKey: // as package ssh gives it out
+		clear(*k)
 	case ed25519.PrivateKey:
 		clear(k)
 	case *ecdsa.PrivateKey:
