@@ -48,9 +48,15 @@ days after their end. With --json, one on each line.`,
 			if err != nil {
 				return err
 			}
-			return answerEach(a, list, "no session certificates yet", func(c certificates.Issued) error {
-				return a.Line("%s", certificateLine(c, time.Now()))
-			})
+			if len(list) == 0 {
+				a.Say("no session certificates yet")
+			}
+			for _, c := range list {
+				if err := a.Answer(c, func() error { return a.Line("%s", certificateLine(c, time.Now())) }); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
 }

@@ -30,9 +30,18 @@ verified, and the names and users by which it was reached.`,
 			if err != nil {
 				return err
 			}
-			return answerEach(a, list, "no servers yet: none of the approved logins said where to", func(h hosts.Host) error {
-				return a.Line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), command.LocalTime(h.LastSeen))
-			})
+			if len(list) == 0 {
+				a.Say("no servers yet: none of the approved logins said where to")
+			}
+			for _, h := range list {
+				err := a.Answer(h, func() error {
+					return a.Line("%s  %s  as %s  last %s", h.Fingerprint(), wire.Clean(wire.JoinTexts(h.Names, ",").String()), wire.Clean(wire.JoinTexts(h.Users, ",").String()), command.LocalTime(h.LastSeen))
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
 	cmd.AddCommand(&cobra.Command{

@@ -78,11 +78,19 @@ Each record holds the hash of the one before it: see vmux phone log verify.`,
 				return err
 			}
 			records = slices.DeleteFunc(records, func(r activity.Record) bool { return !meant(r) })
-			none := "the log has no such records"
-			if filter == (logFilter{}) {
-				none = "nothing was asked of this phone yet, or changed on it"
+			if len(records) == 0 {
+				none := "the log has no such records"
+				if filter == (logFilter{}) {
+					none = "nothing was asked of this phone yet, or changed on it"
+				}
+				a.Say("%s", none)
 			}
-			return answerEach(a, records, none, func(r activity.Record) error { return a.Line("%s", recordLine(r)) })
+			for _, r := range records {
+				if err := a.Answer(r, func() error { return a.Line("%s", recordLine(r)) }); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
 	cmd.Flags().StringVar(&filter.computer, "computer", "", "only what this `COMPUTER` has asked: its name, or its device ID or the first six characters or more")

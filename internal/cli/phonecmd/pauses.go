@@ -41,16 +41,18 @@ var endPauses = Operation("pauses end", func(_ context.Context, p *nativephone.P
 })
 
 func (a *app) showPause(p pauseAnswer) error {
-	if p.Program != (wire.Text{}) {
-		return a.pauseLine(p.Pause, p.Program)
-	}
-	err := a.pauseLine(p.Pause, wire.Say("all programs"))
-	for _, asked := range p.Asked {
-		a.Say("asked for %s", asked)
-	}
-	a.Hint("%s", terminal.LogCommand(p.Pause))
-	a.Hint("vmux phone unpair %s", p.DeviceID.Short())
-	return err
+	return a.Answer(p, func() error {
+		if p.Program != (wire.Text{}) {
+			return a.pauseLine(p.Pause, p.Program)
+		}
+		err := a.pauseLine(p.Pause, wire.Say("all programs"))
+		for _, asked := range p.Asked {
+			a.Say("asked for %s", asked)
+		}
+		a.Hint("%s", terminal.LogCommand(p.Pause))
+		a.Hint("vmux phone unpair %s", p.DeviceID.Short())
+		return err
+	})
 }
 
 func (a *app) pauseLine(p signer.Pause, who wire.Text) error {
@@ -70,7 +72,15 @@ Of a computer it also tells what it has asked for since the first of the denials
 			if err != nil {
 				return err
 			}
-			return answerEach(a, list, "nobody is paused or muted", a.showPause)
+			if len(list) == 0 {
+				a.Say("nobody is paused or muted")
+			}
+			for _, pause := range list {
+				if err := a.showPause(pause); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
 	cmd.AddCommand(&cobra.Command{

@@ -33,19 +33,6 @@ or not "vmux phone run" is running.`
 	return cmd
 }
 
-// answerEach answers with a record a line; none is said where there is none.
-func answerEach[T any](a *app, list []T, none string, show func(T) error) error {
-	if len(list) == 0 {
-		a.Say("%s", none)
-	}
-	for _, one := range list {
-		if err := a.Answer(one, func() error { return show(one) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // passphraseFlag gives a command --passphrase-file.
 func passphraseFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "passphrase-file", "", "read the passphrase from `FILE` (- is standard input) instead of asking")
