@@ -111,7 +111,7 @@ func (a *app) codeFor(url string) (code, why string) {
 		return "", ""
 	}
 	width, height, err := term.GetSize(int(f.Fd()))
-	if err != nil {
+	if err != nil || width <= 0 || height <= 0 { // as of a serial line
 		return "", "the size of this terminal is not known, so no code is drawn"
 	}
 	return fitting(qrCode(url), width, height)

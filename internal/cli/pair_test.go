@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
+
 	"vmux/internal/cli/command"
 	"vmux/internal/control"
 	"vmux/internal/device"
@@ -31,6 +33,20 @@ func TestCodeFitsTheWindow(t *testing.T) {
 		if (drawn == code) != size.drawn || (why == "") != size.drawn {
 			t.Errorf("%dx%d: drawn %v, %q", size.width, size.height, drawn != "", why)
 		}
+	}
+}
+
+// A serial line tells no size: no window is said to be too small.
+func TestNoCodeWhereTheSizeIsNotKnown(t *testing.T) {
+	end, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	defer tty.Close()
+	a := &app{&command.IO{Err: tty}}
+	if code, why := a.codeFor("https://hub.example.com/"); code != "" || !strings.Contains(why, "is not known") {
+		t.Errorf("%q, %q", code, why)
 	}
 }
 

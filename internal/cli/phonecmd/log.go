@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vmux/internal/cli/command"
+	"vmux/internal/control"
 	"vmux/internal/device"
 	"vmux/internal/nativephone"
 	"vmux/internal/signer/activity"
@@ -30,11 +31,14 @@ func (f logFilter) matcher(now time.Time) (func(activity.Record) bool, error) {
 	var since time.Time
 	if f.since != "" {
 		ago, err := time.ParseDuration(f.since)
-		if since = now.Add(-ago); err != nil {
-			since, err = time.Parse(time.RFC3339, f.since)
+		since = now.Add(-ago)
+		for _, layout := range []string{time.RFC3339, control.TimeLayout, time.DateOnly} { // also as the log shows it
+			if err != nil {
+				since, err = time.ParseInLocation(layout, f.since, time.Local)
+			}
 		}
 		if err != nil {
-			return nil, command.Usagef("--since is a time such as 2026-11-24T15:04:05Z, or how long ago, such as 90m")
+			return nil, command.Usagef("--since is a time such as 2026-11-24T15:04:05Z, \"2026-11-24 15:04:05\" or 2026-11-24, or how long ago, such as 90m")
 		}
 	}
 	return func(r activity.Record) bool {

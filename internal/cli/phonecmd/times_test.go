@@ -54,7 +54,12 @@ func TestTimesOfTheClock(t *testing.T) {
 			}
 		}
 		// 90 minutes ago, over whatever the clock has done meanwhile.
-		for since, first := range map[string]time.Duration{"90m": -90 * time.Minute, at.Add(-90 * time.Minute).In(place).Format(time.RFC3339): -90 * time.Minute} {
+		ago := at.Add(-90 * time.Minute)
+		day := time.Date(ago.In(place).Year(), ago.In(place).Month(), ago.In(place).Day(), 0, 0, 0, 0, place)
+		for since, first := range map[string]time.Duration{
+			"90m": -90 * time.Minute, ago.In(place).Format(time.RFC3339): -90 * time.Minute,
+			command.LocalTime(ago): -90 * time.Minute, day.Format("2006-01-02"): day.Sub(at),
+		} {
 			meant, err := logFilter{since: since}.matcher(at)
 			if err != nil {
 				t.Fatal(err)
