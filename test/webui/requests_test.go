@@ -72,29 +72,56 @@ func TestApproveIsInertAtFirst(t *testing.T) {
 	}
 }
 
+type point struct{ X, Y float64 }
+
+// middle is where an element is pressed.
+func (p *tab) middle(element string) point {
+	return browser.Eval[point](p, "(() => { const r = "+element+".getBoundingClientRect(); return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()")
+}
+
+// mouse presses its left button, or lets it go.
+func (p *tab) mouse(kind input.DispatchMouseEventType, at point) {
+	p.Act(chromedp.MouseEvent(kind, at.X, at.Y, chromedp.ButtonLeft, func(e *input.DispatchMouseEventParams) { e.ClickCount = 1 }))
+}
+
 // A press that began before the sheet was there ends on its button.
 func TestApproveIgnoresAPressFromBefore(t *testing.T) {
 	t.Parallel()
 	p, studio := paired(t, view{})
 	first := studio.asks(wanted{})
 	p.armed()
-	type point struct{ X, Y float64 }
-	at := browser.Eval[point](p, "(() => { const r = "+approveButton+".getBoundingClientRect(); return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()")
+	at := p.middle(approveButton)
 	first.withdraw()
 	p.WaitFor(noSheet)
-	mouse := func(kind input.DispatchMouseEventType) {
-		p.Act(chromedp.MouseEvent(kind, at.X, at.Y, chromedp.ButtonLeft, func(e *input.DispatchMouseEventParams) { e.ClickCount = 1 }))
-	}
-	mouse(input.DispatchMouseEventTypeMousePressed)
+	p.mouse(input.DispatchMouseEventTypeMousePressed, at)
 	second := studio.asks(wanted{})
 	p.armed()
-	mouse(input.DispatchMouseEventTypeMouseReleased)
+	p.mouse(input.DispatchMouseEventTypeMouseReleased, at)
 	p.Do(approveButton + ".click()")
 	if got := p.calls("tap approve"); len(got) != 0 {
 		t.Errorf("a press from before has approved: %v", got)
 	}
 	p.Tap("Approve")
 	second.signed()
+}
+
+// A tap is none where its button is drawn anew before the press ends, as by a computer that
+// connects meanwhile: what has changed is drawn after it.
+func TestTapWhileTheScreenChanges(t *testing.T) {
+	t.Parallel()
+	p := open(t, startHub(t), view{})
+	pair := browser.Button("Pair a computer")
+	p.WaitFor(pair)
+	at := p.middle(pair)
+	const drawAnew = "dispatchEvent(new Event('installable'))"
+	p.mouse(input.DispatchMouseEventTypeMousePressed, at)
+	p.Do("globalThis.pressed = " + pair + "; " + drawAnew)
+	p.mouse(input.DispatchMouseEventTypeMouseReleased, point{}) // elsewhere: no click
+	p.WaitFor("!pressed.isConnected")
+	p.mouse(input.DispatchMouseEventTypeMousePressed, at)
+	p.Do(drawAnew)
+	p.mouse(input.DispatchMouseEventTypeMouseReleased, at)
+	p.WaitFor("location.hash === '#pair'")
 }
 
 func TestRequestsQueue(t *testing.T) {

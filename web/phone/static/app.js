@@ -67,6 +67,38 @@ function place() {
 	return Object.hasOwn(screens, name) ? { name, argument: rest.join('=') } : { name: 'home', argument: '' };
 }
 
+// A press makes no click where its element was drawn anew before it ends: the tap would be
+// lost. So what has changed meanwhile is drawn once it has ended.
+let pressed = false;
+/** A drawing that waits for it, and whether it is forced. @type {boolean | null} */
+let postponed = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let pressTimer;
+
+/** @param {number} later in milliseconds */
+function endPress(later) {
+	clearTimeout(pressTimer);
+	pressTimer = setTimeout(() => {
+		pressed = false;
+		if (postponed !== null) {
+			draw(postponed);
+		}
+	}, later);
+}
+
+function watchPresses() {
+	addEventListener('pointerdown', () => {
+		pressed = true;
+		endPress(2000); // of a button that was let go outside the window nobody tells
+	}, true);
+	addEventListener('pointerup', () => endPress(100), true); // after a touch the click comes a little later
+	addEventListener('pointercancel', () => endPress(0), true); // it scrolls
+	addEventListener('click', () => {
+		pressed = false; // for what the click draws itself
+		endPress(0);
+	}, true);
+}
+
 /** Draws the screen that the address names, if it or the state has changed. */
 function draw(force = false) {
 	if (!state) {
@@ -77,6 +109,11 @@ function draw(force = false) {
 	if (!moved && !force && (text === drawn || screen?.steady)) {
 		return;
 	}
+	if (pressed && !moved) {
+		postponed = force || postponed === true;
+		return;
+	}
+	postponed = null;
 	drawn = text;
 	if (moved) {
 		screen?.leave?.();
@@ -191,6 +228,7 @@ async function start() {
 		`${clean(p.computer)} is paused for some minutes: several requests were denied.`, 'warn', 'Did nobody start them?',
 		{ text: 'What it asked', run: () => showComputer(state, p.computerID) },
 		{ text: 'Unpair', run: () => unpair({ id: p.computerID, name: p.computer }) }));
+	watchPresses();
 	viewport.start();
 	requests.start();
 	if (invitation !== null) {
