@@ -1,6 +1,7 @@
 package errorstream
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -20,16 +21,22 @@ func TestNobodyWaitsForWhatIsNotTaken(t *testing.T) {
 	for i := range 2 * queued {
 		fmt.Fprintln(s, "line", i)
 	}
-	read := make(chan string)
+	var text strings.Builder
+	lines, done := bufio.NewScanner(reader), make(chan bool)
+	for !strings.Contains(text.String(), " lines are lost, since nothing took them\n") && lines.Scan() {
+		text.WriteString(lines.Text() + "\n")
+	}
 	go func() {
-		b, _ := io.ReadAll(reader)
-		read <- string(b)
+		for lines.Scan() {
+			text.WriteString(lines.Text() + "\n")
+		}
+		close(done)
 	}()
 	s.Close()
 	_ = writer.Close()
-	text := <-read
-	if !strings.Contains(text, "line 0\n") || !strings.Contains(text, "lines are lost, since nothing took them\n") || strings.Contains(text, fmt.Sprint("line ", 2*queued-1, "\n")) {
-		t.Errorf("written:\n%s", text)
+	<-done
+	if !strings.Contains(text.String(), "line 0\n") || strings.Contains(text.String(), fmt.Sprint("line ", 2*queued-1, "\n")) {
+		t.Errorf("written:\n%s", &text)
 	}
 	fmt.Fprintln(s, "after the end")
 }

@@ -95,9 +95,10 @@ func (o *IO) Hidden(ctx context.Context, in *os.File, prompt string) ([]byte, er
 	end := o.hideAgain(terminal, prompt)
 	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(terminal) })
 	end()
+	restored := term.Restore(terminal, before) // also after a SIGCONT that came as the line ended
 	if ctx.Err() != nil {
 		clear(text)
-		return nil, errors.Join(ctx.Err(), term.Restore(terminal, before))
+		return nil, errors.Join(ctx.Err(), restored)
 	}
-	return text, err
+	return text, errors.Join(err, restored)
 }
