@@ -270,12 +270,8 @@ func (c *client) sign(ctx context.Context, msg []byte) ([]byte, error) {
 // errGone tells that the client went away while its request was waiting.
 var errGone = errors.New("client went away")
 
-// hangupPoll is how often a client whose request waits is looked after. It is well
-// below the second in which the request is to be withdrawn.
-const hangupPoll = 200 * time.Millisecond
-
-// wait has the client's request answered in another goroutine, and looks meanwhile
-// whether the client has gone. What it sends is not read until it is answered.
+// wait has the client's request answered in another goroutine, and learns meanwhile
+// when the client goes. What it sends is not read until it is answered.
 func (c *client) wait(ctx context.Context, ask func(context.Context) ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -286,18 +282,14 @@ func (c *client) wait(ctx context.Context, ask func(context.Context) ([]byte, er
 		defer close(done)
 		answer, err = ask(ctx)
 	}()
-	tick := time.NewTicker(hangupPoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return answer, err
-		case <-tick.C:
-			if hungUp(c.conn) {
-				cancel()
-				<-done
-				return nil, errGone
-			}
-		}
+	gone, stop := onHangup(c.conn)
+	defer stop()
+	select {
+	case <-done:
+		return answer, err
+	case <-gone:
+		cancel()
+		<-done
+		return nil, errGone
 	}
 }

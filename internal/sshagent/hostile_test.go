@@ -154,7 +154,10 @@ func misbehave(t *testing.T, k *keys, conns []net.Conn) {
 }
 
 // closed tells whether the other end has closed, and reads nothing.
-func closed(c net.Conn) bool { return hungUp(c) }
+func closed(c net.Conn) (is bool) {
+	_ = control(c, func(fd int) error { is = hungUp(fd); return nil })
+	return is
+}
 
 // Without descriptors for new clients, those that are connected are served on,
 // and new ones as soon as others go.

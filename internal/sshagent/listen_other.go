@@ -23,4 +23,4 @@ func CheckUser(net.Conn) (Peer, error) { return Peer{}, errNoSocket }
 
 func descriptorLimit() int { return 1 << 16 }
 
-func hungUp(net.Conn) bool { return false }
+func onHangup(net.Conn) (gone <-chan struct{}, stop func()) { return nil, func() {} }

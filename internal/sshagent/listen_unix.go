@@ -197,20 +197,41 @@ func checkPeer(c net.Conn, users ...int) (Peer, error) {
 	return p, nil
 }
 
+// onHangup closes gone when the other end has closed, whatever is still unread. Nobody may
+// read from the connection before stop, which ends the waiting.
+func onHangup(c net.Conn) (gone <-chan struct{}, stop func()) {
+	closed, ended := make(chan struct{}), make(chan struct{})
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return closed, func() {}
+	}
+	go func() {
+		defer close(ended)
+		raw, err := sc.SyscallConn()
+		if err != nil {
+			return
+		}
+		// It is asked again whenever the system tells of a change: more to read, or the end.
+		if raw.Read(func(fd uintptr) bool { return hungUp(int(fd)) }) == nil {
+			close(closed)
+		}
+	}()
+	return closed, func() {
+		c.SetReadDeadline(time.Unix(1, 0)) // long past: ends the Read
+		<-ended
+		c.SetReadDeadline(time.Time{})
+	}
+}
+
 // hungUp tells whether the other end has closed, whatever is still unread; where the
 // system tells that only behind what is unread, when nothing is.
-func hungUp(c net.Conn) (gone bool) {
-	_ = control(c, func(fd int) error {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLHUP}}
-		if n, _ := unix.Poll(p, 0); n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
-			gone = true
-			return nil
-		}
-		n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		gone = n == 0 && err == nil
-		return nil
-	})
-	return gone
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLHUP}}
+	if n, _ := unix.Poll(p, 0); n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
+		return true
+	}
+	n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n == 0 && err == nil
 }
 
 // descriptorLimit is how many file descriptors the process may have.
