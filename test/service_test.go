@@ -154,7 +154,7 @@ func install(t *testing.T, h *home) {
 		t.Fatal(err)
 	}
 	var errs []error
-	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "systemd/user/vmux-phone.service", "environment.d/vmux.conf"} {
+	for _, name := range []string{"systemd/user/vmux-agent.service", "systemd/user/vmux-agent.socket", "systemd/user/vmux-agent.socket.d/environment.conf", "systemd/user/vmux-phone.service", "environment.d/vmux.conf"} {
 		_, text, found := strings.Cut(string(page), "`~/.config/"+name+"`:\n\n")
 		if !found {
 			t.Fatalf("docs/login-service.md has no %s", name)
@@ -281,6 +281,63 @@ func TestSetupUnderSystemd(t *testing.T) {
 		}
 	}
 	if t.Failed() || regexp.MustCompile("something|in vain").MatchString(out) {
+		t.Errorf("vmux setup:\n%s", out)
+	}
+}
+
+// desktopScript is two logins of a person whose distribution starts an agent of its own by a
+// socket, as Debian 13 does; between them vmux setup. $1 is the home folder.
+const desktopScript = `set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/user/0 /run/systemd/user/sockets.target.wants
+export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C
+unset SSH_AUTH_SOCK
+PATH=$HOME/.local/bin:$PATH
+cat >/run/systemd/user/ssh-agent.socket <<'.'
+[Socket]
+ListenStream=%t/openssh_agent
+ExecStartPost=systemctl --user set-environment SSH_AUTH_SOCK=%t/openssh_agent
+.
+ln -s ../ssh-agent.socket /run/systemd/user/sockets.target.wants
+login() {
+	/lib/systemd/systemd --user --log-target=console --log-level=warning &
+	n=0
+	until systemctl --user is-active sockets.target >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done
+	echo "$*: $(systemctl --user show-environment | grep SSH_AUTH_SOCK)"
+}
+login before
+vmux setup --yes --parts service,environment
+systemctl --user exit
+wait
+login after
+vmux setup --undo
+systemctl --user exit
+wait
+find $HOME/.config
+`
+
+// The desktop's programs find vmux, though the socket of another agent names itself to systemd at
+// each login, which wins over environment.d.
+func TestSetupWinsOverOtherSockets(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	putProgram(t, h)
+	if err := os.Mkdir(filepath.Join(h.dir, ".config"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out := underServiceManager(t, desktopScript, h.dir)
+	for _, want := range []string{
+		"before: SSH_AUTH_SOCK=/run/user/0/openssh_agent\n",
+		"after: SSH_AUTH_SOCK=" + h.dir + "/.ssh/vmux-agent.sock\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if !strings.HasSuffix(out, "\n"+h.dir+"/.config\n") {
+		t.Error("something is left")
+	}
+	if t.Failed() {
 		t.Errorf("vmux setup:\n%s", out)
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 const serviceHint = "vmux setup --parts service"
 
-func desktopHint(string) string { return "vmux setup --parts environment, and log in anew" }
+// desktopHint has both parts: only a socket of systemd's is named after those of other agents.
+func desktopHint(string) string { return "vmux setup --parts service,environment, and log in anew" }
 
 // desktop asks systemd, which starts what a desktop starts. There is a desktop if one
 // has told systemd of its display.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -87,16 +88,27 @@ func systemdQuote(s string) string {
 }
 
 // environmentD tells the programs that the desktop starts (environment.d(5)); it
-// counts from the next login.
-func (w Wish) environmentD() []Change {
+// counts from the next login. The sockets of other agents name themselves to systemd at
+// each login, which wins over that: where vmux has a socket, it does so after them.
+func (w Wish) environmentD() (all []Change) {
 	socket, home := w.Socket, ""
 	if below, ok := strings.CutPrefix(socket, filepath.Clean(w.Home)+"/"); ok {
 		socket, home = below, "${HOME}/"
 	}
-	return []Change{{
+	all = []Change{{
 		Path: filepath.Join(w.managed(), "environment.d", "vmux.conf"), Own: true, mode: 0o600,
 		Lines: marked + "SSH_AUTH_SOCK=" + home + environmentQuote(socket) + "\n",
 	}}
+	if slices.Contains(w.Parts, PartService) {
+		named := strings.ReplaceAll(systemdQuote("SSH_AUTH_SOCK="+w.Socket), "$", "$$")
+		all = append(all, Change{
+			Path: filepath.Join(w.managed(), "systemd", "user", units[0]+".d", "environment.conf"), Own: true, mode: 0o600,
+			Lines: marked + "[Unit]\nAfter=ssh-agent.socket gcr-ssh-agent.socket gpg-agent-ssh.socket\n\n" +
+				"[Socket]\nExecStartPost=-systemctl --user set-environment " + named + "\n",
+			part: PartService, // systemd is to read it
+		})
+	}
+	return all
 }
 
 // environmentQuote makes a part of a value of s in environment.d, where $ begins a name, and

@@ -22,7 +22,7 @@ func (a *app) whoWins(ctx context.Context, wish setup.Wish, left []setup.Left) {
 		if wish.Upstream == "" {
 			a.Hint("vmux setup --upstream %s keeps its keys in reach of what asks vmux", command.ShellWord(other.Socket))
 		}
-		if strings.HasPrefix(other.Name, "GNOME") && slices.Contains(wish.Parts, setup.PartEnvironment) {
+		if strings.HasPrefix(other.Name, "GNOME") && slices.Contains(wish.Parts, setup.PartEnvironment) && !slices.Contains(wish.Parts, setup.PartService) {
 			a.Say("it names itself to the desktop's programs, whatever environment.d says")
 			a.Hint("systemctl --user mask gcr-ssh-agent.socket gcr-ssh-agent.service, and log in anew")
 		}
