@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
+	"vmux/internal/agent/origin"
 	"vmux/internal/control"
 	"vmux/internal/sshagent"
 	"vmux/internal/wire"
@@ -63,7 +66,7 @@ func (a *Agent) locked(is bool) {
 	a.journal.Warn(warningLock, text)
 }
 
-// addRefused says why ssh-add KEY failed, which it cannot know. With AddKeysToAgent,
+// addRefused says why a program could not add a key, which it cannot know. With AddKeysToAgent,
 // ssh tries it at each login by a key file and does without; and a host that the agent
 // is forwarded to shall not put anything on this computer's screen.
 func (a *Agent) addRefused(c sshagent.Connection, token bool) {
@@ -71,14 +74,18 @@ func (a *Agent) addRefused(c sshagent.Connection, token bool) {
 		a.log.Info("a key was not added", "pid", c.Peer.PID)
 		return
 	}
-	if a.upstream != nil { // which takes keys
-		a.journal.Note(journal.KindAdd, "a key was not added: only ssh-add and programs like it reach the upstream agent", wire.CodePolicyDenied)
-		return
-	}
-	hint := "on the phone: vmux phone identity create --label LABEL --import FILE"
-	if token { // PKCS #11, whose keys cannot be imported
+	program := cmp.Or(wire.Show(origin.Program(c)), "ssh-add")
+	sentence, hint := "This agent takes no keys: phones hold them.", ""
+	switch {
+	case a.upstream != nil: // which takes them
+		sentence = "Only ssh-add and programs like it reach the upstream agent through vmux."
+		hint = fmt.Sprintf("have it use that agent itself: SSH_AUTH_SOCK=%s %s", wire.Show(a.cfg.Upstream), program)
+	case !origin.ManagesKeys(program): // tsh and step: those keys are in no file of the person's
+		hint = fmt.Sprintf("have it use another agent, whose keys `vmux agent --upstream SOCKET` lists: SSH_AUTH_SOCK=SOCKET %s", program)
+	case token: // PKCS #11, whose keys cannot be imported
 		hint = "on a phone whose own SSH agent has the token: vmux phone identity create --label LABEL --upstream SOCKET"
+	default:
+		hint = "on the phone: vmux phone identity create --label LABEL --import FILE"
 	}
-	a.journal.Fail(journal.KindAdd, "ssh-add", control.Errorf(control.CodeAddRefused, hint,
-		"This agent takes no keys: phones hold them."))
+	a.journal.Fail(journal.KindAdd, program, control.Errorf(control.CodeAddRefused, hint, "%s", sentence))
 }

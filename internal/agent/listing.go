@@ -63,7 +63,8 @@ func (a *Agent) rebuild() {
 // forwarded connection the session certificate is not listed, since whoever is root
 // on the other host could log in with it without anybody being asked.
 //
-// The upstream agent's keys stand behind all others, unless one has worked at the server.
+// The upstream agent's keys stand behind all others, unless one has worked at the server or
+// there is none.
 func (a *Agent) Listing(ctx context.Context, c sshagent.Connection) *sshagent.Listing {
 	s, now := a.snapshot.Load(), time.Now()
 	all, bound := s.without, len(c.Bindings) > 0 || c.Unproven || c.Relayed
@@ -78,10 +79,10 @@ func (a *Agent) Listing(ctx context.Context, c sshagent.Connection) *sshagent.Li
 		if (all != s.without || upstream != nil) && c.Listed == nil && client.InstallsKeys(c.Peer.PID) {
 			all, upstream = s.without, slices.DeleteFunc(upstream, isCertificate)
 		}
-		return withUpstream(all, upstream)
+		return s.withUpstream(all, upstream)
 	}
 	if listing.Host(c.Bindings) == "" {
-		return withUpstream(all, upstream)
+		return s.withUpstream(all, upstream)
 	}
 	l := listing.Login{Connection: c, Own: len(c.Bindings) == 1 && !a.clients.Elsewhere(c), Upstream: upstream}
 	for _, listed := range all.Identities() {

@@ -33,12 +33,22 @@ func (a *Agent) upstreamKeys(ctx context.Context, c sshagent.Connection, s *snap
 	return slices.DeleteFunc(list, func(id sshagent.Identity) bool { return s.byBlob[string(id.Blob)] != nil })
 }
 
-// withUpstream adds the upstream agent's keys to a list that is for no server.
-func withUpstream(own *sshagent.Listing, keys []sshagent.Identity) *sshagent.Listing {
+// withUpstream adds the upstream agent's keys to a list that is for no server: before the
+// passkeys and the session certificate, behind which many a client that binds nothing sees
+// no more, since it stops at what it cannot parse (pam_ssh_agent_auth).
+func (s *snapshot) withUpstream(own *sshagent.Listing, keys []sshagent.Identity) *sshagent.Listing {
 	if len(keys) == 0 {
 		return own
 	}
-	return sshagent.NewListing(slices.Concat(own.Identities(), keys))
+	list := own.Identities()
+	last := slices.IndexFunc(list, func(id sshagent.Identity) bool {
+		key := s.byBlob[string(id.Blob)]
+		return key == nil || key.Passkey()
+	})
+	if last < 0 {
+		last = len(list)
+	}
+	return sshagent.NewListing(slices.Concat(list[:last], keys, list[last:]))
 }
 
 // isCertificate reports whether a blob is a certificate, of whatever type.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	sshagentclient "golang.org/x/crypto/ssh/agent"
 
+	"vmux/internal/agent/certificate"
 	"vmux/internal/agent/journal"
 	"vmux/internal/agent/origin"
 	"vmux/internal/agent/upstream"
@@ -75,17 +77,23 @@ func withKeys(t *testing.T, keys ...ssh.Signer) *world {
 	for n, key := range keys {
 		p.keys = append(p.keys, remoteKey(key, "phone"+string(rune('1'+n))))
 	}
+	w.connectAll(p)
+	return w
+}
+
+// connectAll connects the phone, and returns when all of its keys are there.
+func (w *world) connectAll(p *phone) {
+	w.t.Helper()
 	changed := w.Changed()
 	w.connect(p)
-	for len(w.keys.All()) < len(keys) {
+	for len(w.keys.All()) < len(p.keys) {
 		select {
 		case <-changed:
 			changed = w.Changed()
 		case <-time.After(time.Minute):
-			t.Fatal("the phone's keys do not come")
+			w.t.Fatal("the phone's keys do not come")
 		}
 	}
-	return w
 }
 
 func (w *world) wantsListed(c sshagent.Connection, want string) {
@@ -149,6 +157,25 @@ func TestUpstreamKeysStandLastUnlessTheyWork(t *testing.T) {
 	if list := w.Status().Identities; len(list) != len(own) {
 		t.Errorf("status: %+v", list)
 	}
+}
+
+// Many a client that does not say where it logs in stops at what it cannot parse: a passkey, or
+// the certificate. It sees the upstream agent's keys before those.
+func TestUpstreamKeysStandBeforeWhatClientsCannotParse(t *testing.T) {
+	w := newWorld(t)
+	p := w.addPhone(1, "phone")
+	sk, _ := passkey(t)
+	p.keys = []wire.RemoteSignerPublicKey{
+		{Algorithm: sk.Type(), PublicKeyBlob: sk.Marshal(), Comment: "passkey", ProviderKind: wire.ProviderSecureEnclave},
+		remoteKey(newSigner(t), "phone1"),
+	}
+	w.connectAll(p)
+	if _, err := w.RequestCertificate(t.Context(), control.CertificateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	adds(t, w.behind(), "theirs")
+	w.wantsListed(sshagent.Connection{}, "phone1 theirs passkey "+certificate.Comment)
+	w.wantsListed(to(t, newSigner(t)), certificate.Comment+" phone1 passkey theirs")
 }
 
 // A key that a phone holds as well is listed once, and the phone is asked for it.
@@ -242,6 +269,24 @@ func TestUpstreamKeysAreNotForOtherHosts(t *testing.T) {
 	if _, err := w.Sign(t.Context(), sshagent.SignRequest{Connection: own, Blob: blob, Data: file}); err != nil {
 		t.Errorf("--unbound-certificate always: %v", err)
 	}
+}
+
+// A program that keeps keys of its own in an agent (tsh, step) is named, and told of another agent:
+// it has no file of a key that a phone could import.
+func TestProgramWhoseKeysAreRefused(t *testing.T) {
+	w := withKeys(t)
+	program := filepath.Base(os.Args[0])
+	wants := func(sentence, hint string) {
+		t.Helper()
+		w.addRefused(own, false)
+		f := w.Status().LastFailure
+		if f == nil || f.Code != control.CodeAddRefused || f.About != program || !strings.Contains(f.Sentence, sentence) || !strings.HasSuffix(f.Hint, hint) {
+			t.Errorf("%+v", f)
+		}
+	}
+	wants("takes no keys", ": SSH_AUTH_SOCK=SOCKET "+program)
+	w.behind()
+	wants("Only ssh-add", ": SSH_AUTH_SOCK="+w.cfg.Upstream+" "+program)
 }
 
 // What fails is told with the reason: that the agent has refused, or why it was not asked.

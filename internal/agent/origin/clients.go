@@ -158,6 +158,18 @@ func (c *Clients) MayManage(from sshagent.Connection) bool {
 // that could forward the agent.
 var managers = []string{"ssh-add", "keepassxc", "vmux"}
 
+// ManagesKeys reports whether a program of that name is one of those.
+func ManagesKeys(program string) bool { return slices.Contains(managers, program) }
+
+// Program is the name of who has connected, "" if it cannot be told.
+func Program(from sshagent.Connection) string {
+	p, ok := processOf(from)
+	if !ok {
+		return ""
+	}
+	return p.Program()
+}
+
 // MayPassOn reports whether who is connected may have the upstream agent do anything but
 // list and sign: only a program that manages agents' keys. An SSH client of a name that
 // nobody has heard of, which binds nothing and has logged in by a password, tells by
