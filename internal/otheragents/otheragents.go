@@ -23,6 +23,8 @@ func Known(home, runtime string) []Agent {
 		{"Secretive", filepath.Join(home, "Library", "Containers", "com.maxgoedjen.Secretive.SecretAgent", "Data", "socket.ssh")},
 		{"Bitwarden", filepath.Join(home, ".bitwarden-ssh-agent.sock")},
 		{"Bitwarden", filepath.Join(home, "Library", "Containers", "com.bitwarden.desktop", "Data", ".bitwarden-ssh-agent.sock")},
+		{"Bitwarden", filepath.Join(home, ".var", "app", "com.bitwarden.desktop", "data", ".bitwarden-ssh-agent.sock")},
+		{"Bitwarden", filepath.Join(home, "snap", "bitwarden", "current", ".bitwarden-ssh-agent.sock")},
 		{"gpg-agent", filepath.Join(home, ".gnupg", "S.gpg-agent.ssh")},
 	}
 	if runtime == "" {
@@ -34,19 +36,40 @@ func Known(home, runtime string) []Agent {
 		Agent{"gpg-agent", filepath.Join(runtime, "gnupg", "S.gpg-agent.ssh")},
 		Agent{"ssh-agent", filepath.Join(runtime, "openssh_agent")},
 		Agent{"ssh-agent", filepath.Join(runtime, "ssh-agent.socket")},
+		Agent{"yubikey-agent", filepath.Join(runtime, "yubikey-agent", "yubikey-agent.sock")},
+		Agent{"ssh-tpm-agent", filepath.Join(runtime, "ssh-tpm-agent.sock")},
 	)
 }
 
-// NameOf says whose agent listens at a socket, as far as its place tells: ssh-agent's
-// has no place of its own.
+// patterns are of sockets that have another name each time. OpenSSH from 10.1 on has a folder
+// for its agent's, and for those that a login has brought along.
+var patterns = []struct {
+	pattern string
+	home    bool // below the home folder
+	name    string
+}{
+	{"/*/tmp/com.apple.launchd.*/Listeners", false, "macOS' ssh-agent"},
+	{"/.ssh/agent/s.*.agent.*", true, "ssh-agent"},
+	{"/.ssh/agent/s.*.sshd.*", true, "the agent that was forwarded here"},
+}
+
+// NameOf says whose agent listens at a socket, as far as its place tells: before OpenSSH
+// 10.1 that of ssh-agent tells nothing.
 func NameOf(socket, home, runtime string) string {
+	socket = filepath.Clean(socket)
 	for _, a := range Known(home, runtime) {
-		if a.Socket == filepath.Clean(socket) {
+		if a.Socket == socket {
 			return a.Name
 		}
 	}
-	if launchd, _ := filepath.Match("/*/tmp/com.apple.launchd.*/Listeners", socket); launchd {
-		return "macOS' ssh-agent"
+	for _, p := range patterns {
+		path, ok := socket, true
+		if p.home {
+			path, ok = strings.CutPrefix(socket, filepath.Clean(home))
+		}
+		if fits, _ := filepath.Match(p.pattern, path); ok && fits {
+			return p.name
+		}
 	}
 	return "another agent"
 }
