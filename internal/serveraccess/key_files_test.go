@@ -1,6 +1,8 @@
 package serveraccess
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,4 +44,60 @@ func TestCAInAComment(t *testing.T) {
 	if r := s.apply(s.open(), Change{Act: PutCA, Line: newKey}); r.Already || s.get(file) != "# "+newKey+"\n"+newKey+"\n" {
 		t.Errorf("%+v: %q", r, s.get(file))
 	}
+}
+
+// In a file that sshd reads for all accounts a key would let in to each of them: it goes into
+// the account's own, whichever sshd reads first, or into none.
+func TestFilesOfAllAccounts(t *testing.T) {
+	t.Parallel()
+	s := start(t, sshdtest.Old(t))
+	config, everybody := s.get(s.Path("sshd_config")), filepath.Join(t.TempDir(), "everybody")
+	old := s.get(strings.Fields(s.open().Facts.Config["authorizedkeysfile"])[1])
+	s.put(everybody, old)
+	reads := func(files string) *Connection {
+		t.Helper()
+		s.put(s.Path("sshd_config"), "AuthorizedKeysFile "+files+"\n"+config)
+		return s.open()
+	}
+	own := filepath.Join(t.TempDir(), s.User)
+	for files, file := range map[string]string{
+		everybody + " " + s.keys: s.keys, everybody + " " + filepath.Dir(own) + "/%u": own, filepath.Dir(own) + "/%u " + s.keys: s.keys,
+	} {
+		c := reads(files)
+		if r := s.apply(c, Change{Act: PutKey, Line: newKey}); c.KeysFile != file || r.File != file || s.get(file) != newKey+"\n" {
+			t.Errorf("%s: %s, %+v, %q", files, c.KeysFile, r, s.get(file))
+		}
+		s.apply(c, Change{Act: TakeKey, Line: newKey, Put: Placed{Made: true}})
+	}
+	c := reads(everybody)
+	_, err := c.Apply(s.deadline(), Change{Act: PutKey, Line: newKey}, yes, noted)
+	if err == nil || !strings.Contains(err.Error(), "a file of all accounts, "+everybody+": the key would log in to each of them") || s.get(everybody) != old {
+		t.Errorf("%v: %q", err, s.get(everybody))
+	}
+}
+
+// Another user's file stays that user's, though the account could put its own in its place.
+func TestAnotherUsersFile(t *testing.T) {
+	t.Parallel()
+	s := start(t, sshdtest.Old(t))
+	s.put(s.keys, "# mine\n")
+	before, err := os.Stat(s.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.program("bin/id", "#!/bin/sh\n[ \"$*\" != -u ] || { echo 4711; exit; }\nexec /usr/bin/id \"$@\"\n")
+	s.apply(s.open(), Change{Act: PutKey, Line: newKey})
+	if after, err := os.Stat(s.keys); err != nil || !os.SameFile(before, after) || s.get(s.keys) != "# mine\n"+newKey+"\n" {
+		t.Errorf("%v: %q, another file", err, s.get(s.keys))
+	}
+}
+
+// Of a host that is there for its tunnels no session is in its configuration's way.
+func TestHostOfTunnels(t *testing.T) {
+	t.Parallel()
+	s := start(t, sshdtest.Old(t))
+	_, behind, _ := strings.Cut(s.get(s.ssh), " -F ")
+	config, _, _ := strings.Cut(behind, " ")
+	s.put(config, s.get(config)+"SessionType none\nStdinNull yes\nForkAfterAuthentication yes\n")
+	s.apply(s.open(), Change{Act: PutKey, Line: newKey})
 }

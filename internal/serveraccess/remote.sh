@@ -89,19 +89,25 @@ effective() {
 
 setting() { sed -n "s/^$1 //p" "$w/settings"; }
 
-# key_files: where sshd looks for the account's keys (sshd_config(5), TOKENS), in that
-# order. in_use: the first of them, where a new line belongs.
+# key_files [home|own]: where sshd looks for the account's keys (sshd_config(5), TOKENS), in
+# that order; of these the ones below its home folder, or those elsewhere that are its alone.
 key_files() {
 	names=$(setting authorizedkeysfile)
-	for name in ${names:-.ssh/authorized_keys}; do
-		name=$(printf '%s\n' "$name" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$uid|g; s|%%|%|g")
+	for pattern in ${names:-.ssh/authorized_keys}; do
+		name=$(printf '%s\n' "$pattern" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$uid|g; s|%%|%|g")
 		case $name in
-		/* | none) printf '%s\n' "$name" ;;
-		*) printf '%s\n' "$home/$name" ;;
+		/* | none) ;;
+		*) name=$home/$name ;;
+		esac
+		case ${1-}:$name:$pattern in
+		:* | home:none:* | home:"$home"/* | own:*%[uU]*) printf '%s\n' "$name" ;;
 		esac
 	done
 }
-in_use() { key_files | sed 1q; }
+
+# in_use: the first of them where a new line belongs. In a file of all accounts it would let
+# its key in to each of them.
+in_use() { { key_files home && key_files own; } | sed 1q; }
 
 # has_line FILE: the line is in it. has_key FILE: the key is, in a line that is no comment.
 has_line() { [ -f "$1" ] && grep -qxF -e "$line" "$1"; }
@@ -155,6 +161,7 @@ look() {
 	each sshd <"$w/settings"
 	each error <"$w/error"
 	f=$(in_use)
+	[ -n "$f" ] || f=$(key_files | sed 1q)
 	say keysfile "$f"
 	if [ "$f" != none ]; then
 		loose "$f"
@@ -178,7 +185,8 @@ refuse() {
 
 # place FILE MODE: standard input takes the place of the file as a whole, with its owner
 # and permissions, or a new one's. A symbolic link stays. Where nobody may add files to
-# the folder, the file is written over, which is finished or taken back.
+# the folder, or the file is somebody else's, as it is to stay, it is written over, which is
+# finished or taken back.
 place() {
 	t=$1
 	[ ! -h "$t" ] || t=$(readlink -f "$t") || return 1
@@ -188,7 +196,7 @@ place() {
 		[ -f "$t" ] && [ -n "$(find "$t" -prune -perm -200)" ] || return 1
 	fi
 	n=$(dirname "$t")/.vmux.$$
-	if (set -C && : >"$n") 2>/dev/null; then
+	if keeps_owner "$t" && (set -C && : >"$n") 2>/dev/null; then
 		if [ -e "$t" ]; then cp -p "$t" "$n"; else chmod "$2" "$n"; fi &&
 			cat "$w/text" >"$n" && cmp -s "$w/text" "$n" && mv -f "$n" "$t"
 		done=$?
@@ -200,6 +208,12 @@ place() {
 	fi 2>/dev/null
 	[ ! -e "$t" ] || ! command -v restorecon >/dev/null || restorecon "$t" 2>/dev/null
 	return $done
+}
+
+# keeps_owner FILE: another file in its place would be the same user's.
+keeps_owner() {
+	me=$(id -u)
+	[ "$me" = 0 ] || [ ! -e "$1" ] || [ -n "$(find "$1" -prune -user "$me")" ]
 }
 
 # change FILE MODE: place, so that it can be taken back.
@@ -398,6 +412,7 @@ put_key() {
 		say already
 		return
 	fi
+	[ -n "$f" ] || refuse everybody "$(key_files | sed 1q)"
 	add "$f" 600 || refuse unwritable "$f"
 }
 
