@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vmux/internal/control"
+	"vmux/internal/serveraccess"
 	"vmux/internal/sshconfig"
 )
 
@@ -25,7 +26,7 @@ func (l *looker) login(ctx context.Context) func(*Facts) {
 	defer os.Remove(log.Name())
 	defer log.Close()
 	out, aside, _ := output(ctx, "ssh", slices.Concat([]string{"-v", "-E", log.Name(), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, []string{"--", l.Host, "date +%s"})...)
+		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, serveraccess.Sessions(ctx, "", l.Host), []string{"--", l.Host, "date +%s"})...)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -50,8 +50,9 @@ type Connection struct {
 	Options
 	Facts
 
-	dir    string
-	logins int
+	dir      string
+	sessions []string // see Sessions
+	logins   int
 }
 
 // Open logs in as the person would, and looks at the server. A server that lets nobody
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Connection{Options: o, dir: dir}
+	c := &Connection{Options: o, dir: dir, sessions: Sessions(ctx, o.Program, o.Host)}
 	// It ends by itself soon after the last session, if this program is killed.
 	lines, err := c.ask(ctx, "look", nil, "-v", "-E", c.path("log"), "-o", "ControlMaster=yes", "-o", "ControlPersist=20")
 	log, readErr := os.ReadFile(c.path("log"))
@@ -114,6 +115,7 @@ func (c *Connection) command(ctx context.Context, args ...string) *exec.Cmd {
 func (c *Connection) run(ctx context.Context, args []string, remote ...string) *exec.Cmd {
 	args = append(args, "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no",
 		"-o", "PermitLocalCommand=no", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
+	args = append(args, c.sessions...)
 	if c.In == nil {
 		args = append(args, "-o", "BatchMode=yes")
 	}
@@ -122,6 +124,32 @@ func (c *Connection) run(ctx context.Context, args []string, remote ...string) *
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
+}
+
+// Sessions are ssh's options that undo what a configuration says of the sessions with a host
+// that is there for its tunnels: SessionType none runs no command, StdinNull gives it no input,
+// and ForkAfterAuthentication leaves ssh behind. Before OpenSSH 8.7 ssh knows none of them, so
+// that it is asked (-G); "" is the ssh on the PATH.
+func Sessions(ctx context.Context, program, host string) (options []string) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ssh := exec.CommandContext(ctx, cmp.Or(program, "ssh"), "-G", "--", host)
+	ssh.WaitDelay = time.Second // what a Match runs may go on
+	config, err := ssh.Output()
+	if err != nil {
+		return nil // and says so when it is to log in
+	}
+	for line := range strings.Lines(string(config)) {
+		switch line = strings.TrimSpace(line); line {
+		case "sessiontype none", "sessiontype subsystem":
+			options = append(options, "-o", "SessionType=default")
+		case "stdinnull yes":
+			options = append(options, "-o", "StdinNull=no")
+		case "forkafterauthentication yes":
+			options = append(options, "-o", "ForkAfterAuthentication=no")
+		}
+	}
+	return options
 }
 
 // session is remote.sh on the server.

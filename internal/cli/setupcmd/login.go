@@ -50,7 +50,7 @@ func (a *app) login(ctx context.Context, target string) error {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "log")
 	ssh := exec.CommandContext(ctx, "ssh", slices.Concat([]string{"-v", "-E", file, "-o", "PreferredAuthentications=publickey"},
-		sshconfig.OneCommand, []string{"--", target, "true"})...)
+		sshconfig.OneCommand, serveraccess.Sessions(ctx, "", target), []string{"--", target, "true"})...)
 	ssh.Stdin, ssh.Stderr = a.In, a.Err
 	began := time.Now()
 	a.Say("logging in to %s", wire.Show(target))
