@@ -136,6 +136,15 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 		{"IdentityAgent alone", func() { s.in(""); config("IdentityAgent " + s.socket())() }, "", nil},
 		{"named keys only", config("IdentitiesOnly yes"), "failure ssh's configuration identities-only", nil},
 		{"named keys, and the phone's", config("IdentitiesOnly yes\nIdentityFile " + public), "", nil},
+		{"named keys, by what ssh expands", func() {
+			config("IdentitiesOnly yes\nIdentityFile ${KEYS}/%n\nCertificateFile ${KEYS}/%n.pub")()
+			s.env = append(s.env, "KEYS="+s.dir)
+			key, err := os.ReadFile(public)
+			if err != nil {
+				t.Error(err)
+			}
+			s.file("vmux-doctor.invalid.pub", string(key))
+		}, "", nil},
 		{"no keys", config("PubkeyAuthentication no"), "failure ssh's configuration keys-off", nil},
 		{"a password first", config("PreferredAuthentications password"), "failure ssh's configuration keys-off", nil},
 		{"a wrong word", config("IdentityAgents x"), "failure ssh's configuration refused", nil},
@@ -159,7 +168,7 @@ func TestDoctorInBrokenWorlds(t *testing.T) {
 			}
 		}},
 		{"an open ~/.ssh", func() {
-			if err := errors.Join(os.MkdirAll(filepath.Join(s.dir, ".ssh"), 0o700), os.Chmod(filepath.Join(s.dir, ".ssh"), 0o770)); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Join(s.dir, ".ssh"), 0o700), os.Chmod(filepath.Join(s.dir, ".ssh"), 0o772)); err != nil {
 				t.Error(err)
 			}
 		}, "failure permissions writable", func() {
@@ -262,7 +271,7 @@ func TestDoctorLogsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	at(server, fmt.Sprintf("  RemoteCommand tmux attach\n  LocalForward %d 127.0.0.1:1\n  ExitOnForwardFailure yes\n", taken.Addr().(*net.TCPAddr).Port))
+	at(server, fmt.Sprintf("  RemoteCommand tmux attach\n  SessionType none\n  StdinNull yes\n  ForkAfterAuthentication yes\n  LocalForward %d 127.0.0.1:1\n  ExitOnForwardFailure yes\n", taken.Addr().(*net.TCPAddr).Port))
 	finds("", "server")
 	permitted := []string{w.identity("ssh-ed25519").PublicKey}
 	at(o.StartServer(t, sshdtest.Config{AuthorizedKeys: permitted, Extra: []string{"ForceCommand echo no shell here; exit 1"}}), "")

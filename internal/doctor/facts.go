@@ -43,8 +43,8 @@ type Socket struct {
 // File is a file or folder that others must not change.
 type File struct {
 	Path  string
-	Mode  fs.FileMode
-	Owned bool // by this user
+	Mode  fs.FileMode // without the rights of a group in which nobody else is
+	Owned bool        // by this user
 }
 
 // Named is a socket that somebody names.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/hubpage"
 	"vmux/internal/otheragents"
+	"vmux/internal/sshconfig"
 )
 
 // How long each thing may take that is looked at; all are looked at beside each other.
@@ -158,7 +160,7 @@ func (l *looker) files(context.Context) func(*Facts) {
 	paths := append(slices.Clone(l.State), filepath.Join(l.home, ".ssh"), config)
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {
-			list = append(list, File{path, info.Mode().Perm(), owned(info, path == config)})
+			list = append(list, File{path, othersMode(info), owned(info, path == config)})
 		}
 	}
 	return func(f *Facts) { f.Files = list }
@@ -199,9 +201,17 @@ func (l *looker) ssh(ctx context.Context) func(*Facts) {
 		}
 	}
 	s.Agent = l.named(s.one("identityagent"))
-	s.KeyNamed = l.keyNamed(s.Config["identityfile"])
-	for _, path := range s.Config["certificatefile"] {
-		if _, err := os.Stat(l.tilde(path)); err != nil && path != "none" {
+	paths := func(keyword string) (all []string) { // as ssh takes them, whose -G does not expand them
+		for _, path := range s.Config[keyword] {
+			if expanded, ok := sshconfig.Expand(path, l.client(host), s.Config); ok && path != "none" {
+				all = append(all, expanded)
+			}
+		}
+		return all
+	}
+	s.KeyNamed = l.keyNamed(paths("identityfile"))
+	for _, path := range paths("certificatefile") {
+		if _, err := os.Stat(path); err != nil {
 			s.NoCert = path
 		}
 	}
@@ -215,7 +225,6 @@ func (l *looker) keyNamed(files []string) bool {
 		return false
 	}
 	for _, path := range files {
-		path = l.tilde(path)
 		b, err := os.ReadFile(path + ".pub")
 		if err != nil {
 			b, err = os.ReadFile(path)
@@ -230,6 +239,15 @@ func (l *looker) keyNamed(files []string) bool {
 		}
 	}
 	return false
+}
+
+// client is the ssh of this user to a host.
+func (l *looker) client(host string) sshconfig.Client {
+	c := sshconfig.Client{Args: []string{"ssh", host}, Env: os.Environ(), Home: l.home}
+	if me, err := user.Current(); err == nil {
+		c.User, c.UID = me.Username, me.Uid
+	}
+	return c
 }
 
 func (l *looker) tilde(path string) string {

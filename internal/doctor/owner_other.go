@@ -5,3 +5,5 @@ package doctor
 import "io/fs"
 
 func owned(fs.FileInfo, bool) bool { return true }
+
+func othersMode(info fs.FileInfo) fs.FileMode { return info.Mode().Perm() }

@@ -118,6 +118,17 @@ func (r *reader) tilde(path string) string {
 	return path
 }
 
+// Expand is a path of ssh's configuration as ssh takes it, for the host of the client's
+// arguments, of which config is what `ssh -G` prints. It is false where only ssh can tell.
+func Expand(path string, c Client, config map[string][]string) (string, bool) {
+	r := &reader{Client: c, single: map[string]*option{}}
+	r.arguments(c.Args)
+	for _, keyword := range []string{"hostname", "port", "user", "hostkeyalias"} {
+		r.set(keyword, config[keyword], yes)
+	}
+	return r.expand(r.tilde(path))
+}
+
 // expand puts the environment's values for ${NAME} and ssh's for its tokens
 // (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES). It is false where only ssh
 // can.
