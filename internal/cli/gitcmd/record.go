@@ -103,9 +103,10 @@ type signersLine struct {
 func openGitRecord(ctx context.Context, scope string) (*gitRecord, error) {
 	file := scope
 	if scope == "--local" {
-		out, err := exec.CommandContext(ctx, "git", "rev-parse", "--absolute-git-dir").Output()
-		if err != nil {
-			return nil, command.WithHint(errors.New("this is no git repository"), "leave out --local")
+		// What its worktrees share, as they do the configuration.
+		out, err := exec.CommandContext(ctx, "git", "rev-parse", "--path-format=absolute", "--git-common-dir").Output()
+		if err = gitSaid(err); err != nil {
+			return nil, command.WithHint(err, "leave out --local, or see git status")
 		}
 		file = strings.TrimSuffix(string(out), "\n")
 	}
@@ -164,7 +165,17 @@ func scopedGitConfig(ctx context.Context, scope, name string) (*string, error) {
 		return nil, nil
 	}
 	value := strings.TrimSuffix(string(out), "\n")
-	return &value, err
+	return &value, gitSaid(err)
+}
+
+// gitSaid is the error of a git whose output was read, with its first words.
+func gitSaid(err error) error {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if said, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n"); said != "" {
+			return fmt.Errorf("git says: %s", wire.Show(said))
+		}
+	}
+	return err
 }
 
 func setGitConfig(ctx context.Context, args ...string) error {

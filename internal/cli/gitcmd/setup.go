@@ -137,13 +137,22 @@ func (a *app) setUp(ctx context.Context, name, scope string, always bool) error 
 	})
 }
 
-// sayOverridden tells what the repository's own configuration goes on with.
+// sayOverridden tells what git goes on with all the same: by the configuration of this
+// repository, or by a file that the person's own includes.
 func (a *app) sayOverridden(ctx context.Context, settings [][2]string) {
 	overridden := false
 	for _, s := range settings {
-		if now, err := gitConfig(ctx, "", s[0]); err == nil && now != s[1] {
-			a.Say("this repository has its own %s, %s, and goes on with that", s[0], wire.Show(now))
+		out, err := exec.CommandContext(ctx, "git", "config", "--show-scope", "--show-origin", "-z", "--get", s[0]).Output()
+		fields := strings.Split(string(out), "\x00") // scope, origin, value
+		switch {
+		case err != nil || len(fields) < 3 || fields[2] == s[1]:
+		case fields[0] == "local" || fields[0] == "worktree":
+			a.Say("this repository has its own %s, %s, and goes on with that", s[0], wire.Show(fields[2]))
 			overridden = true
+		default:
+			where := wire.Show(strings.TrimPrefix(fields[1], "file:"))
+			a.Say("git goes on with the %s that it finds in %s: %s", s[0], where, wire.Show(fields[2]))
+			a.Hint("take that line out of %s", where)
 		}
 	}
 	if overridden {
@@ -198,7 +207,15 @@ const Anywhere = "/"
 func Email(ctx context.Context, folder string) (string, error) {
 	const set = "git config --global user.email you@example.com"
 	email, err := gitConfig(ctx, folder, "user.email")
-	if err != nil || email == "" {
+	if err == nil && email == "" && folder == Anywhere { // a file of theirs may have it for this repository (includeIf)
+		email, err = gitConfig(ctx, "", "--global", "--includes", "user.email")
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", command.WithHint(err, "install git")
+	case err != nil:
+		return "", err
+	case email == "":
 		return "", command.WithHint(errors.New("git does not know your e-mail address"), set)
 	}
 	if strings.ContainsAny(email, " \t\r\n,\"!*?#") {
@@ -207,8 +224,8 @@ func Email(ctx context.Context, folder string) (string, error) {
 	return email, nil
 }
 
-func gitConfig(ctx context.Context, folder, name string) (string, error) {
-	git := exec.CommandContext(ctx, "git", "config", "--get", name)
+func gitConfig(ctx context.Context, folder string, args ...string) (string, error) {
+	git := exec.CommandContext(ctx, "git", append([]string{"config", "--get"}, args...)...)
 	if git.Dir = folder; folder != "" { // which what a hook is started with would undo
 		git.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GIT_DIR=") })
 	}
@@ -216,26 +233,28 @@ func gitConfig(ctx context.Context, folder, name string) (string, error) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 		return "", nil // not set
 	}
-	return strings.TrimSpace(string(out)), err
+	return strings.TrimSpace(string(out)), gitSaid(err)
 }
 
 // Signers is the file of allowed signers that git knows in a folder, or the usual one.
 func Signers(ctx context.Context, folder string) (string, error) {
-	file, err := gitConfig(ctx, folder, "gpg.ssh.allowedSignersFile")
-	if err != nil {
-		return "", fmt.Errorf("git config: %w", err)
-	}
-	if rest, ok := strings.CutPrefix(file, "~/"); ok || file == "" {
+	file, err := gitConfig(ctx, folder, "--type=path", "gpg.ssh.allowedSignersFile")
+	switch {
+	case err != nil:
+		return "", err
+	case filepath.IsAbs(file):
+		return file, nil
+	case file == "":
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return "", fmt.Errorf("find the home folder: %w", err)
 		}
-		if file == "" {
-			rest = ".ssh/allowed_signers"
-		}
-		file = filepath.Join(home, rest)
+		return filepath.Join(home, ".ssh", "allowed_signers"), nil
+	case folder == Anywhere:
+		return "", command.WithHint(fmt.Errorf("gpg.ssh.allowedSignersFile is %s, another file in each repository", wire.Show(file)), "vmux git setup --local")
 	}
-	return file, nil
+	top, err := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel").Output() // where git looks for it
+	return filepath.Join(strings.TrimSuffix(string(top), "\n"), file), gitSaid(err)
 }
 
 // SignersLine lets a key sign for an address (ssh-keygen(1), ALLOWED SIGNERS). It is
