@@ -36,6 +36,8 @@ func Known(home, runtime string) []Agent {
 		Agent{"gpg-agent", filepath.Join(runtime, "gnupg", "S.gpg-agent.ssh")},
 		Agent{"ssh-agent", filepath.Join(runtime, "openssh_agent")},
 		Agent{"ssh-agent", filepath.Join(runtime, "ssh-agent.socket")},
+		Agent{"ssh-agent", filepath.Join(runtime, "ssh-agent")}, // NixOS and home-manager
+		Agent{"Keyguard", filepath.Join(runtime, "keyguard-ssh-agent.sock")},
 		Agent{"yubikey-agent", filepath.Join(runtime, "yubikey-agent", "yubikey-agent.sock")},
 		Agent{"ssh-tpm-agent", filepath.Join(runtime, "ssh-tpm-agent.sock")},
 	)

@@ -14,6 +14,7 @@ func TestNameOf(t *testing.T) {
 		"/home/alice/.var/app/com.bitwarden.desktop/data/.bitwarden-ssh-agent.sock":           "Bitwarden",
 		"/home/alice/snap/bitwarden/current/.bitwarden-ssh-agent.sock":                        "Bitwarden",
 		"/run/user/1000/yubikey-agent/yubikey-agent.sock":                                     "yubikey-agent",
+		"/run/user/1000/ssh-agent":                                                            "ssh-agent",
 		"/run/user/1000/ssh-tpm-agent.sock":                                                   "ssh-tpm-agent",
 		"/home/alice/.ssh/agent/s.ty5jXgL98F.agent.HNglVhG6Zb":                                "ssh-agent",
 		"/home/alice/.ssh/agent/s.ty5jXgL98F.sshd.HNglVhG6Zb":                                 "the agent that was forwarded here",
