@@ -245,7 +245,7 @@ var dependencyRules = []rule{
 	},
 	{
 		from: "internal/serveraccess", never: []string{"vmux/..."},
-		except: []string{"vmux/internal/serveraccess", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
+		except: []string{"vmux/internal/serveraccess", "vmux/internal/sshconfig", "vmux/internal/state", "vmux/internal/filelock", "vmux/internal/wire/..."},
 		why:    "what is done on servers goes through the person's own ssh, and holds no way to the agent's keys",
 	},
 	{

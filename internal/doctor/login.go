@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"vmux/internal/control"
-	"vmux/internal/serveraccess"
 	"vmux/internal/sshconfig"
 )
 
@@ -25,8 +24,9 @@ func (l *looker) login(ctx context.Context) func(*Facts) {
 	}
 	defer os.Remove(log.Name())
 	defer log.Close()
+	printed, _, _ := output(ctx, "ssh", "-G", "--", l.Host)
 	out, aside, _ := output(ctx, "ssh", slices.Concat([]string{"-v", "-E", log.Name(), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
-		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, serveraccess.Sessions(ctx, "", l.Host), []string{"--", l.Host, "date +%s"})...)
+		"-o", "PreferredAuthentications=publickey"}, sshconfig.OneCommand, sshconfig.Sessions(printed), []string{"--", l.Host, "date +%s"})...)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
 
@@ -126,30 +127,14 @@ func (c *Connection) run(ctx context.Context, args []string, remote ...string) *
 	return cmd
 }
 
-// Sessions are ssh's options that undo what a configuration says of the sessions with a host
-// that is there for its tunnels: SessionType none runs no command, StdinNull gives it no input,
-// and ForkAfterAuthentication leaves ssh behind. Before OpenSSH 8.7 ssh knows none of them, so
-// that it is asked (-G); "" is the ssh on the PATH.
-func Sessions(ctx context.Context, program, host string) (options []string) {
+// Sessions are sshconfig.Sessions for a host; "" is the ssh on the PATH.
+func Sessions(ctx context.Context, program, host string) []string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	ssh := exec.CommandContext(ctx, cmp.Or(program, "ssh"), "-G", "--", host)
 	ssh.WaitDelay = time.Second // what a Match runs may go on
-	config, err := ssh.Output()
-	if err != nil {
-		return nil // and says so when it is to log in
-	}
-	for line := range strings.Lines(string(config)) {
-		switch line = strings.TrimSpace(line); line {
-		case "sessiontype none", "sessiontype subsystem":
-			options = append(options, "-o", "SessionType=default")
-		case "stdinnull yes":
-			options = append(options, "-o", "StdinNull=no")
-		case "forkafterauthentication yes":
-			options = append(options, "-o", "ForkAfterAuthentication=no")
-		}
-	}
-	return options
+	printed, _ := ssh.Output()  // what is wrong it says when it is to log in
+	return sshconfig.Sessions(string(printed))
 }
 
 // session is remote.sh on the server.

@@ -1,5 +1,7 @@
 package sshconfig
 
+import "strings"
+
 // OneCommand are ssh's options for one command on a server, without what a person has
 // configured for sessions of their own there: with a RemoteCommand ssh refuses any other
 // command, ExitOnForwardFailure ends a login whose tunnel is open already, and a
@@ -7,4 +9,22 @@ package sshconfig
 var OneCommand = []string{
 	"-T", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no",
 	"-o", "PermitLocalCommand=no", "-o", "ControlPath=none",
+}
+
+// Sessions are options that undo what a configuration, as `ssh -G` prints it, says of sessions
+// with a host that is there for its tunnels: SessionType none runs no command, StdinNull gives
+// it no input, and ForkAfterAuthentication leaves ssh behind. An ssh before OpenSSH 8.7 knows
+// none of these words, and prints none.
+func Sessions(printed string) (options []string) {
+	for line := range strings.Lines(printed) {
+		switch strings.TrimSpace(line) {
+		case "sessiontype none", "sessiontype subsystem":
+			options = append(options, "-o", "SessionType=default")
+		case "stdinnull yes":
+			options = append(options, "-o", "StdinNull=no")
+		case "forkafterauthentication yes":
+			options = append(options, "-o", "ForkAfterAuthentication=no")
+		}
+	}
+	return options
 }
