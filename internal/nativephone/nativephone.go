@@ -80,7 +80,7 @@ func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Pho
 		return nil, err
 	}
 	s, err := signer.New(signer.Config{
-		Store: dir, Approver: approver, Log: log,
+		Store: dir, Approver: approver, Log: log, Now: newClock().now,
 		Providers: map[string]identity.Provider{identity.ProviderUpstream: Upstream{}},
 	})
 	if err != nil {
@@ -191,6 +191,9 @@ func (p *Phone) unpair(id device.ID, by string) error {
 	}
 	return p.Signer.Activity.Unpaired(peer, by)
 }
+
+// Running reports whether Run runs.
+func (p *Phone) Running() bool { return p.running() != nil }
 
 // running is the phone's presence while Run runs, else nil.
 func (p *Phone) running() *presence {

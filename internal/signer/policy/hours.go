@@ -32,15 +32,15 @@ type hours struct {
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// parseHours reads "[DAY[-DAY] ]HH:MM-HH:MM".
+// parseHours reads "[DAY[-DAY] ]HH:MM-HH:MM"; a day ends at 24:00.
 func parseHours(text string) (hours, error) {
 	if text == "" {
 		return hours{}, nil
 	}
 	bad := Invalid("not hours such as 08:00-18:00 or mon-fri 08:00-18:00: %q", text)
-	days, span, found := strings.Cut(text, " ")
+	days, span, found := strings.Cut(strings.ToLower(text), " ")
 	if !found {
-		days, span = "sun-sat", text
+		days, span = "sun-sat", days
 	}
 	h := hours{set: true}
 	first, last, found := strings.Cut(days, "-")
@@ -58,13 +58,20 @@ func parseHours(text string) (hours, error) {
 		}
 	}
 	from, to, found := strings.Cut(span, "-")
-	start, err := time.Parse("15:04", from)
-	end, err2 := time.Parse("15:04", to)
-	if !found || err != nil || err2 != nil || start.Equal(end) {
+	var ok, ok2 bool
+	h.from, ok = minuteOf(from)
+	if h.to, ok2 = minuteOf(to); to == "24:00" {
+		h.to, ok2 = 24*60, true
+	}
+	if !found || !ok || !ok2 || h.from == h.to {
 		return hours{}, bad
 	}
-	h.from, h.to = start.Hour()*60+start.Minute(), end.Hour()*60+end.Minute()
 	return h, nil
+}
+
+func minuteOf(clock string) (int, bool) {
+	t, err := time.Parse("15:04", clock)
+	return t.Hour()*60 + t.Minute(), err == nil
 }
 
 // contains reports whether t lies in the hours. What begins on an allowed day

@@ -29,6 +29,7 @@ func TestHoursByTheClock(t *testing.T) {
 			for _, text := range []string{
 				"", "08:00-18:00", "mon-fri 08:00-18:00", "22:00-06:00", "fri 22:00-02:30", "sat-sun 02:00-03:00",
 				"sat-mon 00:00-00:01", "23:59-00:00", "sun 00:00-23:59", "02:30-02:29",
+				"18:00-24:00", "Mon-Fri 00:00-24:00",
 			} {
 				checkHours(t, text, midnight)
 			}
@@ -78,7 +79,7 @@ func readsInside(text string, at time.Time) bool {
 	}
 	days := "sun-sat"
 	if a, b, found := strings.Cut(text, " "); found {
-		days, text = a, b
+		days, text = strings.ToLower(a), b
 	}
 	from, to, _ := strings.Cut(text, "-")
 	clock := at.Format("15:04")
