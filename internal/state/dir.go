@@ -124,7 +124,7 @@ func WriteNew(path string, b []byte) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, flush(f), f.Close()); err != nil {
 		err = wire.WithHint(errors.Join(err, os.Remove(path)), "free some space there, or name another FILE")
 	}
 	return err
@@ -173,7 +173,7 @@ func (d *Dir) Append(name string, b []byte) error {
 	if _, err := f.Write(b); err != nil {
 		return fmt.Errorf("append to %s: %w", name, err)
 	}
-	return f.Sync()
+	return flush(f)
 }
 
 // Delete removes the document; one that is not there is no error.

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -28,7 +29,18 @@ func syncFolder(path string) error {
 		return err
 	}
 	defer f.Close()
-	return f.Sync()
+	return flush(f)
+}
+
+// flush waits until a file is on the disk. A file system that knows no such wait says that it
+// is invalid, as shares of other machines do (syncthing issue 4432, KeePassXC issue 12079): what
+// was written is there all the same.
+func flush(f *os.File) error {
+	err := f.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
 }
 
 // CheckOwner refuses a folder of another user's in which files are to be made, as sudo has it

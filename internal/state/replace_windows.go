@@ -17,6 +17,9 @@ func replace(path string, b []byte, mode fs.FileMode) error {
 
 func syncFolder(string) error { return nil }
 
+// flush waits until a file is on the disk.
+func flush(f *os.File) error { return f.Sync() }
+
 // checkOwner leaves it to the profile folder's access control list.
 func checkOwner(string, fs.FileInfo) error { return nil }
 
