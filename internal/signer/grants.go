@@ -48,10 +48,10 @@ type held struct {
 	secret []byte
 }
 
-// over reports whether the grant's time has passed, or the clock was set back before
-// its beginning.
-func (g Grant) over(now time.Time) bool {
-	return !now.Before(g.Until) || now.Before(g.Since.Add(-time.Minute))
+// over reports whether the time of a grant or a pause has passed, or the clock was set back
+// before its beginning: one that began while it was wrong could last for years.
+func over(since, until, now time.Time) bool {
+	return !now.Before(until) || now.Before(since.Add(-time.Minute))
 }
 
 // grantDocument is what is kept of a person's wish.
@@ -131,7 +131,7 @@ func (s *Signer) EndGrantsOf(id device.ID) {
 // that, and watchGrants.
 func (s *Signer) endOver() {
 	now := s.cfg.Now()
-	s.endGrants(func(g Grant) bool { return g.over(now) })
+	s.endGrants(func(g Grant) bool { return over(g.Since, g.Until, now) })
 }
 
 func (s *Signer) endGrants(which func(Grant) bool) {

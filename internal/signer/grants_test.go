@@ -308,6 +308,21 @@ func TestPromptBombing(t *testing.T) {
 	})
 }
 
+// A pause that began while the phone's clock was wrong, as that of a Raspberry Pi is until it has
+// asked for the time, lasts for no years.
+func TestPauseOfAWrongClock(t *testing.T) {
+	p := newPhone(t)
+	id := p.create("work", "ssh-ed25519")
+	wrong := time.Now().AddDate(12, 0, 0)
+	p.pause(Pause{DeviceID: p.computer.ID, Since: wrong, Until: wrong.Add(pauseFor)})
+	if err := p.paused(p.computer.ID, wire.Text{}); err != nil {
+		t.Error(err)
+	}
+	if r := p.ask(t.Context(), p.request(id)); r.Error != nil {
+		t.Error(r.Error)
+	}
+}
+
 // Thirty requests that one sheet lists are denied by one tap: that is one denial.
 func TestDenialsOnOneSheetAreOne(t *testing.T) {
 	p := newPhone(t)

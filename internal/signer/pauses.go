@@ -46,7 +46,7 @@ func (s *Signer) Pauses() ([]Pause, error) {
 		return nil, err
 	}
 	now := s.cfg.Now()
-	return slices.DeleteFunc(doc.Pauses, func(p Pause) bool { return !now.Before(p.Until) }), nil
+	return slices.DeleteFunc(doc.Pauses, func(p Pause) bool { return over(p.Since, p.Until, now) }), nil
 }
 
 // EndPauses lets a computer ask again.
