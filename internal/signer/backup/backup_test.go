@@ -202,9 +202,10 @@ func TestPassphrases(t *testing.T) {
 		"\t" + one + "\r\n":                    one,
 		"\ufeff" + one + "\r\n":                one,
 		strings.ReplaceAll(one, "-", "\u00a0"): one,
-		"\ufeffmy own one":                     "my own one",
-		" my own one ":                         "my own one",
-		"my own one, with - dashes":            "my own one, with - dashes",
+		strings.NewReplacer("O", "0", "I", "1", "B", "8").Replace("OIB22-" + one[6:]): "OIB22-" + one[6:],
+		"\ufeffmy own one":          "my own one",
+		" my own one ":              "my own one",
+		"my own one, with - dashes": "my own one, with - dashes",
 	} {
 		if got := tidy(typed); got != meant {
 			t.Errorf("tidy(%q) = %q, want %q", typed, got, meant)

@@ -33,8 +33,8 @@ func CheckPassphrase(p []byte) error {
 	return nil
 }
 
-// NewPassphrase returns a passphrase that nobody guesses, in letters and digits that are not
-// mistaken for one another.
+// NewPassphrase returns a passphrase that nobody guesses, in letters and digits, none of which
+// is the 0, 1 or 8 that a letter is mistaken for.
 func NewPassphrase() string { return grouped(rand.Text()[:groups*groupSize]) }
 
 func grouped(text string) string {
@@ -49,6 +49,9 @@ func grouped(text string) string {
 // NewPassphrase without the case and the separators that it was typed with.
 func tidy(p string) string {
 	plain := strings.ToUpper(strings.Map(func(r rune) rune {
+		if n := strings.IndexRune("018", r); n >= 0 { // not in the alphabet: read wrong from paper
+			return rune("OIB"[n])
+		}
 		if unicode.IsSpace(r) || strings.ContainsRune("-\u2010\u2011\u2012\u2013\u2014\u2212"+unseen, r) {
 			return -1
 		}
