@@ -31,6 +31,9 @@ type Approver struct {
 	// Unlocked tells that a secret which Passphrase has returned was the right one, unless
 	// it was remembered. It keeps a copy, if anything. Not called when it is nil.
 	Unlocked func(r PassphraseRequest, secret []byte)
+	// Failed tells that no secret which Passphrase has returned was the right one: nothing was
+	// signed, though it was approved. Not called when it is nil.
+	Failed func(PassphraseRequest)
 
 	// Paused tells that a computer is paused after several denials, which the log
 	// has by then, so that the person can think about its pairing: see
@@ -204,6 +207,7 @@ type unlocking struct {
 	request  PassphraseRequest
 	record   *record
 	typed    []byte // what may have to be remembered
+	given    bool   // the last secret that was asked for
 }
 
 func (a Approver) unlock(label wire.Text, key string, sheet Sheet, rec *record) *unlocking {
@@ -220,6 +224,7 @@ func (u *unlocking) ask(ctx context.Context, attempt int) ([]byte, error) {
 	}
 	u.request.Attempt, u.record.Remembered = attempt, false
 	secret, err := u.approver.Passphrase(ctx, u.request)
+	u.given = err == nil
 	clear(u.typed)
 	u.typed = nil
 	if u.approver.Unlocked != nil && !u.record.Remembered {
@@ -232,10 +237,13 @@ func (u *unlocking) ask(ctx context.Context, attempt int) ([]byte, error) {
 	return secret, err
 }
 
-// done tells the approver what was typed, if a signature was made by it.
+// done tells the approver what was typed, if a signature was made by it, and if none was right.
 func (u *unlocking) done(err error) {
-	if err == nil && u.typed != nil {
+	switch {
+	case err == nil && u.typed != nil:
 		u.approver.Unlocked(u.request, u.typed)
+	case u.given && u.approver.Failed != nil && wire.CodeOf(err) == wire.CodeAuthenticationFailed:
+		u.approver.Failed(u.request)
 	}
 	clear(u.typed)
 }

@@ -20,7 +20,9 @@ func TestWrongPassphrase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
+	failed := 0
+	p.cfg.Approver.Failed = func(PassphraseRequest) { failed++ }
+	for n, c := range []struct {
 		answers []string
 		tries   int
 		want    wire.Code
@@ -39,9 +41,15 @@ func TestWrongPassphrase(t *testing.T) {
 		if got := codeOf(answer.Error); got != c.want || tries != c.tries {
 			t.Errorf("answered %q after %d tries, want %q after %d", got, tries, c.want, c.tries)
 		}
+		if failed != n { // the second alone
+			t.Errorf("it is told %d times that none was right", failed)
+		}
 	}
 	p.approver.Passphrase = func(context.Context, PassphraseRequest) ([]byte, error) { return nil, errors.New("no terminal") }
 	p.wantCode(p.ask(t.Context(), p.request(id)), wire.CodeAuthenticationFailed)
+	if failed != 1 {
+		t.Error("it is told of a passphrase that nobody has typed")
+	}
 }
 
 // What a person typed is overwritten as soon as it has been used.

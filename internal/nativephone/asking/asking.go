@@ -169,6 +169,7 @@ func (s *Terminals) Approver() signer.Approver {
 		},
 		Passphrase: s.passphrase,
 		Unlocked:   s.unlocked,
+		Failed:     s.failed,
 		Paused:     s.paused,
 	}
 }
@@ -264,6 +265,17 @@ func (s *Terminals) unlocked(r signer.PassphraseRequest, secret []byte) {
 	defer at.using.Done()
 	if at.approver.Unlocked != nil {
 		at.approver.Unlocked(r, secret)
+	}
+}
+
+func (s *Terminals) failed(r signer.PassphraseRequest) {
+	at, err := s.of(r)
+	if err != nil {
+		return
+	}
+	defer at.using.Done()
+	if at.approver.Failed != nil {
+		at.approver.Failed(r)
 	}
 }
 

@@ -48,6 +48,7 @@ type groupSecret struct {
 	attempt int
 	secret  []byte // nil: not typed yet, or wiped
 	users   int
+	failed  bool // it was said that none was right
 }
 
 func (g *groups) join(ctx context.Context, s signer.SignSheet) *member {
@@ -150,6 +151,26 @@ func (g *groups) typed(shared *groupSecret, attempt int) []byte {
 		return nil
 	}
 	return bytes.Clone(shared.secret)
+}
+
+// failedToUnlock says that nothing was signed, once for the requests of one sheet.
+func (t *Terminal) failedToUnlock(r signer.PassphraseRequest) {
+	if t.groups.saysFailed(r) {
+		t.Say("Wrong: nothing was signed with " + r.Label.String() + ".\n")
+	}
+}
+
+// saysFailed reports whether it is to be said that no passphrase was right.
+func (g *groups) saysFailed(r signer.PassphraseRequest) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	shared := g.secrets[requestKey{r.From, r.RequestID}]
+	if shared == nil {
+		return true
+	}
+	was := shared.failed
+	shared.failed = true
+	return !was
 }
 
 // end forgets a request; the last one of a group wipes its passphrase.

@@ -98,6 +98,7 @@ func TestSilenceAfterAnInterruption(t *testing.T) {
 	p.sees("Passphrase of work: ")
 	withdraw()
 	p.sees("Withdrawn: ")
+	p.pauses(silence + inert) // somebody who has looked for the passphrase meanwhile
 	p.types("secret")
 	p.pauses(300 * time.Millisecond)
 	if strings.Contains(p.screen(), "secret") {

@@ -28,10 +28,13 @@ const (
 	// silence is how long nobody types until what is typed is for the next
 	// question: one that was interrupted may have been in the midst of an answer.
 	silence = 2 * time.Second
+	// lateTime is how long a passphrase may come that is not asked for any more: where nobody
+	// else is asked meanwhile, it is not shown.
+	lateTime = time.Minute
 	// grantTime is how long the like of a request passes that was approved with g.
 	grantTime = 15 * time.Minute
-	// maxTyped bounds a typed passphrase, in bytes.
-	maxTyped = 1024
+	// maxTyped bounds a typed passphrase, in bytes: as long as a new one can be.
+	maxTyped = 4096
 )
 
 // ErrHungUp is returned when nobody can answer here, at least for the time: see errStuck and
@@ -116,9 +119,9 @@ func New(tty Device) *Terminal {
 // Approver returns the functions that ask. With a passphrase, that one is used
 // instead of asking for any.
 func (t *Terminal) Approver(passphrase []byte) signer.Approver {
-	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Unlocked: t.unlocked, Paused: t.paused}
+	a := signer.Approver{Sign: t.sign, Certificate: t.certificate, Passphrase: t.passphrase, Unlocked: t.unlocked, Failed: t.failedToUnlock, Paused: t.paused}
 	if passphrase != nil {
-		a.Passphrase, a.Unlocked = WithPassphrase(passphrase, t.Say), nil
+		a.Passphrase, a.Unlocked, a.Failed = WithPassphrase(passphrase, t.Say), nil, nil
 		t.silent = true
 	}
 	return a
@@ -258,7 +261,7 @@ func (t *Terminal) ask(ctx context.Context, q question) (byte, error) {
 	t.finish(q.sheet, key, err)
 	switch {
 	case err != nil:
-		t.giveAfterSilence()
+		t.giveAfterSilence(0)
 	case isApproval(key) && !t.silent:
 		t.screen.giveAfter(t.discardIfTyped)
 	default:
@@ -282,17 +285,19 @@ func (t *Terminal) take(ctx context.Context, r rank) error {
 // giveAfterSilence passes the screen on once the rest of an answer that was
 // interrupted is typed: an attacker who withdraws his request while its
 // passphrase is typed would have the rest of it answer his next one, and a
-// terminal that is given back would show it.
-func (t *Terminal) giveAfterSilence() {
+// terminal that is given back would show it. Where nobody waits for the screen, it stays so
+// long.
+func (t *Terminal) giveAfterSilence(alone time.Duration) {
 	t.rest.Go(func() {
-		t.discard()
+		t.discard(alone)
 		t.screen.give()
 	})
 }
 
-// discard reads until Enter, or until nobody has typed for the silence.
-func (t *Terminal) discard() {
-	for last := time.Now(); time.Since(last) < silence; {
+// discard reads until Enter, or until nobody has typed for the silence, and has the time alone.
+func (t *Terminal) discard(alone time.Duration) {
+	began := time.Now()
+	for last := began; time.Since(last) < silence || time.Since(began) < alone && t.screen.others() == 0; {
 		typed, err := t.read(t.life)
 		enter := bytes.ContainsAny(typed, "\r\n")
 		clear(typed)
@@ -310,7 +315,7 @@ func (t *Terminal) discard() {
 func (t *Terminal) discardIfTyped() {
 	typed, err := t.read(t.life)
 	if err == nil && len(typed) > 0 && !bytes.ContainsAny(typed, "\r\n") {
-		t.discard()
+		t.discard(0)
 	}
 	clear(typed)
 }
@@ -433,10 +438,10 @@ func (t *Terminal) askPassphrase(ctx context.Context, r signer.PassphraseRequest
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		t.end("Expired: the time to answer is over. What is typed is thrown away until Enter.")
-		t.giveAfterSilence()
+		t.giveAfterSilence(lateTime)
 	case errors.Is(err, context.Canceled):
 		t.end("Withdrawn: the computer no longer waits. What is typed is thrown away until Enter.")
-		t.giveAfterSilence()
+		t.giveAfterSilence(lateTime)
 	case err != nil:
 		t.end("No passphrase: denied.")
 		t.screen.give()

@@ -267,6 +267,13 @@ func TestOneSheetForThoseThatWaitTogether(t *testing.T) {
 			}
 		}
 	}
+	for n := 1; n <= 5; n++ {
+		approver.Failed(signer.PassphraseRequest{Label: wire.Clean("work"), RequestID: fmt.Sprint(n), From: device.ID{'l'}, Attempt: 3})
+	}
+	p.sees("Wrong: nothing was signed with work.")
+	if s := p.screen(); strings.Count(s, "nothing was signed") != 1 {
+		t.Errorf("it is said of each:\n%s", s)
+	}
 	unanswered(t, alone, "another key's request was answered too")
 	unanswered(t, apart, "a request with a warning was answered too")
 	p.keepsTyping("n", func() bool { return len(alone) > 0 && len(apart) > 0 })

@@ -303,6 +303,9 @@ func (r *restoring) keys(list []backup.Key) error {
 		if id.Label = freeLabel(id.Label, here); id.Label != k.Label {
 			text = "is restored as " + id.Label + ", since another key here has its name"
 		}
+		if !id.Enabled {
+			text += ", switched off as it was"
+		}
 		if r.add == nil {
 			identity.Wipe(key)
 		} else {

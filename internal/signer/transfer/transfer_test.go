@@ -174,6 +174,9 @@ func TestBackupIsRestoredOnAnEmptyPhone(t *testing.T) {
 	if got := states(outcomes); got != "work restored, git restored, vmux-ca restored, servers restored, token missing" || !slices.Equal(looked, outcomes) {
 		t.Errorf("restored %s; looked %s", got, states(looked))
 	}
+	if got := outcomes[0].Text + "; " + outcomes[1].Text; got != "is restored, switched off as it was; is restored" {
+		t.Errorf("it says %q", got)
+	}
 	got := fresh.label("work")
 	if !bytes.Equal(got.PublicKey, work.PublicKey) || got.Enabled || got.Default || got.Rules.Users[0] != "deploy" || !got.CreatedAt.Equal(work.CreatedAt) {
 		t.Errorf("work has become %+v", got)
