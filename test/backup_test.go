@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -142,6 +143,30 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	fresh.run("phone", "restore", "--dry-run", elsewhere, "--passphrase-file", composed)
 	if after := fresh.run("phone", "identity", "list", "--json"); after != before {
 		t.Errorf("the keys became %s", after)
+	}
+}
+
+// A backup that is piped, as from another machine by ssh, leaves the terminal to be asked on:
+// age, gpg and ssh-keygen ask there as well.
+func TestPipedBackupIsAskedAboutOnTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("work", "ssh-ed25519")
+	fresh := newHome(t)
+	vmux := fresh.command(deadline(t), "phone", "restore", "--dry-run", "-")
+	cmd := exec.CommandContext(deadline(t), "sh", append([]string{"-c", `cat "$0" | "$@"`, w.backup(), vmux.Path}, vmux.Args[1:]...)...)
+	cmd.Env = vmux.Env
+	tty, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	if _, err := tty.WriteString(backupPassphrase + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	shown, _ := io.ReadAll(tty) // until the other end is closed, which is an error
+	if err := cmd.Wait(); err != nil || !strings.Contains(string(shown), "key  work  is restored") {
+		t.Errorf("%v: %q", err, shown)
 	}
 }
 

@@ -254,6 +254,12 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	if err := backup.Check(file); err != nil {
 		return command.WithHint(err, "%s", whyNotOpened(err))
 	}
+	if path == "-" {
+		if tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil { // where ssh-keygen and age ask, too
+			defer tty.Close()
+			a = &app{&command.IO{In: tty, Out: a.Out, Err: a.Err, JSON: a.JSON}}
+		}
+	}
 	passphrase, err := a.Passphrase(ctx, from.backup, "Passphrase of the backup", false)
 	if err != nil {
 		return err
@@ -261,8 +267,12 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	defer clear(passphrase)
 	in := restoreOf{File: file, Passphrase: passphrase}
 	found, err := restoreBackup(ctx, in) // also finds what is wrong before anybody chooses a passphrase
-	if err != nil || dry {
-		return errors.Join(err, a.showRestored(err, found))
+	if err != nil {
+		return err
+	}
+	if dry {
+		a.Say("nothing is changed: this is what would be without --dry-run")
+		return a.showRestored(found)
 	}
 	in.KeyPassphrase = []byte{}
 	if transfer.NeedsKeys(found.Outcomes) {
@@ -275,7 +285,7 @@ func (a *app) restore(ctx context.Context, path string, dry bool, from secretFil
 	if err != nil {
 		return err
 	}
-	if err := a.showRestored(nil, done); err != nil {
+	if err := a.showRestored(done); err != nil {
 		return err
 	}
 	a.Hint("vmux phone pair INVITATION, with what `vmux pair` prints on your computer")
@@ -345,10 +355,7 @@ func whyNotOpened(err error) string {
 	return "copy it anew from where it was kept, or take another copy"
 }
 
-func (a *app) showRestored(err error, r restored) error {
-	if err != nil {
-		return nil
-	}
+func (a *app) showRestored(r restored) error {
 	return a.Answer(r, func() error {
 		a.Say("the backup is of %s", command.LocalTime(r.CreatedAt))
 		for _, o := range r.Outcomes {

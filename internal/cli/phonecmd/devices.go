@@ -69,7 +69,9 @@ func (a *app) pair(cmd *cobra.Command, text, hubCA, name string) error {
 	}
 	return a.Answer(deviceAnswer{peer.ID.String(), peer.Name.String(), peer.PairedAt}, func() error {
 		a.Say("paired with %s (device %s)", peer.Name, peer.ID.Short())
-		a.Hint("vmux phone run")
+		if !peer.Runs {
+			a.Hint("vmux phone run")
+		}
 		return nil
 	})
 }
@@ -115,23 +117,29 @@ type pairing struct {
 	Name       *string
 }
 
-var pairPhone = Operation("pair", func(ctx context.Context, p *nativephone.Phone, in pairing) (device.Peer, error) {
+// paired is a computer, and whether the phone runs that was paired with it.
+type paired struct {
+	device.Peer
+	Runs bool
+}
+
+var pairPhone = Operation("pair", func(ctx context.Context, p *nativephone.Phone, in pairing) (paired, error) {
 	inv, err := device.ParseInvitation(in.Invitation)
 	if err != nil {
-		return device.Peer{}, err
+		return paired{}, err
 	}
 	if in.Name != nil {
 		if err := p.Rename(*in.Name); err != nil {
-			return device.Peer{}, err
+			return paired{}, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	peer, err := p.Pair(ctx, inv, in.HubCA)
 	if err != nil {
-		return device.Peer{}, notPaired(err, p.Trust, inv)
+		return paired{}, notPaired(err, p.Trust, inv)
 	}
-	return peer, nil
+	return paired{peer, p.Running()}, nil
 })
 
 // notPaired adds to a failed pairing what is known of its cause: the phone may

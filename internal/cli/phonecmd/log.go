@@ -62,7 +62,7 @@ var exportLog = Operation("log export", func(_ context.Context, p *nativephone.P
 func newLogCommand(a *app) *cobra.Command {
 	var filter logFilter
 	cmd := a.WithJSON(&cobra.Command{
-		Use: "log", Short: "Show what was asked of this phone, what became of it, and what was changed",
+		Use: "log", Short: "Show what was asked, what came of it, and what was changed here",
 		Long: `Shows what was asked of this phone and what became of it, and what was done to its
 keys, policies and pairings, oldest first. With --json, one record on each line.
 

@@ -27,7 +27,7 @@ func newPolicyCommand(a *app) *cobra.Command {
 	var clear bool
 	cmd := a.WithJSON(&cobra.Command{
 		Use:   "policy IDENTITY",
-		Short: "Show what an identity may be used for, or change what the flags name",
+		Short: "Show or change what an identity may be used for",
 		Long: `Requests outside of an identity's policy are refused without asking, and are
 counted. An empty list, as in --users "", allows all again.
 

@@ -49,7 +49,8 @@ func newRunCommand(a *app) *cobra.Command {
 and asks on this terminal for each signature. Without a terminal, as a service, it
 asks at the one of "vmux phone attach". Ends on ^C. A sheet takes no key until
 half a second has passed without one. When a question is withdrawn or expires, what is
-typed is thrown away until Enter, or until two seconds have passed without a key.
+typed is thrown away until Enter, or until two seconds have passed without a key;
+after a passphrase, until a minute has passed or somebody else is to be asked.
 
 With --remember a passphrase is asked for once in that time, and each request is
 still asked about. It is kept in memory, for the terminal at which it was typed, and
@@ -143,6 +144,7 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	asked.above(func() { a.sayMissing(p) })
 	err = p.Run(ctx, nativephone.RunConfig{
 		Listen: f.listen,
 		State: func(text, hint string) {
@@ -157,6 +159,18 @@ func (a *app) run(cmd *cobra.Command, f runFlags) error {
 		Log: log, Perform: perform, Attach: asked.attach,
 	})
 	return notRun(err)
+}
+
+// sayMissing says what a new phone lacks to be asked for anything.
+func (a *app) sayMissing(p *nativephone.Phone) {
+	if keys, err := p.Signer.Identities.All(); err == nil && len(keys) == 0 {
+		a.Say("there is no key on this phone yet")
+		a.Hint("vmux phone identity create --label LABEL, in another terminal")
+	}
+	if peers, err := p.Trust.Peers(); err == nil && len(peers) == 0 {
+		a.Say("it is paired with no computer yet")
+		a.Hint("vmux phone pair INVITATION, in another terminal, with what `vmux pair` prints on the computer")
+	}
 }
 
 // notRun adds to a failed run what to do about it.
