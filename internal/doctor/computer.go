@@ -3,14 +3,17 @@ package doctor
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/control"
+	"vmux/internal/sshconfig"
 )
 
 // The checks of this file are about the agent, and who finds it.
@@ -135,30 +138,36 @@ func sshConfig(f Facts) []Finding {
 		return fail("identities-only", "ssh-add -L | head -n 1 > ~/.ssh/phone.pub, and below the host: IdentityFile ~/.ssh/phone.pub",
 			"ssh offers keys that its configuration names, and no other: IdentitiesOnly yes, and no IdentityFile is a key of the phone")
 	case len(f.leftOut()) > 0 && len(f.leftOut()) == f.listed():
-		return fail("algorithms", leftOutHint, "ssh offers no key of the phone's: PubkeyAcceptedAlgorithms leaves out %s", strings.Join(f.leftOut(), ", "))
+		return fail("algorithms", leftOutHint, "ssh offers no key of the phone's: its configuration leaves out %s", strings.Join(f.leftOut(), ", "))
 	case len(f.leftOut()) > 0:
-		return warn("algorithms", leftOutHint, "ssh does not offer all of the phone's keys: PubkeyAcceptedAlgorithms leaves out %s", strings.Join(f.leftOut(), ", "))
+		return warn("algorithms", leftOutHint, "ssh does not offer all of the phone's keys: its configuration leaves out %s", strings.Join(f.leftOut(), ", "))
 	case s.NoCert != "":
 		return warn("no-certificate-file", "take the line CertificateFile out, or: vmux cert request", "CertificateFile %s is not there", s.NoCert)
 	}
 	return fine("keys", "nothing in it keeps ssh from an agent's keys")
 }
 
-const leftOutHint = "make a key of another kind on the phone; or add its kind to PubkeyAcceptedAlgorithms, if it is not a policy of this computer (update-crypto-policies, FIPS)"
+const leftOutHint = "make a key of another kind on the phone; or change what is named, if it is not a policy of this computer (update-crypto-policies, FIPS)"
 
-// leftOut are the algorithms of those keys that ssh does not offer, whatever the server takes.
+// leftOut are those keys, by their algorithms, that ssh does not offer, whatever the server takes.
 func (f Facts) leftOut() (all []string) {
 	list := cmp.Or(f.SSH.one("pubkeyacceptedalgorithms"), f.SSH.one("pubkeyacceptedkeytypes")) // before OpenSSH 8.5
 	if list == "" || f.Status == nil {
 		return nil
 	}
+	shortest, _ := strconv.Atoi(f.SSH.one("requiredrsasize")) // since OpenSSH 9.1; none before
 	for _, id := range f.Status.Identities {
 		taken := func(name string) bool {
 			rsa := id.Algorithm == ssh.KeyAlgoRSA && (name == ssh.KeyAlgoRSASHA256 || name == ssh.KeyAlgoRSASHA512)
 			return name == id.Algorithm || rsa || name == "webauthn-"+id.Algorithm
 		}
-		if !id.Certificate && !slices.ContainsFunc(strings.Split(list, ","), taken) {
-			all = append(all, id.Algorithm)
+		bits := sshconfig.RSABits(id.PublicKey)
+		switch {
+		case id.Certificate:
+		case !slices.ContainsFunc(strings.Split(list, ","), taken):
+			all = append(all, id.Algorithm+" (PubkeyAcceptedAlgorithms)")
+		case bits > 0 && bits < shortest:
+			all = append(all, fmt.Sprintf("%s of %d bits (RequiredRSASize)", id.Algorithm, bits))
 		}
 	}
 	return all

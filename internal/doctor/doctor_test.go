@@ -2,16 +2,20 @@ package doctor
 
 import (
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
+	"math/big"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"vmux/internal/control"
 	"vmux/internal/hubpage"
@@ -54,6 +58,16 @@ func whole() Facts {
 	}
 }
 
+// rsaLine is the line of an RSA key of that length, which nobody has.
+func rsaLine(bits int) string {
+	n := new(big.Int).SetBit(big.NewInt(1), bits-1, 1)
+	key, err := ssh.NewPublicKey(&rsa.PublicKey{N: n, E: 65537})
+	if err != nil {
+		panic(err)
+	}
+	return string(ssh.MarshalAuthorizedKey(key))
+}
+
 // worlds are what can be wrong: what is changed, and the only thing that is to be named.
 var worlds = []struct {
 	name   string
@@ -90,6 +104,10 @@ var worlds = []struct {
 	{"one kind of two", func(f *Facts) {
 		f.SSH.Config["pubkeyacceptedalgorithms"] = []string{"ecdsa-sha2-nistp256,rsa-sha2-512"}
 		f.Status.Identities = append(f.Status.Identities, control.Identity{Algorithm: "ssh-rsa"})
+	}, "warning ssh's configuration algorithms"},
+	{"an RSA key that is too short for ssh", func(f *Facts) {
+		f.SSH.Config["pubkeyacceptedalgorithms"], f.SSH.Config["requiredrsasize"] = []string{"ssh-ed25519,rsa-sha2-512"}, []string{"3072"}
+		f.Status.Identities = append(f.Status.Identities, control.Identity{Algorithm: "ssh-rsa", PublicKey: rsaLine(2048)}, control.Identity{Algorithm: "ssh-rsa", PublicKey: rsaLine(3072)})
 	}, "warning ssh's configuration algorithms"},
 	{"a certificate that is not there", func(f *Facts) { f.SSH.NoCert = "~/.ssh/c.pub" }, "warning ssh's configuration no-certificate-file"},
 	{"IdentityAgent none", func(f *Facts) { f.SSH.agent("none", Named{}) }, "failure shell none"},

@@ -3,10 +3,12 @@ package serveraccess
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
+	"vmux/internal/sshconfig"
 	"vmux/internal/wire"
 )
 
@@ -76,6 +78,13 @@ func (f Facts) missing(c Candidate, key ssh.PublicKey, passkey bool) (line, in s
 	if config("PubkeyAuthentication") == "no" {
 		return "PubkeyAuthentication yes", f.ConfigFile
 	}
+	if methods := config("AuthenticationMethods"); methods != "" && methods != "any" && !strings.Contains(methods, "publickey") {
+		return "AuthenticationMethods publickey", f.ConfigFile
+	}
+	shortest, _ := strconv.Atoi(config("RequiredRSASize"))
+	if bits := sshconfig.RSABits(c.Line); bits > 0 && bits < shortest {
+		return fmt.Sprintf("RequiredRSASize %d", bits), f.ConfigFile
+	}
 	if root := config("PermitRootLogin"); f.Root && root == "no" {
 		return "PermitRootLogin prohibit-password", f.ConfigFile
 	}
@@ -118,8 +127,8 @@ func (f Facts) missingKey(c Candidate, key ssh.PublicKey, passkey bool) (line, i
 		return KeyLine(c.Line), f.KeysFile + ", unless AuthorizedKeysCommand prints it"
 	case !ok:
 		return KeyLine(c.Line), f.KeysFile
-	case slices.ContainsFunc(entry.Options, func(o string) bool { return strings.EqualFold(o, "cert-authority") }):
-		return "a line of the key without cert-authority", f.KeysFile
+	case entry.hinders() != "":
+		return "a line of the key without " + entry.hinders(), f.KeysFile
 	case len(f.Loose) > 0 && f.Config["strictmodes"] != "no":
 		return "chmod go-w " + word(wire.Show(f.Loose[0])), ""
 	}

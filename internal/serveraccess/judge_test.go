@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -36,6 +37,15 @@ func newPasskey(t *testing.T) string {
 // Of each identity it is said whether it works, and the first line that is missing.
 func TestJudge(t *testing.T) {
 	passkey := newPasskey(t)
+	short, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.NewPublicKey(&short.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public)))
 	const algorithms = "ssh-ed25519,sk-ecdsa-sha2-nistp256@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com"
 	seen := func(lines ...string) Facts {
 		f := Facts{Software: "OpenSSH_9.2p1"}
@@ -66,6 +76,12 @@ func TestJudge(t *testing.T) {
 		{"a key that is there", seen("key " + newKey), key, "", ""},
 		{"behind a comment", seen("key # "+newKey, "key "), key, newKey, "/home/deploy/.ssh/authorized_keys"},
 		{"as a CA's", seen("key cert-authority " + newKey), key, "a line of the key without cert-authority", "/home/deploy/.ssh/authorized_keys"},
+		{"as a CA's and by itself", seen("key cert-authority "+newKey, "key "+newKey), key, "", ""},
+		{"that has expired", seen(`key expiry-time="20200101Z" ` + newKey), key, "a line of the key without expiry-time", "/home/deploy/.ssh/authorized_keys"},
+		{"that will expire", seen(`key no-pty,expiry-time="299901010000" ` + newKey), key, "", ""},
+		{"no logins by key", with(seen("key "+newKey), "authenticationmethods", "password keyboard-interactive"), key, "AuthenticationMethods publickey", "/etc/ssh/sshd_config"},
+		{"a key and a password", with(seen("key "+newKey), "authenticationmethods", "publickey,password"), key, "", ""},
+		{"a short RSA key", with(with(seen("key "+rsaKey), "requiredrsasize", "3072"), "pubkeyacceptedalgorithms", "rsa-sha2-512"), Candidate{Line: rsaKey}, "RequiredRSASize 2048", "/etc/ssh/sshd_config"},
 		{"with others who may write", seen("key "+newKey, "loose /home/deploy"), key, "chmod go-w /home/deploy", ""},
 		{"that nobody minds", with(seen("key "+newKey, "loose /home/deploy"), "strictmodes", "no"), key, "", ""},
 		{"unless a command prints it", with(seen(), "authorizedkeyscommand", "/bin/keys"), key, newKey, "/home/deploy/.ssh/authorized_keys, unless AuthorizedKeysCommand prints it"},

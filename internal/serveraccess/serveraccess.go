@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -39,14 +40,32 @@ type Entry struct {
 	Options []string // of authorized_keys
 }
 
-// find returns the entry with a key.
-func find(list []Entry, blob []byte) (Entry, bool) {
+// find returns the entry with a key; of several, one that lets it in if there is one.
+func find(list []Entry, blob []byte) (found Entry, ok bool) {
 	for _, e := range list {
-		if bytes.Equal(e.Blob, blob) {
-			return e, true
+		if bytes.Equal(e.Blob, blob) && (!ok || found.hinders() != "") {
+			found, ok = e, true
 		}
 	}
-	return Entry{}, false
+	return found, ok
+}
+
+// hinders is the option by which the line lets in nobody with its key, whoever and wherever they
+// are: it is a CA's, or has expired by the clock here (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+func (e Entry) hinders() string {
+	for _, option := range e.Options {
+		name, value, _ := strings.Cut(option, "=")
+		switch strings.ToLower(name) {
+		case "cert-authority":
+			return "cert-authority"
+		case "expiry-time":
+			digits := strings.TrimSuffix(strings.Trim(value, `"`), "Z") // else it is of the server's time zone
+			if end, err := time.Parse("20060102150405"[:min(len(digits), 14)], digits); err == nil && time.Since(end) > 24*time.Hour {
+				return "expiry-time"
+			}
+		}
+	}
+	return ""
 }
 
 // version is OpenSSH's number in Software; zero for other programs.

@@ -1,6 +1,11 @@
 package sshconfig
 
-import "strings"
+import (
+	"crypto/rsa"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
 
 // OneCommand are ssh's options for one command on a server, without what a person has
 // configured for sessions of their own there: with a RemoteCommand ssh refuses any other
@@ -27,4 +32,16 @@ func Sessions(printed string) (options []string) {
 		}
 	}
 	return options
+}
+
+// RSABits is the length of an RSA key, in a line as ssh-add -L prints it, which ssh and sshd may
+// want to be longer (RequiredRSASize); 0 for other keys.
+func RSABits(line string) int {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if crypto, ok := key.(ssh.CryptoPublicKey); ok && err == nil {
+		if key, ok := crypto.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return key.N.BitLen()
+		}
+	}
+	return 0
 }
