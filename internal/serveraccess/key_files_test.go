@@ -2,7 +2,9 @@ package serveraccess
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,4 +102,31 @@ func TestHostOfTunnels(t *testing.T) {
 	config, _, _ := strings.Cut(behind, " ")
 	s.put(config, s.get(config)+"SessionType none\nStdinNull yes\nForkAfterAuthentication yes\n")
 	s.apply(s.open(), Change{Act: PutKey, Line: newKey})
+}
+
+// Debian's sshd takes keys where the account's own group may write, in which nobody else is.
+func TestGroupThatMayWrite(t *testing.T) {
+	t.Parallel()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(me.Gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both(t, func(t *testing.T, o sshdtest.OpenSSH) {
+		s := start(t, o)
+		s.put(s.keys, "")
+		folder := filepath.Dir(s.keys)
+		for mode, fine := range map[os.FileMode]bool{0o770: group.Name == me.Username, 0o777: false, 0o700: true} {
+			if err := os.Chmod(folder, mode); err != nil {
+				t.Fatal(err)
+			}
+			f := s.open().Facts
+			if want := !fine || mode == 0o770 && !strings.Contains(f.Software, "Debian"); slices.Contains(f.Loose, folder) != want {
+				t.Errorf("%s, %v: %v", f.Software, mode, f.Loose)
+			}
+		}
+	})
 }

@@ -123,14 +123,22 @@ holding() {
 	done
 }
 
+# private GROUP: nobody but the account is in it, so that Debian's sshd lets it write.
+private() {
+	members=$(getent group "$1" 2>/dev/null) || return 1
+	case ${members##*:} in '' | "$account") ;; *) return 1 ;; esac
+	[ "$(getent passwd | awk -F: -v g="$1" '$4 == g { print $1 }')" = "$account" ]
+}
+
 # loose FILE: what sshd does not trust on the way to it (misc.c, safe_path), if it looks.
 loose() {
 	p=$1
 	while :; do
-		# shellcheck disable=SC2046 # mode links owner
+		# shellcheck disable=SC2046 # mode links owner group
 		set -- $(ls -ldn "$p" 2>/dev/null)
 		case ${1-} in
-		?????w* | ????????w*) say loose "$p" ;;
+		????????w*) say loose "$p" ;;
+		?????w*) if private "$4"; then say grouped "$p"; else say loose "$p"; fi ;;
 		*) [ $# -lt 3 ] || [ "$3" = "$uid" ] || [ "$3" = 0 ] || say loose "$p" ;;
 		esac
 		[ "$p" != "$home" ] && [ "$p" != / ] && [ "$p" != . ] || return 0

@@ -8,6 +8,7 @@ package serveraccess
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,10 @@ func (f *Facts) read(lines []string) {
 			f.KeysFile = value
 		case "loose":
 			f.Loose = append(f.Loose, value)
+		case "grouped": // a group may write, and nobody else is in it (Debian's user-group-modes.patch)
+			if !slices.ContainsFunc([]string{"Debian", "Ubuntu", "Raspbian"}, func(of string) bool { return strings.Contains(f.Software, of) }) {
+				f.Loose = append(f.Loose, value)
+			}
 		case "key":
 			f.Keys = appendEntry(f.Keys, value)
 		case "ca":
