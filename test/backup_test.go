@@ -100,10 +100,12 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	vmux := w.phone.command(deadline(t), "phone", "backup", filepath.Join(small, "full.age"), "--passphrase-file", ours, "--key-passphrase-file", w.passphraseFile)
 	script := `mount -t tmpfs -o size=4k tmpfs "$0" && head -c 4096 /dev/zero > "$0/other" && "$@"; echo "exit $?"; ls "$0"`
 	export := w.phone.command(deadline(t), "phone", "identity", "export", "work", "--out", filepath.Join(small, "full.key"))
-	for what, vmux := range map[string]*exec.Cmd{"backup": vmux, "exported key": export} {
+	first := newHome(t).command(deadline(t), "phone", "identity", "list")
+	first.Env = append(first.Env, "VMUX_HOME="+small)
+	for what, vmux := range map[string]*exec.Cmd{"backup": vmux, "exported key": export, "new state folder": first} {
 		onFull := exec.CommandContext(deadline(t), "unshare", append([]string{"-rm", "sh", "-c", script, small, vmux.Path}, vmux.Args[1:]...)...)
 		onFull.Env = vmux.Env
-		if out, err := onFull.CombinedOutput(); err != nil || !strings.Contains(string(out), "free some space there") || !strings.HasSuffix(string(out), "exit 1\nother\n") {
+		if out, err := onFull.CombinedOutput(); err != nil || !strings.Contains(string(out), "free some space there") || !strings.HasSuffix(strings.TrimSuffix(string(out), "phone\n"), "exit 1\nother\n") {
 			t.Errorf("a %s on a full disk: %v\n%s", what, err, out)
 		}
 	}

@@ -130,6 +130,14 @@ func TestWatchOnTerminals(t *testing.T) {
 	term.shows(drawn(40))
 	term.tmux("send-keys", "q")
 	term.shows("before\nended 0")
+
+	plain := h.command(t.Context(), "status", "--watch") // in M-x shell, say
+	plain.Env = append(plain.Env, "TERM=dumb")
+	dumb := onTerminal(t, plain)
+	dumb.waitCount("work", 1, "")
+	if strings.Contains(dumb.text(), "\x1b") {
+		t.Errorf("escape sequences on a terminal that knows none: %q", dumb.text())
+	}
 }
 
 // The screen follows what happens: the phone goes, the agent goes, and both come back.

@@ -96,7 +96,7 @@ func (a *app) shortStatus(ctx context.Context) error {
 }
 
 func (a *app) watchStatus(ctx context.Context) error {
-	if a.Columns() > 0 && !a.JSON {
+	if a.Columns() > 0 && !a.JSON && os.Getenv("TERM") != "dumb" { // which knows no escape sequences: M-x shell
 		var keys io.Reader
 		if a.Interactive() {
 			keys = a.In

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -229,6 +230,8 @@ func HintOf(err error) string {
 		return refused.Hint
 	case errors.As(err, &coded):
 		return wire.MeaningOf(coded.Code).Hint
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "free some space there: df -h tells how much there is, and a quota may leave less"
 	}
 	return ""
 }
