@@ -119,8 +119,11 @@ func (o options) complete() (options, error) {
 	if o.natsCreds != "" && o.nats == "" {
 		return o, fmt.Errorf("%w: --nats-creds without --nats", errUsage)
 	}
+	var err error
+	if o.state, err = state.BelowHome(o.state); err != nil {
+		return o, fmt.Errorf("%w: --state: %w", errUsage, err)
+	}
 	if o.pushSubject != "" {
-		var err error
 		if o.pushSubject, err = pushsubject.Parse(o.pushSubject); err != nil {
 			return o, fmt.Errorf("%w: --push-subject: %w", errUsage, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"vmux/internal/cli/retirecmd"
 	"vmux/internal/cli/servercmd"
 	"vmux/internal/cli/setupcmd"
+	"vmux/internal/config"
 	"vmux/internal/control"
 	"vmux/internal/wire"
 )
@@ -120,6 +121,8 @@ on the phone, 5 expired.`,
   vmux status                  on the computer: is the phone there?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return config.ExpandHome(cmd.Flags()) },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	version := root.Flags().Bool("version", false, "print the version, as vmux version does")

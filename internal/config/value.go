@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -84,21 +84,35 @@ func valueFor(flag *pflag.Flag, is any) (flagValue, error) {
 // pathOf expands ~ in a path, as a shell does on the command line. One that begins
 // anywhere else would lead elsewhere from each folder that a command is run in.
 func pathOf(flag *pflag.Flag, text string) (string, error) {
-	if placeholder, _ := pflag.UnquoteUsage(flag); placeholder != "PATH" && placeholder != "FILE" && placeholder != "SOCKET" {
+	if !takesPath(flag) || text == "" || text == "-" || text == none || filepath.IsAbs(text) {
 		return text, nil
 	}
-	if text == "" || text == "-" || text == none || filepath.IsAbs(text) {
-		return text, nil
-	}
-	below, ok := strings.CutPrefix(text, "~/")
-	if !ok {
+	if !strings.HasPrefix(text, "~/") {
 		return "", wire.WithHint(fmt.Errorf("%s takes a path that begins with / or ~/, not %q", flag.Name, text), "the whole path")
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", errors.New("there is no home folder for ~: HOME is not set")
-	}
-	return filepath.Join(home, below), nil
+	return state.BelowHome(text)
+}
+
+func takesPath(flag *pflag.Flag) bool {
+	placeholder, _ := pflag.UnquoteUsage(flag)
+	return placeholder == "PATH" || placeholder == "FILE" || placeholder == "SOCKET"
+}
+
+// ExpandHome puts the home folder for ~ in the flags of a command line that take paths: a
+// shell does not behind a =, nor does whoever starts a program without one, as systemd.
+func ExpandHome(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.Visit(func(flag *pflag.Flag) {
+		if flag.Value.Type() != "string" || !takesPath(flag) {
+			return
+		}
+		path, err := state.BelowHome(flag.Value.String())
+		if err == nil && path != flag.Value.String() {
+			err = flag.Value.Set(path)
+		}
+		errs = append(errs, err)
+	})
+	return errors.Join(errs...)
 }
 
 // written is a value as the file has it.

@@ -200,7 +200,7 @@ func (l *looker) ssh(ctx context.Context) func(*Facts) {
 			s.Config[keyword] = append(s.Config[keyword], value)
 		}
 	}
-	s.Agent = l.named(s.one("identityagent"))
+	s.Agent = l.named(l.agentOf(s, host))
 	paths := func(keyword string) (all []string) { // as ssh takes them, whose -G does not expand them
 		for _, path := range s.Config[keyword] {
 			if expanded, ok := sshconfig.Expand(path, l.client(host), s.Config); ok && path != "none" {
@@ -250,23 +250,25 @@ func (l *looker) client(host string) sshconfig.Client {
 	return c
 }
 
-func (l *looker) tilde(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		return filepath.Join(l.home, rest)
+// agentOf is the socket that IdentityAgent names (ssh_config(5)).
+func (l *looker) agentOf(s SSH, host string) string {
+	path := s.one("identityagent")
+	if variable, ok := strings.CutPrefix(path, "$"); ok && !strings.HasPrefix(variable, "{") {
+		return os.Getenv(variable)
+	}
+	if expanded, ok := sshconfig.Expand(path, l.client(host), s.Config); ok {
+		return expanded
 	}
 	return path
 }
 
-// named says whose socket it is that somebody names.
+// named says whose socket it is that somebody names. Nobody puts a home folder for a ~ in the
+// environment, where quotes or a file without a shell have left it.
 func (l *looker) named(path string) Named {
 	n := Named{Path: path}
 	if path == "" {
 		return n
 	}
-	if variable, ok := strings.CutPrefix(path, "$"); ok { // ssh_config(5), IdentityAgent
-		path = os.Getenv(variable)
-	}
-	path = l.tilde(path)
 	named, err := os.Stat(path)
 	own, ownErr := os.Stat(l.Socket)
 	n.Ours = filepath.Clean(path) == filepath.Clean(l.Socket) || err == nil && ownErr == nil && os.SameFile(named, own)

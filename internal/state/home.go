@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"vmux/internal/wire"
 )
@@ -28,7 +29,7 @@ type Home struct {
 func Find() (Home, error) {
 	if path := os.Getenv("VMUX_HOME"); path != "" {
 		if !filepath.IsAbs(path) {
-			return Home{}, fmt.Errorf("VMUX_HOME is not an absolute path: %q", path)
+			return Home{}, wire.WithHint(fmt.Errorf("VMUX_HOME is not an absolute path: %q", path), "the whole path: a shell expands ~ only where it stands unquoted")
 		}
 		return Home{path: filepath.Clean(path), explicit: true}, nil
 	}
@@ -42,6 +43,20 @@ func Find() (Home, error) {
 // noHome says what to do where the environment names no home folder: services have none at times.
 func noHome(err error) error {
 	return wire.WithHint(err, "set HOME to your home folder, or VMUX_HOME to the folder for vmux's files")
+}
+
+// BelowHome puts the person's home folder for ~, as a shell does; of other paths nothing
+// changes. Where nobody does so a folder is made that is called ~, a trap for who removes it.
+func BelowHome(path string) (string, error) {
+	below, ok := strings.CutPrefix(path, "~/")
+	if !ok {
+		return path, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the folder for ~: %w", noHome(err))
+	}
+	return filepath.Join(home, below), nil
 }
 
 // Path returns the home's own path.

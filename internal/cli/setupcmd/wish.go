@@ -80,9 +80,6 @@ func (a *app) settings(ctx context.Context, f *setupFlags, w *setup.Wish, home s
 	}
 	wanted := map[string]any{}
 	if f.upstream != "" {
-		if below, ok := strings.CutPrefix(f.upstream, "~/"); ok { // as no shell expands it behind a =
-			f.upstream = filepath.Join(w.Home, below)
-		}
 		if f.upstream, err = a.rest.Upstream(f.upstream, w.Socket); err != nil {
 			return err
 		}
