@@ -53,7 +53,7 @@ plain=(./test ./test/web ./test/webui ./test/... ./internal/keyfile)
 # So do these, and whoever runs them makes no difference.
 anyones=(./bench ./internal/signer/transfer ./web/phone/build)
 # What takes longest begins first, and the others run beside it.
-slowest=(./internal/signer ./internal/nativephone ./internal/cli)
+slowest=(./internal/signer ./internal/serveraccess ./internal/browserphone ./internal/nativephone ./internal/cli)
 
 status=0 runs=0
 if [ $# != 0 ]; then
