@@ -35,7 +35,7 @@ readonly TEST_PACKAGES=(
 	libnss3-tools # tells a browser to trust a hub's own CA
 	firefox-esr webkit2gtk-driver # the web app in other engines
 	pebble # an ACME server, for the hub's certificates
-	nginx-light haproxy caddy # proxies before the hub
+	nginx-light haproxy caddy apache2-bin # proxies before the hub
 	mmdebstrap rpm lintian # a clean Debian for the packages, and what reads those for others
 )
 # What the tests take from npm, at the versions that test/npm pins.

@@ -26,7 +26,7 @@ import (
 
 // proxies run with the configurations that the docs recommend, at other addresses.
 var proxies = map[string]func(t *testing.T, p proxy) *exec.Cmd{
-	"nginx": nginx, "haproxy": haproxy, "caddy": caddy,
+	"nginx": nginx, "haproxy": haproxy, "caddy": caddy, "apache": apache,
 }
 
 // proxy is where one listens, what it leads to, and its own folder, with cert.pem
@@ -94,6 +94,18 @@ func caddy(t *testing.T, p proxy) *exec.Cmd {
 	cmd := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", p.write(t, "Caddyfile", config))
 	cmd.Env = append(os.Environ(), "HOME="+p.dir, "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir)
 	return cmd
+}
+
+func apache(t *testing.T, p proxy) *exec.Cmd {
+	host := p.configure(t, block(t, page(t, "running-a-hub.md"), "<VirtualHost *:443>"), "*:443", p.address,
+		"/etc/ssl/hub.example.org.pem", p.dir+"/cert.pem", "/etc/ssl/hub.example.org.key", p.dir+"/key.pem")
+	config := "ServerRoot " + p.dir + "\nPidFile " + p.dir + "/pid\nErrorLog /dev/stderr\nListen " + p.address + "\n"
+	for _, module := range []string{"mpm_event", "authz_core", "ssl", "headers", "proxy", "proxy_http"} {
+		config += "LoadModule " + module + "_module /usr/lib/apache2/modules/mod_" + module + ".so\n"
+	}
+	config += "User nobody\nGroup nogroup\n" // which root's becomes, since it does not serve as root
+	// -X: one process, which ends as a whole.
+	return exec.Command("apache2", "-X", "-f", p.write(t, "apache.conf", config+host+"\n"))
 }
 
 // before starts a proxy before a hub, and returns a client that finds
