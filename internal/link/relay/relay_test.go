@@ -136,8 +136,8 @@ func TestWrongOrigin(t *testing.T) {
 		defer evilhub.Wait()
 		defer a.start()()
 		time.Sleep(time.Minute)
-		if s := a.Client.Status(); s.Connected || !errors.Is(s.LastError, relay.ErrWrongOrigin) {
-			t.Errorf("status %+v", s)
+		if s := a.Client.Status(); s.Connected || !errors.Is(s.LastError, relay.ErrWrongOrigin) || !strings.Contains(wire.HintOf(s.LastError), "--hub https://other.example, ") {
+			t.Errorf("status %+v, hint %q", s, wire.HintOf(s.LastError))
 		}
 		if sent := evilhub.Record(); len(sent) != 0 {
 			t.Errorf("the device said %s", sent)

@@ -12,6 +12,7 @@ import (
 
 	"vmux/internal/link"
 	"vmux/internal/link/hubwire"
+	"vmux/internal/wire"
 )
 
 // Run keeps a connection to the hub until ctx ends. It returns nil after all of
@@ -125,7 +126,7 @@ func (c *Client) prove(socket Socket) (hubwire.Message, error) {
 	case len(challenge.Challenge) != hubwire.ChallengeSize:
 		return challenge, ErrMalformed
 	case challenge.Origin != c.origin:
-		return challenge, ErrWrongOrigin
+		return challenge, wrongOrigin(challenge.Origin)
 	}
 	signature, err := c.key.Sign(hubwire.SignedBytes(c.origin, challenge.Challenge))
 	if err != nil {
@@ -145,6 +146,15 @@ func (c *Client) prove(socket Socket) (hubwire.Message, error) {
 		return challenge, err
 	}
 	return expect(socket, hubwire.TypeWelcome)
+}
+
+// wrongOrigin tells a person the name that the hub goes by.
+func wrongOrigin(named string) error {
+	own, err := wire.ParseHubURL(named)
+	if err != nil {
+		return ErrWrongOrigin
+	}
+	return wire.WithHint(ErrWrongOrigin, "--hub "+own+", as this hub is called; who runs it can call it otherwise by --public-url")
 }
 
 // expect reads the next text message of the beginning.
