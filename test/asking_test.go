@@ -126,7 +126,10 @@ func TestLimitedToAName(t *testing.T) {
 	o := sshdtest.New(t)
 	n := named{"prod.example.com": w.server(o)}
 	w.knows(n)
-	w.phone.run("phone", "policy", "ssh-ed25519", "--hosts", "prod.example.com")
+	const unknown = "remembers no server as prod.example.com: "
+	if r := w.phone.try("phone", "policy", "ssh-ed25519", "--hosts", "prod.example.com"); r.exit != 0 || !strings.Contains(r.stderr, unknown) {
+		t.Errorf("a name that nobody has gone by: exit %d, %q", r.exit, r.stderr)
+	}
 	logsIn := func(n named) <-chan error {
 		cmd := w.runs(o, n.config(t, w.computer.socket()), "prod.example.com", "true")
 		done := make(chan error, 1)
@@ -157,6 +160,9 @@ func TestLimitedToAName(t *testing.T) {
 	person.waitCount("Approved.", 2, "y")
 	if err := w.wait(done); err != nil {
 		t.Error(err)
+	}
+	if r := w.phone.try("phone", "policy", "ssh-ed25519"); strings.Contains(r.stderr, unknown) {
+		t.Errorf("after a login by that name: %q", r.stderr)
 	}
 	evil := named{"prod.example.com": w.server(o)}
 	w.knows(evil)

@@ -114,7 +114,9 @@ func recordLine(r activity.Record) string {
 	}
 	switch r.Kind {
 	case "sign", "certificate", "revocation", "key":
-		fields = append(fields, "key "+r.Label.String())
+		if r.Label != (wire.Text{}) { // it was found
+			fields = append(fields, "key "+r.Label.String())
+		}
 	case "ca":
 		fields = append(fields, "CA")
 	case "pairing":
@@ -124,7 +126,10 @@ func recordLine(r activity.Record) string {
 	}
 	what := r.What.String()
 	if r.Kind == "certificate" {
-		what = "session certificate for " + strings.Join(r.Principals, ",")
+		what = "session certificate"
+		if len(r.Principals) > 0 {
+			what += " for " + strings.Join(r.Principals, ",")
+		}
 	}
 	if others := len(r.Asked) > 1; others {
 		what += ", and others"

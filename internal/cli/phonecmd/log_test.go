@@ -24,6 +24,8 @@ func TestRecordLines(t *testing.T) {
 			"approved   laptop  key work  git commit signature  by a grant, nobody was asked"},
 		{activity.Record{Kind: "certificate", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), Principals: []string{"root", "deploy"}, Decision: "approved"},
 			"approved   laptop  key work  session certificate for root,deploy"},
+		{activity.Record{Kind: "certificate", DeviceID: id, DeviceName: wire.Clean("laptop"), Decision: "refused", Message: wire.Clean("The key is switched off on the phone.")},
+			"refused    laptop  session certificate  The key is switched off on the phone."},
 		{activity.Record{Kind: "sign", DeviceID: id, DeviceName: wire.Clean("laptop"), Label: wire.Clean("work"), What: wire.Clean("root@prod"), Decision: "refused", Message: wire.Clean("muted: this program is not asked for"),
 			Count: 3500, Until: at.Add(41 * time.Second), Asked: []activity.Asked{{What: wire.Clean("root@prod"), Times: 3000}, {What: wire.Clean("root@db"), Times: 500}}},
 			"refused    laptop  3500 times until 10:00:41  key work  root@prod, and others  muted: this program is not asked for"},

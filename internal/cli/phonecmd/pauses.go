@@ -43,12 +43,15 @@ var endPauses = Operation("pauses end", func(_ context.Context, p *nativephone.P
 func (a *app) showPause(p pauseAnswer) error {
 	return a.Answer(p, func() error {
 		if p.Program != (wire.Text{}) {
-			return a.pauseLine(p.Pause, p.Program)
+			err := a.pauseLine(p.Pause, p.Program)
+			a.Hint("%s", terminal.EndCommand(p.Pause))
+			return err
 		}
 		err := a.pauseLine(p.Pause, wire.Say("all programs"))
 		for _, asked := range p.Asked {
 			a.Say("asked for %s", asked)
 		}
+		a.Hint("%s", terminal.EndCommand(p.Pause))
 		a.Hint("%s", terminal.LogCommand(p.Pause))
 		a.Hint("vmux phone unpair %s", p.DeviceID.Short())
 		return err

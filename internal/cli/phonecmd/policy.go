@@ -3,12 +3,15 @@ package phonecmd
 import (
 	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"vmux/internal/cli/command"
 	"vmux/internal/nativephone"
+	"vmux/internal/signer/hosts"
 	"vmux/internal/signer/policy"
 	"vmux/internal/wire"
 )
@@ -20,6 +23,8 @@ type policyAnswer struct {
 	Rules       policy.Rules `json:"rules"`
 	// Refused is how many requests in the log were outside of what is allowed.
 	Refused int `json:"refused"`
+	// Unknown are names among the hosts by which this phone remembers no server.
+	Unknown []string `json:"unknown,omitempty"`
 }
 
 func newPolicyCommand(a *app) *cobra.Command {
@@ -108,7 +113,14 @@ var identityPolicy = Operation("policy", func(_ context.Context, p *nativephone.
 	for _, r := range records {
 		answer.Refused += id.RefusedByRules(r)
 	}
-	return answer, err
+	known, hostsErr := p.Signer.Hosts.All()
+	for _, name := range slices.Concat(id.Rules.Hosts, id.Rules.Sudo) {
+		named := func(h hosts.Host) bool { return slices.Contains(h.Names, wire.Clean(name)) }
+		if !strings.HasPrefix(name, "SHA256:") && !slices.ContainsFunc(known, named) && !slices.Contains(answer.Unknown, name) {
+			answer.Unknown = append(answer.Unknown, name)
+		}
+	}
+	return answer, errors.Join(err, hostsErr)
 })
 
 func (a *app) showPolicy(answer policyAnswer) error {
@@ -130,6 +142,9 @@ func (a *app) showPolicy(answer policyAnswer) error {
 			if err := a.Line("%-11s %s", line[0]+":", wire.Show(line[1])); err != nil {
 				return err
 			}
+		}
+		if len(answer.Unknown) > 0 {
+			a.Say("this phone remembers no server as %s: a name is one of `vmux phone hosts`, or that of the computer's known_hosts", wire.Show(strings.Join(answer.Unknown, ", ")))
 		}
 		a.Say("requests refused by it: %d", answer.Refused)
 		return nil

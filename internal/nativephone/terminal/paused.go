@@ -69,6 +69,7 @@ func (t *Terminal) pausedText(p signer.Pause) string {
 func remedies(p signer.Pause) string {
 	var b strings.Builder
 	row(&b, "all of it", LogCommand(p))
+	row(&b, "go on now", EndCommand(p))
 	row(&b, "not you?", "vmux phone unpair "+p.DeviceID.Short())
 	return b.String()
 }
@@ -94,6 +95,9 @@ func reportText(r activity.Report) string {
 func LogCommand(p signer.Pause) string {
 	return fmt.Sprintf("vmux phone log --json --computer %s --since %s", p.DeviceID.Short(), p.Since.UTC().Format(time.RFC3339Nano))
 }
+
+// EndCommand lets the computer ask again at once.
+func EndCommand(p signer.Pause) string { return "vmux phone pauses end " + p.DeviceID.Short() }
 
 // offerUnpair asks whether to end the pairing, until ctx ends. It reports that it
 // has given way to a request of somebody's, and is to be called again.

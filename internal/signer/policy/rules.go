@@ -207,8 +207,12 @@ func (r Rules) allowLogin(label string, s Signature) error {
 	case d.HostKey == nil:
 		return Forbidden(label, "no login to a server that is not known")
 	}
-	if name := s.HostName.String(); d.Memory == hosts.Changed && slices.Contains(r.Hosts, name) {
+	name := s.HostName.String()
+	if d.Memory == hosts.Changed && slices.Contains(r.Hosts, name) {
 		return Forbidden(label, "no login to %s, which is another host key than those of %s", d.Fingerprint(), name)
+	}
+	if name != "" { // which is not always what was typed
+		return Forbidden(label, "no login to %s, which the computer calls %s", d.Fingerprint(), name)
 	}
 	return Forbidden(label, "no login to %s", d.Fingerprint())
 }

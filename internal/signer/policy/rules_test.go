@@ -77,6 +77,7 @@ func TestRules(t *testing.T) {
 			sheet: login("root", hosts.Destination{HostKey: other, Memory: hosts.Known, Names: []wire.Text{wire.Clean("other.example")}}, "prod.example"),
 		},
 		{name: "another host", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", at(hosts.Destination{HostKey: other}), ""), refused: "no login to SHA256:"},
+		{name: "an alias", rules: Rules{Hosts: []string{"box"}}, sheet: login("root", known, "[192.0.2.1]:2222"), refused: ", which the computer calls [192.0.2.1]:2222"},
 		{name: "an unknown host", rules: Rules{Hosts: []string{"prod.example"}}, sheet: login("root", hosts.Destination{}, "prod.example"), refused: "server that is not known"},
 		{name: "user", rules: Rules{Users: []string{"deploy"}}, sheet: login("deploy", known, "")},
 		{name: "another user", rules: Rules{Users: []string{"deploy"}}, sheet: login("root", known, ""), refused: "no login as root"},
