@@ -3,9 +3,12 @@ package web
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 
 	"vmux/test/browser"
 )
@@ -195,8 +198,57 @@ func TestTwoPagesAtOnce(t *testing.T) {
 			return on != nil && ended != nil
 		})
 		ended.Wants("vmux was opened in another tab or window.")
-		ended.Tap("Reload")
+		if round == 0 {
+			ended.Tap("Reload")
+		} else { // a notification was tapped, and the browser has brought this page to the front
+			ended.Do("navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data: { type: 'foreground' } }))")
+		}
 		on.Wants("vmux was opened in another tab or window.")
 		ended.MustCall("rename", map[string]string{"name": "mine"}, nil)
 	}
 }
+
+// Chromium keeps long values in files of their own, beside its database, and where one of
+// these is lost it reads nothing of the store any more (super-productivity#607, altair#2147,
+// exilence-next#678). A log of some months is that long.
+func TestLongDocument(t *testing.T) {
+	profile := t.TempDir()
+	hub := StartHub(t)
+	page := StartBrowser(t, chromedp.UserDataDir(profile)).Open(hub.URL + "/")
+	page.MustCall("rename", map[string]string{"name": "mine"}, nil)
+	// Bytes that cannot be compressed, and one that is appended.
+	kept := browser.Eval[string](page, `(async () => {
+		const long = new Uint8Array((1 << 20) + 6);
+		for (let i = 0; i < long.length; i += 65536) { crypto.getRandomValues(long.subarray(i, i + 65536)); }
+		const { put, append } = await import('./storage.js');
+		await put('spare', long.slice(0, -1));
+		await append('spare', long.slice(-1));
+		return `+hexHash+`(long);
+	})()`)
+	files, err := filepath.Glob(filepath.Join(profile, "*", "IndexedDB", "*.blob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if err := os.RemoveAll(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page.Reload()
+	var s State
+	if page.State(&s); s.DeviceName != "mine" {
+		t.Errorf("kept: %+v", s)
+	}
+	found := browser.Eval[string](page, `(async () => {
+		const wait = (request) => new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });
+		const store = (await wait(indexedDB.open('vmux'))).transaction('documents').objectStore('documents');
+		const pieces = await wait(store.getAll(IDBKeyRange.bound(['spare'], ['spare', Infinity])));
+		return `+hexHash+`(new Uint8Array(await new Blob(pieces).arrayBuffer()));
+	})()`)
+	if found != kept {
+		t.Errorf("of what was stored as %s there is %s", kept, found)
+	}
+}
+
+// hexHash is a function that returns the SHA-256 of bytes.
+const hexHash = `(async (bytes) => Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)), (b) => b.toString(16)).join(' '))`

@@ -190,6 +190,24 @@ func TestSecondTab(t *testing.T) {
 	}
 }
 
+// Chrome loads a page while its address is typed, and perhaps in vain: a page that nobody has
+// come to takes nothing from the one in use (WICG/nav-speculation#141, crosstab#52).
+func TestPageBeforeSomebodyComes(t *testing.T) {
+	w := newWorld(t)
+	second := w.browser.Tab()
+	second.BeforeLoad("globalThis.before = true; Object.defineProperty(document, 'prerendering', { get: () => before })")
+	second.Go(w.hub.URL + "/")
+	second.WaitFor("document.documentElement.dataset.begun === 'true'")
+	for range 3 { // it would take the store meanwhile
+		w.agent.MustVmux("keys", "refresh")
+	}
+	w.mustLogin(t)
+	second.Check("performance.getEntriesByName('vmux-ready').length === 0")
+	second.Do("before = false; document.dispatchEvent(new Event('prerenderingchange'))")
+	second.MustCall("rename", map[string]string{"name": "newer"}, nil)
+	w.page.Wants("vmux was opened in another tab or window.")
+}
+
 // fullStorage makes the browser abort what is written, as it does when its quota
 // or the disk is used up: Chromium's own quota cannot be lowered so far. With
 // thrown, the write fails at once instead.

@@ -304,6 +304,7 @@ func TestCausesOfNoNotifications(t *testing.T) {
 	}{
 		{"pushBrave", "brave-push", "Use Google services for push messaging", nil},
 		{"pushNoService", "brave-push", "push service error", []any{false}},
+		{"pushFailed", "brave-push", "Open the browser anew", []any{false, true}},
 		{"pushNoWorker", "no-worker", "service worker", nil},
 		{"pushKey", "other-server-key", "Take back this site’s permission", []any{false}},
 		{"", "other-server-key", "", []any{true}},

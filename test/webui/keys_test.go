@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"golang.org/x/crypto/ssh"
@@ -159,11 +160,20 @@ func TestImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "id_old")
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+	utf16 := []byte{0xff, 0xfe} // as Windows PowerShell writes what it prints
+	for _, b := range pem.EncodeToMemory(block) {
+		utf16 = append(utf16, b, 0)
+	}
+	if err := os.WriteFile(file, utf16, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.Screen("identities")
 	p.Tap("Import")
+	// A file in a cloud, which Android names and cannot read (holoprint#140, pdx-tools#82).
+	p.Do("globalThis.read = Blob.prototype.arrayBuffer; Blob.prototype.arrayBuffer = Blob.prototype.text = async () => { throw new DOMException('', 'NotReadableError'); }")
+	p.Act(chromedp.SetUploadFiles(chromedp.CSS("dialog input[type=file]"), []string{file}))
+	p.says("The file cannot be read.")
+	p.Do("Blob.prototype.arrayBuffer = read")
 	p.Act(chromedp.SetUploadFiles(chromedp.CSS("dialog input[type=file]"), []string{file}))
 	p.WaitFor("document.querySelector('dialog textarea').value.includes('BEGIN OPENSSH')")
 	p.Fill("Passphrase of the file", "wrong")
@@ -184,6 +194,44 @@ func TestImport(t *testing.T) {
 	}
 	if taps := p.calls("tap importVault"); taps[0]["active"] != true {
 		t.Error("not straight from the tap")
+	}
+}
+
+// presses what a password manager shows in the page, where a finger reaches it.
+func (p *tab) presses(button string) {
+	p.t.Helper()
+	found := "Array.from(document.querySelectorAll('passkey-prompt button')).find((b) => b.textContent === " + browser.Quoted(button) + ")"
+	p.WaitFor("(() => { const b = " + found + ", r = b?.getBoundingClientRect(); return b && document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2) === b; })()")
+	at := p.middle(found)
+	p.mouse(input.DispatchMouseEventTypeMousePressed, at)
+	p.mouse(input.DispatchMouseEventTypeMouseReleased, at)
+}
+
+// A password manager that asks for a passkey in the page itself can be answered, though a sheet
+// is open, which is modal before and after.
+func TestPromptInThePage(t *testing.T) {
+	t.Parallel()
+	for _, inside := range []bool{false, true} {
+		p := open(t, startHub(t), view{before: browser.QuirkScript(t, "prompt-in-page", inside)})
+		o := p.computer("laptop")
+		p.Screen("identities")
+		p.Tap("Create a key")
+		p.Fill("Name", "work")
+		p.Tap("Create")
+		p.presses("Refuse")
+		p.says("The passkey was not used.")
+		p.WaitFor("document.querySelector('dialog.sheet').matches(':modal:not([inert])')")
+		p.Tap("Create")
+		p.presses("Use it") // to make it
+		p.presses("Use it") // to try it
+		p.says("work is ready.")
+		p.WaitFor(noSheet)
+		a := o.asks(wanted{key: "work"})
+		p.armed()
+		p.Tap("Approve")
+		p.presses("Use it")
+		a.signed()
+		p.WaitFor(noSheet)
 	}
 }
 

@@ -224,10 +224,10 @@ func TestSpaceAndPersistence(t *testing.T) {
 		settings  []string
 		warning   string
 	}{
-		{true, "{quota: 5 + (3 << 29), usage: 5}", []string{"Lasting", "The browser has promised not to clear it by itself. 1.5 GB are left."}, ""},
+		{true, "{quota: 5 + (3 << 29), usage: 5}", []string{"Lasting", "The browser has promised not to clear it by itself, unless it is set to forget sites when it closes. 1.5 GB are left."}, ""},
 		{false, "{quota: 5 + (12 << 20), usage: 5}", []string{"May be cleared", "Tap to ask it not to. 12 MB are left."}, "The browser lets vmux store 12 MB more."},
 		{false, "{quota: 5, usage: 5}", []string{"May be cleared", "0 MB are left."}, "The browser could not store what vmux gave it."},
-		{true, "{}", []string{"Lasting", "by itself. Version"}, ""},
+		{true, "{}", []string{"Lasting", "when it closes. Version"}, ""},
 	} {
 		p := open(t, startHub(t), view{before: fmt.Sprintf("navigator.storage.persisted = async () => %v; navigator.storage.estimate = async () => (%s);", c.persisted, c.estimate)})
 		if c.warning != "" {

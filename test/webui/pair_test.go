@@ -201,6 +201,25 @@ func TestInstallFirstOnIPhone(t *testing.T) {
 	installed.Lacks("Add to Home Screen")
 }
 
+// A messenger or a reader of codes that opens the link in a browser of its own keeps apart what
+// is made there, if at all (arkade-os/wallet#418, ithacaxyz/porto#349).
+func TestBrowserInsideAnotherApp(t *testing.T) {
+	t.Parallel()
+	for _, agent := range []string{
+		"Mozilla/5.0 (Linux; Android 16; 24030PN60G Build/BP2A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/146.0.0.0 Mobile Safari/537.36",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 Instagram 380.0.0.28.85",
+	} {
+		h := startHub(t)
+		p := open(t, h, view{agent: agent, path: fragment(h.core.computer("studio").invites())})
+		p.Wants("This looks like a browser inside another app", "Open "+h.URL+" in Safari, Chrome or Firefox itself")
+		p.Lacks("This is Safari")
+		p.Tap("Cancel")
+		p.Screen("home")
+		p.Wants("This looks like a browser inside another app", "Pair here all the same")
+		p.Lacks("Share in Safari’s toolbar")
+	}
+}
+
 // A notification says that something waits, not what.
 func TestPushTellsNothing(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,15 @@ func TestApprovingByPassphrase(t *testing.T) {
 	}
 	p.Tap("Approve")
 	p.Wants("Type the passphrase first.")
+	// Password managers that fill in and send forms by themselves approve nothing
+	// (keepassxc-browser#216, bitwarden/clients#7675), by whichever way they send them.
 	p.Fill("Passphrase of the vault", "not the passphrase")
+	p.Do("globalThis.field = " + secretFields + "[0]; for (const type of ['keydown', 'keyup']) { field.dispatchEvent(new KeyboardEvent(type, { key: 'Enter', bubbles: true })); }" +
+		"field.form.requestSubmit(); field.form.querySelector('[type=submit]').click()")
+	p.Check("field.value === 'not the passphrase'")
+	if taps := p.calls("tap approve"); len(taps) > 0 {
+		t.Errorf("approved by a program: %v", taps)
+	}
 	p.Tap("Approve")
 	p.WaitFor(secretFields + ".every((f) => f.value === '')")
 	p.Wants("That is not the passphrase of this phone’s vault.")

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -55,9 +54,12 @@ func public(ip netip.Addr) bool {
 // newClient returns a client that pushes go through. It connects to public
 // addresses only, looked at after the name was resolved and before a packet is
 // sent, so that a name which leads elsewhere a moment later gains nothing; it
-// follows no redirect. A proxy would resolve the name itself, so that it is used for
-// the services of knownHosts alone, whose names nobody else has; known: they are all
-// that is asked for. With loopback roots it connects to loopback only.
+// follows no redirect. With loopback roots it connects to loopback only.
+//
+// known: only the services of knownHosts are asked for. Nobody else has their names and
+// certificates, so that these may be at any address: that of a proxy, which resolves them
+// itself, or one that a VPN or proxy of this machine has made up for them, as Clash's
+// 198.18.0.0/15 (openclaw#59395).
 func newClient(loopback *x509.CertPool, known bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
@@ -73,12 +75,7 @@ func newClient(loopback *x509.CertPool, known bool) *http.Client {
 	var proxy func(*http.Request) (*url.URL, error)
 	if known {
 		proxy = http.ProxyFromEnvironment
-		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if isKnown("https://" + address) {
-				return dialer.DialContext(ctx, network, address)
-			}
-			return (&net.Dialer{Timeout: dialer.Timeout}).DialContext(ctx, network, address) // the proxy, which is at home
-		}
+		dial = (&net.Dialer{Timeout: dialer.Timeout}).DialContext
 	}
 	return &http.Client{
 		Transport: &http.Transport{

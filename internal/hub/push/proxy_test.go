@@ -2,14 +2,21 @@ package push
 
 import (
 	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // asProxied has this test's program run again as a hub behind a proxy: net/http reads the
@@ -70,5 +77,53 @@ func TestKnownServicesThroughTheProxy(t *testing.T) {
 	}
 	if strings.Count(string(out), "told:") != 2 {
 		t.Errorf("%s", out)
+	}
+}
+
+// names has every name lead to this machine, while the test runs.
+func names(t *testing.T) {
+	t.Helper()
+	before := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = before })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		go func() { // as DNS over TCP: each message behind its length
+			defer there.Close()
+			var length [2]byte
+			_, _ = io.ReadFull(there, length[:])
+			question := make([]byte, binary.BigEndian.Uint16(length[:]))
+			_, _ = io.ReadFull(there, question)
+			var m dnsmessage.Message
+			if m.Unpack(question) != nil || len(m.Questions) != 1 {
+				return
+			}
+			m.Response, m.Additionals = true, nil
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				m.Answers = []dnsmessage.Resource{{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class}, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 7}},
+				}}
+			}
+			answer, _ := m.Pack()
+			_, _ = there.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+		}()
+		return here, nil
+	}}
+}
+
+// A VPN or proxy of the hub's machine gives every name an address of its own making, such as
+// 198.18.0.7, and takes the connection from there (openclaw#59395, hermes-agent#112529). No push
+// went out: "the push service's address is not public". The services that browsers come with are
+// known by their certificates; whoever else names an endpoint is still kept from what is inside.
+func TestKnownServicesAtAnyAddress(t *testing.T) {
+	names(t)
+	for host, refused := range map[string]bool{"web.push.apple.com": false, "push.example.org": true} {
+		transport := newClient(nil, isKnown("https://"+host)).Transport.(*http.Transport)
+		conn, err := transport.DialContext(t.Context(), "tcp", host+":443")
+		if errors.Is(err, errNotPublic) != refused || err != nil && !refused && !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v", host, err)
+		}
+		if conn != nil {
+			conn.Close()
+		}
 	}
 }

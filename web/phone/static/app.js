@@ -8,6 +8,7 @@ import { invited, takeInvitation } from './invitation.js';
 import * as core from './core.js';
 import { h, icon, replace } from './dom.js';
 import { button, fail, failure, note } from './parts.js';
+import * as prompts from './prompts.js';
 import * as requests from './requests.js';
 import { clean } from './text.js';
 import * as update from './update.js';
@@ -195,6 +196,9 @@ const ended = new Set(['otherTab', 'cleared', 'stopped', 'wiped']);
 /** @param {unknown} error */
 function broken(error) {
 	const { code, message, hint } = failure(error);
+	if (code === 'otherTab') { // a notification was tapped, and the browser has chosen this page for it
+		navigator.serviceWorker?.addEventListener('message', ({ data }) => data?.type === 'foreground' && location.reload());
+	}
 	state = null;
 	requests.closeAll();
 	element('tabs').hidden = true;
@@ -215,11 +219,19 @@ async function foreground() {
 	}
 }
 
+/**
+ * Until somebody has come: Chrome loads a page that is being typed into the address bar before,
+ * and perhaps for nothing (WICG/nav-speculation#141). It must not take the store from the one in use.
+ */
+const opened = () => /** @type {any} */ (document).prerendering &&
+	new Promise((resolve) => document.addEventListener('prerenderingchange', resolve, { once: true }));
+
 async function start() {
 	element('skip').addEventListener('click', (event) => {
 		event.preventDefault(); // "#main" is no screen
 		element('main').focus();
 	});
+	await opened();
 	await update.ensureAccepted();
 	// After the core, also one that fails: the worker fetches all files once more.
 	await core.start().finally(() => { update.start(() => draw()); });
@@ -230,6 +242,7 @@ async function start() {
 		{ text: 'Unpair', run: () => unpair({ id: p.computerID, name: p.computer }) }));
 	watchPresses();
 	viewport.start();
+	prompts.start();
 	requests.start();
 	if (invitation !== null) {
 		history.replaceState(null, '', '#pair');

@@ -7,6 +7,7 @@ import { isIOS } from './platform.js';
 import * as storage from './storage.js';
 import * as webauthn from './webauthn.js';
 import { instantiate, notLoaded, noWebAssembly, run } from './program.js';
+import * as prompts from './prompts.js';
 import * as push from './push.js';
 import { ensureAccepted, version } from './update.js';
 
@@ -319,7 +320,7 @@ function perform(name, args, signal, again = false, secrets = []) {
 	if (!plan.create && !plan.get) { // a passphrase opens it
 		return painted().then(() => invoke(name, args, ...secrets));
 	}
-	return webauthn.run(plan, signal).then(
+	return prompts.during(webauthn.run(plan, signal)).then(
 		({ answer, prf }) => invoke(name, { ...args, ...answer }, ...prf ? [prf] : [], ...secrets),
 		(error) => {
 			// The second call of one tap: some browsers want another tap.

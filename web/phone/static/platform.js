@@ -15,6 +15,9 @@ export const isInstalled = () => matchMedia('(display-mode: standalone)').matche
  */
 export const mustInstallFirst = () => isIOS && !isInstalled();
 
+/** Whether this is a browser inside another app (a messenger, a reader of codes), which keeps what is stored in it apart. */
+export const isInAnotherApp = () => /; wv\)/.test(navigator.userAgent) || mustInstallFirst() && !/ Safari\//.test(navigator.userAgent);
+
 /**
  * Whether this browser deletes what a site keeps once it was used for seven days and the site
  * was not, as WebKit does unless the app is installed (arkham-build/arkham.build#53).

@@ -155,7 +155,8 @@ async function current(pushManager, key) {
 	}
 	await end(found); // of a hub with other keys, or over
 	const options = { userVisibleOnly: true, applicationServerKey: key };
-	const make = () => within(patience.service, pushManager.subscribe(options), 'pushSlow');
+	// Firefox for Android was seen to give none and no error (fenix#20365).
+	const make = async () => await within(patience.service, pushManager.subscribe(options), 'pushSlow') ?? Promise.reject(cause('pushFailed'));
 	return make().catch(async (error) => {
 		if (error.name !== 'InvalidStateError') {
 			throw error;

@@ -6,6 +6,7 @@ import * as core from './core.js';
 import { fill, h, icon, replace, theirs } from './dom.js';
 import { badge, button, callout, checks, choices, fact, failure, handOn, iconButton, newID, note, say, sheet, spoken } from './parts.js';
 import { like, otherAnswers, together } from './answers.js';
+import { press } from './press.js';
 import { noteWithdrawal, withdrawsOften } from './withdrawals.js';
 import { Ring } from './ring.js';
 import { typed } from './views/passphrase.js';
@@ -36,20 +37,6 @@ const gone = new Set();
 const answered = new Set();
 /** The person put the sheet aside; the bar says that requests wait. */
 let aside = false;
-
-// When the press began and ended that a click may belong to. A press that began
-// before a sheet was there was meant for something else.
-const press = { start: -Infinity, end: -Infinity };
-for (const type of ['pointerdown', 'keydown']) {
-	addEventListener(type, (e) => {
-		if (!(/** @type {KeyboardEvent} */ (e).repeat)) {
-			press.start = performance.now();
-		}
-	}, true);
-}
-for (const type of ['pointerup', 'pointercancel', 'keyup']) {
-	addEventListener(type, () => { press.end = performance.now(); }, true);
-}
 
 /** Begins to listen; the requests of a state that was loaded come by `seed`. */
 export function start() {
@@ -227,7 +214,7 @@ class RequestSheet {
 		this.approve = button('Approve', { kind: 'primary approve', icon: this.icon, key: 'approve', onclick: () => this.approved() });
 		this.grant = request.again ? button(`Approve, and the like for ${grantMinutes} minutes`, { icon: 'clock', key: 'grant-offered', onclick: () => this.approved({ grantSeconds: 60 * grantMinutes }) }) : null;
 		this.foot = h('div', { class: 'sheet-foot' }, this.status,
-			this.secret && h('form', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.approved(); } },
+			this.secret && h('form', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); this.entered(); } },
 				this.secret.element, h('button', { type: 'submit', hidden: true })), // for Enter
 			this.grant && h('p', { class: 'hint' }, `You have approved ${request.again} like it within a minute.`), this.grant,
 			h('div', { class: 'decide' }, this.deny, this.approve),
@@ -339,8 +326,7 @@ class RequestSheet {
 
 	/** Whether the click that is being handled is of a press from before. */
 	get stale() {
-		const ofThisClick = press.end < press.start || performance.now() - press.end < 100;
-		return ofThisClick && press.start < this.armedAt;
+		return press.isLast() && press.start < this.armedAt;
 	}
 
 	buttons() {
@@ -361,6 +347,13 @@ class RequestSheet {
 		}
 		if (!this.ended && !this.asking && !this.failed) {
 			this.status.textContent = choosing ? 'Choose at least one account.' : warned ? 'Read the warning and tick the box first.' : !this.request.ready && !late ? 'Preparing what is to be signed…' : '';
+		}
+	}
+
+	/** Enter approves. A form that a password manager sends once it has filled in the field does not. */
+	entered() {
+		if (press.key === 'Enter' && press.isLast()) {
+			this.approved();
 		}
 	}
 

@@ -16,7 +16,13 @@
 const databaseName = 'vmux';
 const deviceMark = 'vmux-device'; // in localStorage: which device key this browser was to keep
 const lossMark = 'vmux-loss'; // in localStorage: what it has deleted, see vanished
-const appendsPerDocument = 256; // then the document is written as one piece again
+const piecesPerDocument = 256; // then the document is written anew
+/**
+ * The longest piece that is written anew, in bytes. Chromium keeps a value of 64 KiB and more in a
+ * file of its own; when that is lost it reads nothing that stands beside it either, and the app
+ * would not start again (super-productivity#607, altair#2147: "Failed to read large IndexedDB value").
+ */
+const longestPiece = 32 << 10;
 
 /**
  * How long the browser may take, at each attempt, to open the database and for one
@@ -444,20 +450,21 @@ const range = (name) => IDBKeyRange.bound([name], [name, Infinity]);
 
 /** @param {string} name @param {Uint8Array} bytes */
 export async function put(name, bytes) {
+	const list = cut(bytes);
 	unsure.add(name);
 	await transact('readwrite', isStrict(name), async (documents, own) => {
 		await checkOwner(own);
 		await result(documents.delete(range(name)));
-		await result(documents.put(bytes, [name, 0]));
+		await Promise.all(list.map((piece, i) => result(documents.put(piece, [name, i]))));
 	});
 	unsure.delete(name);
-	pieces.set(name, [bytes]);
+	pieces.set(name, list);
 }
 
 /** @param {string} name @param {Uint8Array} bytes */
 export async function append(name, bytes) {
 	const before = pieces.get(name) ?? [];
-	if (before.length >= appendsPerDocument || unsure.has(name)) {
+	if (before.length >= piecesPerDocument || unsure.has(name)) {
 		await put(name, joined([...before, bytes]));
 		return;
 	}
@@ -478,6 +485,10 @@ export async function remove(name) {
 	unsure.delete(name);
 	pieces.delete(name);
 }
+
+/** Pieces of their own: a view of another's bytes would be kept with all of these. @param {Uint8Array} bytes */
+const cut = (bytes) => Array.from({ length: Math.max(1, Math.ceil(bytes.length / longestPiece)) },
+	(_, i) => bytes.slice(i * longestPiece, (i + 1) * longestPiece));
 
 /** @param {Uint8Array[]} list */
 function joined(list) {

@@ -156,6 +156,13 @@ export function createKey(state) {
 	});
 }
 
+/** The text of a file. Windows PowerShell's > writes UTF-16. @param {File} file */
+async function textOf(file) {
+	const bytes = new Uint8Array(await file.arrayBuffer());
+	const mark = bytes.slice(0, 2).join();
+	return new TextDecoder(mark === '255,254' ? 'utf-16le' : mark === '254,255' ? 'utf-16be' : 'utf-8').decode(bytes);
+}
+
 /** @param {State} state */
 export function importKey(state) {
 	const label = field('Name', { placeholder: 'for example: old laptop', maxlength: '100', required: true });
@@ -175,8 +182,12 @@ export function importKey(state) {
 		if (f && f.size > maxKeyFile) {
 			note('This is no SSH key: the file is too large.', 'bad');
 		} else if (f) {
-			text.input.value = await f.text();
-			label.input.value ||= clean(f.name).replace(/^id_/, '');
+			try {
+				text.input.value = await textOf(f);
+				label.input.value ||= clean(f.name).replace(/^id_/, '');
+			} catch {
+				note('The file cannot be read.', 'bad', 'If it lies in a cloud, download it to this device first.');
+			}
 		}
 		chosen.value = '';
 	});

@@ -5,12 +5,12 @@
 import * as core from '../core.js';
 import { h, icon, replace, theirs } from '../dom.js';
 import { busy, button, callout, fact, fail, failure, field, note, section, sheet } from '../parts.js';
-import { mustInstallFirst } from '../platform.js';
+import { isInAnotherApp, mustInstallFirst } from '../platform.js';
 import { whyOffline } from '../reach.js';
 import { inertFor } from '../requests.js';
 import { clean, inGroups } from '../text.js';
 import { Scanner } from './scanner.js';
-import { installFirst } from './welcome.js';
+import { beginElsewhere } from './welcome.js';
 
 /**
  * An invitation, which has no blanks, as it was before terminals and messages broke its
@@ -47,7 +47,7 @@ export function pair({ invitation }) {
 	return {
 		title: 'Pair a computer', back: '#home', steady: true, leave: () => scan.stop(),
 		main: [
-			mustInstallFirst() && installFirst(),
+			beginElsewhere(),
 			h('p', { class: 'para' }, 'Run ', h('code', null, 'vmux pair'), ' on the computer and point the camera at the code.'),
 			finder,
 			section(null, form),
@@ -208,7 +208,7 @@ async function preview(invitation, cancelled) {
 			h('dl', { class: 'facts' },
 				h('div', null, h('dt', null, 'Device ID'), h('dd', { class: 'mono' }, inGroups(from.id))),
 				from.hubURL && fact('By way of', theirs(from.hubURL))),
-			mustInstallFirst() && callout('warn', 'This is Safari, not the installed app', h('p', null, 'The pairing will not be in the installed app. Open vmux from the Home Screen and scan there.')),
+			isInAnotherApp() ? beginElsewhere() : mustInstallFirst() && callout('warn', 'This is Safari, not the installed app', h('p', null, 'The pairing will not be in the installed app. Open vmux from the Home Screen and scan there.')),
 		],
 		actions: [status, button('Cancel', { onclick: () => s.close() }), go],
 		onclose: () => paired || cancelled(),

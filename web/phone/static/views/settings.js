@@ -116,7 +116,7 @@ function storage({ support }) {
 		return row({ icon: 'warning', tone: 'warn', title: 'Will be cleared', text: `${sevenDays}${left}` });
 	}
 	if (support.persisted) {
-		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: `The browser has promised not to clear it by itself.${left}` });
+		return row({ icon: 'check', tone: 'good', title: 'Lasting', text: `The browser has promised not to clear it by itself, unless it is set to forget sites when it closes.${left}` });
 	}
 	return row({
 		icon: 'warning', tone: 'warn', title: 'May be cleared', key: 'persist',

@@ -5,14 +5,14 @@
 import * as core from '../core.js';
 import { h, icon, theirs } from '../dom.js';
 import { busy, button, callout, note, row, rows, section } from '../parts.js';
-import { canOfferInstall, forgetsSites, install, isInstalled, mustInstallFirst } from '../platform.js';
+import { canOfferInstall, forgetsSites, install, isInAnotherApp, isInstalled, mustInstallFirst } from '../platform.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../parts.js').Tone} Tone */
 
 /** @param {State} state @param {() => void} refresh @param {HTMLElement | false} offline what keeps it from its hub @returns {import('../app.js').Screen} */
 export function welcome(state, refresh, offline) {
-	const elsewhere = mustInstallFirst(); // is where to begin
+	const elsewhere = isInAnotherApp() || mustInstallFirst(); // is where to begin
 	return {
 		title: 'vmux',
 		main: [
@@ -24,7 +24,7 @@ export function welcome(state, refresh, offline) {
 				h('p', { class: 'hero-title' }, 'Your SSH keys, on this phone'),
 				h('p', { class: 'para' }, 'Your computer holds none of them. When ssh or git needs a signature, this phone shows what it is for, and you approve it with your face, finger, screen lock or a passphrase.')),
 			problems(state),
-			mustInstallFirst() ? installFirst() : null,
+			beginElsewhere(),
 			section('How to begin', h('ol', { class: 'card steps' },
 				!isInstalled() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
 					? 'Share, then Add to Home Screen. Go on in the installed app.' : 'It then opens offline and can be notified.'),
@@ -39,8 +39,13 @@ export function welcome(state, refresh, offline) {
 	};
 }
 
+/** Where else to begin, if anywhere: an iPhone's installed app has a storage of its own, as have browsers inside of other apps. */
+export const beginElsewhere = () => isInAnotherApp() ? callout('warn', 'This looks like a browser inside another app',
+	h('p', null, 'What is made here is not in your own browser, and may be gone when that app is closed. Most have neither passkeys nor notifications.'),
+	h('p', null, 'Open ', theirs(location.origin, 'strong'), ' in Safari, Chrome or Firefox itself, and scan the code there.')) : mustInstallFirst() && installFirst();
+
 /** On an iPhone: why installing comes before everything else. */
-export const installFirst = () => callout('warn', 'First add vmux to the Home Screen',
+const installFirst = () => callout('warn', 'First add vmux to the Home Screen',
 	h('p', null, 'On iPhone and iPad an installed app keeps its own storage: what you pair or create in Safari would not be in it. Notifications work only there, too.'),
 	h('ol', null,
 		h('li', null, 'Tap ', icon('share', 'inline'), h('strong', null, ' Share'), ' in Safari’s toolbar.'),
@@ -129,7 +134,7 @@ export function abilities({ support, rpProblem }) {
 		...support.passphrase ? [line(true, 'Passphrase keys', 'The weaker vault: Ed25519, RSA and P-256 keys, under a passphrase that you type for each signature.')] : [],
 		...support.webauthn ? [confirms] : [], // the person, for a passkey
 		forgetsSites() ? line(false, 'No lasting storage', sevenDays)
-			: support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here.')
+			: support.persisted ? line(true, 'Lasting storage', 'The browser has promised not to clear what is kept here, unless it is set to forget sites when it closes.')
 				: line(null, 'Storage may be cleared', 'The browser may remove what is kept here when space is short. Installing the app helps.'),
 		push[support.push] ?? push.unsupported,
 	];
