@@ -21,6 +21,7 @@ import (
 	"vmux/internal/control"
 	"vmux/internal/gitsign"
 	"vmux/internal/sshconfig"
+	"vmux/internal/wire"
 )
 
 // claimTime bounds how long a signature waits for the agent to be told what it is for:
@@ -60,16 +61,16 @@ vmux git setup tells git of it.`,
 func (a *app) sign(ctx context.Context, args []string) error {
 	keygen := exec.CommandContext(ctx, "ssh-keygen", args...)
 	keygen.Stdin, keygen.Stdout, keygen.Stderr = a.In, a.Out, a.Err
-	if call := gitsign.ParseCall(args); call.Sign {
-		if err := a.prepareSignature(ctx, call, keygen); err != nil {
-			return err
-		}
+	key := ""
+	call := gitsign.ParseCall(args)
+	if call.Sign {
+		key = a.prepareSignature(ctx, call, keygen)
 	}
 	began := time.Now()
 	err := keygen.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if keygen.Env != nil && exit.Exited() {
-			a.sayWhyUnsigned(ctx, began)
+			a.sayWhyUnsigned(ctx, key+": signature for "+wire.Show(call.Namespace), began)
 		}
 		return command.Exit(max(exit.ExitCode(), 1)) // -1: by a signal, as ^C
 	}
@@ -79,13 +80,13 @@ func (a *app) sign(ctx context.Context, args []string) error {
 	return nil
 }
 
-// sayWhyUnsigned says what the agent knows and ssh-keygen cannot, since what began, for
-// git to show: an editor's has no terminal that the agent could say it on.
-func (a *app) sayWhyUnsigned(ctx context.Context, began time.Time) {
+// sayWhyUnsigned says what the agent knows of that signature and ssh-keygen cannot, since what
+// began, for git to show: an editor's has no terminal that the agent could say it on.
+func (a *app) sayWhyUnsigned(ctx context.Context, about string, began time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
 	status, err := command.Client().Status(ctx)
-	if failed := status.LastFailure; err == nil && failed != nil && failed.Kind == "sign" && failed.At.After(began) {
+	if failed := status.LastFailure; err == nil && failed != nil && failed.Kind == "sign" && failed.About == about && failed.At.After(began) {
 		a.Say("%s", failed.Sentence)
 		if failed.Hint != "" {
 			a.Hint("%s", failed.Hint)
@@ -95,30 +96,32 @@ func (a *app) sayWhyUnsigned(ctx context.Context, began time.Time) {
 
 // prepareSignature sends ssh-keygen to the agent if that has the key, and tells
 // the agent what the signature is for. Neither is needed for a signature: git shows
-// what is said here if ssh-keygen fails.
-func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *exec.Cmd) error {
+// what is said here if ssh-keygen fails. It returns what the agent calls the key.
+func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *exec.Cmd) (key string) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
 	fingerprint, ok := publicKeyIn(call.KeyFile)
 	if !ok {
-		return nil
+		return ""
 	}
 	status, err := command.Client().Status(ctx)
 	if err != nil {
 		a.Say("the agent does not answer, so that ssh-keygen signs without it: %s", command.Sentence(err))
 		a.Hint("start it with `vmux agent`")
-		return nil
+		return ""
 	}
-	if !slices.ContainsFunc(status.Identities, func(i control.Identity) bool { return i.Fingerprint == fingerprint }) {
-		return nil
+	at := slices.IndexFunc(status.Identities, func(i control.Identity) bool { return i.Fingerprint == fingerprint })
+	if at < 0 {
+		return ""
 	}
+	key = status.Identities[at].Comment
 	keygen.Env = append(os.Environ(), "SSH_AUTH_SOCK="+status.Socket)
 	if call.Namespace != gitsign.Namespace {
-		return nil
+		return key
 	}
 	object, err := a.signed(call, keygen)
 	if err != nil || len(object) > gitsign.MaxObject {
-		return nil
+		return key
 	}
 	described, ok := gitsign.Describe(object, repositoryName(ctx))
 	if ok {
@@ -127,7 +130,7 @@ func (a *app) prepareSignature(ctx context.Context, call gitsign.Call, keygen *e
 	if err != nil {
 		a.Say("the phone will not show what is signed: %s", command.Sentence(err))
 	}
-	return nil
+	return key
 }
 
 // signed is what is to be signed: of a file, as git does it, or of standard input, as jj and
