@@ -94,8 +94,11 @@ func newRoot(a *app) *cobra.Command {
 			a.AsGroup(cmd)
 			for _, shell := range cmd.Commands() {
 				shell.Args, shell.Example = nil, "  vmux completion "+shell.Name()+" > FILE"
-				if shell.Name() == "bash" {
-					completesBash(a, shell)
+				switch shell.Name() {
+				case "bash":
+					completesBy(a, shell, BashCompletion)
+				case "fish":
+					completesBy(a, shell, FishCompletion)
 				}
 			}
 		}

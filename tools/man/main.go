@@ -38,8 +38,8 @@ func write(args []string) error {
 		}
 	}
 	root := cli.Commands()
-	var bash bytes.Buffer
-	if err := cli.BashCompletion(&bash, root, true); err != nil {
+	var bash, fish bytes.Buffer
+	if err := errors.Join(cli.BashCompletion(&bash, root, true), cli.FishCompletion(&fish, root, true)); err != nil {
 		return err
 	}
 	root.DisableAutoGenTag = true
@@ -48,6 +48,6 @@ func write(args []string) error {
 		doc.GenManTree(root, header, pages),
 		os.WriteFile(filepath.Join(completions, "vmux.bash"), bash.Bytes(), 0o644),
 		root.GenZshCompletionFile(filepath.Join(completions, "_vmux")),
-		root.GenFishCompletionFile(filepath.Join(completions, "vmux.fish"), true),
+		os.WriteFile(filepath.Join(completions, "vmux.fish"), fish.Bytes(), 0o644),
 	)
 }
