@@ -31,7 +31,7 @@ func (a *Agent) Status() control.Status {
 		PID: os.Getpid(), Version: a.cfg.ProgramVersion, Flags: a.cfg.Flags, StartedAt: a.started.Round(0),
 		Locked: a.lockedNow.Load(), Notifications: a.wantedNotices(), Hub: a.hubStatus(), Upstream: a.upstreamStatus(),
 	}
-	s.CertificateLine = certificateLine(s.Certificate)
+	s.CertificateLine = s.Certificate.Sentence()
 	s.Unsigned, s.FewerKeys = a.memory.Unsigned(time.Now()), a.memory.Fewer()
 	a.journal.Fill(&s)
 	s.Warnings = append(s.Warnings, clockWarnings(peers)...)
@@ -50,16 +50,6 @@ func connectionLine(peers []link.PeerStatus) string {
 		return control.LineNotConnected
 	}
 	return control.LineConnected + strings.Join(names, ", ")
-}
-
-func certificateLine(c control.Certificate) string {
-	switch c.State {
-	case control.CertificateValid:
-		return control.LineCertificateValid + c.ValidBefore.Local().Format(control.TimeLayout)
-	case control.CertificateExpired:
-		return control.LineCertificateExpired
-	}
-	return control.LineNoCertificate
 }
 
 func clockWarnings(peers []link.PeerStatus) []string {

@@ -49,18 +49,34 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		err = wire.WithHint(errors.New("the agent does not answer"), "vmux doctor")
 	}
+	s.here()
 	return s, err
+}
+
+// here has times where the client is: the agent may have been started in another time zone,
+// by a journey or by TZ.
+func (s *Status) here() {
+	if s.Certificate.State == CertificateValid {
+		s.CertificateLine = s.Certificate.Sentence()
+	}
 }
 
 // Watch calls each with the status now and after every change, until ctx ends,
 // the agent stops, or each returns an error, which Watch returns.
 func (c *Client) Watch(ctx context.Context, each func(Status) error) error {
-	return stream(ctx, c, http.MethodGet, "watch", nil, each)
+	return c.watch(ctx, "watch", each)
 }
 
 // WatchAndNotify is Watch for a client that shows notifications, in place of the agent.
 func (c *Client) WatchAndNotify(ctx context.Context, each func(Status) error) error {
-	return stream(ctx, c, http.MethodGet, "watch?notify=1", nil, each)
+	return c.watch(ctx, "watch?notify=1", each)
+}
+
+func (c *Client) watch(ctx context.Context, path string, each func(Status) error) error {
+	return stream(ctx, c, http.MethodGet, path, nil, func(s Status) error {
+		s.here()
+		return each(s)
+	})
 }
 
 // Pair opens an invitation and calls each with the invitation, then with the

@@ -130,6 +130,17 @@ type Certificate struct {
 	AutomaticHeld bool `json:"automaticHeld,omitempty"`
 }
 
+// Sentence is how it stands with the certificate, by this process's clock.
+func (c Certificate) Sentence() string {
+	switch c.State {
+	case CertificateValid:
+		return LineCertificateValid + c.ValidBefore.Local().Format(TimeLayout)
+	case CertificateExpired:
+		return LineCertificateExpired
+	}
+	return LineNoCertificate
+}
+
 // Identity is one key as SSH clients see it.
 type Identity struct {
 	Comment     string `json:"comment"`

@@ -39,7 +39,7 @@ const (
 	patience = 300 * time.Millisecond
 	// expiresSoon is how long before its end a certificate is told of that has not been
 	// renewed.
-	expiresSoon = 5 * time.Minute
+	expiresSoon = 5 * time.Minute // as the words say that tell of it
 )
 
 // Notice is to be shown.
@@ -149,7 +149,7 @@ func (w *Watcher) certificate(s control.Status, now time.Time) (show []Notice, a
 	}
 	if w.ending != c.Serial {
 		w.ending = c.Serial
-		show = []Notice{{Certificate, "", "The session certificate expires at " + c.ValidBefore.Local().Format("15:04") + "."}}
+		show = []Notice{{Certificate, "", "The session certificate expires within 5 minutes."}}
 	}
 	return show, 0
 }

@@ -73,7 +73,7 @@ func TestChanges(t *testing.T) {
 		{"about to expire", nil, func(s *control.Status) {
 			s.Certificate = valid
 			s.Certificate.ValidBefore = start.Add(4 * time.Minute)
-		}, "certificate: The session certificate expires at 12:04."},
+		}, "certificate: The session certificate expires within 5 minutes."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var w Watcher

@@ -177,7 +177,7 @@ func (m *Manager) finish(r *request, s *Session, err error) {
 	switch {
 	case err == nil:
 		m.Log.Info("session certificate in place", "phone", s.Phone.Short(), "serial", s.Certificate.Serial, "until", s.validBefore())
-		m.Journal.Succeed(journal.KindCertificate, "Certificate valid until "+s.validBefore().Local().Format(control.TimeLayout))
+		m.Journal.Succeed(journal.KindCertificate, "Session certificate issued")
 	case wire.CodeOf(err) != control.CodeBusy && !isCanceled(err):
 		m.Journal.Fail(journal.KindCertificate, "Session certificate", err)
 	}
