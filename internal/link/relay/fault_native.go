@@ -31,19 +31,28 @@ import (
 const (
 	hintLoginPage = "open http://%s/ in a browser and sign in to the network; where a login for people (SSO) stands before the hub, let " + hubwire.Path + " through without one"
 	hintPortal    = "a network with a login page (hotel, train, guest Wi-Fi) does that: open http://%s/ in a browser and sign in; if there is none, see that the hub's address is right"
-	hintCA        = "if it is your hub, give its root: --hub-ca FILE"
+	hintCA        = "if that is your hub's own CA, or your company's, which looks into TLS, give its root: --hub-ca FILE"
+	hintNoCAs     = "this machine knows no CA at all: install the package ca-certificates; if the hub has a CA of its own, give its root: --hub-ca FILE"
 	hintChain     = "the hub sends its certificate without that of its issuer, which browsers on computers fetch for themselves: let the hub, or the proxy before it, have the whole chain (certbot: fullchain.pem, not cert.pem)"
 	hintClock     = "compare this machine's date with a clock (timedatectl set-ntp true sets it); if it is right, the hub's certificate has to be renewed"
 	hintName      = "see that this machine is online and that the name is spelled right: getent hosts %s"
 	hintSilent    = "see that this machine is online; else a firewall here, there or between drops the packets: curl -v %s"
 	hintRefused   = "start the hub, or see that the address and port are right; a network with a login page refuses as well until you sign in to it"
-	hintNoNetwork = "connect this machine to a network; on one of IPv6 alone the hub needs an IPv6 address, or the network a NAT64"
-	hintPath      = "a firewall or VPN that lets connections begin and then drops packets does that (try without it, or with an MTU of 1280), and so does a server that hangs: curl -v %s"
-	hintHTTPProxy = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
-	hintAllProxy  = "ALL_PROXY is set, which vmux does not read: write that proxy into HTTPS_PROXY (http://, https:// or socks5://), if %s is behind it"
-	hintUpgrade   = "let the proxy before the hub pass WebSockets on (nginx: proxy_http_version 1.1, and the headers Upgrade and Connection): \"Behind a proxy\" in docs/running-a-hub.md"
+	hintAnswers   = "the name server answers, with a failure: of its own, of those that it asks, or of DNSSEC; compare getent hosts %s on another network"
+	hintNoWay     = "that machine is off or in another network, or a firewall refuses; on macOS see that vmux may use the local network: System Settings, Privacy & Security, Local Network"
+	// Seen of them: moby's docker-proxy, ssh -L, balancers without a server behind.
+	hintCut = "see that the hub runs: a container's published port, a tunnel or a load balancer takes connections without one; a firewall that looks into TLS ends them, too: curl -v %s"
+	// vmux-hub and Caddy say internal error, nginx unrecognized name, Cloudflare handshake failure.
+	hintNoCertificate = "the server has no certificate for this name, or none yet: its log says why, or that of the proxy before it; else see that the name is spelled right"
+	hintNoNetwork     = "connect this machine to a network; on one of IPv6 alone the hub needs an IPv6 address, or the network a NAT64"
+	hintPath          = "a firewall or VPN that lets connections begin and then drops packets does that (try without it, or with an MTU of 1280), and so does a server that hangs: curl -v %s"
+	hintHTTPProxy     = "see that HTTPS_PROXY is right and that this proxy lets %s through; or name that host in NO_PROXY"
+	hintAllProxy      = "ALL_PROXY is set, which vmux does not read: write that proxy into HTTPS_PROXY (http://, https:// or socks5://), if %s is behind it"
+	hintUpgrade       = "let the proxy before the hub pass WebSockets on (nginx: proxy_http_version 1.1, and the headers Upgrade and Connection): \"Behind a proxy\" in docs/running-a-hub.md"
 	// Seen of several proxies: denoland/deno 32120, google/inverting-proxy 81.
 	hintSubprotocol = "let the proxy before the hub pass the header Sec-WebSocket-Protocol on, to the hub and back; if there is none, see that the hub's address is right"
+	hintChallenge   = "in Cloudflare let " + hubwire.Path + " pass without a challenge: a rule that skips them for this path, and Bot Fight Mode off"
+	hintNoBasic     = "that proxy takes no user and password as vmux can send them (Basic): run one that logs in there for you, such as px or cntlm, and name it in HTTPS_PROXY"
 	hintProxy       = "start the hub behind that proxy, and see the proxy's log"
 )
 
@@ -73,6 +82,9 @@ func (w Way) explain(ctx context.Context, address string, r *http.Response, err 
 	proxy, proxyErr := w.proxyFor(address)
 	if proxy != nil && r == nil || proxyErr != nil {
 		f.hint = hintHTTPProxy
+		if errors.Is(err, errNoBasic) {
+			f.hint = hintNoBasic
+		}
 		if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			f.text = e.Error() // the proxy's, if it looks into TLS
 		}
@@ -116,12 +128,24 @@ func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fa
 		return &Fault{text: "no hub answers at this address: what answers does not speak TLS", hint: hintPortal}
 	case unknown && name.IsNotFound:
 		return &Fault{text: text, hint: cmp.Or(mdns.Hint(name), fmt.Sprintf(hintName, u.Hostname()))}
+	case unknown && strings.Contains(name.Err, "misbehaving"): // SERVFAIL, REFUSED: Go has no other sign of them
+		return &Fault{text: text, hint: fmt.Sprintf(hintAnswers, u.Hostname())}
 	case unknown:
 		return &Fault{text: text, hint: "no name server answers: see that this machine is online"}
 	case errors.Is(err, syscall.ENETUNREACH):
 		return &Fault{text: text, hint: hintNoNetwork}
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return &Fault{text: text, hint: hintNoWay}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return &Fault{text: text, hint: hintRefused}
+	case failed && operation.Op == "remote error" && noCertificate(operation.Err):
+		return &Fault{text: text, hint: hintNoCertificate}
+	case cut(err) && far.connected.Load() && !(failed && operation.Op == "proxyconnect"):
+		when := "before TLS begins"
+		if far.secured.Load() || u.Scheme == "http" {
+			when = "without an answer"
+		}
+		return &Fault{text: fmt.Sprintf("the connection is ended %s (%s)", when, text), hint: fmt.Sprintf(hintCut, origin(u))}
 	case timeout && !far.reached.Load():
 		return &Fault{text: "no name server answers for " + u.Hostname(), hint: "see that this machine is online"}
 	case timeout && !far.connected.Load():
@@ -132,6 +156,21 @@ func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fa
 		return &Fault{text: "the server takes the connection and does not answer", hint: fmt.Sprintf(hintPath, origin(u))}
 	}
 	return &Fault{text: text}
+}
+
+// cut reports whether the other side has ended a connection without a word.
+func cut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// noCertificate reports whether an alert is what servers say that have no certificate
+// for the name.
+func noCertificate(alert error) bool {
+	switch alert.Error() {
+	case "tls: internal error", "tls: unrecognized name", "tls: handshake failure":
+		return true
+	}
+	return false
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
@@ -155,6 +194,9 @@ func answered(u *url.URL, r *http.Response) *Fault {
 	case r.StatusCode == http.StatusUpgradeRequired: // the hub's answer to what a proxy has made of the request
 		f.text = "something on the way to the hub passes no WebSockets on: HTTP status 426" + said
 		f.hint = hintUpgrade
+	case r.Header.Get("Cf-Mitigated") != "": // as Cloudflare marks it
+		f.text = fmt.Sprintf("Cloudflare wants to see a browser in place of vmux: HTTP status %d", r.StatusCode)
+		f.hint = hintChallenge
 	case said != "": // in words: it knows more
 	case r.StatusCode == http.StatusForbidden:
 		f.hint = hintLoginPage
@@ -191,7 +233,14 @@ func unbelieved(u *url.URL, err *tls.CertificateVerificationError) *Fault {
 	}
 	cert := err.UnverifiedCertificates[0]
 	if cert.VerifyHostname(u.Hostname()) == nil {
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+			f.text += fmt.Sprintf("; it is issued by %q", cert.Issuer.String())
+		}
 		f.hint = hintCA
+		if all, err := x509.SystemCertPool(); err == nil && all.Equal(x509.NewCertPool()) {
+			f.hint = hintNoCAs
+			return f
+		}
 		// Public CAs issue by intermediate certificates, and name where these are to be had.
 		if len(err.UnverifiedCertificates) == 1 && len(cert.IssuingCertificateURL) > 0 {
 			f.hint = hintChain

@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +48,11 @@ func TestFaults(t *testing.T) {
 		"a login on this host": {to("/oauth2/start"), "a login page answers in place of the hub: HTTP status 302", "let " + hubwire.Path + " through"},
 		"a login required":     {html(401), "a login page answers in place of the hub: HTTP status 401", "let " + hubwire.Path + " through"},
 		"a captive network":    {html(511), "a login page answers in place of the hub: HTTP status 511", "open http://127.0.0.1/ in a browser and sign in to the network"},
-		"a proxy without hub":  {html(502), "no hub answers at this address: HTTP status 502", "start the hub behind that proxy"},
+		"a challenge": {func(w http.ResponseWriter, r *http.Request) { // cloudflare/cloudflared#324, maziggy/bambuddy#1534
+			w.Header().Set("Cf-Mitigated", "challenge")
+			html(403)(w, r)
+		}, "Cloudflare wants to see a browser in place of vmux: HTTP status 403", "let " + hubwire.Path + " pass without a challenge"},
+		"a proxy without hub": {html(502), "no hub answers at this address: HTTP status 502", "start the hub behind that proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(test.handler)
@@ -65,7 +71,7 @@ func said(t *testing.T, err error, says, hint string) {
 	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(wire.HintOf(err), hint) || hint == "" && wire.HintOf(err) != "" {
 		t.Errorf("%v\nhint: %s\nwant %q, %q", err, wire.HintOf(err), says, hint)
 	}
-	if strings.Contains(wire.HintOf(err), "%") {
+	if strings.Contains(wire.HintOf(err), "%") || len(wire.HintOf(err)) > wire.MaxNameSize {
 		t.Errorf("hint: %s", wire.HintOf(err))
 	}
 }
@@ -80,7 +86,7 @@ func TestFaultsOfCertificates(t *testing.T) {
 		known      bool
 		says, hint string
 	}{
-		"unknown CA":      {"127.0.0.1", -time.Hour, time.Hour, false, "unknown authority", "--hub-ca FILE"},
+		"unknown CA":      {"127.0.0.1", -time.Hour, time.Hour, false, `unknown authority; it is issued by "CN=127.0.0.1`, "--hub-ca FILE"},
 		"another machine": {"portal.example", -time.Hour, time.Hour, false, `another machine answers in place of the hub: its certificate is for "portal.example"`, "a network with a login page"},
 		"clock behind":    {"127.0.0.1", 72 * time.Hour, 96 * time.Hour, true, "is before", "compare this machine's date with a clock"},
 		"clock ahead":     {"127.0.0.1", -96 * time.Hour, -72 * time.Hour, true, "is after", "compare this machine's date with a clock"},
@@ -154,6 +160,37 @@ func TestFaultOfALocalName(t *testing.T) {
 	said(t, Way{}.faultOf(u, nil, nobody, &progress{}), "lookup laptop.local: no computer in this network", "UDP port 5353 must pass")
 }
 
+// A name server that answers with a failure is there (ipfs/kubo#1094), and where macOS keeps a
+// service from the local network the system's words are those of a network that is wrong
+// (dharmab/skyeye#566, openclaw/openclaw#24018).
+func TestFaultsOfTheSystem(t *testing.T) {
+	u, err := url.Parse("https://hub.example:8722" + hubwire.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	for _, test := range []struct {
+		err        error
+		says, hint string
+	}{
+		{dial(&net.DNSError{Err: "server misbehaving", Name: "hub.example", Server: "127.0.0.53:53", IsTemporary: true}), "lookup hub.example on 127.0.0.53:53: server misbehaving", "the name server answers, with a failure"},
+		{dial(&net.DNSError{Err: "i/o timeout", Name: "hub.example", Server: "127.0.0.53:53", IsTimeout: true}), "i/o timeout", "no name server answers"},
+		{dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), "no route to host", "on macOS see that vmux may use the local network"},
+	} {
+		said(t, Way{}.faultOf(u, nil, test.err, &progress{}), test.says, test.hint)
+	}
+}
+
+// A machine without any CA, as a small container, says so (docker-library/hello-world#86,
+// dedis/cothority#1836): a root would be the hint for another.
+func TestFaultWithoutCAs(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	if got := dialWith(t, server.URL+hubwire.Path, "SSL_CERT_FILE=/none", "SSL_CERT_DIR=/none"); !strings.Contains(got, "install the package ca-certificates") {
+		t.Error(got)
+	}
+}
+
 // What the page at the hub's name tells of the network, beside what else is known. A web
 // site of the host's own leads elsewhere as a login page does, and hides no cause.
 func TestPagesInPlaceOfAHub(t *testing.T) {
@@ -219,6 +256,35 @@ func TestFaultsOfConnections(t *testing.T) {
 	_ = gone.Close()
 	_, err = OpenSocket(t.Context(), "https://"+address+hubwire.Path, Way{})
 	said(t, err, "connection refused", "start the hub")
+
+	// As docker's proxy does for a container in which nothing listens (docker/for-mac#5407).
+	ending, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ending.Close()
+	go func() {
+		for {
+			c, err := ending.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	at := ending.Addr().String()
+	_, err = OpenSocket(t.Context(), "https://"+at+hubwire.Path, Way{})
+	said(t, err, "the connection is ended before TLS begins (", "see that the hub runs")
+	_, err = OpenSocket(t.Context(), "http://"+at+hubwire.Path, Way{})
+	said(t, err, "the connection is ended without an answer (", "see that the hub runs")
+
+	// A hub that has no certificate yet (acme-dns/acme-dns#382, twisted/txacme#14).
+	none := httptest.NewUnstartedServer(http.NotFoundHandler())
+	none.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("no certificate yet") }}
+	none.StartTLS()
+	defer none.Close()
+	_, err = OpenSocket(t.Context(), none.URL+hubwire.Path, Way{})
+	said(t, err, "remote error: tls: internal error", "the server has no certificate for this name, or none yet")
 }
 
 // patienceEnds is a context whose time is over once asked is closed: how long a busy

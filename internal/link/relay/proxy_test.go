@@ -40,7 +40,7 @@ func dialThrough(t *testing.T, proxy, address string) string {
 	return dialWith(t, address, "HTTPS_PROXY="+proxy)
 }
 
-func dialWith(t *testing.T, address, proxy string) string {
+func dialWith(t *testing.T, address string, env ...string) string {
 	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^TestDialFromEnvironment$", "-test.v")
 	for _, e := range os.Environ() {
@@ -48,7 +48,7 @@ func dialWith(t *testing.T, address, proxy string) string {
 			c.Env = append(c.Env, e)
 		}
 	}
-	c.Env = append(c.Env, proxy, dialFor+"="+address)
+	c.Env = append(append(c.Env, env...), dialFor+"="+address)
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -65,6 +65,14 @@ func TestErrorsNameTheProxy(t *testing.T) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 	}))
 	defer refusing.Close()
+	wanting := func(logins ...string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Proxy-Authenticate"] = logins
+			w.WriteHeader(http.StatusProxyAuthRequired)
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
 	// One that ends the TLS itself, as those do that look for viruses.
 	inspecting := httptest.NewTLSServer(http.NotFoundHandler())
 	defer inspecting.Close()
@@ -87,6 +95,8 @@ func TestErrorsNameTheProxy(t *testing.T) {
 	closed.Close()
 	for _, test := range []struct{ proxy, want string }{
 		{refusing.URL, "it refuses to connect to hub.example:443: 407 Proxy Authentication Required"},
+		{wanting("Negotiate", `basic realm="x"`).URL, "407 Proxy Authentication Required; hint: see that HTTPS_PROXY is right"},
+		{wanting("Negotiate", "NTLM").URL, "(it wants NTLM, Negotiate or the like); hint: that proxy takes no user and password"}, // cloudfoundry/cli#577
 		{closed.URL, "connection refused"},
 		{tunnel.URL, "failed to verify certificate"},
 	} {

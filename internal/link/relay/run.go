@@ -105,7 +105,11 @@ func (c *Client) dialHub(ctx context.Context) (*session, hubwire.Message, error)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	welcome, err := c.prove(socket)
-	if !stop() {
+	switch {
+	case stop():
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = mute(errors.Join(ctx.Err(), err))
+	default:
 		err = errors.Join(ctx.Err(), err)
 	}
 	if err != nil {

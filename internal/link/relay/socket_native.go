@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,13 +70,14 @@ func OpenSocket(ctx context.Context, address string, way Way) (Socket, error) {
 // Client returns an HTTP client that connects to the hub in this way, and follows
 // no redirections. Call CloseIdleConnections in the end.
 func (w Way) Client() *http.Client {
+	first := &http.Transport{
+		Proxy: w.proxy, DialContext: w.dial,
+		TLSClientConfig:        &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
+		MaxResponseHeaderBytes: maxHeader,
+		OnProxyConnectResponse: refusedByProxy,
+	}
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy: w.proxy, DialContext: w.dial,
-			TLSClientConfig:        &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
-			MaxResponseHeaderBytes: maxHeader,
-			OnProxyConnectResponse: refusedByProxy,
-		},
+		Transport:     newHellos(first),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -144,8 +146,17 @@ func refusedByProxy(_ context.Context, _ *url.URL, connect *http.Request, r *htt
 	if r.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("it refuses to connect to %s: %s", wire.Show(connect.Host), wire.Show(r.Status))
+	err := fmt.Errorf("it refuses to connect to %s: %s", wire.Show(connect.Host), wire.Show(r.Status))
+	offers := r.Header.Values("Proxy-Authenticate")
+	basic := func(offer string) bool { return len(offer) >= 5 && strings.EqualFold(offer[:5], "Basic") }
+	if r.StatusCode == http.StatusProxyAuthRequired && len(offers) > 0 && !slices.ContainsFunc(offers, basic) {
+		return fmt.Errorf("%w (%w)", err, errNoBasic)
+	}
+	return err
 }
+
+// errNoBasic is of a proxy that wants another login than net/http has.
+var errNoBasic = errors.New("it wants NTLM, Negotiate or the like")
 
 // through names the user's proxy in an error, without the password in its URL: it
 // may be the proxy that fails, or that looks into the TLS, and not the hub.
