@@ -26,6 +26,10 @@ const (
 	// taken yet, maxOutbox the announcements that wait to be sent.
 	maxInbox  = 4096
 	maxOutbox = 4096
+
+	// minPayload is what a NATS must take in one message: a device's longest one, or what
+	// a hub announces.
+	minPayload = 128 << 10
 )
 
 // hubID names one run of a hub.
@@ -112,6 +116,12 @@ func newBus(c Config, dir string) (*bus, error) {
 	if b.nc, err = nats.Connect(c.NATSURL, options...); err != nil {
 		b.closeServer()
 		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	// Longer messages would be lost, those of devices and those about them.
+	if most := b.nc.MaxPayload(); most < minPayload {
+		b.nc.Close()
+		b.closeServer()
+		return nil, fmt.Errorf("NATS takes messages of %d bytes at most, and a hub needs %d: raise max_payload there, or the limit of the hub's account", most, minPayload)
 	}
 	return b, nil
 }

@@ -16,8 +16,8 @@ const (
 	// for offline.
 	goneAfter = 12 * time.Second
 	askEvery  = 2 * time.Second
-	// listSize bounds the IDs in one announcement.
-	listSize = 4096
+	// listSize bounds the IDs in one announcement, so that it is within minPayload.
+	listSize = 1024
 )
 
 // announcement is what a hub tells all others, as JSON. Each but a beat and a

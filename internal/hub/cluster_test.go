@@ -14,11 +14,11 @@ import (
 
 // newNATS runs a NATS server as an operator would, on a port; without a folder it stores
 // nothing.
-func newNATS(t testing.TB, port int, dir string, who ...server.Authentication) *server.Server {
+func newNATS(t testing.TB, port int, dir string, change ...func(*server.Options)) *server.Server {
 	t.Helper()
 	o := &server.Options{Host: "127.0.0.1", Port: port, JetStream: dir != "", StoreDir: dir, NoSigs: true, NoLog: true}
-	for _, a := range who {
-		o.CustomClientAuthentication = a
+	for _, c := range change {
+		c(o)
 	}
 	ns, err := server.NewServer(o)
 	if err != nil {
@@ -214,13 +214,14 @@ func TestNATSRefusesForAWhile(t *testing.T) {
 	t.Parallel()
 	dir, way := t.TempDir(), &door{}
 	way.open.Store(true)
-	ns := newNATS(t, server.RANDOM_PORT, dir, way)
+	guarded := func(o *server.Options) { o.CustomClientAuthentication = way }
+	ns := newNATS(t, server.RANDOM_PORT, dir, guarded)
 	one := newHub(t, withNATS(ns.ClientURL()))
 	port := ns.Addr().(*net.TCPAddr).Port
 	way.open.Store(false)
 	ns.Shutdown()
 	ns.WaitForShutdown()
-	newNATS(t, port, dir, way)
+	newNATS(t, port, dir, guarded)
 	waitFor(t, "the hub to be refused", func() bool { return way.refused.Load() >= 3 })
 	way.open.Store(true)
 	waitFor(t, "the hub to be back", one.bus.nc.IsConnected)

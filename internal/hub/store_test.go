@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -140,6 +141,15 @@ func TestNoJetStream(t *testing.T) {
 	ns := newNATS(t, server.RANDOM_PORT, "")
 	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil {
 		t.Error("a hub without a store")
+	}
+}
+
+// A NATS that takes short messages only would lose those of devices; the hub says so when it
+// starts (peer-observer/peer-observer#99).
+func TestNATSForShortMessages(t *testing.T) {
+	ns := newNATS(t, server.RANDOM_PORT, t.TempDir(), func(o *server.Options) { o.MaxPayload = 64 << 10 })
+	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil || !strings.Contains(err.Error(), "raise max_payload there") {
+		t.Error(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -52,6 +53,7 @@ type acmeWay struct {
 	log                 *slog.Logger
 	client              *acme.Client
 	email               string
+	binding             *acme.ExternalAccountBinding
 	transport           *http.Transport
 	own                 tls.Certificate // shown to the hub itself, when it looks for its name
 	ownToken, ownAnswer string
@@ -62,10 +64,9 @@ type acmeWay struct {
 	lookup            func(ctx context.Context, name string) ([]netip.Addr, error)
 	tlsPort, httpPort string
 
-	registered bool           // of obtain alone
-	tries      map[string]try // of obtain alone
-	began      time.Time      // of obtain alone
-	looks      atomic.Int64   // how often it was looked what is to be done
+	tries map[string]try // of obtain alone
+	began time.Time      // of obtain alone
+	looks atomic.Int64   // how often it was looked what is to be done
 
 	mu           sync.Mutex
 	http         bool // there is a listener at port 80
@@ -99,12 +100,16 @@ func openACME(c Config) (*acmeWay, error) {
 	if err != nil {
 		return nil, err
 	}
+	binding, err := readBinding(c.ACMEBinding)
+	if err != nil {
+		return nil, err
+	}
 	key, err := accountKey(dir)
 	if err != nil {
 		return nil, fmt.Errorf("key of the ACME account: %w", err)
 	}
 	w := &acmeWay{
-		domains: domains, dir: dir, log: c.Log, email: c.ACMEEmail,
+		domains: domains, dir: dir, log: c.Log, email: c.ACMEEmail, binding: binding,
 		now: c.Now, every: lookEvery, tlsPort: "443", httpPort: "80",
 		certificates: map[string]*tls.Certificate{}, reasons: map[string]string{},
 		shown: map[string]*tls.Certificate{}, answers: map[string]string{}, tries: loadTries(dir, c.Log),
@@ -175,6 +180,29 @@ func readRoots(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("no certificate in %s", file)
 	}
 	return pool, nil
+}
+
+// readBinding returns nil if there is no file.
+func readBinding(file string) (*acme.ExternalAccountBinding, error) {
+	if file == "" {
+		return nil, nil
+	}
+	if err := checkSecret(file); err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read --acme-eab: %w", err)
+	}
+	words := strings.Fields(string(b))
+	if len(words) != 2 {
+		return nil, usage("--acme-eab: two words are wanted in %s, the key ID and the HMAC key", file)
+	}
+	key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(words[1], "="))
+	if err != nil {
+		return nil, usage("--acme-eab: the second word in %s is no HMAC key in base64url", file)
+	}
+	return &acme.ExternalAccountBinding{KID: words[0], Key: key}, nil
 }
 
 // accountKey is what the authority knows this hub by.

@@ -46,17 +46,20 @@ func (w *acmeWay) order(ctx context.Context, name string, ways []string) (*tls.C
 	return nil, errors.Join(failed...)
 }
 
+// register has the authority know the hub, or finds that it does. It is asked before each
+// order: an authority that was set up anew knows nobody (caddyserver/certmagic#269).
 func (w *acmeWay) register(ctx context.Context) error {
-	if w.registered {
-		return nil
+	if w.binding != nil { // which some authorities take once only (publishlab/node-acme-client#42)
+		if _, err := w.client.GetReg(ctx, ""); err == nil {
+			return nil
+		}
 	}
-	account := &acme.Account{}
+	account := &acme.Account{ExternalAccountBinding: w.binding}
 	if w.email != "" {
 		account.Contact = []string{"mailto:" + w.email}
 	}
 	_, err := w.client.Register(ctx, account, acme.AcceptTOS)
-	w.registered = err == nil || errors.Is(err, acme.ErrAccountAlreadyExists)
-	if w.registered {
+	if err == nil || errors.Is(err, acme.ErrAccountAlreadyExists) {
 		return nil
 	}
 	w.log.Warn("the certificate authority's answer", "answer", reason(err))

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,7 +28,8 @@ type authority struct {
 	dir        string
 	api, admin string // addresses
 	process    *exec.Cmd
-	output     string // file
+	output     string            // file
+	binding    map[string]string // keys of accounts, by their ID, of which it wants one; nil: none
 
 	// Of the hub that asks it.
 	clock  *clock
@@ -56,6 +58,7 @@ func (a *authority) start(tlsPort, httpPort int) {
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": a.api, "managementListenAddress": a.admin, "tlsPort": tlsPort, "httpPort": httpPort,
 		"certificate": filepath.Join(a.dir, "cert.pem"), "privateKey": filepath.Join(a.dir, "key.pem"),
+		"externalAccountBindingRequired": a.binding != nil, "externalAccountMACKeys": a.binding,
 	}})
 	if err != nil {
 		a.t.Fatal(err)
@@ -241,6 +244,59 @@ func TestAnotherAuthority(t *testing.T) {
 	defer serveOpened(t, again)()
 	if c, err := handshake(again, "hub.example", staging.roots()); err != nil || c.SerialNumber.Cmp(first.SerialNumber) != 0 {
 		t.Errorf("back at the first: %v", err)
+	}
+}
+
+// An authority that wants an account of its own gets it by --acme-eab (commercial ones do,
+// dehydrated-io/dehydrated#742).
+func TestACMEBinding(t *testing.T) {
+	a := newAuthority(t)
+	a.binding = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
+	c := a.config(t.TempDir())
+	f := openAt(t, c, "127.0.0.1")
+	c.Listen = f.Addr().String()
+	a.start(f.Addr().(*net.TCPAddr).Port, 1)
+	stop := serveOpened(t, f)
+	a.until(func() bool { return f.acme.said("hub.example", "externalAccountRequired") })
+	stop()
+
+	for text, want := range map[string]string{"kid-1": "two words", "kid-1 a*b": "base64url"} {
+		c.ACMEBinding = testkit.WriteFile(t, "eab", []byte(text))
+		if _, err := Open(c); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	c.ACMEBinding = testkit.WriteFile(t, "eab", []byte("kid-1\n"+a.binding["kid-1"]+"\n"))
+	a.clock.pass(time.Hour)
+	for range 2 { // its account is there at the second
+		f = openAt(t, c, "127.0.0.1")
+		stop = serveOpened(t, f)
+		a.until(func() bool { return f.acme.current("hub.example") != nil })
+		stop()
+		if err := os.Remove(filepath.Join(authorityFolder(c), certificateFile("hub.example"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An authority that was set up anew, as staging ones and those of a company are, knows the
+// hub's account no more: it gets another in the middle of the hub's life.
+func TestACMEAuthorityIsSetUpAnew(t *testing.T) {
+	a := newAuthority(t)
+	f := openAt(t, a.config(t.TempDir()), "127.0.0.1")
+	port := f.Addr().(*net.TCPAddr).Port
+	a.start(port, 1)
+	serveOpened(t, f)
+	a.obtained(f)
+	first := f.acme.current("hub.example")
+	end(a.process)
+	a.start(port, 1)
+	a.clock.pass(time.Until(renewal(first)) + time.Minute)
+	a.until(func() bool {
+		return f.acme.current("hub.example") != first || strings.Contains(a.logged(), "the next order is made")
+	})
+	if f.acme.current("hub.example") == first {
+		t.Error(a.logged())
 	}
 }
 

@@ -56,8 +56,22 @@ func (e *secretError) Error() string {
 	return "everybody on this machine can read the private key " + e.path
 }
 
+// Hint tells what to do about it. In containers files that are handed over are read only, and
+// readable by all unless told otherwise.
+func (e *secretError) Hint() string {
+	return "chmod 600 " + e.path + "; for a secret of Kubernetes defaultMode: 0440, of Docker Compose the mode of the file on the host"
+}
+
+// lockedError is a key that is encrypted.
+type lockedError struct{ path string }
+
+// Error tells which file.
+func (e *lockedError) Error() string { return "the private key " + e.path + " has a passphrase" }
+
 // Hint tells what to do about it.
-func (e *secretError) Hint() string { return "chmod 600 " + e.path }
+func (e *lockedError) Hint() string {
+	return "openssl pkey -in " + e.path + " -out NEW writes it without, for --tls-key NEW"
+}
 
 func checkSecret(path string) error {
 	info, err := os.Stat(path)
@@ -92,6 +106,9 @@ func (f *certFiles) load() error {
 	}
 	f.tried = tried
 	c, err := tls.X509KeyPair(read[0], read[1])
+	if err != nil && bytes.Contains(read[1], []byte("ENCRYPTED")) { // both forms say so in clear; base64 in a row of nine does not
+		return &lockedError{f.key}
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ type Config struct {
 	ACMEDomains []string
 	// ACMEEmail is told to the certificate authority.
 	ACMEEmail string
+	// ACMEBinding is a file with the ID and the key (base64url) by which an authority that
+	// wants one knows an account of its own (RFC 8555 section 7.3.4), in two words.
+	ACMEBinding string
 	// ACMEDirectory is the URL of another authority than Let's Encrypt.
 	ACMEDirectory string
 	// ACMERoots is a file with the certificates, in PEM, that ACMEDirectory is
@@ -82,6 +85,7 @@ func (c *Config) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.KeyFile, "tls-key", "", "its private key in PEM, `FILE`")
 	flags.StringArrayVar(&c.ACMEDomains, "acme-domain", nil, "obtain certificates for this `NAME` by ACME, and agree to the authority's terms (may be repeated)")
 	flags.StringVar(&c.ACMEEmail, "acme-email", "", "`ADDRESS` for the ACME authority")
+	flags.StringVar(&c.ACMEBinding, "acme-eab", "", "`FILE` with key ID and HMAC key of an account at the ACME authority (external account binding), for those that want one")
 	flags.StringVar(&c.ACMEDirectory, "acme-directory", "", "`URL` of another ACME authority than Let's Encrypt")
 	flags.StringVar(&c.ACMERoots, "acme-roots", "", "`FILE` with the roots in PEM that the ACME authority is verified with")
 	flags.BoolVar(&c.BehindProxy, "behind-proxy", false, "a proxy beside the hub has the certificate and names the clients in X-Forwarded-For")
@@ -116,8 +120,8 @@ func (c *Config) check() error {
 		return usage("behind a proxy the hub cannot know where devices find it: give --public-url")
 	case !c.LocalCA && len(c.LocalNames) > 0:
 		return usage("--local-name goes with --local-ca")
-	case len(c.ACMEDomains) == 0 && (c.ACMEEmail != "" || c.ACMEDirectory != "" || c.ACMERoots != ""):
-		return usage("--acme-email, --acme-directory and --acme-roots go with --acme-domain")
+	case len(c.ACMEDomains) == 0 && (c.ACMEEmail != "" || c.ACMEBinding != "" || c.ACMEDirectory != "" || c.ACMERoots != ""):
+		return usage("--acme-email, --acme-eab, --acme-directory and --acme-roots go with --acme-domain")
 	case c.StateDir == "" && c.NeedsState():
 		return errors.New("front: no folder for its state")
 	}

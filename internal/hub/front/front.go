@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"vmux/internal/link/tcp"
@@ -98,7 +99,7 @@ func (f *Front) openWay() error {
 func (f *Front) listen() error {
 	l, err := tcp.Listen(context.Background(), f.config.Listen, tcp.PageSegment)
 	if err != nil {
-		return fmt.Errorf("listen for the hub: %w", err)
+		return &listenError{"--listen", fmt.Errorf("listen for the hub: %w", err)}
 	}
 	f.listener = l
 	if err := f.listenHTTP(); err != nil {
@@ -112,10 +113,37 @@ func (f *Front) listen() error {
 	if err != nil {
 		return fmt.Errorf("%w (give --public-url)", err)
 	}
+	heard := &spoken{Listener: l, publicURL: f.publicURL, tls: f.certificates != nil, log: f.log}
+	f.listener = heard
 	if f.certificates != nil {
-		f.listener = tls.NewListener(spoken{l, f.publicURL}, f.tlsConfig())
+		f.listener = tls.NewListener(heard, f.tlsConfig())
 	}
 	return nil
+}
+
+// listenError is an address that cannot be listened at.
+type listenError struct {
+	flag string
+	err  error
+}
+
+// Error implements error.
+func (e *listenError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *listenError) Unwrap() error { return e.err }
+
+// Hint tells what to do about it.
+func (e *listenError) Hint() string {
+	switch {
+	case errors.Is(e.err, syscall.EACCES):
+		return "ports below 1024 are not every user's: run the hub as its package's service, give its program the right (sudo setcap cap_net_bind_service=+ep FILE), or choose another port by " + e.flag
+	case errors.Is(e.err, syscall.EADDRINUSE):
+		return "another program has that port (sudo ss -ltnp shows which): end it, or choose another port by " + e.flag
+	case errors.Is(e.err, syscall.EADDRNOTAVAIL):
+		return "this machine does not have that address, or not yet, as a VPN's while it starts: choose another by " + e.flag
+	}
+	return ""
 }
 
 func (f *Front) listenHTTP() error {
@@ -129,7 +157,7 @@ func (f *Front) listenHTTP() error {
 	case f.config.httpMayFail:
 		f.log.Warn("the local CA is offered over HTTPS only", "error", err)
 	default:
-		return fmt.Errorf("listen for HTTP: %w", err)
+		return &listenError{"--listen-http", fmt.Errorf("listen for HTTP: %w", err)}
 	}
 	return nil
 }

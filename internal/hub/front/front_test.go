@@ -26,6 +26,7 @@ import (
 
 	"vmux/internal/leakcheck"
 	"vmux/internal/testkit"
+	"vmux/internal/wire"
 )
 
 // TestMain fails when a test has left a goroutine behind.
@@ -205,10 +206,10 @@ func TestFlags(t *testing.T) {
 	flags := pflag.NewFlagSet("hub", pflag.ContinueOnError)
 	c.Flags(flags)
 	err := flags.Parse(strings.Fields("--listen 127.0.0.1:1 --listen-http none --public-url https://hub.example --tls-cert c --tls-key k " +
-		"--acme-domain a.example --acme-domain b.example --acme-email e --acme-directory d --acme-roots r --behind-proxy --local-ca --local-name n"))
+		"--acme-domain a.example --acme-domain b.example --acme-email e --acme-eab b --acme-directory d --acme-roots r --behind-proxy --local-ca --local-name n"))
 	want := Config{
 		Listen: "127.0.0.1:1", ListenHTTP: "none", PublicURL: "https://hub.example", CertFile: "c", KeyFile: "k",
-		ACMEDomains: []string{"a.example", "b.example"}, ACMEEmail: "e", ACMEDirectory: "d", ACMERoots: "r",
+		ACMEDomains: []string{"a.example", "b.example"}, ACMEEmail: "e", ACMEBinding: "b", ACMEDirectory: "d", ACMERoots: "r",
 		BehindProxy: true, LocalCA: true, LocalNames: []string{"n"},
 	}
 	if err != nil || fmt.Sprint(c) != fmt.Sprint(want) {
@@ -341,8 +342,22 @@ func TestKeyThatOthersCanRead(t *testing.T) {
 	}
 	_, err := Open(Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: key})
 	var hint interface{ Hint() string }
-	if !errors.As(err, &hint) || hint.Hint() != "chmod 600 "+key {
+	if !errors.As(err, &hint) || !strings.HasPrefix(hint.Hint(), "chmod 600 "+key+"; for a secret of Kubernetes defaultMode: 0440") {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// A key with a passphrase is named as that; Go says that it failed to parse it
+// (stellar/go-stellar-sdk#64, grepplabs/kafka-proxy#168).
+func TestKeyWithAPassphrase(t *testing.T) {
+	cert, key := certificateFiles(t, "hub.example")
+	for _, form := range [][]string{{"pkcs8", "-topk8"}, {"ec", "-aes256"}} {
+		locked := filepath.Join(t.TempDir(), "key.pem")
+		run(t, "openssl", append(form, "-in", key, "-out", locked, "-passout", "pass:secret")...)
+		_, err := Open(Config{Listen: "127.0.0.1:0", CertFile: cert, KeyFile: locked})
+		if err == nil || !strings.Contains(err.Error(), "has a passphrase") || !strings.Contains(wire.HintOf(err), "openssl pkey -in "+locked) {
+			t.Errorf("%s: %v; hint: %s", form[0], err, wire.HintOf(err))
+		}
 	}
 }
 

@@ -77,7 +77,11 @@ func openLocalCA(c Config) (*localCA, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(roots, func(r root) bool { return ca.covers(r) })
+	covers := func(r root) bool { return ca.covers(r) }
+	i := slices.IndexFunc(roots, func(r root) bool { return covers(r) && !ca.now().Before(r.certificate.NotBefore) })
+	if i < 0 { // this clock may be behind, as before a small computer has asked for the time
+		i = slices.IndexFunc(roots, covers)
+	}
 	switch {
 	case i >= 0 && damaged != nil:
 		ca.log.Warn("a root of the local CA is damaged: phones that trust that one alone do not believe this hub", "error", damaged)

@@ -263,6 +263,23 @@ func TestOneRootForEachName(t *testing.T) {
 	}
 }
 
+// A clock that was far ahead at one start, as after a battery has failed, made the root of
+// before expire, and another one that phones do not believe for years. Once it is right again,
+// the one that they trust is used.
+func TestClockThatWasAhead(t *testing.T) {
+	c, clock := home(t.TempDir()), newClock()
+	c.Now = clock.Now
+	first := openedAs(t, c, "laptop.local").Fingerprint()
+	clock.pass(rootLife)
+	if openedAs(t, c, "laptop.local").Fingerprint() == first {
+		t.Fatal("a root that has expired")
+	}
+	clock.pass(-rootLife)
+	if openedAs(t, c, "laptop.local").Fingerprint() != first {
+		t.Error("a root that is not good yet")
+	}
+}
+
 // A hub that was given no name has that of its first start, and of the root that an
 // earlier version of vmux made.
 func TestLocalCAKeepsTheFirstName(t *testing.T) {
