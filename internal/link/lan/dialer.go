@@ -87,25 +87,41 @@ func (d *Dialer) remember(e Entry) {
 	}
 }
 
-// addresses returns where the peer may be: where it says it is, then where it
-// was.
+// addresses returns where the peer may be: where it was and says that it is, where it says
+// it is, and where it was. Anybody may say so in its name, and a machine with containers says
+// twenty: that leaves room for where it was.
 func (d *Dialer) addresses(peer device.Peer) []string {
-	var list []string
+	var said, was []string
+	for _, r := range peer.Routes {
+		if a, ok := Address(r); ok {
+			was = append(was, a)
+		}
+	}
 	d.mu.Lock()
 	for _, e := range d.seen {
 		if e.ID == peer.ID && time.Now().Before(e.Expires) {
-			list = append(list, e.Addresses...)
+			said = append(said, e.Addresses...)
 		}
 	}
 	d.mu.Unlock()
-	slices.Sort(list)
-	list = slices.Compact(list)
-	for _, r := range peer.Routes {
-		if a, ok := Address(r); ok && !slices.Contains(list, a) {
+	nearest(said, ownAddresses())
+	said = slices.Compact(said)
+	still := func(a string) bool { return slices.Contains(said, a) }
+	var list []string
+	for _, a := range was {
+		if still(a) {
 			list = append(list, a)
 		}
 	}
-	return list[:min(len(list), maxTries)]
+	list = append(list, said[:min(len(said), max(maxTries-len(was), maxTries/2))]...)
+	list = append(list, was...)
+	var tries []string
+	for _, a := range list {
+		if !slices.Contains(tries, a) && len(tries) < maxTries {
+			tries = append(tries, a)
+		}
+	}
+	return tries
 }
 
 // Dial implements link.Route. It tries the peer's addresses one after the

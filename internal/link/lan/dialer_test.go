@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +106,29 @@ func TestRemember(t *testing.T) {
 	}
 	if len(d.seen) > maxSeen || len(d.addresses(device.Peer{ID: id})) > maxTries {
 		t.Errorf("remembers %d, tries %d", len(d.seen), len(d.addresses(device.Peer{ID: id})))
+	}
+}
+
+// A machine with twenty networks of containers, or somebody in its name, leaves no try for
+// where the device was; and what the networks of this machine reach comes first.
+func TestManyAddresses(t *testing.T) {
+	d, id := NewDialer(false, nil), device.ID{7}
+	var many []string
+	for i := range 2 * maxTries {
+		many = append(many, fmt.Sprintf("172.%d.0.1:1", 16+i))
+	}
+	d.remember(Entry{ID: id, Instance: "a", Addresses: append(many, "192.0.2.1:1"), Expires: time.Now().Add(time.Hour)})
+	got := d.addresses(device.Peer{ID: id, Routes: []string{"tcp:192.0.2.1:1", "tcp:192.0.2.9:1"}})
+	if len(got) > maxTries || got[0] != "192.0.2.1:1" || !slices.Contains(got, "192.0.2.9:1") {
+		t.Errorf("%q", got)
+	}
+
+	list := []string{"10.9.0.1:1", "172.17.0.1:1", "192.168.1.5:1", "[fd00::5]:1"}
+	nearest(list, []ownAddress{
+		{netip.MustParsePrefix("192.168.1.7/24"), nearLAN}, {netip.MustParsePrefix("fd00::7/64"), nearLAN}, {netip.MustParsePrefix("172.17.0.1/16"), nearInner},
+	})
+	if want := []string{"192.168.1.5:1", "[fd00::5]:1", "10.9.0.1:1", "172.17.0.1:1"}; !slices.Equal(list, want) {
+		t.Errorf("%q, want %q", list, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -165,9 +166,12 @@ type network struct {
 	addresses  []string
 }
 
-// current returns the interfaces that multicast can pass, and their addresses.
+// current returns the interfaces that multicast can pass, and their addresses, the likeliest
+// first: who is told remembers maxTries.
 func current() network {
 	var n network
+	likely := map[string]near{}
+	routed := defaultInterfaces()
 	all, _ := net.Interfaces()
 	for _, i := range all {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagMulticast == 0 || i.Flags&net.FlagLoopback != 0 {
@@ -178,12 +182,14 @@ func current() network {
 		for _, a := range list {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
 				n.addresses = append(n.addresses, p.Addr().String())
+				likely[p.Addr().String()] = nearOf(i, slices.Contains(routed, i.Name))
 			}
 		}
 		if len(n.addresses) > before {
 			n.interfaces = append(n.interfaces, i)
 		}
 	}
+	slices.SortStableFunc(n.addresses, func(a, b string) int { return cmp.Compare(likely[a], likely[b]) })
 	return n
 }
 

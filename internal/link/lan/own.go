@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// ownAddress is one address of this machine, and how likely a phone can reach it.
+// ownAddress is one address of this machine with its network, and how likely a phone can
+// reach it.
 type ownAddress struct {
-	ip   netip.Addr
+	netip.Prefix
 	near near
 }
 
@@ -19,6 +20,7 @@ type near int
 const (
 	nearLAN   near = iota // of an interface that leads to the internet: the LAN
 	nearOther             // of another one
+	nearNone              // of no network of this machine
 	nearInner             // of a bridge to containers or virtual machines, or a tunnel
 )
 
@@ -28,9 +30,20 @@ const (
 // many; IPv4 before IPv6. Link-local ones mean nothing elsewhere. Loopback is
 // named only when there is nothing else.
 func OwnAddresses() []string {
+	var texts []string
+	for _, o := range ownAddresses() {
+		texts = append(texts, o.Addr().String())
+	}
+	if len(texts) == 0 {
+		return []string{"127.0.0.1"}
+	}
+	return texts
+}
+
+func ownAddresses() []ownAddress {
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		return []string{"127.0.0.1"}
+		return nil
 	}
 	var list []ownAddress
 	routed := defaultInterfaces()
@@ -42,22 +55,31 @@ func OwnAddresses() []string {
 		r := nearOf(i, slices.Contains(routed, i.Name))
 		for _, a := range addresses {
 			prefix, err := netip.ParsePrefix(a.String())
-			if ip := prefix.Addr().Unmap(); err == nil && ip.IsGlobalUnicast() {
-				list = append(list, ownAddress{ip, r})
+			if err == nil && prefix.Addr().IsGlobalUnicast() {
+				list = append(list, ownAddress{prefix, r})
 			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b ownAddress) int {
-		return cmp.Or(cmp.Compare(a.near, b.near), cmp.Compare(a.ip.BitLen(), b.ip.BitLen()))
+		return cmp.Or(cmp.Compare(a.near, b.near), cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()))
 	})
-	if len(list) == 0 {
-		return []string{"127.0.0.1"}
+	return list
+}
+
+// nearest orders what another machine says of its addresses, HOST:PORT: those of the networks
+// that this one is in come first. Those in its networks of containers come last, for there
+// both machines have the same numbers.
+func nearest(list []string, own []ownAddress) {
+	of := func(address string) near {
+		at, err := netip.ParseAddrPort(address)
+		for _, o := range own { // the likeliest first
+			if err == nil && o.Masked().Contains(at.Addr()) {
+				return o.near
+			}
+		}
+		return nearNone
 	}
-	texts := make([]string, 0, len(list))
-	for _, o := range list {
-		texts = append(texts, o.ip.String())
-	}
-	return texts
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(of(a), of(b)), cmp.Compare(a, b)) })
 }
 
 // bridges and tunnels are known by the names that programs give them.

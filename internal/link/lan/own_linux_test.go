@@ -44,6 +44,10 @@ func TestOwnAddresses(t *testing.T) {
 	if len(got) != 14 || !slices.Equal(got[:3], want) {
 		t.Errorf("%q, want %q first", got, want)
 	}
+	// What is announced to the network is cut by who hears it.
+	if told := current().addresses; len(told) != 14 || told[0] != "192.168.1.7" || strings.HasPrefix(told[2], "172.") {
+		t.Errorf("announced: %q", told)
+	}
 	for i := 1; i <= 9; i++ {
 		if a := fmt.Sprintf("172.2%d.0.1", i); !slices.Contains(got[3:], a) {
 			t.Errorf("%s is not there, or too early", a)
