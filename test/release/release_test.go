@@ -346,11 +346,11 @@ func testRPM(t *testing.T, release string) {
 		"vmux": {
 			"-rwxr-xr-x root root /usr/bin/vmux", "-rw-r--r-- root root /usr/lib/systemd/user/vmux-agent.socket",
 			"-rw-r--r-- root root /usr/share/man/man1/vmux-agent.1.gz", "/usr/lib/systemd/user/vmux-phone.service", "-rw-r--r-- root root /usr/share/zsh/site-functions/_vmux",
-			"-rw-r--r-- root root /usr/share/fish/vendor_completions.d/vmux.fish", "openssh-clients", "postuninstall scriptlet", "build host reproducible",
+			"-rw-r--r-- root root /usr/share/fish/vendor_completions.d/vmux.fish", "openssh-clients", "recommends ca-certificates", "postuninstall scriptlet", "build host reproducible",
 		},
 		"vmux-hub": {
 			"-rwxr-xr-x root root /usr/bin/vmux-hub", "-rw-r--r-- root root /usr/lib/systemd/system/vmux-hub.service",
-			"-rw-r--r-- root root /usr/lib/sysusers.d/vmux-hub.conf", "/usr/share/man/man8/vmux-hub.8.gz", "config /etc/default/vmux-hub", "/usr/share/licenses/vmux-hub/LICENSE", "shadow-utils", "postinstall scriptlet",
+			"-rw-r--r-- root root /usr/lib/sysusers.d/vmux-hub.conf", "/usr/share/man/man8/vmux-hub.8.gz", "config /etc/default/vmux-hub", "/usr/share/licenses/vmux-hub/LICENSE", "shadow-utils", "recommends ca-certificates", "postinstall scriptlet",
 		},
 		"vmux-tray": {"-rwxr-xr-x root root /usr/bin/vmux-tray", "/usr/share/man/man1/vmux-tray.1.gz", "cn /etc/xdg/autostart/vmux-tray.desktop", "requires vmux"},
 	} {
