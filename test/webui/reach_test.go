@@ -99,7 +99,7 @@ globalThis.fetch = async () => new Response('ok\n', { headers: { 'Vmux-Hub': 'ht
 const { whyOffline, again } = await import(process.argv[2]);
 const said = [];
 for (const later of [again + 1, 1, 20 * again, again + 1, 0]) {
-	said.push((await whyOffline(() => said.push('it connects'))).title);
+	said.push((await whyOffline(() => said.push('it connects'), 'hub: the hub is restarting (closing)')).title);
 	now += later;
 }
 console.log(said.join('; '));
@@ -124,6 +124,46 @@ func TestAnotherAddressOfTheHub(t *testing.T) {
 	p := open(t, &hub{t: t, Server: &httptest.Server{URL: strings.Replace(real.URL, "vmux.localhost", "localhost", 1)}}, view{})
 	p.Wants("The hub has another address", "Open the app at "+real.URL+".")
 	p.Tolerate("WebSocket connection to")
+}
+
+// connectsAsThePhone connects to the hub by the device key of the page.
+const connectsAsThePhone = `
+	const wait = (request) => new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });
+	const database = await wait(indexedDB.open('vmux'));
+	const { privateKey, publicKey } = await wait(database.transaction('own').objectStore('own').get('deviceKey'));
+	database.close();
+	const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
+	const number = (bytes) => {
+		const rest = bytes.slice(bytes.findIndex((b) => b !== 0));
+		return rest[0] < 128 ? [2, rest.length, ...rest] : [2, rest.length + 1, 0, ...rest];
+	};
+	globalThis.copy = new WebSocket(location.origin.replace('http', 'ws') + '/v1/connect', 'vmux-hub.v1');
+	await new Promise((resolve) => {
+		copy.onmessage = async ({ data }) => {
+			const { type, origin, challenge } = JSON.parse(data);
+			if (type === 'welcome') {
+				resolve();
+			} else if (type === 'challenge') {
+				const signed = Uint8Array.from('vmux hub v1\0' + origin + '\0' + atob(challenge), (c) => c.charCodeAt(0));
+				const raw = new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, privateKey, signed));
+				const signature = [...number(raw.slice(0, 32)), ...number(raw.slice(32))];
+				copy.send(JSON.stringify({
+					type: 'proof', signature: base64([0x30, signature.length, ...signature]),
+					publicKey: base64(new Uint8Array(await crypto.subtle.exportKey('spki', publicKey))),
+				}));
+			}
+		};
+	});`
+
+// A copy of the browser's profile, or of the whole machine (mullvadvpn-app#9655), is the same
+// phone: that is said of the one that the hub has let go, and no proxy is blamed.
+func TestCopyOfThePhone(t *testing.T) {
+	t.Parallel()
+	real := realHub(t)
+	p := open(t, &hub{t: t, Server: &httptest.Server{URL: real.URL}}, view{})
+	p.WaitFor("import('/core.js').then((core) => core.state()).then((s) => s.hub.connected)")
+	p.Do(connectsAsThePhone)
+	p.Wants("This phone is connected elsewhere", "use one, and close the other")
 }
 
 // saidOfReach is what a program says that Node runs with reach.js.

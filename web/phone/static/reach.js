@@ -22,6 +22,22 @@ const heldBack = {
 };
 
 /**
+ * What the hub itself has refused this phone with, if it did: then nothing is in the way of it.
+ * One that it has replaced was connected anew by a copy, and two that did so in turn would be of no use.
+ * @param {string} error the core's @returns {Reason | null}
+ */
+function refusal(error) {
+	const [, message, code] = /(?:^|: )hub: (.*) \((\w+)\)$/.exec(error) ?? [];
+	if (code === 'replaced') {
+		return {
+			title: 'This phone is connected elsewhere',
+			text: 'Another browser has a copy of what is stored here, as in a copied profile or a cloned machine, and has connected as this phone. Only one is connected at a time: use one, and close the other.',
+		};
+	}
+	return code && code !== 'closing' ? { title: 'The hub refuses this phone', text: `It says: ${message}. The app tries again by itself.` } : null; // closing: it comes back
+}
+
+/**
  * The page was opened at an address that is not the hub's own, where it takes no devices.
  * @param {string} origin the hub's @returns {Reason}
  */
@@ -66,8 +82,15 @@ let at = 0;
 /** @type {Promise<Reason> | undefined} */
 let last;
 
-/** Why the hub is not reached. @param {() => void} connect called when it is found to be back @returns {Promise<Reason>} */
-export function whyOffline(connect) {
+/**
+ * Why the hub is not reached.
+ * @param {() => void} connect called when it is found to be back @param {string} error what the core says of it @returns {Promise<Reason>}
+ */
+export async function whyOffline(connect, error) {
+	const refused = refusal(error);
+	if (refused) {
+		return refused;
+	}
 	const age = performance.now() - at;
 	if (!last || age > again) {
 		const before = age < 3 * again ? last : undefined; // what was long ago says nothing

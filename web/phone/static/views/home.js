@@ -65,7 +65,7 @@ function offline({ hub }) {
 	const place = h('div', { role: 'status' });
 	let told = '';
 	const show = async () => {
-		const why = await whyOffline(core.connect);
+		const why = await whyOffline(core.connect, hub.error ?? '');
 		if (why.title !== told) { // a screen reader says it once
 			told = why.title;
 			replace(place, callout('warn', why.title, h('p', null, why.text),

@@ -184,7 +184,7 @@ async function preview(invitation, cancelled) {
 		const { hub } = await core.state();
 		status.textContent = hub.connected ? 'Pairing…' : 'Offline: waiting for the hub…';
 		if (!hub.connected) {
-			whyOffline(core.connect).then((why) => { status.textContent &&= `Offline: waiting for the hub… ${why.title}: ${why.text}`; });
+			whyOffline(core.connect, hub.error ?? '').then((why) => { status.textContent &&= `Offline: waiting for the hub… ${why.title}: ${why.text}`; });
 		}
 		try {
 			const { name } = await core.call('pair', { invitation });
