@@ -94,7 +94,14 @@ func browse(ctx context.Context, log *slog.Logger, found func(Entry)) {
 			defer close(read)
 			readEntries(entries, browsed, func(z *zeroconf.ServiceEntry) { report(log, z, found) })
 		}()
-		err := zeroconf.Browse(ctx, ServiceType, domain, entries, zeroconf.SelectIfaces(n.interfaces))
+		var err error
+		for _, families := range []zeroconf.IPType{zeroconf.IPv4AndIPv6, zeroconf.IPv4, zeroconf.IPv6} {
+			// The library looks nowhere if a family is missing, as IPv6 is by ipv6.disable=1.
+			err = zeroconf.Browse(ctx, ServiceType, domain, entries, zeroconf.SelectIfaces(n.interfaces), zeroconf.SelectIPTraffic(families))
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+		}
 		close(browsed)
 		<-read
 		if err != nil && ctx.Err() == nil {
