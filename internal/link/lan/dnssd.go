@@ -174,29 +174,38 @@ type network struct {
 }
 
 // current returns the interfaces that multicast can pass, and their addresses, the likeliest
-// first: who is told remembers maxTries.
+// first: who is told remembers maxTries, and Linux lets a socket join on 20 interfaces
+// (igmp_max_memberships), which a machine with many networks of containers has before its LAN's.
 func current() network {
-	var n network
-	likely := map[string]near{}
+	type card struct {
+		net.Interface
+		addresses []string
+		near      near
+	}
+	var cards []card
 	routed := defaultInterfaces()
 	all, _ := net.Interfaces()
 	for _, i := range all {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagMulticast == 0 || i.Flags&net.FlagLoopback != 0 {
 			continue
 		}
+		c := card{Interface: i, near: nearOf(i, slices.Contains(routed, i.Name))}
 		list, _ := i.Addrs()
-		before := len(n.addresses)
 		for _, a := range list {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
-				n.addresses = append(n.addresses, p.Addr().String())
-				likely[p.Addr().String()] = nearOf(i, slices.Contains(routed, i.Name))
+				c.addresses = append(c.addresses, p.Addr().String())
 			}
 		}
-		if len(n.addresses) > before {
-			n.interfaces = append(n.interfaces, i)
+		if len(c.addresses) > 0 {
+			cards = append(cards, c)
 		}
 	}
-	slices.SortStableFunc(n.addresses, func(a, b string) int { return cmp.Compare(likely[a], likely[b]) })
+	slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(a.near, b.near) })
+	var n network
+	for _, c := range cards {
+		n.interfaces = append(n.interfaces, c.Interface)
+		n.addresses = append(n.addresses, c.addresses...)
+	}
 	return n
 }
 

@@ -2,8 +2,6 @@ package lan
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -25,18 +23,12 @@ ip link add second type veth peer name to-second; ip link set to-second up; ip a
 ip link add lan type veth peer name to-lan; ip link set to-lan up; ip address add 192.168.1.7/24 dev lan; ip link set lan up
 ip address add fd00::7/64 dev lan nodad
 ip route add default via 192.168.1.1
-exec "$0" -test.run='^TestOwnAddresses$' -test.v`
+`
 
 // An invitation has room for eight addresses, and with a hub for three: the
 // LAN's has to be among them, whatever else the machine has.
 func TestOwnAddresses(t *testing.T) {
-	if os.Getenv(insideEnv) == "" {
-		c := exec.Command("unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c",
-			"mount -t sysfs sysfs /sys && "+manyNetworks, os.Args[0])
-		c.Env = append(os.Environ(), insideEnv+"=1")
-		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
-			t.Fatalf("in a network of its own: %v\n%s", err, out)
-		}
+	if !inNetwork(t, manyNetworks) {
 		return
 	}
 	got := OwnAddresses()
