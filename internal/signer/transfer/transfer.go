@@ -416,7 +416,11 @@ func (r *restoring) servers(doc *backup.Document) error {
 	if err != nil || len(doc.Servers) == 0 {
 		return err
 	}
-	r.say("servers", "servers", Restored, fmt.Sprintf("%d of %d are restored; this phone knows the others, or has no room", added, len(doc.Servers)-len(differ)), "")
+	text := "all are restored"
+	if n := len(doc.Servers) - len(differ); added < n {
+		text = fmt.Sprintf("%d of %d are restored; this phone knows the others, or has no room", added, n)
+	}
+	r.say("servers", "servers", Restored, text, "")
 	if len(differ) > 0 {
 		var names []string
 		for _, name := range differ {
