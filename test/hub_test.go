@@ -158,6 +158,35 @@ func TestHubSeesNothing(t *testing.T) {
 	}
 }
 
+// An agent that ends, as to be started anew, takes back what it has asked, also by way of the
+// hub: nobody is to approve what nobody waits for.
+func TestEndedAgentAsksNoMore(t *testing.T) {
+	t.Parallel()
+	port := testkit.FreePort(t)
+	url := "http://localhost:" + port
+	startHub(newHome(t), "--listen", "127.0.0.1:"+port, "--public-url", url)
+	w := hubWorld(t, url, "ssh-ed25519")
+	person := onTerminal(t, w.phone.command(t.Context(), "phone", "run", "--hub", url, "--listen", "127.0.0.1:0", "--passphrase-file", w.passphraseFile))
+	person.waitCount("At the hub", 1, "")
+	w.pairAt("192.0.2.1")
+	w.agent.stop()
+	w.moveRoutes("127.0.0.1:1")
+	w.startAgent("--lan=false", "--hub", url)
+	w.waitAtHub(url)
+	o := sshdtest.Old(t)
+	server := o.StartServer(t, sshdtest.Config{AuthorizedKeys: []string{w.identity("ssh-ed25519").PublicKey}})
+	login := server.Command(deadline(t), t, o, w.computer.socket(), "true")
+	if err := login.Start(); err != nil {
+		t.Fatal(err)
+	}
+	person.waitCount(" asks: ", 1, "")
+	w.agent.stop()
+	person.waitCount("Withdrawn: ", 1, "")
+	if err := login.Wait(); err == nil {
+		t.Error("logged in")
+	}
+}
+
 // The hub goes and comes, the agent is killed: links come back by themselves,
 // and what was asked meanwhile is answered, or ends with its code.
 func TestHubComesBack(t *testing.T) {

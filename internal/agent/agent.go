@@ -353,10 +353,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		cancel(err)
 	} else {
 		part("control socket", func() error { return control.Serve(ctx, controlSocket, a, a.log) })
-		part("links", func() error { return a.link.Run(ctx) })
+		// Links take back what they have asked when they end, also by way of the hub.
+		untilUnlinked, unlinked := context.WithCancel(context.WithoutCancel(ctx))
+		part("links", func() error { defer unlinked(); return a.link.Run(ctx) })
 		part("addresses", func() error { lan.Watch(ctx, a.node.Wake); return nil })
 		if a.hub != nil {
-			part("hub", func() error { return a.hub.Run(ctx) })
+			part("hub", func() error { return a.hub.Run(untilUnlinked) })
 			part("the hub's page", func() error { a.watchPage(ctx, a.VerifyHub); return nil })
 		}
 		part("session certificate", func() error { a.certificate.Run(ctx); return nil })

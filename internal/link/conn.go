@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -36,14 +37,16 @@ type conn struct {
 	mu      sync.Mutex
 	queue   []byte
 	writing bool // the goroutine has been started
+	busy    bool // it writes what it has taken from the queue
 	work    *sync.Cond
-	leaving error // why it is about to be closed: see closeAfter
-	err     error // why the connection was closed
+	drained *sync.Cond // see flush
+	leaving error      // why it is about to be closed: see closeAfter
+	err     error      // why the connection was closed
 }
 
 func newConn(c net.Conn) *conn {
 	l := &conn{Conn: c, began: time.Now(), written: make(chan struct{})}
-	l.work = sync.NewCond(&l.mu)
+	l.work, l.drained = sync.NewCond(&l.mu), sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(hearing{l}, 4<<10)
 	return l
 }
@@ -155,13 +158,29 @@ func (l *conn) writeQueued() {
 			return
 		}
 		b := l.queue
-		l.queue = nil
+		l.queue, l.busy = nil, true
 		l.mu.Unlock()
 		_ = l.SetWriteDeadline(time.Now().Add(writeTime))
 		if _, err := l.Write(b); err != nil {
 			l.close(writeReason(err))
 		}
 		l.mu.Lock()
+		l.busy = false
+		l.drained.Broadcast()
+	}
+}
+
+// flush waits until what is queued is written, the connection is closed, or ctx ends.
+func (l *conn) flush(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.drained.Broadcast()
+	})()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.err == nil && (len(l.queue) > 0 || l.busy) && ctx.Err() == nil {
+		l.drained.Wait()
 	}
 }
 
@@ -185,6 +204,7 @@ func (l *conn) close(reason error) {
 	}
 	l.err = reason
 	l.work.Signal()
+	l.drained.Broadcast()
 	l.mu.Unlock()
 	if t, ok := l.Conn.(*tls.Conn); ok && abrupt(reason) {
 		_ = t.NetConn().Close()

@@ -301,6 +301,29 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCloseWithdraws: who ends takes back what it has asked, so that nobody is asked for it any
+// more (bitwarden/clients issue 23040); a peer that reads nothing keeps nobody.
+func TestCloseWithdraws(t *testing.T) {
+	withLink(t, func(t *testing.T, c *couple) {
+		var ended error
+		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
+			<-ctx.Done()
+			ended = context.Cause(ctx)
+			return wire.KindError, wire.NewError(wire.CodeRequestExpired)
+		}
+		got := asking(func() error { _, err := c.askList(t.Context()); return err })
+		synctest.Wait()
+		c.agent.Close()
+		if err := <-got; !errors.Is(err, ErrNodeClosed) {
+			t.Errorf("ask ended with %v", err)
+		}
+		synctest.Wait()
+		if !errors.Is(ended, errCancelled) {
+			t.Errorf("the request has ended with %v", ended)
+		}
+	})
+}
+
 // TestAskWaitsForLink: asked while the phone is away, answered when it comes,
 // at once rather than after the back-off.
 func TestAskWaitsForLink(t *testing.T) {

@@ -137,14 +137,23 @@ func (n *Node) Close() {
 	n.closed = true
 	var open []*session
 	for _, p := range n.peers {
-		if p.session != nil {
-			open = append(open, p.session)
+		if p.session == nil {
+			continue
+		}
+		open = append(open, p.session)
+		for id, a := range p.asks {
+			if a.sent { // else a person is asked for nobody, until the window ends
+				_ = p.session.send(id, wire.KindCancel, wire.Cancel{RequestID: id})
+			}
 		}
 	}
 	n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	for _, s := range open {
+		s.flush(ctx)
 		s.close(ErrNodeClosed)
 	}
+	cancel()
 	n.cancel()
 	n.wg.Wait()
 }
