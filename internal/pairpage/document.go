@@ -70,6 +70,8 @@ var document = template.Must(template.New("").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<!-- Dark Reader makes the code light on dark, which many phones do not read (darkreader#2236). -->
+<meta name="darkreader-lock">
 <title>Pair a phone with vmux</title>
 <style nonce="{{.Nonce}}">
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }

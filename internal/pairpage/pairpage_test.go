@@ -104,6 +104,7 @@ func TestPageEndsWithThePairing(t *testing.T) {
 		s := show(t, test.failed)
 		status, header, page := s.ask(t.Context(), http.MethodGet, s.url, "")
 		if status != http.StatusOK || !strings.Contains(page, html.EscapeString(invitation)) || !strings.Contains(page, "<svg") ||
+			!strings.Contains(page, `<meta name="darkreader-lock">`) || // it would turn the code's colours
 			!strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") || header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%d, %v, %s", status, header, page)
 		}
