@@ -196,8 +196,8 @@ func (c *Connection) refusal(value string) error {
 	case "no-file":
 		return errors.New("sshd reads no authorized_keys there (AuthorizedKeysFile none)")
 	case "everybody":
-		return wire.WithHint(fmt.Errorf("sshd reads the account's keys from a file of all accounts, %s: the key would log in to each of them, and was not put there", rest),
-			"in sshd's configuration there: AuthorizedKeysFile "+rest+" .ssh/authorized_keys")
+		return wire.WithHint(fmt.Errorf("sshd reads the account's keys from %s, which may be a file of all accounts: the key could log in to each of them, and was not put there", rest),
+			"if it is this account's alone, add the line of ssh-add -L to it; else, in sshd's configuration there: AuthorizedKeysFile "+rest+" .ssh/authorized_keys")
 	case "no-sudo":
 		return wire.WithHint(errors.New("only root may change sshd's configuration, and there is no sudo"), "vmux server trust --ca root@"+c.Host[strings.LastIndexByte(c.Host, '@')+1:])
 	case "no-sshd":
