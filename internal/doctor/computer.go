@@ -110,7 +110,7 @@ func sshVersion(f Facts) []Finding {
 	}
 	switch {
 	case f.SSH.Missing:
-		return fail("missing", "install OpenSSH's client: sudo apt-get install openssh-client", "there is no ssh on the PATH")
+		return fail("missing", "install OpenSSH's client: the package openssh-client, on Fedora openssh-clients, elsewhere openssh", "there is no ssh on the PATH")
 	case v.before(10, 3) && passkeys > 0 && others == 0:
 		return fail("no-passkeys", "make a vault key in the phone's app, or update OpenSSH to 10.3", "OpenSSH %s cannot use passkeys, and the phone has no other key", v)
 	case v.before(8, 9):

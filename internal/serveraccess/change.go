@@ -184,7 +184,7 @@ func (c *Connection) refusal(value string) error {
 	rest = wire.Show(rest)
 	switch word {
 	case "broken":
-		return wire.WithHint(fmt.Errorf("sshd's configuration there is broken already, so that nothing was changed: %s", rest), "on "+c.Host+": sshd -t")
+		return wire.WithHint(fmt.Errorf("sshd's configuration there is broken already, so that nothing was changed: %s", rest), "on "+c.Host+", as root: sshd -t")
 	case "broken-by-us":
 		return fmt.Errorf("sshd does not take the line, which was taken out again: %s", rest)
 	case "no-effect":
