@@ -16,6 +16,7 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Errors of Parse.
@@ -61,10 +62,35 @@ func Parse(file, passphrase []byte) (crypto.PrivateKey, error) {
 	text := plainText(file)
 	defer clear(text)
 	key, err := parseText(text, passphrase)
+	if errors.Is(err, ErrWrongPassphrase) {
+		if other := latin1(passphrase); other != nil {
+			key, err = parseText(text, other)
+			clear(other)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return key, usable(key)
+}
+
+// latin1 is a passphrase as PuTTYgen has it on Windows in western Europe and America, in whose
+// files it is not UTF-8; nil if it would be the same, or cannot be.
+func latin1(passphrase []byte) []byte {
+	other := make([]byte, 0, len(passphrase)) // which holds all of it: nothing is left behind
+	for b := passphrase; len(b) > 0; {
+		r, size := utf8.DecodeRune(b)
+		if r > 0xff {
+			clear(other)
+			return nil
+		}
+		other, b = append(other, byte(r)), b[size:]
+	}
+	if len(other) == len(passphrase) {
+		clear(other)
+		return nil
+	}
+	return other
 }
 
 func parseText(text, passphrase []byte) (crypto.PrivateKey, error) {

@@ -226,6 +226,26 @@ func TestPuTTY(t *testing.T) {
 	}
 }
 
+// On Windows a passphrase is in its code page, by PuTTYgen whatever the file's format.
+func TestPassphraseOfWindows(t *testing.T) {
+	d := newDesk(t)
+	const typed = "schön Ñ"
+	raw := "sch\xf6n \xd1"
+	d.write("phrase", raw)
+	for name, params := range map[string]string{"2": "version=2", "3": "version=3"} {
+		d.run("puttygen", "-q", "-o", name, "-t", "ed25519", "--random-device", "/dev/urandom", "--ppk-param", params, "--new-passphrase", "phrase")
+		d.reads(name, typed, fields(d.run("puttygen", "-L", name)))
+	}
+	d.reads("openssh", typed, d.keygen("openssh", kinds[0], "-a", "3", "-N", raw))
+	d.reads("pem", typed, d.keygen("pem", kinds[1], "-m", "PEM", "-N", raw))
+	d.reads("utf8", typed, d.keygen("utf8", kinds[0], "-a", "3", "-N", typed))
+	for _, other := range []string{"schon", "Łódź", "sch\xf6n"} { // the same, or not to be written so, or no text
+		if got := latin1([]byte(other)); got != nil {
+			t.Errorf("%q: %q", other, got)
+		}
+	}
+}
+
 // How files look after a mail, a chat, YAML or Windows.
 func TestSurroundings(t *testing.T) {
 	d := newDesk(t)
