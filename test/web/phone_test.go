@@ -210,11 +210,11 @@ func TestPageBeforeSomebodyComes(t *testing.T) {
 
 // fullStorage makes the browser abort what is written, as it does when its quota
 // or the disk is used up: Chromium's own quota cannot be lowered so far. With
-// thrown, the write fails at once instead.
+// thrown, the write fails at once instead, and with a number that of more bytes.
 const fullStorage = `
 	const put = IDBObjectStore.prototype.put;
 	IDBObjectStore.prototype.put = function (...args) {
-		if (globalThis.full === 'thrown') throw new DOMException('full', 'QuotaExceededError');
+		if (globalThis.full === 'thrown' || args[0]?.length > globalThis.full) throw new DOMException('full', 'QuotaExceededError');
 		const request = put.apply(this, args);
 		if (globalThis.full === 'aborted') this.transaction.abort();
 		return request;
@@ -248,6 +248,20 @@ func TestFullStorage(t *testing.T) {
 		w.mustLogin(t)
 	}
 	w.page.MustCall("createVault", map[string]string{"label": "more", "algorithm": "ssh-ed25519"}, nil)
+
+	// Where a line of the log still fits and a key does not, Home goes on to warn.
+	if err := w.page.Run(fullStorage+"globalThis.full = 1000; return 1", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.page.WantFailure("storage", "createVault", map[string]string{"label": "even more", "algorithm": "ssh-rsa"})
+	w.page.Wants(warning)
+	w.mustLogin(t)
+	w.page.Wants(warning)
+	if err := w.page.Run("globalThis.full = undefined; return 1", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.page.MustCall("createVault", map[string]string{"label": "even more", "algorithm": "ssh-rsa"}, nil)
+	w.page.Hides(warning)
 }
 
 func TestStorageRefused(t *testing.T) {

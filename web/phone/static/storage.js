@@ -61,15 +61,19 @@ export class StorageError extends Error {
 const cleared = () => new StorageError('what was stored here has been deleted', 'ClearedError');
 const noSpace = () => new StorageError('no space is left on this device', 'QuotaExceededError');
 
-/** Whether the last write failed for want of space. */
-let full = false;
-/** Called when `full` has changed. */
+/**
+ * How many bytes there was no space for, and 0 if there is: a line of the log may fit where
+ * a key does not, which says nothing of the space for the next key.
+ */
+let tooMuch = 0;
+/** Called when there is no more space, and when there is again. */
 let tellSpace = () => {};
 
-/** @param {boolean} is */
-function setFull(is) {
-	if (full !== is) {
-		full = is;
+/** @param {number} size in bytes */
+function setTooMuch(size) {
+	const before = tooMuch;
+	tooMuch = size;
+	if (!before !== !size) {
 		tellSpace();
 	}
 }
@@ -94,7 +98,6 @@ function explained(error) {
 	if (error?.name !== 'QuotaExceededError' && !/NO_SPACE/.test(error?.message ?? '')) {
 		return new StorageError(error?.message || 'the browser gave no reason', error?.name || 'UnknownError');
 	}
-	setFull(true);
 	return noSpace();
 }
 
@@ -238,9 +241,10 @@ async function attempt({ mode, strict, work }, limit) {
  * @param {IDBTransactionMode} mode
  * @param {boolean} strict whether to wait until it is on the disk
  * @param {(documents: IDBObjectStore, own: IDBObjectStore) => Promise<T>} work
+ * @param {number} [size] of what is written, in bytes
  * @returns {Promise<T>}
  */
-async function transact(mode, strict, work) {
+async function transact(mode, strict, work, size = 1) {
 	for (let i = 0; ;) {
 		while (comeBack) {
 			await here;
@@ -248,11 +252,14 @@ async function transact(mode, strict, work) {
 		const before = times;
 		try {
 			const value = await attempt({ mode, strict, work }, patience[i]);
-			if (mode === 'readwrite') {
-				setFull(false);
+			if (mode === 'readwrite' && size >= tooMuch) {
+				setTooMuch(0);
 			}
 			return value;
 		} catch (error) {
+			if (/** @type {StorageError} */ (error).name === 'QuotaExceededError') {
+				setTooMuch(Math.min(tooMuch || size, size));
+			}
 			if (times !== before && !isFinal(/** @type {StorageError} */ (error))) {
 				continue; // the page was put aside meanwhile, which ends what runs
 			}
@@ -338,7 +345,7 @@ export async function open(onLost, onSpace) {
  * @returns {Promise<number | null>}
  */
 export async function space() {
-	if (full) {
+	if (tooMuch) {
 		return 0;
 	}
 	const { usage, quota } = await navigator.storage?.estimate?.().catch(() => null) ?? {};
@@ -456,7 +463,7 @@ export async function put(name, bytes) {
 		await checkOwner(own);
 		await result(documents.delete(range(name)));
 		await Promise.all(list.map((piece, i) => result(documents.put(piece, [name, i]))));
-	});
+	}, bytes.length);
 	unsure.delete(name);
 	pieces.set(name, list);
 }
@@ -471,7 +478,7 @@ export async function append(name, bytes) {
 	await transact('readwrite', isStrict(name), async (documents, own) => {
 		await checkOwner(own);
 		await result(documents.put(bytes, [name, before.length]));
-	});
+	}, bytes.length);
 	pieces.set(name, [...before, bytes]);
 }
 
