@@ -342,6 +342,72 @@ func TestSetupWinsOverOtherSockets(t *testing.T) {
 	}
 }
 
+// failedScript has systemd give the agent up, and with it the agent's socket, since its
+// configuration file is wrong. $1 is the home folder.
+const failedScript = `set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system /run/user/0
+export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
+unset SSH_AUTH_SOCK
+PATH=$HOME/.local/bin:$PATH
+mkdir -p $HOME/.config/systemd/user/vmux-agent.service.d $HOME/.config/vmux
+printf '[Service]\nRestartSec=100ms\n' >$HOME/.config/systemd/user/vmux-agent.service.d/soon.conf
+/lib/systemd/systemd --user --log-target=console --log-level=warning &
+tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
+state() { systemctl --user show -p ActiveState --value vmux-agent.socket vmux-agent.service | tr -s '\n' ' '; }
+given_up() { [ "$(state)" = "failed failed " ]; }
+fails() {
+	echo 'nonsense = 1' >$HOME/.config/vmux/config.toml
+	systemctl --user restart vmux-agent.service
+	tries given_up
+	rm $HOME/.config/vmux/config.toml
+}
+tries systemctl --user daemon-reload
+vmux setup --yes
+tries answers
+record=$(sha256sum $HOME/.local/state/vmux/setup/*)
+fails
+vmux setup --yes
+tries answers
+echo "by setup: $(state)"
+[ "$(sha256sum $HOME/.local/state/vmux/setup/*)" = "$record" ] || echo "something else is recorded"
+fails
+vmux doctor | sed -n 's/^ *hint: .* tells why; once that is mended: //p' >/run/hint
+. /run/hint
+tries answers
+echo "by doctor: $(state)"
+fails
+vmux agent --lan=false 2>/run/log &
+tries answers
+echo "beside an agent: $(vmux setup --yes 2>&1 | head -n 1)"
+kill $!
+wait $! || true
+systemctl --user exit
+wait
+`
+
+// A service that systemd has given up is started again by vmux setup, and by what doctor says.
+func TestFailedServiceIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	putProgram(t, h)
+	out := underServiceManager(t, failedScript, h.dir)
+	for _, want := range []string{
+		"vmux: start vmux-agent.socket vmux-agent.service again, which has failed\n",
+		"by setup: active active \n",
+		"by doctor: active active \n",
+		"beside an agent: vmux: all of it is there already\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if t.Failed() || strings.Contains(out, "something") {
+		t.Errorf("vmux setup:\n%s", out)
+	}
+}
+
 // At a terminal the changes are shown before a person is asked, and nothing but a yes makes
 // them.
 func TestSetupAsksBeforeItChangesAnything(t *testing.T) {

@@ -30,7 +30,7 @@ func agentRuns(f Facts) []Finding {
 	case f.Status != nil:
 		return fine("runs", "vmux %s, process %d", f.Status.Version, f.Status.PID)
 	case errors.Is(f.AgentErr, control.ErrNotRunning) && f.Service.Failed:
-		return fail("service-failed", f.Service.Log, "the agent's service has failed")
+		return fail("service-failed", f.Service.Log+" tells why; once that is mended: "+f.Service.Start, "the agent's service has failed")
 	case errors.Is(f.AgentErr, control.ErrNotRunning) && f.Service.Enabled:
 		return fail("not-running", f.Service.Start, "the agent does not run")
 	case errors.Is(f.AgentErr, control.ErrNotRunning):

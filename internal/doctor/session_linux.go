@@ -82,6 +82,13 @@ func (l *looker) service(ctx context.Context) func(*Facts) {
 			s.Enabled, s.Restart = true, "systemctl --user restart vmux-agent"
 		}
 	}
+	if s.Failed { // neither is started by itself, nor at once if it ended too often
+		units := "vmux-agent.service"
+		if strings.Contains(socket, "UnitFileState=enabled") || strings.Contains(socket, "ActiveState=failed") {
+			units = "vmux-agent.socket " + units
+		}
+		s.Start = "systemctl --user reset-failed " + units + "; systemctl --user start " + units
+	}
 	if s.Restart != "" && strings.Contains(socket, "ActiveState=active") { // which holds the socket, and is not started again while the service runs
 		s.Restart = "systemctl --user stop vmux-agent.socket vmux-agent.service; systemctl --user start vmux-agent.socket vmux-agent.service"
 	}

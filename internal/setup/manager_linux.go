@@ -66,6 +66,13 @@ func enabled(units string) bool {
 	return true
 }
 
+// failed reports whether one of the units has: systemd has given up a service that ended too
+// often, and with it its socket.
+func failed(units string) bool {
+	_, err := systemctl(append([]string{"is-failed", "--quiet"}, strings.Fields(units)...)...)
+	return err == nil
+}
+
 // linksOf are the links by which systemd keeps that the units are enabled.
 func linksOf(folder, units string) (links []string) {
 	for _, unit := range strings.Fields(units) {
@@ -82,6 +89,7 @@ func start(_, units string) error {
 	if _, err := systemctl("daemon-reload"); err != nil {
 		return fmt.Errorf("have systemd read its units: %w", err)
 	}
+	_, _ = systemctl(append([]string{"reset-failed"}, strings.Fields(units)...)...) // else one that ended too often is not started
 	if _, err := systemctl(append([]string{"enable", "--now"}, strings.Fields(units)...)...); err != nil {
 		return fmt.Errorf("enable %s: %w", units, err)
 	}

@@ -16,6 +16,8 @@ func ManagersFolder(string) string { return "" }
 
 func enabled(string) bool { return false }
 
+func failed(string) bool { return false }
+
 func linksOf(_, _ string) []string { return nil }
 
 func start(_, _ string) error { return ErrNoServices }

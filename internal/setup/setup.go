@@ -67,6 +67,7 @@ type Change struct {
 	Below string // a line of the file, if it is there, below which they stand in place of its end
 	Unit  string // of the service manager, to be enabled, in place of a file
 	Again bool   // it is enabled, and is started again
+	Ended bool   // it is enabled, and the service manager has given it up
 
 	part  string
 	mode  fs.FileMode // of a file that is made
@@ -78,6 +79,8 @@ func (c Change) What() string {
 	switch {
 	case c.Again:
 		return "start " + c.Unit + " again, with the new socket"
+	case c.Ended:
+		return "start " + c.Unit + " again, which has failed"
 	case c.Unit != "":
 		return "enable and start " + c.Unit
 	case c.older != nil:
@@ -137,7 +140,9 @@ func (r *Record) Plan(w Wish) ([]Change, []Left, error) {
 func (r *Record) missing(c *Change) (todo bool, why string, err error) {
 	e, written := r.of(c.part, c.Path)
 	if c.Unit != "" {
-		return c.Again || !enabled(c.Unit), "", nil
+		there := enabled(c.Unit)
+		c.Ended = there && !c.Again && failed(c.Unit)
+		return c.Again || c.Ended || !there, "", nil
 	}
 	f, err := look(c.Path)
 	if err == nil {
@@ -176,6 +181,8 @@ func (r *Record) Make(plan []Change) (left []Left, err error) {
 			err = r.put(c)
 		case ownUnits(left, c):
 			continue
+		case c.Ended: // who enabled it does not change
+			err = start(c.Path, c.Unit)
 		default:
 			err = r.enable(c)
 		}

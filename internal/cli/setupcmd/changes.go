@@ -60,6 +60,7 @@ func (a *app) plan(record *setup.Record, w setup.Wish) ([]setup.Change, []setup.
 	if err := configured(left, w); err != nil {
 		return nil, nil, err
 	}
+	plan = slices.DeleteFunc(plan, func(c setup.Change) bool { return c.Ended && notRunning(c) != nil }) // one runs without it
 	for _, c := range plan {
 		a.Say("%s", wire.Show(c.What()))
 		a.Aside(indented(c.Lines))
