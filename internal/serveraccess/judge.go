@@ -85,7 +85,7 @@ func (f Facts) missing(c Candidate, key ssh.PublicKey, passkey bool) (line, in s
 	if bits := sshconfig.RSABits(c.Line); bits > 0 && bits < shortest {
 		return fmt.Sprintf("RequiredRSASize %d", bits), f.ConfigFile
 	}
-	if root := config("PermitRootLogin"); f.Root && root == "no" {
+	if root := config("PermitRootLogin"); f.Root && (root == "no" || root == "forced-commands-only") {
 		return "PermitRootLogin prohibit-password", f.ConfigFile
 	}
 	if !c.CA {

@@ -67,6 +67,8 @@ func TestJudge(t *testing.T) {
 	old.Software = "OpenSSH_8.2p1"
 	root := with(seen(), "permitrootlogin", "no")
 	root.Root = true
+	forced := with(seen("key "+newKey), "permitrootlogin", "forced-commands-only")
+	forced.Root = true
 	for _, test := range []struct {
 		name          string
 		facts         Facts
@@ -87,6 +89,7 @@ func TestJudge(t *testing.T) {
 		{"unless a command prints it", with(seen(), "authorizedkeyscommand", "/bin/keys"), key, newKey, "/home/deploy/.ssh/authorized_keys, unless AuthorizedKeysCommand prints it"},
 		{"no keys", with(seen("key "+newKey), "pubkeyauthentication", "no"), key, "PubkeyAuthentication yes", "/etc/ssh/sshd_config"},
 		{"no root", root, key, "PermitRootLogin prohibit-password", "/etc/ssh/sshd_config"},
+		{"root's forced commands", forced, key, "PermitRootLogin prohibit-password", "/etc/ssh/sshd_config"},
 		{"no such algorithm", with(seen("key "+newKey), "pubkeyacceptedalgorithms", "ssh-rsa"), key, "PubkeyAcceptedAlgorithms +ssh-ed25519", "/etc/ssh/sshd_config"},
 		{"not read", unread, key, newKey, "/home/deploy/.ssh/authorized_keys"},
 		{"a passkey", seen(), Candidate{Line: passkey}, "verify-required " + passkey, "/home/deploy/.ssh/authorized_keys"},

@@ -130,3 +130,25 @@ func TestGroupThatMayWrite(t *testing.T) {
 		}
 	})
 }
+
+// Of a file behind symbolic links, as dotfiles are kept, who may write to it is asked of what they lead to.
+func TestLinksOnTheWay(t *testing.T) {
+	t.Parallel()
+	s := start(t, sshdtest.Old(t))
+	real := filepath.Join(s.dir, "dotfiles", "ssh")
+	s.put(filepath.Join(real, "keys"), newKey+"\n")
+	for link, to := range map[string]string{filepath.Dir(s.keys): "dotfiles/ssh", filepath.Join(real, "authorized_keys"): "keys"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := s.open().Facts; len(f.Loose) != 0 || !f.Judge(Candidate{Line: newKey}).Works {
+		t.Errorf("%v, %+v", f.Loose, f.Judge(Candidate{Line: newKey}))
+	}
+	if err := os.Chmod(real, 0o707); err != nil {
+		t.Fatal(err)
+	}
+	if f := s.open().Facts; len(f.Loose) != 1 || filepath.Base(f.Loose[0]) != "ssh" {
+		t.Errorf("%v", f.Loose)
+	}
+}

@@ -130,9 +130,11 @@ private() {
 	[ "$(getent passwd | awk -F: -v g="$1" '$4 == g { print $1 }')" = "$account" ]
 }
 
-# loose FILE: what sshd does not trust on the way to it (misc.c, safe_path), if it looks.
+# loose FILE: what sshd does not trust on the way to it (misc.c, safe_path), if it looks: it
+# follows symbolic links first, whose own mode says nothing.
 loose() {
-	p=$1
+	p=$(readlink -f "$1" 2>/dev/null) || p=$1
+	top=$(cd "$home" 2>/dev/null && pwd -P) || top=$home
 	while :; do
 		# shellcheck disable=SC2046 # mode links owner group
 		set -- $(ls -ldn "$p" 2>/dev/null)
@@ -141,7 +143,7 @@ loose() {
 		?????w*) if private "$4"; then say grouped "$p"; else say loose "$p"; fi ;;
 		*) [ $# -lt 3 ] || [ "$3" = "$uid" ] || [ "$3" = 0 ] || say loose "$p" ;;
 		esac
-		[ "$p" != "$home" ] && [ "$p" != / ] && [ "$p" != . ] || return 0
+		[ "$p" != "$top" ] && [ "$p" != / ] && [ "$p" != . ] || return 0
 		p=$(dirname "$p")
 	done
 }
