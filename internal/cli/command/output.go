@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,10 +53,11 @@ type IO struct {
 }
 
 // GoOn has nobody wait for standard error from now on: the program that runs is one that
-// goes on.
+// goes on. So it is for libraries that have a word to say, as zeroconf does of a network.
 func (o *IO) GoOn() {
 	o.stream = errorstream.New(o.Err)
 	o.Err = o.stream
+	log.SetOutput(o.stream)
 }
 
 // Close writes what standard error has not taken yet, if it takes it.
