@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/browserphone"
 	"vmux/internal/browserphone/sheets"
+	"vmux/internal/signer/transfer"
 	"vmux/internal/sshdtest"
 	"vmux/test/browser"
 )
@@ -257,6 +258,11 @@ func TestFullStorage(t *testing.T) {
 	w.page.Wants(warning)
 	w.mustLogin(t)
 	w.page.Wants(warning)
+	w.page.Wants("Make a backup, kept elsewhere, while this page is open.")
+	var made transfer.Made
+	if err := w.page.Run("return await core.call('makeBackup', {}, '"+backupPassphrase+"');", &made); err != nil || len(made.Fingerprints) == 0 {
+		t.Errorf("no backup without space: %+v, %v", made.Fingerprints, err)
+	}
 	if err := w.page.Run("globalThis.full = undefined; return 1", nil); err != nil {
 		t.Fatal(err)
 	}

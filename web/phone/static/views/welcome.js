@@ -74,7 +74,10 @@ export function problems(state) {
 		typeof space === 'number' && space < littleSpace && callout('warn', 'Hardly any space is left',
 			h('p', null, space === 0 ? 'The browser could not store what vmux gave it. Until it can, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.'
 				: `The browser lets vmux store ${megabytes(space)} more. When that is used up, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.`),
-			h('p', null, 'Free some space on this device.')),
+			state.identities.length > 0 ? [
+				h('p', null, 'Make a backup, kept elsewhere, while this page is open. Then free some space on this device.'),
+				h('a', { class: 'button', href: '#backup', 'data-key': 'backup-now' }, 'Make a backup'),
+			] : h('p', null, 'Free some space on this device.')),
 		state.rpProblem && callout('warn', 'No passkeys at this address', h('p', null, theirs(state.rpProblem)),
 			h('p', null, 'Open the app by the hub’s host name. Here you can make passphrase keys, which are weaker.')),
 		!state.rpProblem && !state.support.webauthn && callout('warn', 'This browser has no WebAuthn',
