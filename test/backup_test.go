@@ -172,6 +172,36 @@ func TestPipedBackupIsAskedAboutOnTheTerminal(t *testing.T) {
 	}
 }
 
+// The list of keys is lost, and their files are there: as docs/troubleshooting.md has it they are
+// imported from where they lie, and nobody is told to remove them then.
+func TestKeysWithoutTheirList(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("work", "ssh-ed25519")
+	line := w.identity("work").PublicKey
+	if err := os.Remove(filepath.Join(w.phone.dir, "phone", "identities.json")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(w.phone.dir, "phone", "keys", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	key, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		file    string
+		removed bool
+	}{{files[0], false}, {w.phone.file("copy", string(key)), true}} {
+		r := w.phone.try("phone", "identity", "create", "--label", "work", "--import", c.file, "--passphrase-file", w.passphraseFile)
+		if r.exit != 0 || w.identity("work").PublicKey != line || strings.Contains(r.stderr, ": remove ") != c.removed {
+			t.Errorf("exit %d, %q", r.exit, r.stderr)
+		}
+		w.phone.run("phone", "identity", "delete", "work", "--yes")
+	}
+}
+
 // `age -d` of another maker opens a backup, and what is in it is a key that ssh takes.
 func TestAgeOpensABackup(t *testing.T) {
 	t.Parallel()

@@ -212,7 +212,11 @@ func New(c Config) (a *Agent, err error) {
 	}()
 	key, err := device.OwnKey(dir, documentDeviceKey)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir.Path(), documentDeviceKey), err)
+		err = fmt.Errorf("%s: %w", filepath.Join(dir.Path(), documentDeviceKey), err)
+		if errors.Is(err, device.ErrKey) {
+			err = wire.WithHint(err, "put a copy of it back, or rename it and pair the phones again")
+		}
+		return nil, err
 	}
 	if a, err = newAgent(c, dir, key.ID(), device.NewTrust(dir.File(documentTrust))); err != nil {
 		return nil, err

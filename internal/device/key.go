@@ -50,7 +50,7 @@ func NewKey() (*Key, error) {
 func FromSigner(priv crypto.Signer) (*Key, error) {
 	public, ok := priv.Public().(*ecdsa.PublicKey)
 	if !ok || public.Curve != elliptic.P256() {
-		return nil, errors.New("device key: not a P-256 key")
+		return nil, fmt.Errorf("%w: not a P-256 key", ErrKey)
 	}
 	return proven(newKey(priv))
 }
@@ -60,15 +60,15 @@ func FromSigner(priv crypto.Signer) (*Key, error) {
 func ParseKey(b []byte) (*Key, error) {
 	block, rest := pem.Decode(b)
 	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("device key: not one PEM block of type " + pemType)
+		return nil, fmt.Errorf("%w: not one PEM block of type %s", ErrKey, pemType)
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, errors.New("device key: not PKCS #8")
+		return nil, fmt.Errorf("%w: not PKCS #8", ErrKey)
 	}
 	priv, ok := k.(*ecdsa.PrivateKey)
 	if !ok || priv.Curve != elliptic.P256() {
-		return nil, errors.New("device key: not a P-256 key")
+		return nil, fmt.Errorf("%w: not a P-256 key", ErrKey)
 	}
 	return newKey(priv)
 }
@@ -79,6 +79,9 @@ type Documents interface {
 	Put(name string, b []byte) error
 	Lock() (unlock func(), err error) // keeps other processes from changing it
 }
+
+// ErrKey is of a document that holds no device key.
+var ErrKey = errors.New("device key")
 
 // OwnKey reads the device's key from the document of that name, or makes one where
 // there is none. A damaged one is an error: another key would end all pairings in

@@ -24,6 +24,7 @@ const maxAddresses = 4
 var (
 	ErrNotPaired = errors.New("not paired")
 	ErrAmbiguous = errors.New("names more than one device")
+	ErrDamaged   = errors.New("paired devices: the file is damaged")
 	ErrTooMany   = fmt.Errorf("over %d paired devices", MaxPeers)
 )
 
@@ -234,14 +235,14 @@ func decodePeers(b []byte) (map[ID]Peer, error) {
 	peers := map[ID]Peer{}
 	var doc trustDocument
 	if err := json.Unmarshal(b, &doc); err != nil {
-		return nil, errors.New("paired devices: the file is damaged")
+		return nil, ErrDamaged
 	}
 	if doc.Version != 1 {
 		return nil, fmt.Errorf("paired devices: version %d, want 1", doc.Version)
 	}
 	for _, p := range doc.Peers {
 		if _, twice := peers[p.ID]; twice || p.ID.IsZero() {
-			return nil, errors.New("paired devices: the file is damaged")
+			return nil, ErrDamaged
 		}
 		peers[p.ID] = p
 	}

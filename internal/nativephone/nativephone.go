@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"vmux/internal/link/relay"
 	"vmux/internal/nativephone/remember"
 	"vmux/internal/signer"
+	"vmux/internal/signer/documents"
 	"vmux/internal/signer/identity"
 	"vmux/internal/state"
 	"vmux/internal/wire"
@@ -77,7 +79,7 @@ func Open(home state.Home, doing string, approver signer.Approver, log *slog.Log
 func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Phone, error) {
 	key, err := device.OwnKey(dir, keyDocument)
 	if err != nil {
-		return nil, err
+		return nil, explained(dir, err)
 	}
 	s, err := signer.New(signer.Config{
 		Store: dir, Approver: approver, Log: log, Now: newClock().now,
@@ -91,6 +93,26 @@ func loadPhone(dir *state.Dir, approver signer.Approver, log *slog.Logger) (*Pho
 		return nil, err
 	}
 	return &Phone{Signer: s, Trust: device.NewTrust(dir.File(trustDocument)), name: name, dir: dir, key: key, release: func() {}, pairing: make(chan struct{}, 1)}, nil
+}
+
+// Explained adds to the error of a document that cannot be read what to do about it.
+func (p *Phone) Explained(err error) error { return explained(p.dir, err) }
+
+func explained(dir *state.Dir, err error) error {
+	unreadable, ok := errors.AsType[*documents.UnreadableError](err)
+	name, then := trustDocument, "pair the computers again"
+	switch {
+	case ok && unreadable.Version != 0:
+		return wire.WithHint(err, "bring vmux on this machine to the version that wrote it")
+	case ok:
+		name, then = unreadable.Name, "`vmux phone restore BACKUP`"
+	case errors.Is(err, device.ErrKey):
+		name = keyDocument
+	case !errors.Is(err, device.ErrDamaged):
+		return err
+	}
+	path := filepath.Join(dir.Path(), name)
+	return wire.WithHint(err, fmt.Sprintf("put a copy of %s back, or rename it and %s", path, then))
 }
 
 // Close lets other processes open the state. Nothing may be done with the phone

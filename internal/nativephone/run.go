@@ -2,6 +2,7 @@ package nativephone
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,8 +84,10 @@ func (p *Phone) Run(ctx context.Context, c RunConfig) (err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if _, err := p.Trust.Peers(); err != nil {
-		return err // better said now than to each computer that comes
+	_, computers := p.Trust.Peers()
+	_, keys := p.Signer.Identities.All()
+	if err := cmp.Or(computers, keys); err != nil {
+		return p.Explained(err) // better said now than to each computer that comes
 	}
 	defer p.Signer.EndGrant("")
 	l, err := p.listen(ctx, c.Listen)

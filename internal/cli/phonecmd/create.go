@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"vmux/internal/nativephone"
 	"vmux/internal/signer/identity"
 	"vmux/internal/signer/policy"
+	"vmux/internal/state"
 	"vmux/internal/wire"
 )
 
@@ -204,10 +206,19 @@ func (a *app) importKey(ctx context.Context, f createFlags) (identity.Identity, 
 	i, err := makeIdentity(ctx, newIdentity{
 		Label: f.label, File: file, Path: f.file, Encrypted: encrypted, Passphrase: secret, Principals: f.principals,
 	})
-	if err == nil {
+	if err == nil && !isKept(f.file, i) {
 		a.Say("imported. Anybody who has the original can still use the key: remove %s, and its copies and backups", wire.Show(f.file))
 	}
 	return i, err
+}
+
+// isKept reports whether a file is the one that the phone keeps of an identity: whoever has lost
+// the list of identities imports these, and must not be told to remove them.
+func isKept(path string, i identity.Identity) bool {
+	home, err := state.Find()
+	file, err2 := os.Stat(path)
+	kept, err3 := os.Stat(filepath.Join(home.Path(), "phone", i.Ref))
+	return errors.Join(err, err2, err3) == nil && os.SameFile(file, kept)
 }
 
 // unreadable adds what helps to read a key file.

@@ -89,7 +89,7 @@ func perform(ctx context.Context, p *nativephone.Phone, name string, arguments [
 	}
 	answer, err := do(ctx, p, arguments)
 	if err != nil {
-		return answered[any]{Error: toldOf(err)}
+		return answered[any]{Error: toldOf(p.Explained(err))}
 	}
 	return answered[any]{Answer: answer}
 }

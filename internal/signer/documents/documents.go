@@ -19,6 +19,21 @@ type Store interface {
 	List(prefix string) ([]string, error)
 }
 
+// UnreadableError tells of a document that is there and cannot be read.
+type UnreadableError struct {
+	Name    string // of the document
+	Version int    // another one than 1; 0: the document is damaged
+	what    string
+}
+
+// Error says what it holds.
+func (e *UnreadableError) Error() string {
+	if e.Version != 0 {
+		return fmt.Sprintf("load %s: version %d, want 1", e.what, e.Version)
+	}
+	return "load " + e.what + ": the document is damaged"
+}
+
 // Load reads a document of version 1, nil and no error if there is none. What is
 // what it holds, for errors.
 func Load[T any](store Store, name, what string) (*T, error) {
@@ -42,10 +57,10 @@ func load(store Store, name, what string, doc any) (found bool, err error) {
 		Version int `json:"version"`
 	}
 	if json.Unmarshal(b, &head) != nil || json.Unmarshal(b, doc) != nil {
-		return false, fmt.Errorf("load %s: the document is damaged", what)
+		return false, &UnreadableError{name, 0, what}
 	}
 	if head.Version != 1 {
-		return false, fmt.Errorf("load %s: version %d, want 1", what, head.Version)
+		return false, &UnreadableError{name, head.Version, what}
 	}
 	return true, nil
 }
