@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -112,6 +113,13 @@ func TestBackupsThatCannotBeRestored(t *testing.T) {
 	if r := w.phone.try("phone", "backup", filepath.Join(small, "none", "x.age"), "--key-passphrase-file", "is not read"); r.exit != 2 || !strings.Contains(r.stderr, "a folder that is there") {
 		t.Errorf("a backup in no folder: exit %d, %q", r.exit, r.stderr)
 	}
+	given := strings.Count(w.phone.run("phone", "log"), "  exported ")
+	if r := w.phone.try("phone", "identity", "export", "work", "--out", ours); r.exit != 2 || !strings.Contains(r.stderr, "is there already") {
+		t.Errorf("an exported key in place of another file: exit %d, %q", r.exit, r.stderr)
+	}
+	if n := strings.Count(w.phone.run("phone", "log"), "  exported "); n != given {
+		t.Error("the log says that a key was given out that was not")
+	}
 	wrong := w.phone.file("wrong", "not the passphrase\n")
 	elsewhere := filepath.Join(w.phone.dir, "other.age")
 	if r := w.phone.try("phone", "backup", elsewhere, "--passphrase-file", ours); r.exit != 1 || !strings.HasSuffix(r.stderr, "Passphrase of work\nhint: --key-passphrase-file FILE\n") {
@@ -199,6 +207,31 @@ func TestKeysWithoutTheirList(t *testing.T) {
 			t.Errorf("exit %d, %q", r.exit, r.stderr)
 		}
 		w.phone.run("phone", "identity", "delete", "work", "--yes")
+	}
+}
+
+// docs/phone.md has ssh-keygen give a key file another passphrase, where it lies.
+func TestSSHKeygenChangesAPassphrase(t *testing.T) {
+	t.Parallel()
+	w := unpairedWorld(t)
+	w.createIdentity("work", "ssh-ed25519")
+	files, err := filepath.Glob(filepath.Join(w.phone.dir, "phone", "keys", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	const other = "another one"
+	if out, err := exec.CommandContext(deadline(t), "ssh-keygen", "-p", "-P", passphrase, "-N", other, "-f", files[0]).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	pass := w.phone.file("backup.pass", backupPassphrase+"\n")
+	for n, c := range []struct {
+		passphrase string
+		exit       int
+	}{{passphrase, 1}, {other, 0}} {
+		key := w.phone.file("key.pass", c.passphrase+"\n")
+		if r := w.phone.try("phone", "backup", filepath.Join(w.phone.dir, fmt.Sprintf("%d.age", n)), "--passphrase-file", pass, "--key-passphrase-file", key); r.exit != c.exit {
+			t.Errorf("the passphrase %q: exit %d, %q", c.passphrase, r.exit, r.stderr)
+		}
 	}
 }
 

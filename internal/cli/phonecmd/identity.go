@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -209,12 +210,16 @@ key to a new file instead, as ssh-keygen does: encrypted under its passphrase.`,
 				}
 				return a.Line("%s", i.AuthorizedKey())
 			}
+			const wanted = "--out FILE that is not there yet, in a folder that is"
+			if _, err := os.Lstat(out); err == nil { // before the log says that it was given out
+				return command.Usage(wire.Show(out)+" is there already", wanted)
+			}
 			key, err := encryptedKey(cmd.Context(), v[0])
 			if err != nil {
 				return err
 			}
 			if err := state.WriteNew(out, key); err != nil {
-				return command.WrongFile(fmt.Errorf("export: %w", err), "--out FILE that is not there yet, in a folder that is")
+				return command.WrongFile(fmt.Errorf("export: %w", err), wanted)
 			}
 			return nil
 		},
