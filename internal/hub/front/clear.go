@@ -23,7 +23,8 @@ type spoken struct {
 	publicURL string
 	tls       bool
 	log       *slog.Logger
-	told      sync.Once
+	// Of what was told in the log already.
+	proxyProtocol, tlsInClear sync.Once
 }
 
 // Accept implements net.Listener.
@@ -45,6 +46,9 @@ type unsaid struct {
 // The beginnings of the PROXY protocol, versions 1 and 2.
 var proxyProtocol = [][]byte{[]byte("PROXY "), []byte("\r\n\r\n\x00\r\nQUIT\n")}
 
+// tlsRecord is how a TLS handshake begins (RFC 8446 section 5.1).
+const tlsRecord = 22
+
 // Read implements net.Conn. What is HTTP in place of TLS is answered, and ends.
 func (c *unsaid) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
@@ -53,11 +57,17 @@ func (c *unsaid) Read(p []byte) (int, error) {
 	}
 	c.known = true
 	if slices.ContainsFunc(proxyProtocol, func(begin []byte) bool { return bytes.HasPrefix(p[:n], begin) }) {
-		c.listener.told.Do(func() {
+		c.listener.proxyProtocol.Do(func() {
 			c.listener.log.Warn("somebody begins connections with the PROXY protocol, which the hub does not speak",
 				"hint", "if it is your proxy or load balancer, switch that off there (HAProxy: no send-proxy); behind a proxy that ends TLS the hub reads X-Forwarded-For")
 		})
 		return 0, io.EOF
+	}
+	if !c.listener.tls && p[0] == tlsRecord {
+		c.listener.tlsInClear.Do(func() {
+			c.listener.log.Warn("somebody speaks TLS to the hub, which speaks HTTP at this address",
+				"hint", "if it is your proxy, let it go to http://"+c.LocalAddr().String()+" and not to https")
+		})
 	}
 	if !c.listener.tls || p[0] != 'G' && p[0] != 'H' { // GET, HEAD; TLS begins with a record of its own
 		return n, err
@@ -86,11 +96,14 @@ func (c *unsaid) answer(begun []byte) {
 		StatusCode: http.StatusForbidden, ProtoMajor: 1, ProtoMinor: 1, Close: true, Request: r,
 		Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Cache-Control": {"no-store"}},
 	}
-	if leads(r) {
+	text := fmt.Sprintf("The hub is at %s\n", c.listener.publicURL)
+	switch {
+	case cameByHTTPS(r):
+		text = throughHTTP(c.listener.publicURL)
+	case leads(r):
 		answer.StatusCode = http.StatusTemporaryRedirect
 		answer.Header.Set("Location", c.listener.publicURL+r.URL.RequestURI())
 	}
-	text := fmt.Sprintf("The hub is at %s\n", c.listener.publicURL)
 	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader([]byte(text))), int64(len(text))
 	_ = answer.Write(c.Conn) // the reader went away
 }

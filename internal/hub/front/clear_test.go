@@ -1,6 +1,7 @@
 package front
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -65,6 +66,22 @@ func TestProxyProtocolIsNamed(t *testing.T) {
 				t.Errorf("%s, version %s: said %d times\n%s", way, version, n, logged())
 			}
 		}
+	}
+}
+
+// A proxy that goes to the hub by https, where the hub speaks HTTP, is told of (caddyserver/caddy#2883):
+// it says "wrong version number".
+func TestTLSWhereHTTPIsSpoken(t *testing.T) {
+	log, logged := logger(t)
+	f := serve(t, Config{Listen: "127.0.0.1:0", BehindProxy: true, PublicURL: "https://hub.example", Log: log})
+	for range 2 {
+		if c, err := tls.Dial("tcp", f.Addr().String(), &tls.Config{ServerName: "hub.example"}); err == nil {
+			c.Close()
+			t.Error("TLS")
+		}
+	}
+	if n := strings.Count(logged(), "let it go to http://"+f.Addr().String()); n != 1 {
+		t.Errorf("said %d times\n%s", n, logged())
 	}
 }
 

@@ -345,7 +345,11 @@ func (f *Front) plainHandler() http.Handler {
 // and must not be told that it works.
 func redirect(publicURL string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !leads(r) {
+		switch {
+		case cameByHTTPS(r):
+			http.Error(w, throughHTTP(publicURL), http.StatusForbidden)
+			return
+		case !leads(r):
 			http.Error(w, "The hub is at "+publicURL, http.StatusForbidden)
 			return
 		}
@@ -357,4 +361,17 @@ func redirect(publicURL string) http.Handler {
 func leads(r *http.Request) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	return reads && r.Header.Get("Upgrade") == "" && strings.HasPrefix(r.URL.Path, "/")
+}
+
+// cameByHTTPS reports whether a proxy says that the browser has used https already, and it is
+// the proxy that goes on by http, as Cloudflare's Flexible mode: to be sent to the hub's URL
+// would bring such a browser back here for ever.
+func cameByHTTPS(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(scheme), "https")
+}
+
+func throughHTTP(publicURL string) string {
+	return "The hub is at " + publicURL + ", and a proxy goes to it by http.\n" +
+		"hint: let the proxy go to the hub by https (Cloudflare: SSL/TLS, Full (strict)); for one beside the hub, start it with --behind-proxy\n"
 }

@@ -379,6 +379,13 @@ func TestPlainListenerRedirects(t *testing.T) {
 	if resp, _ := do(t, "GET", plain+"/v1/connect", "Connection", "Upgrade", "Upgrade", "websocket"); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("WebSocket in clear: %d", resp.StatusCode)
 	}
+	// Cloudflare's Flexible mode would bring the browser back for ever (gin-gonic/autotls#42).
+	for _, address := range []string{f.plain.Addr().String(), f.Addr().String()} {
+		resp, text := do(t, "GET", "http://"+address+"/", "X-Forwarded-Proto", "https")
+		if resp.StatusCode != http.StatusForbidden || !strings.Contains(text, "Full (strict)") {
+			t.Errorf("from a proxy that has the https: %d, %q", resp.StatusCode, text)
+		}
+	}
 	header := run(t, "curl", "-sSik", "https://"+f.Addr().String()+"/")
 	if !strings.HasPrefix(header, "HTTP/2 200") {
 		t.Errorf("not HTTP/2, which loads the app's many files at once:\n%s", header)
