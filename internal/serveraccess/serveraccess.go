@@ -115,8 +115,8 @@ func (f *Facts) read(lines []string) {
 			f.KeysFile = value
 		case "loose":
 			f.Loose = append(f.Loose, value)
-		case "grouped": // a group may write, and nobody else is in it (Debian's user-group-modes.patch)
-			if !slices.ContainsFunc([]string{"Debian", "Ubuntu", "Raspbian"}, func(of string) bool { return strings.Contains(f.Software, of) }) {
+		case "grouped": // a group may write, and nobody else is in it (Debian's user-group-modes.patch, seen in 9.2)
+			if f.AtLeast(10, 0) || !slices.ContainsFunc([]string{"Debian", "Ubuntu", "Raspbian"}, func(of string) bool { return strings.Contains(f.Software, of) }) {
 				f.Loose = append(f.Loose, value)
 			}
 		case "key":
