@@ -75,6 +75,14 @@ func (e *Error) Error() string {
 	return "hub: " + e.Message + " (" + string(e.Code) + ")"
 }
 
+// Hint implements wire.Hinter.
+func (e *Error) Hint() string {
+	if e.Code != hubwire.CodeReplaced {
+		return ""
+	}
+	return "another program has this device's key, most likely of a copy of its folder: use one of the two alone (docs/backup.md)"
+}
+
 func asError(m hubwire.Message) *Error {
 	return &Error{Code: hubwire.Code(wire.Show(string(m.Code))), Message: wire.Show(m.Message)}
 }

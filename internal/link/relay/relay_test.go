@@ -158,8 +158,8 @@ func TestReplaced(t *testing.T) {
 		stop := inBackground(second.Run)
 		synctest.Wait()
 		var refused *relay.Error
-		if s := a.Client.Status(); s.Connected || !errors.As(s.LastError, &refused) || refused.Code != hubwire.CodeReplaced {
-			t.Errorf("status %+v", s)
+		if s := a.Client.Status(); s.Connected || !errors.As(s.LastError, &refused) || refused.Code != hubwire.CodeReplaced || !strings.Contains(wire.HintOf(s.LastError), "a copy of its folder") {
+			t.Errorf("status %+v, hint %q", s, wire.HintOf(s.LastError))
 		}
 		time.Sleep(7 * time.Second)
 		if a.Client.Status().Connected || !second.Status().Connected {
