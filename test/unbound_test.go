@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -138,6 +139,7 @@ func TestCertificateIsNotForwardedAsASocket(t *testing.T) {
 		}
 		for name, args := range map[string][]string{
 			"foreground": {"-N"}, "-f": {"-f", "-N"}, "ControlPersist": {"-o", "ControlPersist=yes", "true"},
+			"hpnssh": {"-N"}, "gsissh": {"-N"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				dir, err := os.MkdirTemp(scratch, "r")
@@ -146,7 +148,15 @@ func TestCertificateIsNotForwardedAsASocket(t *testing.T) {
 				}
 				socket, control := filepath.Join(dir, "a"), filepath.Join(dir, "c")
 				args := append([]string{"-R", socket + ":" + w.computer.socket(), "-o", "ControlMaster=yes", "-o", "ControlPath=" + control}, args...)
-				login := bastion.Command(deadline(t), t, o, w.computer.socket(), args...)
+				forwarding := o
+				if strings.HasSuffix(name, "ssh") { // OpenSSH's client as another distribution of it names it
+					forwarding.SSH = filepath.Join(dir, name)
+					program, err := os.ReadFile(o.SSH)
+					if err := errors.Join(err, os.WriteFile(forwarding.SSH, program, 0o700)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				login := bastion.Command(deadline(t), t, forwarding, w.computer.socket(), args...)
 				if err := login.Start(); err != nil {
 					t.Fatal(err)
 				}
@@ -155,7 +165,7 @@ func TestCertificateIsNotForwardedAsASocket(t *testing.T) {
 					login.Wait()
 				})
 				waitFor(t, "the socket on the server", func() bool { _, err := os.Stat(socket); return err == nil })
-				if name != "foreground" {
+				if name == "-f" || name == "ControlPersist" {
 					login.Wait() // what goes on is a process that has forked
 				}
 				before := w.approvals()

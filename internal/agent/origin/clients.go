@@ -86,7 +86,7 @@ func (c *Clients) Taken(peer sshagent.Peer) func(sshagent.Connection) sshagent.C
 		from.Process = known
 		// What could not be looked at then is looked at again: it passes for nothing better.
 		p, ok := processOf(from)
-		if ok && p.Program() == "ssh" && !from.Unproven && c.another(p, from.Bindings) {
+		if ok && slices.Contains(openSSH, p.Program()) && !from.Unproven && c.another(p, from.Bindings) {
 			from.Bindings, from.Relayed = nil, true
 		}
 		return from
@@ -113,6 +113,10 @@ func (c *Clients) NoteLogin(from sshagent.Connection, about sshctx.Context) {
 		c.FirstSession(from, about.SessionID)
 	}
 }
+
+// openSSH are the names of OpenSSH's client: its own, HPN-SSH's, GSI-OpenSSH's, and the one
+// behind a wrapper of Nix.
+var openSSH = []string{"ssh", "hpnssh", "ssh-hpn", "gsissh", ".ssh-wrapped"}
 
 // withoutBinding are programs that bind no connection of their own: one that
 // is bound comes from a host that they forward the agent to.
@@ -150,7 +154,7 @@ func (c *Clients) MayManage(from sshagent.Connection) bool {
 		return false
 	}
 	p, ok := processOf(from)
-	return !ok || p.Program() != "ssh" && !c.relays(p)
+	return !ok || !slices.Contains(openSSH, p.Program()) && !c.relays(p)
 }
 
 // managers are the programs whose messages are passed on to the upstream agent, and a
