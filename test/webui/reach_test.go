@@ -116,6 +116,19 @@ func TestHubThatIsBackIsNotHeldBack(t *testing.T) {
 	}
 }
 
+// Safari's Private Relay lets pages through and WebSockets not (dart-lang/http#1688,
+// geppetto-vfb#1715): the owner of an iPhone hears of it, and nobody else does.
+func TestPrivateRelayIsNamed(t *testing.T) {
+	t.Parallel()
+	texts := strings.Replace(ofReach, ".title", ".text", 1)
+	for vendor, named := range map[string]bool{"Apple Computer, Inc.": true, "Google Inc.": false, "": false} {
+		look := strings.Replace(texts, "onLine: true", "onLine: true, vendor: '"+vendor+"'", 1)
+		if said := saidOfReach(t, look); strings.Contains(said, "Private Relay") != named || !strings.Contains(said, "let /v1/connect through") {
+			t.Errorf("%q: %s", vendor, said)
+		}
+	}
+}
+
 // A page that was opened at another address than the hub's (plausible 205) says which one
 // that is, before anything is made there: devices are not let in from it.
 func TestAnotherAddressOfTheHub(t *testing.T) {

@@ -16,9 +16,13 @@ const login = {
 	text: 'It is this network’s, or that of a proxy before the hub. Sign in there, then come back: the app tries again by itself.',
 };
 
+// Private Relay lets pages through and WebSockets not, as of Safari 26 (WebKit bugs 298616 and 302561).
+const who = !/^Apple/.test(navigator.vendor) ? 'Whoever' :
+	'iCloud Private Relay may be the cause: turn it off, or in the settings of this network “Limit IP Address Tracking”. Otherwise whoever';
+
 const heldBack = {
 	title: 'Something holds back the app’s connection',
-	text: 'The hub answers, but its WebSocket does not get through. Whoever runs the proxy before the hub has to let /v1/connect through, without a login.',
+	text: `The hub answers, but its WebSocket does not get through. ${who} runs the proxy before the hub has to let /v1/connect through, without a login.`,
 };
 
 /**
