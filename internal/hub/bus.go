@@ -14,6 +14,7 @@ import (
 
 	"vmux/internal/device"
 	"vmux/internal/hub/store"
+	"vmux/internal/wire"
 )
 
 const (
@@ -144,8 +145,14 @@ func (b *bus) listen(back func()) error {
 			return fmt.Errorf("subscribe: %w", err)
 		}
 	}
+	if err := b.nc.FlushTimeout(busStartTime / 3); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	if err := b.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) { // it would hear of no other hub
+		return wire.WithHint(fmt.Errorf("subscribe: %w", err), "the hub's user has to subscribe vmux.hub.> and _INBOX.>, and to publish vmux.hub.>, $JS.API.> and $KV.vmux-hub.>")
+	}
 	b.sender.Go(b.sendAnnouncements)
-	return b.nc.FlushTimeout(busStartTime / 3)
+	return nil
 }
 
 // close ends the connection, and the server if it is our own.

@@ -151,6 +151,8 @@ func (h *Hub) startBus() error {
 	}
 	if h.store, err = store.Open(ctx, h.bus.nc, h.bus.server); err == nil {
 		err = h.join()
+	} else if errors.Is(err, store.ErrNoJetStream) {
+		err = wire.WithHint(err, "the hub keeps its state in JetStream: switch it on in that NATS (nats-server -js), and for the hub's account")
 	}
 	if err != nil {
 		h.bus.close()

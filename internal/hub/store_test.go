@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"vmux/internal/hub/store"
+	"vmux/internal/testkit"
 	"vmux/internal/wire"
 )
 
@@ -139,8 +141,48 @@ func TestBucketOfOperator(t *testing.T) {
 // A NATS server without JetStream is of no use, and the hub says so.
 func TestNoJetStream(t *testing.T) {
 	ns := newNATS(t, server.RANDOM_PORT, "")
-	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil {
-		t.Error("a hub without a store")
+	if _, err := New(Config{PublicURL: "http://localhost", NATSURL: ns.ClientURL()}); err == nil || !strings.Contains(wire.HintOf(err), "JetStream: switch it on") {
+		t.Errorf("a hub without a store: %v", err)
+	}
+}
+
+// A NATS user without the hubs' subjects leaves a hub deaf: it does not start. With what the
+// hint names it does.
+func TestNATSPermissions(t *testing.T) {
+	publish, subscribe := []string{"$JS.API.>", "$KV.vmux-hub.>"}, []string{"_INBOX.>"}
+	start := func() error {
+		ns := newNATS(t, server.RANDOM_PORT, t.TempDir(), func(o *server.Options) {
+			o.Users = []*server.User{{Username: "hub", Password: "x", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
+			}}}
+		})
+		var log testkit.Output
+		h, err := New(Config{PublicURL: "http://localhost", NATSURL: strings.Replace(ns.ClientURL(), "//", "//hub:x@", 1), Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		s := h.store
+		if err := s.Put(t.Context(), "push.a", []byte("one")); err != nil {
+			t.Error(err)
+		}
+		if keys, err := s.Keys(t.Context()); err != nil || !slices.Contains(keys, "push.a") {
+			t.Errorf("%q, %v", keys, err)
+		}
+		if err := s.Delete(t.Context(), "push.a"); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(log.String(), "ermission") {
+			t.Error(log.String())
+		}
+		return nil
+	}
+	if err := start(); err == nil || !strings.Contains(wire.HintOf(err), "subscribe vmux.hub.>") {
+		t.Errorf("without the hubs' subjects: %v", err)
+	}
+	publish, subscribe = append(publish, "vmux.hub.>"), append(subscribe, "vmux.hub.>")
+	if err := start(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	keepDeletion = time.Hour
 )
 
+// ErrNoJetStream is of a NATS that answers nothing about stores.
+var ErrNoJetStream = errors.New("this NATS has no JetStream for the hub")
+
 // Store holds small values under names of ASCII letters, digits, dots, dashes. All
 // of it may be called concurrently.
 type Store struct {
@@ -43,6 +46,9 @@ func Open(ctx context.Context, nc *nats.Conn, own *Server) (*Store, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = makeBucket(ctx, js)
+	}
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		err = fmt.Errorf("%w (%w)", ErrNoJetStream, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
