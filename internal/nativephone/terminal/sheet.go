@@ -44,7 +44,7 @@ func certificateText(s signer.CertificateSheet) string {
 	row(&b, "computer", nameOf(s.Sheet))
 	row(&b, "for", s.Label.String())
 	row(&b, "to", "log in as "+wire.Show(strings.Join(s.Principals, ", "))+" without asking again")
-	row(&b, "for", validity(s.Validity))
+	row(&b, "valid for", validity(s.Validity))
 	if s.Automatic {
 		row(&b, "asked", "by the computer itself: nobody pressed a button there")
 	}
