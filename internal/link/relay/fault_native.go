@@ -158,9 +158,11 @@ func (w Way) faultOf(u *url.URL, r *http.Response, err error, far *progress) *Fa
 	return &Fault{text: text}
 }
 
-// cut reports whether the other side has ended a connection without a word.
+// cut reports whether the other side has ended a connection without a word. net/http has words
+// alone for one that ends before the request is written.
 func cut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		err != nil && strings.Contains(err.Error(), "server closed idle connection")
 }
 
 // noCertificate reports whether an alert is what servers say that have no certificate
