@@ -284,7 +284,9 @@ func (h *localHub) note(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ready = h.ready || strings.Contains(line, readyLine)
-	h.said = line
+	if !strings.HasPrefix(line, "hint: ") { // which stands below what it is about
+		h.said = line
+	}
 }
 
 func (h *localHub) ended() {
