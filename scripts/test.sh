@@ -26,7 +26,7 @@ counted() {
 # ordinary user a control group. .ci/run runs it as root; a named test is run in any case.
 needs_root=(TestSetupInFreshAccounts TestSetupLeadsToTheFirstLogin TestNewUserAtATerminal TestNewUserWithThePackage TestHubOfThePackage) elsewhere=()
 if ! systemd-run --user --scope --quiet true 2>/dev/null; then
-	needs_root+=(TestSystemdService TestSetupUnderSystemd TestPhoneAsAService)
+	needs_root+=(TestSystemdService TestSetupUnderSystemd TestSetupWinsOverOtherSockets TestFailedServiceIsStartedAgain TestPhoneAsAService)
 fi
 # An sshd that is not root's cannot give a terminal to the group tty, if /dev/pts does not.
 if ! grep -q ' /dev/pts devpts .*gid=' /proc/mounts; then

@@ -139,7 +139,7 @@ type Config struct {
 	Trust *device.Trust
 	Name  string
 	// Hello returns what this role adds to its hello; the node fills in
-	// versions, name and clock. Nil adds nothing. Called concurrently.
+	// protocol version, name and clock. Nil adds nothing. Called concurrently.
 	Hello func() wire.Hello
 	// Routes are the ways to dial; none for a device that is only dialled. All
 	// are tried at once. A link that came up by one of them, or that the peer

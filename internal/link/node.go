@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -23,7 +22,6 @@ type Node struct {
 	routes  []Route
 	handler Handler
 	log     *slog.Logger
-	program string // what hello tells if the role does not
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // sessions, requests, dialling
@@ -73,9 +71,6 @@ func New(c Config) *Node {
 	n.Rename(c.Name)
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
-	}
-	if b, ok := debug.ReadBuildInfo(); ok {
-		n.program = b.Main.Version
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
@@ -338,7 +333,6 @@ func (n *Node) hello(unpaired bool) wire.Hello {
 			h = n.role()
 		}
 		h.DeviceName = n.ownName()
-		h.ProgramVersion = cmp.Or(h.ProgramVersion, n.program)
 	}
 	h.ProtocolVersion = wire.Version
 	h.ClockMilliseconds = time.Now().UnixMilli()

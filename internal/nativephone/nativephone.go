@@ -37,7 +37,7 @@ const (
 type Phone struct {
 	Signer *signer.Signer
 	Trust  *device.Trust
-	// ProgramVersion is told to computers; empty tells what the build knows.
+	// ProgramVersion is told to computers, if it is not empty.
 	ProgramVersion string
 	// Forget wipes the passphrases that are remembered and returns how many there were;
 	// nil: there are none. To be set before Run.

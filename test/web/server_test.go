@@ -16,9 +16,9 @@ func TestServerTrustsAPasskey(t *testing.T) {
 	w.page.MustCall("createPasskey", map[string]string{"label": "face"}, nil)
 	w.listed(t)
 	client, dir := sshdtest.New(t), t.TempDir()
-	old, keys, bin := filepath.Join(dir, "old"), filepath.Join(dir, "keys"), filepath.Join(dir, "bin")
+	old, keys, bin := filepath.Join(dir, "old"), filepath.Join(dir, "keys-"+me(t)), filepath.Join(dir, "bin")
 	client.Keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", old)
-	server := sshdtest.Old(t).StartServer(t, sshdtest.Config{Extra: []string{"AuthorizedKeysFile " + keys + " " + old + ".pub"}})
+	server := sshdtest.Old(t).StartServer(t, sshdtest.Config{Extra: []string{"AuthorizedKeysFile " + dir + "/keys-%u " + old + ".pub"}})
 	err := os.Mkdir(bin, 0o700)
 	if err == nil {
 		script := fmt.Sprintf("#!/bin/sh\nexec %s -F %s -o IdentityFile=%s \"$@\"\n", client.SSH, server.ClientConfig(t, ""), old)

@@ -74,7 +74,7 @@ export function problems(state) {
 		typeof space === 'number' && space < littleSpace && callout('warn', 'Hardly any space is left',
 			h('p', null, space === 0 ? 'The browser could not store what vmux gave it. Until it can, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.'
 				: `The browser lets vmux store ${megabytes(space)} more. When that is used up, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.`),
-			state.identities.length > 0 ? [
+			state.identities?.length ? [
 				h('p', null, 'Make a backup, kept elsewhere, while this page is open. Then free some space on this device.'),
 				h('a', { class: 'button', href: '#backup', 'data-key': 'backup-now' }, 'Make a backup'),
 			] : h('p', null, 'Free some space on this device.')),
