@@ -96,8 +96,9 @@ func TestApproveIgnoresAPressFromBefore(t *testing.T) {
 	p.mouse(input.DispatchMouseEventTypeMousePressed, at)
 	second := studio.asks(wanted{})
 	p.armed()
+	p.Do("addEventListener('pointerup', () => { " + approveButton + ".click(); globalThis.clicked = true; }, { once: true })")
 	p.mouse(input.DispatchMouseEventTypeMouseReleased, at)
-	p.Do(approveButton + ".click()")
+	p.WaitFor("globalThis.clicked")
 	if got := p.calls("tap approve"); len(got) != 0 {
 		t.Errorf("a press from before has approved: %v", got)
 	}
