@@ -176,8 +176,11 @@ func (j *Journal) Update(requestID string, edit func(*control.Request)) {
 func (j *Journal) Fill(s *control.Status) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	since := func(a, b control.Request) int { return a.Since.Compare(b.Since) }
-	s.Waiting = append([]control.Request{}, slices.SortedFunc(maps.Values(j.waiting), since)...)
+	s.Waiting = []control.Request{}
+	since := func(a, b string) int { return j.waiting[a].Since.Compare(j.waiting[b].Since) }
+	for _, id := range slices.SortedFunc(maps.Keys(j.waiting), since) {
+		s.Waiting = append(s.Waiting, j.waiting[id])
+	}
 	s.LastFailure = nil
 	for _, f := range j.failures {
 		if s.LastFailure == nil || f.At.After(s.LastFailure.At) {

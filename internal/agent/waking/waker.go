@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -138,15 +139,14 @@ func (w *Waker) set(phone device.ID, hub, why string) error {
 	}
 	w.tellLocked()
 	doc := wakeablePhones{Version: version, Phones: []wakeablePhone{}}
-	for id, hub := range w.hubs {
-		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Hub: hub})
+	for _, id := range slices.SortedFunc(maps.Keys(w.hubs), device.ID.Compare) {
+		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Hub: w.hubs[id]})
 	}
-	for id, why := range w.why {
-		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Reason: why})
+	for _, id := range slices.SortedFunc(maps.Keys(w.why), device.ID.Compare) {
+		doc.Phones = append(doc.Phones, wakeablePhone{DeviceID: id, Reason: w.why[id]})
 	}
 	w.mu.Unlock()
 	w.Changed()
-	slices.SortFunc(doc.Phones, func(p, q wakeablePhone) int { return p.DeviceID.Compare(q.DeviceID) })
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package lan
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -177,36 +176,31 @@ type network struct {
 // first: who is told remembers maxTries, and Linux lets a socket join on 20 interfaces
 // (igmp_max_memberships), which a machine with many networks of containers has before its LAN's.
 func current() network {
-	type card struct {
-		net.Interface
-		addresses []string
-		near      near
-	}
-	var cards []card
+	var by [nearInner + 1]network
 	routed := defaultInterfaces()
-	all, _ := net.Interfaces()
-	for _, i := range all {
+	interfaces, _ := net.Interfaces()
+	for _, i := range interfaces {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagMulticast == 0 || i.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		c := card{Interface: i, near: nearOf(i, slices.Contains(routed, i.Name))}
+		n := &by[nearOf(i, slices.Contains(routed, i.Name))]
+		before := len(n.addresses)
 		list, _ := i.Addrs()
 		for _, a := range list {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && (p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast()) {
-				c.addresses = append(c.addresses, p.Addr().String())
+				n.addresses = append(n.addresses, p.Addr().String())
 			}
 		}
-		if len(c.addresses) > 0 {
-			cards = append(cards, c)
+		if len(n.addresses) > before {
+			n.interfaces = append(n.interfaces, i)
 		}
 	}
-	slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(a.near, b.near) })
-	var n network
-	for _, c := range cards {
-		n.interfaces = append(n.interfaces, c.Interface)
-		n.addresses = append(n.addresses, c.addresses...)
+	var all network
+	for _, n := range by {
+		all.interfaces = append(all.interfaces, n.interfaces...)
+		all.addresses = append(all.addresses, n.addresses...)
 	}
-	return n
+	return all
 }
 
 func (n network) same(o network) bool {
