@@ -180,6 +180,16 @@ func TestPipedBackupIsAskedAboutOnTheTerminal(t *testing.T) {
 	}
 }
 
+// keyFile is where the phone keeps its only key.
+func (w *world) keyFile(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.phone.dir, "phone", "keys", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	return files[0]
+}
+
 // The list of keys is lost, and their files are there: as docs/troubleshooting.md has it they are
 // imported from where they lie, and nobody is told to remove them then.
 func TestKeysWithoutTheirList(t *testing.T) {
@@ -190,18 +200,15 @@ func TestKeysWithoutTheirList(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.phone.dir, "phone", "identities.json")); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(w.phone.dir, "phone", "keys", "*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	key, err := os.ReadFile(files[0])
+	keyFile := w.keyFile(t)
+	key, err := os.ReadFile(keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		file    string
 		removed bool
-	}{{files[0], false}, {w.phone.file("copy", string(key)), true}} {
+	}{{keyFile, false}, {w.phone.file("copy", string(key)), true}} {
 		r := w.phone.try("phone", "identity", "create", "--label", "work", "--import", c.file, "--passphrase-file", w.passphraseFile)
 		if r.exit != 0 || w.identity("work").PublicKey != line || strings.Contains(r.stderr, ": remove ") != c.removed {
 			t.Errorf("exit %d, %q", r.exit, r.stderr)
@@ -215,12 +222,9 @@ func TestSSHKeygenChangesAPassphrase(t *testing.T) {
 	t.Parallel()
 	w := unpairedWorld(t)
 	w.createIdentity("work", "ssh-ed25519")
-	files, err := filepath.Glob(filepath.Join(w.phone.dir, "phone", "keys", "*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q, %v", files, err)
-	}
+	keyFile := w.keyFile(t)
 	const other = "another one"
-	if out, err := exec.CommandContext(deadline(t), "ssh-keygen", "-p", "-P", passphrase, "-N", other, "-f", files[0]).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(deadline(t), "ssh-keygen", "-p", "-P", passphrase, "-N", other, "-f", keyFile).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	pass := w.phone.file("backup.pass", backupPassphrase+"\n")

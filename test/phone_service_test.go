@@ -9,17 +9,10 @@ import (
 )
 
 // phoneServiceScript has a machine that is a phone, and a computer as well, start both at
-// login. $1 is the home folder.
-const phoneServiceScript = `set -e
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/user/0
-export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C
-PATH=$HOME/.local/bin:$PATH
-/lib/systemd/systemd --user --log-target=null &
-tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+// login.
+const phoneServiceScript = `manager
 files() { (cd $HOME; find . -path ./.local/state -prune -o -printf '%p %M %l\n' | sort); }
 state() { echo "$1: $(systemctl --user is-enabled vmux-phone 2>&1 | head -n 1) $(systemctl --user is-active vmux-phone)"; }
-tries systemctl --user daemon-reload
 mkdir -m 700 $HOME/.ssh # as the agent makes it
 before=$(files)
 vmux phone run --listen 127.0.0.1:0 2>/run/log &

@@ -15,19 +15,26 @@ import (
 	"time"
 )
 
-// serviceScript is the reader of docs/login-service.md at work: as it is told
-// there, under a service manager of the test's own. $1 is the home folder. systemd
-// looks at /run/systemd/system to see whether it may run at all.
-const serviceScript = `set -e
+// machine is where the scripts below run: $1 is the home folder, and manager starts the
+// service manager of it. systemd looks at /run/systemd/system to see whether it may run at all.
+const machine = `set -e
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system /run/user/0
-export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C
+export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
+unset SSH_AUTH_SOCK
 PATH=$HOME/.local/bin:$PATH
-/lib/systemd/systemd --user --log-target=console --log-level=warning &
 tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+manager() {
+	/lib/systemd/systemd --user --log-target=console --log-level=warning &
+	tries systemctl --user daemon-reload
+}
+`
+
+// serviceScript is the reader of docs/login-service.md at work: as it is told
+// there.
+const serviceScript = `manager
 answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
 pid() { systemctl --user show -p MainPID --value vmux-agent; }
-tries systemctl --user daemon-reload
 systemctl --user enable --now vmux-agent
 tries answers
 echo "desktop: $(systemctl --user show-environment | grep SSH_AUTH_SOCK)"
@@ -108,7 +115,7 @@ func underServiceManager(t *testing.T, script, home string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	out, err := serviceManager(ctx, t, script, home).CombinedOutput()
+	out, err := serviceManager(ctx, t, machine+script, home).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -170,19 +177,11 @@ func install(t *testing.T, h *home) {
 }
 
 // setupScript is a person with an account of their own files and nothing of vmux but the
-// program, at a shell below a service manager of the test's own. $1 is the home folder.
-const setupScript = `set -e
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/user/0
-export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
-unset SSH_AUTH_SOCK
-PATH=$HOME/.local/bin:$PATH
-/lib/systemd/systemd --user --log-target=console --log-level=warning &
-tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+// program, at a shell.
+const setupScript = `manager
 answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
 files() { cd $HOME; find . -path ./.local -prune -o -name '*.lock' -o -type f -exec sha256sum {} + -o -printf '%p %M %l\n' | sort; }
 pid() { systemctl --user show -p MainPID --value vmux-agent; }
-tries systemctl --user daemon-reload
 before=$(files)
 vmux setup --yes
 tries answers
@@ -286,13 +285,8 @@ func TestSetupUnderSystemd(t *testing.T) {
 }
 
 // desktopScript is two logins of a person whose distribution starts an agent of its own by a
-// socket, as Debian 13 does; between them vmux setup. $1 is the home folder.
-const desktopScript = `set -e
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/user/0 /run/systemd/user/sockets.target.wants
-export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C
-unset SSH_AUTH_SOCK
-PATH=$HOME/.local/bin:$PATH
+// socket, as Debian 13 does; between them vmux setup.
+const desktopScript = `mkdir -p /run/systemd/user/sockets.target.wants
 cat >/run/systemd/user/ssh-agent.socket <<'.'
 [Socket]
 ListenStream=%t/openssh_agent
@@ -300,9 +294,8 @@ ExecStartPost=systemctl --user set-environment SSH_AUTH_SOCK=%t/openssh_agent
 .
 ln -s ../ssh-agent.socket /run/systemd/user/sockets.target.wants
 login() {
-	/lib/systemd/systemd --user --log-target=console --log-level=warning &
-	n=0
-	until systemctl --user is-active sockets.target >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done
+	manager
+	tries systemctl --user is-active sockets.target
 	echo "$*: $(systemctl --user show-environment | grep SSH_AUTH_SOCK)"
 }
 login before
@@ -343,17 +336,10 @@ func TestSetupWinsOverOtherSockets(t *testing.T) {
 }
 
 // failedScript has systemd give the agent up, and with it the agent's socket, since its
-// configuration file is wrong. $1 is the home folder.
-const failedScript = `set -e
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/user/0
-export HOME=$1 XDG_RUNTIME_DIR=/run/user/0 LC_ALL=C SHELL=/bin/bash
-unset SSH_AUTH_SOCK
-PATH=$HOME/.local/bin:$PATH
-mkdir -p $HOME/.config/systemd/user/vmux-agent.service.d $HOME/.config/vmux
+// configuration file is wrong.
+const failedScript = `mkdir -p $HOME/.config/systemd/user/vmux-agent.service.d $HOME/.config/vmux
 printf '[Service]\nRestartSec=100ms\n' >$HOME/.config/systemd/user/vmux-agent.service.d/soon.conf
-/lib/systemd/systemd --user --log-target=console --log-level=warning &
-tries() { n=0; until "$@" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 300 ] || { echo "in vain: $*"; exit 1; }; sleep 0.1; done; }
+manager
 answers() { vmux status; [ $? = 3 ]; } # it is there, and its phone is not
 state() { systemctl --user show -p ActiveState --value vmux-agent.socket vmux-agent.service | tr -s '\n' ' '; }
 given_up() { [ "$(state)" = "failed failed " ]; }
@@ -363,7 +349,6 @@ fails() {
 	tries given_up
 	rm $HOME/.config/vmux/config.toml
 }
-tries systemctl --user daemon-reload
 vmux setup --yes
 tries answers
 record=$(sha256sum $HOME/.local/state/vmux/setup/*)
