@@ -136,12 +136,13 @@ type memory struct {
 }
 
 // pipeEnd is one end of a pipe that can be made a black hole: what is written
-// vanishes, nothing arrives, and nobody is told.
+// vanishes, nothing arrives, and nobody is told. Or the other end reads no more.
 type pipeEnd struct {
 	net.Conn
-	late bool // a read deadline is set only when all others have done what they could
-	mu   sync.Mutex
-	hole bool
+	late  bool // a read deadline is set only when all others have done what they could
+	mu    sync.Mutex
+	hole  bool
+	stuck net.Conn // takes what is written, and nobody reads there; nil: it is read
 }
 
 func (p *pipeEnd) SetReadDeadline(at time.Time) error {
@@ -153,12 +154,25 @@ func (p *pipeEnd) SetReadDeadline(at time.Time) error {
 
 func (p *pipeEnd) Write(b []byte) (int, error) {
 	p.mu.Lock()
-	hole := p.hole
+	hole, stuck := p.hole, p.stuck
 	p.mu.Unlock()
+	if stuck != nil {
+		return stuck.Write(b)
+	}
 	if hole {
 		return len(b), nil
 	}
 	return p.Conn.Write(b)
+}
+
+func (p *pipeEnd) SetWriteDeadline(at time.Time) error {
+	p.mu.Lock()
+	stuck := p.stuck
+	p.mu.Unlock()
+	if stuck != nil {
+		return stuck.SetWriteDeadline(at)
+	}
+	return p.Conn.SetWriteDeadline(at)
 }
 
 func (p *pipeEnd) swallow() {
@@ -170,8 +184,11 @@ func (p *pipeEnd) swallow() {
 // Close of a black hole's end is not seen by the other.
 func (p *pipeEnd) Close() error {
 	p.mu.Lock()
-	hole := p.hole
+	hole, stuck := p.hole, p.stuck
 	p.mu.Unlock()
+	if stuck != nil {
+		_ = stuck.Close()
+	}
 	if hole {
 		return p.SetDeadline(time.Now())
 	}
@@ -241,6 +258,17 @@ func (m *memory) hole() {
 	defer m.mu.Unlock()
 	for _, c := range m.last {
 		c.swallow()
+	}
+}
+
+// stick has nobody read what is written from now on.
+func (m *memory) stick() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.last {
+		c.mu.Lock()
+		c.stuck, _ = net.Pipe()
+		c.mu.Unlock()
 	}
 }
 

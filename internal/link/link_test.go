@@ -302,7 +302,7 @@ func TestCancel(t *testing.T) {
 }
 
 // TestCloseWithdraws: who ends takes back what it has asked, so that nobody is asked for it any
-// more (bitwarden/clients issue 23040); a peer that reads nothing keeps nobody.
+// more (bitwarden/clients issue 23040).
 func TestCloseWithdraws(t *testing.T) {
 	withLink(t, func(t *testing.T, c *couple) {
 		var ended error
@@ -320,6 +320,27 @@ func TestCloseWithdraws(t *testing.T) {
 		synctest.Wait()
 		if !errors.Is(ended, errCancelled) {
 			t.Errorf("the request has ended with %v", ended)
+		}
+	})
+}
+
+// TestCloseBesideADeafPeer: what a peer does not read keeps nobody for longer than closeTimeout.
+func TestCloseBesideADeafPeer(t *testing.T) {
+	withLink(t, func(t *testing.T, c *couple) {
+		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
+			<-ctx.Done()
+			return wire.KindError, wire.NewError(wire.CodeRequestExpired)
+		}
+		got := asking(func() error { _, err := c.askList(t.Context()); return err })
+		synctest.Wait()
+		c.net.stick()
+		began := time.Now()
+		c.agent.Close()
+		if took := time.Since(began); took > closeTimeout {
+			t.Errorf("closed after %v", took)
+		}
+		if err := <-got; !errors.Is(err, ErrNodeClosed) {
+			t.Errorf("ask ended with %v", err)
 		}
 	})
 }
