@@ -332,6 +332,20 @@ func (c *couple) linked() {
 // linkedAgain waits for the n-th link.
 func (c *couple) linkedAgain(n int) { c.agent.until(func() bool { return c.agent.up >= n }) }
 
+// waiting asks the phone, which answers nothing until the request has ended there, and why
+// is then in ended.
+func (c *couple) waiting(t *testing.T) (got <-chan error, ended *error) {
+	ended = new(error)
+	c.phone.serve = func(ctx context.Context, _ *Request) (wire.Kind, any) {
+		<-ctx.Done()
+		*ended = context.Cause(ctx)
+		return wire.KindError, wire.NewError(wire.CodeRequestExpired)
+	}
+	got = asking(func() error { _, err := c.askList(t.Context()); return err })
+	synctest.Wait()
+	return got, ended
+}
+
 // asking runs what asks, in the background.
 func asking(ask func() error) <-chan error {
 	got := make(chan error, 1)

@@ -305,21 +305,14 @@ func TestCancel(t *testing.T) {
 // more (bitwarden/clients issue 23040).
 func TestCloseWithdraws(t *testing.T) {
 	withLink(t, func(t *testing.T, c *couple) {
-		var ended error
-		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
-			<-ctx.Done()
-			ended = context.Cause(ctx)
-			return wire.KindError, wire.NewError(wire.CodeRequestExpired)
-		}
-		got := asking(func() error { _, err := c.askList(t.Context()); return err })
-		synctest.Wait()
+		got, ended := c.waiting(t)
 		c.agent.Close()
 		if err := <-got; !errors.Is(err, ErrNodeClosed) {
 			t.Errorf("ask ended with %v", err)
 		}
 		synctest.Wait()
-		if !errors.Is(ended, errCancelled) {
-			t.Errorf("the request has ended with %v", ended)
+		if !errors.Is(*ended, errCancelled) {
+			t.Errorf("the request has ended with %v", *ended)
 		}
 	})
 }
@@ -327,12 +320,7 @@ func TestCloseWithdraws(t *testing.T) {
 // TestCloseBesideADeafPeer: what a peer does not read keeps nobody for longer than closeTimeout.
 func TestCloseBesideADeafPeer(t *testing.T) {
 	withLink(t, func(t *testing.T, c *couple) {
-		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
-			<-ctx.Done()
-			return wire.KindError, wire.NewError(wire.CodeRequestExpired)
-		}
-		got := asking(func() error { _, err := c.askList(t.Context()); return err })
-		synctest.Wait()
+		got, _ := c.waiting(t)
 		c.net.stick()
 		began := time.Now()
 		c.agent.Close()
@@ -372,14 +360,7 @@ func TestAskWaitsForLink(t *testing.T) {
 // the other side learns why, and what was asked fails with its code.
 func TestUnpairedByAnotherProcess(t *testing.T) {
 	withLink(t, func(t *testing.T, c *couple) {
-		var cause error
-		c.phone.serve = func(ctx context.Context, req *Request) (wire.Kind, any) {
-			<-ctx.Done()
-			cause = context.Cause(ctx)
-			return wire.KindError, wire.NewError(wire.CodePairingInvalid)
-		}
-		got := asking(func() error { _, err := c.askList(t.Context()); return err })
-		synctest.Wait()
+		got, cause := c.waiting(t)
 		if err := c.phone.trust.Remove(c.agent.id); err != nil {
 			t.Fatal(err)
 		}
@@ -393,8 +374,8 @@ func TestUnpairedByAnotherProcess(t *testing.T) {
 			t.Errorf("noticed after %v", took)
 		}
 		synctest.Wait()
-		if cause != error(ErrUnpairedHere) || c.phone.lastReason() != error(ErrUnpairedHere) {
-			t.Errorf("request ended by %v, link by %v", cause, c.phone.lastReason())
+		if *cause != error(ErrUnpairedHere) || c.phone.lastReason() != error(ErrUnpairedHere) {
+			t.Errorf("request ended by %v, link by %v", *cause, c.phone.lastReason())
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
