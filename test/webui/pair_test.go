@@ -217,6 +217,7 @@ func TestBrowserInsideAnotherApp(t *testing.T) {
 		p.Screen("home")
 		p.Wants("This looks like a browser inside another app", "Pair here all the same")
 		p.Lacks("Share in Safari’s toolbar")
+		p.Lacks("Install the app")
 	}
 }
 

@@ -10,7 +10,7 @@ import { ago, clean, duration, inGroups, when } from '../text.js';
 import { alone } from './backup.js';
 import { certificateRow, unexpired } from './certificates.js';
 import { identityRow } from './identities.js';
-import { localNetwork, loss, problems, welcome } from './welcome.js';
+import { lacksSpace, localNetwork, loss, problems, welcome } from './welcome.js';
 
 /** @typedef {import('../../types/core').State} State */
 /** @typedef {import('../../types/core').Computer} Computer */
@@ -33,7 +33,7 @@ export function home({ state, refresh }) {
 			localNetwork(state),
 			problems(state),
 			grants(state),
-			alone(state, true),
+			!lacksSpace(state) && alone(state, true), // else that asks for a backup
 			section('Computers', state.computers?.length
 				? rows(state.computers.map((c) => computerRow(c, state)))
 				: card(h('p', { class: 'para' }, 'No computer is paired yet: none can ask this phone for anything.'))),

@@ -26,7 +26,7 @@ export function welcome(state, refresh, offline) {
 			problems(state),
 			beginElsewhere(),
 			section('How to begin', h('ol', { class: 'card steps' },
-				!isInstalled() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
+				!isInstalled() && !isInAnotherApp() && h('li', null, h('strong', null, 'Install the app'), h('span', null, mustInstallFirst()
 					? 'Share, then Add to Home Screen. Go on in the installed app.' : 'It then opens offline and can be notified.'),
 				canOfferInstall() && button('Install', { icon: 'import', onclick: () => install().then(refresh) })),
 				h('li', null, h('strong', null, 'Pair your computer'), h('span', null, 'Run ', h('code', null, 'vmux pair'), ' there and scan the code it prints.')),
@@ -67,11 +67,14 @@ export const megabytes = (bytes) => bytes < 1 << 30 ? `${Math.floor(bytes / (1 <
 /** Below this vmux warns: a newer version of the app needs some of it, and every key. In bytes. */
 const littleSpace = 32 << 20;
 
+/** @param {State} state */
+export const lacksSpace = ({ support: { space } }) => typeof space === 'number' && space < littleSpace;
+
 /** What stands in the way of everything. @param {State} state */
 export function problems(state) {
-	const { space } = state.support;
+	const space = state.support.space ?? 0;
 	return [
-		typeof space === 'number' && space < littleSpace && callout('warn', 'Hardly any space is left',
+		lacksSpace(state) && callout('warn', 'Hardly any space is left',
 			h('p', null, space === 0 ? 'The browser could not store what vmux gave it. Until it can, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.'
 				: `The browser lets vmux store ${megabytes(space)} more. When that is used up, nothing is signed, and it may lose what is kept here: keys, the CA and pairings.`),
 			state.identities?.length ? [
